@@ -1,0 +1,1 @@
+"""The models that answer: one Protocol, one OpenAI-style client for both, a registry by name."""

@@ -1,0 +1,156 @@
+"""The metrics a recommendation is made from: names, units, bounds and the two that can be derived."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MIN_METRICS = 3
+SKEW_TOLERANCE = 0.11  # percentage points: both IVs and the skew may have been rounded to one decimal
+RATIO_TOLERANCE = 0.01  # relative; and absolute below a ratio of one
+
+
+def _number(low: float, high: float, description: str, alias: str | None = None, above: bool = False) -> Any:
+    """A field for an optional, finite number within [low, high], or (low, high] where `above`."""
+    lower = {"gt": low} if above else {"ge": low}
+    return Field(
+        default=None, le=high, alias=alias, description=description, strict=True, allow_inf_nan=False, **lower
+    )
+
+
+Number = float | None
+Count = int | None
+
+PRICE_MAX = 1e7
+"""USD. Berkshire Hathaway's class A share, the dearest, trades below 1e6."""
+COUNT_MAX = 10**10
+
+
+class _Group(BaseModel):
+    """Optional numbers, addressed by the names clients use."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=False, validate_by_alias=True)
+
+
+class Options(_Group):
+    """Statistics of one option chain: unweighted means over strikes, sums over strikes."""
+
+    call_iv_avg: Number = _number(0, 1000, "mean implied volatility of calls, percent")
+    put_iv_avg: Number = _number(0, 1000, "mean implied volatility of puts, percent")
+    iv_skew: Number = _number(-1000, 1000, "call_iv_avg - put_iv_avg, percentage points")
+    call_last_price_avg: Number = _number(0, PRICE_MAX, "mean last price of calls, USD")
+    put_last_price_avg: Number = _number(0, PRICE_MAX, "mean last price of puts, USD")
+    call_volume: Count = _number(0, COUNT_MAX, "contracts traded, calls")
+    put_volume: Count = _number(0, COUNT_MAX, "contracts traded, puts")
+    put_call_ratio: Number = _number(0, 1e6, "put_volume / call_volume")
+    call_open_interest: Count = _number(0, COUNT_MAX, "open contracts, calls")
+    put_open_interest: Count = _number(0, COUNT_MAX, "open contracts, puts")
+
+    @model_validator(mode="after")
+    def _derive_and_check(self) -> Self:
+        skew = put_call = None
+        if self.call_iv_avg is not None and self.put_iv_avg is not None:
+            skew = round(self.call_iv_avg - self.put_iv_avg, 4)
+        if self.call_volume and self.put_volume is not None:
+            put_call = round(self.put_volume / self.call_volume, 4)
+        self._settle("iv_skew", skew, SKEW_TOLERANCE, "call_iv_avg - put_iv_avg")
+        tolerance = RATIO_TOLERANCE * max(1.0, put_call or 0.0)
+        self._settle("put_call_ratio", put_call, tolerance, "put_volume / call_volume")
+        return self
+
+    def _settle(self, name: str, derived: float | None, tolerance: float, formula: str) -> None:
+        """Fill `name` from its parts, or refuse what contradicts them."""
+        given: float | None = getattr(self, name)
+        if derived is None:
+            return
+        if given is None:
+            if derived <= 1e6:
+                object.__setattr__(self, name, derived)
+        elif abs(given - derived) > tolerance:
+            raise ValueError(f"{name} is {given:g}, but {formula} is {derived:g}")
+
+
+class Technicals(_Group):
+    """Indicators of daily bars at one close, under the column names of pandas-ta."""
+
+    macd: Number = _number(-PRICE_MAX, PRICE_MAX, "MACD line, USD", "MACD_12_26_9")
+    macd_histogram: Number = _number(-PRICE_MAX, PRICE_MAX, "MACD less its signal, USD", "MACDh_12_26_9")
+    macd_signal: Number = _number(-PRICE_MAX, PRICE_MAX, "MACD's signal line, USD", "MACDs_12_26_9")
+    rsi: Number = _number(0, 100, "relative strength index", "RSI_14")
+    bbp: Number = _number(-1, 2, "position in the Bollinger bands, 0 lower, 1 upper", "BBP_20_2.0")
+    sma_20: Number = _number(0, PRICE_MAX, "simple moving average, USD", "SMA_20", above=True)
+    sma_50: Number = _number(0, PRICE_MAX, "simple moving average, USD", "SMA_50", above=True)
+    sma_200: Number = _number(0, PRICE_MAX, "simple moving average, USD", "SMA_200", above=True)
+    ema_50: Number = _number(0, PRICE_MAX, "exponential moving average, USD", "EMA_50", above=True)
+    stochastic_k: Number = _number(0, 100, "stochastic oscillator %K", "STOCHk_14_3_3")
+    stochastic_d: Number = _number(0, 100, "stochastic oscillator %D", "STOCHd_14_3_3")
+    adx: Number = _number(0, 100, "average directional index", "ADX_14")
+    cmf: Number = _number(-1, 1, "Chaikin money flow", "CMF_20")
+    mfi: Number = _number(0, 100, "money flow index", "MFI_14")
+    roc: Number = _number(-100, 1e5, "rate of change over 10 bars, percent", "ROC_10")
+    trix: Number = _number(-100, 1e4, "one-bar change of a triple EMA, percent", "TRIX_30_9")
+    cci: Number = _number(-500, 500, "commodity channel index", "CCI_14_0.015")
+    obv: Number = _number(-1e7, 1e7, "on-balance volume, millions of shares", "OBV")
+    pivot: Number = _number(-PRICE_MAX, PRICE_MAX, "pivot of the prior bar, USD", "PIVOT")
+    r1: Number = _number(-PRICE_MAX, PRICE_MAX, "first resistance, USD", "R1")
+    r2: Number = _number(-PRICE_MAX, PRICE_MAX, "second resistance, USD", "R2")
+    s1: Number = _number(-PRICE_MAX, PRICE_MAX, "first support, USD", "S1")
+    s2: Number = _number(-PRICE_MAX, PRICE_MAX, "second support, USD", "S2")
+
+
+class Metrics(BaseModel):
+    """What is known of one stock at one close. Every metric is optional; at least three are needed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    as_of: date | None = Field(default=None, description="the close the metrics belong to")
+    price: Number = _number(0, PRICE_MAX, "close, USD", above=True)
+    options: Options = Options()
+    technicals: Technicals = Technicals()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            groups = (data.get("options"), data.get("technicals"))
+            given = [data.get("price"), *(v for g in groups if isinstance(g, dict) for v in g.values())]
+            count = sum(value is not None for value in given) + sum(
+                len(g.model_dump(exclude_none=True)) for g in groups if isinstance(g, _Group)
+            )
+            if count < MIN_METRICS:
+                raise ValueError(f"at least {MIN_METRICS} metrics are needed, {count} given")
+        return data
+
+    def values(self) -> dict[str, float]:
+        """The metrics that are known, flat, by the names clients use."""
+        price = {} if self.price is None else {"price": self.price}
+        return {
+            **price,
+            **self.options.model_dump(by_alias=True, exclude_none=True),
+            **self.technicals.model_dump(by_alias=True, exclude_none=True),
+        }
+
+    def missing(self) -> list[str]:
+        """The names of the metrics that are not known, in the schema's order."""
+        known = self.values()
+        return [name for name in METRIC_NAMES if name not in known]
+
+    def document(self) -> dict[str, Any]:
+        """The JSON form clients send and receive, without what is missing."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+OPTION_NAMES = tuple(Options.model_fields)
+TECHNICAL_NAMES = tuple(field.alias or name for name, field in Technicals.model_fields.items())
+METRIC_NAMES = ("price", *OPTION_NAMES, *TECHNICAL_NAMES)
+
+Ticker = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9.\-]{0,9}$",
+        description="US ticker symbol; letters, digits, dot and hyphen, at most ten",
+        examples=["SNPS"],
+    ),
+]

@@ -1,0 +1,76 @@
+"""What a model answers: schemas for structured output, canonical JSON, and the parser that reads it back."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.contract.prompt import Detail
+
+Action = Literal["buy", "sell", "hold"]
+Conviction = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+ANALYSIS_MAX = 1500
+"""Characters; bounds the grammar, so that a model that rambles still closes its JSON."""
+
+
+class UnparsedAnswer(ValueError):
+    """What a model wrote is not an answer. Never read as a hold."""
+
+
+class BriefAnswer(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    action: Action
+    conviction: Conviction
+
+
+class FullAnswer(BaseModel):
+    """Reasons first: the action is then conditioned on the analysis."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    analysis: Annotated[str, Field(min_length=1, max_length=ANALYSIS_MAX)]
+    action: Action
+    conviction: Conviction
+
+
+Answer = BriefAnswer | FullAnswer
+ANSWERS: dict[Detail, type[BriefAnswer] | type[FullAnswer]] = {"brief": BriefAnswer, "full": FullAnswer}
+
+
+def answer_schema(detail: Detail, bounded: bool = True) -> dict[str, Any]:
+    """The JSON schema of an answer, in the subset that strict structured outputs take everywhere.
+
+    `bounded` limits the analysis' length: vLLM's grammars can, OpenAI's strict mode refuses the keyword.
+    """
+    properties: dict[str, Any] = {
+        "action": {"type": "string", "enum": list(ACTIONS)},
+        "conviction": {"type": "integer", "enum": list(range(1, 11))},
+    }
+    if detail == "full":
+        length = {"minLength": 1, "maxLength": ANALYSIS_MAX} if bounded else {}
+        properties = {"analysis": {"type": "string", **length}, **properties}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def canonical(answer: Answer) -> str:
+    """An answer as compact JSON, byte for byte what the grammar lets a model write and training teaches."""
+    return json.dumps(answer.model_dump(), separators=(",", ":"), ensure_ascii=False)
+
+
+def parse(detail: Detail, text: str) -> Answer:
+    """Read what a model wrote. Raises `UnparsedAnswer` for anything but one whole, valid answer."""
+    try:
+        return ANSWERS[detail].model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "answer"
+        raise UnparsedAnswer(f"{where}: {first['msg']}") from error

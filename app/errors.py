@@ -1,0 +1,203 @@
+"""What can go wrong, each with the HTTP status and the code a client sees.
+
+ConvictionError
+  + RequestError               refused before any work
+    + UnknownBackend             400 unknown_backend
+    + Unauthorized               401 unauthorized
+    + Forbidden                  403 forbidden
+    + NotFound                   404 not_found
+    + MethodNotAllowed           405 method_not_allowed
+    + TooLarge                   413 too_large
+    + UnsupportedMediaType       415 unsupported_media_type
+    + InvalidRequest             422 invalid_request
+      + InvalidMetrics             422 invalid_metrics
+  + MarketError                a ticker without metrics
+    + UnknownTicker              404 unknown_ticker
+    + InsufficientHistory        422 insufficient_history
+    + MarketDataUnavailable      503 market_data_unavailable
+    + MarketDataRateLimited      503 market_data_rate_limited
+  + BackendError               502 backend_error: a model that failed
+    + UnparsedAnswer             502 unparsed_answer
+    + BackendUnavailable         503 backend_unavailable
+      + NotConfigured              503 backend_unavailable
+    + DeadlineExceeded           504 deadline_exceeded
+  + StoreUnavailable           503 store_unavailable
+"""
+
+# ruff: noqa: N818 - the names say what is wrong; that they are errors shows where they are raised
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ConvictionError(Exception):
+    """The root: `detail` is for the client and holds no path, no secret and no trace."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+
+    def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+        """Seconds after which another attempt makes sense, where that is known."""
+
+
+class RequestError(ConvictionError):
+    """Refused before any work was done."""
+
+
+class UnknownBackend(RequestError):
+    """The header names no backend."""
+
+    status = 400
+    code = "unknown_backend"
+    title = "Unknown backend"
+
+
+class Unauthorized(RequestError):
+    """No key, or one that is not known."""
+
+    status = 401
+    code = "unauthorized"
+    title = "Unauthorized"
+
+
+class Forbidden(RequestError):
+    """The key, or the Host of a request without one, is not allowed to do this."""
+
+    status = 403
+    code = "forbidden"
+    title = "Forbidden"
+
+
+class NotFound(RequestError):
+    """No such resource."""
+
+    status = 404
+    code = "not_found"
+    title = "Not found"
+
+
+class MethodNotAllowed(RequestError):
+    """The resource is there, the method is not."""
+
+    status = 405
+    code = "method_not_allowed"
+    title = "Method not allowed"
+
+
+class TooLarge(RequestError):
+    """The body is larger than any request needs to be."""
+
+    status = 413
+    code = "too_large"
+    title = "Too large"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is not said to be JSON."""
+
+    status = 415
+    code = "unsupported_media_type"
+    title = "Unsupported media type"
+
+
+class InvalidRequest(RequestError):
+    """The body is not of the request's form; the detail names each field."""
+
+    status = 422
+    code = "invalid_request"
+    title = "Invalid request"
+
+
+class InvalidMetrics(InvalidRequest):
+    """A metric is unknown, out of bounds, contradicted, or there are too few."""
+
+    status = 422
+    code = "invalid_metrics"
+    title = "Invalid metrics"
+
+
+class MarketError(ConvictionError):
+    """A ticker could not be turned into metrics."""
+
+
+class UnknownTicker(MarketError):
+    """The market data know no such stock."""
+
+    status = 404
+    code = "unknown_ticker"
+    title = "Unknown ticker"
+
+
+class InsufficientHistory(MarketError):
+    """The stock has too few daily bars for its indicators to be stable."""
+
+    status = 422
+    code = "insufficient_history"
+    title = "Insufficient history"
+
+
+class MarketDataUnavailable(MarketError):
+    """The source of market data cannot be reached or answers with nothing usable."""
+
+    status = 503
+    code = "market_data_unavailable"
+    title = "Market data unavailable"
+
+
+class MarketDataRateLimited(MarketError):
+    """The source of market data asks for fewer requests."""
+
+    status = 503
+    code = "market_data_rate_limited"
+    title = "Market data rate limited"
+
+
+class BackendError(ConvictionError):
+    """A model was asked and failed."""
+
+    status = 502
+    code = "backend_error"
+    title = "Backend error"
+
+
+class UnparsedAnswer(BackendError):
+    """A model wrote something that is not an answer: never read as a hold."""
+
+    status = 502
+    code = "unparsed_answer"
+    title = "Unparsed answer"
+
+
+class BackendUnavailable(BackendError):
+    """A model cannot be asked now."""
+
+    status = 503
+    code = "backend_unavailable"
+    title = "Backend unavailable"
+
+
+class NotConfigured(BackendUnavailable):
+    """A part that was asked for has not been set up; the detail names the setting."""
+
+    title = "Not configured"
+
+
+class DeadlineExceeded(BackendError):
+    """A model did not answer in time."""
+
+    status = 504
+    code = "deadline_exceeded"
+    title = "Deadline exceeded"
+
+
+class StoreUnavailable(ConvictionError):
+    """Redis cannot be reached."""
+
+    status = 503
+    code = "store_unavailable"
+    title = "Store unavailable"

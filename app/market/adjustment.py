@@ -1,0 +1,66 @@
+"""Back-adjustment: old bars restated in the shares and dividends of the last bar, and of nothing later.
+
+`adj_close / close` is a factor that its source has worked out with hindsight. Only the change of the factor
+from one bar to the next is used, which holds the event between the two bars and nothing that came after.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+UNADJUSTED = 1e-5
+"""Relative distance of adj_close from close below which the two are the same, but for rounding."""
+
+SPLIT_RATIOS = np.array([5 / 4, 4 / 3, 3 / 2, 5 / 2, *range(2, 11), 12, 15, 20, 25, 30, 40, 50, 100])
+SPLIT_TOLERANCE = 0.01
+"""Relative; adj_close is often rounded to the cent."""
+
+PRICES = ["open", "high", "low", "close"]
+
+
+def back_adjust(bars: pd.DataFrame) -> pd.DataFrame:
+    """Restate prices (USD) and volume (shares) to the last bar, by the column adj_close where there is one.
+
+    Splits and dividends move prices; splits alone move volume.
+    """
+    if "adj_close" not in bars.columns:
+        return bars
+    events = event_ratios(bars["close"].to_numpy(), bars["adj_close"].to_numpy())
+    adjusted = bars.drop(columns="adj_close")
+    adjusted[PRICES] = adjusted[PRICES].to_numpy() / _later_product(events)[:, None]
+    adjusted["volume"] = adjusted["volume"].to_numpy() * _later_product(_splits_only(events))
+    return adjusted
+
+
+def event_ratios(close: Floats, adj_close: Floats) -> Floats:
+    """Per bar, the old shares' worth in new ones that took effect with it: 2 for a two-for-one split.
+
+    Two habits are understood. Most sources restate the whole past at every event, so that the factor changes
+    for good. Some restate only the bar or two before it, so that the factor returns to 1. In both, a bar
+    whose factor is 1 has no event after it that the source knew of.
+    """
+    known = np.isfinite(adj_close) & (adj_close > 0) & (close > 0)
+    factor = np.divide(adj_close, close, out=np.ones_like(close), where=known)
+    ratios = np.ones_like(factor)
+    restated = np.abs(factor[:-1] - 1) > UNADJUSTED
+    ratios[1:][restated] = factor[1:][restated] / factor[:-1][restated]
+    return ratios
+
+
+def _splits_only(events: Floats) -> Floats:
+    """The ratios that are those of splits; 1 in place of dividends and spin-offs."""
+    up = np.maximum(events, 1 / events)
+    nearest = SPLIT_RATIOS[np.abs(up[:, None] / SPLIT_RATIOS - 1).argmin(axis=1)]
+    is_split = np.abs(up / nearest - 1) <= SPLIT_TOLERANCE
+    ratio = np.where(events >= 1, nearest, 1 / nearest)
+    return np.where(is_split, ratio, 1.0)
+
+
+def _later_product(ratios: Floats) -> Floats:
+    """Per bar, the product of the ratios of all bars after it."""
+    through = np.cumprod(ratios[::-1])[::-1]
+    return np.append(through[1:], 1.0)

@@ -1,0 +1,101 @@
+"""Market data in a folder: ohlcv*.parquet with daily bars, options*.parquet with option chains."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from threading import Lock
+
+import pandas as pd
+import pyarrow
+
+from app.errors import MarketDataUnavailable, NotConfigured, UnknownTicker
+from app.market.adjustment import back_adjust
+from app.market.bars import last_date, require_recent, tidy, unbroken, uninterrupted, up_to
+from app.market.provider import BAR_COLUMNS, Chain
+
+MAX_CHAIN_AGE_DAYS = 5
+"""Calendar days by which a chain may precede the day asked for, or be apart from the latest bar."""
+
+CHAIN_COLUMNS = ("side", "expiry", "strike", "lastPrice", "volume", "openInterest", "impliedVolatility")
+
+Histories = dict[str, list[pd.DataFrame]]
+Chains = dict[str, dict[date, pd.DataFrame]]
+
+
+class ParquetProvider:
+    """Bars (ticker, date, BAR_COLUMNS, adj_close optional) and chains (ticker, as_of, CHAIN_COLUMNS).
+
+    The files are read once, when a ticker is first asked for. Where several files know a ticker, one of them
+    answers whole: the one whose last bar by the day is the latest, since files may be adjusted differently.
+    """
+
+    name = "parquet"
+
+    def __init__(self, folder: Path) -> None:
+        if not any(folder.glob("ohlcv*.parquet")):
+            raise NotConfigured("CONVICTION_MARKET_DIR is no folder with ohlcv*.parquet in it")
+        self._folder = folder
+        self._lock = Lock()
+        self._market: tuple[Histories, Chains] | None = None
+
+    def tickers(self) -> list[str]:
+        """Every ticker with bars, sorted."""
+        return sorted(self._load()[0])
+
+    def bars(self, ticker: str, as_of: date | None) -> pd.DataFrame:
+        """Daily bars since the last gap or unexplained break, back-adjusted to the last."""
+        histories = self._load()[0].get(ticker.upper())
+        if histories is None:
+            raise UnknownTicker(f"{ticker} is not in the market data folder")
+        known = [up_to(history, as_of) for history in histories]
+        latest = max(known, key=lambda bars: (last_date(bars) if len(bars) else date.min, len(bars)))
+        require_recent(ticker, latest, as_of)
+        return unbroken(back_adjust(uninterrupted(latest)))
+
+    def chain(self, ticker: str, as_of: date | None) -> Chain | None:
+        """The latest chain recorded on or before the day, at most five days earlier.
+
+        Without a day, the latest of all, if it is within five days of the latest bar.
+        """
+        chains = self._load()[1].get(ticker.upper(), {})
+        day = max((day for day in chains if as_of is None or day <= as_of), default=None)
+        if day is None:
+            return None
+        reference = as_of or last_date(self.bars(ticker, None))
+        fits = abs((reference - day).days) <= MAX_CHAIN_AGE_DAYS
+        return Chain(ticker.upper(), day, chains[day]) if fits else None
+
+    def _load(self) -> tuple[Histories, Chains]:
+        with self._lock:
+            if self._market is None:
+                self._market = _histories(self._folder), _chains(self._folder)
+            return self._market
+
+
+def _histories(folder: Path) -> Histories:
+    histories: Histories = {}
+    for path in sorted(folder.glob("ohlcv*.parquet")):
+        for ticker, bars in _read(path, ("ticker", "date", *BAR_COLUMNS)).groupby("ticker"):
+            histories.setdefault(str(ticker).upper(), []).append(tidy(bars.set_index("date")))
+    return histories
+
+
+def _chains(folder: Path) -> Chains:
+    chains: Chains = {}
+    for path in sorted(folder.glob("options*.parquet")):
+        contracts = _read(path, ("ticker", "as_of", *CHAIN_COLUMNS))
+        for (ticker, day), chain in contracts.groupby(["ticker", "as_of"]):
+            chains.setdefault(str(ticker).upper(), {})[pd.Timestamp(str(day)).date()] = chain
+    return chains
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise MarketDataUnavailable(f"{path.name} in the market data folder cannot be read") from error
+    lacking = [column for column in columns if column not in frame.columns]
+    if lacking:
+        raise MarketDataUnavailable(f"{path.name} in the market data folder lacks {', '.join(lacking)}")
+    return frame

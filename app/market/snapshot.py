@@ -1,0 +1,121 @@
+"""What is known of a stock at one close: the contract's metrics, and where they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Literal
+
+import pandas as pd
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from app.contract.features import PRICE_MAX, Metrics, Options, Technicals
+from app.errors import InsufficientHistory
+from app.market.bars import last_date
+from app.market.indicators import technicals
+from app.market.option_statistics import ExpiryScope, option_statistics
+from app.market.provider import Chain, Provider
+from app.market.simulation import SEED, simulated_chain
+
+OptionSource = Literal["provider", "simulated", "none"]
+
+DECIMALS = 6
+
+
+class MetricsSource(BaseModel):
+    """Where metrics come from, as answers state it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    provider: str
+    simulated: list[str]
+    """The groups of metrics that were made up: ["options"] or none."""
+    fetched_at: AwareDatetime
+    age_s: float
+    """Seconds since they were fetched."""
+    excluded: dict[str, int]
+    """Implied volatilities left out of the means, a side; and metrics left out as beyond bounds, by name."""
+
+    def aged(self, now: datetime) -> MetricsSource:
+        """The same source, seen from `now`."""
+        return self.model_copy(update={"age_s": round((now - self.fetched_at).total_seconds(), 3)})
+
+
+class Snapshot(BaseModel):
+    """The metrics of one stock at one close."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ticker: str
+    metrics: Metrics
+    source: MetricsSource
+
+
+def snapshot(
+    provider: Provider,
+    ticker: str,
+    as_of: date | None = None,
+    options: OptionSource = "provider",
+    *,
+    expiries: ExpiryScope = "nearest",
+    seed: int = SEED,
+) -> Snapshot:
+    """Measure a stock at its last close on or before `as_of`; blocks while the provider fetches."""
+    bars = provider.bars(ticker, as_of)
+    indicators = _technicals(ticker, bars)
+    chain = _chain(provider, ticker, as_of, bars, options, seed)
+    statistics, excluded = ({}, {}) if chain is None else option_statistics(chain, expiries)
+    metrics, beyond_bounds = _metrics(bars, statistics, indicators)
+    source = MetricsSource(
+        provider=provider.name,
+        simulated=["options"] if chain is not None and chain.simulated else [],
+        fetched_at=datetime.now(UTC),
+        age_s=0.0,
+        excluded=excluded | beyond_bounds,
+    )
+    return Snapshot(ticker=ticker.upper(), metrics=metrics, source=source)
+
+
+def _metrics(
+    bars: pd.DataFrame, statistics: Mapping[str, float], indicators: Mapping[str, float]
+) -> tuple[Metrics, dict[str, int]]:
+    """The contract's metrics, and a count of one for each that is beyond its bounds."""
+    close = {"price": round(float(bars["close"].iloc[-1]), DECIMALS)}
+    price, beyond_price = (close, {}) if 0 < close["price"] <= PRICE_MAX else ({}, {"price": 1})
+    options, beyond_options = _within_bounds(Options, statistics)
+    fitting, beyond = _within_bounds(Technicals, indicators)
+    document = {"as_of": last_date(bars), **price, "options": options, "technicals": fitting}
+    return Metrics.model_validate(document), beyond_price | beyond_options | beyond
+
+
+def _technicals(ticker: str, bars: pd.DataFrame) -> dict[str, float]:
+    try:
+        return {name: round(value, DECIMALS) for name, value in technicals(bars).items()}
+    except InsufficientHistory as error:
+        raise InsufficientHistory(f"{ticker.upper()}: {error.detail}") from None
+
+
+def _chain(
+    provider: Provider, ticker: str, as_of: date | None, bars: pd.DataFrame, options: OptionSource, seed: int
+) -> Chain | None:
+    if options == "none":
+        return None
+    if options == "simulated":
+        return simulated_chain(ticker.upper(), bars, seed)
+    return provider.chain(ticker, as_of)
+
+
+def _within_bounds(
+    group: type[BaseModel], values: Mapping[str, float]
+) -> tuple[dict[str, float], dict[str, int]]:
+    """The values the contract accepts, and a count of one for each that it refuses."""
+    fitting = dict(values)
+    beyond: dict[str, int] = {}
+    try:
+        group.model_validate(fitting)
+    except ValidationError as refused:
+        for error in refused.errors():
+            name = str(error["loc"][0]) if error["loc"] else ""
+            if fitting.pop(name, None) is not None:
+                beyond[name] = 1
+    return fitting, beyond

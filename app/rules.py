@@ -1,0 +1,114 @@
+"""The rule-based analyst: each reading casts a weighted vote, votes make the action and the conviction.
+
+It is a teacher where no GPT-4 is at hand, the voice of the stand-in and a baseline; its answers are
+never another model's. Momentum readings vote with the move, exhausted ones (overbought, crowded puts)
+against it, a trend (ADX) doubles the vote of the 50-day average, and missing metrics do not vote.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+from app.contract.features import Metrics
+from app.contract.prompt import Detail, Line, evidence
+from app.contract.readings import readings
+from app.contract.recommendation import Action, BriefAnswer, FullAnswer
+
+NAME = "rules"
+MODEL_ID = "rule-based-analyst-1"
+
+VOTES: dict[str, dict[str, int]] = {
+    "iv_skew": {"puts far dearer": -2, "puts dearer": -1, "calls dearer": 1},
+    "put_call_ratio": {"few puts": -2, "more calls": 2, "more puts": -2, "puts crowded": 2},
+    "last price": {"puts far dearer": -1, "puts dearer": -1},
+    "open interest": {"more calls": 1, "more puts": -1},
+    "MACD_12_26_9": {"negative": -2, "positive": 1},
+    "MACDh_12_26_9": {"negative": -2, "positive": 2},
+    "RSI_14": {"oversold": 3, "weak": -1, "firm": 1, "overbought": -3},
+    "BBP_20_2.0": {"under the bands": 2, "lower half": -1, "upper half": 1, "over the bands": -3},
+    "SMA_20": {"far below": 1, "below": -1, "above": 1, "far above": -1},
+    "SMA_50": {"far below": -1, "below": -1, "above": 1, "far above": 1},
+    "SMA_200": {"far below": 1, "below": -1, "above": 1, "far above": -1},
+    "EMA_50": {"far below": -1, "below": -1, "above": 1, "far above": 1},
+    "STOCH": {"oversold": 1, "falling": -1, "rising": 1, "overbought": -2},
+    "CMF_20": {"outflow": -1, "inflow": 1},
+    "MFI_14": {"oversold": 1, "overbought": -1},
+    "ROC_10": {"plunging": 1, "falling": -1, "rising": 1, "soaring": -1},
+    "TRIX_30_9": {"falling": -1, "rising": 1},
+    "CCI_14_0.015": {"oversold": 1, "weak": -1, "firm": 1, "overbought": -1},
+    "OBV": {"selling": -2, "buying": 1},
+    "pivots": {"under S2": 1, "under S1": -1, "over R1": 1, "over R2": -1},
+}
+"""What each reading is worth: above zero for the stock, below against it, absent nothing."""
+
+TREND_FOLLOWER = "SMA_50"
+"""Its vote counts twice while ADX says that there is a trend."""
+
+ACT_AT = 5
+"""Votes by which one side must lead before the analyst acts on it."""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One reading's vote: positive for the stock, negative against it."""
+
+    indicator: str
+    weight: int
+
+
+def votes(metrics: Metrics) -> list[Vote]:
+    """The votes that the metrics cast, in the prompt's order; those of weight zero are left out."""
+    values = metrics.values()
+    words = readings(values)
+    doubled = TREND_FOLLOWER if words.get("ADX_14") == "trending" else None
+    cast = (
+        Vote(name, VOTES.get(name, {}).get(words.get(name, ""), 0) * (2 if name == doubled else 1))
+        for name in evidence(values)
+    )
+    return [vote for vote in cast if vote.weight]
+
+
+def conviction(action: Action, lead: int, high_iv: bool, given: int) -> int:
+    """1..10: grows with the lead that made the action, or with the balance that made the hold.
+
+    High implied volatility takes one away, and it is never more than a third of the metrics given.
+    """
+    sure = 7 - abs(lead) if action == "hold" else 2 + abs(lead) // 2
+    return max(1, min(10, sure - high_iv, ceil(given / 3)))
+
+
+def answer(metrics: Metrics, detail: Detail) -> BriefAnswer | FullAnswer:
+    """The rule-based analyst's answer."""
+    values = metrics.values()
+    cast = votes(metrics)
+    lead = sum(vote.weight for vote in cast)
+    action: Action = "hold" if abs(lead) < ACT_AT else "buy" if lead > 0 else "sell"
+    high_iv = readings(values).get("IV") == "high"
+    sure = conviction(action, lead, high_iv, len(values))
+    document = {"action": action, "conviction": sure}
+    if detail == "brief":
+        return BriefAnswer.model_validate(document)
+    return FullAnswer.model_validate({"analysis": _analysis(cast, evidence(values), action), **document})
+
+
+def _analysis(cast: list[Vote], lines: dict[str, Line], action: Action) -> str:
+    """Name every vote with the line it rests on, then count."""
+    sides = []
+    for side, sign in (("Bullish", 1), ("Bearish", -1)):
+        named = [
+            _cite(lines[vote.indicator]) + (f" (x{abs(vote.weight)})" if abs(vote.weight) > 1 else "")
+            for vote in cast
+            if vote.weight * sign > 0
+        ]
+        sides.append(f"{side}: {', '.join(named) or 'nothing'}.")
+    bulls = sum(vote.weight for vote in cast if vote.weight > 0)
+    bears = -sum(vote.weight for vote in cast if vote.weight < 0)
+    leader = "even" if bulls == bears else "bulls lead" if bulls > bears else "bears lead"
+    verdict = "too little to act" if action == "hold" else f"enough to {action}"
+    return f"{' '.join(sides)} Count {bulls} to {bears}, {leader}: {verdict}."
+
+
+def _cite(line: Line) -> str:
+    """The line a vote rests on; a row of levels by its reading alone."""
+    return str(line) if len(line.figures) <= 2 else f"{line.label} {line.reading}"
