@@ -22,13 +22,19 @@ ConvictionError
       + NotConfigured              503 backend_unavailable
     + DeadlineExceeded           504 deadline_exceeded
   + StoreUnavailable           503 store_unavailable
+  + InvalidSettings            before anything is served
 """
 
 # ruff: noqa: N818 - the names say what is wrong; that they are errors shows where they are raised
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from math import ceil
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from app.backends.base import Usage
 
 
 class ConvictionError(Exception):
@@ -43,6 +49,10 @@ class ConvictionError(Exception):
         self.detail = detail
         self.retry_after = retry_after
         """Seconds after which another attempt makes sense, where that is known."""
+
+    def headers(self) -> dict[str, str]:
+        """What an HTTP answer says of the error in its headers."""
+        return {} if self.retry_after is None else {"Retry-After": str(ceil(self.retry_after))}
 
 
 class RequestError(ConvictionError):
@@ -63,6 +73,10 @@ class Unauthorized(RequestError):
     status = 401
     code = "unauthorized"
     title = "Unauthorized"
+
+    def headers(self) -> dict[str, str]:
+        """The scheme to authenticate by."""
+        return {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(RequestError):
@@ -88,6 +102,14 @@ class MethodNotAllowed(RequestError):
     code = "method_not_allowed"
     title = "Method not allowed"
 
+    def __init__(self, detail: str, *, allow: str) -> None:
+        super().__init__(detail)
+        self.allow = allow
+
+    def headers(self) -> dict[str, str]:
+        """The methods that are."""
+        return {"Allow": self.allow}
+
 
 class TooLarge(RequestError):
     """The body is larger than any request needs to be."""
@@ -111,6 +133,11 @@ class InvalidRequest(RequestError):
     status = 422
     code = "invalid_request"
     title = "Invalid request"
+
+    def __init__(self, detail: str, *, fields: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(detail)
+        self.fields = tuple(fields)
+        """Each field that is wrong, and what is wrong with it."""
 
 
 class InvalidMetrics(InvalidRequest):
@@ -172,6 +199,11 @@ class UnparsedAnswer(BackendError):
     code = "unparsed_answer"
     title = "Unparsed answer"
 
+    def __init__(self, detail: str, *, usage: Usage | None = None) -> None:
+        super().__init__(detail)
+        self.usage = usage
+        """What the attempt cost all the same, where the backend said."""
+
 
 class BackendUnavailable(BackendError):
     """A model cannot be asked now."""
@@ -201,3 +233,7 @@ class StoreUnavailable(ConvictionError):
     status = 503
     code = "store_unavailable"
     title = "Store unavailable"
+
+
+class InvalidSettings(ConvictionError):
+    """The environment or a file it names cannot be used; the detail names the variable, never its value."""

@@ -7,12 +7,12 @@ against it, a trend (ADX) doubles the vote of the 50-day average, and missing me
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
 from app.contract.features import Metrics
 from app.contract.prompt import Detail, Line, evidence
-from app.contract.readings import readings
 from app.contract.recommendation import Action, BriefAnswer, FullAnswer
 
 NAME = "rules"
@@ -59,12 +59,16 @@ class Vote:
 
 def votes(metrics: Metrics) -> list[Vote]:
     """The votes that the metrics cast, in the prompt's order; those of weight zero are left out."""
-    values = metrics.values()
-    words = readings(values)
-    doubled = TREND_FOLLOWER if words.get("ADX_14") == "trending" else None
+    return votes_from(evidence(metrics.values()))
+
+
+def votes_from(lines: Mapping[str, Line]) -> list[Vote]:
+    """The votes that the readings of a prompt's lines cast, in their order."""
+    trending = "ADX_14" in lines and lines["ADX_14"].reading == "trending"
+    doubled = TREND_FOLLOWER if trending else None
     cast = (
-        Vote(name, VOTES.get(name, {}).get(words.get(name, ""), 0) * (2 if name == doubled else 1))
-        for name in evidence(values)
+        Vote(name, VOTES.get(name, {}).get(line.reading, 0) * (2 if name == doubled else 1))
+        for name, line in lines.items()
     )
     return [vote for vote in cast if vote.weight]
 
@@ -80,19 +84,23 @@ def conviction(action: Action, lead: int, high_iv: bool, given: int) -> int:
 
 def answer(metrics: Metrics, detail: Detail) -> BriefAnswer | FullAnswer:
     """The rule-based analyst's answer."""
-    values = metrics.values()
-    cast = votes(metrics)
+    return answer_from(evidence(metrics.values()), detail)
+
+
+def answer_from(lines: Mapping[str, Line], detail: Detail) -> BriefAnswer | FullAnswer:
+    """The answer to what a prompt shows: a line an indicator, a figure a metric."""
+    cast = votes_from(lines)
     lead = sum(vote.weight for vote in cast)
     action: Action = "hold" if abs(lead) < ACT_AT else "buy" if lead > 0 else "sell"
-    high_iv = readings(values).get("IV") == "high"
-    sure = conviction(action, lead, high_iv, len(values))
+    high_iv = "IV" in lines and lines["IV"].reading == "high"
+    sure = conviction(action, lead, high_iv, sum(len(line.figures) for line in lines.values()))
     document = {"action": action, "conviction": sure}
     if detail == "brief":
         return BriefAnswer.model_validate(document)
-    return FullAnswer.model_validate({"analysis": _analysis(cast, evidence(values), action), **document})
+    return FullAnswer.model_validate({"analysis": _analysis(cast, lines, action), **document})
 
 
-def _analysis(cast: list[Vote], lines: dict[str, Line], action: Action) -> str:
+def _analysis(cast: list[Vote], lines: Mapping[str, Line], action: Action) -> str:
     """Name every vote with the line it rests on, then count."""
     sides = []
     for side, sign in (("Bullish", 1), ("Bearish", -1)):

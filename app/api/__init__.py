@@ -1,0 +1,1 @@
+"""HTTP: endpoints, the forms they take and give, and what is refused before them."""

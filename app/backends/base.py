@@ -15,7 +15,7 @@ BACKEND_NAMES: tuple[BackendName, ...] = ("mistral", "gpt-4")
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one call. `cached_tokens` are part of the prompt's, `reasoning_tokens` of the completion's."""
+    """Tokens of one call: `cached_tokens` are among the prompt's, `reasoning_tokens` the completion's."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -48,7 +48,7 @@ class Backend(Protocol):
     model: str
 
     async def complete(self, messages: Sequence[Message], detail: Detail) -> Completion:
-        """Ask once, at temperature 0, with the answer's schema enforced; streamed inside, so times are true."""
+        """Ask at temperature 0, with the answer's schema enforced; streamed inside, so times are true."""
         ...
 
     async def check(self) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MIN_METRICS = 3
 SKEW_TOLERANCE = 0.11  # percentage points: both IVs and the skew may have been rounded to one decimal
@@ -14,11 +15,20 @@ RATIO_TOLERANCE = 0.01  # relative; and absolute below a ratio of one
 
 def _number(low: float, high: float, description: str, alias: str | None = None, above: bool = False) -> Any:
     """A field for an optional, finite number within [low, high], or (low, high] where `above`."""
-    lower = {"gt": low} if above else {"ge": low}
+    lower: dict[str, Any] = {"gt": low} if above else {"ge": low}
     return Field(
         default=None, le=high, alias=alias, description=description, strict=True, allow_inf_nan=False, **lower
     )
 
+
+def _written_out(day: Any) -> Any:
+    """Refuse what pydantic would take for a date beside 2024-03-08: a timestamp, or a date with a time."""
+    if type(day) is date or (isinstance(day, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", day)):
+        return day
+    raise ValueError("must be a date such as 2024-03-08")
+
+
+Day = Annotated[date, BeforeValidator(_written_out)]
 
 Number = float | None
 Count = int | None
@@ -105,7 +115,7 @@ class Metrics(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    as_of: date | None = Field(default=None, description="the close the metrics belong to")
+    as_of: Day | None = Field(default=None, description="the close the metrics belong to")
     price: Number = _number(0, PRICE_MAX, "close, USD", above=True)
     options: Options = Options()
     technicals: Technicals = Technicals()

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-UNADJUSTED = 1e-5
-"""Relative distance of adj_close from close below which the two are the same, but for rounding."""
+ROUNDING = 1e-5
+"""Relative difference up to which two factors are the same. Dividends are larger; and noise that is let
+through would decide ties between prices in cents, on which ADX turns."""
 
 SPLIT_RATIOS = np.array([5 / 4, 4 / 3, 3 / 2, 5 / 2, *range(2, 11), 12, 15, 20, 25, 30, 40, 50, 100])
 SPLIT_TOLERANCE = 0.01
@@ -43,12 +44,20 @@ def event_ratios(close: Floats, adj_close: Floats) -> Floats:
     for good. Some restate only the bar or two before it, so that the factor returns to 1. In both, a bar
     whose factor is 1 has no event after it that the source knew of.
     """
-    known = np.isfinite(adj_close) & (adj_close > 0) & (close > 0)
+    factor = _known_factors(close, adj_close)
+    change = np.round(factor[1:] / factor[:-1], 9)
+    restated = np.abs(factor[:-1] - 1) > ROUNDING
+    happened = restated & (np.abs(change - 1) > ROUNDING)
+    return np.append(1.0, np.where(happened, change, 1.0))
+
+
+def _known_factors(close: Floats, adj_close: Floats) -> Floats:
+    """adj_close over close; where adj_close is unknown, the factor of the bar before, at the start 1."""
+    known = np.isfinite(adj_close) & (adj_close > 0)
     factor = np.divide(adj_close, close, out=np.ones_like(close), where=known)
-    ratios = np.ones_like(factor)
-    restated = np.abs(factor[:-1] - 1) > UNADJUSTED
-    ratios[1:][restated] = factor[1:][restated] / factor[:-1][restated]
-    return ratios
+    latest_known = np.maximum.accumulate(np.where(known, np.arange(len(close)), 0))
+    filled: Floats = factor[latest_known]
+    return filled
 
 
 def _splits_only(events: Floats) -> Floats:

@@ -29,8 +29,8 @@ def tidy(bars: pd.DataFrame) -> pd.DataFrame:
     tidied = tidied.loc[~tidied.index.duplicated(keep="last")].sort_index()
     prices = tidied[["open", "high", "low", "close"]].to_numpy()
     usable = np.isfinite(prices).all(axis=1) & (prices > 0).all(axis=1)
-    tidied["volume"] = tidied["volume"].fillna(0.0)
-    return tidied.loc[usable]
+    complete: pd.DataFrame = tidied.loc[usable].fillna({"volume": 0.0})
+    return complete
 
 
 def up_to(bars: pd.DataFrame, as_of: date | None) -> pd.DataFrame:

@@ -17,7 +17,9 @@ BARS = 520
 SEED = 8
 
 
-def random_walk(ticker: str, bars: int = BARS, start: float = 80.0, volatility: float = 0.018) -> pd.DataFrame:
+def random_walk(
+    ticker: str, bars: int = BARS, start: float = 80.0, volatility: float = 0.018
+) -> pd.DataFrame:
     """Daily bars in cents ending on LAST_DAY, adj_close equal to close."""
     random = np.random.default_rng([SEED, *ticker.encode()])
     steps = random.normal(0.0002, volatility, bars)
@@ -37,12 +39,14 @@ def random_walk(ticker: str, bars: int = BARS, start: float = 80.0, volatility: 
     prices = ["open", "high", "low", "close"]
     frame[prices] = frame[prices].round(2)
     frame["adj_close"] = frame["close"]
-    frame["volume"] = (2e6 * np.exp(random.normal(0, 0.4, bars)) * (1 + 20 * np.abs(steps))).round(-2).astype("int64")
+    frame["volume"] = (
+        (2e6 * np.exp(random.normal(0, 0.4, bars)) * (1 + 20 * np.abs(steps))).round(-2).astype("int64")
+    )
     return frame
 
 
 def split_later(frame: pd.DataFrame, ratio: float, whole_past: bool) -> pd.DataFrame:
-    """A split on SPLIT_DAY: adj_close restates the whole past, or, as some sources do, the bar before only."""
+    """A split on SPLIT_DAY: adj_close restates the whole past, or, as in some sources, one bar only."""
     frame = frame.copy()
     before = frame["date"] < SPLIT_DAY
     prices = ["open", "high", "low", "close", "adj_close"]
@@ -56,9 +60,9 @@ def split_later(frame: pd.DataFrame, ratio: float, whole_past: bool) -> pd.DataF
 def still_at_the_end(frame: pd.DataFrame, bars: int = 30) -> pd.DataFrame:
     """A halted stock: one price, no trade."""
     frame = frame.copy()
-    columns = [frame.columns.get_loc(name) for name in ("open", "high", "low", "close", "adj_close")]
-    frame.iloc[-bars:, columns] = float(frame["close"].iloc[-bars - 1])
-    frame.iloc[-bars:, frame.columns.get_loc("volume")] = 0
+    end = frame.index[-bars:]
+    frame.loc[end, ["open", "high", "low", "close", "adj_close"]] = float(frame["close"].iloc[-bars - 1])
+    frame.loc[end, "volume"] = 0
     return frame
 
 

@@ -1,0 +1,121 @@
+"""A recommendation as clients see it; built once, serialised once, and the source of the documented schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PlainSerializer, TypeAdapter
+
+from app.backends.base import BackendName, Completion, Usage
+from app.contract.features import Metrics
+from app.contract.prompt import Detail
+from app.contract.recommendation import Action
+from app.costs import Basis, Cost, plain
+from app.market.snapshot import MetricsSource
+
+DISCLAIMER = "A model's reading of past figures: not investment advice, and no promise of what a price will do."
+
+ProbabilitiesGiven = Literal["metrics", "analysis"]
+GIVEN: Mapping[Detail, ProbabilitiesGiven] = {"brief": "metrics", "full": "analysis"}
+"""What a detail's probabilities are conditioned on: the two are calibrated apart."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Milliseconds = Annotated[float, Field(ge=0)]
+SeenMetrics = Annotated[Metrics, PlainSerializer(Metrics.document)]
+AmountUsd = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", description="USD, a decimal")]
+
+
+@dataclass(frozen=True)
+class Probabilities:
+    """The masses of the three labels at the action's position; they add up to one."""
+
+    buy: Share
+    sell: Share
+    hold: Share
+
+    @classmethod
+    def of(cls, completion: Completion) -> Self | None:
+        """Those of a call; None where the backend gave none."""
+        shares = completion.probabilities
+        if not shares:
+            return None
+        return cls(buy=round(shares["buy"], 6), sell=round(shares["sell"], 6), hold=round(shares["hold"], 6))
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time went. The rates are of the call that gave the answer; null where undefined."""
+
+    total_ms: Milliseconds
+    ttft_ms: Annotated[Milliseconds | None, Field(description="to the first token")]
+    ms_per_token: Annotated[Milliseconds | None, Field(description="from one output token to the next")]
+    tokens_per_second: Annotated[float | None, Field(description="1000 / ms_per_token")]
+    gateway_ms: Annotated[Milliseconds, Field(description="total less waiting for client, market and backend")]
+
+    @classmethod
+    def of(cls, completion: Completion, total_s: float, own_s: float) -> Self:
+        """The timing of an answer from its last call and the request's total and own seconds."""
+        per_token = seconds_per_token(completion)
+        first = completion.time_to_first_token
+        return cls(
+            total_ms=round(1000 * total_s, 3),
+            ttft_ms=None if first is None else round(1000 * first, 3),
+            ms_per_token=None if per_token is None else round(1000 * per_token, 4),
+            tokens_per_second=None if not per_token else round(1 / per_token, 3),
+            gateway_ms=round(1000 * own_s, 3),
+        )
+
+
+def seconds_per_token(completion: Completion) -> float | None:
+    """The mean time from one output token to the next; None for one token or without a first token's time."""
+    steps = completion.usage.completion_tokens - 1
+    first = completion.time_to_first_token
+    return None if first is None or steps < 1 else max(0.0, completion.duration - first) / steps
+
+
+@dataclass(frozen=True)
+class Paid:
+    """What the request cost: tokens at list price, or their share of a machine at measured capacity."""
+
+    usd: AmountUsd
+    usd_per_1k_tokens: AmountUsd
+    basis: Basis
+
+    @classmethod
+    def of(cls, cost: Cost) -> Self:
+        return cls(plain(cost.usd), plain(cost.usd_per_1k), cost.basis)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """Buy, sell or hold, how sure, and what that rests on and took."""
+
+    id: str
+    created_at: datetime
+    ticker: str | None
+    as_of: date | None
+    action: Action
+    conviction: Annotated[int, Field(ge=1, le=10)]
+    probabilities: Probabilities | None
+    probabilities_given: ProbabilitiesGiven | None
+    analysis: str | None
+    backend: BackendName
+    model: str
+    prompt_version: str
+    source: Literal["model"]
+    usage: Usage
+    timing: Timing
+    cost: Paid
+    metrics: SeenMetrics
+    metrics_source: MetricsSource | None
+    missing: Annotated[list[str], Field(description="metrics that were not known")]
+    experiment: None
+    fallback_from: None
+    stand_in: Annotated[bool, Field(description="answered by the rule-based analyst in a model's place")]
+    disclaimer: str = DISCLAIMER
+
+
+RECOMMENDATION: TypeAdapter[Recommendation] = TypeAdapter(Recommendation)

@@ -1,0 +1,53 @@
+"""GET /v1/backends."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter
+from pydantic import TypeAdapter
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import documents
+from app.api.schemas import BackendPrice, Backends, BackendState
+from app.api.state import resources_of
+from app.backends.base import Backend
+from app.costs import ListPrice, Price
+from app.errors import BackendUnavailable
+
+router = APIRouter()
+BACKENDS = TypeAdapter(Backends)
+
+
+@router.get("/v1/backends", **documents.BACKENDS)
+async def backends(request: Request) -> Response:
+    """The backends, which of them could answer now, and what they cost."""
+    resources = resources_of(request)
+    states = await asyncio.gather(
+        *(state(backend, resources.prices.get(name)) for name, backend in resources.backends.items())
+    )
+    answer = Backends(resources.settings.default_backend, list(states))
+    return Response(BACKENDS.dump_json(answer), media_type="application/json")
+
+
+async def state(backend: Backend, price: Price | None) -> BackendState:
+    """What there is to say of one backend."""
+    reason = await unready(backend)
+    return BackendState(
+        name=backend.name,
+        model=backend.model or None,
+        ready=reason is None,
+        reason=reason,
+        price=BackendPrice.of(price) if price else None,
+        shutdown=price.shutdown if isinstance(price, ListPrice) else None,
+    )
+
+
+async def unready(backend: Backend) -> str | None:
+    """Why the backend could not answer now; None if it could."""
+    try:
+        await backend.check()
+    except BackendUnavailable as error:
+        return error.detail
+    return None

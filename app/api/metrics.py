@@ -1,0 +1,19 @@
+"""GET /metrics, for Prometheus."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.api import documents
+from app.api.state import resources_of
+
+router = APIRouter()
+
+
+@router.get("/metrics", **documents.METRICS)
+async def metrics(request: Request) -> Response:
+    """Everything counted so far, in Prometheus' text format."""
+    return Response(resources_of(request).collectors.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})

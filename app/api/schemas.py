@@ -1,0 +1,141 @@
+"""The forms of requests, and of the answers that `app.answer` does not hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
+
+from app.answer import AmountUsd
+from app.backends.base import BackendName
+from app.contract.features import Day, Metrics, Ticker
+from app.contract.prompt import Detail
+from app.costs import Basis, CapacityPrice, ListPrice, Price, plain
+from app.recommend import Question
+
+EARLIEST = date(1970, 1, 1)
+
+
+def _ticker_or_metrics(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [
+        {"required": ["ticker"], "properties": {"ticker": {"type": "string"}}},
+        {"required": ["metrics"], "properties": {"metrics": {"type": "object"}}},
+    ]
+
+
+class RecommendationRequest(BaseModel):
+    """What to judge: a ticker, whose metrics are looked up, or metrics; with both, the metrics are used."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_ticker_or_metrics)
+
+    ticker: Ticker | None = None
+    as_of: Annotated[
+        Day | None, Field(description="with a ticker alone: judge by its last close on or before this day")
+    ] = None
+    metrics: Annotated[Metrics | None, Field(description="at least three")] = None
+    detail: Annotated[
+        Detail, Field(description="full: with an analysis; brief: action and conviction only")
+    ] = "full"
+    stream: Annotated[
+        StrictBool, Field(description="only false: streaming is not available yet", json_schema_extra={"const": False})
+    ] = False
+
+    @field_validator("stream")
+    @classmethod
+    def _not_yet(cls, stream: bool) -> bool:
+        if stream:
+            raise ValueError("must be false or left out: streaming is not available yet")
+        return stream
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.ticker is None and self.metrics is None:
+            raise ValueError("one of ticker and metrics is needed")
+        if self.as_of is not None:
+            if self.metrics is not None:
+                raise ValueError("as_of goes with a ticker alone; metrics have an as_of of their own")
+            latest = datetime.now(UTC).date() + timedelta(days=1)
+            if not EARLIEST <= self.as_of <= latest:
+                raise ValueError(f"as_of must be from {EARLIEST} to {latest}")
+        return self
+
+    def question(self) -> Question:
+        return Question(self.ticker, self.as_of, self.metrics, self.detail)
+
+
+@dataclass(frozen=True)
+class BackendPrice:
+    """A list price per million tokens, or an hourly price and the tokens it is divided by."""
+
+    basis: Basis
+    input_usd_per_1m: AmountUsd | None = None
+    cached_input_usd_per_1m: AmountUsd | None = None
+    output_usd_per_1m: AmountUsd | None = None
+    usd_per_hour: AmountUsd | None = None
+    tokens_per_hour: int | None = None
+    usd_per_1k_tokens: AmountUsd | None = None
+
+    @classmethod
+    def of(cls, price: Price) -> Self:
+        match price:
+            case ListPrice():
+                return cls(
+                    "list_price",
+                    input_usd_per_1m=plain(price.input),
+                    cached_input_usd_per_1m=plain(price.cached_input),
+                    output_usd_per_1m=plain(price.output),
+                )
+            case CapacityPrice():
+                per_1k = 1000 * price.usd_per_hour / price.tokens_per_hour
+                return cls(
+                    "capacity",
+                    usd_per_hour=plain(price.usd_per_hour),
+                    tokens_per_hour=int(price.tokens_per_hour),
+                    usd_per_1k_tokens=plain(round(per_1k, 9)),
+                )
+
+
+@dataclass(frozen=True)
+class BackendState:
+    """One backend: what it is, whether it could answer now, and if not why."""
+
+    name: BackendName
+    model: Annotated[str | None, Field(description="null while its server has not been asked")]
+    ready: bool
+    reason: Annotated[str | None, Field(description="why it is not ready")]
+    price: BackendPrice | None
+    shutdown: Annotated[date | None, Field(description="the day from which its vendor refuses the model")]
+
+
+@dataclass(frozen=True)
+class Backends:
+    """All backends, and the one that answers where no header names another."""
+
+    default: BackendName
+    backends: list[BackendState]
+
+
+@dataclass(frozen=True)
+class Component:
+    """Something that answering rests on."""
+
+    ready: bool
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether the gateway can answer, and what is not ready if not."""
+
+    ready: bool
+    components: dict[str, Component]
+    market: Annotated[str, Field(description="the source of market data")]
+
+
+@dataclass(frozen=True)
+class Liveness:
+    """The gateway runs."""
+
+    alive: bool = True

@@ -1,0 +1,42 @@
+"""The backends by name, as the settings describe them."""
+
+from __future__ import annotations
+
+from app.backends.base import Backend, BackendName
+from app.backends.dialects import VLLM, openai_dialect
+from app.backends.openai_style import OpenAIStyle
+from app.backends.unconfigured import Unconfigured
+from app.contract.fingerprint import fingerprint
+from app.settings import Settings
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+def build_backends(settings: Settings) -> dict[BackendName, Backend]:
+    """Both backends; one that lacks its setting is there and says so. Opens no connection."""
+    return {"mistral": _mistral(settings), "gpt-4": _gpt4(settings)}
+
+
+def _mistral(settings: Settings) -> Backend:
+    if not settings.vllm_urls:
+        return Unconfigured("mistral", "CONVICTION_VLLM_URLS")
+    return OpenAIStyle(
+        "mistral",
+        settings.vllm_urls,
+        VLLM,
+        made_for="" if settings.allow_foreign_model else fingerprint(),
+        timeout_s=settings.backend_timeout_s,
+    )
+
+
+def _gpt4(settings: Settings) -> Backend:
+    if settings.openai_api_key is None or not settings.openai_api_key.get_secret_value():
+        return Unconfigured("gpt-4", "OPENAI_API_KEY", settings.gpt4_model)
+    return OpenAIStyle(
+        "gpt-4",
+        [settings.openai_base_url or OPENAI_URL],
+        openai_dialect(settings.gpt4_model),
+        key=settings.openai_api_key,
+        model=settings.gpt4_model,
+        timeout_s=settings.backend_timeout_s,
+    )

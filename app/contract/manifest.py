@@ -1,0 +1,139 @@
+"""What a published model says of itself, and what is rebuilt from it locally."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.contract.recommendation import Action
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+MANIFEST = "manifest.json"
+CURRENT = "current"
+
+
+class UnusableModel(Exception):
+    """A model folder that must not be served: missing, malformed, or not what its hashes say."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BaseRecord(_Record):
+    name: str
+    license: str
+    weights: dict[str, Sha256]
+    """Files of the base in bf16 and their hashes."""
+
+
+class Golden(_Record):
+    """A prompt whose answer is asked for after a rebuild: by the metrics, in brief."""
+
+    ticker: str
+    metrics: dict[str, Any]
+    action: Action
+
+
+class Agreement(_Record):
+    """Share of pairs whose action is the teacher's, of tickers never trained on; failures count as errors."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    tickers: int
+
+
+class Capacity(_Record):
+    """Tokens an hour, prompt and completion together, at a stated concurrency on a stated machine."""
+
+    tokens_per_hour: Annotated[int, Field(gt=0)]
+    concurrency: Annotated[int, Field(gt=0)]
+    machine: str
+    usd_per_hour: Decimal
+    price_source: str
+
+
+class Manifest(_Record):
+    """A model version under `model_store/`: everything but the base weights can be rebuilt from its folder."""
+
+    name: str
+    version: str
+    created: datetime
+    fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+    prompt_version: str
+    teacher: str
+    base: BaseRecord
+    adapter: dict[str, Sha256]
+    """Files of the adapter and their hashes."""
+    data: dict[str, Any]
+    quantisation: dict[str, Any]
+    evaluation: dict[str, Agreement]
+    """Agreement with the teacher by what was measured, such as "brief, awq"."""
+    capacity: Capacity | None
+    golden: list[Golden]
+
+    @property
+    def model_id(self) -> str:
+        """The name the model is served under; ends in the fingerprint of the contract it was taught."""
+        return f"{self.name}-{self.version}-{self.fingerprint}"
+
+
+class BuildRecord(_Record):
+    """Weights rebuilt on this machine from a manifest: their hashes, checked at every load."""
+
+    model_id: str
+    manifest_sha256: Sha256
+    kind: Literal["awq", "bf16"]
+    weights: dict[str, Sha256]
+
+
+def current(store: Path) -> Path:
+    """The folder of the version that `store` serves, as its file `current` names it: name/version."""
+    try:
+        name = (store / CURRENT).read_text().strip()
+    except OSError as error:
+        raise UnusableModel(f"{store / CURRENT} cannot be read: {error.strerror}") from None
+    folder = (store / name).resolve()
+    if not name or store.resolve() not in folder.parents:
+        raise UnusableModel(f"{store / CURRENT} names no folder of the store: {name!r}")
+    return folder
+
+
+def read(folder: Path) -> Manifest:
+    """The manifest of a published version, its adapter's hashes checked."""
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except OSError as error:
+        raise UnusableModel(f"{folder / MANIFEST} cannot be read: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise UnusableModel(f"{folder / MANIFEST}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    verify(folder / "adapter", manifest.adapter)
+    return manifest
+
+
+def verify(folder: Path, files: Mapping[str, str]) -> None:
+    """Raise `UnusableModel` naming the first file that is missing or is not what its hash says."""
+    for name, digest in files.items():
+        try:
+            found = sha256(folder / name)
+        except OSError as error:
+            raise UnusableModel(f"{folder / name} cannot be read: {error.strerror}") from None
+        if found != digest:
+            raise UnusableModel(f"{folder / name} is not what was published: sha256 {found[:12]}…, not {digest[:12]}…")
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,40 @@
+"""Which price each backend's tokens have, by the settings and the served model's manifest."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from app.backends.base import BackendName
+from app.costs import CapacityPrice, Price, list_price
+from app.errors import InvalidSettings, NotConfigured
+from app.model_store import served_manifest
+from app.settings import Settings
+
+
+def price_list(settings: Settings) -> dict[BackendName, Price]:
+    """The price of each backend that is set up; `InvalidSettings` where one has none: nothing is for free."""
+    prices: dict[BackendName, Price] = {}
+    if settings.vllm_urls:
+        prices["mistral"] = _hosted(settings)
+    if settings.openai_api_key:
+        try:
+            prices["gpt-4"] = list_price(settings.gpt4_model)
+        except NotConfigured as error:
+            raise InvalidSettings(f"CONVICTION_GPT4_MODEL: {error.detail}") from None
+    return prices
+
+
+def _hosted(settings: Settings) -> CapacityPrice:
+    """Each figure from the settings, or else from the manifest of the model that is served."""
+    usd, tokens = settings.hosting_usd_per_hour, settings.capacity_tokens_per_hour
+    if usd is None or tokens is None:
+        manifest = served_manifest(settings.model_store)
+        capacity = manifest.capacity if manifest else None
+        if capacity is None:
+            raise InvalidSettings(
+                "CONVICTION_HOSTING_USD_PER_HOUR and CONVICTION_CAPACITY_TOKENS_PER_HOUR: both are needed, "
+                "since no model in CONVICTION_MODEL_STORE states its capacity"
+            )
+        usd = capacity.usd_per_hour if usd is None else usd
+        tokens = capacity.tokens_per_hour if tokens is None else tokens
+    return CapacityPrice(usd, Decimal(tokens))

@@ -1,0 +1,94 @@
+"""What answering needs: built once when the gateway starts, passed along, closed when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from app.backends.base import Backend, BackendName
+from app.backends.registry import build_backends
+from app.costs import CapacityPrice, Price, shutdown_warning
+from app.errors import MarketDataRateLimited, MarketError
+from app.market import open_provider
+from app.market.provider import Provider
+from app.market.snapshot import OptionSource
+from app.metrics import Collectors
+from app.settings import Settings
+from app.stores.connection import open_redis
+from app.stores.ledger import Ledger
+
+PROBE = "SPY"
+"""A ticker that every live source knows."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Market:
+    """Where a ticker's metrics come from, and where its option statistics do."""
+
+    provider: Provider
+    options: OptionSource
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Everything with a life of its own that endpoints and the flow use."""
+
+    settings: Settings
+    market: Market
+    backends: Mapping[BackendName, Backend]
+    prices: Mapping[BackendName, Price]
+    """Lacks a backend that is not set up."""
+    ledger: Ledger
+    collectors: Collectors
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings, prices: Mapping[BackendName, Price]) -> AsyncIterator[Resources]:
+    """Connect to what the settings name. Nothing need be reachable yet but the market, if it has a fallback."""
+    collectors = Collectors()
+    _publish(settings, prices, collectors)
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(open_redis(settings.redis_url))
+        backends = build_backends(settings)
+        for backend in backends.values():
+            stack.push_async_callback(backend.close)
+        yield Resources(
+            settings=settings,
+            market=Market(await open_market(settings), settings.market_options),
+            backends=backends,
+            prices=prices,
+            ledger=Ledger(redis),
+            collectors=collectors,
+        )
+
+
+async def open_market(settings: Settings) -> Provider:
+    """The market of the settings, or the fallback they name where Yahoo Finance cannot be reached."""
+    provider = await asyncio.to_thread(open_provider, settings.market, settings.market_dir)
+    if settings.market != "yfinance" or settings.market_fallback is None:
+        return provider
+    try:
+        await asyncio.to_thread(provider.bars, PROBE, None)
+    except MarketDataRateLimited:
+        return provider
+    except MarketError as error:
+        log.warning("%s: serving the %s market in its place", error.detail, settings.market_fallback)
+        return await asyncio.to_thread(open_provider, settings.market_fallback)
+    return provider
+
+
+def _publish(settings: Settings, prices: Mapping[BackendName, Price], collectors: Collectors) -> None:
+    """Show what does not change while the gateway runs, and warn of what soon will."""
+    hosted = prices.get("mistral")
+    if isinstance(hosted, CapacityPrice):
+        collectors.hosting_price.labels("mistral").set(float(hosted.usd_per_hour))
+    collectors.replicas.labels("mistral").set(len(settings.vllm_urls))
+    warning = shutdown_warning(settings.gpt4_model, datetime.now(UTC).date())
+    if warning and settings.openai_api_key:
+        log.warning(warning)

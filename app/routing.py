@@ -1,0 +1,21 @@
+"""Which backend answers: the one a header names, else the default."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.backends.base import BACKEND_NAMES, BackendName
+from app.errors import UnknownBackend
+
+HEADER = "X-Backend"
+_NAMES = {name.casefold(): name for name in BACKEND_NAMES}
+
+
+def choose_backend(given: Sequence[str], default: BackendName) -> BackendName:
+    """The backend that the header's values name, in any case; `UnknownBackend` for none of them, or several."""
+    if not given:
+        return default
+    name = _NAMES.get(",".join(given).strip().casefold())
+    if name is None:
+        raise UnknownBackend(f"{HEADER} must be one of {', '.join(BACKEND_NAMES)}")
+    return name

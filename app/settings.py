@@ -1,0 +1,149 @@
+"""Everything the environment decides, read here and nowhere else."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.backends.base import BackendName
+from app.errors import InvalidSettings
+
+PREFIX = "CONVICTION_"
+Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Environment(BaseSettings):
+    """Reads CONVICTION_<NAME>, or the name a field gives itself; an empty variable counts as unset."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, validate_by_name=True
+    )
+
+
+class Settings(_Environment):
+    """The gateway's settings."""
+
+    vllm_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """OpenAI-style base URLs of the vLLM servers that share the load, comma separated; none: no mistral."""
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+    gpt4_model: Annotated[str, Field(min_length=1)] = "gpt-4.1"
+    redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL")
+    """None: an embedded server that lives and dies with the gateway. Secret, since it may hold a password."""
+    market: Literal["yfinance", "parquet", "sample"] = "yfinance"
+    market_dir: Path | None = None
+    market_options: Literal["provider", "simulated", "none"] = "provider"
+    market_fallback: Literal["sample"] | None = None
+    """The market served in yfinance's place where that cannot be reached at the start."""
+    api_keys_file: Path | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    default_backend: BackendName = "mistral"
+    allow_foreign_model: bool = False
+    """Serve a model whose contract fingerprint is not this gateway's."""
+    backend_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    model_store: Path = Path("model_store")
+    hosting_usd_per_hour: Money | None = None
+    """What a replica of the hosted model costs; None: as the model's manifest says."""
+    capacity_tokens_per_hour: Annotated[int, Field(gt=0)] | None = None
+    """Tokens a replica makes at measured capacity; None: as the model's manifest says."""
+
+    @field_validator("vllm_urls", mode="before")
+    @classmethod
+    def _split(cls, given: Any) -> Any:
+        if not isinstance(given, str):
+            return given
+        return tuple(url.strip().rstrip("/") for url in given.split(",") if url.strip())
+
+    @field_validator("vllm_urls")
+    @classmethod
+    def _each_a_url(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            _require_url(url)
+        return urls
+
+    @field_validator("openai_base_url")
+    @classmethod
+    def _a_url(cls, url: str | None) -> str | None:
+        return None if url is None else _require_url(url)
+
+    @field_validator("redis_url")
+    @classmethod
+    def _a_store(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return url
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.market == "parquet" and self.market_dir is None:
+            raise ValueError("CONVICTION_MARKET_DIR: the parquet market needs a folder")
+        if self.api_keys_file is None and not is_loopback(self.host):
+            raise ValueError(
+                "CONVICTION_API_KEYS_FILE: keys are needed to listen on an address that is not loopback "
+                "(CONVICTION_HOST)"
+            )
+        return self
+
+
+class ClientSettings(_Environment):
+    """What the command-line client needs to know."""
+
+    url: str = "http://127.0.0.1:8080"
+    api_key: SecretStr | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _a_url(cls, url: str) -> str:
+        return _require_url(url)
+
+
+def load_settings() -> Settings:
+    """The gateway's settings; `InvalidSettings` names every variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise _invalid(Settings, error) from None
+
+
+def load_client_settings() -> ClientSettings:
+    """The client's settings; `InvalidSettings` names every variable that is wrong."""
+    try:
+        return ClientSettings()
+    except ValidationError as error:
+        raise _invalid(ClientSettings, error) from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be this machine."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _require_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://")
+    return url.rstrip("/")
+
+
+def _invalid(settings: type[BaseSettings], error: ValidationError) -> InvalidSettings:
+    """One line, without the values: they may be secret."""
+    wrong = []
+    for problem in error.errors(include_url=False, include_input=False):
+        variable = f"{_variable(settings, str(problem['loc'][0]))}: " if problem["loc"] else ""
+        wrong.append(variable + problem["msg"].removeprefix("Value error, "))
+    return InvalidSettings("; ".join(wrong))
+
+
+def _variable(settings: type[BaseSettings], name: str) -> str:
+    """The environment variable behind a field; pydantic names the field by its alias where it has one."""
+    return PREFIX + name.upper() if name in settings.model_fields else name

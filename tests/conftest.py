@@ -1,0 +1,76 @@
+"""What tests of several parts share: a stand-in for the models, served over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.request import Request, urlopen
+
+import pytest
+import uvicorn
+from starlette.types import ASGIApp
+
+from app.stand_in import Mode, create_stand_in
+
+STAND_IN_KEY = "sk-stand-in-0123456789abcdef"
+
+
+@contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """The app on a loopback port of its own, in a thread; its address without a path."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", ws="none", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive(), "the server did not start"
+        time.sleep(0.005)
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = server.force_exit = True
+        thread.join(10)
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A running stand-in. `url` is what a gateway is given, `key` opens every model."""
+
+    origin: str
+    key: str
+
+    @property
+    def url(self) -> str:
+        return f"{self.origin}/v1"
+
+    def fail(self, mode: Mode, times: int = 1, retry_after: int = 0) -> None:
+        """Let the next completions fail; `retry_after` is in seconds."""
+        order = {"mode": mode, "times": times, "retry_after": retry_after}
+        headers = {"content-type": "application/json"}
+        request = Request(f"{self.origin}/stand-in/fail", json.dumps(order).encode(), headers, method="POST")
+        urlopen(request, timeout=5).close()
+
+    def tally(self) -> dict[str, int]:
+        """Completions: open, answered, abandoned."""
+        with urlopen(f"{self.origin}/stand-in/tally", timeout=5) as response:
+            counts: dict[str, int] = json.load(response)
+        return counts
+
+
+@pytest.fixture(scope="session")
+def stand_in_server() -> Iterator[StandIn]:
+    with served(create_stand_in(key=STAND_IN_KEY)) as origin:
+        yield StandIn(origin, STAND_IN_KEY)
+
+
+@pytest.fixture
+def stand_in(stand_in_server: StandIn) -> Iterator[StandIn]:
+    """The stand-in, with no failure left over from another test."""
+    stand_in_server.fail("500", times=0)
+    yield stand_in_server
+    stand_in_server.fail("500", times=0)

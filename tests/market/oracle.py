@@ -1,0 +1,52 @@
+"""The indicators by pandas-ta-classic, an implementation independent of TA-Lib."""
+
+from __future__ import annotations
+
+import warnings
+from types import ModuleType
+
+import pandas as pd
+
+from app.market.indicators import OBV_WINDOW, WINDOW
+
+
+def _library() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package itself uses names that pandas has deprecated
+        import pandas_ta_classic
+
+    module: ModuleType = pandas_ta_classic
+    return module
+
+
+def oracle(bars: pd.DataFrame) -> dict[str, float]:
+    """The last bar's indicators by pandas-ta's own column names; pivots by their textbook formulas."""
+    ta = _library()
+    window = bars.iloc[-WINDOW:]
+    high, low, close, volume = (window[name] for name in ("high", "low", "close", "volume"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        series = [
+            ta.macd(close, 12, 26, 9, talib=False),
+            ta.rsi(close, 14, talib=False),
+            ta.bbands(close, length=20, std=2.0, talib=False),
+            *(ta.sma(close, length, talib=False) for length in (20, 50, 200)),
+            ta.ema(close, 50, talib=False),
+            ta.stoch(high, low, close, 14, 3, 3, talib=False),
+            ta.adx(high, low, close, 14, talib=False),
+            ta.cmf(high, low, close, volume, length=20),
+            ta.mfi(high, low, close, volume, 14, talib=False),
+            ta.roc(close, 10, talib=False),
+            ta.trix(close, 30, 9, talib=False),
+            ta.cci(high, low, close, 14, talib=False),
+            ta.obv(close.iloc[-OBV_WINDOW:], volume.iloc[-OBV_WINDOW:], talib=False) / 1e6,
+        ]
+    last = pd.concat([pd.DataFrame(one) for one in series], axis=1).iloc[-1]
+    return {str(name): float(value) for name, value in last.items()} | _pivots(bars.iloc[-2])
+
+
+def _pivots(bar: pd.Series) -> dict[str, float]:
+    pivot = (bar["high"] + bar["low"] + bar["close"]) / 3
+    spread = bar["high"] - bar["low"]
+    levels = {"PIVOT": pivot, "R1": 2 * pivot - bar["low"], "S1": 2 * pivot - bar["high"]}
+    return levels | {"R2": pivot + spread, "S2": pivot - spread}

@@ -1,0 +1,82 @@
+"""Indicators against an independent implementation, and where they are not defined."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from app.contract.features import TECHNICAL_NAMES
+from app.errors import InsufficientHistory
+from app.market.indicators import MIN_BARS, WINDOW, chaikin_money_flow, technicals
+from app.market.parquet import ParquetProvider
+
+from .oracle import oracle
+
+
+def still_bars(count: int = 300, price: float = 10.0, volume: float = 0.0) -> pd.DataFrame:
+    index = pd.bdate_range(end="2024-03-08", periods=count, name="date")
+    return pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), price), index=index).assign(
+        volume=volume
+    )
+
+
+def assert_agrees(bars: pd.DataFrame) -> None:
+    ours, theirs = technicals(bars), oracle(bars)
+    assert set(ours) == set(TECHNICAL_NAMES)
+    assert ours == pytest.approx({name: theirs[name] for name in ours}, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("ticker", ["SYNA", "SYNB", "SYNC", "SYND", "SYNE"])
+def test_agrees_with_oracle(synthetic: ParquetProvider, ticker: str) -> None:
+    assert_agrees(synthetic.bars(ticker, None))
+
+
+@pytest.mark.parametrize("day", [date(2024, 6, 28), date(2025, 4, 9), date(2026, 7, 23)])
+def test_agrees_with_oracle_on_apple(real: ParquetProvider, day: date) -> None:
+    assert_agrees(real.bars("AAPL", day))
+
+
+@pytest.mark.parametrize("ticker", ["SNPS", "NFLX", "KO", "F"])
+def test_agrees_with_oracle_on_real_stocks(real: ParquetProvider, ticker: str) -> None:
+    assert_agrees(real.bars(ticker, date(2016, 12, 1)))
+
+
+def test_too_few_bars_are_named() -> None:
+    with pytest.raises(InsufficientHistory, match=f"^249 daily bars are known, indicators need {MIN_BARS}$"):
+        technicals(still_bars(249))
+
+
+def test_only_the_window_counts(synthetic: ParquetProvider) -> None:
+    bars = synthetic.bars("SYNA", None)
+    assert len(bars) > WINDOW
+    assert technicals(bars) == technicals(bars.iloc[-WINDOW:])
+
+
+def test_a_stock_that_stands_still_has_no_oscillators() -> None:
+    found = technicals(still_bars())
+    undefined = {"BBP_20_2.0", "RSI_14", "STOCHk_14_3_3", "STOCHd_14_3_3", "ADX_14", "CCI_14_0.015"}
+    assert set(TECHNICAL_NAMES) - set(found) == undefined | {"CMF_20", "MFI_14"}
+    assert found["SMA_200"] == pytest.approx(10.0)
+    assert found["ROC_10"] == 0
+
+
+def test_no_dust_beyond_the_range() -> None:
+    bars = still_bars()
+    rising = np.linspace(10, 20, len(bars))
+    bars = bars.assign(open=rising, high=rising, low=rising, close=rising, volume=1e6)
+    found = technicals(bars)
+    assert found["STOCHk_14_3_3"] == 100
+    assert found["RSI_14"] == 100
+
+
+def test_money_flow_weighs_where_the_close_lies() -> None:
+    high, low, close = np.array([12.0, 12.0]), np.array([10.0, 10.0]), np.array([12.0, 10.5])
+    assert chaikin_money_flow(high, low, close, np.array([3.0, 1.0])) == pytest.approx((3 - 0.5) / 4)
+
+
+def test_on_balance_volume_is_in_millions() -> None:
+    bars = still_bars(volume=2e6)
+    assert technicals(bars)["OBV"] == pytest.approx(2.0)

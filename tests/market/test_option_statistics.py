@@ -1,0 +1,167 @@
+"""Option statistics against sums done by hand."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.contract.features import Options
+from app.market.option_statistics import option_statistics
+from app.market.parquet import ParquetProvider
+from app.market.provider import Chain
+
+DAY = date(2024, 3, 8)
+
+
+def contract(side: str, expiry: str = "2024-03-15", **values: float | None) -> dict[str, Any]:
+    usual = {
+        "strike": 100.0,
+        "lastPrice": 2.0,
+        "volume": 10.0,
+        "openInterest": 100.0,
+        "impliedVolatility": 0.3,
+    }
+    return {"side": side, "expiry": pd.Timestamp(expiry)} | usual | values
+
+
+def chain(*contracts: dict[str, Any]) -> Chain:
+    return Chain("SYNA", DAY, pd.DataFrame(list(contracts)))
+
+
+def test_the_case_studys_figures() -> None:
+    """SNPS: put volume 1947 to call volume 268 is 7.26, IV 57.40 less 68.32 is -10.92."""
+    found, excluded = option_statistics(
+        chain(
+            contract("call", lastPrice=100.0, volume=200.0, openInterest=9000.0, impliedVolatility=0.60),
+            contract("call", lastPrice=55.74, volume=68.0, openInterest=455.0, impliedVolatility=0.548),
+            contract("put", lastPrice=23.0, volume=1947.0, openInterest=11688.0, impliedVolatility=0.6832),
+        )
+    )
+    assert found == pytest.approx(
+        {
+            "call_iv_avg": 57.40,
+            "put_iv_avg": 68.32,
+            "iv_skew": -10.92,
+            "call_last_price_avg": 77.87,
+            "put_last_price_avg": 23.00,
+            "call_volume": 268,
+            "put_volume": 1947,
+            "put_call_ratio": 7.264925,
+            "call_open_interest": 9455,
+            "put_open_interest": 11688,
+        }
+    )
+    assert excluded == {}
+    Options.model_validate(found)
+
+
+def test_unusable_volatilities_are_left_out_and_counted() -> None:
+    found, excluded = option_statistics(
+        chain(
+            contract("call", impliedVolatility=0.0),
+            contract("call", impliedVolatility=0.4),
+            contract("call", impliedVolatility=5.01),
+            contract("call", impliedVolatility=None),
+            contract("put", impliedVolatility=5.0),
+        )
+    )
+    assert found["call_iv_avg"] == 40.0
+    assert found["put_iv_avg"] == 500.0
+    assert excluded == {"call_implied_volatility": 3}
+
+
+def test_sums_and_means_skip_what_is_not_a_number() -> None:
+    found, _ = option_statistics(
+        chain(contract("call", volume=None, lastPrice=None), contract("call", volume=7.0, lastPrice=3.0))
+    )
+    assert found["call_volume"] == 7
+    assert found["call_last_price_avg"] == 3.0
+
+
+def test_no_calls_traded_means_no_ratio() -> None:
+    found, _ = option_statistics(chain(contract("call", volume=0.0), contract("put", volume=5.0)))
+    assert found["call_volume"] == 0
+    assert "put_call_ratio" not in found
+
+
+def test_a_side_without_contracts_is_absent() -> None:
+    found, _ = option_statistics(chain(contract("put")))
+    assert {name.split("_")[0] for name in found} == {"put"}
+
+
+def test_scope_of_expiries() -> None:
+    contracts = chain(
+        contract("call", "2024-03-07", volume=1000.0),
+        contract("call", "2024-03-08", volume=1.0),
+        contract("call", "2024-04-19", volume=20.0),
+    )
+    assert option_statistics(contracts, "nearest")[0]["call_volume"] == 1
+    assert option_statistics(contracts, "all")[0]["call_volume"] == 21
+
+
+def test_only_expired_contracts_are_none() -> None:
+    assert option_statistics(chain(contract("call", "2024-03-01"))) == ({}, {})
+
+
+@given(
+    calls=st.lists(st.integers(0, 10**6), min_size=1, max_size=5),
+    puts=st.lists(st.integers(0, 10**6), min_size=1, max_size=5),
+)
+def test_ratio_is_of_the_sums(calls: list[int], puts: list[int]) -> None:
+    found, _ = option_statistics(
+        chain(
+            *(contract("call", volume=float(volume)) for volume in calls),
+            *(contract("put", volume=float(volume)) for volume in puts),
+        )
+    )
+    assert found["call_volume"] == sum(calls)
+    assert found["put_volume"] == sum(puts)
+    assert found.get("put_call_ratio") == (round(sum(puts) / sum(calls), 6) if sum(calls) else None)
+
+
+def by_hand(rows: list[dict[str, Any]], side: str) -> dict[str, float]:
+    """Plain loops over the file's rows, sharing nothing with the code under test."""
+    volatilities, prices, volume, interest = [], [], 0.0, 0.0
+    for row in rows:
+        if row["side"] != side:
+            continue
+        if 0 < row["impliedVolatility"] <= 5:
+            volatilities.append(row["impliedVolatility"] * 100)
+        prices.append(row["lastPrice"])
+        volume += row["volume"]
+        interest += row["openInterest"]
+    return {
+        f"{side}_iv_avg": sum(volatilities) / len(volatilities),
+        f"{side}_last_price_avg": sum(prices) / len(prices),
+        f"{side}_volume": volume,
+        f"{side}_open_interest": interest,
+    }
+
+
+@pytest.mark.parametrize(
+    ("scope", "skew", "excluded"),
+    [("nearest", -37.03, {"call": 31}), ("all", -11.34, {"call": 234, "put": 20})],
+)
+def test_apples_chain(
+    real: ParquetProvider, real_folder: Path, scope: Any, skew: float, excluded: dict[str, int]
+) -> None:
+    rows = pyarrow.parquet.read_table(real_folder / "options_AAPL.parquet").to_pylist()
+    alive = [row for row in rows if row["expiry"] >= row["as_of"]]
+    first = min(row["expiry"] for row in alive)
+    counted = [row for row in alive if scope == "all" or row["expiry"] == first]
+    expected = by_hand(counted, "call") | by_hand(counted, "put")
+    expected["iv_skew"] = expected["call_iv_avg"] - expected["put_iv_avg"]
+    expected["put_call_ratio"] = expected["put_volume"] / expected["call_volume"]
+    recorded = real.chain("AAPL", None)
+    assert recorded is not None
+    found, left_out = option_statistics(recorded, scope)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert found["iv_skew"] == pytest.approx(skew, abs=0.01)
+    assert left_out == {f"{side}_implied_volatility": count for side, count in excluded.items()}

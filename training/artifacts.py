@@ -1,0 +1,62 @@
+"""A run's folder: a folder a stage, whose manifest is written last, so that existence means complete."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+
+
+class Artifacts:
+    """The folders and manifests of one run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def stage(self, name: str) -> Path:
+        """The folder of a stage, made if need be."""
+        path = self.folder / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def done(self, name: str) -> bool:
+        return (self.folder / name / MANIFEST).exists()
+
+    def complete(self, name: str, manifest: Mapping[str, Any]) -> None:
+        write_json(self.stage(name) / MANIFEST, manifest)
+
+    def manifest(self, name: str) -> dict[str, Any]:
+        """What a stage said of itself. Raises `FileNotFoundError` naming the stage that has to run first."""
+        path = self.folder / name / MANIFEST
+        if not path.exists():
+            raise FileNotFoundError(f"stage {name} is not complete in {self.folder}: run it first")
+        manifest: dict[str, Any] = json.loads(path.read_text())
+        return manifest
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write whole or not at all."""
+    _replace(path, json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """JSON lines, whole or not at all."""
+    _replace(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open() as lines:
+        yield from map(json.loads, lines)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(path.suffix + ".part")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
