@@ -25,8 +25,6 @@ ConvictionError
   + InvalidSettings            before anything is served
 """
 
-# ruff: noqa: N818 - the names say what is wrong; that they are errors shows where they are raised
-
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -84,7 +84,7 @@ def log_config(secrets: Iterable[str] = (), level: str = "INFO") -> dict[str, An
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
             "uvicorn.access": {"level": "WARNING"},
-            "httpx": {"level": "WARNING"},
+            "httpx2": {"level": "WARNING"},
             "openai": {"level": "WARNING"},
             "yfinance": {"level": "ERROR"},
         },

@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from app.backends.base import BackendName
+from app.contract.manifest import Capacity, UnusableModel, current, read
 from app.costs import CapacityPrice, Price, list_price
 from app.errors import InvalidSettings, NotConfigured
-from app.model_store import served_manifest
 from app.settings import Settings
 
 
@@ -28,13 +28,18 @@ def _hosted(settings: Settings) -> CapacityPrice:
     """Each figure from the settings, or else from the manifest of the model that is served."""
     usd, tokens = settings.hosting_usd_per_hour, settings.capacity_tokens_per_hour
     if usd is None or tokens is None:
-        manifest = served_manifest(settings.model_store)
-        capacity = manifest.capacity if manifest else None
-        if capacity is None:
-            raise InvalidSettings(
-                "CONVICTION_HOSTING_USD_PER_HOUR and CONVICTION_CAPACITY_TOKENS_PER_HOUR: both are needed, "
-                "since no model in CONVICTION_MODEL_STORE states its capacity"
-            )
-        usd = capacity.usd_per_hour if usd is None else usd
-        tokens = capacity.tokens_per_hour if tokens is None else tokens
+        measured = _measured(settings)
+        usd = measured.usd_per_hour if usd is None else usd
+        tokens = measured.tokens_per_hour if tokens is None else tokens
     return CapacityPrice(usd, Decimal(tokens))
+
+
+def _measured(settings: Settings) -> Capacity:
+    needed = "CONVICTION_HOSTING_USD_PER_HOUR and CONVICTION_CAPACITY_TOKENS_PER_HOUR: needed, since"
+    try:
+        capacity = read(current(settings.model_store)).capacity
+    except UnusableModel as error:
+        raise InvalidSettings(f"{needed} CONVICTION_MODEL_STORE has no model to tell: {error}") from None
+    if capacity is None:
+        raise InvalidSettings(f"{needed} the served model's manifest states no capacity")
+    return capacity

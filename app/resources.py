@@ -50,7 +50,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings, prices: Mapping[BackendName, Price]) -> AsyncIterator[Resources]:
-    """Connect to what the settings name. Nothing need be reachable yet but the market, if it has a fallback."""
+    """Connect to what the settings name. Nothing need be reachable yet."""
     collectors = Collectors()
     _publish(settings, prices, collectors)
     async with AsyncExitStack() as stack:

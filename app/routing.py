@@ -12,7 +12,7 @@ _NAMES = {name.casefold(): name for name in BACKEND_NAMES}
 
 
 def choose_backend(given: Sequence[str], default: BackendName) -> BackendName:
-    """The backend that the header's values name, in any case; `UnknownBackend` for none of them, or several."""
+    """The backend that the header names, in any case; `UnknownBackend` for another name, or several."""
     if not given:
         return default
     name = _NAMES.get(",".join(given).strip().casefold())

@@ -73,13 +73,13 @@ def votes_from(lines: Mapping[str, Line]) -> list[Vote]:
     return [vote for vote in cast if vote.weight]
 
 
-def conviction(action: Action, lead: int, high_iv: bool, given: int) -> int:
+def conviction(action: Action, lead: int, high_iv: bool, heard: int) -> int:
     """1..10: grows with the lead that made the action, or with the balance that made the hold.
 
-    High implied volatility takes one away, and it is never more than a third of the metrics given.
+    High implied volatility takes one away, and it is never more than half the readings heard.
     """
     sure = 7 - abs(lead) if action == "hold" else 2 + abs(lead) // 2
-    return max(1, min(10, sure - high_iv, ceil(given / 3)))
+    return max(1, min(10, sure - high_iv, ceil(heard / 2)))
 
 
 def answer(metrics: Metrics, detail: Detail) -> BriefAnswer | FullAnswer:
@@ -88,12 +88,12 @@ def answer(metrics: Metrics, detail: Detail) -> BriefAnswer | FullAnswer:
 
 
 def answer_from(lines: Mapping[str, Line], detail: Detail) -> BriefAnswer | FullAnswer:
-    """The answer to what a prompt shows: a line an indicator, a figure a metric."""
+    """The answer to what a prompt shows: its readings alone decide."""
     cast = votes_from(lines)
     lead = sum(vote.weight for vote in cast)
     action: Action = "hold" if abs(lead) < ACT_AT else "buy" if lead > 0 else "sell"
     high_iv = "IV" in lines and lines["IV"].reading == "high"
-    sure = conviction(action, lead, high_iv, sum(len(line.figures) for line in lines.values()))
+    sure = conviction(action, lead, high_iv, sum(bool(line.reading) for line in lines.values()))
     document = {"action": action, "conviction": sure}
     if detail == "brief":
         return BriefAnswer.model_validate(document)

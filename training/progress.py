@@ -10,15 +10,27 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+class Ticking:
+    """Counts what is done and says how long the rest will take."""
+
+    def __init__(self, total: int, label: str) -> None:
+        self.total, self.label, self.done = total, label, 0
+        self.start = self.said = time.monotonic()
+        self.terminal = sys.stderr.isatty()
+
+    def tick(self) -> None:
+        self.done += 1
+        now, finished = time.monotonic(), self.done == self.total
+        if finished or now - self.said >= (1 if self.terminal else 30):
+            left = (now - self.start) / self.done * (self.total - self.done)
+            line = f"{self.label}: {self.done}/{self.total}, {left:.0f} s left   "
+            print(line, end="\r" if self.terminal and not finished else "\n", file=sys.stderr, flush=True)
+            self.said = now
+
+
 def progress(items: Sequence[T], label: str) -> Iterator[T]:
-    """Hand out the items, saying how many are done and how long the rest will take."""
-    every = 1.0 if sys.stderr.isatty() else 30.0
-    start = last = time.monotonic()
-    for index, item in enumerate(items):
+    """Hand out the items, ticking after each."""
+    ticking = Ticking(len(items), label)
+    for item in items:
         yield item
-        now = time.monotonic()
-        if now - last >= every or index + 1 == len(items):
-            left = (now - start) / (index + 1) * (len(items) - index - 1)
-            ending = "\r" if sys.stderr.isatty() and index + 1 < len(items) else "\n"
-            print(f"{label}: {index + 1}/{len(items)}, {left:.0f} s left   ", end=ending, file=sys.stderr, flush=True)
-            last = now
+        ticking.tick()

@@ -26,9 +26,7 @@ async def recommendations(request: Request) -> Response:
     watch = Stopwatch()
     resources = resources_of(request)
     with resources.collectors.request() as asked:
-        asked.backend = choose_backend(
-            request.headers.getlist(HEADER), resources.settings.default_backend
-        )
+        asked.backend = choose_backend(request.headers.getlist(HEADER), resources.settings.default_backend)
         with watch.waiting():
             document = await read_json(request)
         body = _validate(document)

@@ -58,7 +58,7 @@ def _bounds(group: type[BaseModel], *path: str) -> Iterator[tuple[tuple[str | in
     """The bounds of every number in a group of metrics, by its place in the body."""
     for name, field in group.model_fields.items():
         low = next((f"from {item.ge:,.0f}" for item in field.metadata if isinstance(item, Ge)), None)
-        low = low or next((f"above {item.gt:,.0f}" for item in field.metadata if isinstance(item, Gt)), None)
+        low = low or next((f"above {item.gt:,.0f}, up" for item in field.metadata if isinstance(item, Gt)), None)
         high = next((f"to {item.le:,.0f}" for item in field.metadata if isinstance(item, Le)), None)
         if low and high:
             kind = "a whole number" if int in get_args(field.annotation) else "a finite number"

@@ -35,11 +35,10 @@ class RecommendationRequest(BaseModel):
         Day | None, Field(description="with a ticker alone: judge by its last close on or before this day")
     ] = None
     metrics: Annotated[Metrics | None, Field(description="at least three")] = None
-    detail: Annotated[
-        Detail, Field(description="full: with an analysis; brief: action and conviction only")
-    ] = "full"
+    detail: Annotated[Detail, Field(description="full: with an analysis; brief: action and conviction only")] = "full"
     stream: Annotated[
-        StrictBool, Field(description="only false: streaming is not available yet", json_schema_extra={"const": False})
+        StrictBool,
+        Field(description="only false: streaming is not available yet", json_schema_extra={"const": False}),
     ] = False
 
     @field_validator("stream")

@@ -102,9 +102,7 @@ class OpenAIStyle:
             return failure, None
         return failure, max(asked_for, BACKOFF_S * 2**attempt * self._jitter())
 
-    async def _open(
-        self, endpoint: Endpoint, messages: Sequence[Message], detail: Detail
-    ) -> AsyncStream[object]:
+    async def _open(self, endpoint: Endpoint, messages: Sequence[Message], detail: Detail) -> AsyncStream[object]:
         """Send the request; returns with the answer's first byte."""
         if not endpoint.model:
             await self._identify(endpoint)

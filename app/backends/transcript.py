@@ -45,28 +45,31 @@ class Transcript:
             raise BackendError(f"{self.name} broke its answer off")
         if self.usage is None:
             raise BackendError(f"{self.name} did not say how many tokens its answer took")
-        self._require_answer(self.usage.completion_tokens)
+        usage = _usage(self.usage)
+        lack = self._lack(usage.completion_tokens)
+        if lack is not None:
+            raise UnparsedAnswer(lack, usage=usage)
         return Completion(
             text=self.text,
             model=self.model,
-            usage=_usage(self.usage),
+            usage=usage,
             probabilities=label_probabilities(self.tokens),
             time_to_first_token=time_to_first_token,
             duration=duration,
             stand_in=self.stand_in,
         )
 
-    def _require_answer(self, tokens: int) -> None:
+    def _lack(self, tokens: int) -> str | None:
+        """What keeps the text from being an answer, if anything does."""
         if self.refused:
-            raise UnparsedAnswer(f"{self.name} declined to answer")
+            return f"{self.name} declined to answer"
         if self.finish_reason == "length":
-            raise UnparsedAnswer(f"{self.name}'s answer was cut at {tokens} tokens")
+            return f"{self.name}'s answer was cut at {tokens} tokens"
         if self.finish_reason == "content_filter":
-            raise UnparsedAnswer(f"{self.name}'s answer was withheld by a content filter")
+            return f"{self.name}'s answer was withheld by a content filter"
         if self.finish_reason != "stop":
-            raise UnparsedAnswer(f"{self.name} ended its answer in a way that is not an answer's")
-        if not self.text:
-            raise UnparsedAnswer(f"{self.name} gave an empty answer")
+            return f"{self.name} ended its answer in a way that is not an answer's"
+        return None if self.text else f"{self.name} gave an empty answer"
 
 
 def _usage(report: UsageReport) -> Usage:

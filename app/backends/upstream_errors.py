@@ -50,9 +50,7 @@ def worth_retrying(error: APIError) -> bool:
     """Whether the same request may succeed in a moment."""
     if isinstance(error, RateLimitError):
         return not _quota_spent(error)
-    return isinstance(error, APIConnectionError) or (
-        isinstance(error, APIStatusError) and error.status_code >= 500
-    )
+    return isinstance(error, APIConnectionError) or (isinstance(error, APIStatusError) and error.status_code >= 500)
 
 
 def retry_after(error: APIError) -> float | None:

@@ -33,6 +33,8 @@ class BaseRecord(_Record):
     license: str
     weights: dict[str, Sha256]
     """Files of the base in bf16 and their hashes."""
+    source: dict[str, Any]
+    """Where the base comes from, as the training configuration says it."""
 
 
 class Golden(_Record):

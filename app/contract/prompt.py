@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypedDict
 
 from app.contract.features import Metrics
@@ -101,8 +101,14 @@ def evidence(values: Values) -> dict[str, Line]:
 
 
 def messages(metrics: Metrics, ticker: str | None, detail: Detail) -> list[Message]:
-    """The chat messages that ask for a recommendation. One user turn: Mistral's template has no system role."""
+    """The chat messages that ask for a recommendation. One user turn: Mistral's template has no system role.
+
+    `full` shows figures and readings, for an analysis that cites them. `brief` shows the readings alone,
+    which halves the prompt; the figures only where nothing can be read off them.
+    """
+    lines = list(evidence(metrics.values()).values())
+    if detail == "brief":
+        lines = [replace(line, figures=()) for line in lines if line.reading] or lines
     stock = f"ticker {ticker.upper()}\n" if ticker else ""
-    lines = "\n".join(str(line) for line in evidence(metrics.values()).values())
-    content = f"{TASK}{ANSWER[detail]}\n\n{stock}{lines}"
-    return [{"role": "user", "content": content}]
+    body = "\n".join(map(str, lines))
+    return [{"role": "user", "content": f"{TASK}{ANSWER[detail]}\n\n{stock}{body}"}]

@@ -31,8 +31,6 @@ def run(argv: Sequence[str] | None = None) -> int:
     )
     url = f"http://{options.host}:{options.port}/v1"
     print(f"stand-in at {url}", flush=True)
-    print(
-        f"  for both backends: OPENAI_BASE_URL={url} OPENAI_API_KEY={options.key} CONVICTION_VLLM_URLS={url}"
-    )
+    print(f"  for both backends: OPENAI_BASE_URL={url} OPENAI_API_KEY={options.key} CONVICTION_VLLM_URLS={url}")
     uvicorn.run(app, host=options.host, port=options.port, log_level="warning", ws="none")
     return 0

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
 
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -71,9 +72,7 @@ def status_failure(mode: Mode, retry_after: int, key: str) -> Refused | None:
         case "429":
             return Refused(429, f"slow down, {key}", code="rate_limit_exceeded", retry_after=retry_after)
         case "quota":
-            return Refused(
-                429, f"no quota left for {key}", code="insufficient_quota", retry_after=retry_after
-            )
+            return Refused(429, f"no quota left for {key}", code="insufficient_quota", retry_after=retry_after)
         case "500":
             return Refused(500, f"failed for {key}")
         case "503":
@@ -107,11 +106,11 @@ def deliver(reply: Reply, mode: Mode | None, pause_s: float, tally: Tally) -> Re
     if not reply.request.stream:
         with tally.counted():
             return JSONResponse(reply.whole())
-    events = list(reply.events())
+    events, half = reply.events(), len(reply.spoken) // 2
     if mode == "cut":
-        return CutResponse(_paced(events[: len(events) // 2], pause_s, tally), media_type="text/event-stream")
+        return CutResponse(_paced(islice(events, half), pause_s, tally), media_type="text/event-stream")
     if mode == "garbled":
-        events.insert(len(events) // 2, 'data: {"choices": [}\n\n')
+        events = chain(islice(events, half), ['data: {"choices": [}\n\n'])
     pause = max(pause_s, SLOW_S) if mode == "slow" else pause_s
     return StreamingResponse(_paced(events, pause, tally), media_type="text/event-stream")
 

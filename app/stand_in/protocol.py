@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.contract.prompt import Detail, Line
-from app.contract.recommendation import ANSWERS, answer_schema
+from app.contract.recommendation import answer_schema
 from app.stand_in.read_back import NotAPrompt, read_back
 
 Positive = Annotated[int, Field(ge=1)]
 
 
-class Refused(Exception):  # noqa: N818 - the name says what happened
+class Refused(Exception):
     """An error document in OpenAI's shape."""
 
     def __init__(
@@ -101,7 +101,6 @@ def read_question(request: ChatRequest) -> tuple[Detail, dict[str, Line]]:
 
 def response_format(detail: Detail, bounded: bool) -> dict[str, Any]:
     """The one response format that is taken for a detail."""
-    assert detail in ANSWERS
     schema = answer_schema(detail, bounded=bounded)
     named = {"name": "recommendation", "strict": True, "schema": schema}
     return {"type": "json_schema", "json_schema": named}

@@ -14,16 +14,16 @@ PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = tuple(
     (
         label,
         key or label,
-        re.compile(
-            re.escape(label) + "".join(f"(?: ({re.escape(prefix)}{FIGURE}))?" for prefix in figures) + READING
-        ),
+        re.compile(re.escape(label) + "".join(f"(?: ({re.escape(prefix)}{FIGURE}))?" for prefix in figures) + READING),
     )
-    for label, figures, key in LINES
+    for label, figures, key in sorted(LINES, key=lambda line: -len(line[0]))
 )
-"""A line's label, its key in `evidence` and what it looks like: groups for the figures, then the reading."""
+"""A line's label, its key in `evidence` and what it looks like: groups for the figures, then the reading.
+
+Longest label first: a brief prompt's "IV skew even" is not the reading "skew even" of IV."""
 
 
-class NotAPrompt(ValueError):  # noqa: N818 - the name says what is wrong
+class NotAPrompt(ValueError):
     """The text is not what the contract renders."""
 
 
@@ -40,6 +40,8 @@ def read_back(content: str) -> tuple[Detail, dict[str, Line]]:
     shown = content.removeprefix(fixed_part(detail)).split("\n")
     if TICKER.fullmatch(shown[0]):
         shown = shown[1:]
+    if not shown:
+        raise NotAPrompt("the prompt shows nothing of the stock")
     evidence = dict(_line(text) for text in shown)
     if len(evidence) < len(shown):
         raise NotAPrompt("the prompt shows an indicator twice")
@@ -53,6 +55,6 @@ def _line(text: str) -> tuple[str, Line]:
             continue
         *figures, reading = match.groups()
         given = tuple(figure for figure in figures if figure)
-        if given:
+        if given or reading:
             return key, Line(label, given, reading or "")
     raise NotAPrompt(f"the prompt shows no indicator in {text[:80]!r}")

@@ -53,11 +53,7 @@ class Reply:
 
     def whole(self) -> dict[str, Any]:
         """The answer to a request that does not stream."""
-        said = (
-            {"content": None, "refusal": self.text}
-            if self.refusal
-            else {"content": self.text, "refusal": None}
-        )
+        said = {"content": None, "refusal": self.text} if self.refusal else {"content": self.text, "refusal": None}
         choice = {"index": 0, "message": {"role": "assistant", **said}, "finish_reason": self.finish_reason}
         logprobs = {"logprobs": self._logprobs(self.spoken)}
         return self._envelope("chat.completion", [choice | logprobs]) | {"usage": self.usage()}

@@ -86,9 +86,7 @@ class StandIn:
         raise Refused(401, f"Incorrect API key provided: {key}", code="invalid_api_key")
 
 
-def create_stand_in(
-    *, key: str = DEFAULT_KEY, models: Sequence[str] = (), seconds_per_token: float = 0.0
-) -> ASGIApp:
+def create_stand_in(*, key: str = DEFAULT_KEY, models: Sequence[str] = (), seconds_per_token: float = 0.0) -> ASGIApp:
     """The server. Without models it serves those that a gateway with default settings asks for."""
     stand_in = StandIn(key, tuple(models) or default_models(), seconds_per_token)
     app = FastAPI(openapi_url=None)

@@ -1,0 +1,70 @@
+"""Around every request: its id, its line in the log, and whatever went wrong as a problem document."""
+
+from __future__ import annotations
+
+import logging
+import re
+from time import perf_counter
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.problems import problem_response
+from app.errors import ConvictionError
+from app.logging import request_id
+
+HEADER = "X-Request-Id"
+ACCEPTED = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
+"""Asked for every few seconds by machines: logged only when they fail."""
+
+log = logging.getLogger(__name__)
+
+
+class RequestContext:
+    """The outermost layer; nothing that is raised below gets past it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(HEADER, "")
+        own = given if ACCEPTED.fullmatch(given) else uuid4().hex
+        token = request_id.set(own)
+        started, status = perf_counter(), 0
+
+        async def labelled(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[HEADER] = own
+            await send(message)
+
+        try:
+            await self.app(scope, receive, labelled)
+        except Exception as error:
+            if not isinstance(error, ConvictionError):
+                log.error("unforeseen", exc_info=error)
+                error = ConvictionError("something went wrong here; the log has it under the request's id")
+            if status:
+                raise
+            await problem_response(error)(scope, receive, labelled)
+        finally:
+            _log(scope, status, perf_counter() - started)
+            request_id.reset(token)
+
+
+def _log(scope: Scope, status: int, seconds: float) -> None:
+    level = logging.DEBUG if scope["path"] in QUIET and status < 500 else logging.INFO
+    said = {
+        "method": scope["method"],
+        "path": scope["path"][:200],
+        "status": status,
+        "ms": round(1000 * seconds, 1),
+        "holder": scope.get("state", {}).get("holder"),
+    }
+    log.log(level, "request", extra=said)

@@ -1,0 +1,129 @@
+"""What the OpenAPI document says of each endpoint beside its path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from app.api import examples
+from app.api.problems import MEDIA_TYPE
+from app.backends.base import BACKEND_NAMES
+from app.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConvictionError,
+    DeadlineExceeded,
+    Forbidden,
+    InsufficientHistory,
+    InvalidMetrics,
+    InvalidRequest,
+    MarketDataRateLimited,
+    MarketDataUnavailable,
+    TooLarge,
+    Unauthorized,
+    UnknownBackend,
+    UnknownTicker,
+    UnparsedAnswer,
+    UnsupportedMediaType,
+)
+from app.routing import HEADER
+
+Document = dict[str, Any]
+
+REQUEST_ID_PARAMETER: Document = {
+    "name": "X-Request-Id",
+    "in": "header",
+    "description": "taken over if it is one to 64 letters, digits, dots, colons, hyphens and underscores",
+    "schema": {"type": "string"},
+}
+REQUEST_ID_HEADER: Document = {"X-Request-Id": {"required": True, "schema": {"type": "string"}}}
+
+
+def schema(name: str) -> Document:
+    """A reference to one of the forms in the document's components."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def answer(description: str, form: str, **headers: Document) -> Document:
+    """A JSON answer of a form."""
+    return {
+        "description": description,
+        "headers": REQUEST_ID_HEADER | headers,
+        "content": {"application/json": {"schema": schema(form)}},
+    }
+
+
+def problems(*errors: type[ConvictionError]) -> dict[int | str, Document]:
+    """The errors an endpoint may answer with, a status each."""
+    codes: dict[int, list[str]] = {}
+    possible: list[type[ConvictionError]] = [Forbidden, *errors, ConvictionError]
+    for error in possible:
+        codes.setdefault(error.status, []).append(f"`{error.code}`")
+    content = {MEDIA_TYPE: {"schema": schema("Problem")}}
+    return {
+        status: {"description": ", ".join(of_status), "headers": REQUEST_ID_HEADER, "content": content}
+        for status, of_status in sorted(codes.items())
+    }
+
+
+def operation(tag: str, responses: Mapping[int | str, Document], **extra: Any) -> dict[str, Any]:
+    """The arguments that a route's decorator takes for its documentation."""
+    parameters = [REQUEST_ID_PARAMETER, *extra.pop("parameters", ())]
+    return {
+        "tags": [tag],
+        "response_class": Response,
+        "responses": dict(responses),
+        "openapi_extra": {"parameters": parameters, **extra},
+    }
+
+
+RECOMMENDATIONS = operation(
+    "recommendations",
+    {
+        200: answer(
+            "The recommendation.",
+            "Recommendation",
+            **{HEADER: {"required": True, "schema": {"type": "string", "enum": list(BACKEND_NAMES)}}},
+        ),
+        **problems(
+            *(UnknownBackend, Unauthorized, UnknownTicker, TooLarge, UnsupportedMediaType),
+            *(InvalidRequest, InvalidMetrics, InsufficientHistory, BackendError, UnparsedAnswer),
+            *(BackendUnavailable, MarketDataUnavailable, MarketDataRateLimited, DeadlineExceeded),
+        ),
+    },
+    parameters=[
+        {
+            "name": HEADER,
+            "in": "header",
+            "description": "the backend that answers, in any case; the default where it is left out",
+            "schema": {"type": "string", "enum": list(BACKEND_NAMES)},
+        }
+    ],
+    requestBody={
+        "required": True,
+        "content": {"application/json": {"schema": schema("RecommendationRequest"), "examples": examples.REQUESTS}},
+    },
+)
+BACKENDS = operation("operation", {200: answer("All backends.", "Backends"), **problems(Unauthorized)})
+LIVE = operation("operation", {200: answer("It runs.", "Liveness"), **problems()}, security=[])
+READY = operation(
+    "operation",
+    {
+        200: answer("Ready.", "Readiness"),
+        503: answer("Not ready; the components say why.", "Readiness"),
+        **problems(),
+    },
+    security=[],
+)
+METRICS = operation(
+    "operation",
+    {
+        200: {
+            "description": "Prometheus' text format.",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        },
+        **problems(Unauthorized),
+    },
+)

@@ -1,0 +1,79 @@
+"""The worked examples of the documentation: the case study's SNPS figures, asked about and answered.
+
+The answers are the rule-based analyst's, and say so.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from app import rules
+from app.answer import GIVEN, RECOMMENDATION, Paid, Probabilities, Recommendation, Timing
+from app.backends.base import Completion, Usage
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import PROMPT_VERSION, Detail
+from app.contract.recommendation import FullAnswer, canonical
+from app.costs import list_price
+
+MODEL = "gpt-4.1"
+USAGE: dict[Detail, Usage] = {"full": Usage(471, 118), "brief": Usage(443, 12)}
+
+REQUESTS: dict[str, Any] = {
+    "full": {
+        "summary": "SNPS by its figures, with an analysis",
+        "value": {"ticker": "SNPS", "metrics": EXAMPLE.document()},
+    },
+    "brief": {
+        "summary": "The same, action and conviction only",
+        "value": {"ticker": "SNPS", "metrics": EXAMPLE.document(), "detail": "brief"},
+    },
+    "ticker": {
+        "summary": "A ticker, whose figures are looked up",
+        "value": {"ticker": "AAPL", "detail": "brief"},
+    },
+}
+
+
+def _answer(detail: Detail) -> Any:
+    said = rules.answer(EXAMPLE, detail)
+    completion = Completion(
+        text=canonical(said),
+        model=f"stand-in/{MODEL}",
+        usage=USAGE[detail],
+        probabilities={"buy": 0.62, "sell": 0.05, "hold": 0.33},
+        time_to_first_token=0.412,
+        duration=0.412 + 0.0333 * (USAGE[detail].completion_tokens - 1),
+        stand_in=True,
+    )
+    recommendation = Recommendation(
+        id="rec_5b2f6c0de1a94c57b8a3f1d20c4e7a96",
+        created_at=datetime(2024, 3, 8, 21, 5, tzinfo=UTC),
+        ticker="SNPS",
+        as_of=EXAMPLE.as_of,
+        action=said.action,
+        conviction=said.conviction,
+        probabilities=Probabilities.of(completion),
+        probabilities_given=GIVEN[detail],
+        analysis=said.analysis if isinstance(said, FullAnswer) else None,
+        backend="gpt-4",
+        model=completion.model,
+        prompt_version=PROMPT_VERSION,
+        source="model",
+        usage=completion.usage,
+        timing=Timing.of(completion, completion.duration + 0.0021, 0.0017),
+        cost=Paid.of(list_price(MODEL).cost(completion.usage)),
+        metrics=EXAMPLE,
+        metrics_source=None,
+        missing=EXAMPLE.missing(),
+        experiment=None,
+        fallback_from=None,
+        stand_in=True,
+    )
+    return RECOMMENDATION.dump_python(recommendation, mode="json")
+
+
+ANSWERS: dict[str, Any] = {
+    "full": {"summary": "With an analysis", "value": _answer("full")},
+    "brief": {"summary": "Action and conviction only", "value": _answer("brief")},
+}

@@ -1,0 +1,118 @@
+"""The command `conviction`. Each subcommand imports what it needs when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from app import __version__
+from app.errors import InvalidSettings, RequestError
+
+EPILOG = """exit status: 0 done, 1 the gateway refused or failed, 2 wrong usage or settings,
+3 the gateway cannot be reached"""
+
+BACKENDS = ("mistral", "gpt-4")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; the exit status."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    match given[:1]:
+        case ["stand-in"]:
+            from app.stand_in import run
+
+            return run(given[1:])
+        case ["up"]:
+            from app.supervisor import main as up
+
+            return up(given[1:])
+    options = parser().parse_args(given)
+    try:
+        return serve() if options.command == "serve" else recommend(options)
+    except (InvalidSettings, RequestError) as error:
+        print(f"conviction: {error.detail}", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="conviction",
+        description="Buy, sell or hold, and how sure.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"conviction {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("up", help="everything: model server, store and gateway", add_help=False)
+    commands.add_parser("serve", help="the gateway alone, by the environment")
+    commands.add_parser(
+        "stand-in", help="an OpenAI-style server for tests and demonstrations", add_help=False
+    )
+    ask = commands.add_parser(
+        "recommend",
+        help="ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    ask.add_argument("ticker", nargs="?", metavar="TICKER", help="whose figures the gateway looks up")
+    ask.add_argument("--metrics", metavar="FILE", help="a JSON file with the figures; - reads standard input")
+    ask.add_argument("--as-of", metavar="DATE", help="with a ticker alone: judge by its close on this day")
+    ask.add_argument("--backend", choices=BACKENDS, help="who answers (default: the gateway's)")
+    ask.add_argument("--brief", action="store_true", help="action and conviction only")
+    ask.add_argument("--json", action="store_true", help="the gateway's answer as it is")
+    return top
+
+
+def serve() -> int:
+    """Run the gateway until it is told to stop."""
+    import logging.config
+
+    import uvicorn
+
+    from app.logging import log_config
+    from app.main import create_app
+    from app.settings import load_settings
+
+    settings = load_settings()
+    secrets = (settings.openai_api_key, settings.redis_url)
+    logging.config.dictConfig(log_config(secret.get_secret_value() for secret in secrets if secret))
+    uvicorn.run(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        http="httptools",
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=20,
+    )
+    return 0
+
+
+def recommend(options: argparse.Namespace) -> int:
+    """Ask a gateway and show what it says."""
+    from app import client, terminal
+
+    if options.ticker is None and options.metrics is None:
+        print("conviction: give a TICKER, or --metrics FILE", file=sys.stderr)
+        return 2
+    try:
+        body = client.body(options.ticker, options.metrics, options.as_of, brief=options.brief)
+        answer = client.ask(body, options.backend)
+    except client.Unreachable as error:
+        print(f"conviction: {error.detail}", file=sys.stderr)
+        return 3
+    except client.Refused as error:
+        print(terminal.problem(error.document), file=sys.stderr)
+        return 1
+    print(json.dumps(answer, indent=2) if options.json else terminal.recommendation(answer))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

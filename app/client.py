@@ -1,0 +1,92 @@
+"""Asking a running gateway over HTTP, with nothing but the standard library."""
+
+# ruff: noqa: N818 - named like the errors of `app.errors`
+
+from __future__ import annotations
+
+import json
+import sys
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
+
+from app.errors import ConvictionError, InvalidRequest
+from app.settings import is_loopback, load_client_settings
+
+PATIENCE_S = 660.0
+"""Longer than any gateway waits for a backend."""
+
+Json = dict[str, Any]
+
+
+class Unreachable(ConvictionError):
+    """Nothing that is a gateway answers at the address."""
+
+
+class Refused(ConvictionError):
+    """The gateway answered with a problem document."""
+
+    def __init__(self, document: Json) -> None:
+        super().__init__(str(document.get("detail", "")))
+        self.document = document
+
+
+def body(ticker: str | None, metrics: str | None, as_of: str | None, *, brief: bool) -> Json:
+    """The request's body; `InvalidRequest` for a file of metrics that is no JSON object."""
+    given = {
+        "ticker": ticker,
+        "as_of": as_of,
+        "metrics": None if metrics is None else _read(metrics),
+        "detail": "brief" if brief else "full",
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _read(file: str) -> Json:
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+        document = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"{file} cannot be read as JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise InvalidRequest(f"{file} holds no JSON object")
+    return document
+
+
+def ask(body: Json, backend: str | None) -> Json:
+    """The gateway's answer. Raises `Refused` with its problem document, or `Unreachable`."""
+    settings = load_client_settings()
+    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    if backend is not None:
+        headers["X-Backend"] = backend
+    if settings.api_key is not None:
+        headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+    url = f"{settings.url}/v1/recommendations"
+    request = Request(url, json.dumps(body).encode(), headers, method="POST")  # noqa: S310 - http(s) only
+    try:
+        with _opener(settings.url).open(request, timeout=PATIENCE_S) as response:
+            return _document(response.read(), settings.url)
+    except HTTPError as error:
+        raise Refused(_document(error.read(), settings.url)) from None
+    except URLError as error:
+        raise Unreachable(f"no gateway answers at {settings.url}: {error.reason}") from None
+    except (HTTPException, OSError) as error:
+        raise Unreachable(f"the gateway at {settings.url} broke off: {error}") from None
+
+
+def _opener(url: str) -> OpenerDirector:
+    """Goes through the environment's proxy, but not to this machine."""
+    return build_opener(ProxyHandler({})) if is_loopback(urlsplit(url).hostname or "") else build_opener()
+
+
+def _document(content: bytes, url: str) -> Json:
+    try:
+        document = json.loads(content)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise Unreachable(f"what answers at {url} is not a gateway")
+    return document

@@ -1,0 +1,50 @@
+"""The application: what stands around the endpoints, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from app.api import backends, health, metrics, openapi, recommendations
+from app.api.context import RequestContext
+from app.api.keys import Guard, load_keys
+from app.api.problems import refuse_route
+from app.backends.base import BackendName
+from app.costs import Price
+from app.pricing import price_list
+from app.resources import Resources, open_resources
+from app.settings import Settings
+
+OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncContextManager[Resources]]
+
+
+def create_app(settings: Settings, opened: OpenResources = open_resources) -> FastAPI:
+    """The gateway. Raises `InvalidSettings` before anything is started."""
+    keys, prices = load_keys(settings.api_keys_file), price_list(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with opened(settings, prices) as resources:
+            app.state.resources = resources
+            yield
+
+    app = FastAPI(
+        lifespan=lifespan,
+        middleware=[  # outermost first
+            Middleware(RequestContext),
+            Middleware(Guard, keys=keys),
+        ],
+        exception_handlers={HTTPException: refuse_route},
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    for endpoints in (recommendations, backends, health, metrics):
+        app.include_router(endpoints.router)
+    openapi.add_docs(app)
+    app.openapi = lambda: openapi.document(app, keyed=keys is not None)  # type: ignore[method-assign]
+    return app

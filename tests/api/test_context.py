@@ -1,0 +1,66 @@
+"""Around every request: its id, its line in the log, and nothing that gets past."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from tests.api.test_bad_input import assert_problem
+from tests.doubles import EXAMPLE_BODY, Gateway, ask
+
+
+def own(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """What the gateway logged, without its test client."""
+    return [record for record in caplog.records if record.name.startswith("app.")]
+
+
+async def test_a_request_id_is_taken_over(running: Gateway) -> None:
+    for response in (
+        await ask(running, X_Request_Id="trace-1.a:b_c"),
+        await running.client.get("/nothing", headers={"X-Request-Id": "trace-1.a:b_c"}),
+    ):
+        assert response.headers["x-request-id"] == "trace-1.a:b_c"
+
+
+@pytest.mark.parametrize("given", ["", "two words", "x" * 65, 'a"b', "a\tb"])
+async def test_another_is_made_where_that_is_none(running: Gateway, given: str) -> None:
+    response = await running.client.get("/health/live", headers={"X-Request-Id": given})
+    assert len(response.headers["x-request-id"]) == 32
+
+
+async def test_every_request_has_an_id_of_its_own(running: Gateway) -> None:
+    answers = [await running.client.get("/health/live") for _ in range(3)]
+    assert len({answer.headers["x-request-id"] for answer in answers}) == 3
+
+
+async def test_the_unforeseen_is_a_500_without_a_trace_but_in_the_log(
+    running: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    running.backends["mistral"].script = [RuntimeError("/secret/path exploded")]
+    response = await ask(running, X_Request_Id="this-one")
+    assert_problem(response, 500, "internal_error", "request's id")
+    assert "exploded" not in response.text
+    assert "/secret/path exploded" in caplog.text
+    labels = {"backend": "mistral", "detail": "brief", "outcome": "internal_error"}
+    assert running.sample("conviction_requests_total", **labels) == 1
+
+
+async def test_a_request_is_logged_without_query_or_body(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    await running.client.post("/v1/recommendations?key=hush", json=EXAMPLE_BODY)
+    record = next(record for record in caplog.records if record.message == "request")
+    said = vars(record)
+    assert (said["method"], said["path"], said["status"]) == ("POST", "/v1/recommendations", 200)
+    assert said["ms"] >= 0
+    everything = json.dumps([vars(record) for record in own(caplog)], default=str)
+    assert "hush" not in everything
+    assert "RSI_14" not in everything
+
+
+async def test_probes_are_not_logged(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    await running.client.get("/health/live")
+    await running.client.get("/metrics")
+    assert own(caplog) == []

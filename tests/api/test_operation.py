@@ -1,0 +1,77 @@
+"""What operators look at: backends, health, metrics."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from app.errors import BackendUnavailable
+from tests.doubles import Gateway, ask, gateway
+
+ABSENT_STORE = "redis://127.0.0.1:1"
+
+
+async def test_backends_are_listed_with_what_they_cost(running: Gateway) -> None:
+    running.backends["gpt-4"].unready = BackendUnavailable("gpt-4 cannot be reached")
+    listed = (await running.client.get("/v1/backends")).json()
+    assert listed["default"] == "mistral"
+    hosted, api = listed["backends"]
+    assert (hosted["name"], hosted["model"], hosted["ready"], hosted["reason"]) == (
+        "mistral",
+        "double-1",
+        True,
+        None,
+    )
+    assert hosted["price"]["basis"] == "capacity"
+    assert hosted["price"]["usd_per_1k_tokens"] == "0.001"
+    assert hosted["shutdown"] is None
+    assert (api["name"], api["ready"], api["reason"]) == ("gpt-4", False, "gpt-4 cannot be reached")
+    assert (api["price"]["input_usd_per_1m"], api["price"]["output_usd_per_1m"]) == ("2", "8")
+    assert api["shutdown"] == "2027-01-14"
+
+
+async def test_live_says_no_more_than_that(running: Gateway) -> None:
+    response = await running.client.get("/health/live")
+    assert (response.status_code, response.json()) == (200, {"alive": True})
+
+
+async def test_ready_when_default_backend_and_store_are(running: Gateway) -> None:
+    running.backends["gpt-4"].unready = BackendUnavailable("not the default")
+    response = await running.client.get("/health/ready")
+    assert response.status_code == 200
+    assert response.json() == {
+        "ready": True,
+        "components": {
+            "mistral": {"ready": True, "reason": None},
+            "store": {"ready": True, "reason": None},
+        },
+        "market": "sample",
+    }
+
+
+async def test_not_ready_names_the_backend(running: Gateway) -> None:
+    running.backends["mistral"].unready = BackendUnavailable("mistral cannot be reached")
+    response = await running.client.get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["components"]["mistral"] == {"ready": False, "reason": "mistral cannot be reached"}
+
+
+async def test_the_settings_choose_the_default(store_url: str) -> None:
+    async with gateway(store_url, default_backend="gpt-4") as running:
+        running.backends["mistral"].unready = BackendUnavailable("not the default")
+        assert (await running.client.get("/health/ready")).status_code == 200
+        assert (await ask(running)).json()["backend"] == "gpt-4"
+
+
+async def test_not_ready_names_the_store() -> None:
+    async with gateway(ABSENT_STORE) as running:
+        response = await running.client.get("/health/ready")
+        assert response.status_code == 503
+        assert response.json()["components"]["store"] == {"ready": False, "reason": "Redis does not answer"}
+
+
+async def test_metrics_can_be_parsed(running: Gateway) -> None:
+    await ask(running)
+    response = await running.client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain")
+    names = {family.name for family in text_string_to_metric_families(response.text)}
+    assert {"conviction_requests", "conviction_gateway_overhead_seconds", "process_cpu_seconds"} <= names

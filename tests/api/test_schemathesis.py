@@ -1,0 +1,59 @@
+"""Schemathesis reads the OpenAPI document and sends what fits it and what does not, over real HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.config import SchemathesisConfig
+
+from app.api.openapi import document
+from app.backends.base import Backend, BackendName
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import served
+from tests.doubles import CountingBackend, opened_with
+
+KEY = "0123456789abcdef"
+EXAMPLES = 40
+
+CONFIG = SchemathesisConfig.from_dict(
+    {
+        "checks": {
+            # Rules between fields (three metrics, a ratio that fits its parts) are beyond JSON Schema, and
+            # few tickers exist.
+            "positive_data_acceptance": {"expected-statuses": ["2xx", "404", "422"]},
+        }
+    }
+)
+
+SETTINGS = Settings.model_validate({"market": "sample"})
+schema = schemathesis.openapi.from_dict(document(create_app(SETTINGS), keyed=True), config=CONFIG)
+
+
+@pytest.fixture(scope="module")
+def origin(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    keys = tmp_path_factory.mktemp("keys") / "keys"
+    keys.write_text(f"fuzz:{KEY}")
+    keys.chmod(0o600)
+    backends: dict[BackendName, Backend] = {
+        "mistral": CountingBackend("mistral"),
+        "gpt-4": CountingBackend("gpt-4"),
+    }
+    keyed = SETTINGS.model_copy(update={"api_keys_file": keys})
+    with served(create_app(keyed, opened_with(store_url, backends)), lifespan="on") as origin:
+        yield origin
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_request_finds_a_flaw(case: schemathesis.Case, origin: str) -> None:
+    case.call_and_validate(base_url=origin, headers={"X-API-Key": KEY, "Authorization": f"Bearer {KEY}"})

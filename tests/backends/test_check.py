@@ -1,0 +1,155 @@
+"""Whether a backend could answer now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from app.contract.fingerprint import EXAMPLE, fingerprint
+from app.contract.prompt import messages
+from app.errors import BackendUnavailable, NotConfigured
+
+from ..conftest import StandIn
+from .conftest import Make, Script, http
+
+BRIEF = messages(EXAMPLE, "SNPS", "brief")
+DOWN = "http://127.0.0.1:9/v1"
+
+
+def listing(*models: str) -> bytes:
+    return http("200 OK", json.dumps({"data": [{"id": model} for model in models]}))
+
+
+async def test_both_pass_where_their_models_are_served(make: Make, stand_in: StandIn) -> None:
+    mistral, gpt4 = make("mistral", stand_in.url), make("gpt-4", stand_in.url, key=stand_in.key)
+    await mistral.check()
+    await gpt4.check()
+    assert mistral.model.endswith(fingerprint())
+    assert gpt4.model == "gpt-4.1"
+
+
+async def test_a_model_of_another_contract_is_refused(make: Make, script: Script) -> None:
+    server = await script(listing("/models/secret-place/mistral-000000000000"))
+    for backend in (make("mistral", server.url), make("mistral", server.url)):
+        for ask in (backend.check(), backend.complete(BRIEF, "brief")):
+            with pytest.raises(BackendUnavailable) as raised:
+                await ask
+            assert fingerprint() in raised.value.detail
+            assert "CONVICTION_ALLOW_FOREIGN_MODEL=1" in raised.value.detail
+            assert "secret-place" not in raised.value.detail
+
+
+async def test_a_model_of_another_contract_may_be_allowed(make: Make, script: Script) -> None:
+    server = await script(listing("someone/else"))
+    backend = make("mistral", server.url, made_for="")
+    await backend.check()
+    assert backend.model == "someone/else"
+
+
+async def test_the_right_one_of_several_models_is_taken(make: Make, script: Script) -> None:
+    server = await script(listing("base", f"mistral-{fingerprint()}", "other"))
+    backend = make("mistral", server.url)
+    await backend.check()
+    assert backend.model == f"mistral-{fingerprint()}"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        listing(),
+        http("200 OK", "[]"),
+        http("200 OK", "{"),
+        http("200 OK", "<html>", kind="text/html"),
+        http("200 OK", '{"data": [{"name": "x"}]}'),
+    ],
+)
+async def test_a_server_that_lists_nothing(reply: bytes, make: Make, script: Script) -> None:
+    server = await script(reply)
+    with pytest.raises(BackendUnavailable, match="mistral lists no models"):
+        await make("mistral", server.url).check()
+
+
+async def test_a_failing_server_is_unavailable(make: Make, script: Script) -> None:
+    server = await script(http("500 Oh", "{}"))
+    with pytest.raises(BackendUnavailable, match=r"mistral failed \(HTTP 500\)") as raised:
+        await make("mistral", server.url).check()
+    assert raised.value.retry_after
+
+
+async def test_a_key_that_may_not_list_models_passes(make: Make, script: Script) -> None:
+    server = await script(http("403 Forbidden", "{}"))
+    await make("gpt-4", server.url).check()
+    with pytest.raises(NotConfigured, match="mistral does not accept the key: its server asks for one"):
+        await make("mistral", server.url).check()
+
+
+async def test_a_silent_server_is_unavailable(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.backends.openai_style.CHECK_S", 0.2)
+    left = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        left.set()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    async with server:
+        backend = make("mistral", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        with pytest.raises(BackendUnavailable, match="mistral does not respond"):
+            await backend.check()
+        async with asyncio.timeout(2):
+            await left.wait()
+
+
+async def test_a_passed_check_is_remembered_for_a_moment(make: Make, script: Script) -> None:
+    server = await script(listing(f"m-{fingerprint()}"))
+    backend = make("mistral", server.url)
+    for _ in range(20):
+        await backend.check()
+    assert server.connections == 1
+    await asyncio.sleep(1.1)
+    await backend.check()
+    assert server.connections == 2
+
+
+async def test_a_failed_check_is_not_remembered(make: Make, script: Script) -> None:
+    server = await script(http("503 Not yet", "{}"), listing(f"m-{fingerprint()}"))
+    backend = make("mistral", server.url)
+    with pytest.raises(BackendUnavailable):
+        await backend.check()
+    await backend.check()
+
+
+async def test_a_failed_call_ends_what_a_check_vouched_for(make: Make, script: Script) -> None:
+    server = await script(listing(f"m-{fingerprint()}"), b"")
+    backend = make("mistral", server.url)
+    await backend.check()
+    with pytest.raises(BackendUnavailable):
+        await backend.complete(BRIEF, "brief")
+    with pytest.raises(BackendUnavailable):
+        await backend.check()
+
+
+async def test_one_server_of_several_is_enough(make: Make, stand_in: StandIn) -> None:
+    backend = make("mistral", DOWN, stand_in.url)
+    await backend.check()
+    assert (await backend.complete(BRIEF, "brief")).stand_in
+
+
+async def test_a_call_goes_to_the_next_server_where_one_is_down(make: Make, stand_in: StandIn) -> None:
+    backend = make("mistral", DOWN, stand_in.url)
+    started = time.perf_counter()
+    for _ in range(3):
+        assert (await backend.complete(BRIEF, "brief")).stand_in
+    assert time.perf_counter() - started < 2
+
+
+async def test_calls_are_shared_among_servers(make: Make, stand_in: StandIn, stand_in_of_all: StandIn) -> None:
+    backend = make("gpt-4", stand_in.url, stand_in_of_all.url, key=stand_in.key)
+    before = [server.tally()["answered"] for server in (stand_in, stand_in_of_all)]
+    await asyncio.gather(*(backend.complete(BRIEF, "brief") for _ in range(10)))
+    after = [server.tally()["answered"] for server in (stand_in, stand_in_of_all)]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [5, 5]

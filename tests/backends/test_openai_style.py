@@ -1,0 +1,268 @@
+"""The client over real HTTP: answers, failures, retries, deadlines, cancellation, and the key's secrecy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+
+import pytest
+
+from app.backends.base import BackendName
+from app.contract.fingerprint import EXAMPLE, fingerprint
+from app.contract.prompt import Detail, messages
+from app.contract.recommendation import canonical, parse
+from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured, UnparsedAnswer
+from app.rules import answer
+from app.stand_in import Mode
+
+from ..conftest import StandIn
+from .conftest import Make, Script, http, sse
+
+BRIEF = messages(EXAMPLE, "SNPS", "brief")
+DETAILS: tuple[Detail, ...] = ("brief", "full")
+REFUSED = "http://127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize("name", ["mistral", "gpt-4"])
+@pytest.mark.parametrize("detail", DETAILS)
+async def test_an_answer_comes_whole(name: BackendName, detail: Detail, make: Make, stand_in: StandIn) -> None:
+    backend = make(name, stand_in.url, key=stand_in.key)
+    completion = await backend.complete(messages(EXAMPLE, "SNPS", detail), detail)
+    assert parse(detail, completion.text) == answer(EXAMPLE, detail)
+    assert completion.text == canonical(answer(EXAMPLE, detail))
+    assert completion.stand_in
+    assert completion.probabilities is not None
+    assert max(completion.probabilities, key=completion.probabilities.__getitem__) == "buy"
+    assert completion.model.startswith("stand-in/")
+    usage = completion.usage
+    assert 0 < usage.cached_tokens < usage.prompt_tokens
+    assert usage.completion_tokens > 5
+    assert not usage.estimated
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "gpt-5.2", "gpt-6.1-sol", "gpt-6-luna"])
+async def test_every_family_is_asked_as_it_wants(model: str, make: Make, stand_in_of_all: StandIn) -> None:
+    backend = make("gpt-4", stand_in_of_all.url, key=stand_in_of_all.key, model=model)
+    completion = await backend.complete(BRIEF, "brief")
+    thinks = model == "gpt-6.1-sol"
+    assert (completion.usage.reasoning_tokens > 0) == thinks
+    assert (completion.probabilities is None) == thinks
+
+
+async def test_times_are_those_of_the_stream(make: Make, stand_in: StandIn) -> None:
+    backend = make("mistral", stand_in.url)
+    await backend.complete(BRIEF, "brief")
+    stand_in.fail("slow")
+    started = time.perf_counter()
+    completion = await backend.complete(BRIEF, "brief")
+    total = time.perf_counter() - started
+    tokens = completion.usage.completion_tokens
+    assert completion.time_to_first_token is not None
+    assert 0.05 < completion.time_to_first_token < 0.3
+    assert total - 0.05 < completion.duration <= total
+    per_token = (completion.duration - completion.time_to_first_token) / (tokens - 1)
+    assert 0.05 <= per_token < 0.1
+
+
+async def test_the_hosted_model_s_id_is_learnt(make: Make, stand_in: StandIn) -> None:
+    backend = make("mistral", stand_in.url)
+    assert backend.model == ""
+    await backend.complete(BRIEF, "brief")
+    assert backend.model == f"stand-in/mistral-{fingerprint()}"
+
+
+FAILURES: list[tuple[Mode, type[BackendError], str]] = [
+    ("429", BackendUnavailable, "gpt-4 asks for fewer requests"),
+    ("quota", BackendUnavailable, "gpt-4 has no quota left: check the account's plan and billing"),
+    ("500", BackendError, "gpt-4 failed (HTTP 500)"),
+    ("503", BackendError, "gpt-4 failed (HTTP 503)"),
+    ("timeout", DeadlineExceeded, "gpt-4 did not answer within 0.5 s"),
+    ("slow", DeadlineExceeded, "gpt-4 did not answer within 0.5 s"),
+    ("cut", BackendError, "gpt-4 broke its answer off, or sent what is none"),
+    ("garbled", BackendError, "gpt-4 broke its answer off, or sent what is none"),
+    ("length", UnparsedAnswer, "gpt-4's answer was cut at 5 tokens"),
+    ("refusal", UnparsedAnswer, "gpt-4 declined to answer"),
+    ("filtered", UnparsedAnswer, "gpt-4's answer was withheld by a content filter"),
+    ("empty", UnparsedAnswer, "gpt-4 gave an empty answer"),
+    ("unmetered", BackendError, "gpt-4 did not say how many tokens its answer took"),
+]
+
+
+@pytest.mark.parametrize(("mode", "kind", "detail"), FAILURES, ids=[mode for mode, _, _ in FAILURES])
+async def test_a_failure_is_told_apart_and_holds_no_key(
+    mode: Mode, kind: type[BackendError], detail: str, make: Make, stand_in: StandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    backend = make("gpt-4", stand_in.url, key=stand_in.key, timeout_s=0.5)
+    stand_in.fail(mode, times=3)
+    with pytest.raises(BackendError) as raised:
+        await backend.complete(BRIEF, "brief")
+    assert type(raised.value) is kind
+    assert raised.value.detail == detail
+    said = [
+        caplog.text,
+        repr(backend),
+        repr(vars(backend)),
+        repr(raised.value),
+        *traceback.format_exception(raised.value),
+    ]
+    assert stand_in.key not in "".join(said)
+
+
+async def test_what_is_not_json_is_left_to_the_parser(make: Make, stand_in: StandIn) -> None:
+    stand_in.fail("malformed")
+    completion = await make("mistral", stand_in.url).complete(BRIEF, "brief")
+    with pytest.raises(ValueError, match="answer"):
+        parse("brief", completion.text)
+    assert completion.probabilities is not None or "action" not in completion.text
+
+
+@pytest.mark.parametrize("mode", ["429", "500", "503"])
+async def test_two_failures_are_retried_and_a_third_is_not(mode: Mode, make: Make, stand_in: StandIn) -> None:
+    backend = make("gpt-4", stand_in.url, key=stand_in.key)
+    stand_in.fail(mode, times=2)
+    assert (await backend.complete(BRIEF, "brief")).text
+    stand_in.fail(mode, times=3)
+    with pytest.raises(BackendError):
+        await backend.complete(BRIEF, "brief")
+    assert (await backend.complete(BRIEF, "brief")).text
+
+
+@pytest.mark.parametrize("mode", ["cut", "garbled", "refusal", "length", "quota"])
+async def test_what_was_begun_or_is_final_is_not_retried(mode: Mode, make: Make, stand_in: StandIn) -> None:
+    stand_in.fail(mode)
+    with pytest.raises(BackendError):
+        await make("gpt-4", stand_in.url, key=stand_in.key).complete(BRIEF, "brief")
+
+
+async def test_a_short_retry_after_is_waited_for(make: Make, stand_in: StandIn) -> None:
+    backend = make("gpt-4", stand_in.url, key=stand_in.key)
+    stand_in.fail("429", retry_after=1)
+    started = time.perf_counter()
+    await backend.complete(BRIEF, "brief")
+    assert time.perf_counter() - started >= 1
+
+
+async def test_a_long_retry_after_is_passed_on(make: Make, stand_in: StandIn) -> None:
+    stand_in.fail("429", times=3, retry_after=30)
+    started = time.perf_counter()
+    with pytest.raises(BackendUnavailable) as raised:
+        await make("gpt-4", stand_in.url, key=stand_in.key).complete(BRIEF, "brief")
+    assert raised.value.retry_after == 30
+    assert time.perf_counter() - started < 1
+
+
+async def test_no_retry_goes_past_the_deadline(make: Make, stand_in: StandIn) -> None:
+    stand_in.fail("429", times=3, retry_after=3)
+    started = time.perf_counter()
+    with pytest.raises(BackendUnavailable) as raised:
+        await make("gpt-4", stand_in.url, key=stand_in.key, timeout_s=1.0).complete(BRIEF, "brief")
+    assert raised.value.retry_after == 3
+    assert time.perf_counter() - started < 1
+
+
+async def test_a_wrong_key_names_the_setting_only(
+    make: Make, stand_in: StandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    backend = make("gpt-4", stand_in.url, key="sk-wrong-0123456789")
+    for ask in (backend.complete(BRIEF, "brief"), backend.check()):
+        with pytest.raises(NotConfigured) as raised:
+            await ask
+        assert raised.value.detail == "gpt-4 does not accept the key: check OPENAI_API_KEY"
+        assert "sk-wrong" not in "".join(traceback.format_exception(raised.value)) + caplog.text
+
+
+async def test_an_unknown_model_names_the_settings(make: Make, stand_in: StandIn) -> None:
+    backend = make("gpt-4", stand_in.url, key=stand_in.key, model="gpt-4o")
+    with pytest.raises(NotConfigured, match="check CONVICTION_GPT4_MODEL and OPENAI_BASE_URL"):
+        await backend.complete(BRIEF, "brief")
+    with pytest.raises(NotConfigured, match=r"does not serve gpt-4o: check CONVICTION_GPT4_MODEL"):
+        await backend.check()
+
+
+@pytest.mark.parametrize("name", ["mistral", "gpt-4"])
+async def test_nobody_listening(name: BackendName, make: Make) -> None:
+    backend = make(name, REFUSED)
+    for ask in (backend.complete(BRIEF, "brief"), backend.check()):
+        with pytest.raises(BackendUnavailable) as raised:
+            await ask
+        assert raised.value.detail == f"{name} cannot be reached"
+        assert raised.value.retry_after
+
+
+async def test_a_connection_lost_before_the_first_byte_is_retried(make: Make, script: Script) -> None:
+    server = await script(b"")
+    with pytest.raises(BackendUnavailable, match="cannot be reached"):
+        await make("gpt-4", server.url).complete(BRIEF, "brief")
+    assert server.connections == 3
+
+
+WHOLE = '{"choices":[{"index":0,"delta":{"content":"{}"},"finish_reason":"stop"}]}'
+USED = '{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
+
+
+@pytest.mark.parametrize(
+    ("reply", "detail"),
+    [
+        (http("200 OK", "<html>hello</html>", kind="text/html"), "broke its answer off"),
+        (http("200 OK", '{"choices": []}'), "broke its answer off"),
+        (sse(), "broke its answer off"),
+        (sse("[DONE]"), "broke its answer off"),
+        (sse(USED, "[DONE]"), "broke its answer off"),
+        (sse(WHOLE, "[DONE]"), "did not say how many tokens"),
+        (sse(WHOLE, "null"), "sent what is none"),
+        (sse(WHOLE, '"words"', USED), "sent what is none"),
+        (sse(WHOLE, '{"error": {"message": "no for sk-secret-abcdefghijklmnop"}}'), "sent what is none"),
+        (sse(WHOLE, USED.replace(":1", ":-1")), "sent what is none"),
+        (sse(WHOLE.replace('"{}"', "7"), USED), "sent what is none"),
+        (sse(WHOLE.replace("stop", "tool_calls"), USED), "in a way that is not an answer's"),
+        (sse(WHOLE).replace(b'content"', b'content\xff"'), "sent what is none"),
+        (http("400 Bad Request", '{"error": {"message": "sk-secret-abcdefghijklmnop"}}'), "refused the request"),
+        (http("413 Too Large", "sk-secret-abcdefghijklmnop"), "refused the request"),
+    ],
+)
+async def test_a_server_that_talks_nonsense(reply: bytes, detail: str, make: Make, script: Script) -> None:
+    server = await script(reply)
+    with pytest.raises(BackendError, match=detail) as raised:
+        await make("gpt-4", server.url).complete(BRIEF, "brief")
+    assert "sk-secret" not in "".join(traceback.format_exception(raised.value))
+    assert server.connections == 1
+
+
+async def test_a_plain_server_is_not_a_stand_in(make: Make, script: Script) -> None:
+    server = await script(sse(WHOLE, USED, "[DONE]"))
+    completion = await make("gpt-4", server.url).complete(BRIEF, "brief")
+    assert (completion.text, completion.model, completion.stand_in) == ("{}", "gpt-4.1", False)
+    assert completion.usage.cached_tokens == completion.usage.reasoning_tokens == 0
+    assert completion.probabilities is None
+
+
+@pytest.mark.parametrize("mode", ["slow", "timeout"])
+async def test_cancelling_closes_the_upstream_call(mode: Mode, make: Make, stand_in: StandIn) -> None:
+    backend = make("gpt-4", stand_in.url, key=stand_in.key)
+    before = stand_in.tally()["abandoned"]
+    stand_in.fail(mode)
+    task = asyncio.create_task(backend.complete(messages(EXAMPLE, None, "full"), "full"))
+    await asyncio.to_thread(stand_in.wait, lambda tally: tally["open"] == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.to_thread(stand_in.wait, lambda tally: tally["abandoned"] == before + 1 and not tally["open"])
+    assert (await backend.complete(BRIEF, "brief")).text
+
+
+async def test_a_deadline_closes_the_upstream_call(make: Make, stand_in: StandIn) -> None:
+    before = stand_in.tally()["abandoned"]
+    stand_in.fail("slow")
+    with pytest.raises(DeadlineExceeded):
+        await make("gpt-4", stand_in.url, key=stand_in.key, timeout_s=0.2).complete(BRIEF, "brief")
+    await asyncio.to_thread(stand_in.wait, lambda tally: tally["abandoned"] == before + 1 and not tally["open"])
+
+
+async def test_a_connection_serves_call_after_call(make: Make, stand_in: StandIn) -> None:
+    backend = make("gpt-4", stand_in.url, key=stand_in.key)
+    completions = await asyncio.gather(*(backend.complete(BRIEF, "brief") for _ in range(20)))
+    assert len({completion.text for completion in completions}) == 1

@@ -1,0 +1,63 @@
+"""The backends that settings describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from app.backends.base import BACKEND_NAMES, Backend, BackendName
+from app.backends.registry import build_backends
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import messages
+from app.errors import BackendUnavailable, NotConfigured
+from app.settings import Settings
+
+from ..conftest import StandIn
+from .conftest import Script, http
+
+BRIEF = messages(EXAMPLE, "SNPS", "brief")
+
+
+def settings(**given: Any) -> Settings:
+    bare: dict[str, Any] = {"vllm_urls": (), "openai_api_key": None, "openai_base_url": None}
+    return Settings(**(bare | given))
+
+
+@pytest.mark.parametrize(("name", "setting"), [("mistral", "CONVICTION_VLLM_URLS"), ("gpt-4", "OPENAI_API_KEY")])
+@pytest.mark.parametrize("given", [{}, {"openai_api_key": SecretStr("")}])
+async def test_what_is_not_set_up_says_what_to_set(name: BackendName, setting: str, given: dict[str, Any]) -> None:
+    backend = build_backends(settings(**given))[name]
+    for ask in (backend.complete(BRIEF, "brief"), backend.check()):
+        with pytest.raises(NotConfigured, match=f"{name} is not set up: set {setting}"):
+            await ask
+    await backend.close()
+
+
+async def test_both_answer_once_set_up(stand_in: StandIn) -> None:
+    backends = build_backends(
+        settings(vllm_urls=(stand_in.url,), openai_base_url=stand_in.url, openai_api_key=SecretStr(stand_in.key))
+    )
+    assert tuple(backends) == BACKEND_NAMES
+    for name, backend in backends.items():
+        assert backend.name == name
+        await backend.check()
+        assert (await backend.complete(BRIEF, "brief")).stand_in
+        await backend.close()
+
+
+async def test_a_foreign_model_is_a_matter_of_settings(script: Script) -> None:
+    server = await script(http("200 OK", '{"data": [{"id": "foreign"}]}'))
+
+    async def check(allowed: bool) -> Backend:
+        backend = build_backends(settings(vllm_urls=(server.url,), allow_foreign_model=allowed))["mistral"]
+        try:
+            await backend.check()
+        finally:
+            await backend.close()
+        return backend
+
+    assert (await check(allowed=True)).model == "foreign"
+    with pytest.raises(BackendUnavailable):
+        await check(allowed=False)

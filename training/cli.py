@@ -1,0 +1,168 @@
+"""`python -m training STAGE`: each stage by itself, or `run` for all of them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+from app.contract.manifest import UnusableModel
+from training.artifacts import Artifacts
+from training.config import Config, ConfigError, Quantise, load
+
+DEFAULT_CONFIG = Path(__file__).parent / "configs" / "default.toml"
+Command = Callable[[argparse.Namespace], None]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a stage; what its user can mend is said in one line, exit code 2."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.command(arguments)
+    except (ConfigError, UnusableModel, FileNotFoundError, ValueError) as error:
+        print(f"training: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Makes the model, a stage at a time.")
+    stages = parser.add_subparsers(required=True, metavar="STAGE")
+
+    def stage(name: str, command: Command, text: str, of_run: bool = True) -> argparse.ArgumentParser:
+        sub = stages.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        if of_run:
+            sub.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
+            sub.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
+        return sub
+
+    sub = stage("dataset", _dataset, "metrics of tickers at dates")
+    sub.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
+    stage("label", _label, "the teacher's answers")
+    _models(stage("finetune", _finetune, "LoRA on the labelled answers"))
+    _models(stage("merge", _merge, "adapter into the bf16 base"))
+    sub = stage("quantise", _quantise, "4-bit AWQ of merged weights", of_run=False)
+    for name in ("--merged", "--calibration", "--out"):
+        sub.add_argument(name, type=Path, required=True)
+    sub.add_argument("--settings", type=json.loads, required=True, help="JSON of the config's [quantise]")
+    _evaluate_options(stage("evaluate", _evaluate, "agreement of a served model with the teacher"))
+    _publish_options(stage("publish", _publish, "into the model store"))
+    sub = stage("build", _build, "weights of the store's current version, for serving here", of_run=False)
+    _models(sub)
+    sub.add_argument("--store", type=Path, default=Path("model_store"))
+    sub.add_argument("--quantise-python", type=Path, default=Path(".envs/quantise/bin/python"))
+    sub.add_argument("--kind", choices=("awq", "bf16"), default="awq", help="bf16: without the 4-bit weights")
+    return parser
+
+
+def _models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", type=Path, default=Path(".models"), help="folder of the weights made here")
+
+
+def _evaluate_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", required=True, help="a Conviction gateway or an OpenAI-style server")
+    parser.add_argument("--backend", help="the gateway's backend, or the server's model")
+    parser.add_argument("--key", help="API key, where one is needed")
+    parser.add_argument("--detail", choices=("brief", "full"), default="brief")
+    parser.add_argument("--market", type=Path, help="folder of ohlcv*.parquet; without it, the run's test split")
+    parser.add_argument("--options", choices=("provider", "simulated", "none"), default="simulated")
+    parser.add_argument("--teacher", choices=("rules",), default="rules")
+    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--out", type=Path, required=True)
+
+
+def _publish_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", type=Path, default=Path("model_store"))
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--url", required=True, help="the served quantised model, for the golden answers")
+    parser.add_argument("--usd-per-hour", type=Decimal, required=True, help="price of the machine it is served on")
+
+
+def _run_of(arguments: argparse.Namespace) -> tuple[Config, Artifacts]:
+    config = load(arguments.config)
+    return config, Artifacts(arguments.runs / config.name)
+
+
+def _dataset(arguments: argparse.Namespace) -> None:
+    from training.dataset import build
+
+    build(*_run_of(arguments), arguments.market)
+
+
+def _label(arguments: argparse.Namespace) -> None:
+    from training.teacher import label
+
+    label(*_run_of(arguments))
+
+
+def _finetune(arguments: argparse.Namespace) -> None:
+    from training.base import prepare
+    from training.finetune import finetune
+
+    config, artifacts = _run_of(arguments)
+    finetune(config, artifacts, prepare(config.base, arguments.models / "bases" / config.base.name))
+
+
+def _merge(arguments: argparse.Namespace) -> None:
+    from training.base import prepare
+    from training.calibration import calibrate
+    from training.merge import merge
+
+    config, artifacts = _run_of(arguments)
+    artifacts.manifest("finetune")
+    folder = artifacts.stage("merge")
+    base = prepare(config.base, arguments.models / "bases" / config.base.name)
+    merge(base, artifacts.folder / "finetune" / "adapter", folder / "weights")
+    calibrate(folder / "weights", config.quantise, folder / "calibration.json")
+    artifacts.complete("merge", {"base": config.base.name})
+
+
+def _quantise(arguments: argparse.Namespace) -> None:
+    from training.quantise import quantise
+
+    calibration = json.loads(arguments.calibration.read_text())["ids"]
+    quantise(arguments.merged, calibration, Quantise.model_validate(arguments.settings), arguments.out)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    from training.artifacts import write_json
+    from training.evaluate import evaluate, pairs_of_market, pairs_of_run
+
+    if arguments.market:
+        pairs = pairs_of_market(
+            arguments.market, arguments.options, arguments.detail, arguments.pairs, arguments.seed
+        )
+    else:
+        pairs = pairs_of_run(_run_of(arguments)[1], arguments.detail)
+    report = asyncio.run(
+        evaluate(
+            arguments.url, arguments.backend, pairs, arguments.detail, arguments.concurrency, arguments.key
+        )
+    )
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(arguments.out, {**report, "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"})
+    print(json.dumps({"agreement": report["agreement"], "failures": report["failures"]}))
+
+
+def _publish(arguments: argparse.Namespace) -> None:
+    from training.golden import answers
+    from training.publish import publish
+
+    golden = asyncio.run(answers(arguments.url))
+    config, artifacts = _run_of(arguments)
+    print(publish(config, artifacts, arguments.store, arguments.version, golden, arguments.usd_per_hour))
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    from training.build import Kind, build
+
+    kinds: tuple[Kind, ...] = ("bf16", "awq") if arguments.kind == "awq" else ("bf16",)
+    print(build(arguments.store, arguments.models, arguments.quantise_python, kinds))

@@ -1,0 +1,62 @@
+"""Merged bf16 weights -> 4-bit AWQ. Runs where AutoAWQ runs: its pins conflict with all the rest."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from training.artifacts import write_json
+from training.config import Quantise
+from training.merge import TOKENIZER_FILES
+
+
+def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, folder: Path) -> None:
+    """Write AWQ weights (gemm layout, which vLLM loads on GPU and CPU); embeddings and head stay in bf16.
+
+    `calibration` holds token ids of prompts and answers in the served template. AutoAWQ drops a sample that
+    is longer than allowed, so that is an error here.
+    """
+    import torch
+    from awq import AutoAWQForCausalLM
+
+    longest = max(map(len, calibration), default=0)
+    if not 0 < longest <= settings.max_length:
+        raise ValueError(f"calibration samples of up to {longest} tokens, 1 to {settings.max_length} allowed")
+    with tempfile.TemporaryDirectory() as readable:
+        _for_transformers_4(merged, Path(readable))
+        model = AutoAWQForCausalLM.from_pretrained(
+            readable, torch_dtype=torch.bfloat16, device_map="cpu", use_cache=False, safetensors=True
+        )
+        scheme = {"zero_point": True, "q_group_size": settings.group_size, "w_bit": 4, "version": "GEMM"}
+        model.quantize(
+            None,
+            quant_config=scheme,
+            calib_data=calibration,
+            max_calib_samples=len(calibration),
+            max_calib_seq_len=settings.max_length,
+        )
+        model.save_quantized(str(folder))
+    quantisation = json.loads((folder / "config.json").read_text())["quantization_config"]
+    write_json(folder / "config.json", {**_config(merged), "quantization_config": quantisation})
+    for name in TOKENIZER_FILES:
+        if (merged / name).exists():
+            shutil.copyfile(merged / name, folder / name)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return config
+
+
+def _for_transformers_4(merged: Path, folder: Path) -> None:
+    """AutoAWQ is pinned to transformers 4, which knows the rotary base and the dtype under older names."""
+    config = _config(merged)
+    if "rope_parameters" in config:
+        config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
+    config["torch_dtype"] = config.pop("dtype", "bfloat16")
+    write_json(folder / "config.json", config)
+    for path in merged.glob("*.safetensors*"):
+        (folder / path.name).symlink_to(path.resolve())
