@@ -82,14 +82,29 @@ class Settings(_Environment):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.market == "parquet" and self.market_dir is None:
-            raise ValueError("CONVICTION_MARKET_DIR: the parquet market needs a folder")
+        if self.market == "parquet" and not (self.market_dir and any(self.market_dir.glob("ohlcv*.parquet"))):
+            raise ValueError("CONVICTION_MARKET_DIR: the parquet market needs a folder with ohlcv*.parquet in it")
         if self.api_keys_file is None and not is_loopback(self.host):
             raise ValueError(
                 "CONVICTION_API_KEYS_FILE: keys are needed to listen on an address that is not loopback "
                 "(CONVICTION_HOST)"
             )
         return self
+
+
+class UpSettings(_Environment):
+    """What `conviction up` needs to know beside the gateway's settings."""
+
+    models: Path = Path(".models")
+    """Where weights rebuilt on this machine lie."""
+    run_dir: Path = Path(".run")
+    """Where logs and what vLLM compiles are kept."""
+    vllm_python: Path = Path(".envs/vllm/bin/python")
+    """The interpreter of the environment that vLLM is installed in."""
+    vllm_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Of 127.0.0.1; 0: any that is free."""
+    vllm_cache_gib: Annotated[int, Field(gt=0)] = 1
+    """Memory for attention's keys and values: enough for a thousand tokens of the default model in 25 MB."""
 
 
 class ClientSettings(_Environment):
@@ -115,6 +130,14 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise _invalid(Settings, error) from None
+
+
+def load_up_settings() -> UpSettings:
+    """The supervisor's settings; `InvalidSettings` names every variable that is wrong."""
+    try:
+        return UpSettings()
+    except ValidationError as error:
+        raise _invalid(UpSettings, error) from None
 
 
 def load_client_settings() -> ClientSettings:

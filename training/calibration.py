@@ -10,7 +10,7 @@ from typing import Any
 from app import rules
 from app.contract.prompt import Detail
 from app.contract.recommendation import canonical
-from app.errors import InsufficientHistory
+from app.market import InsufficientHistory
 from app.market.sample import SampleProvider
 from app.market.snapshot import snapshot
 from training.artifacts import write_json

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from app.contract.features import METRIC_NAMES, OPTION_NAMES, Metrics
-from app.errors import InsufficientHistory
+from app.market import InsufficientHistory
 from app.market.parquet import ParquetProvider
 from app.market.provider import Provider
 from app.market.snapshot import snapshot

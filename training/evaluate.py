@@ -19,7 +19,7 @@ from app import rules
 from app.contract.features import Metrics
 from app.contract.prompt import Detail
 from app.contract.recommendation import ACTIONS, Answer, parse
-from app.errors import InsufficientHistory
+from app.market import InsufficientHistory
 from app.market.parquet import ParquetProvider
 from app.market.snapshot import OptionSource, snapshot
 from training.artifacts import Artifacts, read_rows

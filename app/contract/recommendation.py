@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from app.contract.prompt import Detail
 
 Action = Literal["buy", "sell", "hold"]
-Conviction = Literal[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+Conviction = Annotated[int, Field(ge=1, le=10)]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 ANALYSIS_MAX = 1500
 """Characters; bounds the grammar, so that a model that rambles still closes its JSON."""

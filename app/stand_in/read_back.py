@@ -20,7 +20,8 @@ PATTERNS: tuple[tuple[str, str, re.Pattern[str]], ...] = tuple(
 )
 """A line's label, its key in `evidence` and what it looks like: groups for the figures, then the reading.
 
-Longest label first: a brief prompt's "IV skew even" is not the reading "skew even" of IV."""
+Longest label first: a brief prompt's "IV skew even" is not the reading "skew even" of IV.
+"""
 
 
 class NotAPrompt(ValueError):
@@ -43,6 +44,9 @@ def read_back(content: str) -> tuple[Detail, dict[str, Line]]:
     if not shown:
         raise NotAPrompt("the prompt shows nothing of the stock")
     evidence = dict(_line(text) for text in shown)
+    for line in evidence.values():
+        if not line.figures if detail == "full" else line.figures and line.reading:
+            raise NotAPrompt(f"a {detail} prompt does not show {str(line)!r} so")
     if len(evidence) < len(shown):
         raise NotAPrompt("the prompt shows an indicator twice")
     return detail, evidence

@@ -17,7 +17,11 @@ def _bounds() -> dict[str, tuple[float, float, bool]]:
     bounds = {}
     for name, field in fields.items():
         said = {key: getattr(part, key) for part in field.metadata for key in ("ge", "gt", "le") if hasattr(part, key)}
-        bounds[field.alias or name] = (float(said["gt"] if "gt" in said else said["ge"]), float(said["le"]), "gt" in said)
+        bounds[field.alias or name] = (
+            float(said["gt"] if "gt" in said else said["ge"]),
+            float(said["le"]),
+            "gt" in said,
+        )
     return bounds
 
 

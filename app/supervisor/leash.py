@@ -1,0 +1,23 @@
+"""Run a command that is told to end when the process that started it dies, however that came about.
+
+Run by its path as `python -I leash.py PARENT COMMAND…`, not imported: it becomes the command, in the same process.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    parent, *command = sys.argv[1:]
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != int(parent):  # it died before the leash was on
+        sys.exit(1)
+    os.execvp(command[0], command)  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    main()

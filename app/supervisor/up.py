@@ -1,0 +1,125 @@
+"""The story: settle what is to run, start the model server, then the gateway, and watch both until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence, Set
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from app.backends.base import Backend
+from app.backends.registry import build_backends
+from app.main import create_app
+from app.settings import Settings, UpSettings, load_settings, load_up_settings
+from app.supervisor import gateway, golden, stand_in, vllm, weights
+from app.supervisor.ports import settled
+from app.supervisor.process import Process, Program
+from app.supervisor.screen import Screen
+from app.supervisor.service import Service
+from app.supervisor.welcome import welcome
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to run. `port` is the model server's."""
+
+    settings: Settings
+    own: UpSettings
+    port: int
+    weights: weights.Weights | None
+    """None: the stand-in answers."""
+
+    @property
+    def served(self) -> str:
+        if self.weights is None:
+            return "STAND-IN: no model is running; every answer is the rule-based analyst's and says so."
+        form = {"awq": "4-bit AWQ", "bf16": "merged weights in bf16"}[self.weights.kind]
+        return f"mistral is {self.weights.model_id}, {form}."
+
+
+def make_plan(screen: Screen, *, with_stand_in: bool) -> Plan:
+    """Settle everything that can be wrong before anything is started, and set what the gateway is to inherit."""
+    own, given = load_up_settings(), load_settings()
+    chosen = None if with_stand_in else choose_weights(screen, own, given)
+    port = settled(LOOPBACK, own.vllm_port, "CONVICTION_VLLM_PORT")
+    url = f"http://{LOOPBACK}:{port}/v1"
+    os.environ |= {
+        "CONVICTION_VLLM_URLS": url,
+        "CONVICTION_MARKET_FALLBACK": given.market_fallback or "sample",
+        "CONVICTION_PORT": str(settled(given.host, given.port, "PORT")),
+        **(stand_in.for_gateway(url) if with_stand_in else {}),
+    }
+    settings = load_settings()
+    create_app(settings)  # raises InvalidSettings for what the gateway would refuse
+    return Plan(settings, own, port, chosen)
+
+
+def choose_weights(screen: Screen, own: UpSettings, settings: Settings) -> weights.Weights:
+    """The 4-bit weights, or where this machine cannot serve them the merged ones, said aloud."""
+    kind: weights.Kind = "awq" if weights.can_serve_4_bit() else "bf16"
+    if kind == "bf16":
+        screen.say("This CPU lacks AVX-512, which 4-bit weights need here: serving the merged weights in bf16.")
+    return weights.choose(settings.model_store, own.models, kind, foreign=settings.allow_foreign_model)
+
+
+async def up(plan: Plan, command: Sequence[str], screen: Screen) -> int:
+    """Run until cancelled, or until `command` (if any) ends; its exit status. The gateway stops before the model."""
+    async with AsyncExitStack() as stack:
+        backend = build_backends(plan.settings)["mistral"]
+        stack.push_async_callback(backend.close)
+        model = await stack.enter_async_context(model_server(plan, backend, screen).running())
+        url = gateway.address(plan.settings)
+        front = Service(
+            lambda: gateway.program(plan.own.run_dir, os.environ),
+            lambda: gateway.become_ready(url, screen),
+            screen.say,
+        )
+        watched = {model, await stack.enter_async_context(front.running())}
+        if command:
+            return await during(command, url, watched)
+        market = str((await asyncio.to_thread(gateway.readiness, url)).get("market", plan.settings.market))
+        for line in welcome(plan.settings, url, plan.served, market):
+            screen.say(line)
+        await first_of(watched)
+        return 0
+
+
+def model_server(plan: Plan, backend: Backend, screen: Screen) -> Service:
+    """vLLM, asked the golden prompts before anyone may use a new build; or the stand-in."""
+    chosen = plan.weights
+    if chosen is None:
+        return Service(
+            lambda: stand_in.program(plan.own, plan.port, os.environ),
+            lambda: stand_in.become_ready(backend, screen),
+            screen.say,
+        )
+
+    async def become_ready() -> None:
+        await vllm.become_ready(backend, screen, plan.own.run_dir / "vllm.log")
+        await golden.check(backend, chosen)
+
+    return Service(lambda: vllm.program(chosen, plan.own, plan.port, os.environ), become_ready, screen.say)
+
+
+async def during(command: Sequence[str], url: str, watched: set[asyncio.Task[None]]) -> int:
+    """Run a command beside the services, told where the gateway is."""
+    process = Process.start(Program(command[0], tuple(command), {**os.environ, "CONVICTION_URL": url}))
+    over = asyncio.create_task(process.ended())
+    try:
+        await first_of({over, *watched})
+        return await over
+    finally:
+        over.cancel()
+        await asyncio.gather(over, return_exceptions=True)
+        await process.stop()
+
+
+async def first_of(tasks: Set[asyncio.Task[Any]]) -> None:
+    """Wait until one ends, and raise what ended it."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()

@@ -1,0 +1,47 @@
+"""What is said once everything answers: where, by whom, and a request to try."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+from app.settings import Settings
+
+METRICS: dict[str, Any] = {
+    "price": 571.29,
+    "options": {"call_volume": 268, "put_volume": 1947},
+    "technicals": {"RSI_14": 59.44, "MACDh_12_26_9": 0.63, "BBP_20_2.0": 0.76, "SMA_50": 541.2},
+}
+"""Some of the case study's figures of SNPS."""
+
+FOR_MARKET = {"sample": "MSFT"}
+"""A ticker that a market knows; most know AAPL."""
+
+
+def welcome(settings: Settings, url: str, served: str, market: str) -> Iterator[str]:
+    """The lines, the requests to try ready to be pasted."""
+    yield ""
+    yield f"Conviction is ready at {url} (documentation: {url}/docs). {served}"
+    if market != settings.market:
+        yield (
+            f"The market {settings.market} cannot be reached: tickers are looked up in {market} data, whose options "
+            "are simulated; every answer says so."
+        )
+    if settings.openai_api_key is None:
+        yield "X-Backend: gpt-4 needs OPENAI_API_KEY to be set."
+    yield "By figures of your own, and by ticker:"
+    yield ""
+    yield curl(settings, url, {"ticker": "SNPS", "metrics": METRICS, "detail": "brief"})
+    yield ""
+    yield curl(settings, url, {"ticker": FOR_MARKET.get(market, "AAPL"), "detail": "brief"})
+    yield ""
+    yield "Ctrl-C stops everything."
+
+
+def curl(settings: Settings, url: str, body: dict[str, Any]) -> str:
+    """A command for a shell."""
+    key = "" if settings.api_keys_file is None else " -H 'Authorization: Bearer '\"$CONVICTION_API_KEY\""
+    data = shlex.quote(json.dumps(body))
+    return f"curl -s {url}/v1/recommendations -H 'Content-Type: application/json'{key} \\\n  -d {data}"

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from pydantic import ValidationError
+
+from app.contract.features import METRIC_NAMES, Metrics
+from app.contract.fingerprint import EXAMPLE
+from tests.contract.strategies import documents
+
+THREE = {"price": 10.0, "technicals": {"RSI_14": 50.0, "ADX_14": 20.0}}
+
+
+def refused(body: dict[str, Any]) -> str:
+    with pytest.raises(ValidationError) as caught:
+        Metrics.model_validate_json(json.dumps(body))
+    return str(caught.value)
+
+
+def test_the_case_studys_skew_and_ratio_follow_from_their_parts() -> None:
+    body = EXAMPLE.document()
+    for derived in ("iv_skew", "put_call_ratio"):
+        del body["options"][derived]
+    options = Metrics.model_validate(body).options
+    assert options.iv_skew == pytest.approx(-10.92)
+    assert options.put_call_ratio == pytest.approx(1947 / 268, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"call_iv_avg": 57.4, "put_iv_avg": 68.32, "iv_skew": 10.92}, "iv_skew is 10.92, but"),
+        ({"call_volume": 268, "put_volume": 1947, "put_call_ratio": 1.24}, "put_call_ratio is 1.24, but"),
+    ],
+)
+def test_what_contradicts_its_parts_is_refused_by_name(options: dict[str, float], told: str) -> None:
+    assert told in refused({"options": options})
+
+
+@pytest.mark.parametrize("ratio", [7.26, 7.265, 7.3])
+def test_rounding_is_no_contradiction(ratio: float) -> None:
+    body = {"options": {"call_volume": 268, "put_volume": 1947, "put_call_ratio": ratio}}
+    assert Metrics.model_validate(body).options.put_call_ratio == ratio
+
+
+def test_no_call_traded_leaves_the_ratio_open() -> None:
+    body = {"options": {"call_volume": 0, "put_volume": 12, "call_iv_avg": 30.0}}
+    assert "put_call_ratio" in Metrics.model_validate(body).missing()
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value"),
+    [
+        ("technicals", "RSI_14", 140),
+        ("technicals", "RSI_14", "59.4"),
+        ("technicals", "RSI_14", True),
+        ("technicals", "CMF_20", -1.01),
+        ("technicals", "SMA_20", 0),
+        ("technicals", "RSI_15", 50),
+        ("options", "call_iv_avg", -0.1),
+        ("options", "call_volume", 1.5),
+        ("options", "put_volume", -1),
+    ],
+)
+def test_out_of_bounds_wrong_type_and_unknown_are_refused_by_name(group: str, name: str, value: object) -> None:
+    body: dict[str, Any] = {**THREE, "technicals": dict(THREE["technicals"]), "options": {}}  # type: ignore[call-overload]
+    body[group][name] = value
+    assert f"{group}.{name}" in refused(body)
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_not_finite_is_refused(number: str) -> None:
+    text = json.dumps(THREE).replace("50.0", number)
+    with pytest.raises(ValidationError, match=r"technicals\.RSI_14"):
+        Metrics.model_validate_json(text)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"price": 1.0}, {"price": 1.0, "technicals": {"RSI_14": 50.0, "ADX_14": None}}]
+)
+def test_fewer_than_three_metrics_are_refused(body: dict[str, Any]) -> None:
+    assert "at least 3 metrics are needed" in refused(body)
+
+
+@given(documents())
+def test_what_is_known_and_what_is_missing_make_the_whole(body: dict[str, Any]) -> None:
+    metrics = Metrics.model_validate(body)
+    assert sorted([*metrics.values(), *metrics.missing()]) == sorted(METRIC_NAMES)
+
+
+@given(documents())
+def test_the_document_reads_back_as_the_same_metrics(body: dict[str, Any]) -> None:
+    metrics = Metrics.model_validate(body)
+    assert Metrics.model_validate_json(json.dumps(metrics.document())) == metrics

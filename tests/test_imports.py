@@ -1,0 +1,123 @@
+"""Who may import whom, and who may read the environment: the design's rules, held by reading the source."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("app.contract", "app.errors"),
+    ("app.backends.base", "app.rules", "app.logging", "app.stopwatch"),
+    ("app.market", "app.costs", "app.settings"),
+    ("app.backends", "app.stores", "app.metrics", "app.pricing", "app.routing", "app.stand_in"),
+    ("app.answer", "app.attempts", "app.resources"),
+    ("app.recommend",),
+    ("app.api",),
+    ("app.main",),
+    ("app.supervisor", "app.client", "app.terminal"),
+    ("app.cli",),
+)
+"""Lowest first. A module imports its own layer and those below."""
+
+TRAINING_MAY = ("app.contract", "app.market", "app.rules")
+ENVIRONMENT = {
+    "app.settings": "reads it",
+    "app.supervisor.up": "hands the whole of it on to the processes it starts",
+}
+
+
+def modules(package: str) -> dict[str, ast.Module]:
+    """The syntax of every module, by dotted name."""
+    found = {}
+    for path in sorted((ROOT / package).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        found[name] = ast.parse(path.read_text("utf-8"))
+    return found
+
+
+APP, TRAINING = modules("app"), modules("training")
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """The modules a module imports, inside functions too, and not for the type checker alone."""
+    for_types = {
+        id(node)
+        for guard in ast.walk(tree)
+        if isinstance(guard, ast.If) and isinstance(guard.test, ast.Name) and guard.test.id == "TYPE_CHECKING"
+        for node in ast.walk(guard)
+    }
+    for node in ast.walk(tree):
+        if id(node) in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in APP or whole in TRAINING else str(node.module)
+
+
+def within(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def layer(module: str) -> int:
+    """The height of a module: that of the longest name in `LAYERS` it is within."""
+    heights = [
+        (len(package), height)
+        for height, packages in enumerate(LAYERS)
+        for package in packages
+        if within(module, package)
+    ]
+    assert heights, f"{module} is in no layer"
+    return max(heights)[1]
+
+
+@pytest.mark.parametrize("module", [name for name in APP if name != "app"])
+def test_imports_go_one_way(module: str) -> None:
+    for other in imported(APP[module]):
+        if within(other, "app") and other != "app":
+            assert layer(other) <= layer(module), f"{module} imports {other}, which is above it"
+
+
+@pytest.mark.parametrize("module", [name for name in APP if within(name, "app.contract")])
+def test_the_contract_needs_pydantic_and_nothing_else(module: str) -> None:
+    for other in imported(APP[module]):
+        top = other.partition(".")[0]
+        assert within(other, "app.contract") or top == "pydantic" or top in sys.stdlib_module_names, other
+
+
+@pytest.mark.parametrize("module", APP)
+def test_the_gateway_imports_nothing_of_training(module: str) -> None:
+    assert not any(within(other, "training") for other in imported(APP[module]))
+
+
+@pytest.mark.parametrize("module", TRAINING)
+def test_training_imports_contract_market_and_rules_only(module: str) -> None:
+    for other in imported(TRAINING[module]):
+        if within(other, "app"):
+            assert any(within(other, package) for package in TRAINING_MAY), f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("module", APP)
+def test_only_settings_read_the_environment(module: str) -> None:
+    if module in ENVIRONMENT:
+        return
+    for node in ast.walk(APP[module]):
+        assert not (isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv")), module
+        if isinstance(node, ast.ImportFrom) and node.module == "os":
+            assert not {alias.name for alias in node.names} & {"environ", "environb", "getenv"}, module
+
+
+def test_help_imports_nothing_heavy() -> None:
+    light = {"app.errors", "app", "app.cli"}
+    top_level = [node for node in APP["app.cli"].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    tree = ast.Module(body=list(top_level), type_ignores=[])
+    assert {other for other in imported(tree) if within(other, "app")} <= light

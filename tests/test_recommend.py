@@ -1,0 +1,213 @@
+"""The flow of one request, with doubles behind the backends and a real store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from app.backends.base import BackendName, Usage
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import messages
+from app.errors import (
+    BackendError,
+    BackendUnavailable,
+    InsufficientHistory,
+    MarketDataRateLimited,
+    MarketDataUnavailable,
+    UnparsedAnswer,
+)
+from app.stores.ledger import ledger_key
+from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, BrokenProvider, Gateway, ask, completion, gateway
+
+BUY = '{"action":"buy","conviction":7}'
+NONSENSE = "I would rather hold."
+
+
+@pytest.fixture
+async def running(store_url: str) -> AsyncIterator[Gateway]:
+    async with gateway(store_url) as running:
+        yield running
+
+
+async def ledger(running: Gateway, backend: BackendName) -> dict[str, int]:
+    key = ledger_key(backend, datetime.now(UTC))
+    sums = await running.resources.ledger._redis.hgetall(key)
+    return {name: int(value) for name, value in sums.items()}
+
+
+async def booked(running: Gateway, backend: BackendName, before: dict[str, int]) -> dict[str, int]:
+    """What was added to the ledger since."""
+    return {name: value - before.get(name, 0) for name, value in (await ledger(running, backend)).items()}
+
+
+async def test_the_backend_is_asked_the_contract_s_prompt_once(running: Gateway) -> None:
+    await ask(running)
+    assert running.backends["mistral"].asked == [(messages(EXAMPLE, "SNPS", "brief"), "brief")]
+    assert running.backends["gpt-4"].asked == []
+
+
+async def test_answer_ledger_and_metrics_state_the_same_cost(running: Gateway) -> None:
+    for name in ("mistral", "gpt-4"):
+        before = await ledger(running, name)
+        answer = (await ask(running, X_Backend=name)).json()
+        cost = PRICES[name].cost(USAGE)
+        assert float(answer["cost"]["usd"]) == cost.nano_usd / 1e9
+        assert await booked(running, name, before) == {
+            "requests": 1,
+            "input_tokens": 300,
+            "cached_input_tokens": 100,
+            "output_tokens": 11,
+            "nano_usd": cost.nano_usd,
+        }
+        labels = {"backend": name, "basis": answer["cost"]["basis"]}
+        assert running.sample("conviction_cost_usd_total", **labels) == pytest.approx(cost.nano_usd / 1e9)
+
+
+async def test_times_are_the_call_s(running: Gateway) -> None:
+    timing = (await ask(running)).json()["timing"]
+    assert timing["ttft_ms"] == 100
+    assert timing["ms_per_token"] == 40  # (0.5 s - 0.1 s) / (11 - 1)
+    assert timing["tokens_per_second"] == 25
+    assert 0 < timing["gateway_ms"] <= timing["total_ms"]
+    assert running.sample("conviction_time_per_output_token_seconds_sum", backend="mistral") == 0.04
+    assert running.sample("conviction_time_to_first_token_seconds_sum", backend="mistral") == 0.1
+    assert running.sample("conviction_gateway_overhead_seconds_count", backend="mistral") == 1
+    assert running.sample("conviction_request_duration_seconds_count", backend="mistral") == 1
+
+
+@pytest.mark.parametrize(
+    ("usage", "first"), [(Usage(400, 1), 0.1), (Usage(400, 11), None)], ids=["one token", "no first token"]
+)
+async def test_rates_are_null_where_undefined(running: Gateway, usage: Usage, first: float | None) -> None:
+    running.backends["mistral"].script = [completion(BUY, usage=usage, time_to_first_token=first)]
+    timing = (await ask(running)).json()["timing"]
+    assert timing["ms_per_token"] is None
+    assert timing["tokens_per_second"] is None
+    assert timing["ttft_ms"] == (None if first is None else 100)
+    assert running.sample("conviction_time_per_output_token_seconds_count", backend="mistral") == 0
+
+
+async def test_without_probabilities_both_fields_are_null(running: Gateway) -> None:
+    running.backends["mistral"].script = [completion(BUY, probabilities=None)]
+    answer = (await ask(running)).json()
+    assert (answer["probabilities"], answer["probabilities_given"]) == (None, None)
+
+
+async def test_a_recommendation_is_counted_by_action_and_conviction(running: Gateway) -> None:
+    running.backends["mistral"].script = [completion(BUY)]
+    await ask(running)
+    labels = {"backend": "mistral", "action": "buy"}
+    assert running.sample("conviction_recommendations_total", **labels) == 1
+    assert running.sample("conviction_level_sum", **labels) == 7
+    ok = {"backend": "mistral", "detail": "brief", "outcome": "ok"}
+    assert running.sample("conviction_requests_total", **ok) == 1
+    assert running.sample("conviction_in_flight_requests", backend="mistral") == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        NONSENSE,
+        "",
+        '{"action":"hold"}',
+        '{"action":"HOLD","conviction":5}',
+        '{"action":"hold","conviction":11}',
+        '{"action":"hold","conviction":"5"}',
+        '{"action":"hold","conviction":5,"note":"x"}',
+        BUY + BUY,
+    ],
+)
+async def test_what_is_no_answer_is_asked_for_again_and_both_are_paid(running: Gateway, text: str) -> None:
+    before = await ledger(running, "mistral")
+    running.backends["mistral"].script = [completion(text), completion(BUY)]
+    answer = (await ask(running)).json()
+    assert answer["action"] == "buy"
+    assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (800, 22)
+    assert (await booked(running, "mistral", before))["output_tokens"] == 22
+    assert running.sample("conviction_unparsed_attempts_total", backend="mistral") == 1
+
+
+async def test_what_is_twice_no_answer_is_an_error_never_a_hold_and_paid(running: Gateway) -> None:
+    before = await ledger(running, "mistral")
+    running.backends["mistral"].script = [completion(NONSENSE), completion(NONSENSE), completion(BUY)]
+    response = await ask(running)
+    assert (response.status_code, response.json()["code"]) == (502, "unparsed_answer")
+    assert len(running.backends["mistral"].asked) == 2
+    sums = await booked(running, "mistral", before)
+    assert (sums["requests"], sums["output_tokens"]) == (1, 22)
+    assert running.sample("conviction_tokens_total", backend="mistral", type="output") == 22
+    assert running.sample("conviction_recommendations_total", backend="mistral", action="hold") == 0
+    labels = {"backend": "mistral", "detail": "brief", "outcome": "unparsed_answer"}
+    assert running.sample("conviction_requests_total", **labels) == 1
+
+
+async def test_a_refusal_is_asked_again_and_paid(running: Gateway) -> None:
+    refusal = UnparsedAnswer("mistral declined to answer", usage=Usage(400, 5))
+    running.backends["mistral"].script = [refusal, completion(BUY)]
+    assert (await ask(running)).json()["usage"]["completion_tokens"] == 16
+
+
+async def test_what_a_first_attempt_used_is_booked_where_the_second_fails(running: Gateway) -> None:
+    before = await ledger(running, "mistral")
+    running.backends["mistral"].script = [completion(NONSENSE), BackendError("mistral failed")]
+    assert (await ask(running)).json()["code"] == "backend_error"
+    assert (await booked(running, "mistral", before))["output_tokens"] == 11
+
+
+async def test_a_backend_that_is_away_books_nothing_and_says_when_to_come_back(running: Gateway) -> None:
+    before = await ledger(running, "mistral")
+    running.backends["mistral"].script = [BackendUnavailable("mistral cannot be reached", retry_after=4.2)]
+    response = await ask(running)
+    assert (response.status_code, response.json()["code"]) == (503, "backend_unavailable")
+    assert response.headers["retry-after"] == "5"
+    assert await ledger(running, "mistral") == before
+
+
+async def test_with_both_the_metrics_are_used(store_url: str) -> None:
+    provider = BrokenProvider(AssertionError("nobody should ask"))
+    async with gateway(store_url, provider=provider) as running:
+        assert (await ask(running)).status_code == 200
+        assert provider.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "retry_after"),
+    [
+        (MarketDataUnavailable("away"), 503, None),
+        (MarketDataRateLimited("slower", retry_after=60), 503, "60"),
+        (InsufficientHistory("too young"), 422, None),
+    ],
+)
+async def test_market_errors_reach_the_client_and_no_backend(
+    store_url: str, error: Exception, status: int, retry_after: str | None
+) -> None:
+    async with gateway(store_url, provider=BrokenProvider(error)) as running:
+        response = await ask(running, {"ticker": "AAPL"})
+        assert response.status_code == status
+        assert response.headers.get("retry-after") == retry_after
+        assert running.asked == 0
+
+
+async def test_simulated_options_are_marked(store_url: str) -> None:
+    async with gateway(store_url, market_options="simulated") as running:
+        answer = (await ask(running, {"ticker": "AAPL", "detail": "brief"})).json()
+        assert answer["metrics_source"]["simulated"] == ["options"]
+
+
+async def test_a_stock_without_options_is_answered_and_says_so(store_url: str) -> None:
+    async with gateway(store_url, market_options="none") as running:
+        answer = (await ask(running, {"ticker": "AAPL", "detail": "brief"})).json()
+        assert answer["metrics"]["options"] == {}
+        assert "call_iv_avg" in answer["missing"]
+        assert answer["metrics_source"]["simulated"] == []
+
+
+async def test_a_store_that_is_away_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
+    async with gateway("redis://127.0.0.1:1") as running:
+        response = await ask(running, EXAMPLE_BODY)
+        assert response.status_code == 200
+        assert running.sample("conviction_store_errors_total", store="ledger") == 1
+        assert running.sample("conviction_cost_usd_total", backend="mistral", basis="capacity") > 0
+    assert "are in no ledger" in caplog.text

@@ -1,0 +1,62 @@
+"""Resources: built from the settings; the market's fallback is named, never silent."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from app import resources
+from app.costs import CapacityPrice
+from app.errors import ConvictionError, MarketDataRateLimited, MarketDataUnavailable
+from app.market import open_provider
+from app.market.provider import Provider
+from app.resources import open_market, open_resources
+from app.settings import Settings
+from tests.doubles import BrokenProvider
+
+
+@pytest.fixture
+def yahoo(monkeypatch: pytest.MonkeyPatch) -> BrokenProvider:
+    """A Yahoo Finance that fails."""
+    broken = BrokenProvider(MarketDataUnavailable("Yahoo Finance cannot be reached"))
+
+    def opened(kind: str, *rest: object) -> Provider:
+        return broken if kind == "yfinance" else open_provider(kind)
+
+    monkeypatch.setattr(resources, "open_provider", opened)
+    return broken
+
+
+async def test_without_a_fallback_yahoo_is_not_even_tried(yahoo: BrokenProvider) -> None:
+    assert await open_market(Settings(market="yfinance")) is yahoo
+    assert yahoo.asked == 0
+
+
+async def test_the_fallback_is_served_and_said(yahoo: BrokenProvider, caplog: pytest.LogCaptureFixture) -> None:
+    provider = await open_market(Settings(market="yfinance", market_fallback="sample"))
+    assert provider.name == "sample"
+    assert "Yahoo Finance cannot be reached: serving the sample market in its place" in caplog.text
+
+
+@pytest.mark.parametrize("error", [MarketDataRateLimited("slower"), None])
+async def test_a_yahoo_that_answers_is_served(yahoo: BrokenProvider, error: ConvictionError | None) -> None:
+    yahoo.error = error  # type: ignore[assignment]
+    if error is None:
+        yahoo.bars = lambda ticker, as_of: None  # type: ignore[method-assign,assignment,return-value]
+    assert await open_market(Settings(market="yfinance", market_fallback="sample")) is yahoo
+
+
+async def test_everything_is_built_and_closed(caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings.model_validate(
+        {"market": "sample", "vllm_urls": "http://127.0.0.1:1/v1,http://127.0.0.1:2/v1", "openai_api_key": "sk-1"}
+    )
+    price = CapacityPrice(Decimal("0.25"), Decimal(1000))
+    async with open_resources(settings, {"mistral": price}) as opened:
+        value = opened.collectors.registry.get_sample_value
+        assert value("conviction_hosting_price_usd_per_hour", {"backend": "mistral"}) == 0.25
+        assert value("conviction_backend_replicas", {"backend": "mistral"}) == 2
+        assert set(opened.backends) == {"mistral", "gpt-4"}
+        assert opened.market.provider.name == "sample"
+        await opened.ledger.check()
+    assert "shut" in caplog.text  # the default model's announced end
