@@ -16,9 +16,7 @@ from app.contract.recommendation import Action
 from app.costs import Basis, Cost, plain
 from app.market.snapshot import MetricsSource
 
-DISCLAIMER = (
-    "A model's reading of past figures: not investment advice, and no promise of what a price will do."
-)
+DISCLAIMER = "A model's reading of past figures: not investment advice, and no promise of what a price will do."
 
 ProbabilitiesGiven = Literal["metrics", "analysis"]
 GIVEN: Mapping[Detail, ProbabilitiesGiven] = {"brief": "metrics", "full": "analysis"}
@@ -55,9 +53,7 @@ class Timing:
     ttft_ms: Annotated[Milliseconds | None, Field(description="to the first token")]
     ms_per_token: Annotated[Milliseconds | None, Field(description="from one output token to the next")]
     tokens_per_second: Annotated[float | None, Field(description="1000 / ms_per_token")]
-    gateway_ms: Annotated[
-        Milliseconds, Field(description="total less waiting for client, market and backend")
-    ]
+    gateway_ms: Annotated[Milliseconds, Field(description="total less waiting for client, market and backend")]
 
     @classmethod
     def of(cls, completion: Completion, total_s: float, own_s: float) -> Self:

@@ -47,9 +47,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("up", help="everything: model server, store and gateway", add_help=False)
     commands.add_parser("serve", help="the gateway alone, by the environment")
-    commands.add_parser(
-        "stand-in", help="an OpenAI-style server for tests and demonstrations", add_help=False
-    )
+    commands.add_parser("stand-in", help="an OpenAI-style server for tests and demonstrations", add_help=False)
     ask = commands.add_parser(
         "recommend",
         help="ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)",

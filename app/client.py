@@ -1,7 +1,5 @@
 """Asking a running gateway over HTTP, with nothing but the standard library."""
 
-# ruff: noqa: N818 - named like the errors of `app.errors`
-
 from __future__ import annotations
 
 import json

@@ -92,7 +92,7 @@ class Collectors:
     """All collectors of one gateway, and the page Prometheus reads."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry = CollectorRegistry()
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
             registry.register(collector)
@@ -132,9 +132,7 @@ class Collectors:
             ("backend",),
             registry=registry,
         )
-        self.replicas = Gauge(
-            "conviction_backend_replicas", "Replicas configured.", ("backend",), registry=registry
-        )
+        self.replicas = Gauge("conviction_backend_replicas", "Replicas configured.", ("backend",), registry=registry)
         self.in_flight = Gauge(
             "conviction_in_flight_requests", "Requests being answered.", ("backend",), registry=registry
         )
@@ -160,9 +158,7 @@ class Collectors:
             ("store",),
             registry=registry,
         )
-        self.of: Mapping[BackendName, BackendMeters] = {
-            name: BackendMeters(self, name) for name in BACKEND_NAMES
-        }
+        self.of: Mapping[BackendName, BackendMeters] = {name: BackendMeters(self, name) for name in BACKEND_NAMES}
         self._outcomes: dict[tuple[str, str, str], Counter] = {
             (backend, detail, outcome): self.requests.labels(backend, detail, outcome)
             for backend, detail, outcome in product(

@@ -34,9 +34,7 @@ class Question:
     detail: Detail
 
 
-async def recommend(
-    question: Question, backend: Backend, resources: Resources, watch: Stopwatch
-) -> Recommendation:
+async def recommend(question: Question, backend: Backend, resources: Resources, watch: Stopwatch) -> Recommendation:
     """Answer a question. Raises the errors of `app.errors`; what was used up is recorded in any case."""
     meters = resources.collectors.of[backend.name]
     with meters.in_flight.track_inprogress():
@@ -80,17 +78,13 @@ async def recommend(
     )
 
 
-async def features(
-    question: Question, market: Market, watch: Stopwatch
-) -> tuple[Metrics, MetricsSource | None]:
+async def features(question: Question, market: Market, watch: Stopwatch) -> tuple[Metrics, MetricsSource | None]:
     """The metrics given, or else the ticker's and where they come from."""
     if question.metrics is not None:
         return question.metrics, None
     assert question.ticker is not None
     with watch.waiting():
-        found = await asyncio.to_thread(
-            snapshot, market.provider, question.ticker, question.as_of, market.options
-        )
+        found = await asyncio.to_thread(snapshot, market.provider, question.ticker, question.as_of, market.options)
     return found.metrics, found.source
 
 
@@ -101,15 +95,13 @@ async def record(backend: BackendName, usage: Usage, resources: Resources) -> Co
     collectors.of[backend].spend(usage, cost)
     try:
         await resources.ledger.add(backend, usage, cost.nano_usd, datetime.now(UTC))
-    except StoreUnavailable:
+    except StoreUnavailable as error:
         collectors.store_errors.labels("ledger").inc()
-        log.warning("%d nano-dollars of %s are in no ledger", cost.nano_usd, backend, exc_info=True)
+        log.warning("%d nano-dollars of %s are in no ledger: %s", cost.nano_usd, backend, error.__cause__)
     return cost
 
 
-def observe(
-    meters: BackendMeters, answer: Answer, completion: Completion, total_s: float, own_s: float
-) -> None:
+def observe(meters: BackendMeters, answer: Answer, completion: Completion, total_s: float, own_s: float) -> None:
     """What an answer adds to the histograms and counters."""
     meters.duration.observe(total_s)
     meters.overhead.observe(own_s)

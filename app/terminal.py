@@ -26,9 +26,7 @@ def _lines(answer: Json) -> Iterator[str]:
         yield ""
         yield textwrap.fill(answer["analysis"], WIDTH)
     yield ""
-    yield f"by {answer['backend']} ({answer['model']})" + (
-        ", a stand-in, not a model" if answer["stand_in"] else ""
-    )
+    yield f"by {answer['backend']} ({answer['model']})" + (", a stand-in, not a model" if answer["stand_in"] else "")
     yield _effort(answer)
     yield from _basis(answer)
     yield textwrap.fill(answer["disclaimer"], WIDTH)

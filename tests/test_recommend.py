@@ -165,6 +165,13 @@ async def test_a_backend_that_is_away_books_nothing_and_says_when_to_come_back(r
     assert await ledger(running, "mistral") == before
 
 
+async def test_more_cached_than_sent_is_taken_for_all_of_it(running: Gateway) -> None:
+    odd = Usage(prompt_tokens=400, completion_tokens=11, cached_tokens=500)
+    running.backends["mistral"].script = [completion(BUY, usage=odd)]
+    assert (await ask(running)).json()["usage"]["cached_tokens"] == 400
+    assert running.sample("conviction_tokens_total", backend="mistral", type="input") == 0
+
+
 async def test_with_both_the_metrics_are_used(store_url: str) -> None:
     provider = BrokenProvider(AssertionError("nobody should ask"))
     async with gateway(store_url, provider=provider) as running:

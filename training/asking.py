@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import httpx
 
 from app.contract.features import Metrics
+from app.contract.fingerprint import fingerprint
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import Action, UnparsedAnswer, answer_schema, parse
 
@@ -40,7 +41,8 @@ class Unreachable(ValueError):
 
 
 async def connect(client: httpx.AsyncClient, url: str, backend: str | None, key: str | None) -> Asker:
-    """A gateway where `url` has one, else an OpenAI-style server with its first model (or `backend`)."""
+    """A gateway where `url` has one, else an OpenAI-style server: `backend`, or the model made for this contract,
+    or the first it lists."""
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     root = url.rstrip("/").removesuffix("/v1")
     try:
@@ -49,7 +51,9 @@ async def connect(client: httpx.AsyncClient, url: str, backend: str | None, key:
             return Gateway(client, root, backend or "mistral", headers, backends.json())
         models = await client.get(f"{root}/v1/models", headers=headers)
         models.raise_for_status()
-        return Server(client, root, backend or models.json()["data"][0]["id"], headers)
+        listed = [str(model["id"]) for model in models.json()["data"]]
+        own = next((name for name in listed if name.endswith(fingerprint())), listed[0])
+        return Server(client, root, backend or own, headers)
     except httpx.HTTPError as error:
         raise Unreachable(f"{url}: {error}") from error
 

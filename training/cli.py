@@ -53,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--settings", type=json.loads, required=True, help="JSON of the config's [quantise]")
     _evaluate_options(stage("evaluate", _evaluate, "agreement of a served model with the teacher"))
     _publish_options(stage("publish", _publish, "into the model store"))
+    sub = stage("run", _run, "all of it: data set to published model")
+    sub.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
+    for name in ("training", "quantise", "vllm"):
+        sub.add_argument(f"--{name}-python", type=Path, default=Path(f".envs/{name}/bin/python"))
+    sub.add_argument("--store", type=Path, default=Path("model_store"))
+    sub.add_argument("--version", required=True)
+    sub.add_argument("--usd-per-hour", type=Decimal, required=True, help="price of the machine it is served on")
     sub = stage("build", _build, "weights of the store's current version, for serving here", of_run=False)
     _models(sub)
     sub.add_argument("--store", type=Path, default=Path("model_store"))
@@ -159,6 +166,22 @@ def _publish(arguments: argparse.Namespace) -> None:
     golden = asyncio.run(answers(arguments.url))
     config, artifacts = _run_of(arguments)
     print(publish(config, artifacts, arguments.store, arguments.version, golden, arguments.usd_per_hour))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from training.pipeline import Environments, run
+
+    config, artifacts = _run_of(arguments)
+    run(
+        arguments.config,
+        config,
+        artifacts,
+        market=arguments.market,
+        environments=Environments(arguments.training_python, arguments.quantise_python, arguments.vllm_python),
+        store=arguments.store,
+        version=arguments.version,
+        usd_per_hour=arguments.usd_per_hour,
+    )
 
 
 def _build(arguments: argparse.Namespace) -> None:

@@ -58,7 +58,7 @@ async def refuse_route(request: Request, error: Exception) -> Response:
     """Give what the router refuses the project's own form."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
+        allow = (error.headers or {}).get("Allow", "GET, HEAD")
         raise MethodNotAllowed(f"{request.method} is not allowed here", allow=allow) from None
     if error.status_code == 404:
         raise NotFound("there is nothing at this path") from None

@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if argv is None else argv)
     own, command = (given[: given.index("--")], given[given.index("--") + 1 :]) if "--" in given else (given, [])
     options = parser().parse_args(own)
-    screen = Screen()
+    screen = Screen(sys.stderr if command else sys.stdout)  # the command's own output stays clean
     try:
         return asyncio.run(until_told(make_plan(screen, with_stand_in=options.stand_in), command, screen))
     except InvalidSettings as error:

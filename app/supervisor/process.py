@@ -81,5 +81,6 @@ class Process:
 
     def _bury(self) -> int:
         """Kill what is left of the group while the dead leader, not yet waited for, still keeps its number."""
-        os.killpg(self.pid, signal.SIGKILL)
+        if self._popen.returncode is None:
+            os.killpg(self.pid, signal.SIGKILL)
         return self._popen.wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -30,8 +29,8 @@ class Wait:
 class Screen:
     """A terminal, where a line of progress is rewritten every second, or a log, where it is repeated now and then."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self._live = self._stream.isatty()
         self._unfinished = False
 

@@ -38,7 +38,7 @@ class Plan:
         if self.weights is None:
             return "STAND-IN: no model is running; every answer is the rule-based analyst's and says so."
         form = {"awq": "4-bit AWQ", "bf16": "merged weights in bf16"}[self.weights.kind]
-        return f"mistral is {self.weights.model_id}, {form}."
+        return f"Serving {self.weights.model_id}, {form}, as mistral."
 
 
 def make_plan(screen: Screen, *, with_stand_in: bool) -> Plan:
@@ -68,6 +68,7 @@ def choose_weights(screen: Screen, own: UpSettings, settings: Settings) -> weigh
 
 async def up(plan: Plan, command: Sequence[str], screen: Screen) -> int:
     """Run until cancelled, or until `command` (if any) ends; its exit status. The gateway stops before the model."""
+    screen.say(plan.served)
     async with AsyncExitStack() as stack:
         backend = build_backends(plan.settings)["mistral"]
         stack.push_async_callback(backend.close)
@@ -82,7 +83,7 @@ async def up(plan: Plan, command: Sequence[str], screen: Screen) -> int:
         if command:
             return await during(command, url, watched)
         market = str((await asyncio.to_thread(gateway.readiness, url)).get("market", plan.settings.market))
-        for line in welcome(plan.settings, url, plan.served, market):
+        for line in welcome(plan.settings, url, market):
             screen.say(line)
         await first_of(watched)
         return 0

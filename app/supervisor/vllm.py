@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from app.backends.base import Backend
+from app.contract import serving
 from app.settings import UpSettings
 from app.supervisor import golden
 from app.supervisor.failures import CannotUse
@@ -24,31 +24,16 @@ POLL_S = 0.5
 SECRETS = ("OPENAI_", "CONVICTION_", "REDIS_URL")
 """What variables begin with that are none of its business."""
 
-OPTIONS: Mapping[str, str | None] = {
-    "--host": "127.0.0.1",
-    "--dtype": "bfloat16",
-    "--tokenizer-mode": "hf",  # auto may take another tokenizer than the one trained with
-    "--generation-config": "vllm",  # no sampling defaults from the model's folder
-    "--max-model-len": "2048",
-    "--enable-prefix-caching": None,
-    "--enable-prompt-tokens-details": None,
-    "--structured-outputs-config": json.dumps({"backend": "xgrammar", "disable_any_whitespace": True}),
-    "--disable-uvicorn-access-log": None,
-}
-
 
 def program(weights: Weights, settings: UpSettings, port: int, inherited: Mapping[str, str]) -> Program:
     """Checks the weights' hashes: this is called before every start."""
     weights.verify()
-    options = {**OPTIONS, "--model": str(weights.folder), "--served-model-name": weights.model_id}
-    options["--port"] = str(port)
-    arguments = [word for option in options.items() for word in option if word is not None]
     python = settings.vllm_python.absolute()
     if not python.exists():
         raise CannotUse(f"{settings.vllm_python} does not exist; CONVICTION_VLLM_PYTHON names vLLM's interpreter")
     return Program(
         "vLLM",
-        (str(python), "-m", "vllm.entrypoints.openai.api_server", *arguments),
+        serving.command(python, weights.folder, weights.model_id, port),
         environment(settings, inherited),
         fresh_log(settings.run_dir, "vllm"),
     )
@@ -58,12 +43,9 @@ def environment(settings: UpSettings, inherited: Mapping[str, str]) -> dict[str,
     """What it inherits but for secrets; it looks nothing up outside and reports to nobody."""
     return {
         **{name: value for name, value in inherited.items() if not name.startswith(SECRETS)},
-        "HF_HUB_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
+        **serving.ENVIRONMENT,
         "VLLM_CACHE_ROOT": str(settings.run_dir.absolute() / "vllm"),
         "VLLM_CPU_KVCACHE_SPACE": str(settings.vllm_cache_gib),
-        "VLLM_CPU_INT4_W4A8": "0",  # 8-bit activations, where a CPU has them, would change the answers
-        "VLLM_LOGGING_COLOR": "0",
     }
 
 

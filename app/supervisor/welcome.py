@@ -20,10 +20,10 @@ FOR_MARKET = {"sample": "MSFT"}
 """A ticker that a market knows; most know AAPL."""
 
 
-def welcome(settings: Settings, url: str, served: str, market: str) -> Iterator[str]:
+def welcome(settings: Settings, url: str, market: str) -> Iterator[str]:
     """The lines, the requests to try ready to be pasted."""
     yield ""
-    yield f"Conviction is ready at {url} (documentation: {url}/docs). {served}"
+    yield f"Conviction is ready at {url} (documentation: {url}/docs)."
     if market != settings.market:
         yield (
             f"The market {settings.market} cannot be reached: tickers are looked up in {market} data, whose options "

@@ -33,8 +33,9 @@ def test_the_worked_example_reads_as_the_case_study_says() -> None:
 
 @pytest.mark.parametrize(
     ("price", "word"),
-    [(8.9, "under S2"), (9.4, "under S1"), (9.9, "under pivot"), (10.1, "over pivot"), (10.9, "over R1"), (12, "over R2")],
-)
+    [(8.9, "under S2"), (9.4, "under S1"), (9.9, "under pivot"), (10.1, "over pivot"), (10.9, "over R1"),
+     (12, "over R2")],
+)  # fmt: skip
 def test_pivots_place_the_price(price: float, word: str) -> None:
     levels = {"S2": 9, "S1": 9.5, "PIVOT": 10, "R1": 10.5, "R2": 11}
     assert readings(Metrics.model_validate({"price": price, "technicals": levels}).values())["pivots"] == word

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from app.contract.prompt import Detail
 from app.contract.recommendation import (
-    ACTIONS, ANALYSIS_MAX, ANSWERS, Answer, BriefAnswer, FullAnswer, UnparsedAnswer, answer_schema, canonical, parse,
+    ACTIONS,
+    ANALYSIS_MAX,
+    ANSWERS,
+    Answer,
+    BriefAnswer,
+    FullAnswer,
+    UnparsedAnswer,
+    answer_schema,
+    canonical,
+    parse,
 )  # fmt: skip
 
 BRIEF = st.builds(BriefAnswer, action=st.sampled_from(ACTIONS), conviction=st.integers(1, 10))

@@ -1,0 +1,74 @@
+# Everything a developer or an operator types; `make help` lists it. Environments are made in .envs/, weights in
+# .models/, logs in .run/. What is complete is marked by a file, so that a set-up cut off goes on where it stopped.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint bench demo model train requirements clean
+
+PORT ?= $(or $(CONVICTION_PORT),8080)
+PYTHON ?= python3
+export PYTHON
+
+ENVS := .envs
+GATEWAY := $(ENVS)/gateway/bin
+TRAINING := $(ENVS)/training/bin/python
+QUANTISE := $(ENVS)/quantise/bin/python
+TOOLS := $(CURDIR)/$(ENVS)/tools/usr/bin
+MARKET := $(or $(CONVICTION_MARKET_DIR),../shared/market)
+
+# vLLM's 4-bit kernel for CPUs is written in AVX-512; elsewhere the merged weights are served as they are.
+KIND := $(if $(shell grep -m1 -ow avx512f /proc/cpuinfo 2>/dev/null),awq,bf16)
+QUANTISER := $(if $(filter awq,$(KIND)),$(ENVS)/quantise/.complete)
+BUILT := .models/built-$(KIND)
+
+help: ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+serve: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(BUILT) ## everything, on 127.0.0.1:8080 (PORT=... changes it)
+	@CONVICTION_PORT=$(PORT) exec $(GATEWAY)/conviction up
+
+test: lint $(ENVS)/vllm/.complete $(ENVS)/training/.complete $(BUILT) $(TOOLS)/promtool ## lint, then all tests
+	PATH="$(TOOLS):$$PATH" $(GATEWAY)/pytest
+
+lint: $(ENVS)/gateway/.complete ## ruff, and mypy in strict mode
+	$(GATEWAY)/ruff check .
+	$(GATEWAY)/mypy
+
+bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(BUILT) ## latency of the default model on this machine
+	@CONVICTION_PORT=0 $(GATEWAY)/conviction up -- $(GATEWAY)/python bench/latency.py
+
+demo: $(ENVS)/gateway/.complete ## a recommendation for MSFT by the stand-in, no model needed
+	@CONVICTION_PORT=0 CONVICTION_MARKET=sample $(GATEWAY)/conviction up --stand-in -- \
+	    $(GATEWAY)/conviction recommend MSFT
+
+model: $(BUILT) ## the default model's weights, rebuilt from model_store/ (once)
+
+train: $(ENVS)/training/.complete $(ENVS)/quantise/.complete ## a new model from the market data in CONVICTION_MARKET_DIR
+	$(TRAINING) -m training run --market $(MARKET) --quantise-python $(QUANTISE)
+
+requirements: $(ENVS)/lock/.complete ## renew the pinned lists from pyproject.toml
+	PATH="$(CURDIR)/$(ENVS)/lock/bin:$$PATH" $(ENVS)/lock/bin/python requirements/lock.py
+
+clean: ## remove environments, weights, logs and caches
+	rm -rf .envs .models .run *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
+
+# Once complete, a version's weights stay; a new version in the store is built beside it.
+$(BUILT): model_store/current $(wildcard model_store/*/*/manifest.json) | $(ENVS)/training/.complete $(QUANTISER)
+	@echo "model: building the $(KIND) weights, some minutes"
+	@MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000 \
+	    $(TRAINING) -m training build --models .models --quantise-python $(QUANTISE) --kind $(KIND)
+	@touch $@
+
+$(ENVS)/gateway/.complete: requirements/dev.txt
+	@requirements/install dev $(@D) && touch $@
+
+$(ENVS)/%/.complete: requirements/%.txt
+	@requirements/install $* $(@D) && touch $@
+
+$(ENVS)/lock/.complete:
+	@$(PYTHON) -m venv --clear $(@D) && $(@D)/bin/pip install --quiet uv && touch $@
+
+# From Debian's package, unpacked here: installing it would start a server.
+$(TOOLS)/promtool:
+	@requirements/prometheus $(ENVS)/tools

@@ -1,0 +1,31 @@
+"""The default model behind the real vLLM, started as a user starts it, once for all tests here."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import StandIn
+from tests.supervisor.running import Up, up
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def vllm_up(tmp_path_factory: pytest.TempPathFactory, stand_in_server: StandIn) -> Iterator[Up]:
+    """Its GPT-4 route leads to the stand-in."""
+    if not (ROOT / "model_store" / "current").exists():
+        pytest.skip("model_store/ names no current version")
+    subprocess.run(["make", "model", ".envs/vllm/.complete"], cwd=ROOT, check=True)
+    more = {
+        "OPENAI_BASE_URL": stand_in_server.url,
+        "OPENAI_API_KEY": stand_in_server.key,
+        "CONVICTION_VLLM_PYTHON": str(ROOT / ".envs/vllm/bin/python"),
+        "CONVICTION_MODELS": str(ROOT / ".models"),
+        "CONVICTION_MODEL_STORE": str(ROOT / "model_store"),
+    }
+    with up(tmp_path_factory.mktemp("vllm"), more=more, patience_s=600) as running:
+        yield running

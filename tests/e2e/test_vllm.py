@@ -1,0 +1,150 @@
+"""The spine, real in every link: the adapter of model_store/ in 4 bits, in vLLM, behind the gateway.
+
+The tests run in the order they stand in; the last two take the server down.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from app.contract.fingerprint import EXAMPLE, fingerprint
+from app.contract.manifest import current, read
+from app.supervisor.weights import can_serve_4_bit
+from tests.supervisor.observing import gone
+from tests.supervisor.running import Answer, Up, until
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+SNPS = {"ticker": "SNPS", "metrics": EXAMPLE.document()}
+LIMIT_MS = {"brief": 2_000, "full": 15_000}
+BACK_S = 180
+
+
+def vllm_url(running: Up) -> str:
+    """Where the model server listens, as the gateway was told."""
+    variables = Path(f"/proc/{running.child('serve')}/environ").read_text().split("\0")
+    [url] = [value for name, _, value in (line.partition("=") for line in variables) if name == "CONVICTION_VLLM_URLS"]
+    return url
+
+
+def answered(answer: Answer) -> dict[str, Any]:
+    assert answer.status == 200, answer.document
+    document: dict[str, Any] = answer.document
+    return document
+
+
+def test_vllm_serves_a_model_made_for_this_contract(vllm_up: Up) -> None:
+    with urlopen(f"{vllm_url(vllm_up)}/models", timeout=10) as response:
+        [model] = json.load(response)["data"]
+    assert model["id"] == read(current(ROOT / "model_store")).model_id
+    assert model["id"].endswith(fingerprint())
+
+
+def test_its_weights_are_4_bit_where_the_machine_can(vllm_up: Up) -> None:
+    log = (vllm_up.run_dir / "vllm.log").read_text()
+    if can_serve_4_bit():
+        assert "4-bit AWQ" in vllm_up.seen
+        assert re.search(r"quantization=\S*awq", log)
+    else:
+        assert "lacks AVX-512" in vllm_up.seen
+
+
+def test_the_golden_prompts_passed_before_anyone_could_ask(vllm_up: Up) -> None:
+    kind = "awq" if can_serve_4_bit() else "bf16"
+    model_id = read(current(ROOT / "model_store")).model_id
+    assert (ROOT / ".models" / model_id / f"golden-{kind}.json").exists()
+
+
+@pytest.mark.parametrize("detail", ["brief", "full"])
+def test_the_readme_s_request_is_answered_in_time(vllm_up: Up, detail: str) -> None:
+    answered(vllm_up.ask({**SNPS, "detail": detail}))
+    answer = answered(vllm_up.ask({**SNPS, "metrics": {**EXAMPLE.document(), "price": 571.5}, "detail": detail}))
+    assert answer["backend"] == "mistral"
+    assert answer["action"] in {"buy", "sell", "hold"}
+    assert 1 <= answer["conviction"] <= 10
+    assert bool(answer["analysis"]) == (detail == "full")
+    assert answer["stand_in"] is False
+    assert answer["model"].endswith(fingerprint())
+    assert answer["probabilities_given"] == {"brief": "metrics", "full": "analysis"}[detail]
+    assert answer["usage"]["estimated"] is False
+    assert answer["timing"]["total_ms"] <= LIMIT_MS[detail]
+    assert answer["cost"]["basis"] == "capacity"
+    assert float(answer["cost"]["usd"]) > 0
+
+
+def test_the_same_question_has_the_same_answer(vllm_up: Up) -> None:
+    first, second = (answered(vllm_up.ask({**SNPS, "detail": "brief"})) for _ in range(2))
+    assert (first["action"], first["conviction"]) == (second["action"], second["conviction"])
+
+
+def test_the_requests_it_prints_are_answered(vllm_up: Up) -> None:
+    by_metrics, by_ticker = (answered(vllm_up.ask(body)) for body in vllm_up.bodies())
+    assert by_metrics["ticker"] == "SNPS"
+    assert by_ticker["metrics_source"]["provider"] == "sample"
+    assert by_ticker["metrics_source"]["simulated"] == ["options"]
+
+
+def test_a_header_away_is_gpt_4(vllm_up: Up) -> None:
+    answer = answered(vllm_up.ask({**SNPS, "detail": "brief"}, X_Backend="gpt-4"))
+    assert answer["backend"] == "gpt-4"
+    assert answer["stand_in"] is True
+    assert answer["cost"]["basis"] == "list_price"
+
+
+def test_the_metrics_show_tokens_pace_and_cost_of_both(vllm_up: Up) -> None:
+    for backend in ("mistral", "gpt-4"):
+        answered(vllm_up.ask({**SNPS, "detail": "full"}, X_Backend=backend))
+    page = vllm_up.get("/metrics")
+    for backend, basis in (("mistral", "capacity"), ("gpt-4", "list_price")):
+        assert sample(page, "conviction_tokens_total", backend=backend, type="output") > 0
+        assert sample(page, "conviction_time_per_output_token_seconds_count", backend=backend) > 0
+        assert sample(page, "conviction_cost_usd_total", backend=backend, basis=basis) > 0
+
+
+def sample(page: str, name: str, **labels: str) -> float:
+    """The value of a series in Prometheus' text format; nothing is 0."""
+    for line in page.splitlines():
+        found = re.fullmatch(rf"{name}\{{(.*)\}} (\S+)", line)
+        if found and dict(re.findall(r'(\w+)="([^"]*)"', found[1])) == labels:
+            return float(found[2])
+    return 0.0
+
+
+def test_it_looks_nothing_up_and_knows_no_secret(vllm_up: Up) -> None:
+    variables = Path(f"/proc/{vllm_up.child('vllm')}/environ").read_text()
+    assert "HF_HUB_OFFLINE=1" in variables
+    assert "OPENAI_API_KEY" not in variables
+
+
+def test_when_vllm_dies_the_gateway_says_so_until_it_is_back(vllm_up: Up) -> None:
+    before, question = vllm_up.child("vllm"), {**SNPS, "detail": "brief"}
+    os.kill(before, signal.SIGKILL)
+    missed = until(lambda: refused(vllm_up.ask(question)), 30)
+    assert missed
+    assert missed.document["code"] == "backend_unavailable"
+    assert int(missed.headers["Retry-After"]) > 0
+    assert "/" not in missed.document["detail"]
+    assert answered(vllm_up.ask(question, X_Backend="gpt-4"))["backend"] == "gpt-4"
+    assert until(lambda: vllm_up.ask(question).status == 200, BACK_S)
+    assert vllm_up.child("vllm") != before
+    assert (vllm_up.run_dir / "vllm.log.1").exists()
+
+
+def refused(answer: Answer) -> Answer | None:
+    return answer if answer.status == 503 else None
+
+
+def test_a_signal_stops_all_of_it(vllm_up: Up) -> None:
+    family = vllm_up.family()
+    assert len(family) >= 4
+    assert vllm_up.stop() == 0
+    assert all(map(gone, family))

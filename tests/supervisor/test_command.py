@@ -1,0 +1,122 @@
+"""The whole of `conviction up`, with the stand-in in the model's place."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.supervisor.observing import gone
+from tests.supervisor.running import COMMAND, PRICES, Answer, Up, environment, until, up
+
+
+def refused(answer: Answer) -> Answer | None:
+    return answer if answer.status == 503 else None
+
+
+def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """To its end."""
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=environment(folder / "run", more)
+    )
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    with up(tmp_path_factory.mktemp("up"), "--stand-in", more=PRICES) as running:
+        yield running
+
+
+def test_it_says_that_no_model_is_running(running: Up) -> None:
+    assert "STAND-IN: no model is running" in running.seen
+
+
+def test_the_requests_it_prints_are_answered(running: Up) -> None:
+    by_metrics, by_ticker = (running.ask(body) for body in running.bodies())
+    assert (by_metrics.status, by_ticker.status) == (200, 200)
+    assert by_metrics.document["ticker"] == "SNPS"
+    assert by_metrics.document["stand_in"] is True
+    assert by_ticker.document["metrics_source"]["provider"] == "sample"
+
+
+def test_the_other_backend_is_the_stand_in_as_well(running: Up) -> None:
+    answer = running.ask(running.bodies()[0], X_Backend="gpt-4")
+    assert answer.document["backend"] == "gpt-4"
+    assert answer.document["stand_in"] is True
+
+
+def test_a_model_server_that_dies_is_missed_and_comes_back(running: Up) -> None:
+    body, before = running.bodies()[0], running.child("stand-in")
+    os.kill(before, signal.SIGKILL)
+    missed = until(lambda: refused(running.ask(body)), 10)
+    assert missed
+    assert missed.document["code"] == "backend_unavailable"
+    assert int(missed.headers["Retry-After"]) > 0
+    assert until(lambda: running.ask(body).status == 200, 30)
+    assert running.child("stand-in") != before
+    assert "stand-in was killed (SIGKILL); starting it again in 1 s" in running.seen
+
+
+def test_a_gateway_that_dies_comes_back(running: Up) -> None:
+    before = running.child("serve")
+    os.kill(before, signal.SIGKILL)
+    until(lambda: "gateway is back" in running.seen, 30)
+    assert running.child("serve") != before
+    assert running.ask(running.bodies()[0]).status == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_all_of_it(tmp_path: Path, number: int) -> None:
+    with up(tmp_path, "--stand-in", more=PRICES) as running:
+        family = running.family()
+        assert len(family) >= 3
+        assert running.stop(number) == 0
+        assert all(map(gone, family))
+        assert running.seen.endswith("stopping\n")
+
+
+def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
+    with up(tmp_path, "--stand-in", more=PRICES) as running:
+        family = running.family()
+        running.stop(signal.SIGKILL)
+        until(lambda: all(map(gone, family)), 30)
+
+
+def test_a_command_runs_once_all_are_ready_and_ends_it(tmp_path: Path) -> None:
+    script = "import os, sys; print(os.environ['CONVICTION_URL']); sys.exit(5)"
+    ended = run(tmp_path, "--stand-in", "--", sys.executable, "-c", script, **PRICES)
+    assert ended.returncode == 5
+    assert ended.stdout.startswith("http://127.0.0.1:")
+    assert "STAND-IN" in ended.stderr
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ended = run(tmp_path, "--stand-in", CONVICTION_PORT=str(port), **PRICES)
+    assert ended.returncode == 2
+    assert f"port {port} of 127.0.0.1 is taken by another program; PORT chooses another" in ended.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"CONVICTION_MODEL_STORE": "/nonexistent"}, "/nonexistent/current cannot be read"),
+        ({"CONVICTION_VLLM_PORT": "99999"}, "CONVICTION_VLLM_PORT: "),
+        ({"CONVICTION_API_KEYS_FILE": "/nonexistent", **PRICES}, "CONVICTION_API_KEYS_FILE: "),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path: Path, more: dict[str, str], why: str) -> None:
+    arguments = ["--stand-in"] if PRICES.keys() <= more.keys() else []
+    ended = run(tmp_path, *arguments, **more)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("conviction up: ")
+    assert why in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from io import StringIO
+
+import pytest
+
+from app.settings import Settings
+from app.supervisor import gateway
+from app.supervisor.screen import Screen
+from tests.conftest import served
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8080"),
+        ("localhost", "http://localhost:8080"),
+        ("0.0.0.0", "http://127.0.0.1:8080"),
+        ("::1", "http://[::1]:8080"),
+    ],
+)
+def test_where_this_machine_reaches_it(host: str, url: str) -> None:
+    settings = Settings.model_construct(host=host, port=8080)
+    assert gateway.address(settings) == url
+
+
+def test_nobody_there_is_not_ready() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert gateway.readiness(f"http://127.0.0.1:{port}") == {}
+
+
+async def test_it_is_waited_for_and_says_what_it_lacks() -> None:
+    component = b'{"ready": false, "components": {"store": {"ready": false, "reason": "the store is away"}}}'
+    answers = [(503, component), (503, component), (200, b'{"ready": true, "components": {}}')]
+
+    async def app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        status, body = answers.pop(0)
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    said = StringIO()
+    with served(app) as url:
+        async with asyncio.timeout(10):
+            await gateway.become_ready(url, Screen(said))
+    assert not answers
+    assert said.getvalue().endswith("gateway is starting: done in 0 s\n")

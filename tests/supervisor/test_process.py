@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+from app.supervisor.process import LEASH, Process, Program
+from tests.supervisor.observing import eventually, gone, said
+
+Make = Callable[[str], Program]
+
+FOREVER = "import time; print('up', flush=True); time.sleep(60)"
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + FOREVER
+WITH_A_CHILD = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(child.pid, flush=True)
+"""
+
+
+async def test_its_exit_status_and_words_are_known(program: Make) -> None:
+    toy = program("print('a word'); raise SystemExit(7)")
+    process = Process.start(toy)
+    assert await process.ended() == 7
+    assert await process.ended() == 7
+    assert await said(toy) == "a word"
+    await process.stop()
+
+
+async def test_two_may_wait_for_one_end(program: Make) -> None:
+    process = Process.start(program(""))
+    assert {*await asyncio.gather(process.ended(), process.ended())} == {0}
+
+
+async def test_a_command_that_does_not_exist_ends_and_says_so(program: Make) -> None:
+    toy = replace(program(""), command=("/nonexistent/program",))
+    assert await Process.start(toy).ended() == 1
+    assert "/nonexistent/program" in await said(toy) or "No such file" in await said(toy)
+
+
+async def test_it_is_asked_to_end(program: Make) -> None:
+    toy = program(
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye')))\n"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    process = Process.start(toy)
+    await said(toy)
+    await process.stop()
+    assert await process.ended() == 0
+    assert (await said(toy)).endswith("bye")
+
+
+async def test_it_is_killed_if_it_does_not_listen(program: Make) -> None:
+    toy = program(STUBBORN)
+    process = Process.start(toy)
+    await said(toy)
+    before = monotonic()
+    await process.stop(patience_s=0.2)
+    assert await process.ended() == -signal.SIGKILL
+    assert 0.2 <= monotonic() - before < 5
+
+
+async def test_what_it_started_ends_with_it(program: Make) -> None:
+    toy = program(WITH_A_CHILD)
+    process = Process.start(toy)
+    child = int(await said(toy))
+    assert await process.ended() == 0
+    await eventually(lambda: gone(child), 5)
+
+
+async def test_it_has_a_group_of_its_own(program: Make) -> None:
+    process = Process.start(program(FOREVER))
+    try:
+        assert os.getpgid(process.pid) == process.pid != os.getpgrp()
+    finally:
+        await process.stop()
+
+
+async def test_it_does_not_outlive_a_parent_that_is_killed(tmp_path: Path) -> None:
+    parent = f"""
+import sys, time
+from pathlib import Path
+from app.supervisor.process import Process, Program
+toy = Program("toy", (sys.executable, "-c", {FOREVER!r}), {{}}, Path({str(tmp_path / "log")!r}))
+print(Process.start(toy).pid, flush=True)
+time.sleep(60)
+"""
+    popen = await asyncio.create_subprocess_exec(sys.executable, "-c", parent, stdout=subprocess.PIPE)
+    assert popen.stdout
+    child = int(await popen.stdout.readline())
+    await said(Program("toy", (), {}, tmp_path / "log"))
+    popen.kill()
+    await popen.wait()
+    await eventually(lambda: gone(child), 5)
+
+
+def test_a_leash_put_on_too_late_runs_nothing(tmp_path: Path) -> None:
+    another = "1" if os.getppid() != 1 else "2"
+    command = [sys.executable, "-I", str(LEASH), another, "touch", str(tmp_path / "ran")]
+    assert subprocess.call(command) == 1
+    assert not (tmp_path / "ran").exists()
+
+
+async def test_stopping_what_has_ended_is_nothing(program: Make) -> None:
+    process = Process.start(program(""))
+    await process.ended()
+    await process.stop()
+    await process.stop()

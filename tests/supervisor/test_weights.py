@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.contract.manifest import UnusableModel
+from app.supervisor.weights import Weights, can_serve_4_bit, choose
+from tests.supervisor.conftest import Store
+
+
+def chosen(store: Store, foreign: bool = False) -> Weights:
+    return choose(store.store, store.models, "awq", foreign=foreign)
+
+
+def test_the_current_version_as_built_here(store: Store) -> None:
+    weights = chosen(store)
+    assert weights.model_id == store.manifest.model_id
+    assert weights.folder == store.folder / "awq"
+    weights.verify()
+
+
+def test_without_a_build_the_remedy_is_named(store: Store) -> None:
+    with pytest.raises(UnusableModel, match=r"has no bf16 build in .*: `make model` builds it"):
+        choose(store.store, store.models, "bf16", foreign=False)
+
+
+def test_a_record_that_is_none_is_refused(store: Store) -> None:
+    (store.folder / "build-awq.json").write_text("{}")
+    with pytest.raises(UnusableModel, match="is no record of a build"):
+        chosen(store)
+
+
+def test_a_build_of_another_manifest_is_refused(store: Store) -> None:
+    store.manifest = store.manifest.model_copy(update={"teacher": "another"})
+    store.write_manifest()
+    with pytest.raises(UnusableModel, match="was built from another manifest"):
+        chosen(store)
+
+
+def test_spoilt_weights_are_refused(store: Store) -> None:
+    (store.folder / "awq" / "model.safetensors").write_bytes(b"spoilt")
+    with pytest.raises(UnusableModel, match=r"model\.safetensors is not what was published"):
+        chosen(store).verify()
+
+
+def test_a_spoilt_adapter_is_refused(store: Store) -> None:
+    (store.published / "adapter" / "adapter_model.safetensors").write_bytes(b"spoilt")
+    with pytest.raises(UnusableModel, match=r"adapter_model\.safetensors is not what was published"):
+        chosen(store)
+
+
+def test_a_model_of_another_contract_is_served_only_when_asked_for(foreign_store: Store) -> None:
+    with pytest.raises(UnusableModel, match="CONVICTION_ALLOW_FOREIGN_MODEL=1"):
+        chosen(foreign_store)
+    assert chosen(foreign_store, foreign=True).model_id.endswith("-0123456789ab")
+
+
+def test_a_build_passes_once_and_a_new_one_not_yet(store: Store) -> None:
+    weights = chosen(store)
+    assert not weights.passed()
+    weights.pass_for_good()
+    assert chosen(store).passed()
+    record = store.folder / "build-awq.json"
+    record.write_text(record.read_text() + "\n")
+    assert not chosen(store).passed()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null"])
+def test_a_spoilt_mark_is_no_pass(store: Store, text: str) -> None:
+    (store.folder / "golden-awq.json").write_text(text)
+    assert not chosen(store).passed()
+
+
+@pytest.mark.parametrize(
+    ("flags", "can"),
+    [("fpu avx2 avx512f avx512bw", True), ("fpu avx2", False), ("fpu avx512fish", False)],
+)
+def test_4_bit_needs_avx_512(tmp_path: Path, flags: str, can: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
+    assert can_serve_4_bit(tmp_path / "cpuinfo") == can
+
+
+def test_an_unknown_cpu_is_not_trusted(tmp_path: Path) -> None:
+    assert not can_serve_4_bit(tmp_path / "none")

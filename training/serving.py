@@ -1,0 +1,66 @@
+"""A vLLM of our own for as long as a stage needs one."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from app.contract import serving
+
+LOADING_S = 900
+STOPPING_S = 30
+
+
+class NotServed(ValueError):
+    """vLLM did not come up; its log says why."""
+
+
+@contextmanager
+def serve(python: Path, weights: Path, model_id: str, log: Path) -> Iterator[str]:
+    """The URL of a vLLM with these weights, on a free loopback port; it is stopped at the end."""
+    port = _free_port()
+    with log.open("w") as output:
+        child = subprocess.Popen(
+            serving.command(python, weights, model_id, port),
+            env={**os.environ, **serving.ENVIRONMENT},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait(child, f"http://127.0.0.1:{port}/v1/models", log)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            child.terminate()
+            try:
+                child.wait(STOPPING_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(child: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    until = time.monotonic() + LOADING_S
+    while time.monotonic() < until:
+        if child.poll() is not None:
+            raise NotServed(f"vLLM ended with {child.returncode} while loading, see {log}")
+        try:
+            if httpx.get(url, timeout=2).status_code == httpx.codes.OK:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(1)
+    raise NotServed(f"vLLM did not answer within {LOADING_S} s, see {log}")
