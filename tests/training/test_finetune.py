@@ -1,0 +1,78 @@
+"""Runs in the training environment: adapter and merge at toy size, the same code as for Mistral 7B."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is in the training environment, not in this one")
+transformers = pytest.importorskip("transformers", reason="transformers is in the training environment")
+peft = pytest.importorskip("peft", reason="PEFT is in the training environment")
+
+from app.contract.manifest import sha256  # noqa: E402
+from tests.training.test_examples import BASE  # noqa: E402
+from training.artifacts import Artifacts, write_json  # noqa: E402
+from training.config import Config  # noqa: E402
+from training.dataset import build  # noqa: E402
+from training.finetune import finetune  # noqa: E402
+from training.merge import TOKENIZER_FILES, merge  # noqa: E402
+from training.teacher import label  # noqa: E402
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """A Mistral of random weights with the default model's tokenizer."""
+    if not BASE.exists():
+        pytest.skip(f"{BASE} is not there: `make model` prepares the base")
+    folder = tmp_path / "base"
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.MistralConfig(
+        **shape, num_key_value_heads=1, vocab_size=49152, tie_word_embeddings=True, eos_token_id=2, pad_token_id=2
+    )
+    transformers.MistralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        if (BASE / name).exists():
+            shutil.copyfile(BASE / name, folder / name)
+    weights = {"model.safetensors": sha256(folder / "model.safetensors")}
+    write_json(folder / "base.json", {"name": "Toy", "license": "apache-2.0", "weights": weights})
+    return folder
+
+
+@pytest.fixture
+def tuned(config: Config, artifacts: Artifacts, synthetic_market: Path, toy: Path) -> Artifacts:
+    build(config, artifacts, synthetic_market)
+    label(config, artifacts)
+    finetune(config, artifacts, toy)
+    return artifacts
+
+
+def logits(model: Any) -> Any:
+    ids = torch.arange(5, 40).unsqueeze(0)
+    with torch.no_grad():
+        return model(input_ids=ids).logits.float()
+
+
+def test_the_adapter_is_trained_and_the_merge_says_the_same(tuned: Artifacts, toy: Path, tmp_path: Path) -> None:
+    manifest = tuned.manifest("finetune")
+    assert manifest["pairs"] == 16
+    losses = [entry["loss"] for entry in manifest["history"] if "loss" in entry]
+    assert all(float(loss) > 0 for loss in losses)
+    adapter = tuned.folder / "finetune" / "adapter"
+    assert manifest["adapter_sha256"] == sha256(adapter / "adapter_model.safetensors")
+
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    untuned = logits(load(toy, dtype=torch.bfloat16))
+    with_adapter = logits(peft.PeftModel.from_pretrained(load(toy, dtype=torch.bfloat16), adapter))
+    merge(toy, adapter, tmp_path / "merged")
+    merged = logits(load(tmp_path / "merged", dtype=torch.bfloat16))
+    moved = (with_adapter - untuned).abs().max()
+    assert moved > 0
+    assert (merged - with_adapter).abs().max() < max(0.02, float(moved))
+    assert json.loads((tmp_path / "merged" / "config.json").read_text())["architectures"] == ["MistralForCausalLM"]
