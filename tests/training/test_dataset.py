@@ -41,7 +41,10 @@ def test_the_same_seed_makes_the_same_data(config: Config, tmp_path: Path, synth
     assert texts[0] == texts[1]
 
 
-@given(st.lists(st.from_regex(r"[A-Z]{1,5}", fullmatch=True), unique=True, min_size=1), st.from_regex(r"[0-9]{1,3}", fullmatch=True))
+@given(
+    st.lists(st.from_regex(r"[A-Z]{1,5}", fullmatch=True), unique=True, min_size=1),
+    st.from_regex(r"[0-9]{1,3}", fullmatch=True),
+)
 def test_a_ticker_keeps_its_side_whatever_else_is_listed(tickers: list[str], more: str) -> None:
     share = {"first": "2024-01-01", "last": "2024-01-02", "brief": 1, "full": 0}
     config = Dataset(

@@ -50,7 +50,7 @@ def test_the_answer_follows_the_prompt_and_ends_the_turn(tokenizer: Any, detail:
 
 
 def test_what_does_not_fit_is_an_error(tokenizer: Any) -> None:
-    with pytest.raises(TooLong, match="SNPS 2024-03-08: [0-9]+ tokens, 100 allowed"):
+    with pytest.raises(TooLong, match=r"SNPS 2024-03-08: [0-9]+ tokens, 100 allowed"):
         encode(row("full"), tokenizer, 100)
 
 
