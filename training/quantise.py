@@ -37,6 +37,7 @@ def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, fol
             calib_data=calibration,
             max_calib_samples=len(calibration),
             max_calib_seq_len=settings.max_length,
+            quantizer_cls=_restoring_quantizer(),
         )
         model.save_quantized(str(folder))
     quantisation = json.loads((folder / "config.json").read_text())["quantization_config"]
@@ -44,6 +45,27 @@ def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, fol
     for name in TOKENIZER_FILES:
         if (merged / name).exists():
             shutil.copyfile(merged / name, folder / name)
+
+
+def _restoring_quantizer() -> type:
+    """AutoAWQ's quantizer, which tries scales on the weights and then restores them from a copy on the CPU.
+
+    Where they are on the CPU already, that copy is the weights themselves, which stay scaled: here it is a real one.
+    """
+    from awq.quantize.quantizer import AwqQuantizer
+
+    class Restoring(AwqQuantizer):  # type: ignore[misc]
+        def _compute_best_scale(
+            self, x: Any, w_mean: Any, x_mean: Any, module2inspect: Any, *others: Any, **named: Any
+        ) -> Any:
+            state_dict = module2inspect.state_dict
+            module2inspect.state_dict = lambda: {name: value.clone() for name, value in state_dict().items()}
+            try:
+                return super()._compute_best_scale(x, w_mean, x_mean, module2inspect, *others, **named)
+            finally:
+                del module2inspect.state_dict
+
+    return Restoring
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_CPU_INT4_W4A8": "0",  # 8-bit activations, where a CPU has them, would change the answers
     "VLLM_LOGGING_COLOR": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; without it vLLM wants nine tenths of the memory or does not start
 }
 
 
