@@ -22,14 +22,18 @@ KIND := $(if $(shell grep -m1 -ow avx512f /proc/cpuinfo 2>/dev/null),awq,bf16)
 QUANTISER := $(if $(filter awq,$(KIND)),$(ENVS)/quantise/.complete)
 BUILT := .models/built-$(KIND)
 
+# Tests that need PyTorch run in the training environment, all others in the gateway's.
+NEED_TORCH := tests/training/test_examples.py tests/training/test_finetune.py tests/training/test_quantise.py
+
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 serve: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(BUILT) ## everything, on 127.0.0.1:8080 (PORT=... changes it)
 	@CONVICTION_PORT=$(PORT) exec $(GATEWAY)/conviction up
 
-test: lint $(ENVS)/vllm/.complete $(ENVS)/training/.complete $(BUILT) $(TOOLS)/promtool ## lint, then all tests
-	PATH="$(TOOLS):$$PATH" $(GATEWAY)/pytest
+test: lint $(ENVS)/vllm/.complete $(ENVS)/training/.complete $(QUANTISER) $(BUILT) $(TOOLS)/promtool ## lint, then all tests
+	$(TRAINING) -m pytest $(NEED_TORCH)
+	PATH="$(TOOLS):$$PATH" $(GATEWAY)/pytest $(NEED_TORCH:%=--ignore=%)
 
 lint: $(ENVS)/gateway/.complete ## ruff, and mypy in strict mode
 	$(GATEWAY)/ruff check .

@@ -11,19 +11,23 @@ import re
 import signal
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.manifest import current, read
+from app.contract.prompt import Detail, messages
 from app.supervisor.weights import can_serve_4_bit
 from tests.supervisor.observing import gone
-from tests.supervisor.running import Answer, Up, until
+from tests.supervisor.running import Answer, Up, fetch, until
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+TOKENS = ROOT / "tests" / "training" / "tokens.json"
+"""What training made of the worked example."""
+
 SNPS = {"ticker": "SNPS", "metrics": EXAMPLE.document()}
 LIMIT_MS = {"brief": 2_000, "full": 15_000}
 BACK_S = 180
@@ -62,6 +66,14 @@ def test_the_golden_prompts_passed_before_anyone_could_ask(vllm_up: Up) -> None:
     kind = "awq" if can_serve_4_bit() else "bf16"
     model_id = read(current(ROOT / "model_store")).model_id
     assert (ROOT / ".models" / model_id / f"golden-{kind}.json").exists()
+
+
+@pytest.mark.parametrize("detail", ["brief", "full"])
+def test_a_prompt_s_tokens_are_those_of_training(vllm_up: Up, detail: Detail) -> None:
+    asked = {"model": read(current(ROOT / "model_store")).model_id, "messages": messages(EXAMPLE, "SNPS", detail)}
+    url = vllm_url(vllm_up).removesuffix("/v1") + "/tokenize"
+    request = Request(url, json.dumps(asked).encode(), {"Content-Type": "application/json"})
+    assert fetch(request).document["tokens"] == json.loads(TOKENS.read_text())[detail]["prompt"]
 
 
 @pytest.mark.parametrize("detail", ["brief", "full"])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from training.artifacts import Artifacts
+from app.contract.manifest import sha256
+from training.artifacts import Artifacts, write_json
 from training.config import Config, load
+from training.merge import TOKENIZER_FILES
+
+BASE = Path(__file__).parents[2] / ".models" / "bases" / "SmolLM2-135M-Instruct"
 
 CONFIG = """
 name = "toy"
@@ -82,3 +87,24 @@ def config(config_file: Path) -> Config:
 @pytest.fixture
 def artifacts(tmp_path: Path) -> Artifacts:
     return Artifacts(tmp_path / "runs" / "toy")
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """A Mistral of random weights with the default model's tokenizer."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    if not BASE.exists():
+        pytest.skip(f"{BASE} is not there: `make model` prepares the base")
+    folder = tmp_path / "base"
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.MistralConfig(
+        **shape, num_key_value_heads=1, vocab_size=49152, tie_word_embeddings=True, eos_token_id=2, pad_token_id=2
+    )
+    transformers.MistralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        if (BASE / name).exists():
+            shutil.copyfile(BASE / name, folder / name)
+    weights = {"model.safetensors": sha256(folder / "model.safetensors")}
+    write_json(folder / "base.json", {"name": "Toy", "license": "apache-2.0", "weights": weights})
+    return folder

@@ -14,9 +14,9 @@ transformers = pytest.importorskip("transformers", reason="transformers is in th
 from app import rules  # noqa: E402
 from app.contract.fingerprint import EXAMPLE  # noqa: E402
 from app.contract.recommendation import canonical  # noqa: E402
+from tests.training.conftest import BASE  # noqa: E402
 from training.examples import Rows, TooLong, collate, encode  # noqa: E402
 
-BASE = Path(__file__).parents[2] / ".models" / "bases" / "SmolLM2-135M-Instruct"
 RECORDED = Path(__file__).parent / "tokens.json"
 """Token ids of the worked example; the served model's own /tokenize is held to the same file."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +13,14 @@ transformers = pytest.importorskip("transformers", reason="transformers is in th
 peft = pytest.importorskip("peft", reason="PEFT is in the training environment")
 
 from app.contract.manifest import sha256  # noqa: E402
-from tests.training.test_examples import BASE  # noqa: E402
-from training.artifacts import Artifacts, write_json  # noqa: E402
+from training.artifacts import Artifacts  # noqa: E402
 from training.config import Config  # noqa: E402
 from training.dataset import build  # noqa: E402
 from training.finetune import finetune  # noqa: E402
-from training.merge import TOKENIZER_FILES, merge  # noqa: E402
+from training.merge import merge  # noqa: E402
 from training.teacher import label  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
-
-
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    """A Mistral of random weights with the default model's tokenizer."""
-    if not BASE.exists():
-        pytest.skip(f"{BASE} is not there: `make model` prepares the base")
-    folder = tmp_path / "base"
-    torch.manual_seed(0)
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = transformers.MistralConfig(
-        **shape, num_key_value_heads=1, vocab_size=49152, tie_word_embeddings=True, eos_token_id=2, pad_token_id=2
-    )
-    transformers.MistralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    for name in TOKENIZER_FILES:
-        if (BASE / name).exists():
-            shutil.copyfile(BASE / name, folder / name)
-    weights = {"model.safetensors": sha256(folder / "model.safetensors")}
-    write_json(folder / "base.json", {"name": "Toy", "license": "apache-2.0", "weights": weights})
-    return folder
 
 
 @pytest.fixture
