@@ -22,14 +22,17 @@ SIZE_LIMIT = 20_000_000
 """Bytes of one file: the store lives in git."""
 
 
-class Refused(Exception):
+class Refused(ValueError):
     """The run must not be published."""
 
 
 def publish(
     config: Config, artifacts: Artifacts, store: Path, version: str, golden: list[Golden], usd_per_hour: Decimal
 ) -> Path:
-    """Write the version whole, then point `current` at it. Raises `Refused` where it exists or does not fit."""
+    """Write the version whole, then point `current` at it.
+
+    Raises `Refused` where it exists, does not fit, or agrees with its teacher no better than one word would.
+    """
     folder = store / config.name / version
     if folder.exists():
         raise Refused(f"{folder} exists: versions are never changed, publish another")
@@ -59,6 +62,10 @@ def _manifest(
     if labels["fingerprint"] != fingerprint():
         raise Refused(f"labels are of contract {labels['fingerprint']}, the code's is {fingerprint()}")
     reports = _reports(artifacts)
+    for name, report in reports.items():
+        commonest = report["majority_baseline"]
+        if report["agreement"]["low"] <= commonest["value"]:
+            raise Refused(f"{name}: no better than always saying {commonest['action']} ({commonest['value']})")
     return Manifest(
         name=config.name,
         version=version,

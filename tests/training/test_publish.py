@@ -52,6 +52,14 @@ def test_what_is_published_reads_back(config: Config, finished: Artifacts, tmp_p
     assert [path.name for path in (store / "toy").iterdir()] == ["1"]
 
 
+def test_what_learned_nothing_is_refused(config: Config, finished: Artifacts, tmp_path: Path) -> None:
+    report = {**REPORT, "majority_baseline": {"action": "hold", "value": 0.75}}
+    write_json(finished.stage("evaluate") / "brief-awq.json", report)
+    with pytest.raises(Refused, match="brief-awq: no better than always saying hold"):
+        publish(config, finished, tmp_path / "store", "1", GOLDEN, Decimal(1))
+    assert not (tmp_path / "store" / "current").exists()
+
+
 def test_a_version_is_never_changed(config: Config, finished: Artifacts, tmp_path: Path) -> None:
     publish(config, finished, tmp_path / "store", "1", GOLDEN, Decimal(1))
     with pytest.raises(Refused, match="exists"):
