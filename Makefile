@@ -15,6 +15,8 @@ GATEWAY := $(ENVS)/gateway/bin
 TRAINING := $(ENVS)/training/bin/python
 QUANTISE := $(ENVS)/quantise/bin/python
 TOOLS := $(CURDIR)/$(ENVS)/tools/usr/bin
+VERSION = $(error VERSION=... names the version to publish)
+USD_PER_HOUR ?= 0.10
 MARKET := $(or $(CONVICTION_MARKET_DIR),../shared/market)
 
 # vLLM's 4-bit kernel for CPUs is written in AVX-512; elsewhere the merged weights are served as they are.
@@ -48,8 +50,8 @@ demo: $(ENVS)/gateway/.complete ## a recommendation for MSFT by the stand-in, no
 
 model: $(BUILT) ## the default model's weights, rebuilt from model_store/ (once)
 
-train: $(ENVS)/training/.complete $(ENVS)/quantise/.complete ## a new model from the market data in CONVICTION_MARKET_DIR
-	$(TRAINING) -m training run --market $(MARKET) --quantise-python $(QUANTISE)
+train: $(addprefix $(ENVS)/,training/.complete quantise/.complete vllm/.complete) ## a new VERSION from the bars in CONVICTION_MARKET_DIR
+	$(TRAINING) -m training run --market $(MARKET) --version $(VERSION) --usd-per-hour $(USD_PER_HOUR)
 
 requirements: $(ENVS)/lock/.complete ## renew the pinned lists from pyproject.toml
 	PATH="$(CURDIR)/$(ENVS)/lock/bin:$$PATH" $(ENVS)/lock/bin/python requirements/lock.py
