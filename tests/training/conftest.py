@@ -97,7 +97,7 @@ def toy(tmp_path: Path) -> Path:
         pytest.skip(f"{BASE} is not there: `make model` prepares the base")
     folder = tmp_path / "base"
     torch.manual_seed(0)
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    shape = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = transformers.MistralConfig(
         **shape, num_key_value_heads=1, vocab_size=49152, tie_word_embeddings=True, eos_token_id=2, pad_token_id=2
     )

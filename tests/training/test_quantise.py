@@ -59,7 +59,7 @@ def test_four_bits_are_the_weights_within_rounding(uneven: Path, tmp_path: Path)
     calibration.write_text(json.dumps({"ids": torch.randint(3, 49152, (4, 48)).tolist()}))
     words = ["quantise", "--merged", str(uneven), "--calibration", str(calibration), "--out", str(out)]
     command = [str(PYTHON), "-m", "training", *words, "--settings", SETTINGS.model_dump_json()]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, cwd=ROOT, check=True, timeout=300)
 
     before, after = load_file(uneven / "model.safetensors"), load_file(out / "model.safetensors")
     for index in range(2):
