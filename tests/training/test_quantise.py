@@ -24,8 +24,8 @@ SETTINGS = Quantise(bits=4, group_size=32, samples=4, max_length=64)
 NIBBLES = torch.tensor([0, 4, 1, 5, 2, 6, 3, 7])
 """Where AWQ's gemm layout keeps the eight columns of a 32-bit word."""
 
-ROUNDING = 0.35
-"""Relative error of a layer in 4 bits, scales searched and outliers clipped; a layer scaled twice is far off."""
+ROUNDING = 0.15
+"""Relative error of a layer: 0.08 in 4 bits as they should be, 0.32 where the scales tried were not taken back."""
 
 
 @pytest.fixture
