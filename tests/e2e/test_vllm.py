@@ -20,7 +20,7 @@ from app.contract.manifest import current, read
 from app.contract.prompt import Detail, messages
 from app.supervisor.weights import can_serve_4_bit
 from tests.supervisor.observing import gone
-from tests.supervisor.running import Answer, Up, fetch, until
+from tests.supervisor.running import Answer, Up, command_of, fetch, until
 
 pytestmark = pytest.mark.slow
 
@@ -33,10 +33,9 @@ BACK_S = 180
 
 
 def vllm_url(running: Up) -> str:
-    """Where the model server listens, as the gateway was told."""
-    variables = Path(f"/proc/{running.child('serve')}/environ").read_text().split("\0")
-    [url] = [value for name, _, value in (line.partition("=") for line in variables) if name == "CONVICTION_VLLM_URLS"]
-    return url
+    """Where the model server was told to listen."""
+    [port] = re.findall(r"--port (\d+)", command_of(running.child("vllm")))
+    return f"http://127.0.0.1:{port}/v1"
 
 
 def answered(answer: Answer) -> dict[str, Any]:
