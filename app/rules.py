@@ -16,7 +16,7 @@ from app.contract.prompt import Detail, Line, evidence
 from app.contract.recommendation import Action, BriefAnswer, FullAnswer
 
 NAME = "rules"
-MODEL_ID = "rule-based-analyst-1"
+MODEL_ID = "rule-based-analyst-2"
 
 VOTES: dict[str, dict[str, int]] = {
     "iv_skew": {"puts far dearer": -2, "puts dearer": -1, "calls dearer": 1},
@@ -101,20 +101,14 @@ def answer_from(lines: Mapping[str, Line], detail: Detail) -> BriefAnswer | Full
 
 
 def _analysis(cast: list[Vote], lines: Mapping[str, Line], action: Action) -> str:
-    """Name every vote with the line it rests on, then count."""
-    sides = []
-    for side, sign in (("Bullish", 1), ("Bearish", -1)):
-        named = [
-            _cite(lines[vote.indicator]) + (f" (x{abs(vote.weight)})" if abs(vote.weight) > 1 else "")
-            for vote in cast
-            if vote.weight * sign > 0
-        ]
-        sides.append(f"{side}: {', '.join(named) or 'nothing'}.")
-    bulls = sum(vote.weight for vote in cast if vote.weight > 0)
-    bears = -sum(vote.weight for vote in cast if vote.weight < 0)
-    leader = "even" if bulls == bears else "bulls lead" if bulls > bears else "bears lead"
+    """Name every vote with the line it rests on and the count so far: each step is open to checking."""
+    count, steps = 0, []
+    for vote in cast:
+        count += vote.weight
+        steps.append(f"{_cite(lines[vote.indicator])} {vote.weight:+d} ({count})")
+    leader = "even" if count == 0 else f"bulls lead by {count}" if count > 0 else f"bears lead by {-count}"
     verdict = "too little to act" if action == "hold" else f"enough to {action}"
-    return f"{' '.join(sides)} Count {bulls} to {bears}, {leader}: {verdict}."
+    return f"Votes and the count so far: {'; '.join(steps) or 'none'}. {leader.capitalize()}: {verdict}."
 
 
 def _cite(line: Line) -> str:

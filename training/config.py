@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,13 +70,24 @@ class Finetune(_Section):
     dropout: Fraction
     epochs: Annotated[float, Field(gt=0)]
     batch: Positive
+    """Pairs in a step of one device; with `packing`, rows of `max_length` tokens."""
     accumulate: Positive = 1
     learning_rate: Annotated[float, Field(gt=0)]
     warmup: Fraction
     max_length: Positive
     """Tokens of prompt and answer together; a longer pair is an error, never cut."""
+    packing: bool = False
+    """Several pairs in a row, none seeing another."""
+    qlora: bool = False
+    """The base in 4 bits while it is tuned; needs a GPU."""
+    continue_from: Path | None = None
+    """A published version whose adapter is trained on, in place of a new one."""
+    patience: Positive | None = None
+    """Evaluations without a better loss after which training stops; the best adapter is kept then."""
     evaluate_every: Positive
     save_every: Positive
+    usd_per_hour: Annotated[Decimal, Field(ge=0)] = Decimal(0)
+    """Price of one device; 0 where the machine is one's own."""
 
 
 class Quantise(_Section):
