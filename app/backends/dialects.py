@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from app.contract.probabilities import TOP_LOGPROBS
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import ANSWER_TOKENS, response_format
-
-TOP_LOGPROBS = 20
-"""Alternatives asked for at each position: the most that either server gives."""
 
 
 @dataclass(frozen=True)

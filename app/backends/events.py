@@ -6,20 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
+from app.contract.probabilities import Token
+
 Count = Annotated[int, Field(ge=0)]
-
-
-class Alternative(BaseModel):
-    """A token that could have stood at a position, and the natural logarithm of its probability."""
-
-    token: str
-    logprob: float
-
-
-class Token(Alternative):
-    """The token that stands there, with the likeliest ones."""
-
-    top_logprobs: list[Alternative] = []
 
 
 class Logprobs(BaseModel):

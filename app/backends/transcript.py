@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.backends.base import Completion, Usage
-from app.backends.events import Event, Token, UsageReport
-from app.backends.probabilities import label_probabilities
+from app.backends.events import Event, UsageReport
+from app.contract.probabilities import Token, label_probabilities
 from app.errors import BackendError, UnparsedAnswer
 
 STAND_IN = "stand-in"

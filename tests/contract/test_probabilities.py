@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.events import Alternative, Token
-from app.backends.probabilities import label_probabilities
+from app.contract.probabilities import Alternative, Token, label_probabilities
 from app.contract.recommendation import ACTIONS, Action, BriefAnswer, FullAnswer, canonical
 
 actions = st.sampled_from(ACTIONS)

@@ -11,14 +11,31 @@ import re
 from collections.abc import Mapping, Sequence
 from math import exp
 
-from app.backends.events import Token
+from pydantic import BaseModel
+
 from app.contract.recommendation import ACTIONS, Action
+
+TOP_LOGPROBS = 20
+"""Alternatives asked for at each position: the most that servers give."""
 
 VALUE = re.compile(r'"action"\s*:\s*"')
 """What stands before the action. Inside a JSON string its quotes would be escaped."""
 
 UNSEEN = -9999.0
 """The logarithm that servers give for a token outside the alternatives."""
+
+
+class Alternative(BaseModel):
+    """A token that could have stood at a position, and the natural logarithm of its probability."""
+
+    token: str
+    logprob: float
+
+
+class Token(Alternative):
+    """The token that stands there, with the likeliest ones."""
+
+    top_logprobs: list[Alternative] = []
 
 
 def label_probabilities(tokens: Sequence[Token]) -> Mapping[Action, float] | None:
