@@ -31,10 +31,9 @@ def back_adjust(bars: pd.DataFrame) -> pd.DataFrame:
     if "adj_close" not in bars.columns:
         return bars
     events = event_ratios(bars["close"].to_numpy(), bars["adj_close"].to_numpy())
-    adjusted = bars.drop(columns="adj_close")
-    adjusted[PRICES] = adjusted[PRICES].to_numpy() / _later_product(events)[:, None]
-    adjusted["volume"] = adjusted["volume"].to_numpy() * _later_product(_splits_only(events))
-    return adjusted
+    prices = bars[PRICES].to_numpy() / _later_product(events)[:, None]
+    volume = bars["volume"].to_numpy() * _later_product(_splits_only(events))
+    return pd.DataFrame(np.column_stack([prices, volume]), index=bars.index, columns=[*PRICES, "volume"])
 
 
 def event_ratios(close: Floats, adj_close: Floats) -> Floats:

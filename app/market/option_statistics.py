@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from app.market.provider import Chain
 
@@ -14,7 +15,10 @@ ExpiryScope = Literal["nearest", "all"]
 MAX_IV = 500.0
 """Percent. Sources answer 500 to 2000 for contracts that hardly trade, and 0 where they know none."""
 
+VALUES = ("impliedVolatility", "lastPrice", "volume", "openInterest")
+
 Statistics = dict[str, float | int]
+Floats = NDArray[np.float64]
 
 
 def option_statistics(chain: Chain, expiries: ExpiryScope = "nearest") -> tuple[Statistics, dict[str, int]]:
@@ -24,11 +28,12 @@ def option_statistics(chain: Chain, expiries: ExpiryScope = "nearest") -> tuple[
     known (a side without contracts, a ratio to no calls) is absent.
     """
     contracts = in_scope(chain, expiries)
+    sides = contracts["side"].to_numpy()
+    values = contracts[list(VALUES)].to_numpy("float64", na_value=np.nan)
     statistics: Statistics = {}
     excluded: dict[str, int] = {}
     for side in ("call", "put"):
-        of_side = contracts[contracts["side"] == side]
-        found, left_out = _of_side(of_side)
+        found, left_out = _of_side(values[sides == side])
         statistics |= {f"{side}_{name}": value for name, value in found.items()}
         if left_out:
             excluded[f"{side}_implied_volatility"] = left_out
@@ -37,24 +42,28 @@ def option_statistics(chain: Chain, expiries: ExpiryScope = "nearest") -> tuple[
 
 def in_scope(chain: Chain, expiries: ExpiryScope) -> pd.DataFrame:
     """The contracts not yet expired; with "nearest", those of the first expiry among them."""
-    expiry = pd.to_datetime(chain.contracts["expiry"])
-    alive = chain.contracts[expiry >= pd.Timestamp(chain.as_of)]
-    if expiries == "all" or alive.empty:
-        return alive
-    return alive[pd.to_datetime(alive["expiry"]) == pd.to_datetime(alive["expiry"]).min()]
+    expiry = pd.to_datetime(chain.contracts["expiry"]).to_numpy()
+    alive = expiry >= np.datetime64(chain.as_of)
+    if expiries == "nearest" and alive.any():
+        alive = expiry == expiry[alive].min()
+    return chain.contracts[alive]
 
 
-def _of_side(contracts: pd.DataFrame) -> tuple[Statistics, int]:
-    percent = contracts["impliedVolatility"].astype("float64") * 100
+def _of_side(values: Floats) -> tuple[Statistics, int]:
+    """From (contracts, VALUES) the known means and sums, and how many implied volatilities were left out."""
+    volatility, price, volume, interest = values.T
+    percent = volatility * 100
     usable = percent[(percent > 0) & (percent <= MAX_IV)]
-    means = {"iv_avg": usable.mean(), "last_price_avg": contracts["lastPrice"].astype("float64").mean()}
-    sums = {
-        "volume": contracts["volume"].astype("float64").sum(min_count=1),
-        "open_interest": contracts["openInterest"].astype("float64").sum(min_count=1),
-    }
-    found: Statistics = {name: round(float(mean), 6) for name, mean in means.items() if np.isfinite(mean)}
-    found |= {name: int(total) for name, total in sums.items() if np.isfinite(total)}
-    return found, len(contracts) - len(usable)
+    means = {"iv_avg": usable, "last_price_avg": _known(price)}
+    sums = {"volume": _known(volume), "open_interest": _known(interest)}
+    found: Statistics = {name: round(float(known.mean()), 6) for name, known in means.items() if known.size}
+    found |= {name: int(known.sum()) for name, known in sums.items() if known.size}
+    return found, len(values) - len(usable)
+
+
+def _known(values: Floats) -> Floats:
+    known: Floats = values[np.isfinite(values)]
+    return known
 
 
 def _between_sides(statistics: Statistics) -> Statistics:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,11 +69,10 @@ def simulated_chain(ticker: str, bars: pd.DataFrame, seed: int = SEED) -> Chain:
     call_iv, put_iv = _implied_volatilities(random, realised, strikes / close)
     calls, puts = _traded(random, bars)
     sides = {"call": (call_iv, calls), "put": (put_iv, puts)}
-    frames = [
-        _side(random, side, close, strikes, iv, days, contracts) for side, (iv, contracts) in sides.items()
-    ]
-    contracts = pd.concat(frames, ignore_index=True).assign(expiry=pd.Timestamp(day + timedelta(days=days)))
-    return Chain(ticker, day, contracts, simulated=True)
+    columns = [_side(random, side, close, strikes, iv, days, contracts) for side, (iv, contracts) in sides.items()]
+    contracts = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
+    expiry = pd.Timestamp(day + timedelta(days=days))
+    return Chain(ticker, day, pd.DataFrame({**contracts, "expiry": expiry}), simulated=True)
 
 
 def realised_volatility(bars: pd.DataFrame) -> float:
@@ -119,8 +119,8 @@ def _traded(random: np.random.Generator, bars: pd.DataFrame) -> tuple[int, int]:
 
 def _side(
     random: np.random.Generator, side: str, close: float, strikes: Floats, iv: Floats, days: int, traded: int
-) -> pd.DataFrame:
-    """Contracts of one side: time value by Brenner and Subrahmanyam's approximation, trade near the money."""
+) -> dict[str, NDArray[Any]]:
+    """Columns of one side's contracts: time value by Brenner and Subrahmanyam's approximation, trade near the money."""
     deviation = close * iv * np.sqrt(days / 365)
     sign = 1 if side == "call" else -1
     intrinsic = np.maximum(sign * (close - strikes), 0)
@@ -129,13 +129,11 @@ def _side(
     volume = random.multinomial(traded, weights / weights.sum())
     median, spread = OPEN_INTEREST
     held = round(traded * median * float(np.exp(spread * random.standard_normal())))
-    return pd.DataFrame(
-        {
-            "side": side,
-            "strike": strikes,
-            "lastPrice": np.round(intrinsic + time_value, 2),
-            "volume": volume.astype("float64"),
-            "openInterest": random.multinomial(held, weights / weights.sum()).astype("float64"),
-            "impliedVolatility": np.round(iv, 6),
-        }
-    )
+    return {
+        "side": np.full(STRIKES, side),
+        "strike": strikes,
+        "lastPrice": np.round(intrinsic + time_value, 2),
+        "volume": volume.astype("float64"),
+        "openInterest": random.multinomial(held, weights / weights.sum()).astype("float64"),
+        "impliedVolatility": np.round(iv, 6),
+    }
