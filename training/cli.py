@@ -91,6 +91,10 @@ def _publish_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", required=True)
     parser.add_argument("--url", required=True, help="the served quantised model, for the golden answers")
     parser.add_argument("--usd-per-hour", type=Decimal, required=True, help="price of the machine it is served on")
+    parser.add_argument(
+        "--override", action="append", default=[], metavar="NAME",
+        help="let a failed check pass, such as min_agreement.full; repeatable, kept in manifest and card",
+    )  # fmt: skip
 
 
 def _run_of(arguments: argparse.Namespace) -> tuple[Config, Artifacts]:
@@ -161,11 +165,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _publish(arguments: argparse.Namespace) -> None:
     from training.golden import answers
-    from training.publish import publish
+    from training.publish import admit, publish
 
-    golden = asyncio.run(answers(arguments.url))
     config, artifacts = _run_of(arguments)
-    print(publish(config, artifacts, arguments.store, arguments.version, golden, arguments.usd_per_hour))
+    admit(config, artifacts, arguments.store, arguments.version, arguments.override)
+    golden = asyncio.run(answers(arguments.url))
+    target = arguments.store, arguments.version
+    print(publish(config, artifacts, *target, golden, arguments.usd_per_hour, arguments.override))
 
 
 def _run(arguments: argparse.Namespace) -> None:

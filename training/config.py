@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from app.market.snapshot import OptionSource
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
+
+SHARE_ROUNDING = 1e-9
 
 
 class ConfigError(Exception):
@@ -46,8 +49,19 @@ class Split(_Section):
     full: Annotated[int, Field(ge=0)]
 
 
+def _names_a_universe(universe: str) -> str:
+    if universe not in ("market", "prominent") and not Path(universe).is_file():
+        raise ValueError(f"{universe!r} is neither 'market', 'prominent' nor a file")
+    return universe
+
+
 class Dataset(_Section):
+    """What is known of which stocks when; judged on other tickers at later dates than it teaches."""
+
     market: Literal["parquet"] = "parquet"
+    universe: Annotated[str, AfterValidator(_names_a_universe)] = "market"
+    """Every ticker of the market folder, the prominent ones (S&P 500 and 600, NASDAQ 100), or those of a
+    CSV file with a column `ticker`; its column `name`, if any, tells lines of one company."""
     options: OptionSource
     seed: int
     drop_metric: Fraction
@@ -57,6 +71,34 @@ class Dataset(_Section):
     train: Split
     validation: Split
     test: Split
+
+    @field_validator("test")
+    @classmethod
+    def _splits_fit_together(cls, test: Split, info: ValidationInfo) -> Split:
+        """The last field, so that the others are known, and are checked even where a rate is wrong."""
+        splits = {name: info.data[name] for name in ("train", "validation") if name in info.data} | {"test": test}
+        problems = [*_empty_or_backward(splits), *_before_the_cut_off(splits)]
+        if (shares := sum(split.tickers for split in splits.values())) > 1 + SHARE_ROUNDING:
+            problems.append(f"the shares of {', '.join(splits)} sum to {shares:.4g}, above 1")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return test
+
+
+def _empty_or_backward(splits: Mapping[str, Split]) -> Iterator[str]:
+    for name, split in splits.items():
+        if split.first > split.last:
+            yield f"{name}.first, {split.first}, is after {name}.last, {split.last}"
+        if split.brief + split.full == 0:
+            yield f"{name}.brief and {name}.full are both 0"
+
+
+def _before_the_cut_off(splits: Mapping[str, Split]) -> Iterator[str]:
+    """What a split judges must lie after all that is learnt from: the same days move all stocks."""
+    train = splits.get("train")
+    for name, split in splits.items():
+        if train and split is not train and split.first <= train.last:
+            yield f"{name}.first, {split.first}, is not after train.last, {train.last}"
 
 
 class Teacher(_Section):
@@ -97,6 +139,36 @@ class Quantise(_Section):
     max_length: Positive
 
 
+class MinAgreement(_Section):
+    """With the teacher, by detail."""
+
+    brief: Annotated[float, Field(ge=0, le=1)] = 0.85
+    full: Annotated[float, Field(ge=0, le=1)] = 0.85
+
+
+class Publish(_Section):
+    """What the 4-bit weights must reach on unseen tickers to be published."""
+
+    min_agreement: MinAgreement = MinAgreement()
+    max_failures: Fraction = 0.0005
+    """Share of answers that could not be had or read; the default allows none in 1,000."""
+    max_quantisation_loss: Fraction = 0.01
+    """Agreement lost from the adapter to its 4-bit weights on the same pairs; 0.01 is a point."""
+
+
+class Costs(_Section):
+    """What the machine of the training was, and what its tables of costs compare with."""
+
+    vendor: str = "own machine"
+    gpu: str = "none"
+    calls_per_hour: Positive = 200
+    """Load at which a call's share of a machine's hourly price is stated; the case study's by default."""
+    api_model: str = "gpt-4.1"
+    api_usd_per_million_input: Annotated[Decimal, Field(gt=0)] = Decimal(2)
+    api_usd_per_million_output: Annotated[Decimal, Field(gt=0)] = Decimal(8)
+    """Standard list prices of an API model of today, OpenAI's as collected in litellm 1.109.1."""
+
+
 class Config(_Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
     base: Base
@@ -104,6 +176,8 @@ class Config(_Section):
     teacher: Teacher
     finetune: Finetune
     quantise: Quantise
+    publish: Publish = Publish()
+    costs: Costs = Costs()
 
 
 def load(path: Path) -> Config:

@@ -2,40 +2,123 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
-from app.contract.manifest import Manifest
+from app.contract.manifest import Check, Manifest
+
+RULES = "rule-based-analyst"
+STAND_IN = "stand-in/"
 
 
-def model_card(manifest: Manifest, reports: dict[str, Any]) -> str:
-    """Markdown: what the model is, what it was taught by whom, how it fares, what it is not for."""
-    rows = "\n".join(
+def model_card(manifest: Manifest, reports: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: what the model is, who taught it what, how it fares, what it cost, what it is not for.
+
+    `history` is the trainer's log: losses are means of natural-log cross-entropy over an answer's tokens.
+    """
+    base = manifest.base.source.get("repo", manifest.base.name)
+    return f"""---
+license: {manifest.base.license}
+base_model: {base}
+library_name: peft
+---
+# {manifest.model_id}
+
+A LoRA adapter for {manifest.base.name}. It answers buy, sell or hold with a conviction from 1 to 10 from option
+statistics and technical indicators of a US stock.
+
+{taught_by(manifest.teacher)}
+
+## Data and training
+
+{_data(manifest)}
+
+{_training(manifest, history)}
+
+## Evaluation
+
+Agreement with the teacher on tickers and dates that were not trained on; an answer that could not be had or read
+counts as wrong.
+
+| evaluated | agreement | 95% interval, by ticker | pairs | tickers | always the commonest | failures |
+| --- | --- | --- | --- | --- | --- | --- |
+{_evaluation(reports)}
+
+{_gate(manifest.gate)}
+
+## Costs
+
+{_costs(manifest)}
+
+Contract fingerprint `{manifest.fingerprint}`; a gateway with another contract refuses this model.
+Not investment advice, and not fit to trade on.
+"""
+
+
+def taught_by(teacher: str) -> str:
+    """Whose answers were learned, never called another's. `teacher` is the model id that the labels keep."""
+    if teacher.startswith(RULES):
+        return f"""**Teacher: {teacher}**, the rule-based analyst of this project. No GPT-4 answer was used, and
+agreement below is agreement with those rules, not with GPT-4 and not with what stocks did afterwards."""
+    if teacher.startswith(STAND_IN):
+        return f"""**Teacher: {teacher}**, a stand-in for a model's server, which says what the rule-based analyst says.
+No answer of the model it stands in for was used, and agreement below is agreement with those rules, not with what
+stocks did afterwards."""
+    return f"""**Teacher: {teacher}**, asked through OpenAI's API. Agreement below is agreement with that model's
+answers, not with what stocks did afterwards."""
+
+
+def _data(manifest: Manifest) -> str:
+    data = manifest.data
+    options = {"simulated": "option statistics simulated", "none": "no option statistics"}
+    shown = options.get(data["options"], "option statistics as the market data has them")
+    return (
+        f"{data['pairs']} pairs of {data['tickers']['train']} tickers, {data['tokens']:,} tokens: daily bars,\n"
+        f"{shown}; some metrics left out at random. Tested on {data['tickers']['test']} other tickers."
+    )
+
+
+def _training(manifest: Manifest, history: Sequence[Mapping[str, Any]]) -> str:
+    facts, seconds = manifest.data["training"], manifest.data["train_seconds"]
+    lines = [f"LoRA, {seconds:,.0f} s" + (f" on {facts['devices']} device(s)" if "devices" in facts else "") + "."]
+    if facts.get("continued_from"):
+        lines.append(f"Trained on from {facts['continued_from']}.")
+    evaluated = [entry for entry in history if "eval_loss" in entry]
+    if evaluated:
+        last = evaluated[-1]
+        agreed = f", agreement {last['eval_agreement']:.3f}" if "eval_agreement" in last else ""
+        lines.append(f"Validation loss after step {last['step']}: {last['eval_loss']:.4f}{agreed}.")
+    return "\n".join(lines)
+
+
+def _evaluation(reports: Mapping[str, Any]) -> str:
+    return "\n".join(
         f"| {name} | {r['agreement']['value']:.3f} | {r['agreement']['low']:.3f} to {r['agreement']['high']:.3f} "
         f"| {r['agreement']['n']} | {r['agreement']['tickers']} | {r['majority_baseline']['value']:.3f} "
         f"| {sum(r['failures'].values())} |"
         for name, r in reports.items()
     )
-    data = manifest.data
-    return f"""---
-license: {manifest.base.license}
-base_model: {manifest.base.name}
-library_name: peft
----
-# {manifest.model_id}
 
-A LoRA adapter for {manifest.base.name}, run as MistralForCausalLM. It answers buy, sell or hold with a
-conviction from 1 to 10 from option statistics and technical indicators of a US stock.
 
-**Teacher: {manifest.teacher}**, the rule-based analyst of this project. No GPT-4 answer was used, and agreement
-below is agreement with those rules, not with GPT-4 and not with what stocks did afterwards.
+def _gate(checks: Sequence[Check]) -> str:
+    rows = [f"| {c.name} | {'held' if c.held else '**failed, overridden**'} | {c.found} |" for c in checks]
+    return "\n".join(["| checked before publishing | | found |", "| --- | --- | --- |", *rows])
 
-**Data:** {data["pairs"]} pairs of {data["tickers"]["train"]} tickers, real daily bars, option statistics
-{data["options"]}; some metrics left out at random. Test tickers and dates were not trained on.
 
-| evaluated | agreement | 95% interval, by ticker | pairs | tickers | always the commonest | failures |
-| --- | --- | --- | --- | --- | --- | --- |
-{rows}
-
-Contract fingerprint `{manifest.fingerprint}`; a gateway with another contract refuses this model.
-Not investment advice, and not fit to trade on.
-"""
+def _costs(manifest: Manifest) -> str:
+    labels, training, capacity = manifest.data["labels"], manifest.data["training"], manifest.capacity
+    lines = []
+    if "cost_nano_usd" in labels:
+        lines.append(f"- labels: {Decimal(labels['cost_nano_usd']).scaleb(-9):.2f} USD")
+    if "cost_usd" in training:
+        hourly = f", {training['usd_per_hour']} USD an hour a device" if "usd_per_hour" in training else ""
+        lines.append(f"- training: {Decimal(training['cost_usd']):.2f} USD{hourly}")
+    if capacity:
+        per_1k = capacity.usd_per_hour * 1000 / capacity.tokens_per_hour
+        lines.append(
+            f"- serving: {capacity.usd_per_hour} USD an hour on {capacity.machine} ({capacity.price_source}); "
+            f"at {capacity.tokens_per_hour:,} tokens an hour, {capacity.concurrency} requests at once, "
+            f"{per_1k:.6f} USD per 1,000 tokens"
+        )
+    return "\n".join(lines) or "Not recorded."

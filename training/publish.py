@@ -3,69 +3,91 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-import tempfile
+from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from app.contract.fingerprint import fingerprint
-from app.contract.manifest import CURRENT, MANIFEST, Agreement, BaseRecord, Capacity, Golden, Manifest, sha256
+from app.contract.manifest import CURRENT, MANIFEST, Agreement, BaseRecord, Capacity, Check, Golden, Manifest, sha256
 from app.contract.prompt import PROMPT_VERSION
 from training.artifacts import Artifacts, write_json
 from training.config import Config
+from training.gate import DETAILS, Refused, gate
 from training.model_card import model_card
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 SIZE_LIMIT = 20_000_000
 """Bytes of one file: the store lives in git."""
+TRAINING_FACTS = ("devices", "usd_per_hour", "cost_usd", "continued_from")
+LABEL_FACTS = ("teacher", "tokens", "cost_nano_usd", "failures")
+"""What the manifest takes over from the stages' own, where they state it."""
 
 
-class Refused(ValueError):
-    """The run must not be published."""
-
-
-def publish(
-    config: Config, artifacts: Artifacts, store: Path, version: str, golden: list[Golden], usd_per_hour: Decimal
-) -> Path:
-    """Write the version whole, then point `current` at it.
-
-    Raises `Refused` where it exists, does not fit, or agrees with its teacher no better than one word would.
-    """
+def admit(config: Config, artifacts: Artifacts, store: Path, version: str, overrides: Collection[str]) -> list[Check]:
+    """The gate's checks. Raises `Refused` where the version exists, is of another contract, is too big, or fails."""
     folder = store / config.name / version
     if folder.exists():
         raise Refused(f"{folder} exists: versions are never changed, publish another")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
-        staged = Path(part) / version
-        (staged / "adapter").mkdir(parents=True)
-        for name in ADAPTER_FILES:
-            shutil.copyfile(artifacts.folder / "finetune" / "adapter" / name, staged / "adapter" / name)
-        manifest = _manifest(config, artifacts, version, golden, usd_per_hour, staged / "adapter")
-        write_json(staged / MANIFEST, manifest.model_dump(mode="json"))
-        (staged / "README.md").write_text(model_card(manifest, _reports(artifacts)))
-        for path in staged.rglob("*"):
-            if path.is_file() and path.stat().st_size > SIZE_LIMIT:
-                raise Refused(f"{path.name} has {path.stat().st_size} bytes, {SIZE_LIMIT} allowed")
-        staged.rename(folder)
+    labels = artifacts.manifest("label")
+    if labels["fingerprint"] != fingerprint():
+        raise Refused(f"labels are of contract {labels['fingerprint']}, the code's is {fingerprint()}")
+    for name in ADAPTER_FILES:
+        size = (artifacts.folder / "finetune" / "adapter" / name).stat().st_size
+        if size > SIZE_LIMIT:
+            raise Refused(f"{name} has {size} bytes, {SIZE_LIMIT} allowed")
+    return gate(config.publish, _reports(artifacts), labels["model"], overrides)
+
+
+def publish(
+    config: Config,
+    artifacts: Artifacts,
+    store: Path,
+    version: str,
+    golden: list[Golden],
+    usd_per_hour: Decimal,
+    overrides: Collection[str] = (),
+) -> Path:
+    """Write the version whole, then point `current` at it. Raises `Refused` as `admit` does."""
+    checks = admit(config, artifacts, store, version, overrides)
+    folder, staged = store / config.name / version, store / config.name / f".part-{version}"
+    if staged.exists():
+        shutil.rmtree(staged)
+    (staged / "adapter").mkdir(parents=True)
+    for name in ADAPTER_FILES:
+        shutil.copyfile(artifacts.folder / "finetune" / "adapter" / name, staged / "adapter" / name)
+    manifest = _manifest(config, artifacts, version, golden, usd_per_hour, staged / "adapter", checks)
+    write_json(staged / MANIFEST, manifest.model_dump(mode="json"))
+    history = artifacts.manifest("finetune").get("history", [])
+    (staged / "README.md").write_text(model_card(manifest, _reports(artifacts), history))
+    for path in staged.rglob("*.*"):
+        _sync(path)
+    staged.rename(folder)
     pointer = store / f".{CURRENT}"
     pointer.write_text(f"{config.name}/{version}\n")
+    _sync(pointer)
     pointer.replace(store / CURRENT)
     return folder
 
 
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 def _manifest(
-    config: Config, artifacts: Artifacts, version: str, golden: list[Golden], usd_per_hour: Decimal, adapter: Path
+    config: Config,
+    artifacts: Artifacts,
+    version: str,
+    golden: list[Golden],
+    usd_per_hour: Decimal,
+    adapter: Path,
+    checks: list[Check],
 ) -> Manifest:
-    labels, tuned = artifacts.manifest("label"), artifacts.manifest("finetune")
-    if labels["fingerprint"] != fingerprint():
-        raise Refused(f"labels are of contract {labels['fingerprint']}, the code's is {fingerprint()}")
-    reports = _reports(artifacts)
-    for name, report in reports.items():
-        commonest = report["majority_baseline"]
-        if report["agreement"]["low"] <= commonest["value"]:
-            raise Refused(f"{name}: no better than always saying {commonest['action']} ({commonest['value']})")
+    labels, tuned, reports = artifacts.manifest("label"), artifacts.manifest("finetune"), _reports(artifacts)
     return Manifest(
         name=config.name,
         version=version,
@@ -88,17 +110,26 @@ def _manifest(
             "balance": labels["balance"],
             "tickers": {name: artifacts.manifest("dataset")[name]["tickers"] for name in ("train", "test")},
             "train_seconds": tuned["seconds"],
+            "labels": {name: labels[name] for name in LABEL_FACTS if name in labels},
+            "training": {name: tuned[name] for name in TRAINING_FACTS if name in tuned},
         },
         quantisation=config.quantise.model_dump(),
-        evaluation={name: Agreement.model_validate(report["agreement"]) for name, report in reports.items()},
+        evaluation={name: Agreement.model_validate(_measured(report)) for name, report in reports.items()},
         capacity=_capacity(reports, usd_per_hour),
         golden=golden,
+        gate=checks,
     )
 
 
+def _measured(report: dict[str, Any]) -> dict[str, Any]:
+    return {name: report["agreement"][name] for name in Agreement.model_fields}
+
+
 def _reports(artifacts: Artifacts) -> dict[str, Any]:
-    """Evaluation reports of the run, by what was evaluated, such as "full-awq"."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted(artifacts.stage("evaluate").glob("*.json"))}
+    """Evaluations of the run by what was evaluated, such as "full-awq"."""
+    folder = artifacts.stage("evaluate")
+    paths = (path for detail in DETAILS for path in sorted(folder.glob(f"{detail}-*.json")))
+    return {path.stem: json.loads(path.read_text()) for path in paths}
 
 
 def _capacity(reports: dict[str, Any], usd_per_hour: Decimal) -> Capacity | None:

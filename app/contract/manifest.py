@@ -65,6 +65,14 @@ class Capacity(_Record):
     price_source: str
 
 
+class Check(_Record):
+    """A condition of publishing and what was found; one that did not hold was let pass by its name."""
+
+    name: str
+    held: bool
+    found: str
+
+
 class Manifest(_Record):
     """A model version under `model_store/`: everything but the base weights can be rebuilt from its folder."""
 
@@ -83,6 +91,8 @@ class Manifest(_Record):
     """Agreement with the teacher by what was measured, such as "brief, awq"."""
     capacity: Capacity | None
     golden: list[Golden]
+    gate: list[Check] = []
+    """What was checked before publishing; empty in versions older than the gate."""
 
     @property
     def model_id(self) -> str:
