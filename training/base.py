@@ -59,3 +59,19 @@ def _as_mistral(folder: Path) -> None:
         for llama_only in ("attention_bias", "mlp_bias", "pretraining_tp"):
             config.pop(llama_only, None)
         write_json(folder / "config.json", config)
+
+
+def enough_memory(folder: Path, four_bits: bool) -> None:
+    """Raise `MemoryError` where the weights and a quarter more will not fit the GPU, or without one the machine."""
+    import torch
+
+    wanted = sum(path.stat().st_size for path in folder.glob("*.safetensors")) // (4 if four_bits else 1) * 5 // 4
+    free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else _available()
+    if wanted > free:
+        raise MemoryError(f"{folder.name} needs at least {wanted / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")
+
+
+def _available() -> int:
+    """Bytes that Linux says can be had without swapping."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

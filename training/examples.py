@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
+from trl import pack_dataset
 
 from app.contract.prompt import messages
 from training.artifacts import read_rows
 from training.teacher import metrics_of
+
+UNTAUGHT = -100
 
 
 class TooLong(Exception):
@@ -25,6 +30,19 @@ class Example:
     prompt: list[int]
     answer: list[int]
     action: int
+
+    def columns(self) -> dict[str, Any]:
+        """What the trainer is fed: labels and weights stand where the next token is the answer's.
+
+        The weights of an answer sum to one, so that long answers do not drown short ones.
+        """
+        before, after = len(self.prompt) - 1, 1
+        return {
+            "input_ids": [*self.prompt, *self.answer],
+            "labels": [*[UNTAUGHT] * before, *self.answer, *[UNTAUGHT] * after],
+            "weights": [*[0.0] * before, *[1 / len(self.answer)] * len(self.answer), *[0.0] * after],
+            "action_at": before + self.action,
+        }
 
 
 def encode(row: dict[str, Any], tokenizer: Any, max_length: int) -> Example:
@@ -44,37 +62,36 @@ def load(path: Path, tokenizer: Any, max_length: int) -> list[Example]:
     return [encode(row, tokenizer, max_length) for row in read_rows(path)]
 
 
-class Rows(torch.utils.data.Dataset[dict[str, Any]]):  # type: ignore[misc]
-    """Examples as the trainer wants them: it groups those of like length by their `input_ids`."""
-
-    def __init__(self, examples: Sequence[Example]) -> None:
-        self.examples = examples
-
-    def __len__(self) -> int:
-        return len(self.examples)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        example = self.examples[index]
-        return {"input_ids": [*example.prompt, *example.answer], "example": example}
+def table(examples: Sequence[Example]) -> Dataset:
+    """A row a pair."""
+    return Dataset.from_list([example.columns() for example in examples])
 
 
-def collate(rows: list[dict[str, Any]], pad: int) -> dict[str, torch.Tensor]:
+def packed(examples: Sequence[Example], length: int) -> Dataset:
+    """Rows of up to `length` tokens, each of several whole pairs; `seq_lengths` says where they end."""
+    rows = table(examples).remove_columns("action_at")
+    return pack_dataset(rows, length, "bfd")
+
+
+def collate(rows: list[dict[str, Any]], pad: int) -> dict[str, Any]:
     """Pad on the right: with causal attention no mask is needed, which keeps the fast kernels in use.
 
-    Returns input_ids and labels, each (batch, length), labels -100 but where the next token is the answer's;
-    `places`, ascending, where any row has labels; `action_at` (batch,), where each action is predicted.
+    Returns input_ids, labels and weights, each (batch, length); `places`, ascending, where any row has labels;
+    `shared`, how many tokens all rows begin with before the first label; `action_at` (batch,), where each action
+    is predicted. Packed rows share nothing, and have `position_ids` that begin anew with each pair.
     """
-    examples: list[Example] = [row["example"] for row in rows]
     length = max(len(row["input_ids"]) for row in rows)
-    ids = torch.full((len(rows), length), pad)
-    labels = torch.full_like(ids, -100)
-    for index, (row, example) in enumerate(zip(rows, examples, strict=True)):
-        ids[index, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
-        first = len(example.prompt) - 1
-        labels[index, first : first + len(example.answer)] = torch.tensor(example.answer)
-    return {
-        "input_ids": ids,
-        "labels": labels,
-        "places": (labels != -100).any(0).nonzero().squeeze(1),
-        "action_at": torch.tensor([len(e.prompt) - 1 + e.action for e in examples]),
-    }
+
+    def padded(name: str, filling: float) -> torch.Tensor:
+        return torch.tensor([[*row[name], *[filling] * (length - len(row[name]))] for row in rows])
+
+    ids, labels = padded("input_ids", pad), padded("labels", UNTAUGHT)
+    places = (labels != UNTAUGHT).any(0).nonzero().squeeze(1)
+    batch = {"input_ids": ids, "labels": labels, "weights": padded("weights", 0.0), "places": places, "shared": 0}
+    if "seq_lengths" in rows[0]:
+        counts = [[*row["seq_lengths"], *[1] * (length - len(row["input_ids"]))] for row in rows]
+        batch["position_ids"] = torch.tensor([list(chain.from_iterable(map(range, row))) for row in counts])
+    else:
+        batch["shared"] = min(int((ids == ids[:1]).all(0).long().cumprod(0).sum()), int(places[0]))
+        batch["action_at"] = torch.tensor([row["action_at"] for row in rows])
+    return batch

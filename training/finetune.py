@@ -4,77 +4,78 @@ from __future__ import annotations
 
 import json
 import time
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, EarlyStoppingCallback
 from transformers.trainer_utils import EvalPrediction, get_last_checkpoint
+from trl import SFTConfig
 
 from app.contract.manifest import sha256
 from training import examples
 from training.artifacts import Artifacts
-from training.config import Config
+from training.base import enough_memory
+from training.config import Config, Finetune
+from training.curves import draw
+from training.trainer import AnswerTrainer
 
 
 def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
-    """Train the adapter into the stage's folder; a run that was cut off goes on from its last checkpoint."""
+    """Train the adapter into the stage's folder; a run that was cut off goes on from its last checkpoint.
+
+    Under `accelerate launch` every process runs this, each on its share of the pairs; the first one writes.
+    """
+    settings = config.finetune
     labels, folder = artifacts.folder / "label", artifacts.stage("finetune")
     artifacts.manifest("label")
+    enough_memory(base, settings.qlora)
     tokenizer = AutoTokenizer.from_pretrained(base)
     train, validation = (
-        examples.load(labels / f"{name}.jsonl", tokenizer, config.finetune.max_length)
-        for name in ("train", "validation")
+        examples.load(labels / f"{name}.jsonl", tokenizer, settings.max_length) for name in ("train", "validation")
     )
-    start = time.time()
+    packing = settings.packing
     trainer = AnswerTrainer(
-        model=_with_adapter(config, base),
-        args=_arguments(config, folder / "checkpoints"),
-        train_dataset=examples.Rows(train),
-        eval_dataset=examples.Rows(validation),
+        model=_with_adapter(settings, base),
+        args=arguments(settings, folder / "checkpoints"),
+        train_dataset=examples.packed(train, settings.max_length) if packing else examples.table(train),
+        eval_dataset=examples.table(validation),
+        processing_class=tokenizer,
         data_collator=partial(examples.collate, pad=tokenizer.pad_token_id),
         compute_metrics=_agreement,
+        callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else [],
     )
     trainer.train(resume_from_checkpoint=_last(folder / "checkpoints"))
     trainer.save_model(str(folder / "adapter"))
+    if not trainer.is_world_process_zero():
+        return
+    history, devices = trainer.state.log_history, trainer.args.world_size
+    seconds = history[-1]["seconds"]
+    draw(history, folder / "curve.png")
     artifacts.complete(
         "finetune",
         {
-            "config": config.finetune.model_dump(),
+            "config": settings.model_dump(mode="json"),
+            "continued_from": str(settings.continue_from) if settings.continue_from else None,
             "base": json.loads((base / "base.json").read_text()),
             "adapter_sha256": sha256(folder / "adapter" / "adapter_model.safetensors"),
             "pairs": len(train),
             "tokens": sum(len(e.prompt) + len(e.answer) for e in train),
-            "seconds": round(time.time() - start, 1),
-            "history": trainer.state.log_history,
+            "seconds": seconds,
+            "devices": devices,
+            "usd_per_hour": str(settings.usd_per_hour),
+            "cost_usd": str(cost(seconds, devices, settings.usd_per_hour)),
+            "history": history,
         },
     )
 
 
-class AnswerTrainer(Trainer):  # type: ignore[misc]
-    """Logits for the answer's tokens only: a fifth of a small model's work is its vocabulary."""
-
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, torch.Tensor],
-        return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | None = None,  # noqa: ARG002 - the trainer passes it
-    ) -> Any:
-        """Mean over the pairs of the mean over each answer's tokens, so that long answers do not drown short ones."""
-        places, labels = inputs["places"], inputs["labels"]
-        logits = model(input_ids=inputs["input_ids"], logits_to_keep=places, use_cache=False).logits
-        targets = labels[:, places]
-        losses = torch.nn.functional.cross_entropy(
-            logits.float().transpose(1, 2), targets, ignore_index=-100, reduction="none"
-        )
-        loss = (losses.sum(1) / (targets != -100).sum(1)).mean()
-        if not return_outputs:
-            return loss
-        rows, action = torch.arange(len(labels)), torch.searchsorted(places, inputs["action_at"])
-        return loss, {"actions": torch.stack([logits[rows, action].argmax(-1), targets[rows, action]], 1)}
+def cost(seconds: float, devices: int, usd_per_hour: Decimal) -> Decimal:
+    """USD for `devices` at `usd_per_hour` each, to a hundredth of a cent."""
+    return (Decimal(str(seconds)) * devices * usd_per_hour / 3600).quantize(Decimal("0.0001"))
 
 
 def _agreement(predictions: EvalPrediction) -> dict[str, float]:
@@ -83,10 +84,23 @@ def _agreement(predictions: EvalPrediction) -> dict[str, float]:
     return {"agreement": float((actions[:, 0] == actions[:, 1]).mean())}
 
 
-def _with_adapter(config: Config, base: Path) -> Any:
-    settings = config.finetune
+def _with_adapter(settings: Finetune, base: Path) -> Any:
+    """The frozen base with an adapter to train: a new one, or a published version's.
+
+    On a CPU plain attention is quicker, rows being short, than PyTorch's fused one, whose backward pass is slow.
+    """
     torch.manual_seed(settings.seed)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    gpu = torch.cuda.is_available()
+    if settings.qlora and not gpu:
+        raise ValueError("finetune.qlora: bitsandbytes trains on a GPU, and PyTorch finds none here")
+    four_bits = {"quantization_config": _nf4()} if settings.qlora else {}
+    model = AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.bfloat16, attn_implementation="sdpa" if gpu else "eager", use_safetensors=True, **four_bits
+    )
+    if settings.qlora:
+        model = prepare_model_for_kbit_training(model)
+    if settings.continue_from:
+        return PeftModel.from_pretrained(model, settings.continue_from / "adapter", is_trainable=True)
     lora = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -97,30 +111,46 @@ def _with_adapter(config: Config, base: Path) -> Any:
     return get_peft_model(model, lora)
 
 
-def _arguments(config: Config, folder: Path) -> TrainingArguments:
-    settings = config.finetune
-    return TrainingArguments(
+def _nf4() -> BitsAndBytesConfig:
+    """QLoRA's storage of the base: normal-float 4 bits, the scales quantised as well (arXiv 2305.14314)."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def arguments(settings: Finetune, folder: Path) -> SFTConfig:
+    """The trainer's own settings; rows come tokenised, so it neither prepares nor cuts them."""
+    gpu = torch.cuda.is_available()
+    return SFTConfig(
         output_dir=str(folder),
         seed=settings.seed,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        label_names=["labels"],
         num_train_epochs=settings.epochs,
         per_device_train_batch_size=settings.batch,
         per_device_eval_batch_size=settings.batch,
         gradient_accumulation_steps=settings.accumulate,
+        gradient_checkpointing=settings.checkpointing,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=settings.warmup,
-        train_sampling_strategy="group_by_length",
-        remove_unused_columns=False,
-        label_names=["labels"],
+        train_sampling_strategy="random" if settings.packing else "group_by_length",
         eval_strategy="steps",
         eval_steps=settings.evaluate_every,
-        save_steps=settings.save_every,
+        save_steps=settings.evaluate_every if settings.patience else settings.save_every,
         save_total_limit=2,
+        load_best_model_at_end=settings.patience is not None,
+        metric_for_best_model="loss" if settings.patience else None,
         logging_steps=5,
         report_to=[],
         bf16=True,
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
+        use_cpu=not gpu,
+        dataloader_pin_memory=gpu,
     )
 
 

@@ -15,7 +15,7 @@ from app import rules  # noqa: E402
 from app.contract.fingerprint import EXAMPLE  # noqa: E402
 from app.contract.recommendation import canonical  # noqa: E402
 from tests.training.conftest import BASE  # noqa: E402
-from training.examples import Rows, TooLong, collate, encode  # noqa: E402
+from training.examples import TooLong, collate, encode, table  # noqa: E402
 
 RECORDED = Path(__file__).parent / "tokens.json"
 """Token ids of the worked example; the served model's own /tokenize is held to the same file."""
@@ -56,7 +56,7 @@ def test_what_does_not_fit_is_an_error(tokenizer: Any) -> None:
 
 def test_labels_stand_where_the_next_token_is_the_answers(tokenizer: Any) -> None:
     examples = [encode(row(detail), tokenizer, 1024) for detail in ("brief", "full")]
-    batch = collate([Rows(examples)[i] for i in range(2)], pad=0)
+    batch = collate([*table(examples)], pad=0)
     for index, example in enumerate(examples):
         labels = batch["labels"][index]
         assert labels[labels != -100].tolist() == example.answer

@@ -1,0 +1,28 @@
+"""The training and validation curves of a run, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+
+def draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Loss a step on training and validation pairs, and the share of held-out actions that are the teacher's."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    agreement = axes.twinx()
+    for name, label, target, style in (
+        ("loss", "training loss", axes, {"color": "tab:blue", "alpha": 0.5}),
+        ("eval_loss", "validation loss", axes, {"color": "tab:orange", "marker": "o"}),
+        ("eval_agreement", "held-out agreement", agreement, {"color": "tab:green", "marker": "s"}),
+    ):
+        points = [(entry["step"], entry[name]) for entry in history if name in entry]
+        target.plot(*zip(*points, strict=True) if points else ([], []), label=label, **style)
+    axes.set(xlabel="step", ylabel="loss a token of the answer")
+    axes.set_ylim(bottom=0)
+    agreement.set(ylabel="agreement of the action", ylim=(0, 1))
+    figure.legend(loc="outside upper center", ncols=3)
+    figure.savefig(path, dpi=120)
