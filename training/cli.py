@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = stage("dataset", _dataset, "metrics of tickers at dates")
     sub.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
-    stage("label", _label, "the teacher's answers")
+    _label_options(stage("label", _label, "the teacher's answers"))
     _models(stage("finetune", _finetune, "LoRA on the labelled answers"))
     _models(stage("merge", _merge, "adapter into the bf16 base"))
     sub = stage("quantise", _quantise, "4-bit AWQ of merged weights", of_run=False)
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument(name, type=Path, required=True)
     sub.add_argument("--settings", type=json.loads, required=True, help="JSON of the config's [quantise]")
     _evaluate_options(stage("evaluate", _evaluate, "agreement of a served model with the teacher"))
+    sub = stage("report", _report, "evaluations, baselines and curves of a run, as Markdown and HTML")
+    sub.add_argument("--out", type=Path, help="folder; the run's report/ where left out")
     _publish_options(stage("publish", _publish, "into the model store"))
     sub = stage("run", _run, "all of it: data set to published model")
     sub.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
@@ -68,6 +70,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _label_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--estimate", action="store_true", help="only tell what it would take")
+    repeat, sample = "times that a sample is asked, to see if the teacher agrees with itself", "prompts in that sample"
+    parser.add_argument("--repeat", type=_at_least(1), default=1, metavar="N", help=repeat)
+    parser.add_argument("--sample", type=_at_least(1), default=250, metavar="N", help=f"{sample} (250)")
+
+
 def _models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, default=Path(".models"), help="folder of the weights made here")
 
@@ -79,11 +88,22 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detail", choices=("brief", "full"), default="brief")
     parser.add_argument("--market", type=Path, help="folder of ohlcv*.parquet; without it, the run's test split")
     parser.add_argument("--options", choices=("provider", "simulated", "none"), default="simulated")
-    parser.add_argument("--teacher", choices=("rules",), default="rules")
-    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--teacher", choices=("rules",), default="rules", help="who answers for a market's pairs")
+    parser.add_argument("--pairs", type=_at_least(1), help="at most; of a market 1000, of a run all where left out")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--concurrency", type=_at_least(1), help="8, or the run's")
+    parser.add_argument("--consistency", type=_at_least(0), metavar="N", help="pairs asked again, changed harmlessly")
+    parser.add_argument("--resume", action="store_true", help="go on with what an evaluation cut off left beside OUT")
     parser.add_argument("--out", type=Path, required=True)
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is below {least}")
+        return int(text)
+
+    return number
 
 
 def _publish_options(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +131,7 @@ def _dataset(arguments: argparse.Namespace) -> None:
 def _label(arguments: argparse.Namespace) -> None:
     from training.teacher import label
 
-    label(*_run_of(arguments))
+    label(*_run_of(arguments), repeat=arguments.repeat, sample=arguments.sample, estimate_only=arguments.estimate)
 
 
 def _finetune(arguments: argparse.Namespace) -> None:
@@ -144,23 +164,42 @@ def _quantise(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
+    from training import rows
     from training.artifacts import write_json
-    from training.evaluate import evaluate, pairs_of_market, pairs_of_run
+    from training.config import Evaluate
+    from training.evaluate import Question, evaluate
+    from training.pairs import pairs_of_market, pairs_of_run
 
     if arguments.market:
-        pairs = pairs_of_market(
-            arguments.market, arguments.options, arguments.detail, arguments.pairs, arguments.seed
-        )
+        count, settings = arguments.pairs or 1000, Evaluate(consistency=0)
+        pairs = pairs_of_market(arguments.market, arguments.options, arguments.detail, count, arguments.seed)
+        source = {"market": arguments.market.name, "options": arguments.options, "seed": arguments.seed}
     else:
-        pairs = pairs_of_run(_run_of(arguments)[1], arguments.detail)
-    report = asyncio.run(
-        evaluate(
-            arguments.url, arguments.backend, pairs, arguments.detail, arguments.concurrency, arguments.key
-        )
+        config, artifacts = _run_of(arguments)
+        settings, pairs = config.evaluate, pairs_of_run(artifacts, arguments.detail)[: arguments.pairs]
+        source = {"run": config.name, "split": "test", "options": config.dataset.options}
+    question = Question(
+        arguments.detail,
+        settings.concurrency if arguments.concurrency is None else arguments.concurrency,
+        settings.consistency if arguments.consistency is None else arguments.consistency,
     )
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out, {**report, "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"})
-    print(json.dumps({"agreement": report["agreement"], "failures": report["failures"]}))
+    beside = rows.path_beside(arguments.out)
+    unfinished = beside.with_suffix(".unfinished")
+    if not arguments.resume:
+        unfinished.unlink(missing_ok=True)
+    found = asyncio.run(evaluate(arguments.url, arguments.backend, arguments.key, pairs, question, unfinished))
+    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+    rows.write(beside, found.rows)
+    write_json(arguments.out, {**found.document, "source": source, "machine": machine})
+    unfinished.unlink()
+    print(json.dumps({"agreement": found.document["agreement"], "failures": found.document["failures"]}))
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from training.report import report
+
+    config, artifacts = _run_of(arguments)
+    print(report(config, artifacts, arguments.out or artifacts.folder / "report"))
 
 
 def _publish(arguments: argparse.Namespace) -> None:

@@ -11,11 +11,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from app.costs import list_price
+from app.errors import NotConfigured
 from app.market.snapshot import OptionSource
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 
+SPLITS = ("train", "validation", "test")
 SHARE_ROUNDING = 1e-9
 
 
@@ -102,7 +105,40 @@ def _before_the_cut_off(splits: Mapping[str, Split]) -> Iterator[str]:
 
 
 class Teacher(_Section):
-    name: Literal["rules"]
+    """Who labels. All but the rules are OpenAI's models, paid for by the token, and need `model` and `max_usd`."""
+
+    name: Literal["rules", "openai", "openai-batch"]
+    model: Annotated[str | None, Field(validate_default=True)] = None
+    max_usd: Annotated[Decimal | None, Field(gt=0, allow_inf_nan=False, validate_default=True)] = None
+    """What labelling may cost in all, at list price; no call is sent that could pass it."""
+    concurrency: Positive = 16
+    """Calls under way at once."""
+    batch_requests: Annotated[int, Field(gt=0, le=50_000)] = 50_000
+    """Prompts in one batch at most; an account's limit of enqueued tokens may ask for fewer."""
+    tries: Positive = 3
+    """Times that a prompt is asked whose answer is refused, cut off or not to be read."""
+    max_failed: Fraction = 0.02
+    """Share of a split's pairs that may end without a label."""
+
+    @field_validator("model", "max_usd")
+    @classmethod
+    def _belongs_to_who_is_paid(cls, given: str | Decimal | None, info: ValidationInfo) -> str | Decimal | None:
+        name = info.data.get("name", "rules")
+        if name == "rules" and given is not None:
+            raise ValueError("not for the rules, which cost nothing")
+        if name != "rules" and given is None:
+            raise ValueError(f"needed: {name} is paid for")
+        return given
+
+    @field_validator("model")
+    @classmethod
+    def _has_a_price(cls, model: str | None) -> str | None:
+        try:
+            if model is not None:
+                list_price(model)
+        except NotConfigured as error:
+            raise ValueError(error.detail) from None
+        return model
 
 
 class Finetune(_Section):
@@ -120,6 +156,8 @@ class Finetune(_Section):
     """Tokens of prompt and answer together; a longer pair is an error, never cut."""
     packing: bool = False
     """Several pairs in a row, none seeing another."""
+    checkpointing: bool = False
+    """Recompute activations in the backward pass: a third more work for much less memory."""
     qlora: bool = False
     """The base in 4 bits while it is tuned; needs a GPU."""
     continue_from: Path | None = None
@@ -169,6 +207,17 @@ class Costs(_Section):
     """Standard list prices of an API model of today, OpenAI's as collected in litellm 1.109.1."""
 
 
+class Evaluate(_Section):
+    """How models are examined; the defaults do for any run."""
+
+    concurrency: Positive = 8
+    """Questions under way at once."""
+    consistency: Annotated[int, Field(ge=0)] = 100
+    """Pairs asked again with their metrics in another order, rounded, and under another ticker."""
+    curve: tuple[Positive, ...] = (250, 1000, 4000)
+    """Training pairs at which the gradient boosting's learning curve is drawn, beside all there are."""
+
+
 class Config(_Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.\-]*$")]
     base: Base
@@ -176,6 +225,7 @@ class Config(_Section):
     teacher: Teacher
     finetune: Finetune
     quantise: Quantise
+    evaluate: Evaluate = Evaluate()
     publish: Publish = Publish()
     costs: Costs = Costs()
 

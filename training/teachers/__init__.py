@@ -1,0 +1,1 @@
+"""Who labels: prompts to answers, paid for once, under a cap, with a journal that outlives the process."""

@@ -1,0 +1,107 @@
+"""Rows of a data set -> the prompts to be labelled. A prompt that several rows share is one prompt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from app.contract.features import Metrics
+from app.contract.prompt import Detail, Message, messages
+from app.contract.recommendation import answer_schema
+
+TOLD = 20
+"""Wrong rows that are named; more are counted."""
+
+
+class UnusableRows(ValueError):
+    """Rows that cannot be labelled; the message names file, line and field of each."""
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    ticker: str
+    as_of: date
+    detail: Detail
+    metrics: Metrics
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the teacher is shown: the messages that are served, and the schema that is enforced."""
+
+    ticker: str
+    metrics: Metrics
+    detail: Detail
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        return messages(self.metrics, self.ticker, self.detail)
+
+    @cached_property
+    def hash(self) -> str:
+        """sha256 of messages and schema as canonical JSON: the same question has the same hash."""
+        asked = {"messages": self.messages, "schema": answer_schema(self.detail, bounded=False)}
+        text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt, asked for the `repeat`-th time; 0 is the time whose answer becomes the label."""
+
+    prompt: Prompt
+    repeat: int = 0
+
+    @property
+    def key(self) -> str:
+        """The question's name in the journal and in a batch; 160 bits of the hash are plenty."""
+        return f"{self.prompt.detail}-{self.repeat}-{self.prompt.hash[:40]}"
+
+
+def metrics_of(row: dict[str, Any]) -> Metrics:
+    """A row's metrics, read as the gateway reads them."""
+    return Metrics.model_validate_json(json.dumps(row["metrics"]))
+
+
+def prompt_of(row: dict[str, Any]) -> Prompt:
+    return Prompt(row["ticker"], metrics_of(row), row["detail"])
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file, each checked. Raises `UnusableRows` naming every field that is wrong."""
+    rows, wrong = [], []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        try:
+            _Row.model_validate_json(line)
+            rows.append(json.loads(line))
+        except ValidationError as error:
+            wrong += [f"{path}:{number}: {problem}" for problem in _problems(error)]
+    if wrong:
+        more = [f"and {len(wrong) - TOLD} more"] if len(wrong) > TOLD else []
+        raise UnusableRows("\n".join([*wrong[:TOLD], *more]))
+    return rows
+
+
+def questions(prompts: Iterable[Prompt], repeat: int = 1, sample: int = 0) -> list[Question]:
+    """Each prompt once, and a sample of them `repeat` times in all.
+
+    The sample is of the `sample` prompts with the smallest hashes: at random, yet the same at every run.
+    """
+    distinct = {prompt.hash: prompt for prompt in prompts}
+    again = [distinct[name] for name in sorted(distinct)[:sample]]
+    first = [Question(prompt) for prompt in distinct.values()]
+    return first + [Question(prompt, time) for time in range(1, repeat) for prompt in again]
+
+
+def _problems(error: ValidationError) -> list[str]:
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    return [f"{'.'.join(map(str, problem['loc'])) or 'row'}: {problem['msg']}" for problem in problems]
