@@ -109,8 +109,8 @@ def _gate(checks: Sequence[Check]) -> str:
 def _costs(manifest: Manifest) -> str:
     labels, training, capacity = manifest.data["labels"], manifest.data["training"], manifest.capacity
     lines = []
-    if "cost_nano_usd" in labels:
-        lines.append(f"- labels: {Decimal(labels['cost_nano_usd']).scaleb(-9):.2f} USD")
+    if "cost" in labels:
+        lines.append(f"- labels: {Decimal(labels['cost']['nano_usd']).scaleb(-9):.2f} USD")
     if "cost_usd" in training:
         hourly = f", {training['usd_per_hour']} USD an hour a device" if "usd_per_hour" in training else ""
         lines.append(f"- training: {Decimal(training['cost_usd']):.2f} USD{hourly}")

@@ -23,7 +23,7 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 SIZE_LIMIT = 20_000_000
 """Bytes of one file: the store lives in git."""
 TRAINING_FACTS = ("devices", "usd_per_hour", "cost_usd", "continued_from")
-LABEL_FACTS = ("teacher", "tokens", "cost_nano_usd", "failures")
+LABEL_FACTS = ("teacher", "stand_in", "tokens", "cost", "failures")
 """What the manifest takes over from the stages' own, where they state it."""
 
 

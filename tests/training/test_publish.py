@@ -101,7 +101,7 @@ def test_an_override_is_kept_in_manifest_and_card(config: Config, finished: Arti
 
 
 def test_a_model_teacher_is_named_with_what_it_cost(config: Config, finished: Artifacts, tmp_path: Path) -> None:
-    relabelled(finished, "gpt-4.1-2025-04-14", teacher="openai", cost_nano_usd=1_234_000_000)
+    relabelled(finished, "gpt-4.1-2025-04-14", teacher="openai", cost={"nano_usd": 1_234_000_000})
     tuned = {"devices": 2, "usd_per_hour": "1.89", "cost_usd": "1.53", "continued_from": "toy/1"}
     finished.complete("finetune", {**finished.manifest("finetune"), **tuned})
     folder = publish(config, finished, tmp_path / "store", "2", GOLDEN, Decimal(1))
