@@ -194,6 +194,14 @@ class Publish(_Section):
     """Agreement lost from the adapter to its 4-bit weights on the same pairs; 0.01 is a point."""
 
 
+def _with_a_price(model: str) -> str:
+    try:
+        list_price(model)
+    except NotConfigured as error:
+        raise ValueError(error.detail) from None
+    return model
+
+
 class Costs(_Section):
     """What the machine of the training was, and what its tables of costs compare with."""
 
@@ -201,10 +209,8 @@ class Costs(_Section):
     gpu: str = "none"
     calls_per_hour: Positive = 200
     """Load at which a call's share of a machine's hourly price is stated; the case study's by default."""
-    api_model: str = "gpt-4.1"
-    api_usd_per_million_input: Annotated[Decimal, Field(gt=0)] = Decimal(2)
-    api_usd_per_million_output: Annotated[Decimal, Field(gt=0)] = Decimal(8)
-    """Standard list prices of an API model of today, OpenAI's as collected in litellm 1.109.1."""
+    api_model: Annotated[str, AfterValidator(_with_a_price)] = "gpt-4.1"
+    """The API model of today, at its list price."""
 
 
 class Evaluate(_Section):
