@@ -40,12 +40,12 @@ class Artifacts:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write whole or not at all."""
-    _replace(path, json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines, whole or not at all."""
-    _replace(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def read_rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -53,7 +53,8 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, lines)
 
 
-def _replace(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Whole or not at all, and on the disk when it returns."""
     temporary = path.with_suffix(path.suffix + ".part")
     with temporary.open("w") as file:
         file.write(text)

@@ -6,44 +6,58 @@ import hashlib
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from app.contract.features import METRIC_NAMES, OPTION_NAMES, Metrics
 from app.market import InsufficientHistory
-from app.market.parquet import ParquetProvider
 from app.market.provider import Provider
 from app.market.snapshot import snapshot
-from training.artifacts import Artifacts, write_rows
-from training.config import Config, Dataset, Split
+from training.artifacts import MANIFEST, Artifacts, write_rows
+from training.config import SPLITS, Config, Dataset, Split
+from training.data_card import describe, write_card
+from training.market import open_market
 from training.progress import progress
-
-SPLITS = ("train", "validation", "test")
+from training.universe import choose
 
 
 def build(config: Config, artifacts: Artifacts, market: Path) -> None:
-    """Write a file of rows {ticker, as_of, detail, metrics, simulated, missing} for each split."""
-    provider = ParquetProvider(market)
-    folder = artifacts.stage("dataset")
+    """Write a file of rows {ticker, as_of, detail, metrics, simulated, missing} for each split, and the card.
+
+    Raises `UnusableMarket`, `ConfigError` or `ValueError` before anything is written.
+    """
+    settings = config.dataset
+    provider = open_market(market)
+    universe = choose(settings.universe, provider.tickers())
+    parts = split_tickers(universe.companies, settings)
     skipped: Counter[str] = Counter()
-    parts = split_tickers(provider.tickers(), config.dataset)
-    card: dict[str, Any] = {"seed": config.dataset.seed, "options": config.dataset.options}
+    rows = {name: list(_pairs(provider, settings, name, parts[name], skipped)) for name in SPLITS}
+    require_apart(rows, universe.companies)
+    folder = artifacts.stage("dataset")
+    manifest: dict[str, Any] = {
+        "seed": settings.seed,
+        "options": settings.options,
+        "universe": settings.universe,
+        "universe_tickers": {"used": len(universe.companies), "absent": len(universe.absent)},
+        "drop_metric": settings.drop_metric,
+        "drop_options": settings.drop_options,
+        **{name: {**describe(rows[name]), "skipped": skipped[name]} for name in SPLITS},
+    }
+    (folder / MANIFEST).unlink(missing_ok=True)
     for name in SPLITS:
-        split: Split = getattr(config.dataset, name)
-        rows = list(_pairs(provider, config.dataset, name, split, parts[name], skipped))
-        write_rows(folder / f"{name}.jsonl", rows)
-        card[name] = {**_card(rows), "skipped_too_young": skipped[name]}
-    artifacts.complete("dataset", card)
+        write_rows(folder / f"{name}.jsonl", rows[name])
+    artifacts.complete("dataset", manifest)
+    write_card(artifacts)
 
 
-def split_tickers(tickers: list[str], config: Dataset) -> dict[str, list[str]]:
-    """Each ticker to one split for good, by its hash: no ticker can stand on two sides."""
+def split_tickers(companies: Mapping[str, str], config: Dataset) -> dict[str, list[str]]:
+    """Each company to one split for good, by its hash: no company can stand on two sides."""
     shares = [config.train.tickers, config.validation.tickers, config.test.tickers]
     parts: dict[str, list[str]] = {name: [] for name in SPLITS}
-    for ticker in sorted(tickers):
-        digest = hashlib.sha256(f"{config.seed}/{ticker}".encode()).digest()
+    for ticker in sorted(companies):
+        digest = hashlib.sha256(f"{config.seed}/{companies[ticker]}".encode()).digest()
         at = int.from_bytes(digest[:8], "big") / 2**64
         if at < shares[0]:
             parts["train"].append(ticker)
@@ -54,19 +68,41 @@ def split_tickers(tickers: list[str], config: Dataset) -> dict[str, list[str]]:
     return parts
 
 
+def require_apart(rows: Mapping[str, Sequence[Mapping[str, Any]]], companies: Mapping[str, str]) -> None:
+    """Look at the rows themselves, whatever split them: companies on one side, judged after all that is learnt.
+
+    Raises `ValueError` naming every ticker and split that is not so.
+    """
+    sides: dict[str, set[str]] = {}
+    for name, split in rows.items():
+        for row in split:
+            sides.setdefault(companies[row["ticker"]], set()).add(name)
+    problems = [
+        f"{company} is in {' and in '.join(sorted(names))}" for company, names in sides.items() if len(names) > 1
+    ]
+    learnt = max(row["as_of"] for row in rows["train"])
+    first = {name: min(row["as_of"] for row in rows[name]) for name in SPLITS[1:]}
+    problems += [f"{name} has a close of {day}, train of {learnt}" for name, day in first.items() if day <= learnt]
+    if problems:
+        raise ValueError("the splits are not apart: " + "; ".join(problems))
+
+
 def _pairs(
     provider: Provider,
     config: Dataset,
     name: str,
-    split: Split,
     tickers: list[str],
     skipped: Counter[str],
 ) -> Iterator[dict[str, Any]]:
-    """As many pairs as asked for, tickers in turn at a random close each, a few metrics left out."""
+    """As many pairs as asked for, tickers in turn at a random close each, a few metrics left out.
+
+    A day without a bar stands for the close before it, which is left out where it precedes the split.
+    """
     if not tickers:
         raise ValueError(f"no ticker falls into the {name} split")
     draw = random.Random(f"{config.seed}/{name}")  # noqa: S311 - reproducible, not secret
     draw.shuffle(tickers)
+    split: Split = getattr(config, name)
     details = ["brief"] * split.brief + ["full"] * split.full
     draw.shuffle(details)
     turn = itertools.cycle(tickers)
@@ -74,19 +110,23 @@ def _pairs(
     for detail in progress(details, f"dataset {name}"):
         for ticker in itertools.islice(turn, len(tickers)):
             as_of = split.first + timedelta(days=draw.randrange(days + 1))
-            try:
-                yield _pair(provider, config, draw, ticker, as_of, detail)
+            pair = _pair(provider, config, draw, ticker, as_of, detail)
+            if pair and pair["as_of"] >= str(split.first):
+                yield pair
                 break
-            except InsufficientHistory:
-                skipped[name] += 1
+            skipped[name] += 1
         else:
             raise ValueError(f"no ticker of the {name} split has history enough between its dates")
 
 
 def _pair(
     provider: Provider, config: Dataset, draw: random.Random, ticker: str, as_of: date, detail: str
-) -> dict[str, Any]:
-    shot = snapshot(provider, ticker, as_of, config.options)
+) -> dict[str, Any] | None:
+    """The row, or None where the stock is too young or halted."""
+    try:
+        shot = snapshot(provider, ticker, as_of, config.options)
+    except InsufficientHistory:
+        return None
     metrics = thin(shot.metrics, draw, config.drop_metric, config.drop_options)
     return {
         "ticker": shot.ticker,
@@ -108,16 +148,3 @@ def thin(metrics: Metrics, draw: random.Random, metric_rate: float, options_rate
         for name in dropped & group.keys():
             del group[name]
     return Metrics.model_validate(document)
-
-
-def _card(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the split holds; several dates of one ticker are correlated, so the tickers are the sample."""
-    return {
-        "pairs": len(rows),
-        "tickers": len({row["ticker"] for row in rows}),
-        "details": Counter(row["detail"] for row in rows),
-        "first": min((row["as_of"] for row in rows), default=None),
-        "last": max((row["as_of"] for row in rows), default=None),
-        "simulated": sum(bool(row["simulated"]) for row in rows),
-        "missing": Counter(name for row in rows for name in row["missing"]),
-    }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from app.errors import InsufficientHistory, NotConfigured
+from app.errors import InsufficientHistory, MarketDataUnavailable, NotConfigured
 from app.market.option_statistics import ExpiryScope
 from app.market.provider import Provider
 
-__all__ = ["KINDS", "InsufficientHistory", "open_provider"]
+__all__ = ["KINDS", "InsufficientHistory", "MarketDataUnavailable", "open_provider"]
 
 KINDS = ("yfinance", "parquet", "sample")
 

@@ -19,6 +19,8 @@ MAX_CHAIN_AGE_DAYS = 5
 
 CHAIN_COLUMNS = ("side", "expiry", "strike", "lastPrice", "volume", "openInterest", "impliedVolatility")
 
+BAR_FILES, CHAIN_FILES = "ohlcv*.parquet", "options*.parquet"
+
 Histories = dict[str, list[pd.DataFrame]]
 Chains = dict[str, dict[date, pd.DataFrame]]
 
@@ -33,7 +35,7 @@ class ParquetProvider:
     name = "parquet"
 
     def __init__(self, folder: Path) -> None:
-        if not any(folder.glob("ohlcv*.parquet")):
+        if not any(folder.glob(BAR_FILES)):
             raise NotConfigured("CONVICTION_MARKET_DIR is no folder with ohlcv*.parquet in it")
         self._folder = folder
         self._lock = Lock()
@@ -75,7 +77,7 @@ class ParquetProvider:
 
 def _histories(folder: Path) -> Histories:
     histories: Histories = {}
-    for path in sorted(folder.glob("ohlcv*.parquet")):
+    for path in sorted(folder.glob(BAR_FILES)):
         for ticker, bars in _read(path, ("ticker", "date", *BAR_COLUMNS)).groupby("ticker"):
             histories.setdefault(str(ticker).upper(), []).append(tidy(bars.set_index("date")))
     return histories
@@ -83,7 +85,7 @@ def _histories(folder: Path) -> Histories:
 
 def _chains(folder: Path) -> Chains:
     chains: Chains = {}
-    for path in sorted(folder.glob("options*.parquet")):
+    for path in sorted(folder.glob(CHAIN_FILES)):
         contracts = _read(path, ("ticker", "as_of", *CHAIN_COLUMNS))
         for (ticker, day), chain in contracts.groupby(["ticker", "as_of"]):
             chains.setdefault(str(ticker).upper(), {})[pd.Timestamp(str(day)).date()] = chain

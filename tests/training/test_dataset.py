@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from app.contract.features import OPTION_NAMES
 from app.contract.fingerprint import EXAMPLE
 from training.artifacts import Artifacts, read_rows
-from training.config import Config, Dataset, Split
-from training.dataset import SPLITS, build, split_tickers, thin
+from training.config import SPLITS, Config, Dataset, Split
+from training.dataset import build, split_tickers, thin
 
 
 def test_splits_share_no_ticker_and_keep_to_their_dates(
@@ -47,16 +47,17 @@ def test_the_same_seed_makes_the_same_data(config: Config, tmp_path: Path, synth
 )
 def test_a_ticker_keeps_its_side_whatever_else_is_listed(tickers: list[str], more: str) -> None:
     share = {"first": "2024-01-01", "last": "2024-01-02", "brief": 1, "full": 0}
+    later = {**share, "first": "2024-01-03", "last": "2024-01-03"}
     config = Dataset(
         options="none",
         seed=3,
         drop_metric=0,
         drop_options=0,
         train=Split.model_validate({**share, "tickers": 0.6}),
-        validation=Split.model_validate({**share, "tickers": 0.1}),
-        test=Split.model_validate({**share, "tickers": 0.3}),
+        validation=Split.model_validate({**later, "tickers": 0.1}),
+        test=Split.model_validate({**later, "tickers": 0.3}),
     )
-    few, many = split_tickers(tickers, config), split_tickers([*tickers, f"X{more}"], config)
+    few, many = (split_tickers({t: t for t in listed}, config) for listed in (tickers, [*tickers, f"X{more}"]))
     for name in SPLITS:
         assert set(few[name]) <= set(many[name])
     assert sum(map(len, few.values())) == len(tickers)
