@@ -3,79 +3,102 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app import rules
 from app.contract.fingerprint import EXAMPLE, SPARSE
-from app.contract.recommendation import BriefAnswer
 from tests.conftest import StandIn
-from training.asking import Asked, Unreachable
+from training import rows
+from training.asking import Unreachable
 from training.cli import main
-from training.evaluate import Pair, clustered, evaluate, pairs_of_market, report
+from training.evaluate import Evaluation, Question, evaluate
+from training.pairs import Pair
+
+PAIRS = [Pair(t, m, rules.answer(m, "brief")) for t, m in (("SNPS", EXAMPLE), ("TINY", SPARSE))]
 
 
-def test_agreement_is_a_mean_with_an_interval_by_ticker() -> None:
-    hits = np.array([1.0] * 85 + [0.0] * 15)
-    spread = clustered(hits, [f"T{i}" for i in range(100)])
-    lumped = clustered(hits, [f"T{i // 20}" for i in range(100)])
-    assert spread["value"] == lumped["value"] == 0.85
-    assert 0.76 < spread["low"] < 0.80 < 0.90 < spread["high"] < 0.93
-    assert lumped["high"] - lumped["low"] > spread["high"] - spread["low"]
-    assert (spread["n"], spread["tickers"], lumped["tickers"]) == (100, 100, 5)
+async def ask(stand_in: StandIn, pairs: list[Pair], question: Question, folder: Path) -> Evaluation:
+    return await evaluate(stand_in.url, None, stand_in.key, pairs, question, folder / "out.unfinished")
 
 
-@given(st.lists(st.tuples(st.booleans(), st.sampled_from("ABC")), min_size=1))
-def test_the_interval_holds_the_value(rows: list[tuple[bool, str]]) -> None:
-    found = clustered(np.array([float(hit) for hit, _ in rows]), [ticker for _, ticker in rows])
-    assert 0 <= found["low"] <= found["value"] + 1e-4
-    assert found["value"] - 1e-4 <= found["high"] <= 1
+async def test_the_rules_agree_with_themselves_over_http(stand_in: StandIn, tmp_path: Path) -> None:
+    pairs = [Pair(p.ticker, p.metrics, rules.answer(p.metrics, "full")) for p in PAIRS]
+    found = await ask(stand_in, pairs, Question("full", consistency=2), tmp_path)
+    assert found.document["agreement"]["value"] == 1
+    assert found.document["speed"]["tokens_per_hour"] > 0
+    assert found.document["teacher"] == rules.MODEL_ID
+    assert found.document["calibration"]["probabilities"]["n"] == 2
+    assert {name: stay["value"] for name, stay in found.document["consistency"].items()} == {
+        "reordered": 1, "rounded": 1, "swapped ticker": 1
+    }  # fmt: skip
+    assert [row.ticker for row in found.rows] == ["SNPS", "TINY"]
 
 
-def test_a_failure_counts_as_wrong_and_never_as_hold() -> None:
-    pairs = [Pair("A", EXAMPLE, BriefAnswer(action="hold", conviction=5))] * 2
-    found = report(pairs, [Asked(action="hold", conviction=4), Asked(failure="unparsed_answer")])
-    assert found["agreement"]["value"] == 0.5
-    assert found["confusion"]["hold"] == {"buy": 0, "sell": 0, "hold": 1, "failed": 1}
-    assert found["failures"] == {"unparsed_answer": 1}
-    assert found["conviction_mean_absolute_error"] == 1
-
-
-async def test_the_rules_agree_with_themselves_over_http(stand_in: StandIn) -> None:
-    pairs = [Pair(t, m, rules.answer(m, "full")) for t, m in (("SNPS", EXAMPLE), ("TINY", SPARSE))]
-    found = await evaluate(stand_in.url, None, pairs, "full", 2, stand_in.key)
-    assert found["agreement"]["value"] == 1
-    assert found["speed"]["tokens_per_hour"] > 0
-    assert found["teacher"] == rules.MODEL_ID
-
-
-async def test_a_failing_backend_is_counted(stand_in: StandIn) -> None:
+async def test_a_failing_backend_is_counted(stand_in: StandIn, tmp_path: Path) -> None:
     stand_in.fail("malformed", times=1)
-    pairs = [Pair("SNPS", EXAMPLE, rules.answer(EXAMPLE, "brief"))] * 3
-    found = await evaluate(stand_in.url, None, pairs, "brief", 1, stand_in.key)
-    assert found["failures"] == {"unparsed_answer": 1}
-    assert found["agreement"]["value"] == pytest.approx(2 / 3, abs=1e-3)
+    found = await ask(stand_in, PAIRS, Question("brief", concurrency=1), tmp_path)
+    assert found.document["failures"] == {"unparsed_answer": 1}
+    assert found.document["agreement"]["value"] == 0.5
 
 
-async def test_nobody_there_is_told() -> None:
+async def test_an_evaluation_cut_off_goes_on_where_it_stopped(stand_in: StandIn, tmp_path: Path) -> None:
+    whole = await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    left = tmp_path / "out.unfinished"
+    first, second = left.read_text().splitlines()
+    left.write_text(f"{first}\n{second[:30]}")
+    asked = stand_in.tally()["answered"]
+    again = await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    assert stand_in.tally()["answered"] == asked + 1
+    assert again.document["agreement"] == whole.document["agreement"]
+    kept = next(row for row in again.rows if row.model_dump_json() == first)
+    assert kept.at < max(row.at for row in again.rows)
+    assert len(rows.read(left)) == 2
+
+
+async def test_answers_of_another_model_are_not_taken(stand_in: StandIn, tmp_path: Path) -> None:
+    await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    left = tmp_path / "out.unfinished"
+    rows.write(left, [row.model_copy(update={"model": "another", "said": "buy"}) for row in rows.read(left)])
+    found = await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    assert found.document["agreement"]["value"] == 1
+    assert {row.model for row in rows.read(left)} == {found.document["model"]}
+
+
+async def test_nobody_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
-        await evaluate("http://127.0.0.1:9", None, [], "brief", 1, None)
+        await evaluate("http://127.0.0.1:9", None, None, PAIRS, Question("brief"), tmp_path / "a")
 
 
-def test_pairs_of_a_market_are_those_of_its_tickers(synthetic_market: Path) -> None:
-    pairs = pairs_of_market(synthetic_market, "simulated", "brief", 10, 0)
-    assert len(pairs) == 10
-    assert {pair.ticker for pair in pairs} <= {"SYNA", "SYNB", "SYNC", "SYND", "SYNE", "SYNF"}
-    assert all(pair.metrics.options.call_iv_avg for pair in pairs)
-    assert pairs == pairs_of_market(synthetic_market, "simulated", "brief", 10, 0)
+async def test_pairs_of_two_teachers_are_not_mixed(tmp_path: Path) -> None:
+    mixed = [PAIRS[0], Pair("A", EXAMPLE, PAIRS[0].truth, "gpt-4.1")]
+    with pytest.raises(ValueError, match=f"one teacher, not gpt-4.1, {rules.MODEL_ID}"):
+        await evaluate("http://127.0.0.1:9", None, None, mixed, Question("brief"), tmp_path / "a")
 
 
-def test_the_command_writes_agreement(stand_in: StandIn, synthetic_market: Path, tmp_path: Path) -> None:
+def test_the_command_writes_agreement_and_the_rows_beside(
+    stand_in: StandIn, synthetic_market: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "reports" / "brief.json"
     words = f"--market {synthetic_market} --options simulated --teacher rules --detail brief --pairs 6".split()
     main(["evaluate", *words, "--url", stand_in.url, "--key", stand_in.key, "--out", str(out)])
-    agreement = json.loads(out.read_text())["agreement"]
-    assert agreement.keys() == {"value", "low", "high", "n", "tickers"}
-    assert (agreement["value"], agreement["n"]) == (1, 6)
+    document = json.loads(out.read_text())
+    assert document["agreement"].keys() == {"value", "low", "high", "n", "tickers"}
+    assert (document["agreement"]["value"], document["agreement"]["n"]) == (1, 6)
+    assert document["source"]["options"] == "simulated"
+    assert len(rows.read(tmp_path / "reports" / "brief.rows.jsonl")) == 6
+    assert sorted(path.name for path in out.parent.iterdir()) == ["brief.json", "brief.rows.jsonl"]
+    assert stand_in.key not in out.read_text()
+
+
+def test_what_a_cut_off_evaluation_left_is_taken_only_when_asked_for(
+    stand_in: StandIn, synthetic_market: Path, tmp_path: Path
+) -> None:
+    out, counts = tmp_path / "brief.json", []
+    words = ["evaluate", *f"--market {synthetic_market} --pairs 3 --url {stand_in.url} --out {out}".split()]
+    for resume in ([], ["--resume"]):
+        main([*words, "--key", stand_in.key])
+        (tmp_path / "brief.rows.jsonl").rename(tmp_path / "brief.rows.unfinished")
+        before = stand_in.tally()["answered"]
+        main([*words, "--key", stand_in.key, *resume])
+        counts.append(stand_in.tally()["answered"] - before)
+    assert counts == [3, 0]
