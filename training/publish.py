@@ -18,6 +18,7 @@ from training.artifacts import Artifacts, write_json
 from training.config import Config
 from training.gate import DETAILS, Refused, gate
 from training.model_card import model_card
+from training.recorded import measured_speed
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 SIZE_LIMIT = 20_000_000
@@ -112,6 +113,7 @@ def _manifest(
             "train_seconds": tuned["seconds"],
             "labels": {name: labels[name] for name in LABEL_FACTS if name in labels},
             "training": {name: tuned[name] for name in TRAINING_FACTS if name in tuned},
+            "speed": {name: measured_speed(report) for name, report in reports.items() if name.endswith("-awq")},
         },
         quantisation=config.quantise.model_dump(),
         evaluation={name: Agreement.model_validate(_measured(report)) for name, report in reports.items()},
