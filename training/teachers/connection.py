@@ -35,6 +35,15 @@ def code_of(error: Any) -> str | None:
     return code if isinstance(code, str) and CODE.fullmatch(code) else None
 
 
+def never_sent(error: APIError) -> bool:
+    """Whether no connection was made, so that nothing can have been worked on."""
+    # By name: the openai package has changed the HTTP library whose errors these are.
+    return isinstance(error, APIConnectionError) and type(error.__cause__).__name__ in (
+        "ConnectError",
+        "ConnectTimeout",
+    )
+
+
 def in_words(error: APIError) -> str:
     """What went wrong, for the terminal."""
     if isinstance(error, APIConnectionError):

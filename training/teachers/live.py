@@ -8,13 +8,12 @@ import time
 from collections.abc import Iterable, Iterator
 from uuid import uuid4
 
-import httpx
-from openai import APIConnectionError, APIError, APIStatusError, AsyncOpenAI
+from openai import APIError, APIStatusError, AsyncOpenAI
 
 from training.progress import Ticking
 from training.teachers.answers import answered
 from training.teachers.cap import Cap
-from training.teachers.connection import TeacherFailed, code_of, in_words
+from training.teachers.connection import TeacherFailed, code_of, in_words, never_sent
 from training.teachers.journal import Answered, Closed, Sent
 from training.teachers.pace import Pace
 from training.teachers.prompts import Question
@@ -100,7 +99,7 @@ class Live:
         passing = status is None or status in (408, 409, 429) or status >= 500
         if not passing or code_of(error) == "insufficient_quota" or attempt == ATTEMPTS - 1:
             raise TeacherFailed(in_words(error)) from None
-        headers = error.response.headers if isinstance(error, APIStatusError) else httpx.Headers()
+        headers = error.response.headers if isinstance(error, APIStatusError) else {}
         if (pause := self._pace.refused(headers, attempt)) > PATIENCE_S:
             raise TeacherFailed(f"the teacher's server asks to wait for {pause:.0f} s: run again then") from None
 
@@ -112,6 +111,4 @@ def _unpaid(call: str, key: str, error: APIError) -> Answered | Closed | None:
         if error.status_code == 400 and (code := code_of(error)) in OF_THE_PROMPT:
             return Answered(call=call, key=key, failure=f"{reason} {code}")
         return None if error.status_code in TIMED_OUT else Closed(call=call, reason=reason)
-    if isinstance(error, APIConnectionError) and isinstance(error.__cause__, httpx.ConnectError | httpx.ConnectTimeout):
-        return Closed(call=call, reason="not connected")
-    return None
+    return Closed(call=call, reason="not connected") if never_sent(error) else None
