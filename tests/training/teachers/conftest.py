@@ -13,13 +13,29 @@ from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail
 from tests.conftest import StandIn
 from tests.training.conftest import CONFIG
-from training.artifacts import Artifacts, write_rows
+from training.artifacts import Artifacts, read_rows, write_rows
 from training.config import SPLITS, Config, load
+from training.teachers.journal import Journal
 from training.teachers.prompts import Prompt, Question
 
 RULES = '[teacher]\nname = "rules"\n'
 
+PROMPTS = 11
+"""Of the data set of `data`, which has one pair more."""
+
 Settings = Callable[..., Path]
+Paid = Callable[..., Config]
+
+
+def rows_of(run: Artifacts) -> list[dict[str, Any]]:
+    """The labelled rows of all splits."""
+    return [row for name in SPLITS for row in read_rows(run.folder / "label" / f"{name}.jsonl")]
+
+
+def journal_of(run: Artifacts) -> Journal:
+    """What the journal says, closed."""
+    with Journal(run.folder / "label" / "journal" / "gpt-4.1.jsonl") as journal:
+        return journal
 
 
 def row(ticker: str, detail: str) -> dict[str, Any]:
@@ -58,7 +74,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def paid(settings: Settings) -> Callable[..., Config]:
+def paid(settings: Settings) -> Paid:
     return lambda *given, **more: load(settings(*given, **more))
 
 
