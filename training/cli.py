@@ -55,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     sub = stage("report", _report, "evaluations, baselines and curves of a run, as Markdown and HTML")
     sub.add_argument("--out", type=Path, help="folder; the run's report/ where left out")
     _publish_options(stage("publish", _publish, "into the model store"))
+    sub = stage("push", _push, "a published version to a Hugging Face repository, by HF_TOKEN", of_run=False)
+    sub.add_argument("--store", type=Path, default=Path("model_store"))
+    sub.add_argument("--version", metavar="NAME/VERSION", help="the store's current one where left out")
+    sub.add_argument("--to", required=True, metavar="ORG/REPO")
+    sub.add_argument("--weights", type=Path, help="folder of 4-bit weights to push with it")
+    _costs_options(stage("costs", _costs, "the case study's tables of costs beside recorded runs'", of_run=False))
+    _responses_options(stage("responses", _responses, "answers to the SNPS prompt, side by side", of_run=False))
     sub = stage("run", _run, "all of it: data set to published model")
     sub.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
     for name in ("training", "quantise", "vllm"):
@@ -115,6 +122,27 @@ def _publish_options(parser: argparse.ArgumentParser) -> None:
         "--override", action="append", default=[], metavar="NAME",
         help="let a failed check pass, such as min_agreement.full; repeatable, kept in manifest and card",
     )  # fmt: skip
+    parser.add_argument("--push-to", metavar="ORG/REPO", help="Hugging Face repository, written to by HF_TOKEN")
+    parser.add_argument("--push-weights", type=Path, metavar="DIR", help="4-bit weights to push with it")
+
+
+def _costs_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, action="append", help="of the runs to show; all shipped ones by default")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
+    parser.add_argument("--store", type=Path, default=Path("model_store"))
+    parser.add_argument("--usd-per-hour", type=Decimal, help="of the serving machine; by default what the store says")
+    parser.add_argument("--out", type=Path, help="folder for costs.md and the break-even chart")
+
+
+def _responses_options(parser: argparse.ArgumentParser) -> None:
+    def several(name: str, metavar: str, text: str) -> None:
+        parser.add_argument(name, action="append", default=[], metavar=metavar, help=f"{text}; repeatable")
+
+    several("--backend", "NAME=URL[#MODEL]", "a gateway or a server to ask")
+    several("--raw", "NAME=URL[#MODEL]", "a server to ask for free text, without a schema")
+    several("--key", "NAME=VARIABLE", "the environment variable that holds a backend's API key")
+    several("--parameters", "NAME=SIZE", "how many a backend's model has, to be shown")
+    parser.add_argument("--out", type=Path, help="Markdown file; printed where left out")
 
 
 def _run_of(arguments: argparse.Namespace) -> tuple[Config, Artifacts]:
@@ -206,11 +234,52 @@ def _publish(arguments: argparse.Namespace) -> None:
     from training.golden import answers
     from training.publish import admit, publish
 
+    if arguments.push_to:
+        from training.hub import credentials
+
+        credentials(os.environ)
     config, artifacts = _run_of(arguments)
     admit(config, artifacts, arguments.store, arguments.version, arguments.override)
     golden = asyncio.run(answers(arguments.url))
     target = arguments.store, arguments.version
-    print(publish(config, artifacts, *target, golden, arguments.usd_per_hour, arguments.override))
+    folder = publish(config, artifacts, *target, golden, arguments.usd_per_hour, arguments.override)
+    print(folder)
+    if arguments.push_to:
+        _to_hub(folder, arguments.push_to, arguments.push_weights)
+
+
+def _push(arguments: argparse.Namespace) -> None:
+    from app.contract.manifest import current
+
+    version = arguments.store / arguments.version if arguments.version else current(arguments.store)
+    _to_hub(version, arguments.to, arguments.weights)
+
+
+def _to_hub(version: Path, repo: str, weights: Path | None) -> None:
+    from training.hub import credentials, push
+
+    print(push(version, repo, *credentials(os.environ), weights))
+
+
+def _costs(arguments: argparse.Namespace) -> None:
+    from training.costs import costs
+
+    configs = [load(path) for path in arguments.config or sorted(DEFAULT_CONFIG.parent.glob("*.toml"))]
+    print(costs(configs, arguments.runs, arguments.store, arguments.usd_per_hour, arguments.out), end="")
+
+
+def _responses(arguments: argparse.Namespace) -> None:
+    from training.artifacts import write_text
+    from training.responses import backends, responses, table
+
+    asked = backends(arguments.backend, arguments.raw, arguments.parameters, arguments.key, os.environ)
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    document = "\n".join(table(asyncio.run(responses(asked)))) + "\n"
+    if arguments.out is None:
+        print(document, end="")
+    else:
+        write_text(arguments.out, document)
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -33,7 +33,7 @@ def admit(config: Config, artifacts: Artifacts, store: Path, version: str, overr
     folder = store / config.name / version
     if folder.exists():
         raise Refused(f"{folder} exists: versions are never changed, publish another")
-    labels = artifacts.manifest("label")
+    labels, _ = artifacts.manifest("label"), artifacts.manifest("finetune")
     if labels["fingerprint"] != fingerprint():
         raise Refused(f"labels are of contract {labels['fingerprint']}, the code's is {fingerprint()}")
     for name in ADAPTER_FILES:

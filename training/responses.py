@@ -58,21 +58,52 @@ class _Analysed(BaseModel):
     stand_in: bool
 
 
-def backend(spec: str, free: bool, parameters: Mapping[str, str], keys: Mapping[str, str]) -> Backend:
-    """Read NAME=URL[#MODEL]. Raises `ValueError` naming what is wrong with it."""
-    name, equals, address = spec.partition("=")
-    url, _, model = address.partition("#")
-    parts = httpx.URL(url) if equals else httpx.URL()
-    if not name or parts.scheme not in ("http", "https") or not parts.host:
-        raise ValueError(f"{spec!r} is not NAME=URL[#MODEL]")
-    if parts.userinfo:
-        raise ValueError(f"{name}: no credentials in an address; name the key's variable")
-    return Backend(name, url, model or None, free, parameters.get(name, "-"), keys.get(name))
+def backends(
+    in_form: Sequence[str],
+    free: Sequence[str],
+    parameters: Sequence[str],
+    variables: Sequence[str],
+    environment: Mapping[str, str],
+) -> list[Backend]:
+    """Read NAME=URL[#MODEL] of those to ask in the contract's form and freely, NAME=SIZE and NAME=VARIABLE of some.
+
+    Raises `ValueError` with everything that is wrong.
+    """
+    sizes, keys = (dict(_named(option) for option in options) for options in (parameters, variables))
+    found, problems = [], []
+    for spec in (*in_form, *free):
+        name, address = _named(spec)
+        variable = keys.pop(name, None)
+        key = environment.get(variable) if variable else None
+        if problem := _problem(spec, address, variable, key):
+            problems.append(problem)
+        url, _, model = address.partition("#")
+        found.append(Backend(name, url, model or None, spec in free, sizes.pop(name, "-"), key))
+    if not found:
+        problems.append("no backend is given: --backend or --raw NAME=URL[#MODEL]")
+    problems += [f"{name} is no backend given once" for name in (*sizes, *keys)]
+    if problems:
+        raise ValueError("; ".join(problems))
+    return found
 
 
-async def responses(backends: Sequence[Backend]) -> list[Response]:
+def _named(option: str) -> tuple[str, str]:
+    name, _, value = option.partition("=")
+    return name, value
+
+
+def _problem(spec: str, address: str, variable: str | None, key: str | None) -> str | None:
+    name, url = spec.partition("=")[0], httpx.URL(address)
+    if url.userinfo:
+        return f"{name}: no credentials in an address; --key names the variable that holds them"
+    if not name or url.scheme not in ("http", "https") or not url.host:
+        return f"{spec!r} is not NAME=URL[#MODEL]"
+    return f"{name}: the environment has no {variable}" if variable and not key else None
+
+
+async def responses(asked: Sequence[Backend]) -> list[Response]:
     """Ask them all at once. One that fails is a response that says so."""
-    return list(await asyncio.gather(*(_response(backend) for backend in backends)))
+    return list(await asyncio.gather(*(_response(backend) for backend in asked)))
 
 
 async def _response(backend: Backend) -> Response:
@@ -94,7 +125,7 @@ async def _response(backend: Backend) -> Response:
 
 
 def _failed(backend: Backend, why: str) -> Response:
-    return Response(backend.name, backend.model or "-", backend.parameters, f"**failed**: {why}")
+    return Response(backend.name, backend.model or "-", backend.parameters, f"**failed**: {why.splitlines()[0]}")
 
 
 async def _in_form(asker: Asker, heard: Sequence[httpx.Response]) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from app.contract.manifest import UnusableModel
 from training.artifacts import Artifacts, write_json
+from training.cli import main
 from training.config import Config
 from training.costs import at_load, costs
 from training.recorded import recorded
@@ -115,3 +116,12 @@ def test_money_is_never_a_float(config: Config, run: Artifacts, tmp_path: Path) 
     assert found is not None
     amounts = [found.training.cost_usd, found.labels_usd, *(s.hosting.usd_per_1k for s in found.served)]
     assert all(isinstance(amount, Decimal) for amount in amounts)
+
+
+def test_the_command_shows_the_runs_of_the_configs_given(
+    config_file: Path, run: Artifacts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--runs", str(run.folder.parent), "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
+    main(["costs", "--config", str(config_file), "--usd-per-hour", "0.10", *folders])
+    assert len(rows(capsys.readouterr().out, "own, at capacity")) == 1
+    assert (tmp_path / "out" / "break-even.png").exists()

@@ -11,6 +11,7 @@ from huggingface_hub import constants
 from app.contract.manifest import UnusableModel
 from tests.conftest import served
 from tests.training.stand_in_hub import StandInHub
+from training.cli import main
 from training.hub import NotPushed, credentials, push
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own
@@ -134,3 +135,15 @@ def test_credentials_come_from_the_environment() -> None:
     assert credentials({"HF_TOKEN": "hf_x"}) == ("hf_x", None)
     with pytest.raises(NotPushed, match="HF_TOKEN is not set"):
         credentials({"HF_TOKEN": ""})
+
+
+def test_the_command_pushes_the_current_version_and_says_where(
+    hub: StandInHub, endpoint: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    main(["push", "--to", REPO, "--store", str(PUBLISHED.parents[1]), "--version", "smollm2-135m/1"])
+    assert hub.repositories[REPO].commits
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{endpoint}/{REPO}/commit/")
+    assert TOKEN not in said.out + said.err

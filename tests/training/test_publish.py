@@ -10,6 +10,7 @@ import pytest
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.manifest import Golden, UnusableModel, current, read
 from training.artifacts import Artifacts, write_json
+from training.cli import main
 from training.config import Config
 from training.publish import Refused, publish
 
@@ -172,3 +173,16 @@ def test_weights_that_do_not_match_their_hash_are_refused(config: Config, finish
     (folder / "adapter" / "adapter_model.safetensors").write_bytes(b"poisoned")
     with pytest.raises(UnusableModel, match=r"adapter_model\.safetensors is not what was published"):
         read(folder)
+
+
+@pytest.mark.parametrize("environment", [{}, {"HF_TOKEN": " "}])
+def test_a_push_without_a_token_is_refused_before_any_work(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as caught:
+        main(["publish", "--version", "1", "--url", "http://x", "--usd-per-hour", "1", "--push-to", "org/repo"])
+    assert caught.value.code == 2
+    assert "HF_TOKEN is not set" in capsys.readouterr().err

@@ -3,6 +3,7 @@ from __future__ import annotations
 import html
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.stand_in import create_stand_in
 from tests.conftest import served
-from training.responses import Backend, backend, cell, responses, table
+from training.cli import main
+from training.responses import Backend, backends, cell, responses, table
 
 KEY = "sk-standInKeyThatNobodyMaySee"
 SAID = "Calls | puts\n<b>buy</b>"
@@ -63,7 +65,7 @@ async def test_a_gateway_is_asked_for_its_backend_and_tells_whether_it_stands_in
     app = FastAPI(openapi_url=None)
 
     @app.get("/v1/backends")
-    async def backends() -> Response:
+    async def listing() -> Response:
         return JSONResponse({"backends": [{"name": "gpt-4", "model": "gpt-4.1"}]})
 
     @app.post("/v1/recommendations")
@@ -122,22 +124,34 @@ def test_a_key_is_not_in_the_repr() -> None:
     assert KEY not in repr(Backend("a", "http://a", key=KEY))
 
 
-def test_a_backend_is_read_from_its_spec() -> None:
-    read = backend("gpt-4=https://api.example/v1#gpt-4.1", False, {"gpt-4": "175B"}, {"gpt-4": KEY})
-    assert read == Backend("gpt-4", "https://api.example/v1", "gpt-4.1", False, "175B", KEY)
-    assert backend("a=http://127.0.0.1:1", True, {}, {}) == Backend("a", "http://127.0.0.1:1", free=True)
+def test_backends_are_read_from_options() -> None:
+    in_form, free = ["gpt-4=https://api.example/v1#gpt-4.1"], ["a=http://127.0.0.1:1"]
+    read = backends(in_form, free, ["gpt-4=175B"], ["gpt-4=THE_KEY"], {"THE_KEY": KEY})
+    assert read == [
+        Backend("gpt-4", "https://api.example/v1", "gpt-4.1", False, "175B", KEY),
+        Backend("a", "http://127.0.0.1:1", free=True),
+    ]
 
 
 @pytest.mark.parametrize("spec", ["", "a", "=http://a", "a=", "a=ftp://a", "a=http://", "http://a/?b=c"])
-def test_what_is_no_spec_is_told(spec: str) -> None:
+def test_what_is_no_backend_is_told(spec: str) -> None:
     with pytest.raises(ValueError, match="is not NAME=URL"):
-        backend(spec, False, {}, {})
+        backends([spec], [], [], [], {})
 
 
-def test_credentials_in_an_address_are_refused_and_not_repeated() -> None:
-    with pytest.raises(ValueError, match="no credentials in an address") as caught:
-        backend("a=http://user:secret@host", False, {}, {})
+def test_all_that_is_wrong_is_told_at_once_and_no_secret() -> None:
+    with pytest.raises(ValueError) as caught:
+        backends(["a=http://user:secret@host", "b=x", "c=http://c"], [], ["d=7B"], ["c=NO_KEY"], {})
+    for told in (
+        "a: no credentials in an address",
+        "'b=x' is not NAME=URL",
+        "c: the environment has no NO_KEY",
+        "d is no backend given once",
+    ):
+        assert told in str(caught.value)
     assert "secret" not in str(caught.value)
+    with pytest.raises(ValueError, match="no backend is given"):
+        backends([], [], [], [], {})
 
 
 @given(st.text())
@@ -146,3 +160,12 @@ def test_a_cell_is_one_cell_of_one_line_and_loses_nothing(text: str) -> None:
     assert "|" not in shown
     assert len(shown.splitlines()) <= 1
     assert html.unescape(shown.replace("<br>", "\n")) == "\n".join(text.splitlines())
+
+
+def test_the_command_writes_the_table(stand_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", KEY)
+    out = tmp_path / "docs" / "responses.md"
+    main(["responses", "--backend", f"m={stand_in}", "--key", "m=A_KEY", "--parameters", "m=7B", "--out", str(out)])
+    row = out.read_text().splitlines()[-1]
+    assert row.startswith(f"| m | stand-in/mistral-{fingerprint()} | stand-in | 7B | **")
+    assert KEY not in out.read_text()
