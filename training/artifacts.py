@@ -55,9 +55,14 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def write_text(path: Path, text: str) -> None:
     """Whole or not at all, and on the disk when it returns."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Whole or not at all, and on the disk when it returns."""
     temporary = path.with_suffix(path.suffix + ".part")
-    with temporary.open("w") as file:
-        file.write(text)
+    with temporary.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

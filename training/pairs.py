@@ -15,9 +15,9 @@ from app.contract.features import Metrics
 from app.contract.prompt import Detail
 from app.contract.recommendation import Answer, UnparsedAnswer, parse
 from app.market import InsufficientHistory
-from app.market.parquet import ParquetProvider
 from app.market.snapshot import OptionSource, snapshot
 from training.artifacts import Artifacts, read_rows
+from training.market import open_market
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Pair:
 def pairs_of_market(market: Path, options: OptionSource, detail: Detail, count: int, seed: int) -> list[Pair]:
     """At most `count` different snapshots of a market folder, tickers in turn at random closes, answered by the rules.
 
-    Raises `ValueError` where no ticker has history enough.
+    Raises `UnusableMarket` naming files and columns, `ValueError` where no ticker has history enough.
     """
-    provider = ParquetProvider(market)
+    provider = open_market(market)
     draw = random.Random(f"{seed}/evaluate")  # noqa: S311 - reproducible, not secret
     tickers = provider.tickers()
     draw.shuffle(tickers)
