@@ -18,6 +18,7 @@ Tokens = Mapping[str, Mapping[str, Sequence[int]]]
 
 FIGURES = ("pairs", "closes", "tickers", "effective_tickers", "first", "last", "simulated", "skipped")
 PERCENTILES = (50, 95, 100)
+CARD = "card.md"
 
 PAGE = """# Data set
 
@@ -72,15 +73,20 @@ def token_lengths(pairs: Iterable[tuple[str, int, int]]) -> dict[str, dict[str, 
     return {d: {"prompt": cut[:, 0].tolist(), "answer": cut[:, 1].tolist()} for d, cut in sorted(cuts.items())}
 
 
-def write_card(artifacts: Artifacts, tokens: Tokens | None = None) -> None:
-    """Write `dataset/card.md`: again once there are labels, and once a tokenizer gives the `token_lengths`."""
-    page = _of_data(artifacts.manifest("dataset"))
-    if artifacts.done("label"):
-        page += _of_labels({name: list(read_rows(artifacts.folder / "label" / f"{name}.jsonl")) for name in SPLITS})
+def write_card(artifacts: Artifacts, data: Mapping[str, Any]) -> None:
+    """Write `dataset/card.md` from the manifest that the data set is about to have."""
+    write_text(artifacts.stage("dataset") / CARD, _of_data(data))
+
+
+def complete_card(artifacts: Artifacts, tokens: Tokens | None = None) -> None:
+    """Write the card again with the labels' classes and, where a tokenizer gave them, the `token_lengths`."""
+    artifacts.manifest("label")
+    labels = {name: list(read_rows(artifacts.folder / "label" / f"{name}.jsonl")) for name in SPLITS}
+    page = _of_data(artifacts.manifest("dataset")) + _of_labels(labels)
     if tokens is not None:
         lines = {f"{d}, {part}": counts for d, parts in tokens.items() for part, counts in parts.items()}
         page += f"\n## Tokens a pair\n\n{_table([f'{at}% have at most' for at in PERCENTILES], lines)}\n"
-    write_text(artifacts.folder / "dataset" / "card.md", page)
+    write_text(artifacts.folder / "dataset" / CARD, page)
 
 
 def _of_data(data: Mapping[str, Any]) -> str:

@@ -22,6 +22,9 @@ from training.market import open_market
 from training.progress import progress
 from training.universe import choose
 
+ROUNDS = 20
+"""Draws of each ticker for one pair, after which no ticker of the split is thought to have one."""
+
 
 def build(config: Config, artifacts: Artifacts, market: Path) -> None:
     """Write a file of rows {ticker, as_of, detail, metrics, simulated, missing} for each split, and the card.
@@ -32,6 +35,8 @@ def build(config: Config, artifacts: Artifacts, market: Path) -> None:
     provider = open_market(market)
     universe = choose(settings.universe, provider.tickers())
     parts = split_tickers(universe.companies, settings)
+    if empty := [name for name in SPLITS if not parts[name]]:
+        raise ValueError(f"of {len(universe.companies)} tickers none falls into {' or '.join(empty)}")
     skipped: Counter[str] = Counter()
     rows = {name: list(_pairs(provider, settings, name, parts[name], skipped)) for name in SPLITS}
     require_apart(rows, universe.companies)
@@ -48,8 +53,8 @@ def build(config: Config, artifacts: Artifacts, market: Path) -> None:
     (folder / MANIFEST).unlink(missing_ok=True)
     for name in SPLITS:
         write_rows(folder / f"{name}.jsonl", rows[name])
+    write_card(artifacts, manifest)
     artifacts.complete("dataset", manifest)
-    write_card(artifacts)
 
 
 def split_tickers(companies: Mapping[str, str], config: Dataset) -> dict[str, list[str]]:
@@ -98,8 +103,6 @@ def _pairs(
 
     A day without a bar stands for the close before it, which is left out where it precedes the split.
     """
-    if not tickers:
-        raise ValueError(f"no ticker falls into the {name} split")
     draw = random.Random(f"{config.seed}/{name}")  # noqa: S311 - reproducible, not secret
     draw.shuffle(tickers)
     split: Split = getattr(config, name)
@@ -108,7 +111,7 @@ def _pairs(
     turn = itertools.cycle(tickers)
     days = (split.last - split.first).days
     for detail in progress(details, f"dataset {name}"):
-        for ticker in itertools.islice(turn, len(tickers)):
+        for ticker in itertools.islice(turn, ROUNDS * len(tickers)):
             as_of = split.first + timedelta(days=draw.randrange(days + 1))
             pair = _pair(provider, config, draw, ticker, as_of, detail)
             if pair and pair["as_of"] >= str(split.first):
