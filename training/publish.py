@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Collection
@@ -16,7 +15,8 @@ from app.contract.manifest import CURRENT, MANIFEST, Agreement, BaseRecord, Capa
 from app.contract.prompt import PROMPT_VERSION
 from training.artifacts import Artifacts, write_json
 from training.config import Config
-from training.gate import DETAILS, Refused, gate
+from training.evaluations import evaluations
+from training.gate import Refused, gate
 from training.model_card import model_card
 from training.recorded import measured_speed
 
@@ -40,7 +40,7 @@ def admit(config: Config, artifacts: Artifacts, store: Path, version: str, overr
         size = (artifacts.folder / "finetune" / "adapter" / name).stat().st_size
         if size > SIZE_LIMIT:
             raise Refused(f"{name} has {size} bytes, {SIZE_LIMIT} allowed")
-    return gate(config.publish, _reports(artifacts), labels["model"], overrides)
+    return gate(config.publish, evaluations(artifacts), labels["model"], overrides)
 
 
 def publish(
@@ -63,7 +63,7 @@ def publish(
     manifest = _manifest(config, artifacts, version, golden, usd_per_hour, staged / "adapter", checks)
     write_json(staged / MANIFEST, manifest.model_dump(mode="json"))
     history = artifacts.manifest("finetune").get("history", [])
-    (staged / "README.md").write_text(model_card(manifest, _reports(artifacts), history))
+    (staged / "README.md").write_text(model_card(manifest, evaluations(artifacts), history))
     for path in staged.rglob("*.*"):
         _sync(path)
     staged.rename(folder)
@@ -88,7 +88,7 @@ def _manifest(
     adapter: Path,
     checks: list[Check],
 ) -> Manifest:
-    labels, tuned, reports = artifacts.manifest("label"), artifacts.manifest("finetune"), _reports(artifacts)
+    labels, tuned, reports = artifacts.manifest("label"), artifacts.manifest("finetune"), evaluations(artifacts)
     return Manifest(
         name=config.name,
         version=version,
@@ -125,13 +125,6 @@ def _manifest(
 
 def _measured(report: dict[str, Any]) -> dict[str, Any]:
     return {name: report["agreement"][name] for name in Agreement.model_fields}
-
-
-def _reports(artifacts: Artifacts) -> dict[str, Any]:
-    """Evaluations of the run by what was evaluated, such as "full-awq"."""
-    folder = artifacts.stage("evaluate")
-    paths = (path for detail in DETAILS for path in sorted(folder.glob(f"{detail}-*.json")))
-    return {path.stem: json.loads(path.read_text()) for path in paths}
 
 
 def _capacity(reports: dict[str, Any], usd_per_hour: Decimal) -> Capacity | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,7 +13,7 @@ from app.costs import ListPrice, list_price
 from training.artifacts import Artifacts
 from training.case_study import Hosting, Training
 from training.config import Config
-from training.gate import DETAILS
+from training.evaluations import evaluations
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,8 @@ def recorded(config: Config, runs: Path, store: Path, usd_per_hour: Decimal | No
 
 
 def _of_run(run: Artifacts) -> _Facts:
-    paths = {f"{detail}-awq": run.folder / "evaluate" / f"{detail}-awq.json" for detail in DETAILS}
-    speeds = {name: measured_speed(json.loads(path.read_text())) for name, path in paths.items() if path.exists()}
+    found = evaluations(run).items()
+    speeds = {name: measured_speed(report) for name, report in found if name.endswith("-awq")}
     return _Facts(run.manifest("label"), run.manifest("finetune"), speeds)
 
 

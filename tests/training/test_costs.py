@@ -15,8 +15,18 @@ from training.costs import at_load, costs
 from training.recorded import recorded
 
 STORE = Path(__file__).parents[2] / "model_store"
-SPEED = {"concurrency": 8, "seconds": 360.0, "prompt_tokens": 90_000, "completion_tokens": 10_000}
-REPORT = {"agreement": {"n": 500}, "machine": "x86_64, 2 cores", "speed": SPEED}
+SPEED = {
+    **{"concurrency": 8, "seconds": 360.0, "tokens_per_hour": 1_000_000},
+    **{"prompt_tokens": 90_000, "completion_tokens": 10_000},
+}
+REPORT = {
+    "agreement": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 500, "tickers": 150},
+    "majority_baseline": {"action": "hold", "value": 0.4},
+    "failures": {},
+    "teacher": "gpt-4.1-2025-04-14",
+    "machine": "x86_64, 2 cores",
+    "speed": SPEED,
+}
 TUNED: dict[str, Any] = {"seconds": 1800, "devices": 2, "usd_per_hour": "1.89", "cost_usd": "1.8900"}
 
 
