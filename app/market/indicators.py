@@ -35,8 +35,9 @@ def technicals(bars: pd.DataFrame) -> dict[str, float]:
     """Every indicator of the last bar that is defined; prices in USD, OBV in millions of shares."""
     if len(bars) < MIN_BARS:
         raise InsufficientHistory(f"{len(bars)} daily bars are known, indicators need {MIN_BARS}")
-    window = bars.iloc[-WINDOW:]
-    high, low, close, volume = window[["high", "low", "close", "volume"]].to_numpy("float64").T.copy()
+    high, low, close, volume = (
+        bars[name].to_numpy("float64", copy=True)[-WINDOW:] for name in ("high", "low", "close", "volume")
+    )
     found = {
         **_trend(close),
         **_oscillators(high, low, close),

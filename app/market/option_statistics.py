@@ -29,7 +29,7 @@ def option_statistics(chain: Chain, expiries: ExpiryScope = "nearest") -> tuple[
     """
     contracts = in_scope(chain, expiries)
     sides = contracts["side"].to_numpy()
-    values = contracts[list(VALUES)].to_numpy("float64", na_value=np.nan)
+    values = np.column_stack([contracts[name].to_numpy("float64", na_value=np.nan) for name in VALUES])
     statistics: Statistics = {}
     excluded: dict[str, int] = {}
     for side in ("call", "put"):
