@@ -140,7 +140,7 @@ def _speed(answered: Sequence[Row], concurrency: int) -> dict[str, Any]:
     seconds = max(row.at for row in answered)
     return {
         "concurrency": concurrency,
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "tokens_per_hour": int((prompt + completion) / seconds * 3600),

@@ -50,7 +50,7 @@ def _headline(standing: Standing, teacher: str) -> str:
     found, failures = shipped.scores["agreement"], shipped.scores["failures"]
     reasons = ", ".join(f"{count} {reason}" for reason, count in failures.items())
     return (
-        f"In {standing.detail}, {shipped.name}: the action is the {teacher}'s on {percent(found['value'])} of "
+        f"In {standing.detail}, the action of the {shipped.name} is the {teacher}'s on {percent(found['value'])} of "
         f"{found['n']:,} pairs of {found['tickers']:,} tickers (95% interval by ticker {interval(found)}); "
         f"{f'{sum(failures.values())} answers failed ({reasons}) and count as wrong' if failures else 'none failed'}."
     )
@@ -73,8 +73,8 @@ def _lost(standing: Standing) -> Iterator[str]:
         found = on_the_same(standing.shipped, before)
         if found:
             yield (
-                f"From {before.name} to {standing.shipped.name} agreement changes by {_points(found)} on the same "
-                f"{found['n']:,} pairs (McNemar {p_value(found['p'])})."
+                f"From the {before.name} to the {standing.shipped.name} agreement changes by {_points(found)} "
+                f"on the same {found['n']:,} pairs (McNemar {p_value(found['p'])})."
             )
 
 
@@ -91,17 +91,18 @@ def _beside_baselines(standing: Standing) -> Iterator[str]:
         found = on_the_same(standing.shipped, baseline)
         if found is None or found["low"] > 0:
             continue
-        verdict = "does better than the model" if found["high"] < 0 else "does as well as the model"
+        as_far = f"as well as the model, as far as {found['n']:,} pairs can tell"
+        verdict = "better than the model" if found["high"] < 0 else as_far
         as_well.append(baseline.name)
         yield (
-            f"{_capital(baseline.name)}, learnt from the same pairs without a language model, {verdict}: "
+            f"{_capital(baseline.name)}, learnt from the same pairs without a language model, does {verdict}: "
             f"{percent(baseline.value)} against {percent(standing.shipped.value)} "
             f"(the model less the baseline {_points(found)}, McNemar {p_value(found['p'])})."
         )
     worse = [one for one in standing.baselines if one.name not in as_well]
     if worse:
         names, best = _listed([one.name for one in worse]), percent(worse[0].value)
-        yield f"The model does better than {names}{f', of which the best has {best}' if len(worse) > 1 else f' ({best})'}."
+        yield f"The model does better than {names}; the best of these has {best}."
 
 
 def _points(found: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import pairwise
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -42,9 +44,8 @@ def reliability(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
     for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
         points = curve["points"]
         _with_intervals(axes, [p["stated"] for p in points], points, f"{name} (ECE {curve['ece']:.3f})", colour)
-    axes.set(xlabel="stated probability of agreeing", ylabel="share that agreed", xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(loc="upper left", frameon=False)
-    return _png(figure)
+    axes.set(xlabel="stated probability of agreeing", ylabel="share that agreed", xlim=(0, 1.02), ylim=(0, 1.02))
+    return _png(figure, legend=True)
 
 
 def learning(curves: Mapping[str, Points]) -> bytes:
@@ -54,11 +55,11 @@ def learning(curves: Mapping[str, Points]) -> bytes:
     for colour, (name, points) in zip(COLOURS, curves.items(), strict=False):
         _with_intervals(axes, [p["pairs"] for p in points], [p["agreement"] for p in points], name, colour)
     axes.set_xscale("log")
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=30)
+    apart = [size for size, larger in pairwise([*sizes, inf]) if larger > 1.25 * size]
+    axes.set_xticks(apart, [f"{size:,}" for size in apart])
     axes.minorticks_off()
     axes.set(xlabel="training pairs", ylabel="agreement on unseen tickers")
-    axes.legend(loc="lower right", frameon=False)
-    return _png(figure)
+    return _png(figure, legend=True)
 
 
 def by_missing(systems: Mapping[str, Points]) -> bytes:
@@ -70,8 +71,7 @@ def by_missing(systems: Mapping[str, Points]) -> bytes:
         _with_intervals(axes, [places[p["least"]] for p in parts], [p["agreement"] for p in parts], name, colour)
     axes.set_xticks(range(len(labels)), [labels[least] for least in places])
     axes.set(xlabel="metrics missing", ylabel="agreement", ylim=(None, 1.02))
-    axes.legend(loc="lower left", frameon=False)
-    return _png(figure)
+    return _png(figure, legend=True)
 
 
 def span(part: Mapping[str, Any]) -> str:
@@ -95,7 +95,9 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _png(figure: Figure) -> bytes:
+def _png(figure: Figure, legend: bool = False) -> bytes:
+    if legend:
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=130)
     return buffer.getvalue()

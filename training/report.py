@@ -44,9 +44,9 @@ def report(config: Config, artifacts: Artifacts, out: Path) -> Path:
     title = f"{config.name}: how far it agrees with the {teacher}"
     blocks = [
         Heading(title, 1),
-        Points([f for one in examined for f in findings(one, teacher, train.tickers)]),
         Text(f"The teacher is the {teacher} ({labels['model']}). {DISCLAIMER}"),
-        *(block for one in examined for block in _at_detail(one, teacher)),
+        *(block for one in examined for block in _in_short(one, teacher, train.tickers)),
+        *(block for one in examined for block in _in_full(one, teacher)),
         *_learning(config, train, examined[0], learnt),
         *_training(tuned),
         *_how(examined),
@@ -54,10 +54,15 @@ def report(config: Config, artifacts: Artifacts, out: Path) -> Path:
     return _write(out, title, blocks)
 
 
-def _at_detail(standing: Standing, teacher: str) -> Iterator[Block]:
-    shipped, name = standing.shipped, standing.detail
-    yield Heading(f"In {name}")
+def _in_short(standing: Standing, teacher: str, taught: frozenset[str]) -> Iterator[Block]:
+    yield Heading(f"Answers in {standing.detail}")
     yield tables.summary(standing)
+    yield Points(findings(standing, teacher, taught))
+
+
+def _in_full(standing: Standing, teacher: str) -> Iterator[Block]:
+    shipped, name = standing.shipped, standing.detail
+    yield Heading(f"More about answers in {name}")
     yield Heading("Actions", 3)
     caption = f"{shipped.name}, {name}: what it said where the {teacher} said what"
     yield Picture(f"{name}-confusion.png", caption, plots.confusion(shipped.scores["confusion"], teacher))

@@ -19,9 +19,9 @@ from training.scores import scores
 DETAILS: tuple[Detail, ...] = ("brief", "full")
 
 KINDS = {
-    "awq": "AWQ, 4 bits",
-    "merged": "merged, bf16",
-    "adapter": "adapter, before merging",
+    "awq": "AWQ weights (4 bits)",
+    "merged": "merged weights (bf16)",
+    "adapter": "adapter before merging",
     "base": "untuned base",
 }
 """What is evaluated, by the end of its file's name: brief-awq.json. Ours first, what is shipped before all."""
