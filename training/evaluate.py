@@ -115,10 +115,12 @@ def appending(path: Path) -> Iterator[Callable[[Row], None]]:
 
 
 def _known(unfinished: Path, model: str, detail: Detail) -> dict[Key, Row]:
-    """The answers that an evaluation of the same model left behind; the file then holds them and nothing torn."""
+    """The answers that an evaluation of the same model left behind; the file then holds them and nothing torn.
+    Questions that nothing was written to, as where the server died, are not among them: they are asked again."""
     if not unfinished.exists():
         return {}
-    left = [row for row in rows.read_unfinished(unfinished) if (row.model, row.detail) == (model, detail)]
+    answered = (row for row in rows.read_unfinished(unfinished) if row.said or row.completion_tokens)
+    left = [row for row in answered if (row.model, row.detail) == (model, detail)]
     rows.write(unfinished, left)
     return {row.key: row for row in left}
 

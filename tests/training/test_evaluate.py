@@ -64,6 +64,17 @@ async def test_answers_of_another_model_are_not_taken(stand_in: StandIn, tmp_pat
     assert {row.model for row in rows.read(left)} == {found.document["model"]}
 
 
+async def test_what_was_never_answered_is_asked_again(stand_in: StandIn, tmp_path: Path) -> None:
+    await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    left = tmp_path / "out.unfinished"
+    silent = {"said": None, "said_conviction": None, "completion_tokens": 0, "failure": "ReadError"}
+    cut = {"said": None, "said_conviction": None, "failure": "length"}
+    first, second = rows.read(left)
+    rows.write(left, [first.model_copy(update=silent), second.model_copy(update=cut)])
+    found = await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    assert found.document["failures"] == {"length": 1}
+
+
 async def test_nobody_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
         await evaluate("http://127.0.0.1:9", None, None, PAIRS, Question("brief"), tmp_path / "a")
