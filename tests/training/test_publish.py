@@ -155,6 +155,17 @@ def test_a_failed_write_leaves_the_version_before_current(
     assert not (store / "toy" / "2").exists()
 
 
+def test_every_file_is_on_the_disk_before_the_version_is_there(
+    config: Config, finished: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, synced = tmp_path / "store", []
+    monkeypatch.setattr("training.publish._sync", lambda path: synced.append((path.name, (store / "toy" / "1").exists())))
+    publish(config, finished, store, "1", GOLDEN, Decimal(1))
+    files = ("README.md", "manifest.json", "adapter_config.json", "adapter_model.safetensors")
+    assert {(name, False) for name in files} <= set(synced)
+    assert (".current", True) in synced
+
+
 def test_labels_of_another_contract_are_refused(config: Config, finished: Artifacts, tmp_path: Path) -> None:
     finished.complete("label", {**finished.manifest("label"), "fingerprint": "0" * 12})
     with pytest.raises(Refused, match="labels are of contract 000000000000"):
