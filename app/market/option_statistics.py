@@ -42,7 +42,8 @@ def option_statistics(chain: Chain, expiries: ExpiryScope = "nearest") -> tuple[
 
 def in_scope(chain: Chain, expiries: ExpiryScope) -> pd.DataFrame:
     """The contracts not yet expired; with "nearest", those of the first expiry among them."""
-    expiry = pd.to_datetime(chain.contracts["expiry"]).to_numpy()
+    days = chain.contracts["expiry"]
+    expiry = (days if days.dtype.kind == "M" else pd.to_datetime(days)).to_numpy()
     alive = expiry >= np.datetime64(chain.as_of)
     if expiries == "nearest" and alive.any():
         alive = expiry == expiry[alive].min()

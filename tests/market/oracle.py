@@ -19,27 +19,30 @@ def _library() -> ModuleType:
     return module
 
 
-def oracle(bars: pd.DataFrame) -> dict[str, float]:
-    """The last bar's indicators by pandas-ta's own column names; pivots by their textbook formulas."""
+def oracle(bars: pd.DataFrame, talib: bool = False) -> dict[str, float]:
+    """The last bar's indicators by pandas-ta's own column names; pivots by their textbook formulas.
+
+    With `talib`, the package hands to TA-Lib what it can: quicker, and then no oracle.
+    """
     ta = _library()
     window = bars.iloc[-WINDOW:]
     high, low, close, volume = (window[name] for name in ("high", "low", "close", "volume"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         series = [
-            ta.macd(close, 12, 26, 9, talib=False),
-            ta.rsi(close, 14, talib=False),
-            ta.bbands(close, length=20, std=2.0, talib=False),
-            *(ta.sma(close, length, talib=False) for length in (20, 50, 200)),
-            ta.ema(close, 50, talib=False),
-            ta.stoch(high, low, close, 14, 3, 3, talib=False),
-            ta.adx(high, low, close, 14, talib=False),
+            ta.macd(close, 12, 26, 9, talib=talib),
+            ta.rsi(close, 14, talib=talib),
+            ta.bbands(close, length=20, std=2.0, talib=talib),
+            *(ta.sma(close, length, talib=talib) for length in (20, 50, 200)),
+            ta.ema(close, 50, talib=talib),
+            ta.stoch(high, low, close, 14, 3, 3, talib=talib),
+            ta.adx(high, low, close, 14, talib=talib),
             ta.cmf(high, low, close, volume, length=20),
-            ta.mfi(high, low, close, volume, 14, talib=False),
-            ta.roc(close, 10, talib=False),
-            ta.trix(close, 30, 9, talib=False),
-            ta.cci(high, low, close, 14, talib=False),
-            ta.obv(close.iloc[-OBV_WINDOW:], volume.iloc[-OBV_WINDOW:], talib=False) / 1e6,
+            ta.mfi(high, low, close, volume, 14, talib=talib),
+            ta.roc(close, 10, talib=talib),
+            ta.trix(close, 30, 9, talib=talib),
+            ta.cci(high, low, close, 14, talib=talib),
+            ta.obv(close.iloc[-OBV_WINDOW:], volume.iloc[-OBV_WINDOW:], talib=talib) / 1e6,
         ]
     last = pd.concat([pd.DataFrame(one) for one in series], axis=1).iloc[-1]
     return {str(name): float(value) for name, value in last.items()} | _pivots(bars.iloc[-2])
