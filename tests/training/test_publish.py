@@ -159,7 +159,8 @@ def test_every_file_is_on_the_disk_before_the_version_is_there(
     config: Config, finished: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, synced = tmp_path / "store", []
-    monkeypatch.setattr("training.publish._sync", lambda path: synced.append((path.name, (store / "toy" / "1").exists())))
+    appeared = (store / "toy" / "1").exists
+    monkeypatch.setattr("training.publish._sync", lambda path: synced.append((path.name, appeared())))
     publish(config, finished, store, "1", GOLDEN, Decimal(1))
     files = ("README.md", "manifest.json", "adapter_config.json", "adapter_model.safetensors")
     assert {(name, False) for name in files} <= set(synced)
