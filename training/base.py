@@ -26,7 +26,7 @@ def prepare(base: Base, folder: Path) -> Path:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, **options)
         model.save_pretrained(folder, safe_serialization=True)
         tokenizer.save_pretrained(folder)
-        _as_mistral(folder)
+        as_mistral(folder)
         weights = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
         write_json(folder / READY, {"name": base.name, "license": base.license, "weights": weights})
     return folder
@@ -50,7 +50,7 @@ def _tokenizer_options(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name != "quantization_config"}
 
 
-def _as_mistral(folder: Path) -> None:
+def as_mistral(folder: Path) -> None:
     """Llama's architecture without sliding window is Mistral's: one code path for all that follows."""
 
     config = json.loads((folder / "config.json").read_text())

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -25,9 +26,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
-    except (ConfigError, UnusableModel, FileNotFoundError, ValueError) as error:
+    except (ConfigError, UnusableModel, FileNotFoundError, MemoryError, ValueError) as error:
         print(f"training: {error}", file=sys.stderr)
         sys.exit(2)
+    except subprocess.CalledProcessError as error:
+        print(f"training: a stage ended with {error.returncode}; what is complete is kept", file=sys.stderr)
+        sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,19 +66,39 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--weights", type=Path, help="folder of 4-bit weights to push with it")
     _costs_options(stage("costs", _costs, "the case study's tables of costs beside recorded runs'", of_run=False))
     _responses_options(stage("responses", _responses, "answers to the SNPS prompt, side by side", of_run=False))
-    sub = stage("run", _run, "all of it: data set to published model")
-    sub.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
-    for name in ("training", "quantise", "vllm"):
-        sub.add_argument(f"--{name}-python", type=Path, default=Path(f".envs/{name}/bin/python"))
-    sub.add_argument("--store", type=Path, default=Path("model_store"))
-    sub.add_argument("--version", required=True)
-    sub.add_argument("--usd-per-hour", type=Decimal, required=True, help="price of the machine it is served on")
+    _run_options(stage("run", _run, "all of it: data set to published model"))
     sub = stage("build", _build, "weights of the store's current version, for serving here", of_run=False)
     _models(sub)
     sub.add_argument("--store", type=Path, default=Path("model_store"))
     sub.add_argument("--quantise-python", type=Path, default=Path(".envs/quantise/bin/python"))
     sub.add_argument("--kind", choices=("awq", "bf16"), default="awq", help="bf16: without the 4-bit weights")
     return parser
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--market", type=Path, default=_market(), help="folder of ohlcv*.parquet files")
+    for name in ("training", "quantise", "vllm"):
+        parser.add_argument(f"--{name}-python", type=Path, default=Path(f".envs/{name}/bin/python"))
+    _models(parser)
+    parser.add_argument("--processes", type=_at_least(1), default=1, help="that fine-tune together, one a GPU")
+    _target_options(parser, "1")
+
+
+def _target_options(parser: argparse.ArgumentParser, version: str | None) -> None:
+    parser.add_argument("--store", type=Path, help="the model store; the config's where left out")
+    parser.add_argument("--version", default=version, required=version is None)
+    parser.add_argument(
+        "--usd-per-hour", type=Decimal, default=Decimal("0.10"),
+        help="price of the machine it is served on (0.10, an assumption)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--override", action="append", default=[], metavar="NAME",
+        help="let a failed check pass, such as min_agreement.full; repeatable, kept in manifest and card",
+    )  # fmt: skip
+
+
+def _market() -> Path:
+    return Path(os.environ.get("CONVICTION_MARKET_DIR", "../shared/market"))
 
 
 def _label_options(parser: argparse.ArgumentParser) -> None:
@@ -114,14 +138,8 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 def _publish_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--store", type=Path, default=Path("model_store"))
-    parser.add_argument("--version", required=True)
     parser.add_argument("--url", required=True, help="the served quantised model, for the golden answers")
-    parser.add_argument("--usd-per-hour", type=Decimal, required=True, help="price of the machine it is served on")
-    parser.add_argument(
-        "--override", action="append", default=[], metavar="NAME",
-        help="let a failed check pass, such as min_agreement.full; repeatable, kept in manifest and card",
-    )  # fmt: skip
+    _target_options(parser, None)
     parser.add_argument("--push-to", metavar="ORG/REPO", help="Hugging Face repository, written to by HF_TOKEN")
     parser.add_argument("--push-weights", type=Path, metavar="DIR", help="4-bit weights to push with it")
 
@@ -239,9 +257,9 @@ def _publish(arguments: argparse.Namespace) -> None:
 
         credentials(os.environ)
     config, artifacts = _run_of(arguments)
-    admit(config, artifacts, arguments.store, arguments.version, arguments.override)
+    target = arguments.store or config.publish.store, arguments.version
+    admit(config, artifacts, *target, arguments.override)
     golden = asyncio.run(answers(arguments.url))
-    target = arguments.store, arguments.version
     folder = publish(config, artifacts, *target, golden, arguments.usd_per_hour, arguments.override)
     print(folder)
     if arguments.push_to:
@@ -283,18 +301,19 @@ def _responses(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from training.pipeline import Environments, run
+    from training.pipeline import Environments, Target, run
 
     config, artifacts = _run_of(arguments)
+    store = arguments.store or config.publish.store
     run(
         arguments.config,
         config,
         artifacts,
         market=arguments.market,
         environments=Environments(arguments.training_python, arguments.quantise_python, arguments.vllm_python),
-        store=arguments.store,
-        version=arguments.version,
-        usd_per_hour=arguments.usd_per_hour,
+        models=arguments.models,
+        target=Target(store, arguments.version, arguments.usd_per_hour, arguments.override),
+        processes=arguments.processes,
     )
 
 

@@ -185,8 +185,9 @@ class MinAgreement(_Section):
 
 
 class Publish(_Section):
-    """What the 4-bit weights must reach on unseen tickers to be published."""
+    """What the 4-bit weights must reach on unseen tickers to be published, and where to."""
 
+    store: Path = Path("model_store")
     min_agreement: MinAgreement = MinAgreement()
     max_failures: Fraction = 0.0005
     """Share of answers that could not be had or read; the default allows none in 1,000."""
@@ -222,6 +223,8 @@ class Evaluate(_Section):
     """Pairs asked again with their metrics in another order, rounded, and under another ticker."""
     curve: tuple[Positive, ...] = (250, 1000, 4000)
     """Training pairs at which the gradient boosting's learning curve is drawn, beside all there are."""
+    beside: tuple[Literal["base", "adapter", "merged"], ...] = ("base", "adapter", "merged")
+    """What is examined beside the 4-bit weights: the untuned base, the adapter on it, and the two merged."""
 
 
 class Config(_Section):

@@ -19,7 +19,7 @@ from training.teacher import metrics_of
 UNTAUGHT = -100
 
 
-class TooLong(Exception):
+class TooLong(ValueError):
     """A pair does not fit; nothing is ever cut silently."""
 
 

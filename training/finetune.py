@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, EarlyStoppingCallback
-from transformers.trainer_utils import EvalPrediction, get_last_checkpoint
+from transformers.trainer_utils import EvalPrediction
 from trl import SFTConfig
 
 from app.contract.manifest import sha256
@@ -155,4 +154,13 @@ def arguments(settings: Finetune, folder: Path) -> SFTConfig:
 
 
 def _last(checkpoints: Path) -> str | None:
-    return get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
+    """The newest checkpoint that is whole: its state is written last."""
+    whole = [path for path in checkpoints.glob("checkpoint-*") if _readable(path / "trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _readable(state: Path) -> bool:
+    try:
+        return bool(json.loads(state.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False

@@ -1,6 +1,6 @@
 """The whole run, a stage after the other, each in the environment whose pins it needs.
 
-    dataset -> label -> finetune -> merge -> quantise -> evaluate -> publish
+    dataset -> label -> finetune -> merge -> quantise -> evaluate -> report -> publish
 
 Every stage writes its manifest last, so a run that was cut off goes on with the first stage that has none.
 """
@@ -10,9 +10,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import Literal
 
 from app.contract.fingerprint import fingerprint
 from training.artifacts import Artifacts
@@ -20,7 +23,14 @@ from training.build import ALLOCATOR
 from training.config import Config
 from training.serving import serve
 
-DETAILS = ("brief", "full")
+System = Literal["awq", "merged", "adapter", "base"]
+EXAMINED: dict[System, tuple[str, ...]] = {
+    "base": ("brief",),
+    "adapter": ("brief",),
+    "merged": ("brief", "full"),
+    "awq": ("brief", "full"),
+}
+"""What is asked the test pairs, in which detail."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,78 @@ class Environments:
     vllm: Path
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where a run is published, as what, and what its machine costs an hour; checks named in `overrides` may fail."""
+
+    store: Path
+    version: str
+    usd_per_hour: Decimal
+    overrides: Sequence[str] = ()
+
+
+class Run:
+    """A run's config, folder and environments; each method is a step of it."""
+
+    def __init__(
+        self, config_file: Path, config: Config, artifacts: Artifacts, environments: Environments, models: Path
+    ) -> None:
+        self.config, self.artifacts, self.environments = config, artifacts, environments
+        self.base = models / "bases" / config.base.name
+        self.common = ["--config", str(config_file), "--runs", str(artifacts.folder.parent)]
+        self.models = ["--models", str(models)]
+
+    def stage(self, name: str, *arguments: str | Path, launcher: Sequence[str] = ("training",)) -> None:
+        """Run a stage in its environment; raises `subprocess.CalledProcessError` where it fails."""
+        print(f"== {name}", file=sys.stderr, flush=True)
+        python = self.environments.quantise if name == "quantise" else self.environments.training
+        command = [str(python), "-m", *launcher, name, *map(str, arguments)]
+        subprocess.run(command, check=True, env={**os.environ, **ALLOCATOR})
+
+    def make(self, market: Path, processes: int) -> None:
+        """Bars to 4-bit weights; stages that are complete are passed over."""
+        done = self.artifacts.done
+        if not done("dataset"):
+            self.stage("dataset", *self.common, "--market", market)
+        if not done("label"):
+            self.stage("label", *self.common)
+        if not done("finetune"):
+            launch = ("accelerate.commands.launch", "--num_processes", str(processes), "-m", "training")
+            launcher = launch if processes > 1 else ("training",)
+            self.stage("finetune", *self.common, *self.models, launcher=launcher)
+        if not done("merge"):
+            self.stage("merge", *self.common, *self.models)
+        if not done("quantise"):
+            merged, settings = self.artifacts.stage("merge"), self.config.quantise
+            self.stage(
+                "quantise", "--merged", merged / "weights", "--calibration", merged / "calibration.json",
+                "--out", self.weights("awq"), "--settings", settings.model_dump_json(),
+            )  # fmt: skip
+            self.artifacts.complete("quantise", settings.model_dump())
+
+    def examine(self, system: System, url: str) -> None:
+        """Ask a served system the test pairs."""
+        for detail in EXAMINED[system]:
+            out = self.artifacts.stage("evaluate") / f"{detail}-{system}.json"
+            if not out.exists():
+                self.stage("evaluate", *self.common, "--url", url, "--detail", detail, "--resume", "--out", out)
+
+    def examined(self, system: System) -> bool:
+        folder = self.artifacts.stage("evaluate")
+        return all((folder / f"{detail}-{system}.json").exists() for detail in EXAMINED[system])
+
+    def weights(self, system: System) -> Path:
+        """The folder that vLLM loads; an adapter comes on top of its base."""
+        folders = {"merged": self.artifacts.folder / "merge", "awq": self.artifacts.folder / "quantise"}
+        return folders[system] / "weights" if system in folders else self.base
+
+    def served(self, system: System, version: str) -> AbstractContextManager[str]:
+        model_id = f"{self.config.name}-{version}-{fingerprint()}"
+        adapter = self.artifacts.folder / "finetune" / "adapter" if system == "adapter" else None
+        log = self.artifacts.stage("evaluate") / f"vllm-{system}.log"
+        return serve(self.environments.vllm, self.weights(system), model_id, log, adapter)
+
+
 def run(
     config_file: Path,
     config: Config,
@@ -39,42 +121,22 @@ def run(
     *,
     market: Path,
     environments: Environments,
-    store: Path,
-    version: str,
-    usd_per_hour: Decimal,
+    models: Path,
+    target: Target,
+    processes: int = 1,
 ) -> None:
-    """Make and publish a model; raises `subprocess.CalledProcessError` where a stage fails."""
-    common = ["--config", str(config_file), "--runs", str(artifacts.folder.parent)]
-
-    def stage(name: str, python: Path, *arguments: str | Path) -> None:
-        print(f"== {name}", file=sys.stderr, flush=True)
-        command = [str(python), "-m", "training", name, *map(str, arguments)]
-        subprocess.run(command, check=True, env={**os.environ, **ALLOCATOR})
-
-    if not artifacts.done("dataset"):
-        stage("dataset", environments.training, *common, "--market", market)
-    if not artifacts.done("label"):
-        stage("label", environments.training, *common)
-    if not artifacts.done("finetune"):
-        stage("finetune", environments.training, *common)
-    if not artifacts.done("merge"):
-        stage("merge", environments.training, *common)
-    merged, quantised = artifacts.stage("merge"), artifacts.stage("quantise")
-    if not artifacts.done("quantise"):
-        stage(
-            "quantise", environments.quantise,
-            "--merged", merged / "weights", "--calibration", merged / "calibration.json",
-            "--out", quantised / "weights", "--settings", config.quantise.model_dump_json(),
-        )  # fmt: skip
-        artifacts.complete("quantise", config.quantise.model_dump())
-    reports = artifacts.stage("evaluate")
-    model_id = f"{config.name}-{version}-{fingerprint()}"
-    with serve(environments.vllm, quantised / "weights", model_id, reports / "vllm.log") as url:
-        for detail in DETAILS:
-            out = reports / f"{detail}-awq.json"
-            if not out.exists():
-                stage("evaluate", environments.training, *common, "--url", url, "--detail", detail, "--out", out)
-        stage(
-            "publish", environments.training, *common,
-            "--store", store, "--version", version, "--url", url, "--usd-per-hour", str(usd_per_hour),
+    """Make, examine and publish a model; raises `subprocess.CalledProcessError` where a stage fails."""
+    it = Run(config_file, config, artifacts, environments, models)
+    it.make(market, processes)
+    for system in config.evaluate.beside:
+        if not it.examined(system):
+            with it.served(system, target.version) as url:
+                it.examine(system, url)
+    with it.served("awq", target.version) as url:
+        it.examine("awq", url)
+        it.stage("report", *it.common)
+        overrides = [word for name in target.overrides for word in ("--override", name)]
+        it.stage(
+            "publish", *it.common, "--store", target.store, "--version", target.version, "--url", url,
+            "--usd-per-hour", str(target.usd_per_hour), *overrides,
         )  # fmt: skip

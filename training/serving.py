@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -23,12 +24,18 @@ class NotServed(ValueError):
 
 
 @contextmanager
-def serve(python: Path, weights: Path, model_id: str, log: Path) -> Iterator[str]:
-    """The URL of a vLLM with these weights, on a free loopback port; it is stopped at the end."""
+def serve(
+    python: Path, weights: Path, model_id: str, log: Path, adapter: Path | None = None
+) -> Iterator[str]:
+    """The URL of a vLLM with these weights, on a free loopback port; it is stopped at the end.
+
+    With an adapter, unmerged, it is the adapter that has the model id.
+    """
     port = _free_port()
+    own_id = model_id if adapter is None else f"{weights.name}-base"
     with log.open("w") as output:
         child = subprocess.Popen(
-            serving.command(python, weights, model_id, port),
+            serving.command(python, weights, own_id, port, _lora(adapter, model_id) if adapter else None),
             env={**os.environ, **serving.ENVIRONMENT},
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -43,6 +50,11 @@ def serve(python: Path, weights: Path, model_id: str, log: Path) -> Iterator[str
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+
+
+def _lora(adapter: Path, model_id: str) -> dict[str, str | None]:
+    rank = json.loads((adapter / "adapter_config.json").read_text())["r"]
+    return {"--enable-lora": None, "--max-lora-rank": str(rank), "--lora-modules": f"{model_id}={adapter}"}
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""TRL's trainer, with the two things about this task that make it quick: short answers, and prompts that begin alike."""
+"""TRL's trainer, quicker by what is particular here: answers are short, and prompts begin alike."""
 
 from __future__ import annotations
 

@@ -27,8 +27,11 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 
 
-def command(python: Path, weights: Path, model_id: str, port: int) -> tuple[str, ...]:
+def command(
+    python: Path, weights: Path, model_id: str, port: int, more: Mapping[str, str | None] | None = None
+) -> tuple[str, ...]:
     """The command line that serves `weights` under `model_id` on a loopback port."""
-    options = {**OPTIONS, "--model": str(weights), "--served-model-name": model_id, "--port": str(port)}
+    own = {"--model": str(weights), "--served-model-name": model_id, "--port": str(port)}
+    options = {**OPTIONS, **own, **(more or {})}
     words = (word for option in options.items() for word in option if word is not None)
     return (str(python), "-m", "vllm.entrypoints.openai.api_server", *words)

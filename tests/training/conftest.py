@@ -9,6 +9,7 @@ import pytest
 
 from app.contract.manifest import sha256
 from training.artifacts import Artifacts, write_json
+from training.base import as_mistral
 from training.config import Config, load
 from training.merge import TOKENIZER_FILES
 
@@ -89,22 +90,35 @@ def artifacts(tmp_path: Path) -> Artifacts:
     return Artifacts(tmp_path / "runs" / "toy")
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    """A Mistral of random weights with the default model's tokenizer."""
+SHAPE = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
+ARCHITECTURES: dict[str, tuple[str, dict[str, int]]] = {
+    "mistral": ("MistralConfig", {}),
+    "mixtral": ("MixtralConfig", {"num_local_experts": 4, "num_experts_per_tok": 2}),
+    "llama": ("LlamaConfig", {}),
+}
+"""Those of the configs, at toy size."""
+
+
+def make_toy(folder: Path, architecture: str) -> Path:
+    """A base of random weights with the default model's tokenizer, as `training.base.prepare` leaves one."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     if not BASE.exists():
         pytest.skip(f"{BASE} is not there: `make model` prepares the base")
-    folder = tmp_path / "base"
     torch.manual_seed(0)
-    shape = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = transformers.MistralConfig(
-        **shape, num_key_value_heads=1, vocab_size=49152, tie_word_embeddings=True, eos_token_id=2, pad_token_id=2
+    name, more = ARCHITECTURES[architecture]
+    config = getattr(transformers, name)(
+        **SHAPE, **more, num_key_value_heads=1, vocab_size=49152, tie_word_embeddings=True, eos_token_id=2, pad_token_id=2
     )
-    transformers.MistralForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
-    for name in TOKENIZER_FILES:
-        if (BASE / name).exists():
-            shutil.copyfile(BASE / name, folder / name)
+    transformers.AutoModelForCausalLM.from_config(config).to(torch.bfloat16).save_pretrained(folder)
+    for file in TOKENIZER_FILES:
+        if (BASE / file).exists():
+            shutil.copyfile(BASE / file, folder / file)
+    as_mistral(folder)
     weights = {"model.safetensors": sha256(folder / "model.safetensors")}
     write_json(folder / "base.json", {"name": "Toy", "license": "apache-2.0", "weights": weights})
     return folder
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    return make_toy(tmp_path / "models" / "bases" / "Toy", "mistral")

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
+import torch
+import transformers
 
-torch = pytest.importorskip("torch", reason="PyTorch is in the training environment, not in this one")
-transformers = pytest.importorskip("transformers", reason="transformers is in the training environment")
-peft = pytest.importorskip("peft", reason="PEFT is in the training environment")
-
-from app.contract.manifest import sha256  # noqa: E402
-from training.artifacts import Artifacts  # noqa: E402
-from training.config import Config  # noqa: E402
-from training.dataset import build  # noqa: E402
-from training.finetune import finetune  # noqa: E402
-from training.merge import merge  # noqa: E402
-from training.teacher import label  # noqa: E402
+from app.contract.manifest import sha256
+from training.artifacts import Artifacts
+from training.config import Config, Finetune, load
+from training.dataset import build
+from training.finetune import cost, finetune
+from training.merge import merge
+from training.teacher import label
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
-def tuned(config: Config, artifacts: Artifacts, synthetic_market: Path, toy: Path) -> Artifacts:
+def labelled(config: Config, artifacts: Artifacts, synthetic_market: Path) -> Artifacts:
     build(config, artifacts, synthetic_market)
     label(config, artifacts)
-    finetune(config, artifacts, toy)
     return artifacts
+
+
+def changed(config: Config, **settings: Any) -> Config:
+    finetune = Finetune.model_validate({**config.finetune.model_dump(), **settings})
+    return config.model_copy(update={"finetune": finetune})
 
 
 def logits(model: Any) -> Any:
@@ -37,12 +48,18 @@ def logits(model: Any) -> Any:
         return model(input_ids=ids).logits.float()
 
 
-def test_the_adapter_is_trained_and_the_merge_says_the_same(tuned: Artifacts, toy: Path, tmp_path: Path) -> None:
-    manifest = tuned.manifest("finetune")
+def test_the_adapter_is_trained_and_the_merge_says_the_same(
+    config: Config, labelled: Artifacts, toy: Path, tmp_path: Path
+) -> None:
+    finetune(changed(config, usd_per_hour="1.89"), labelled, toy)
+    manifest = labelled.manifest("finetune")
     assert manifest["pairs"] == 16
+    assert manifest["devices"] == 1
+    assert Decimal(manifest["cost_usd"]) == cost(manifest["seconds"], 1, Decimal("1.89"))
     losses = [entry["loss"] for entry in manifest["history"] if "loss" in entry]
     assert all(float(loss) > 0 for loss in losses)
-    adapter = tuned.folder / "finetune" / "adapter"
+    assert (labelled.folder / "finetune" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    adapter = labelled.folder / "finetune" / "adapter"
     assert manifest["adapter_sha256"] == sha256(adapter / "adapter_model.safetensors")
 
     load = transformers.AutoModelForCausalLM.from_pretrained
@@ -54,3 +71,92 @@ def test_the_adapter_is_trained_and_the_merge_says_the_same(tuned: Artifacts, to
     assert moved > 0
     assert (merged - with_adapter).abs().max() < max(0.02, float(moved))
     assert json.loads((tmp_path / "merged" / "config.json").read_text())["architectures"] == ["MistralForCausalLM"]
+
+
+def test_a_published_adapter_is_trained_on(config: Config, labelled: Artifacts, toy: Path, tmp_path: Path) -> None:
+    finetune(config, labelled, toy)
+    published = labelled.folder / "finetune"
+    again = changed(config, continue_from=published, learning_rate=1e-9)
+    second = Artifacts(tmp_path / "second")
+    second.stage("label")
+    for file in (labelled.folder / "label").iterdir():
+        (second.folder / "label" / file.name).write_bytes(file.read_bytes())
+    finetune(again, second, toy)
+    assert second.manifest("finetune")["continued_from"] == str(published)
+
+    def with_adapter(folder: Path) -> Any:
+        base = transformers.AutoModelForCausalLM.from_pretrained(toy, dtype=torch.bfloat16)
+        return logits(peft.PeftModel.from_pretrained(base, folder / "finetune" / "adapter"))
+
+    torch.testing.assert_close(with_adapter(labelled.folder), with_adapter(second.folder), rtol=0, atol=0.01)
+
+
+def test_packed_rows_train_as_well(config: Config, labelled: Artifacts, toy: Path) -> None:
+    finetune(changed(config, packing=True, batch=1), labelled, toy)
+    steps = labelled.manifest("finetune")["history"][-1]["step"]
+    assert 0 < steps < 16
+
+
+def test_training_that_gets_no_better_stops_and_keeps_the_best(config: Config, labelled: Artifacts, toy: Path) -> None:
+    worse = changed(config, epochs=40, batch=8, learning_rate=3.0, warmup=0, evaluate_every=2, patience=2)
+    finetune(worse, labelled, toy)
+    history = labelled.manifest("finetune")["history"]
+    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    assert len(losses) < 40
+    assert losses.index(min(losses)) == len(losses) - 3
+
+
+def test_four_bit_training_asks_for_a_gpu(config: Config, labelled: Artifacts, toy: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ValueError, match=r"finetune\.qlora: .* GPU"):
+        finetune(changed(config, qlora=True), labelled, toy)
+    assert not labelled.done("finetune")
+
+
+def command(config_file: Path, runs: Path, models: Path, *launcher: str) -> list[str]:
+    words = ["finetune", "--config", str(config_file), "--runs", str(runs), "--models", str(models)]
+    return [sys.executable, "-m", *(launcher or ("training",)), *words]
+
+
+def test_a_killed_run_goes_on_to_the_very_same_adapter(
+    config_file: Path, synthetic_market: Path, toy: Path, tmp_path: Path
+) -> None:
+    text = config_file.read_text().replace("epochs = 1", "epochs = 6").replace("save_every = 10", "save_every = 3")
+    config_file.write_text(text.replace("dropout = 0.0", "dropout = 0.1"))
+    adapters = []
+    for runs in (tmp_path / "whole", tmp_path / "killed"):
+        artifacts = Artifacts(runs / "toy")
+        build(load(config_file), artifacts, synthetic_market)
+        label(load(config_file), artifacts)
+        words = command(config_file, runs, tmp_path / "models")
+        if runs.name == "killed":
+            process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            while not (artifacts.folder / "finetune" / "checkpoints" / "checkpoint-3" / "trainer_state.json").exists():
+                assert process.poll() is None
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+            assert process.wait() == -signal.SIGKILL
+            assert not artifacts.done("finetune")
+            (artifacts.folder / "finetune" / "checkpoints" / "checkpoint-1000").mkdir()  # as a kill while saving leaves
+        subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=300)
+        manifest = artifacts.manifest("finetune")
+        adapters.append(manifest["adapter_sha256"])
+        seconds = [entry["seconds"] for entry in manifest["history"]]
+        assert seconds == sorted(seconds)
+    assert adapters[0] == adapters[1]
+
+
+def test_two_processes_share_the_pairs(config_file: Path, synthetic_market: Path, toy: Path, tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path / "runs" / "toy")
+    build(load(config_file), artifacts, synthetic_market)
+    label(load(config_file), artifacts)
+    launcher = ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "-m", "training")
+    words = command(config_file, tmp_path / "runs", tmp_path / "models", *launcher)
+    done = subprocess.run(
+        words, cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    manifest = artifacts.manifest("finetune")
+    assert manifest["devices"] == 2
+    assert manifest["history"][-1]["step"] == 4  # 16 pairs, two at a time in each of two processes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,8 @@ WORDS = 500
 def model(request: pytest.FixtureRequest) -> Any:
     torch.manual_seed(0)
     shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
-    config = transformers.MistralConfig(**shape, num_key_value_heads=2, vocab_size=WORDS, attn_implementation=request.param)
+    config = transformers.MistralConfig(**shape, num_key_value_heads=2, vocab_size=WORDS)
+    config._attn_implementation = request.param
     return transformers.MistralForCausalLM(config).eval()
 
 

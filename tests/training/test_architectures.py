@@ -1,0 +1,65 @@
+"""Each architecture of the configs through the stages, random weights at toy size."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors import safe_open
+
+from tests.training.conftest import ARCHITECTURES, make_toy
+from tests.training.test_quantise import PYTHON, ROOT, SETTINGS
+from training.artifacts import Artifacts
+from training.calibration import calibrate
+from training.config import Config
+from training.dataset import build
+from training.finetune import finetune
+from training.merge import merge
+from training.teacher import label
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+SERVED = {"mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "llama": "MistralForCausalLM"}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_from_base_to_four_bits(
+    architecture: str, config: Config, artifacts: Artifacts, synthetic_market: Path, tmp_path: Path
+) -> None:
+    base = make_toy(tmp_path / "base", architecture)
+    build(config, artifacts, synthetic_market)
+    label(config, artifacts)
+    finetune(config, artifacts, base)
+    adapter, merged, quantised = artifacts.folder / "finetune" / "adapter", tmp_path / "merged", tmp_path / "awq"
+    with safe_open(adapter / "adapter_model.safetensors", "pt") as weights:
+        assert any("lora_B" in name and weights.get_tensor(name).abs().max() > 0 for name in weights.keys())  # noqa: SIM118
+
+    merge(base, adapter, merged)
+    tuned, untuned = (
+        transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)(
+            input_ids=torch.arange(5, 40).unsqueeze(0)
+        ).logits
+        for folder in (merged, base)
+    )
+    assert (tuned - untuned).abs().max() > 0
+
+    if not PYTHON.exists():
+        pytest.skip(f"{PYTHON} is not there: `make {PYTHON.parents[1].relative_to(ROOT)}/.complete`")
+    settings = SETTINGS.model_copy(update={"max_length": 512})
+    calibrate(merged, settings, tmp_path / "calibration.json")
+    words = ["--merged", str(merged), "--calibration", str(tmp_path / "calibration.json"), "--out", str(quantised)]
+    command = [str(PYTHON), "-m", "training", "quantise", *words, "--settings", settings.model_dump_json()]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    written = json.loads((quantised / "config.json").read_text())
+    assert written["architectures"] == [SERVED[architecture]]
+    assert written["quantization_config"]["bits"] == 4
+    with safe_open(quantised / "model.safetensors", "pt") as weights:
+        names = set(weights.keys())
+        assert "model.layers.1.self_attn.q_proj.qweight" in names
+        assert any("qweight" in name and ("mlp" in name or "experts" in name) for name in names)
+        assert not any("lm_head.qweight" in name for name in names)
