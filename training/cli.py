@@ -7,8 +7,10 @@ import asyncio
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -24,8 +26,11 @@ Command = Callable[[argparse.Namespace], None]
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a stage; what its user can mend is said in one line, exit code 2."""
     arguments = _parser().parse_args(argv)
+    start = time.monotonic()
     try:
         arguments.command(arguments)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"{time.monotonic() - start:.0f} s, {peak:.1f} GiB of memory at most", file=sys.stderr)
     except (ConfigError, UnusableModel, FileNotFoundError, MemoryError, ValueError) as error:
         print(f"training: {error}", file=sys.stderr)
         sys.exit(2)
@@ -56,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument(name, type=Path, required=True)
     sub.add_argument("--settings", type=json.loads, required=True, help="JSON of the config's [quantise]")
     _evaluate_options(stage("evaluate", _evaluate, "agreement of a served model with the teacher"))
+    sub = stage("curve", _curve, "agreement by the number of training pairs; needs hours for many")
+    _models(sub)
+    sub.add_argument("--pairs", type=_at_least(1), action="append", help="training pairs of a point; repeatable")
+    sub.add_argument("--asked", type=_at_least(1), default=400, help="test pairs (400)")
+    sub.add_argument("--vllm-python", type=Path, default=Path(".envs/vllm/bin/python"))
     sub = stage("report", _report, "evaluations, baselines and curves of a run, as Markdown and HTML")
     sub.add_argument("--out", type=Path, help="folder; the run's report/ where left out")
     _publish_options(stage("publish", _publish, "into the model store"))
@@ -239,6 +249,17 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     write_json(arguments.out, {**found.document, "source": source, "machine": machine})
     unfinished.unlink()
     print(json.dumps({"agreement": found.document["agreement"], "failures": found.document["failures"]}))
+
+
+def _curve(arguments: argparse.Namespace) -> None:
+    from training.base import prepare
+    from training.learning_curve import learning_curve
+
+    config, artifacts = _run_of(arguments)
+    base = prepare(config.base, arguments.models / "bases" / config.base.name)
+    sizes = sorted(arguments.pairs or config.evaluate.curve)
+    for point in learning_curve(config, artifacts, base, arguments.vllm_python, sizes, arguments.asked):
+        print(json.dumps(point))
 
 
 def _report(arguments: argparse.Namespace) -> None:

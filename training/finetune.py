@@ -19,7 +19,7 @@ from training import examples
 from training.artifacts import Artifacts
 from training.base import enough_memory
 from training.config import Config, Finetune
-from training.curves import draw
+from training.history import draw
 from training.trainer import AnswerTrainer
 
 
@@ -38,7 +38,7 @@ def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
     )
     packing = settings.packing
     trainer = AnswerTrainer(
-        model=_with_adapter(settings, base),
+        model=with_adapter(settings, base),
         args=arguments(settings, folder / "checkpoints"),
         train_dataset=examples.packed(train, settings.max_length) if packing else examples.table(train),
         eval_dataset=examples.table(validation),
@@ -83,7 +83,7 @@ def _agreement(predictions: EvalPrediction) -> dict[str, float]:
     return {"agreement": float((actions[:, 0] == actions[:, 1]).mean())}
 
 
-def _with_adapter(settings: Finetune, base: Path) -> Any:
+def with_adapter(settings: Finetune, base: Path) -> Any:
     """The frozen base with an adapter to train: a new one, or a published version's.
 
     On a CPU plain attention is quicker, rows being short, than PyTorch's fused one, whose backward pass is slow.

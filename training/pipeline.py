@@ -7,9 +7,11 @@ Every stage writes its manifest last, so a run that was cut off goes on with the
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.contract.fingerprint import fingerprint
-from training.artifacts import Artifacts
+from training.artifacts import Artifacts, write_json
 from training.build import ALLOCATOR
 from training.config import Config
 from training.serving import serve
@@ -64,11 +66,22 @@ class Run:
         self.models = ["--models", str(models)]
 
     def stage(self, name: str, *arguments: str | Path, launcher: Sequence[str] = ("training",)) -> None:
-        """Run a stage in its environment; raises `subprocess.CalledProcessError` where it fails."""
+        """Run a stage in its environment, and note in stages.json the time and memory it took.
+
+        Raises `subprocess.CalledProcessError` where it fails.
+        """
         print(f"== {name}", file=sys.stderr, flush=True)
         python = self.environments.quantise if name == "quantise" else self.environments.training
-        command = [str(python), "-m", *launcher, name, *map(str, arguments)]
-        subprocess.run(command, check=True, env={**os.environ, **ALLOCATOR})
+        command, start = [str(python), "-m", *launcher, name, *map(str, arguments)], time.monotonic()
+        child = subprocess.Popen(command, env={**os.environ, **ALLOCATOR})
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        if child.returncode:
+            raise subprocess.CalledProcessError(child.returncode, command)
+        noted = self.artifacts.folder / "stages.json"
+        stages = json.loads(noted.read_text()) if noted.exists() else {}
+        took = {"seconds": round(time.monotonic() - start, 1), "peak_gib": round(usage.ru_maxrss / 2**20, 2)}
+        write_json(noted, {**stages, name: took})
 
     def make(self, market: Path, processes: int) -> None:
         """Bars to 4-bit weights; stages that are complete are passed over."""

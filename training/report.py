@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from training import baselines, curves, plots, tables
+from training import baselines, history, plots, tables
 from training.artifacts import Artifacts, write_bytes, write_text
 from training.config import Config
 from training.findings import DISCLAIMER, findings, teacher_name
@@ -104,7 +104,7 @@ def _learning(
 def _training(tuned: Mapping[str, Any]) -> Iterator[Block]:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "training.png"
-        curves.draw(tuned["history"], path)
+        history.draw(tuned["history"], path)
         drawn = path.read_bytes()
     yield Heading("Training")
     yield Text(f"{tuned['pairs']:,} pairs, {tuned['tokens']:,} tokens, {tuned['seconds']:,.0f} s.")
