@@ -24,9 +24,6 @@ KIND := $(if $(shell grep -m1 -ow avx512f /proc/cpuinfo 2>/dev/null),awq,bf16)
 QUANTISER := $(if $(filter awq,$(KIND)),$(ENVS)/quantise/.complete)
 BUILT := .models/built-$(KIND)
 
-# Tests that need PyTorch run in the training environment, all others in the gateway's.
-NEED_TORCH := tests/training/test_examples.py tests/training/test_finetune.py tests/training/test_quantise.py
-
 help: ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
@@ -34,15 +31,18 @@ serve: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(BUILT) ## everything, 
 	@CONVICTION_PORT=$(PORT) exec $(GATEWAY)/conviction up
 
 test: lint $(ENVS)/vllm/.complete $(ENVS)/training/.complete $(QUANTISER) $(BUILT) $(TOOLS)/promtool ## lint, then all tests
-	$(TRAINING) -m pytest $(NEED_TORCH)
-	PATH="$(TOOLS):$$PATH" $(GATEWAY)/pytest $(NEED_TORCH:%=--ignore=%)
+	$(TRAINING) -m pytest tests/training
+	PATH="$(TOOLS):$$PATH" $(GATEWAY)/pytest --ignore=tests/training
 
 lint: $(ENVS)/gateway/.complete ## ruff, and mypy in strict mode
 	$(GATEWAY)/ruff check .
 	$(GATEWAY)/mypy
 
-bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(BUILT) ## latency of the default model on this machine
+bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(BUILT) ## latency and speeds on this machine, beside others'
 	@CONVICTION_PORT=0 $(GATEWAY)/conviction up -- $(GATEWAY)/python bench/latency.py
+	$(GATEWAY)/python bench/gateway_overhead.py
+	$(GATEWAY)/python bench/features.py --market $(MARKET)
+	$(TRAINING) bench/training.py --market $(MARKET)
 
 demo: $(ENVS)/gateway/.complete ## a recommendation for MSFT by the stand-in, no model needed
 	@CONVICTION_PORT=0 CONVICTION_MARKET=sample $(GATEWAY)/conviction up --stand-in -- \

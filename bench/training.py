@@ -1,6 +1,6 @@
 """Non-padding tokens a second of fine-tuning, beside TRL's trainer with its defaults: same base, adapter and pairs.
 
-    .envs/training/bin/python bench/training.py --labels runs/smollm2-135m/label/train.jsonl
+    .envs/training/bin/python bench/training.py --market FOLDER
 
 Rounds alternate, each one epoch over the same pairs in the mix of the run; the ratio is of neighbouring rounds.
 """
@@ -25,12 +25,13 @@ from trl import SFTConfig, SFTTrainer
 
 from app.contract.prompt import messages
 from training import examples
-from training.artifacts import read_rows
+from training.artifacts import Artifacts, read_rows
 from training.base import prepare
 from training.cli import DEFAULT_CONFIG
 from training.config import Config, load
+from training.dataset import build
 from training.finetune import arguments, with_adapter
-from training.teacher import metrics_of
+from training.teacher import label, metrics_of
 from training.trainer import AnswerTrainer
 
 
@@ -69,6 +70,21 @@ def theirs(config: Config, base: Path, rows: list[dict[str, Any]], tokenizer: An
     return timed(trainer)
 
 
+def labelled(config: Config, market: Path, count: int) -> list[dict[str, Any]]:
+    """The first pairs of the run: brief and full as they are mixed there."""
+    train = config.dataset.train
+    share = count / (train.brief + train.full)
+    fewer = train.model_copy(update={"brief": round(train.brief * share), "full": round(train.full * share)})
+    few = config.dataset.validation.model_copy(update={"brief": 1, "full": 1})
+    test = config.dataset.test.model_copy(update={"brief": 1, "full": 1})
+    dataset = config.dataset.model_copy(update={"train": fewer, "validation": few, "test": test})
+    with tempfile.TemporaryDirectory() as folder:
+        small, artifacts = config.model_copy(update={"dataset": dataset}), Artifacts(Path(folder))
+        build(small, artifacts, market)
+        label(small, artifacts)
+        return list(read_rows(Path(folder) / "label" / "train.jsonl"))
+
+
 def timed(trainer: Any) -> float:
     """Seconds of training, preparation left out."""
     start = time.monotonic()
@@ -79,7 +95,7 @@ def timed(trainer: Any) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
-    parser.add_argument("--labels", type=Path, default=Path("runs/smollm2-135m/label/train.jsonl"))
+    parser.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
     parser.add_argument("--models", type=Path, default=Path(".models"))
     parser.add_argument("--pairs", type=int, default=96)
     parser.add_argument("--rounds", type=int, default=3)
@@ -88,7 +104,7 @@ def main() -> None:
     config = load(given.config)
     base = prepare(config.base, given.models / "bases" / config.base.name)
     tokenizer = AutoTokenizer.from_pretrained(base)
-    rows = [row for row, _ in zip(read_rows(given.labels), range(given.pairs), strict=False)]
+    rows = labelled(config, given.market, given.pairs)
     pairs = [examples.encode(row, tokenizer, config.finetune.max_length) for row in rows]
     tokens = sum(len(pair.prompt) + len(pair.answer) for pair in pairs)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{len(os.sched_getaffinity(0))} cores"
