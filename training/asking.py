@@ -11,11 +11,12 @@ from typing import Any, Protocol
 import httpx
 from pydantic import ValidationError
 
+from app.backends.dialects import VLLM, openai_dialect
 from app.contract.features import Metrics
 from app.contract.fingerprint import fingerprint
-from app.contract.probabilities import TOP_LOGPROBS, label_probabilities
+from app.contract.probabilities import label_probabilities
 from app.contract.prompt import Detail, messages
-from app.contract.recommendation import ANSWER_TOKENS, Action, UnparsedAnswer, parse, response_format
+from app.contract.recommendation import Action, UnparsedAnswer, parse
 from training.wire import Backends, Completion, Models, Problem, Recommendation, whole
 
 PATIENCE = 5
@@ -138,15 +139,9 @@ class Server(_Remote):
         super().__init__(client, f"{root}/v1/chat/completions", model, headers)
 
     def _body(self, ticker: str | None, metrics: Metrics, detail: Detail) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "messages": messages(metrics, ticker, detail),
-            "temperature": 0,
-            "max_tokens": ANSWER_TOKENS[detail],
-            "response_format": response_format(detail),
-            "logprobs": True,
-            "top_logprobs": TOP_LOGPROBS,
-        }
+        dialect = openai_dialect(self.model) if self.model.startswith("gpt-") else VLLM
+        body = dialect.request(self.model, messages(metrics, ticker, detail), detail)
+        return {name: value for name, value in body.items() if not name.startswith("stream")}
 
     def _read(self, response: httpx.Response, detail: Detail) -> Asked:
         if response.status_code != httpx.codes.OK:
