@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app import rules
@@ -44,6 +44,7 @@ def test_figures_of_a_split() -> None:
     assert {name: rate for name, rate in missing.items() if rate} == {"price": 0.25, "RSI_14": 0.5}
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 500), min_size=1, max_size=50))
 def test_effective_number_lies_between_one_and_all(sizes: list[int]) -> None:
     assert 1 <= effective_number(sizes) <= len(sizes) * (1 + 1e-12)

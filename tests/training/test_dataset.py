@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.contract.features import OPTION_NAMES
@@ -46,6 +46,7 @@ def test_the_same_seed_makes_the_same_data(config: Config, tmp_path: Path, synth
     assert texts[0] == texts[1]
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.from_regex(r"[A-Z]{1,5}", fullmatch=True), unique=True, min_size=1),
     st.from_regex(r"[0-9]{1,3}", fullmatch=True),
