@@ -24,6 +24,8 @@ from .stand_in_batches import StandInBatches
 
 ROOT = Path(__file__).parents[3]
 KEY = "sk-kill-0123456789abcdef"
+PATIENCE_S = 600
+"""Far more than a process needs, even on a machine with much else to do."""
 
 
 class Killing:
@@ -69,14 +71,14 @@ def test_a_killed_run_loses_no_label_and_pays_for_none_twice(data: Artifacts, se
     with served(server) as origin:
         with labelling(origin, config, data) as process:
             server.client = process
-            assert process.wait(60) == -signal.SIGKILL
+            assert process.wait(PATIENCE_S) == -signal.SIGKILL
         server.client = None
         kept = journal_of(data)
         assert 5 - concurrency < len(kept.labels) <= 5
         assert kept.spent > kept.paid
         first = Counter(server.asked)
         with labelling(origin, config, data) as process:
-            assert process.wait(60) == 0, process.stderr and process.stderr.read().decode()
+            assert process.wait(PATIENCE_S) == 0, process.stderr and process.stderr.read().decode()
     assert data.done("label")
     again = {asked for asked, times in server.asked.items() if times > 1}
     assert len(again) <= concurrency
@@ -94,11 +96,11 @@ def test_a_killed_run_finds_the_batch_whose_id_it_never_learnt(data: Artifacts, 
     with served(server.app) as origin:
         with labelling(origin, config, data) as process:
             server.after_create = lambda: process.send_signal(signal.SIGKILL)
-            assert process.wait(60) == -signal.SIGKILL
+            assert process.wait(PATIENCE_S) == -signal.SIGKILL
         server.after_create = lambda: None
         assert [call.batch_id for call in journal_of(data).open.values()] == [None]
         with labelling(origin, config, data) as process:
-            assert process.wait(60) == 0, process.stderr and process.stderr.read().decode()
+            assert process.wait(PATIENCE_S) == 0, process.stderr and process.stderr.read().decode()
             assert process.stderr
             assert KEY not in process.stderr.read().decode()
     assert list(server.batches) == ["batch_1"]
@@ -116,10 +118,11 @@ def test_a_batch_under_way_is_read_before_anything_is_asked_by_the_call(
     with served(server.app) as origin:
         with labelling(origin, settings("openai-batch"), data) as process:
             server.before_poll = lambda: process.send_signal(signal.SIGKILL)
-            assert process.wait(60) == -signal.SIGKILL
+            assert process.wait(PATIENCE_S) == -signal.SIGKILL
         server.before_poll = lambda: None
         with labelling(origin, settings("openai"), data) as process:
-            assert process.wait(60) == 0, process.stderr and process.stderr.read().decode()
+            assert process.wait(PATIENCE_S) == 0, process.stderr and process.stderr.read().decode()
     whole = sum(call["nano_usd"] for call in {row["prompt_hash"]: row for row in rows_of(data)}.values())
-    assert data.manifest("label")["cost"]["nano_usd"] == whole
+    cost = data.manifest("label")["cost"]
+    assert (cost["nano_usd"], cost["unsettled"]["calls"]) == (whole, 0)
     assert len(server.requests["batch_1"]) == PROMPTS
