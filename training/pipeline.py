@@ -105,11 +105,12 @@ class Run:
             self.artifacts.complete("quantise", settings.model_dump())
 
     def examine(self, system: System, url: str) -> None:
-        """Ask a served system the test pairs."""
+        """Ask a served system the test pairs; what is to be published is asked for consistency as well."""
+        once = [] if system == "awq" else ["--consistency", "0"]
         for detail in EXAMINED[system]:
             out = self.artifacts.stage("evaluate") / f"{detail}-{system}.json"
             if not out.exists():
-                self.stage("evaluate", *self.common, "--url", url, "--detail", detail, "--resume", "--out", out)
+                self.stage("evaluate", *self.common, *once, "--url", url, "--detail", detail, "--resume", "--out", out)
 
     def examined(self, system: System) -> bool:
         folder = self.artifacts.stage("evaluate")
