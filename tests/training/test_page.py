@@ -7,7 +7,7 @@ from training.page import Heading, Picture, Points, Table, Text, html, markdown
 
 BLOCKS = (
     Heading("Title", 1),
-    Text("a < b & c"),
+    Text("<i>a</i> & b"),
     Points(["first", "second"]),
     Table(["", "x|y"], [["<row>", "1"], ["two", "2"]]),
     Picture("a.png", "a picture", b"\x89PNG"),
@@ -37,7 +37,7 @@ class Reader(HTMLParser):
 
 def test_markdown_has_every_part() -> None:
     assert markdown(BLOCKS) == (
-        "# Title\n\na < b & c\n\n- first\n- second\n\n|  | x\\|y |\n| --- | --- |\n| <row> | 1 |\n| two | 2 |"
+        "# Title\n\n<i>a</i> & b\n\n- first\n- second\n\n|  | x\\|y |\n| --- | --- |\n| <row> | 1 |\n| two | 2 |"
         "\n\n![a picture](a.png)\n"
     )
 
@@ -46,7 +46,7 @@ def test_html_is_whole_and_escaped() -> None:
     reader = Reader()
     reader.feed(html("A & B", BLOCKS))
     assert reader.open == []
-    for text in ("A & B", "a < b & c", "x|y", "<row>", "a picture"):
+    for text in ("A & B", "<i>a</i> & b", "x|y", "<row>", "a picture"):
         assert text in reader.words
 
 
