@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 
@@ -16,9 +18,22 @@ def test_the_worked_example() -> None:
     said = answer(EXAMPLE, "full")
     assert isinstance(said, FullAnswer)
     assert (said.action, said.conviction) == ("buy", 5)
-    assert said.analysis.startswith("Bullish: put-call ratio 7.26 puts crowded (x2), MACD 10.4 positive, ")
-    assert "Bearish: IV skew -10.9 puts dearer, SMA200 price +17.1% far above" in said.analysis
-    assert said.analysis.endswith("Count 12 to 4, bulls lead: enough to buy.")
+    assert said.analysis.startswith(
+        "Votes and the count so far: IV skew -10.9 puts dearer -1 (-1); put-call ratio 7.26 puts crowded +2 (1); "
+    )
+    assert "SMA200 price +17.1% far above -1 (7)" in said.analysis
+    assert said.analysis.endswith("pivots under S1 -1 (8). Bulls lead by 8: enough to buy.")
+
+
+@given(any_metrics())
+def test_the_count_adds_up_as_it_goes(metrics: Metrics) -> None:
+    full = answer(metrics, "full")
+    assert isinstance(full, FullAnswer)
+    count = 0
+    for weight, so_far in re.findall(r" ([+-]\d+) \((-?\d+)\)", full.analysis):
+        count += int(weight)
+        assert count == int(so_far)
+    assert count == sum(vote.weight for vote in votes(metrics))
 
 
 @given(any_metrics())

@@ -16,9 +16,10 @@ from trl import SFTConfig
 
 from app.contract.manifest import sha256
 from training import examples
-from training.artifacts import Artifacts
+from training.artifacts import Artifacts, read_rows
 from training.base import enough_memory
 from training.config import Config, Finetune
+from training.data_card import complete_card, token_lengths
 from training.history import draw
 from training.trainer import AnswerTrainer
 
@@ -36,6 +37,8 @@ def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
     train, validation = (
         examples.load(labels / f"{name}.jsonl", tokenizer, settings.max_length) for name in ("train", "validation")
     )
+    details = [row["detail"] for row in read_rows(labels / "train.jsonl")]
+    lengths = token_lengths((d, len(e.prompt), len(e.answer)) for d, e in zip(details, train, strict=True))
     packing = settings.packing
     trainer = AnswerTrainer(
         model=with_adapter(settings, base),
@@ -67,9 +70,12 @@ def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
             "devices": devices,
             "usd_per_hour": str(settings.usd_per_hour),
             "cost_usd": str(cost(seconds, devices, settings.usd_per_hour)),
+            "token_lengths": lengths,
             "history": history,
         },
     )
+    if artifacts.done("dataset"):
+        complete_card(artifacts, lengths)
 
 
 def cost(seconds: float, devices: int, usd_per_hour: Decimal) -> Decimal:

@@ -106,9 +106,8 @@ def make_toy(folder: Path, architecture: str) -> Path:
         pytest.skip(f"{BASE} is not there: `make model` prepares the base")
     torch.manual_seed(0)
     name, more = ARCHITECTURES[architecture]
-    config = getattr(transformers, name)(
-        **SHAPE, **more, num_key_value_heads=1, vocab_size=49152, tie_word_embeddings=True, eos_token_id=2, pad_token_id=2
-    )
+    words = {"vocab_size": 49152, "tie_word_embeddings": True, "eos_token_id": 2, "pad_token_id": 2}
+    config = getattr(transformers, name)(**SHAPE, **more, **words, num_key_value_heads=1)
     transformers.AutoModelForCausalLM.from_config(config).to(torch.bfloat16).save_pretrained(folder)
     for file in TOKENIZER_FILES:
         if (BASE / file).exists():

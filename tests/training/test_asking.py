@@ -45,7 +45,8 @@ async def test_a_server_tells_all_three_probabilities(stand_in: StandIn) -> None
 @pytest.mark.parametrize("model", ["gpt-4.1", "gpt-6.1-sol"])
 async def test_a_model_of_openai_is_asked_as_it_wants_to_be(stand_in_of_all: StandIn, model: str) -> None:
     async with httpx.AsyncClient() as client:
-        asked = await (await connect(client, stand_in_of_all.url, model, stand_in_of_all.key)).ask("SNPS", EXAMPLE, "full")
+        asker = await connect(client, stand_in_of_all.url, model, stand_in_of_all.key)
+        asked = await asker.ask("SNPS", EXAMPLE, "full")
     assert asked.failure is None
     assert asked.action == rules.answer(EXAMPLE, "full").action
 
