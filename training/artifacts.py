@@ -23,6 +23,10 @@ class Artifacts:
         path.mkdir(parents=True, exist_ok=True)
         return path
 
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "finetune" / "adapter"
+
     def done(self, name: str) -> bool:
         return (self.folder / name / MANIFEST).exists()
 

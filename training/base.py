@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from app.contract.manifest import sha256
+from app.contract.manifest import sha256, verify
 from training.artifacts import write_json
 from training.config import Base
 
@@ -15,7 +15,10 @@ READY = "base.json"
 
 
 def prepare(base: Base, folder: Path) -> Path:
-    """Return `folder` with the base weights in bf16, made on first use; `base.json` is written last."""
+    """Return `folder` with the base weights in bf16, made on first use; `base.json` is written last.
+
+    Raises `UnusableModel` where they are not those that were written.
+    """
     if not (folder / READY).exists():
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -29,12 +32,13 @@ def prepare(base: Base, folder: Path) -> Path:
         as_mistral(folder)
         weights = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
         write_json(folder / READY, {"name": base.name, "license": base.license, "weights": weights})
+    verify(folder, json.loads((folder / READY).read_text())["weights"])
     return folder
 
 
 def _source(base: Base) -> tuple[str, dict[str, Any]]:
     if base.source == "hub":
-        return str(base.repo), {"revision": base.revision}
+        return str(base.repo), {"revision": base.revision, "use_safetensors": True}
     from transformers import GgufConfig
 
     spec = importlib.util.find_spec(str(base.package))
@@ -47,7 +51,7 @@ def _source(base: Base) -> tuple[str, dict[str, Any]]:
 
 
 def _tokenizer_options(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name != "quantization_config"}
+    return {name: value for name, value in options.items() if name in ("revision", "gguf_file")}
 
 
 def as_mistral(folder: Path) -> None:

@@ -199,17 +199,19 @@ def _finetune(arguments: argparse.Namespace) -> None:
 
 
 def _merge(arguments: argparse.Namespace) -> None:
+    from app.contract.manifest import sha256, verify
     from training.base import prepare
     from training.calibration import calibrate
     from training.merge import merge
 
     config, artifacts = _run_of(arguments)
-    artifacts.manifest("finetune")
-    folder = artifacts.stage("merge")
-    base = prepare(config.base, arguments.models / "bases" / config.base.name)
-    merge(base, artifacts.folder / "finetune" / "adapter", folder / "weights")
+    tuned, folder = artifacts.manifest("finetune"), artifacts.stage("merge")
+    base, adapter = prepare(config.base, arguments.models / "bases" / config.base.name), artifacts.adapter
+    verify(adapter, {"adapter_model.safetensors": tuned["adapter_sha256"]})
+    merge(base, adapter, folder / "weights")
     calibrate(folder / "weights", config.quantise, folder / "calibration.json")
-    artifacts.complete("merge", {"base": config.base.name})
+    weights = {path.name: sha256(path) for path in sorted((folder / "weights").glob("*.safetensors"))}
+    artifacts.complete("merge", {"base": config.base.name, "weights": weights})
 
 
 def _quantise(arguments: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.trainer_utils import EvalPrediction
 from trl import SFTConfig
 
-from app.contract.manifest import sha256
+from app.contract.manifest import read, sha256, verify
 from training import examples
 from training.artifacts import Artifacts, read_rows
 from training.base import enough_memory
@@ -105,6 +105,7 @@ def with_adapter(settings: Finetune, base: Path) -> Any:
     if settings.qlora:
         model = prepare_model_for_kbit_training(model)
     if settings.continue_from:
+        verify(settings.continue_from / "adapter", read(settings.continue_from).adapter)
         return PeftModel.from_pretrained(model, settings.continue_from / "adapter", is_trainable=True)
     lora = LoraConfig(
         r=settings.rank,

@@ -40,7 +40,7 @@ def learning_curve(
         if not part.done("finetune"):
             finetune(settings, part, base)
         if not part.done("merge"):
-            merge(base, part.folder / "finetune" / "adapter", part.stage("merge") / "weights")
+            merge(base, part.adapter, part.stage("merge") / "weights")
             part.complete("merge", {"base": config.base.name})
         if not part.done("evaluate"):
             part.complete("evaluate", _examine(part, pairs, vllm, config.evaluate.concurrency))

@@ -39,7 +39,7 @@ statistics and technical indicators of a US stock.
 ## Evaluation
 
 Agreement with the teacher on tickers and dates that were not trained on; an answer that could not be had or read
-counts as wrong.
+counts as wrong. The whole report, where one was made, is in `report/`.
 
 | evaluated | agreement | 95% interval, by ticker | pairs | tickers | always the commonest | failures |
 | --- | --- | --- | --- | --- | --- | --- |

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.contract.fingerprint import fingerprint
+from app.contract.manifest import verify
 from training.artifacts import Artifacts, write_json
 from training.build import ALLOCATOR
 from training.config import Config
@@ -98,6 +99,7 @@ class Run:
             self.stage("merge", *self.common, *self.models)
         if not done("quantise"):
             merged, settings = self.artifacts.stage("merge"), self.config.quantise
+            verify(merged / "weights", self.artifacts.manifest("merge")["weights"])
             self.stage(
                 "quantise", "--merged", merged / "weights", "--calibration", merged / "calibration.json",
                 "--out", self.weights("awq"), "--settings", settings.model_dump_json(),
@@ -123,7 +125,7 @@ class Run:
 
     def served(self, system: System, version: str) -> AbstractContextManager[str]:
         model_id = f"{self.config.name}-{version}-{fingerprint()}"
-        adapter = self.artifacts.folder / "finetune" / "adapter" if system == "adapter" else None
+        adapter = self.artifacts.adapter if system == "adapter" else None
         log = self.artifacts.stage("evaluate") / f"vllm-{system}.log"
         return serve(self.environments.vllm, self.weights(system), model_id, log, adapter)
 

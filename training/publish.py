@@ -23,6 +23,8 @@ from training.recorded import measured_speed
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 SIZE_LIMIT = 20_000_000
 """Bytes of one file: the store lives in git."""
+REPORT = "report"
+"""The run's report goes along as text and pictures; the same as one HTML page stays in the run's folder."""
 TRAINING_FACTS = ("devices", "usd_per_hour", "cost_usd", "continued_from")
 LABEL_FACTS = ("teacher", "stand_in", "tokens", "cost", "failures")
 """What the manifest takes over from the stages' own, where they state it."""
@@ -37,7 +39,7 @@ def admit(config: Config, artifacts: Artifacts, store: Path, version: str, overr
     if labels["fingerprint"] != fingerprint():
         raise Refused(f"labels are of contract {labels['fingerprint']}, the code's is {fingerprint()}")
     for name in ADAPTER_FILES:
-        size = (artifacts.folder / "finetune" / "adapter" / name).stat().st_size
+        size = (artifacts.adapter / name).stat().st_size
         if size > SIZE_LIMIT:
             raise Refused(f"{name} has {size} bytes, {SIZE_LIMIT} allowed")
     return gate(config.publish, evaluations(artifacts), labels["model"], overrides)
@@ -59,11 +61,13 @@ def publish(
         shutil.rmtree(staged)
     (staged / "adapter").mkdir(parents=True)
     for name in ADAPTER_FILES:
-        shutil.copyfile(artifacts.folder / "finetune" / "adapter" / name, staged / "adapter" / name)
+        shutil.copyfile(artifacts.adapter / name, staged / "adapter" / name)
     manifest = _manifest(config, artifacts, version, golden, usd_per_hour, staged / "adapter", checks)
     write_json(staged / MANIFEST, manifest.model_dump(mode="json"))
     history = artifacts.manifest("finetune").get("history", [])
     (staged / "README.md").write_text(model_card(manifest, evaluations(artifacts), history))
+    if (evidence := artifacts.folder / REPORT).exists():
+        shutil.copytree(evidence, staged / REPORT, ignore=shutil.ignore_patterns("*.html"))
     for path in staged.rglob("*.*"):
         _sync(path)
     staged.rename(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,8 @@ import pytest
 import torch
 import transformers
 
-from app.contract.manifest import sha256
-from training.artifacts import Artifacts
+from app.contract.manifest import UnusableModel, sha256
+from training.artifacts import Artifacts, write_json
 from training.config import Config, Finetune, load
 from training.dataset import build
 from training.finetune import cost, finetune
@@ -28,6 +29,7 @@ from training.teacher import label
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "model_store" / "smollm2-135m" / "1" / "manifest.json"
 
 
 @pytest.fixture
@@ -59,7 +61,7 @@ def test_the_adapter_is_trained_and_the_merge_says_the_same(
     losses = [entry["loss"] for entry in manifest["history"] if "loss" in entry]
     assert all(float(loss) > 0 for loss in losses)
     assert (labelled.folder / "finetune" / "curve.png").read_bytes().startswith(b"\x89PNG")
-    adapter = labelled.folder / "finetune" / "adapter"
+    adapter = labelled.adapter
     assert manifest["adapter_sha256"] == sha256(adapter / "adapter_model.safetensors")
 
     load = transformers.AutoModelForCausalLM.from_pretrained
@@ -75,20 +77,24 @@ def test_the_adapter_is_trained_and_the_merge_says_the_same(
 
 def test_a_published_adapter_is_trained_on(config: Config, labelled: Artifacts, toy: Path, tmp_path: Path) -> None:
     finetune(config, labelled, toy)
-    published = labelled.folder / "finetune"
+    published, second = tmp_path / "published", Artifacts(tmp_path / "second")
+    shutil.copytree(labelled.adapter, published / "adapter")
+    shutil.copytree(labelled.folder / "label", second.folder / "label")
+    adapter = {"adapter_model.safetensors": sha256(labelled.adapter / "adapter_model.safetensors")}
+    write_json(published / "manifest.json", {**json.loads(SHIPPED.read_text()), "adapter": adapter})
     again = changed(config, continue_from=published, learning_rate=1e-9)
-    second = Artifacts(tmp_path / "second")
-    second.stage("label")
-    for file in (labelled.folder / "label").iterdir():
-        (second.folder / "label" / file.name).write_bytes(file.read_bytes())
     finetune(again, second, toy)
     assert second.manifest("finetune")["continued_from"] == str(published)
 
-    def with_adapter(folder: Path) -> Any:
+    def with_adapter(artifacts: Artifacts) -> Any:
         base = transformers.AutoModelForCausalLM.from_pretrained(toy, dtype=torch.bfloat16)
-        return logits(peft.PeftModel.from_pretrained(base, folder / "finetune" / "adapter"))
+        return logits(peft.PeftModel.from_pretrained(base, artifacts.adapter))
 
-    torch.testing.assert_close(with_adapter(labelled.folder), with_adapter(second.folder), rtol=0, atol=0.01)
+    torch.testing.assert_close(with_adapter(labelled), with_adapter(second), rtol=0, atol=0.01)
+
+    (published / "adapter" / "adapter_model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(UnusableModel, match="is not what was published"):
+        finetune(again, Artifacts(shutil.copytree(second.folder / "label", tmp_path / "third" / "label").parent), toy)
 
 
 def test_packed_rows_train_as_well(config: Config, labelled: Artifacts, toy: Path) -> None:
