@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from app.contract.prompt import Detail
 from training import baselines, rows
 from training.agreement import compare
-from training.rows import Row
+from training.rows import Key, Row
 from training.scores import scores
 
 DETAILS: tuple[Detail, ...] = ("brief", "full")
@@ -71,12 +72,22 @@ def standings(folder: Path, train: baselines.Taught) -> list[Standing]:
 
 def on_the_same(first: Contender, second: Contender) -> dict[str, float | int] | None:
     """The two compared on the questions that both were asked; None where there are none."""
-    others = {row.key: row for row in second.rows}
-    both = [(row, others[row.key]) for row in first.rows if row.key in others]
+    mine, others = _by_question(first.rows), _by_question(second.rows)
+    both = [(row, others[question]) for question, row in mine.items() if question in others]
     if not both:
         return None
     hits = np.array([(one.hit, other.hit) for one, other in both], dtype=float)
     return compare(hits[:, 0], hits[:, 1], [row.ticker for row, _ in both])
+
+
+def _by_question(asked: Sequence[Row]) -> dict[tuple[Key, int], Row]:
+    """Rows by what was asked and for which time: a test split may ask the same twice."""
+    times: Counter[Key] = Counter()
+    found = {}
+    for row in asked:
+        times[row.key] += 1
+        found[row.key, times[row.key]] = row
+    return found
 
 
 def _models(folder: Path, detail: Detail) -> list[Contender]:

@@ -84,6 +84,18 @@ def test_models_come_in_order_and_baselines_the_best_first(finished: Artifacts) 
     assert (found["only_first"], found["only_second"], found["n"]) == (4, 5, 60)
 
 
+def test_a_question_asked_twice_is_compared_twice(finished: Artifacts, market_pairs: list[Pair]) -> None:
+    for name, nth in (("brief-awq", 1), ("brief-merged", 2)):
+        evaluated(finished, name, [market_pairs[0], market_pairs[0]], right_but_every(nth))
+    train = baselines.taught(finished.folder / "label" / "train.jsonl")
+    awq, merged = standings(finished.folder / "evaluate", train)[0].models[:2]
+    one, other = on_the_same(awq, merged), on_the_same(merged, awq)
+    assert one is not None
+    assert other is not None
+    assert one["value"] == -other["value"] == -0.5
+    assert (one["n"], one["only_second"], other["only_first"]) == (2, 1, 1)
+
+
 def test_two_that_were_asked_other_questions_are_not_compared(finished: Artifacts, market_pairs: list[Pair]) -> None:
     evaluated(finished, "brief-adapter", market_pairs[100:], right_but_every(5))
     train = baselines.taught(finished.folder / "label" / "train.jsonl")
