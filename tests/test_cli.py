@@ -59,7 +59,7 @@ def test_a_ticker_is_answered_for_people(capsys: pytest.CaptureFixture[str]) -> 
     assert "/10" in first
     assert "AAPL as of 2012-05-10" in first
     assert "given the analysis: buy 70%  sell 10%  hold 20%" in said
-    assert "Count" in said
+    assert "Votes and the count so far" in said
     assert "by mistral (double-1)" in said
     assert "400 + 11 tokens" in said
     assert "figures from sample; simulated: options" in said
