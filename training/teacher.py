@@ -12,7 +12,6 @@ from app.contract.fingerprint import fingerprint
 from app.contract.recommendation import canonical, parse
 from training.artifacts import MANIFEST, Artifacts, write_rows
 from training.config import SPLITS, Config
-from training.data_card import complete_card
 from training.teachers.journal import Answered
 from training.teachers.prompts import Prompt, metrics_of, prompt_of, questions, read
 from training.teachers.self_agreement import of_the_rules, self_agreement
@@ -136,7 +135,6 @@ def _write(artifacts: Artifacts, split_rows: Mapping[str, Rows], account: Mappin
             "balance": {name: _balance(rows) for name, rows in split_rows.items()},
         },
     )
-    complete_card(artifacts)
 
 
 def _balance(rows: Rows) -> dict[str, float]:
