@@ -92,9 +92,7 @@ class Run:
         if not done("label"):
             self.stage("label", *self.common)
         if not done("finetune"):
-            launch = ("accelerate.commands.launch", "--num_processes", str(processes), "-m", "training")
-            launcher = launch if processes > 1 else ("training",)
-            self.stage("finetune", *self.common, *self.models, launcher=launcher)
+            self.stage("finetune", *self.common, *self.models, launcher=launcher(processes))
         if not done("merge"):
             self.stage("merge", *self.common, *self.models)
         if not done("quantise"):
@@ -128,6 +126,19 @@ class Run:
         adapter = self.artifacts.adapter if system == "adapter" else None
         log = self.artifacts.stage("evaluate") / f"vllm-{system}.log"
         return serve(self.environments.vllm, self.weights(system), model_id, log, adapter)
+
+
+def launcher(processes: int) -> tuple[str, ...]:
+    """The modules that start so many training processes on this machine.
+
+    Without `--multi_gpu`, accelerate would start a single process where there is no GPU, and not say so; with it,
+    processes without a GPU train on the CPU together.
+    """
+    if processes == 1:
+        return ("training",)
+    counted = ("--num_processes", str(processes), "--num_machines", "1", "--multi_gpu")
+    settled = ("--mixed_precision", "no", "--dynamo_backend", "no")
+    return ("accelerate.commands.launch", *counted, *settled, "-m", "training")
 
 
 def run(

@@ -24,6 +24,7 @@ from training.config import Config, Finetune, load
 from training.dataset import build
 from training.finetune import cost, finetune
 from training.merge import merge
+from training.pipeline import launcher
 from training.teacher import label
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
@@ -157,8 +158,7 @@ def test_two_processes_share_the_pairs(config_file: Path, synthetic_market: Path
     artifacts = Artifacts(tmp_path / "runs" / "toy")
     build(load(config_file), artifacts, synthetic_market)
     label(load(config_file), artifacts)
-    launcher = ("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1", "-m", "training")
-    words = command(config_file, tmp_path / "runs", tmp_path / "models", *launcher)
+    words = command(config_file, tmp_path / "runs", tmp_path / "models", *launcher(2))
     done = subprocess.run(
         words, cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
