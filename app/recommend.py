@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -16,9 +15,10 @@ from app.contract.prompt import PROMPT_VERSION, Detail, messages
 from app.contract.recommendation import Answer, FullAnswer
 from app.costs import Cost
 from app.errors import BackendError, StoreUnavailable
-from app.market.snapshot import MetricsSource, snapshot
+from app.market.snapshot import MetricsSource
+from app.market.snapshots import Snapshots
 from app.metrics import BackendMeters
-from app.resources import Market, Resources
+from app.resources import Resources
 from app.stopwatch import Stopwatch
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ async def recommend(question: Question, backend: Backend, resources: Resources, 
         timing=Timing.of(completion, total, own),
         cost=Paid.of(cost),
         metrics=metrics,
-        metrics_source=source.aged(now) if source else None,
+        metrics_source=source,
         missing=metrics.missing(),
         experiment=None,
         fallback_from=None,
@@ -78,13 +78,13 @@ async def recommend(question: Question, backend: Backend, resources: Resources, 
     )
 
 
-async def features(question: Question, market: Market, watch: Stopwatch) -> tuple[Metrics, MetricsSource | None]:
+async def features(question: Question, market: Snapshots, watch: Stopwatch) -> tuple[Metrics, MetricsSource | None]:
     """The metrics given, or else the ticker's and where they come from."""
     if question.metrics is not None:
         return question.metrics, None
     assert question.ticker is not None
     with watch.waiting():
-        found = await asyncio.to_thread(snapshot, market.provider, question.ticker, question.as_of, market.options)
+        found = await market.of(question.ticker, question.as_of)
     return found.metrics, found.source
 
 

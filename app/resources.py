@@ -15,7 +15,7 @@ from app.costs import CapacityPrice, Price, shutdown_warning
 from app.errors import MarketDataRateLimited, MarketError
 from app.market import open_provider
 from app.market.provider import Provider
-from app.market.snapshot import OptionSource
+from app.market.snapshots import Freshness, Snapshots
 from app.metrics import Collectors
 from app.settings import Settings
 from app.stores.connection import open_redis
@@ -28,19 +28,11 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Market:
-    """Where a ticker's metrics come from, and where its option statistics do."""
-
-    provider: Provider
-    options: OptionSource
-
-
-@dataclass(frozen=True)
 class Resources:
     """Everything with a life of its own that endpoints and the flow use."""
 
     settings: Settings
-    market: Market
+    market: Snapshots
     backends: Mapping[BackendName, Backend]
     prices: Mapping[BackendName, Price]
     """Lacks a backend that is not set up."""
@@ -60,7 +52,11 @@ async def open_resources(settings: Settings, prices: Mapping[BackendName, Price]
             stack.push_async_callback(backend.close)
         yield Resources(
             settings=settings,
-            market=Market(await open_market(settings), settings.market_options),
+            market=Snapshots(
+                await open_market(settings),
+                settings.market_options,
+                Freshness(settings.market_fresh_s, settings.market_stale_s),
+            ),
             backends=backends,
             prices=prices,
             ledger=Ledger(redis),

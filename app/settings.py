@@ -14,6 +14,7 @@ from app.backends.base import BackendName
 from app.errors import InvalidSettings
 
 PREFIX = "CONVICTION_"
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -40,6 +41,10 @@ class Settings(_Environment):
     market_options: Literal["provider", "simulated", "none"] = "provider"
     market_fallback: Literal["sample"] | None = None
     """The market served in yfinance's place where that cannot be reached at the start."""
+    market_fresh_s: Seconds = 60.0
+    """A ticker's metrics are fetched anew once they are older."""
+    market_stale_s: Seconds = 86400.0
+    """While the source cannot be asked, older metrics than that are not used, and younger ones are marked stale."""
     api_keys_file: Path | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080

@@ -22,8 +22,9 @@ from app.costs import CapacityPrice, Price, list_price
 from app.main import OpenResources, create_app
 from app.market.provider import Chain, Provider
 from app.market.sample import SampleProvider
+from app.market.snapshots import Freshness, Snapshots
 from app.metrics import Collectors
-from app.resources import Market, Resources
+from app.resources import Resources
 from app.settings import Settings
 from app.stores.connection import open_redis
 from app.stores.ledger import Ledger
@@ -124,7 +125,7 @@ def opened_with(
         async with open_redis(SecretStr(store_url)) as redis:
             yield Resources(
                 settings=settings,
-                market=Market(provider or SampleProvider(), settings.market_options),
+                market=Snapshots(provider or SampleProvider(), settings.market_options, Freshness(60, 86400)),
                 backends=backends,
                 prices=PRICES | dict(prices),
                 ledger=Ledger(redis),

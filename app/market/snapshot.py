@@ -33,6 +33,8 @@ class MetricsSource(BaseModel):
     fetched_at: AwareDatetime
     age_s: float
     """Seconds since they were fetched."""
+    stale: bool = False
+    """Whether they are older than they should be, since the source cannot be asked now."""
     excluded: dict[str, int]
     """Implied volatilities left out of the means, a side; and metrics left out as beyond bounds, by name."""
 
