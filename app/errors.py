@@ -2,6 +2,7 @@
 
 ConvictionError
   + RequestError               refused before any work
+    + ClientGone                 499 client_gone, which nobody reads
     + UnknownBackend             400 unknown_backend
     + Unauthorized               401 unauthorized
     + Forbidden                  403 forbidden
@@ -55,6 +56,14 @@ class ConvictionError(Exception):
 
 class RequestError(ConvictionError):
     """Refused before any work was done."""
+
+
+class ClientGone(RequestError):
+    """The client left before its answer; nobody reads this."""
+
+    status = 499
+    code = "client_gone"
+    title = "Client gone"
 
 
 class UnknownBackend(RequestError):

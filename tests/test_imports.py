@@ -16,7 +16,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.backends.base", "app.rules", "app.logging", "app.stopwatch"),
     ("app.market", "app.costs", "app.settings"),
     ("app.backends", "app.stores", "app.metrics", "app.pricing", "app.routing", "app.stand_in"),
-    ("app.answer", "app.attempts", "app.resources"),
+    ("app.answer", "app.attempts", "app.batch", "app.narration", "app.resources"),
     ("app.recommend",),
     ("app.api",),
     ("app.main",),
