@@ -1,0 +1,42 @@
+"""Stopping without losing a request: readiness falls first, then connections, then, once they are done, streams."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from dataclasses import dataclass
+
+import uvicorn
+
+
+@dataclass
+class Drain:
+    """Whether the gateway is about to stop: it still answers, and asks to be sent nothing more."""
+
+    begun: bool = False
+
+
+class DrainingServer(uvicorn.Server):
+    """Goes on accepting for `notice_s` after SIGTERM, so that whoever balances loads sees it unready and turns away.
+
+    Requests under way then have uvicorn's `timeout_graceful_shutdown` to finish. Ctrl-C waits for no balancer.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, notice_s: float) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._notice_s = notice_s
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's shutdown, after the notice."""
+        self._drain.begun = True
+        if signal.SIGINT not in self._captured_signals:
+            await self._notice()
+        await super().shutdown(sockets)
+
+    async def _notice(self) -> None:
+        """Wait; a Ctrl-C in the meantime ends it."""
+        ends = asyncio.get_running_loop().time() + self._notice_s
+        while asyncio.get_running_loop().time() < ends and signal.SIGINT not in self._captured_signals:
+            await asyncio.sleep(min(0.05, self._notice_s))

@@ -1,0 +1,106 @@
+"""Calls under way in this process, each shared by everybody here who waits for the same answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Generic, TypeVar
+
+from app.errors import BackendUnavailable
+
+T = TypeVar("T")
+
+
+class Flight(Generic[T]):
+    """One call: what it has said so far, what comes of it, and how many wait for that.
+
+    It lives while anyone waits. When the last one here leaves, `wanted` is asked whether somebody elsewhere does.
+    """
+
+    def __init__(
+        self, work: Callable[[Flight[T]], Coroutine[Any, Any, T]], wanted: Callable[[], Awaitable[bool]]
+    ) -> None:
+        self.told: list[str] = []
+        self.waiting = 0
+        self.given_up = False
+        self._wanted = wanted
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(work(self))
+        self._task.add_done_callback(self._landed)
+
+    def tell(self, text: str) -> None:
+        """Pass a piece of the answer on to all who wait."""
+        self.told.append(text)
+        self._wake()
+
+    async def texts(self) -> AsyncIterator[str]:
+        """The pieces of the answer, from the first on, until the call has ended."""
+        place = 0
+        while True:
+            news = self._news
+            while place < len(self.told):
+                yield self.told[place]
+                place += 1
+            if self._task.done():
+                return
+            await news.wait()
+
+    async def result(self) -> T:
+        """What comes of the call; a caller that is cancelled leaves it to the others."""
+        await asyncio.wait((self._task,))
+        if self._task.cancelled():
+            raise BackendUnavailable("the call was given up: the gateway stops")
+        return self._task.result()
+
+    @asynccontextmanager
+    async def joined(self) -> AsyncIterator[None]:
+        """Counts one who waits; the call is given up, and has cleaned up, once nobody does."""
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+            if not self.waiting and not self._task.done() and not await self._wanted():
+                await self._give_up()
+
+    async def _give_up(self) -> None:
+        if not self.waiting:
+            self.given_up = True
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    def _landed(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()
+        self._wake()
+
+    def _wake(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+
+class Flights(Generic[T]):
+    """The calls under way by what they answer."""
+
+    def __init__(self) -> None:
+        self._under_way: dict[str, Flight[T]] = {}
+
+    def find(self, key: str) -> Flight[T] | None:
+        """The call that is under way here for the same answer, and not just being given up."""
+        flight = self._under_way.get(key)
+        return None if flight is None or flight.given_up else flight
+
+    def add(self, key: str, flight: Flight[T]) -> None:
+        """Let others find the call until it ends."""
+        self._under_way[key] = flight
+        flight._task.add_done_callback(lambda _: self._forget(key, flight))
+
+    def _forget(self, key: str, flight: Flight[T]) -> None:
+        if self._under_way.get(key) is flight:
+            del self._under_way[key]
+
+    async def settled(self) -> None:
+        """Return once no call is under way."""
+        while self._under_way:
+            await asyncio.wait([flight._task for flight in self._under_way.values()])
