@@ -8,10 +8,15 @@ ConvictionError
     + Forbidden                  403 forbidden
     + NotFound                   404 not_found
     + MethodNotAllowed           405 method_not_allowed
+    + Conflict                   409 conflict
+    + IdempotencyConflict        409 idempotency_conflict
     + TooLarge                   413 too_large
     + UnsupportedMediaType       415 unsupported_media_type
     + InvalidRequest             422 invalid_request
       + InvalidMetrics             422 invalid_metrics
+    + LimitReached               a limit of the key or the backend
+      + RateLimited                429 rate_limited
+      + BudgetExceeded             429 budget_exceeded
   + MarketError                a ticker without metrics
     + UnknownTicker              404 unknown_ticker
     + InsufficientHistory        422 insufficient_history
@@ -22,13 +27,14 @@ ConvictionError
     + BackendUnavailable         503 backend_unavailable
       + NotConfigured              503 backend_unavailable
     + DeadlineExceeded           504 deadline_exceeded
+  + Overloaded                 503 overloaded
   + StoreUnavailable           503 store_unavailable
   + InvalidSettings            before anything is served
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar
 
@@ -118,6 +124,22 @@ class MethodNotAllowed(RequestError):
         return {"Allow": self.allow}
 
 
+class Conflict(RequestError):
+    """As things stand here this cannot be done; the detail says what would have to change."""
+
+    status = 409
+    code = "conflict"
+    title = "Conflict"
+
+
+class IdempotencyConflict(RequestError):
+    """The Idempotency-Key has been used, and what came of that is no answer to this."""
+
+    status = 409
+    code = "idempotency_conflict"
+    title = "Idempotency conflict"
+
+
 class TooLarge(RequestError):
     """The body is larger than any request needs to be."""
 
@@ -153,6 +175,47 @@ class InvalidMetrics(InvalidRequest):
     status = 422
     code = "invalid_metrics"
     title = "Invalid metrics"
+
+
+class LimitReached(RequestError):
+    """More was asked for than a limit allows. Without a time to come again, it is more than the limit itself."""
+
+    status = 429
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        scope: str,
+        reason: str,
+        limits: Mapping[str, str] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.scope = scope
+        """`key` or `backend`, never which."""
+        self.reason = reason
+        """`requests`, `tokens` or `budget`."""
+        self.limits = dict(limits or {})
+        """Headers that tell where the limits stand."""
+
+    def headers(self) -> dict[str, str]:
+        """When to come again, and where the limits stand."""
+        return super().headers() | self.limits
+
+
+class RateLimited(LimitReached):
+    """Too many requests or tokens in a minute."""
+
+    code = "rate_limited"
+    title = "Rate limited"
+
+
+class BudgetExceeded(LimitReached):
+    """What is left of the day's budget does not cover the request."""
+
+    code = "budget_exceeded"
+    title = "Budget exceeded"
 
 
 class MarketError(ConvictionError):
@@ -232,6 +295,14 @@ class DeadlineExceeded(BackendError):
     status = 504
     code = "deadline_exceeded"
     title = "Deadline exceeded"
+
+
+class Overloaded(ConvictionError):
+    """As many requests wait as may."""
+
+    status = 503
+    code = "overloaded"
+    title = "Overloaded"
 
 
 class StoreUnavailable(ConvictionError):

@@ -17,6 +17,7 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 HIDDEN = "[hidden]"
 SECRET_SHAPES = re.compile(
     r"\bsk-[\w-]{8,}"  # OpenAI's keys
+    r"|(?<=\bcvk_[0-9a-f]{12}_)[\w-]+"  # our own, but for their ids
     r"|(?<=\bBearer )\S+"
     r"|(?<=://)[^/\s@]*:[^/\s@]*(?=@)"  # user and password in a URL
     r"|(?i:(?<=x-api-key: )\S+)"

@@ -9,12 +9,14 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from app.api import backends, health, metrics, openapi, recommendations
+from app.api import backends, health, keys, metrics, openapi, recommendations
 from app.api.context import RequestContext
-from app.api.keys import Guard, load_keys
+from app.api.guard import Guard
+from app.api.keys_file import load_keys
 from app.api.problems import refuse_route
 from app.backends.base import BackendName
 from app.costs import Price
+from app.holder import default_allowance
 from app.pricing import price_list
 from app.resources import Resources, open_resources
 from app.settings import Settings
@@ -24,7 +26,8 @@ OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncC
 
 def create_app(settings: Settings, opened: OpenResources = open_resources) -> FastAPI:
     """The gateway. Raises `InvalidSettings` before anything is started."""
-    keys, prices = load_keys(settings.api_keys_file), price_list(settings)
+    allowance, prices = default_allowance(settings), price_list(settings)
+    keyring = load_keys(settings.api_keys_file, allowance)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -36,15 +39,15 @@ def create_app(settings: Settings, opened: OpenResources = open_resources) -> Fa
         lifespan=lifespan,
         middleware=[  # outermost first
             Middleware(RequestContext),
-            Middleware(Guard, keys=keys),
+            Middleware(Guard, keys=keyring, allowance=allowance),
         ],
         exception_handlers={HTTPException: refuse_route},
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    for endpoints in (recommendations, backends, health, metrics):
+    for endpoints in (recommendations, keys, backends, health, metrics):
         app.include_router(endpoints.router)
     openapi.add_docs(app)
-    app.openapi = lambda: openapi.document(app, keyed=keys is not None)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.document(app, keyed=keyring is not None)  # type: ignore[method-assign]
     return app

@@ -13,12 +13,15 @@ from app.backends.base import Backend, BackendName
 from app.backends.registry import build_backends
 from app.costs import CapacityPrice, Price, shutdown_warning
 from app.errors import MarketDataRateLimited, MarketError
+from app.holder import default_allowance
 from app.market import open_provider
 from app.market.provider import Provider
 from app.market.snapshots import Freshness, Snapshots
 from app.metrics import Collectors
 from app.settings import Settings
 from app.stores.connection import open_redis
+from app.stores.keys import KeyStore
+from app.stores.known_keys import KnownKeys
 from app.stores.ledger import Ledger
 
 PROBE = "SPY"
@@ -37,6 +40,7 @@ class Resources:
     prices: Mapping[BackendName, Price]
     """Lacks a backend that is not set up."""
     ledger: Ledger
+    keys: KnownKeys
     collectors: Collectors
 
 
@@ -60,6 +64,7 @@ async def open_resources(settings: Settings, prices: Mapping[BackendName, Price]
             backends=backends,
             prices=prices,
             ledger=Ledger(redis),
+            keys=KnownKeys(KeyStore(redis), default_allowance(settings)),
             collectors=collectors,
         )
 

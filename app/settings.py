@@ -16,6 +16,8 @@ from app.errors import InvalidSettings
 PREFIX = "CONVICTION_"
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+PerMinute = Annotated[int, Field(gt=0, le=10**8)]
+UsdPerDay = Annotated[Decimal, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
 
 class _Environment(BaseSettings):
@@ -36,6 +38,8 @@ class Settings(_Environment):
     gpt4_model: Annotated[str, Field(min_length=1)] = "gpt-4.1"
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL")
     """None: an embedded server that lives and dies with the gateway. Secret, since it may hold a password."""
+    store_dir: Path | None = None
+    """Where the embedded server keeps what it holds, for one gateway at a time; None: nothing is kept."""
     market: Literal["yfinance", "parquet", "sample"] = "yfinance"
     market_dir: Path | None = None
     market_options: Literal["provider", "simulated", "none"] = "provider"
@@ -46,6 +50,17 @@ class Settings(_Environment):
     market_stale_s: Seconds = 86400.0
     """While the source cannot be asked, older metrics than that are not used, and younger ones are marked stale."""
     api_keys_file: Path | None = None
+    key_requests_per_minute: PerMinute | None = None
+    """What a key may do that has no limit of its own; None: no limit."""
+    key_tokens_per_minute: PerMinute | None = None
+    key_usd_per_day: UsdPerDay | None = None
+    mistral_requests_per_minute: PerMinute | None = None
+    """What all keys together may ask of a backend; None: no limit."""
+    mistral_tokens_per_minute: PerMinute | None = None
+    mistral_usd_per_day: UsdPerDay | None = None
+    gpt4_requests_per_minute: PerMinute | None = None
+    gpt4_tokens_per_minute: PerMinute | None = None
+    gpt4_usd_per_day: UsdPerDay | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     default_backend: BackendName = "mistral"

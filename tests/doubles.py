@@ -19,6 +19,7 @@ from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import canonical
 from app.costs import CapacityPrice, Price, list_price
+from app.holder import default_allowance
 from app.main import OpenResources, create_app
 from app.market.provider import Chain, Provider
 from app.market.sample import SampleProvider
@@ -27,6 +28,8 @@ from app.metrics import Collectors
 from app.resources import Resources
 from app.settings import Settings
 from app.stores.connection import open_redis
+from app.stores.keys import KeyStore
+from app.stores.known_keys import KnownKeys
 from app.stores.ledger import Ledger
 
 PRICES: dict[BackendName, Price] = {
@@ -129,6 +132,7 @@ def opened_with(
                 backends=backends,
                 prices=PRICES | dict(prices),
                 ledger=Ledger(redis),
+                keys=KnownKeys(KeyStore(redis), default_allowance(settings)),
                 collectors=Collectors(),
             )
 

@@ -15,12 +15,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.contract", "app.errors"),
     ("app.backends.base", "app.rules", "app.logging", "app.stopwatch"),
     ("app.market", "app.costs", "app.settings"),
+    ("app.holder", "app.issued_key", "app.stores.allowance"),
     ("app.backends", "app.stores", "app.metrics", "app.pricing", "app.routing", "app.stand_in"),
     ("app.answer", "app.attempts", "app.batch", "app.narration", "app.resources"),
     ("app.recommend",),
     ("app.api",),
     ("app.main",),
-    ("app.supervisor", "app.client", "app.terminal"),
+    ("app.supervisor", "app.client", "app.terminal", "app.keys_command"),
     ("app.cli",),
 )
 """Lowest first. A module imports its own layer and those below."""

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.problems import problem_response
 from app.errors import ConvictionError
+from app.holder import Holder
 from app.logging import request_id
 
 HEADER = "X-Request-Id"
@@ -60,11 +61,13 @@ class RequestContext:
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
     level = logging.DEBUG if scope["path"] in QUIET and status < 500 else logging.INFO
+    holder: Holder | None = scope.get("state", {}).get("holder")
     said = {
         "method": scope["method"],
         "path": scope["path"][:200],
         "status": status,
         "ms": round(1000 * seconds, 1),
-        "holder": scope.get("state", {}).get("holder"),
+        "holder": holder and holder.name,
+        "holder_id": holder and holder.id,
     }
     log.log(level, "request", extra=said)

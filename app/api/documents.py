@@ -13,6 +13,7 @@ from app.backends.base import BACKEND_NAMES
 from app.errors import (
     BackendError,
     BackendUnavailable,
+    Conflict,
     ConvictionError,
     DeadlineExceeded,
     Forbidden,
@@ -21,6 +22,8 @@ from app.errors import (
     InvalidRequest,
     MarketDataRateLimited,
     MarketDataUnavailable,
+    NotFound,
+    StoreUnavailable,
     TooLarge,
     Unauthorized,
     UnknownBackend,
@@ -28,6 +31,7 @@ from app.errors import (
     UnparsedAnswer,
     UnsupportedMediaType,
 )
+from app.issued_key import ID
 from app.routing import HEADER
 
 Document = dict[str, Any]
@@ -38,6 +42,9 @@ REQUEST_ID_PARAMETER: Document = {
     "description": "taken over if it is one to 64 letters, digits, dots, colons, hyphens and underscores",
     "schema": {"type": "string"},
 }
+KEYED = (Unauthorized, StoreUnavailable)
+"""How a key may fail: it is not known, or that cannot be found out."""
+BODY = (TooLarge, UnsupportedMediaType, InvalidRequest)
 REQUEST_ID_HEADER: Document = {"X-Request-Id": {"required": True, "schema": {"type": "string"}}}
 
 
@@ -88,8 +95,9 @@ RECOMMENDATIONS = operation(
             **{HEADER: {"required": True, "schema": {"type": "string", "enum": list(BACKEND_NAMES)}}},
         ),
         **problems(
-            *(UnknownBackend, Unauthorized, UnknownTicker, TooLarge, UnsupportedMediaType),
-            *(InvalidRequest, InvalidMetrics, InsufficientHistory, BackendError, UnparsedAnswer),
+            *KEYED,
+            *BODY,
+            *(UnknownBackend, UnknownTicker, InvalidMetrics, InsufficientHistory, BackendError, UnparsedAnswer),
             *(BackendUnavailable, MarketDataUnavailable, MarketDataRateLimited, DeadlineExceeded),
         ),
     },
@@ -106,7 +114,32 @@ RECOMMENDATIONS = operation(
         "content": {"application/json": {"schema": schema("RecommendationRequest"), "examples": examples.REQUESTS}},
     },
 )
-BACKENDS = operation("operation", {200: answer("All backends.", "Backends"), **problems(Unauthorized)})
+ISSUE_KEY = operation(
+    "keys",
+    {201: answer("The key, shown this once.", "IssuedKey"), **problems(*KEYED, *BODY, Conflict)},
+    requestBody={"required": True, "content": {"application/json": {"schema": schema("NewKey")}}},
+)
+KEYS = operation(
+    "keys",
+    {200: answer("A page of keys.", "Keys"), **problems(*KEYED, Conflict, InvalidRequest)},
+    parameters=[
+        {
+            "name": "after",
+            "in": "query",
+            "description": "the `next` of the page before",
+            "schema": {"type": "string", "pattern": f"^{ID.pattern}$"},
+        }
+    ],
+)
+REVOKE_KEY = operation(
+    "keys",
+    {
+        204: {"description": "It opens nothing any more.", "headers": REQUEST_ID_HEADER},
+        **problems(*KEYED, Conflict, NotFound),
+    },
+    parameters=[{"name": "key_id", "in": "path", "required": True, "schema": {"type": "string"}}],
+)
+BACKENDS = operation("operation", {200: answer("All backends.", "Backends"), **problems(*KEYED)})
 LIVE = operation("operation", {200: answer("It runs.", "Liveness"), **problems()}, security=[])
 READY = operation(
     "operation",
@@ -124,6 +157,6 @@ METRICS = operation(
             "description": "Prometheus' text format.",
             "content": {"text/plain": {"schema": {"type": "string"}}},
         },
-        **problems(Unauthorized),
+        **problems(*KEYED),
     },
 )

@@ -1,115 +1,82 @@
-"""Who may ask: holders of a key from the keys file, or, where there is none, this machine only."""
+"""/v1/keys: issuing, listing and revoking keys, for admins."""
 
 from __future__ import annotations
 
-import hmac
 import logging
-from collections.abc import Mapping
-from hashlib import sha256
-from pathlib import Path
 
-from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import APIRouter
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
 
-from app.errors import Forbidden, InvalidSettings, Unauthorized
-from app.settings import is_loopback
+from app.api import documents
+from app.api.body import read_json
+from app.api.key_schemas import IssuedKey, Key, Keys, NewKey
+from app.api.refusals import refusal
+from app.api.state import holder_of, resources_of
+from app.errors import Conflict, InvalidRequest, NotFound
+from app.holder import FILE_PREFIX, Holder, require_admin
+from app.issued_key import ID
+from app.settings import Settings
+from app.stores.known_keys import KnownKeys
 
-SHORTEST = 16
-"""Characters of a key."""
-
-OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
-"""For probes, which hold no keys."""
+router = APIRouter()
+ISSUED, KEYS = TypeAdapter(IssuedKey), TypeAdapter(Keys)
 
 log = logging.getLogger(__name__)
 
 
-class Keyring:
-    """The known keys, as hashes by their holders' names."""
-
-    def __init__(self, keys: Mapping[str, str]) -> None:
-        self._holders = {_digest(key): name for name, key in keys.items()}
-
-    def holder(self, key: str) -> str | None:
-        """Whose key it is; None if nobody's. Takes the same time for every key."""
-        given, holder = _digest(key), None
-        for known, name in self._holders.items():
-            if hmac.compare_digest(known, given):
-                holder = name
-        return holder
-
-
-def _digest(key: str) -> bytes:
-    return sha256(key.encode()).digest()
-
-
-def load_keys(path: Path | None) -> Keyring | None:
-    """The keys in a file, one a line, `key` or `name:key`; None for no file.
-
-    Raises `InvalidSettings`, naming the line and never the key.
-    """
-    if path is None:
-        return None
+@router.post("/v1/keys", status_code=201, **documents.ISSUE_KEY)
+async def issue(request: Request) -> Response:
+    """Issue a key, which is shown this once."""
+    admin, keys = _admitted(request)
     try:
-        lines = path.read_text("utf-8").splitlines()
-        shared = path.stat().st_mode & 0o077
-    except (OSError, UnicodeDecodeError):
-        raise InvalidSettings("CONVICTION_API_KEYS_FILE: the file cannot be read") from None
-    if shared:
-        log.warning("the keys file can be read by others than its owner; chmod 600 keeps it private")
-    keys: dict[str, str] = {}
-    for number, line in enumerate(map(str.strip, lines), 1):
-        if not line or line.startswith("#"):
-            continue
-        name, key = (part.strip() for part in (line if ":" in line else f"key {number}:{line}").split(":", 1))
-        if not name or len(key) < SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
-            raise InvalidSettings(
-                f"CONVICTION_API_KEYS_FILE: line {number} must be key or name:key, the key "
-                f"{SHORTEST} or more ASCII characters without spaces"
-            )
-        if name in keys or key in keys.values():
-            raise InvalidSettings(f"CONVICTION_API_KEYS_FILE: line {number} repeats a name or a key")
-        keys[name] = key
-    if not keys:
-        raise InvalidSettings("CONVICTION_API_KEYS_FILE: the file holds no key")
-    return Keyring(keys)
+        wanted = NewKey.model_validate(await read_json(request))
+    except ValidationError as error:
+        raise refusal(error) from None
+    text, record = await keys.store.issue(wanted.terms(), admin.id)
+    log.info("key issued", extra={"key_id": record.id, "by": admin.id})
+    answer = IssuedKey.of(text, record, lasting=_lasting(resources_of(request).settings))
+    return Response(
+        ISSUED.dump_json(answer), 201, media_type="application/json", headers={"Cache-Control": "no-store"}
+    )
 
 
-class Guard:
-    """Lets through whoever may ask; raises `Unauthorized` or `Forbidden` for the rest."""
-
-    def __init__(self, app: ASGIApp, keys: Keyring | None) -> None:
-        self.app = app
-        self._keys = keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            if self._keys is None:
-                _require_this_machine(headers)
-            elif scope["path"] not in OPEN_PATHS:
-                scope.setdefault("state", {})["holder"] = _require_key(headers, self._keys)
-        await self.app(scope, receive, send)
+@router.get("/v1/keys", **documents.KEYS)
+async def listed(request: Request) -> Response:
+    """The issued keys, the revoked ones too, without their secrets; a thousand a page."""
+    _, keys = _admitted(request)
+    after = request.query_params.get("after")
+    if after is not None and not ID.fullmatch(after):
+        raise InvalidRequest("after must be the id of a key", fields=[("after", "must be the id of a key")])
+    records, following = await keys.store.page(after or "")
+    answer = Keys([Key.of(record) for record in records], following)
+    return Response(KEYS.dump_json(answer), media_type="application/json")
 
 
-def _require_this_machine(headers: Headers) -> None:
-    """Refuse a name that another site may have made to point here."""
-    hosts = headers.getlist("host")
-    if len(hosts) != 1 or not is_loopback(_without_port(hosts[0])):
-        raise Forbidden("without keys only requests to localhost are answered")
+@router.delete("/v1/keys/{key_id}", status_code=204, **documents.REVOKE_KEY)
+async def revoke(request: Request) -> Response:
+    """End a key for good; it opens nothing five seconds later, on any replica. Once more does no harm."""
+    admin, keys = _admitted(request)
+    key_id = request.path_params["key_id"]
+    if key_id.startswith(FILE_PREFIX):
+        raise Conflict("a key of the keys file is revoked by taking its line out and starting the gateway again")
+    if not ID.fullmatch(key_id) or not await keys.store.revoke(key_id):
+        raise NotFound("no key that was issued has this id")
+    keys.forget(key_id)
+    log.info("key revoked", extra={"key_id": key_id, "by": admin.id})
+    return Response(status_code=204)
 
 
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0].removeprefix("[")
-    return host.partition(":")[0]
+def _lasting(settings: Settings) -> bool:
+    """Whether the store outlives the gateway."""
+    return settings.redis_url is not None or settings.store_dir is not None
 
 
-def _require_key(headers: Headers, keys: Keyring) -> str:
-    """The holder of the key that either header gives."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    bearer = token if scheme.casefold() == "bearer" else ""
-    for given in (bearer.strip(), headers.get("x-api-key", "").strip()):
-        holder = keys.holder(given)
-        if holder is not None:
-            return holder
-    raise Unauthorized("a key is needed, as Authorization: Bearer or X-API-Key")
+def _admitted(request: Request) -> tuple[Holder, KnownKeys]:
+    """The admin who asks, and the keys. Raises `Forbidden` for others, `Conflict` where keys are off."""
+    holder, resources = holder_of(request), resources_of(request)
+    require_admin(holder)
+    if resources.settings.api_keys_file is None:
+        raise Conflict("keys are off: CONVICTION_API_KEYS_FILE, which names a file of the first keys, turns them on")
+    return holder, resources.keys

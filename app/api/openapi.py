@@ -17,6 +17,8 @@ from app.answer import RECOMMENDATION
 from app.api.backends import BACKENDS
 from app.api.examples import ANSWERS
 from app.api.health import READINESS
+from app.api.key_schemas import NewKey
+from app.api.keys import ISSUED, KEYS
 from app.api.problems import Problem
 from app.api.schemas import Liveness, RecommendationRequest
 
@@ -52,6 +54,9 @@ def _schemas() -> dict[str, Any]:
             ("request", "validation", request),
             ("recommendation", "serialization", RECOMMENDATION),
             ("backends", "serialization", BACKENDS),
+            ("new key", "validation", TypeAdapter(NewKey)),
+            ("issued key", "serialization", ISSUED),
+            ("keys", "serialization", KEYS),
             ("liveness", "serialization", TypeAdapter(Liveness)),
             ("readiness", "serialization", READINESS),
             ("problem", "serialization", problem),

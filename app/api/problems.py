@@ -8,10 +8,12 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from app.errors import ConvictionError, InvalidRequest, MethodNotAllowed, NotFound
 from app.logging import request_id
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -58,8 +60,17 @@ async def refuse_route(request: Request, error: Exception) -> Response:
     """Give what the router refuses the project's own form."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "GET, HEAD")
-        raise MethodNotAllowed(f"{request.method} is not allowed here", allow=allow) from None
+        allow = _methods(request) if error.headers else ("GET", "HEAD")  # none: a file's path
+        raise MethodNotAllowed(f"{request.method} is not allowed here", allow=", ".join(allow)) from None
     if error.status_code == 404:
         raise NotFound("there is nothing at this path") from None
     raise error
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods of every route at the path; the router names those of the first alone."""
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]

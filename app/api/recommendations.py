@@ -12,7 +12,8 @@ from app.api import documents
 from app.api.body import read_json
 from app.api.refusals import refusal
 from app.api.schemas import RecommendationRequest
-from app.api.state import resources_of
+from app.api.state import holder_of, resources_of
+from app.holder import require_backend
 from app.recommend import recommend
 from app.routing import HEADER, choose_backend
 from app.stopwatch import Stopwatch
@@ -24,9 +25,10 @@ router = APIRouter()
 async def recommendations(request: Request) -> Response:
     """Buy, sell or hold one stock, and how sure."""
     watch = Stopwatch()
-    resources = resources_of(request)
+    resources, holder = resources_of(request), holder_of(request)
     with resources.collectors.request() as asked:
         asked.backend = choose_backend(request.headers.getlist(HEADER), resources.settings.default_backend)
+        require_backend(holder, asked.backend)
         with watch.waiting():
             document = await read_json(request)
         body = _validate(document)

@@ -9,6 +9,7 @@ from annotated_types import Ge, Gt, Le
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from app.api.key_schemas import NewKey
 from app.contract.features import Metrics, Options, Technicals
 from app.errors import InvalidMetrics, InvalidRequest
 
@@ -55,7 +56,7 @@ def _sentence(field: str, wrong: str) -> str:
 
 
 def _bounds(group: type[BaseModel], *path: str) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """The bounds of every number in a group of metrics, by its place in the body."""
+    """The bounds of every number in a form, by its place in the body."""
     for name, field in group.model_fields.items():
         low = next((f"from {item.ge:,.0f}" for item in field.metadata if isinstance(item, Ge)), None)
         low = low or next((f"above {item.gt:,.0f}, up" for item in field.metadata if isinstance(item, Gt)), None)
@@ -66,6 +67,7 @@ def _bounds(group: type[BaseModel], *path: str) -> Iterator[tuple[tuple[str | in
 
 
 BOUNDS: Mapping[tuple[str | int, ...], str] = {
+    **dict(_bounds(NewKey)),
     **dict(_bounds(Metrics, "metrics")),
     **dict(_bounds(Options, "metrics", "options")),
     **dict(_bounds(Technicals, "metrics", "technicals")),

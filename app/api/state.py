@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from app.holder import Holder
 from app.resources import Resources
 
 
@@ -11,3 +12,9 @@ def resources_of(request: Request) -> Resources:
     """The resources that the application was started with."""
     resources: Resources = request.app.state.resources
     return resources
+
+
+def holder_of(request: Request) -> Holder:
+    """Who asks. There is nobody only where no key is asked for: at the two health endpoints."""
+    holder: Holder = request.scope["state"]["holder"]
+    return holder

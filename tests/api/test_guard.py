@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from app.api.keys import load_keys
+from app.api.keys_file import load_keys
 from app.errors import InvalidSettings
+from app.stores.allowance import Allowance
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import ask, gateway
 
@@ -108,17 +109,17 @@ def test_a_bad_keys_file_is_refused_at_the_start(tmp_path: Path, content: str, s
     file = tmp_path / "keys"
     file.write_text(content)
     with pytest.raises(InvalidSettings, match=said) as refused:
-        load_keys(file)
+        load_keys(file, Allowance())
     assert "CONVICTION_API_KEYS_FILE" in refused.value.detail
     assert "0123456789" not in refused.value.detail
 
 
 def test_a_missing_keys_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="cannot be read"):
-        load_keys(tmp_path / "nothing")
+        load_keys(tmp_path / "nothing", Allowance())
 
 
 def test_a_keys_file_that_others_can_read_is_warned_of(keys_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     keys_file.chmod(0o644)
-    assert load_keys(keys_file) is not None
+    assert load_keys(keys_file, Allowance()) is not None
     assert "chmod 600" in caplog.text
