@@ -28,6 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from app.supervisor import main as up
 
             return up(given[1:])
+        case ["keys"]:
+            from app.keys_command import run as keys
+
+            return keys(given[1:])
     options = parser().parse_args(given)
     try:
         return serve() if options.command == "serve" else recommend(options)
@@ -48,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("up", help="everything: model server, store and gateway", add_help=False)
     commands.add_parser("serve", help="the gateway alone, by the environment")
     commands.add_parser("stand-in", help="an OpenAI-style server for tests and demonstrations", add_help=False)
+    commands.add_parser("keys", help="issue, list and revoke the keys of a running gateway", add_help=False)
     ask = commands.add_parser(
         "recommend",
         help="ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -55,18 +56,24 @@ def _read(file: str) -> Json:
 
 
 def ask(body: Json, backend: str | None) -> Json:
-    """The gateway's answer. Raises `Refused` with its problem document, or `Unreachable`."""
+    """The gateway's answer to a question. Raises as `call` does."""
+    return call("POST", "/v1/recommendations", body, {} if backend is None else {"X-Backend": backend})
+
+
+def call(method: str, path: str, body: Json | None = None, headers: Mapping[str, str] | None = None) -> Json:
+    """The gateway's answer; empty where it has none to give, as to a DELETE.
+
+    Raises `Refused` with its problem document, or `Unreachable`.
+    """
     settings = load_client_settings()
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    if backend is not None:
-        headers["X-Backend"] = backend
+    said = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
     if settings.api_key is not None:
-        headers["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
-    url = f"{settings.url}/v1/recommendations"
-    request = Request(url, json.dumps(body).encode(), headers, method="POST")  # noqa: S310 - http(s) only
+        said["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
+    content = None if body is None else json.dumps(body).encode()
+    request = Request(settings.url + path, content, said, method=method)  # noqa: S310 - http(s) only
     try:
         with _opener(settings.url).open(request, timeout=PATIENCE_S) as response:
-            return _document(response.read(), settings.url)
+            return {} if response.status == 204 else _document(response.read(), settings.url)
     except HTTPError as error:
         raise Refused(_document(error.read(), settings.url)) from None
     except URLError as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 WIDTH = 88
@@ -47,6 +48,42 @@ def _basis(answer: Json) -> Iterator[str]:
         yield f"figures from {source['provider']}{simulated}"
     if answer["missing"]:
         yield textwrap.fill(f"missing: {', '.join(answer['missing'])}", WIDTH)
+
+
+def keys(listed: Iterable[Json]) -> str:
+    """Issued keys as a table, the oldest first."""
+    rows = [_key(key) for key in sorted(listed, key=itemgetter("created"))]
+    return _table(("ID", "NAME", "BACKENDS", "A MINUTE", "A DAY", "ISSUED", "BY", "REVOKED"), rows)
+
+
+def _key(key: Json) -> tuple[str, ...]:
+    return (
+        key["id"],
+        key["name"] + (" (admin)" if key["admin"] else ""),
+        ", ".join(key["backends"] or ("all",)),
+        *_limits(key),
+        _moment(key["created"]),
+        key["created_by"],
+        _moment(key["revoked"]) if key["revoked"] else "",
+    )
+
+
+def _limits(key: Json) -> tuple[str, str]:
+    """A key's own limits, a minute and a day; a dash where it has none and the gateway's settings decide."""
+    limits = ((key["requests_per_minute"], "requests"), (key["tokens_per_minute"], "tokens"))
+    a_minute = ", ".join(f"{limit:,} {unit}" for limit, unit in limits if limit is not None)
+    a_day = key["usd_per_day"]
+    return a_minute or "-", "-" if a_day is None else f"{a_day} USD"
+
+
+def _moment(timestamp: str) -> str:
+    return f"{timestamp[:10]} {timestamp[11:16]}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = (head, *rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
 def problem(document: Json) -> str:
