@@ -159,10 +159,14 @@ def test_a_proxy_is_not_asked_about_this_machine(
     assert cli.main(["recommend", "AAPL", "--brief"]) == 0
 
 
-@pytest.mark.parametrize("command", ["stand-in", "up"])
+@pytest.mark.parametrize("command", ["stand-in", "up", "keys"])
 def test_other_commands_are_handed_their_arguments(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     handed: list[list[str]] = []
-    module, name = {"stand-in": ("app.stand_in", "run"), "up": ("app.supervisor", "main")}[command]
+    module, name = {
+        "stand-in": ("app.stand_in", "run"),
+        "up": ("app.supervisor", "main"),
+        "keys": ("app.keys_command", "run"),
+    }[command]
     monkeypatch.setattr(importlib.import_module(module), name, lambda argv: handed.append(argv) or 7)
     assert cli.main([command, "--port", "1"]) == 7
     assert handed == [["--port", "1"]]
@@ -176,4 +180,4 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
     said = capsys.readouterr().out
-    assert all(command in said for command in ("up", "serve", "recommend", "stand-in", "exit status"))
+    assert all(command in said for command in ("up", "serve", "recommend", "keys", "stand-in", "exit status"))

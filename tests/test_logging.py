@@ -68,6 +68,7 @@ except RuntimeError:
         "Bearer opaque.token-123",
         "x-api-key: opaque.token-123",
         "redis://user:opaque.token-123@store:6379",
+        "/v1/keys/cvk_0123456789ab_opaque-token-123",
     ],
 )
 def test_no_secret_gets_into_a_line(secret: str) -> None:
@@ -87,7 +88,7 @@ except ValueError:
     for line in lines:
         written = json.dumps(line)
         assert HIDDEN in written
-        assert not any(part in written for part in (SECRET, "abcdefgh12345678", "opaque.token-123"))
+        assert not any(part in written for part in (SECRET, "abcdefgh12345678", "opaque.token-123", "opaque-token"))
 
 
 def test_a_url_without_a_password_stays_as_it_is() -> None:
