@@ -37,9 +37,7 @@ async def issue(request: Request) -> Response:
     text, record = await keys.store.issue(wanted.terms(), admin.id)
     log.info("key issued", extra={"key_id": record.id, "by": admin.id})
     answer = IssuedKey.of(text, record, lasting=_lasting(resources_of(request).settings))
-    return Response(
-        ISSUED.dump_json(answer), 201, media_type="application/json", headers={"Cache-Control": "no-store"}
-    )
+    return Response(ISSUED.dump_json(answer), 201, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
 @router.get("/v1/keys", **documents.KEYS)
