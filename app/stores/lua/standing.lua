@@ -1,0 +1,2 @@
+-- ARGV: scopes.
+return standing(read_scopes(1, date(now)))

@@ -1,0 +1,126 @@
+"""The shared connection: many callers, none mixed up, and none kept waiting by a store that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from app.errors import StoreUnavailable
+from app.stores.connection import open_redis
+from app.stores.embedded import Server
+from app.stores.pipelined import Pipelined
+from app.stores.scripts import Script
+
+
+async def test_each_caller_has_its_own_reply(store: Pipelined) -> None:
+    assert await asyncio.gather(*(store.call("ECHO", f"{n}") for n in range(2000))) == [b"%d" % n for n in range(2000)]
+
+
+async def test_those_who_leave_take_no_reply_from_others(store: Pipelined) -> None:
+    calls = [asyncio.create_task(store.call("ECHO", f"{n}")) for n in range(200)]
+    await asyncio.sleep(0)
+    for call in calls[::3]:
+        call.cancel()
+    said = await asyncio.gather(*calls, return_exceptions=True)
+    assert said[1::3] == [b"%d" % n for n in range(1, 200, 3)]
+    assert await store.call("ECHO", "after") == b"after"
+
+
+async def test_large_replies_and_bytes_of_any_kind(store: Pipelined) -> None:
+    value = bytes(range(256)) * 8192
+    await store.call("SET", "large", value)
+    assert await asyncio.gather(*(store.call("GET", "large") for _ in range(4))) == [value] * 4
+
+
+async def test_a_refusal_is_its_caller_s_alone(store: Pipelined) -> None:
+    refused, answered = await asyncio.gather(
+        store.call("NO-SUCH-COMMAND"), store.call("ECHO", "x"), return_exceptions=True
+    )
+    assert isinstance(refused, ResponseError)
+    assert answered == b"x"
+
+
+async def test_a_script_that_redis_has_forgotten_is_told_again(store: Pipelined) -> None:
+    script = Script("clock")
+    script.source = "return ARGV[1]"
+    script.sha = (await store.call("SCRIPT", "LOAD", script.source)).decode()
+    assert await store.run(script, "one") == b"one"
+    await store.call("SCRIPT", "FLUSH")
+    assert await store.run(script, "two") == b"two"
+
+
+async def test_what_redis_refuses_a_script_is_an_error_of_the_store(store: Pipelined) -> None:
+    script = Script("clock")
+    script.source = "return redis.call('NO-SUCH-COMMAND')"
+    script.sha = (await store.call("SCRIPT", "LOAD", script.source)).decode()
+    with pytest.raises(StoreUnavailable):
+        await store.run(script)
+
+
+async def test_a_store_that_is_away_is_said_at_once_to_all() -> None:
+    async with open_redis(SecretStr("redis://127.0.0.1:1")) as redis:
+        store = Pipelined(redis)
+        started = time.monotonic()
+        said = await asyncio.gather(*(store.call("PING") for _ in range(500)), return_exceptions=True)
+        assert all(isinstance(error, StoreUnavailable) for error in said)
+        assert time.monotonic() - started < 3
+
+
+async def test_a_store_that_hangs_is_given_up_by_all_who_wait() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with open_redis(SecretStr(f"redis://127.0.0.1:{silent.getsockname()[1]}")) as redis:
+            store = Pipelined(redis)
+            started = time.monotonic()
+            said = await asyncio.gather(*(store.call("PING") for _ in range(50)), return_exceptions=True)
+            assert all(isinstance(error, StoreUnavailable) for error in said)
+            assert time.monotonic() - started < 5
+
+
+async def test_a_store_that_stops_answering_is_given_up(store: Pipelined, redis: Redis) -> None:
+    """While all is well on the side of the network."""
+    hanging = Pipelined(redis, 0.2)
+    assert await hanging.call("PING") == b"PONG"
+    await redis.execute_command("CLIENT", "PAUSE", "1500", "ALL")
+    with pytest.raises(StoreUnavailable):
+        await hanging.call("PING")
+    assert await store.call("PING") == b"PONG"  # a patient caller is answered
+    await hanging.close()
+
+
+async def test_a_process_that_stood_still_does_not_blame_the_store(redis: Redis) -> None:
+    store = Pipelined(redis, 0.2)
+    await store.call("PING")
+    asking = asyncio.create_task(store.call("PING"))
+    await asyncio.sleep(0)
+    time.sleep(0.6)  # noqa: ASYNC251
+    assert await asking == b"PONG"
+    await store.close()
+
+
+async def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
+    server = Server(tmp_path, keeps=True)
+    await server.start()
+    async with open_redis(SecretStr(f"unix://{server.socket}")) as redis:
+        store = Pipelined(redis)
+        await store.call("SET", "kept", "1")
+        await server.stop()
+        with pytest.raises(StoreUnavailable):
+            await store.call("GET", "kept")
+        await server.start()
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                assert await store.call("GET", "kept") == b"1"
+                break
+            except StoreUnavailable:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.05)
+        await store.close()
+    await server.stop()
