@@ -15,19 +15,26 @@ T = TypeVar("T")
 class Flight(Generic[T]):
     """One call: what it has said so far, what comes of it, and how many wait for that.
 
-    It lives while anyone waits. When the last one here leaves, `wanted` is asked whether somebody elsewhere does.
+    It lives while anyone waits: once the last one here has left, until `deserted` says that nobody elsewhere waits.
     """
 
     def __init__(
-        self, work: Callable[[Flight[T]], Coroutine[Any, Any, T]], wanted: Callable[[], Awaitable[bool]]
+        self, work: Callable[[Flight[T]], Coroutine[Any, Any, T]], deserted: Callable[[], Awaitable[None]]
     ) -> None:
         self.told: list[str] = []
+        self.heard = False
+        """Whether a part of the answer has been passed on, so that it cannot be taken back."""
         self.waiting = 0
         self.given_up = False
-        self._wanted = wanted
+        self._deserted = deserted
         self._news = asyncio.Event()
+        self._ending: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(work(self))
         self._task.add_done_callback(self._landed)
+
+    def again(self) -> None:
+        """Forget what was said: the answer begins anew."""
+        self.told.clear()
 
     def tell(self, text: str) -> None:
         """Pass a piece of the answer on to all who wait."""
@@ -40,6 +47,7 @@ class Flight(Generic[T]):
         while True:
             news = self._news
             while place < len(self.told):
+                self.heard = True
                 yield self.told[place]
                 place += 1
             if self._task.done():
@@ -55,20 +63,24 @@ class Flight(Generic[T]):
 
     @asynccontextmanager
     async def joined(self) -> AsyncIterator[None]:
-        """Counts one who waits; the call is given up, and has cleaned up, once nobody does."""
+        """Counts one who waits."""
         self.waiting += 1
         try:
             yield
         finally:
             self.waiting -= 1
-            if not self.waiting and not self._task.done() and not await self._wanted():
-                await self._give_up()
+            if not self.waiting and not self._task.done() and self._ending is None:
+                self._ending = asyncio.create_task(self._end())
 
-    async def _give_up(self) -> None:
-        if not self.waiting:
+    async def _end(self) -> None:
+        """Give the call up once nobody waits for it, unless somebody comes or it ends by itself."""
+        deserted = asyncio.ensure_future(self._deserted())
+        await asyncio.wait((deserted, self._task), return_when=asyncio.FIRST_COMPLETED)
+        deserted.cancel()
+        self._ending = None
+        if not self.waiting and not self._task.done():
             self.given_up = True
             self._task.cancel()
-            await asyncio.wait((self._task,))
 
     def _landed(self, task: asyncio.Task[T]) -> None:
         if not task.cancelled():

@@ -1,0 +1,74 @@
+"""How many calls a backend is asked at a time, and how many may wait for their turn: the rest are refused at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+
+from app.errors import Overloaded
+
+FIRST_GUESS_S = 1.0
+"""How long a call takes, while none has ended."""
+WEIGHT = 0.1
+"""Of the latest call in the mean."""
+
+
+class Gate:
+    """First come, first served."""
+
+    def __init__(self, at_once: int, line: int, clock: Callable[[], float] = monotonic) -> None:
+        self._at_once = at_once
+        self._longest = line
+        self._clock = clock
+        self._inside = 0
+        self._line: deque[asyncio.Future[None]] = deque()
+        self._mean_s = FIRST_GUESS_S
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
+
+    def check(self) -> None:
+        """Raise `Overloaded` if there is no room in line, saying when there may be."""
+        if self._inside >= self._at_once and len(self._line) >= self._longest:
+            turns = (len(self._line) + 1) / self._at_once
+            raise Overloaded("too many requests are waiting for this backend", retry_after=turns * self._mean_s)
+
+    @asynccontextmanager
+    async def entered(self) -> AsyncIterator[None]:
+        """Wait for one's turn. Raises `Overloaded` as `check` does."""
+        self.check()
+        await self._enter()
+        began = self._clock()
+        try:
+            yield
+        finally:
+            self._mean_s += WEIGHT * (self._clock() - began - self._mean_s)
+            self._leave()
+
+    async def _enter(self) -> None:
+        if self._inside < self._at_once:
+            self._inside += 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._leave()
+            else:
+                self._line.remove(turn)
+            raise
+
+    def _leave(self) -> None:
+        """Hand one's place to the next in line."""
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._inside -= 1

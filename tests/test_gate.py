@@ -1,0 +1,96 @@
+"""So many at a time, so many in line, the rest refused at once: whoever leaves, however it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.errors import Overloaded
+from app.gate import Gate
+
+
+class Caller:
+    """Enters, stays until it is let go."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.inside = False
+        self._go = asyncio.Event()
+        self.task = asyncio.create_task(self._call(gate))
+
+    async def _call(self, gate: Gate) -> None:
+        async with gate.entered():
+            self.inside = True
+            try:
+                await self._go.wait()
+            finally:
+                self.inside = False
+
+    async def go(self) -> None:
+        self._go.set()
+        await asyncio.wait((self.task,))
+
+    async def leave(self) -> None:
+        self.task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.task
+
+
+async def test_first_come_first_served_and_the_rest_refused() -> None:
+    gate = Gate(at_once=2, line=1)
+    callers = [Caller(gate) for _ in range(4)]
+    await asyncio.sleep(0)
+    assert [caller.inside for caller in callers] == [True, True, False, False]
+    assert gate.waiting == 1
+    with pytest.raises(Overloaded):
+        await callers[3].task
+    with pytest.raises(Overloaded):
+        gate.check()
+    await callers[0].go()
+    await asyncio.sleep(0)
+    assert callers[2].inside
+    gate.check()
+    for caller in callers[1:3]:
+        await caller.go()
+
+
+async def test_the_refusal_says_when_to_come_again() -> None:
+    now = [0.0]
+    gate = Gate(at_once=2, line=3, clock=lambda: now[0])
+    for _ in range(200):
+        async with gate.entered():
+            now[0] += 4.0
+    callers = [Caller(gate) for _ in range(5)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded) as refused:
+        gate.check()
+    assert refused.value.retry_after == pytest.approx(2 * 4.0, rel=0.01)  # four turns, two at a time
+    for caller in callers:
+        await caller.leave()
+
+
+@given(st.lists(st.tuples(st.sampled_from(["come", "go", "leave"]), st.integers(0, 9)), max_size=60))
+def test_no_place_is_ever_lost_or_given_twice(steps: list[tuple[str, int]]) -> None:
+    async def play() -> None:
+        gate, callers = Gate(at_once=2, line=2), list[Caller]()
+        for step, which in steps:
+            if step == "come":
+                callers.append(Caller(gate))
+            elif callers:
+                caller = callers.pop(which % len(callers))
+                await (caller.go() if step == "go" and caller.inside else caller.leave())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            callers = [caller for caller in callers if not caller.task.done()]
+            inside = sum(caller.inside for caller in callers)
+            assert inside == min(2, len(callers))
+            assert gate.waiting == len(callers) - inside
+        for caller in callers:
+            await caller.leave()
+        async with gate.entered(), gate.entered():
+            pass
+
+    asyncio.run(play())
