@@ -38,9 +38,10 @@ lint: $(ENVS)/gateway/.complete ## ruff, and mypy in strict mode
 	$(GATEWAY)/ruff check .
 	$(GATEWAY)/mypy
 
-bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(BUILT) ## latency and speeds on this machine, beside others'
+bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(ENVS)/litellm/.complete $(BUILT) ## latency and speeds on this machine, beside others'
 	@CONVICTION_PORT=0 $(GATEWAY)/conviction up -- $(GATEWAY)/python bench/latency.py
 	$(GATEWAY)/python bench/gateway_overhead.py
+	$(GATEWAY)/python -m bench.gateway --litellm $(ENVS)/litellm
 	$(GATEWAY)/python bench/features.py --market $(MARKET)
 	$(TRAINING) bench/training.py --market $(MARKET)
 

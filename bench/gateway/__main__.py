@@ -1,0 +1,76 @@
+"""Conviction's gateway beside LiteLLM's proxy: POST /v1/chat/completions, one core each, the same upstream.
+
+  make bench                                               everything, some fifteen minutes
+  python -m bench.gateway --quick                          two short rounds, to see that it works
+  python -m bench.gateway --quick --gateways               calibration: upstream and load generator alone
+  python -m bench.gateway --measures soak --gateways conviction
+
+Gateways take turns in each round, in an order drawn anew; every answer and every request that reaches the upstream
+is checked, and a round with a wrong one ends the benchmark. README.md beside this file says what is measured and how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from bench.gateway.contenders import GATEWAYS  # noqa: E402 - the repository need not be installed
+from bench.gateway.machine import divide_cores, machine, versions  # noqa: E402
+from bench.gateway.programs import BenchmarkError  # noqa: E402
+from bench.gateway.results import Rounds, document, table  # noqa: E402
+from bench.gateway.schedule import QUICK, Schedule, played  # noqa: E402
+from bench.gateway.stand import stand_for  # noqa: E402
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.gateway", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, help="default 7; quick: 2")
+    parser.add_argument("--seconds", type=float, help="of each measurement; default 5; quick: 1")
+    parser.add_argument("--quick", action="store_true", help="two short rounds and a short soak")
+    parser.add_argument("--measures", nargs="+", choices=Schedule().measures, default=[], help="default: all")
+    parser.add_argument("--gateways", nargs="*", choices=list(GATEWAYS), default=list(GATEWAYS), help="default: all")
+    parser.add_argument("--litellm", type=Path, default=ROOT / ".envs/litellm", help="its virtual environment")
+    parser.add_argument("--out", type=Path, default=ROOT / "bench/results.json")
+    return parser.parse_args()
+
+
+def schedule(given: argparse.Namespace) -> Schedule:
+    wanted = {"rounds": given.rounds, "seconds": given.seconds, "measures": tuple(given.measures)}
+    return replace(QUICK if given.quick else Schedule(), **{name: value for name, value in wanted.items() if value})
+
+
+def main() -> None:
+    given = options()
+    plan = schedule(given)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    cores = divide_cores()
+    about = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(cores),
+        "versions": versions(given.litellm if any("litellm" in name for name in given.gateways) else None),
+        "schedule": asdict(plan),
+    }
+    try:
+        with ExitStack() as stack:
+            stand, contenders = stand_for(given.gateways, cores, given.litellm, plan.seconds, stack)
+            of = Rounds(list(played(plan, stand, contenders)))
+    except BenchmarkError as error:
+        raise SystemExit(f"no figures: {error}") from None
+    given.out.write_text(json.dumps(document(of, about), indent=1, allow_nan=False) + "\n")
+    print("\n".join(table(of)))
+    print(f"written to {given.out}")
+
+
+if __name__ == "__main__":
+    main()

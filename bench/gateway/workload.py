@@ -1,0 +1,137 @@
+"""What is asked and what is answered: about 1 KB a request, each with a serial number of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from app.contract.fingerprint import EXAMPLE, fingerprint
+from app.contract.probabilities import TOP_LOGPROBS
+from app.contract.prompt import messages
+from app.contract.recommendation import BriefAnswer, canonical
+
+SERIAL = "########"
+"""Where upstream and load generator put a request's number; anything that answers twice the same is found out."""
+
+MODEL = "gpt-4.1"
+"""What the upstream serves, and what a gateway asks it for when it is asked for `gpt-4`."""
+
+HOSTED = f"bench-{fingerprint()}"
+QUESTION = f"Request {SERIAL}. " + 'Weigh the evidence for and against: "RSI 59.4", MACD above its signal.\n' * 11
+WORDS = 16
+REPLY = f"Answer to request {SERIAL}: " + "the weight of the evidence is on neither side. " * 10
+USAGE = {"prompt_tokens": 240, "completion_tokens": 110, "total_tokens": 350}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One kind of request, as files in a folder."""
+
+    path: str
+    body: Path
+    field: str
+    expected: Path
+    events: bool = False
+    header: str = ""
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def chat(folder: Path, model: str, stream: bool = False) -> Task:
+    """A chat completion, asked of `model`."""
+    body = {"model": model, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 120}
+    if stream:
+        body["stream"] = True
+    name = f"chat-{model}-{'stream' if stream else 'whole'}"
+    return Task(
+        "/v1/chat/completions",
+        write(folder, f"{name}.json", json.dumps(body)),
+        "choices.0.delta.content" if stream else "choices.0.message.content",
+        write(folder, "reply.txt", REPLY),
+        events=stream,
+    )
+
+
+def recommendation(folder: Path) -> Task:
+    """A recommendation by the hosted model from given metrics, kept out of the cache since all are the same."""
+    body = {"ticker": "SNPS", "metrics": EXAMPLE.document(), "detail": "brief"}
+    return Task(
+        "/v1/recommendations",
+        write(folder, "recommendation.json", json.dumps(body)),
+        "action",
+        write(folder, "action.txt", "buy"),
+        header="Cache-Control: no-store",
+    )
+
+
+@dataclass(frozen=True)
+class Script:
+    """What an upstream expects and says, as files in a folder."""
+
+    model: str
+    content: Path
+    answer: Path
+    events: Path
+
+
+def chat_script(folder: Path) -> Script:
+    """OpenAI's answer to `chat`, in one piece and as events of about a dozen characters."""
+    size = len(REPLY) // WORDS + 1
+    parts = [REPLY[start : start + size] for start in range(0, len(REPLY), size)]
+    return _script(folder, MODEL, QUESTION, parts)
+
+
+def recommendation_script(folder: Path) -> Script:
+    """vLLM's answer to the prompt behind `recommendation`, a token an event."""
+    question = messages(EXAMPLE, "SNPS", "brief")[0]["content"]
+    text = canonical(BriefAnswer(action="buy", conviction=7))
+    return _script(folder, HOSTED, question, [text[at : at + 3] for at in range(0, len(text), 3)], logprobs=True)
+
+
+def _script(folder: Path, model: str, question: str, parts: list[str], *, logprobs: bool = False) -> Script:
+    base = {"id": "chatcmpl-bench", "created": 1764115200, "model": model, "system_fingerprint": "fp_bench"}
+    message = {"role": "assistant", "content": "".join(parts)}
+    whole = {
+        **base,
+        "object": "chat.completion",
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+        "usage": USAGE,
+    }
+    events = _events({**base, "object": "chat.completion.chunk"}, parts, logprobs)
+    return Script(
+        model,
+        write(folder, f"{model}.content", question),
+        write(folder, f"{model}.answer", json.dumps(whole)),
+        write(folder, f"{model}.events", "".join(f"data: {event}\n" for event in events)),
+    )
+
+
+def _events(base: dict[str, Any], parts: list[str], logprobs: bool) -> Iterator[str]:
+    def event(delta: dict[str, str], finish: str | None = None, alternatives: Any = None) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": alternatives, "finish_reason": finish}
+        return json.dumps({**base, "choices": [choice]})
+
+    yield event({"role": "assistant", "content": ""})
+    for part in parts:
+        yield event({"content": part}, alternatives=_alternatives(part) if logprobs else None)
+    yield event({}, "stop")
+    yield json.dumps({**base, "choices": [], "usage": USAGE})
+    yield "[DONE]"
+
+
+def _alternatives(token: str) -> dict[str, Any]:
+    """A token's log-probability and those of the likeliest, as vLLM gives them."""
+    others = [token[:-1] + letter for letter in "shabcdefgijklmnopqrt" if letter != token[-1]]
+    likeliest = [_token(text, -0.1 - rank) for rank, text in enumerate([token, *others][:TOP_LOGPROBS])]
+    return {"content": [{**likeliest[0], "top_logprobs": likeliest}]}
+
+
+def _token(text: str, logprob: float) -> dict[str, Any]:
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
