@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.backends.base import Backend, Completion, Usage
+from app.backends.base import NOTHING, Backend, Completion, Usage
 from app.contract import recommendation as contract
 from app.contract.prompt import Detail, Message
+from app.deadline import Deadline
 from app.errors import UnparsedAnswer
 from app.metrics import BackendMeters
 from app.stopwatch import Stopwatch
@@ -14,16 +15,15 @@ from app.stopwatch import Stopwatch
 MOST = 2
 """Calls for one answer: a text that is none is asked for once more."""
 
-NOTHING = Usage(0, 0)
-
 
 class Attempts:
-    """The calls made for one answer; `usage` adds up the tokens of all of them."""
+    """The calls made for one answer by its deadline; `usage` adds up the tokens of all of them, however they ended."""
 
-    def __init__(self, backend: Backend, meters: BackendMeters) -> None:
+    def __init__(self, backend: Backend, meters: BackendMeters, deadline: Deadline) -> None:
         self.usage = NOTHING
         self._backend = backend
         self._meters = meters
+        self._deadline = deadline
 
     async def answer(
         self, prompt: Sequence[Message], detail: Detail, watch: Stopwatch
@@ -41,16 +41,23 @@ class Attempts:
     ) -> tuple[contract.Answer, Completion]:
         try:
             with watch.waiting():
-                completion = await self._backend.complete(prompt, detail)
-            self.usage = _sum(self.usage, completion.usage)
+                completion = await self._call(prompt, detail)
             return contract.parse(detail, completion.text), completion
-        except UnparsedAnswer as error:
-            self.usage = _sum(self.usage, error.usage or NOTHING)
+        except UnparsedAnswer:
             self._meters.unparsed.inc()
             raise
         except contract.UnparsedAnswer as error:
             self._meters.unparsed.inc()
             raise UnparsedAnswer(f"{self._backend.name} gave no valid answer: {error}") from error
+
+    async def _call(self, prompt: Sequence[Message], detail: Detail) -> Completion:
+        async with self._backend.answer(prompt, detail, self._deadline) as stream:
+            try:
+                async for _ in stream:
+                    pass
+                return stream.completion
+            finally:
+                self.usage = _sum(self.usage, stream.usage)
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -8,12 +8,13 @@ from datetime import UTC, date, datetime
 from uuid import uuid4
 
 from app.answer import GIVEN, Paid, Probabilities, Recommendation, Timing, seconds_per_token
-from app.attempts import NOTHING, Attempts
-from app.backends.base import Backend, BackendName, Completion, Usage
+from app.attempts import Attempts
+from app.backends.base import NOTHING, Backend, BackendName, Completion, Usage
 from app.contract.features import Metrics
 from app.contract.prompt import PROMPT_VERSION, Detail, messages
 from app.contract.recommendation import Answer, FullAnswer
 from app.costs import Cost
+from app.deadline import Deadline
 from app.errors import BackendError, StoreUnavailable
 from app.market.snapshot import MetricsSource
 from app.market.snapshots import Snapshots
@@ -39,7 +40,7 @@ async def recommend(question: Question, backend: Backend, resources: Resources, 
     meters = resources.collectors.of[backend.name]
     with meters.in_flight.track_inprogress():
         metrics, source = await features(question, resources.market, watch)
-        attempts = Attempts(backend, meters)
+        attempts = Attempts(backend, meters, Deadline.after(resources.settings.backend_timeout_s))
         try:
             answer, completion = await attempts.answer(
                 messages(metrics, question.ticker, question.detail), question.detail, watch

@@ -6,6 +6,8 @@ from decimal import Decimal
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -67,6 +69,8 @@ class Settings(_Environment):
     allow_foreign_model: bool = False
     """Serve a model whose contract fingerprint is not this gateway's."""
     backend_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    first_token_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """A server that has said nothing by then is given up, or another asked in its place."""
     model_store: Path = Field(default_factory=lambda: _model_store())
     """By default the working directory's, or else the one beside the package."""
     hosting_usd_per_hour: Money | None = None
@@ -176,6 +180,13 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for a URL, as curl would; none on the way to this machine itself."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return None if is_loopback(host) or proxy_bypass(host) else getproxies().get(parts.scheme)
 
 
 def _require_url(url: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from typing import Any, Self
 
 import httpx
 import pandas as pd
@@ -14,11 +16,12 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from app import rules
-from app.backends.base import Backend, BackendName, Completion, Usage
+from app.backends.base import NOTHING, Backend, BackendName, BreakerState, Completion, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import canonical
 from app.costs import CapacityPrice, Price, list_price
+from app.deadline import Deadline
 from app.holder import default_allowance
 from app.main import OpenResources, create_app
 from app.market.provider import Chain, Provider
@@ -54,6 +57,72 @@ def completion(text: str, **changes: object) -> Completion:
     return Completion(**(given | changes))  # type: ignore[arg-type]
 
 
+class ScriptedStream:
+    """Tells one completion in pieces of a few characters, or raises; what was used is known from the first on."""
+
+    def __init__(self, said: Completion | Exception) -> None:
+        self.said = said
+        text = "" if isinstance(said, Exception) else said.text
+        self.pieces = iter([text[at : at + 5] for at in range(0, len(text), 5)])
+        self.usage = NOTHING
+        self.left = False
+        """Its context has ended."""
+
+    @property
+    def completion(self) -> Completion:
+        assert isinstance(self.said, Completion)
+        return self.said
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.left = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        if isinstance(self.said, Exception):
+            self.usage = getattr(self.said, "usage", None) or NOTHING
+            raise self.said
+        self.usage = self.said.usage
+        try:
+            return next(self.pieces)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+class ScriptedChat:
+    """A whole chat completion that says one text."""
+
+    status = 200
+
+    def __init__(self, said: Completion) -> None:
+        message = {"role": "assistant", "content": said.text}
+        used = {"prompt_tokens": said.usage.prompt_tokens, "completion_tokens": said.usage.completion_tokens}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        document = {"object": "chat.completion", "model": said.model, "choices": [choice], "usage": used}
+        self.headers = {"Content-Type": "application/json"}
+        self.usage: Usage | None = said.usage
+        self._pieces = iter([json.dumps(document).encode()])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
 @dataclass
 class CountingBackend:
     """Counts what it is asked; answers what `script` says next, else as the rule-based analyst would."""
@@ -61,18 +130,33 @@ class CountingBackend:
     name: BackendName
     script: list[Completion | Exception] = field(default_factory=list)
     asked: list[tuple[Sequence[Message], Detail]] = field(default_factory=list)
+    deadlines: list[Deadline] = field(default_factory=list)
+    streams: list[ScriptedStream] = field(default_factory=list)
+    chats: list[Mapping[str, Any]] = field(default_factory=list)
     unready: Exception | None = None
     model: str = "double-1"
+    breaker: BreakerState = "closed"
     closed: bool = False
 
-    async def complete(self, messages: Sequence[Message], detail: Detail) -> Completion:
+    def answer(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> ScriptedStream:
         self.asked.append((messages, detail))
-        if not self.script:
-            return completion(canonical(rules.answer(EXAMPLE, detail)))
-        said = self.script.pop(0)
+        self.deadlines.append(deadline)
+        self.streams.append(ScriptedStream(self._next(detail)))
+        return self.streams[-1]
+
+    async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:
+        async with self.answer(messages, detail, deadline) as stream:
+            async for _ in stream:
+                pass
+            return stream.completion
+
+    def chat(self, body: Mapping[str, Any], deadline: Deadline) -> ScriptedChat:
+        self.chats.append(body)
+        self.deadlines.append(deadline)
+        said = self._next("brief")
         if isinstance(said, Exception):
             raise said
-        return said
+        return ScriptedChat(said)
 
     async def check(self) -> None:
         if self.unready is not None:
@@ -80,6 +164,9 @@ class CountingBackend:
 
     async def close(self) -> None:
         self.closed = True
+
+    def _next(self, detail: Detail) -> Completion | Exception:
+        return self.script.pop(0) if self.script else completion(canonical(rules.answer(EXAMPLE, detail)))
 
 
 class BrokenProvider:

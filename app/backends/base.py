@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import Action
+from app.deadline import Deadline
 
 BackendName = Literal["mistral", "gpt-4"]
 BACKEND_NAMES: tuple[BackendName, ...] = ("mistral", "gpt-4")
 
+BreakerState = Literal["closed", "half_open", "open"]
+BREAKER_STATES: tuple[BreakerState, ...] = ("closed", "half_open", "open")
+"""Whether calls go through: all, one to try, none. In this order, the best of several servers is a backend's."""
+
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one call: `cached_tokens` are among the prompt's, `reasoning_tokens` the completion's."""
+    """Tokens of one call: `cached_tokens` are among the prompt's, `reasoning_tokens` the completion's.
+
+    `estimated` where the server was left before it told; the figures are then ours.
+    """
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     estimated: bool = False
+
+
+NOTHING = Usage(0, 0)
 
 
 @dataclass(frozen=True)
@@ -41,14 +53,75 @@ class Completion:
     stand_in: bool
 
 
+class Stream(Protocol):
+    """An answer as it is written: pieces of text as they come, none of them empty.
+
+    What goes wrong is raised by the iteration, at its end too: a text that is no whole answer is
+    `UnparsedAnswer` there, never a completion.
+    """
+
+    def __aiter__(self) -> AsyncIterator[str]: ...
+
+    async def __anext__(self) -> str: ...
+
+    @property
+    def usage(self) -> Usage:
+        """What has been used so far, at any time: nothing before the call is sent, all of it at the end."""
+        ...
+
+    @property
+    def completion(self) -> Completion:
+        """The whole of it, once the iteration has ended."""
+        ...
+
+
+class ChatStream(Protocol):
+    """A chat completion passed through: status and headers of the answer, then its bytes as they come."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """What has been used so far; None where nothing was, as of a request that was refused."""
+        ...
+
+
 class Backend(Protocol):
     """A model behind a name. Implementations raise the errors of `app.errors` only."""
 
     name: BackendName
-    model: str
 
-    async def complete(self, messages: Sequence[Message], detail: Detail) -> Completion:
-        """Ask at temperature 0, with the answer's schema enforced; streamed inside, so times are true."""
+    @property
+    def model(self) -> str:
+        """What is asked for; empty while only a server could say."""
+        ...
+
+    def answer(
+        self, messages: Sequence[Message], detail: Detail, deadline: Deadline
+    ) -> AbstractAsyncContextManager[Stream]:
+        """Ask at temperature 0, with the answer's schema enforced. The call is sent by the first iteration;
+        leaving the context before its end cancels it upstream at once."""
+        ...
+
+    async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:
+        """`answer`, read to its end."""
+        ...
+
+    def chat(self, body: Mapping[str, Any], deadline: Deadline) -> AbstractAsyncContextManager[ChatStream]:
+        """Pass a chat completion through, asked of the model that is served, whatever model the body names."""
+        ...
+
+    @property
+    def breaker(self) -> BreakerState:
+        """Whether calls are let through to the servers behind the name."""
         ...
 
     async def check(self) -> None:

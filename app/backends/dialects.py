@@ -29,6 +29,10 @@ class Dialect:
     """Room for thoughts before the answer; they are billed as output and counted in usage."""
     fresh_s: float = 1.0
     """Seconds for which a check that passed, or an answer, vouches for the server."""
+    continuous_usage: bool = False
+    """Tells with every event what has been used so far, when asked to."""
+    idle_s: float = 4.0
+    """Seconds for which an idle connection is kept: less than the server keeps it, or a call may be lost on it."""
 
     def request(self, model: str, messages: Sequence[Message], detail: Detail) -> dict[str, Any]:
         """The body of a streamed chat completion."""
@@ -42,6 +46,8 @@ class Dialect:
         }
         if self.sampled:
             body |= {"temperature": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        if self.continuous_usage:
+            body["stream_options"] = {"include_usage": True, "continuous_usage_stats": True}
         optional = {"seed": self.seed, "reasoning_effort": self.reasoning_effort}
         return body | {name: value for name, value in optional.items() if value is not None}
 
@@ -51,6 +57,7 @@ VLLM = Dialect(
     url_setting="CONVICTION_VLLM_URLS",
     model_setting="CONVICTION_VLLM_URLS",
     bounded_strings=True,
+    continuous_usage=True,
 )
 
 
@@ -68,6 +75,7 @@ def openai_dialect(model: str) -> Dialect:
             model_setting="CONVICTION_GPT4_MODEL",
             key_setting="OPENAI_API_KEY",
             fresh_s=15.0,
+            idle_s=60.0,
             **options,
         )
 

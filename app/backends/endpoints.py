@@ -2,66 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
-from urllib.parse import urlsplit
 
-from openai import AsyncOpenAI, DefaultAioHttpClient, Timeout
-from pydantic import SecretStr
+from app.backends.breaker import Breaker
+from app.backends.upstream_errors import CallFailed
+from app.errors import BackendUnavailable
 
-from app.settings import is_loopback
-
-CONNECT_TIMEOUT_S = 5.0
 AVOIDED_S = 2.0
-"""Seconds for which a server that failed is asked only where every other has failed too."""
-
-NO_KEY = "EMPTY"
-"""What a server without keys is sent in a key's place."""
+"""Seconds for which a server that failed is asked only where no other can be."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Endpoint:
     """One server. `model` is what it is asked for; empty while that has not been found out."""
 
-    client: AsyncOpenAI = field(repr=False)
+    url: str
     model: str = ""
+    proxy: str | None = field(default=None, repr=False)
+    fresh_s: float = 1.0
+    """Seconds for which an answer, or a check that passed, vouches for it."""
+    breaker: Breaker = field(default_factory=Breaker, repr=False)
     outstanding: int = 0
     avoided_until: float = -inf
     vouched_until: float = -inf
 
-    @contextmanager
-    def asked(self) -> Iterator[None]:
-        """Counts a call while it is under way."""
+    def admit(self) -> bool:
+        """Count a call that begins; whether it is one that probes."""
         self.outstanding += 1
-        try:
-            yield
-        finally:
-            self.outstanding -= 1
+        return self.breaker.admit()
 
-    def failed(self) -> None:
-        self.avoided_until = monotonic() + AVOIDED_S
+    def release(self, probe: bool, well: bool | None) -> None:
+        """Count a call off; `well` is how the server did, None where that cannot be said."""
+        self.outstanding -= 1
+        if well is None:
+            self.breaker.withdrew(probe)
+        elif well:
+            self.breaker.succeeded(probe)
+            self.vouch()
+        else:
+            self.breaker.failed(probe)
+
+    def avoid(self, seconds: float = AVOIDED_S) -> None:
+        """It has failed: it comes last for a while, and no earlier check counts."""
+        self.avoided_until = monotonic() + seconds
         self.vouched_until = -inf
 
-    def answered(self, fresh_s: float) -> None:
+    def vouch(self) -> None:
+        """It has answered, and need not be checked for a while."""
         self.avoided_until = -inf
-        self.vouched_until = monotonic() + fresh_s
+        self.vouched_until = monotonic() + self.fresh_s
 
 
-def connect(url: str, key: SecretStr | None) -> AsyncOpenAI:
-    """A client that neither retries nor limits the time of an answer: both are the backend's own."""
-    return AsyncOpenAI(
-        base_url=url,
-        api_key=key.get_secret_value() if key else NO_KEY,
-        max_retries=0,
-        timeout=Timeout(None, connect=CONNECT_TIMEOUT_S),
-        http_client=DefaultAioHttpClient(trust_env=not is_loopback(urlsplit(url).hostname or "")),
+def choose(endpoints: Sequence[Endpoint], tried: Collection[Endpoint] = ()) -> Endpoint | None:
+    """The endpoint with the fewest calls under way, preferably one not yet tried that has not just failed.
+
+    None where every one is set aside.
+    """
+    now = monotonic()
+    return min(
+        (endpoint for endpoint in endpoints if not endpoint.breaker.ready_in()),
+        key=lambda endpoint: (endpoint in tried, endpoint.avoided_until > now, endpoint.outstanding),
+        default=None,
     )
 
 
-def least_busy(endpoints: Sequence[Endpoint]) -> Endpoint:
-    """The endpoint with the fewest calls under way, preferably one that has not just failed."""
-    now = monotonic()
-    return min(endpoints, key=lambda endpoint: (endpoint.avoided_until > now, endpoint.outstanding))
+def set_aside(name: str, endpoints: Sequence[Endpoint]) -> CallFailed:
+    """None may be asked: when the first may be again."""
+    wait = min(endpoint.breaker.ready_in() for endpoint in endpoints)
+    return CallFailed(BackendUnavailable(f"{name} has kept failing and is given a pause", retry_after=wait))

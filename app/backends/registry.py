@@ -25,7 +25,7 @@ def _mistral(settings: Settings) -> Backend:
         settings.vllm_urls,
         VLLM,
         made_for="" if settings.allow_foreign_model else fingerprint(),
-        timeout_s=settings.backend_timeout_s,
+        first_token_s=settings.first_token_timeout_s,
     )
 
 
@@ -38,5 +38,5 @@ def _gpt4(settings: Settings) -> Backend:
         openai_dialect(settings.gpt4_model),
         key=settings.openai_api_key,
         model=settings.gpt4_model,
-        timeout_s=settings.backend_timeout_s,
+        first_token_s=settings.first_token_timeout_s,
     )

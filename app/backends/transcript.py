@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
+
 from app.backends.base import Completion, Usage
-from app.backends.events import Event, UsageReport
-from app.contract.probabilities import Token, label_probabilities
+from app.backends.events import UsageReport, Weighed, read_event
+from app.backends.sse import DONE, Lines
+from app.contract.probabilities import VALUE, label_probabilities
+from app.contract.recommendation import Action
 from app.errors import BackendError, UnparsedAnswer
 
 STAND_IN = "stand-in"
+
+WINDOW = 32
+"""Events kept until the action has come: what stands before its value in the JSON is not longer."""
 
 
 class Transcript:
@@ -19,33 +27,46 @@ class Transcript:
         self.stand_in = False
         self.text = ""
         self.refused = False
-        self.tokens: list[Token] = []
+        self.done = False
+        """The server has said that this is all."""
         self.finish_reason: str | None = None
-        self.usage: UsageReport | None = None
+        self.pieces = 0
+        """Events with text."""
+        self._lines = Lines()
+        self._taken = 0
+        self._report: UsageReport | None = None
+        self._recent: deque[bytes] | None = deque(maxlen=WINDOW)
+        self._probabilities: Mapping[Action, float] | None = None
 
     @property
     def begun(self) -> bool:
         """Whether the model has said anything."""
         return bool(self.text) or self.refused
 
-    def add(self, event: Event) -> None:
-        self.model = event.model or self.model
-        self.stand_in |= event.system_fingerprint == STAND_IN or event.model.startswith(f"{STAND_IN}/")
-        self.usage = event.usage or self.usage
-        for choice in event.choices[:1]:
-            self.text += choice.delta.content or ""
-            self.refused |= bool(choice.delta.refusal)
-            self.finish_reason = choice.finish_reason or self.finish_reason
-            if choice.logprobs is not None:
-                self.tokens += choice.logprobs.content or ()
+    @property
+    def told(self) -> Usage | None:
+        """What has been used, as the server told last; None while it has not."""
+        return self._report.usage() if self._report else None
+
+    def feed(self, piece: bytes) -> None:
+        """Take the stream's next bytes. Raises `ValueError` for what is no event."""
+        for data in self._lines.feed(piece):
+            if data == DONE:
+                self.done = True
+            elif not self.done:
+                self._add(data)
+
+    def take(self) -> str:
+        """The text that has come since the last time."""
+        new = self.text[self._taken :]
+        self._taken += len(new)
+        return new
 
     def completion(self, time_to_first_token: float | None, duration: float) -> Completion:
-        """The whole answer; raises where there is none, or where it has no end."""
-        if self.finish_reason is None:
-            raise BackendError(f"{self.name} broke its answer off")
-        if self.usage is None:
+        """The whole answer; raises where there is none."""
+        usage = self.told
+        if usage is None:
             raise BackendError(f"{self.name} did not say how many tokens its answer took")
-        usage = _usage(self.usage)
         lack = self._lack(usage.completion_tokens)
         if lack is not None:
             raise UnparsedAnswer(lack, usage=usage)
@@ -53,11 +74,37 @@ class Transcript:
             text=self.text,
             model=self.model,
             usage=usage,
-            probabilities=label_probabilities(self.tokens),
+            probabilities=self._probabilities,
             time_to_first_token=time_to_first_token,
             duration=duration,
             stand_in=self.stand_in,
         )
+
+    def _add(self, data: bytes) -> None:
+        event = read_event(data)
+        self.model = event.model or self.model
+        self.stand_in |= event.system_fingerprint == STAND_IN or event.model.startswith(f"{STAND_IN}/")
+        self._report = event.usage or self._report
+        for choice in event.choices[:1]:
+            self.refused |= bool(choice.delta.refusal)
+            self.finish_reason = choice.finish_reason or self.finish_reason
+            said = choice.delta.content
+            if said or choice.delta.refusal:
+                self.pieces += 1
+            self._weigh(data, said or "")
+
+    def _weigh(self, data: bytes, said: str) -> None:
+        """Read the alternatives to the action once it has come; all others are never looked at."""
+        before = len(self.text)
+        self.text += said
+        if self._recent is None:
+            return
+        self._recent.append(data)
+        match = VALUE.search(self.text, max(0, before - WINDOW))
+        if match is not None and match.end() < len(self.text):
+            tokens = [token for event in self._recent for token in Weighed.model_validate_json(event).tokens()]
+            self._probabilities = label_probabilities(tokens)
+            self._recent = None
 
     def _lack(self, tokens: int) -> str | None:
         """What keeps the text from being an answer, if anything does."""
@@ -70,13 +117,3 @@ class Transcript:
         if self.finish_reason != "stop":
             return f"{self.name} ended its answer in a way that is not an answer's"
         return None if self.text else f"{self.name} gave an empty answer"
-
-
-def _usage(report: UsageReport) -> Usage:
-    prompt, completion = report.prompt_tokens_details, report.completion_tokens_details
-    return Usage(
-        report.prompt_tokens,
-        report.completion_tokens,
-        cached_tokens=(prompt.cached_tokens if prompt else None) or 0,
-        reasoning_tokens=(completion.reasoning_tokens if completion else None) or 0,
-    )

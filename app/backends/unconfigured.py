@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
-from app.backends.base import BackendName, Completion
+from app.backends.base import BackendName, BreakerState, ChatStream, Completion, Stream
 from app.contract.prompt import Detail, Message
+from app.deadline import Deadline
 from app.errors import NotConfigured
 
 
 class Unconfigured:
     """Answers nothing; `model` is what would be asked for, empty where only a server could say."""
 
+    breaker: BreakerState = "closed"
+
     def __init__(self, name: BackendName, setting: str, model: str = "") -> None:
         self.name = name
         self.model = model
         self._setting = setting
 
-    async def complete(self, messages: Sequence[Message], detail: Detail) -> Completion:  # noqa: ARG002
+    def answer(
+        self,
+        messages: Sequence[Message],  # noqa: ARG002
+        detail: Detail,  # noqa: ARG002
+        deadline: Deadline,  # noqa: ARG002
+    ) -> AbstractAsyncContextManager[Stream]:
+        raise self._error()
+
+    async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:
+        async with self.answer(messages, detail, deadline):
+            raise AssertionError("it is not set up")
+
+    def chat(
+        self,
+        body: Mapping[str, Any],  # noqa: ARG002
+        deadline: Deadline,  # noqa: ARG002
+    ) -> AbstractAsyncContextManager[ChatStream]:
         raise self._error()
 
     async def check(self) -> None:

@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from app.stand_in.failures import SLOW_S, Mode
+from app.stand_in.failures import DRIP, SLOW_S, Failure, Mode
 from app.stand_in.protocol import Refused
 from app.stand_in.replies import Reply
 from app.stand_in.speech import utter_plainly
+from app.stand_in.tally import Tally
 
-
-@dataclass
-class Tally:
-    """How completions have gone so far: under way, answered to their end, left by the client before it."""
-
-    open: int = 0
-    answered: int = 0
-    abandoned: int = 0
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        self.open += 1
-        try:
-            yield
-        except (asyncio.CancelledError, GeneratorExit):
-            self.abandoned += 1
-            raise
-        else:
-            self.answered += 1
-        finally:
-            self.open -= 1
-
-    def document(self) -> dict[str, int]:
-        return asdict(self)
+Part = tuple[str, int]
+"""What is sent at once, and the tokens that have then been sent."""
 
 
 class CutResponse(StreamingResponse):
@@ -99,24 +78,51 @@ def spoilt(reply: Reply, mode: Mode | None) -> Reply:
     return reply
 
 
-def deliver(reply: Reply, mode: Mode | None, pause_s: float, tally: Tally) -> Response:
+def deliver(reply: Reply, failure: Failure | None, pause_s: float, tally: Tally) -> Response:
     """The response; `pause_s` is waited before each token."""
+    mode = failure.mode if failure else None
     if mode == "timeout":
         return NoResponse(tally)
+    late_s = failure.delay if failure and mode == "late" else 0.0
     if not reply.request.stream:
-        with tally.counted():
-            return JSONResponse(reply.whole())
+        tokens = len(reply.spoken)
+        parts: Iterable[Part] = [(json.dumps(reply.whole()), tokens)]
+        sent = _sent(reply, parts, late_s + pause_s * tokens, 0.0, tally)
+        return StreamingResponse(sent, media_type="application/json")
     events, half = reply.events(), len(reply.spoken) // 2
     if mode == "cut":
-        return CutResponse(_paced(islice(events, half), pause_s, tally), media_type="text/event-stream")
+        parts = _counted(reply, islice(events, half))
+        return CutResponse(_sent(reply, parts, 0.0, pause_s, tally), media_type="text/event-stream")
     if mode == "garbled":
         events = chain(islice(events, half), ['data: {"choices": [}\n\n'])
-    pause = max(pause_s, SLOW_S) if mode == "slow" else pause_s
-    return StreamingResponse(_paced(events, pause, tally), media_type="text/event-stream")
+    parts = _counted(reply, events)
+    if mode == "drip":
+        parts = _dripped(parts)
+    pause = max(pause_s, SLOW_S) if mode in ("slow", "drip") else pause_s
+    return StreamingResponse(_sent(reply, parts, late_s, pause, tally), media_type="text/event-stream")
 
 
-async def _paced(events: Iterable[str], pause_s: float, tally: Tally) -> AsyncIterator[str]:
+def _counted(reply: Reply, events: Iterable[str]) -> Iterator[Part]:
+    """The first event only says whose turn it is, those after the last token end the stream."""
+    for number, event in enumerate(events):
+        yield event, min(number, len(reply.spoken))
+
+
+def _dripped(parts: Iterable[Part]) -> Iterator[Part]:
+    for text, tokens in parts:
+        for start in range(0, len(text), DRIP):
+            yield text[start : start + DRIP], tokens
+
+
+async def _sent(reply: Reply, parts: Iterable[Part], late_s: float, pause_s: float, tally: Tally) -> AsyncIterator[str]:
+    tokens = None
     with tally.counted():
-        for event in events:
-            await asyncio.sleep(pause_s)
-            yield event
+        try:
+            await asyncio.sleep(late_s)
+            for text, after in parts:
+                await asyncio.sleep(pause_s)
+                yield text
+                tokens = after
+        finally:
+            if tokens is not None:
+                tally.serve(reply, tokens)

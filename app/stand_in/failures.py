@@ -12,7 +12,9 @@ Mode = Literal[
     "500",
     "503",
     "timeout",  # never answers
+    "late",  # answers, once `delay` has passed
     "slow",  # answers a token every SLOW_S
+    "drip",  # answers a few bytes every SLOW_S
     "cut",  # closes the connection in the middle of the answer
     "garbled",  # the event stream is not JSON
     "malformed",  # the answer is not JSON
@@ -25,6 +27,8 @@ Mode = Literal[
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 SLOW_S = 0.05
+DRIP = 16
+"""Bytes at a time."""
 
 
 class Failure(BaseModel):
@@ -36,6 +40,8 @@ class Failure(BaseModel):
     times: Annotated[int, Field(ge=0)] = 1
     retry_after: Annotated[int, Field(ge=0)] = 1
     """Seconds, for the modes that name them."""
+    delay: Annotated[float, Field(ge=0)] = 1.0
+    """Seconds before a late answer."""
 
 
 class Plan:

@@ -43,6 +43,8 @@ class UserMessage(_Strict):
 
 class StreamOptions(_Strict):
     include_usage: bool
+    continuous_usage_stats: bool = False
+    """vLLM's own: every event tells the tokens so far."""
 
 
 class ChatRequest(_Strict):
@@ -101,7 +103,7 @@ def read_question(request: ChatRequest) -> tuple[Detail, dict[str, Line]]:
 
 def _rules(request: ChatRequest) -> list[tuple[bool, str, str]]:
     """What is wrong where the first is true, the field, and what to say."""
-    own, effort = hosted(request.model), request.reasoning_effort
+    own, effort, options = hosted(request.model), request.reasoning_effort, request.stream_options
     can_reason = request.model.startswith(("gpt-5", "gpt-6"))
     must_reason = request.model.startswith(("gpt-6.1-sol", "gpt-6-astra"))
     thinking = can_reason and effort != "none"
@@ -115,5 +117,6 @@ def _rules(request: ChatRequest) -> list[tuple[bool, str, str]]:
         (thinking and sampling, "temperature", "no temperature and no logprobs while the model reasons"),
         (not thinking and request.temperature != 0, "temperature", "the temperature must be 0"),
         (request.top_logprobs is not None and not request.logprobs, "top_logprobs", "needs logprobs"),
-        (request.stream_options is not None and not request.stream, "stream_options", "needs stream"),
+        (options is not None and not request.stream, "stream_options", "needs stream"),
+        (not own and options is not None and options.continuous_usage_stats, "stream_options", "not taken here"),
     ]

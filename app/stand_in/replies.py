@@ -38,17 +38,20 @@ class Reply:
     def text(self) -> str:
         return "".join(token.text for token in self.spoken)
 
+    @property
+    def thoughts(self) -> int:
+        return THOUGHTS if self.request.reasons else 0
+
+    def used(self, spoken: int) -> dict[str, int]:
+        """Tokens, once so many have been spoken."""
+        prompt, completion = len(pieces(self.request.messages[0].content)), spoken + self.thoughts
+        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+
     def usage(self) -> dict[str, Any]:
-        """Tokens; the fixed part of the prompt counts as cached, as a warm server would have it."""
-        prompt = len(pieces(self.request.messages[0].content))
-        thoughts = THOUGHTS if self.request.reasons else 0
-        completion = len(self.spoken) + thoughts
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
+        """Tokens of it all; the fixed part of the prompt counts as cached, as a warm server would have it."""
+        return self.used(len(self.spoken)) | {
             "prompt_tokens_details": {"cached_tokens": len(pieces(fixed_part(self.detail)))},
-            "completion_tokens_details": {"reasoning_tokens": thoughts},
+            "completion_tokens_details": {"reasoning_tokens": self.thoughts},
         }
 
     def whole(self) -> dict[str, Any]:
@@ -60,19 +63,23 @@ class Reply:
 
     def events(self) -> Iterator[str]:
         """Server-sent events: the role, a token each, the end, the usage."""
-        yield self._event({"role": "assistant", "content": ""})
-        for token in self.spoken:
+        yield self._event({"role": "assistant", "content": ""}, 0)
+        for number, token in enumerate(self.spoken, 1):
             said = {"refusal": token.text} if self.refusal else {"content": token.text}
-            yield self._event(said, logprobs=self._logprobs([token]))
-        yield self._event({}, finish_reason=self.finish_reason)
-        options = self.request.stream_options
-        if options is not None and options.include_usage and self.metered:
+            yield self._event(said, number, logprobs=self._logprobs([token]))
+        yield self._event({}, len(self.spoken), finish_reason=self.finish_reason)
+        if self._tells("include_usage"):
             yield _data(self._envelope("chat.completion.chunk", []) | {"usage": self.usage()})
         yield "data: [DONE]\n\n"
 
-    def _event(self, delta: dict[str, Any], **of_choice: Any) -> str:
+    def _event(self, delta: dict[str, Any], spoken: int, **of_choice: Any) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} | of_choice
-        return _data(self._envelope("chat.completion.chunk", [choice]) | {"usage": None})
+        usage = self.used(spoken) if self._tells("continuous_usage_stats") else None
+        return _data(self._envelope("chat.completion.chunk", [choice]) | {"usage": usage})
+
+    def _tells(self, option: str) -> bool:
+        options = self.request.stream_options
+        return self.metered and options is not None and options.include_usage and getattr(options, option)
 
     def _logprobs(self, tokens: Sequence[Spoken]) -> dict[str, Any] | None:
         if not self.request.logprobs or self.refusal:

@@ -12,14 +12,15 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app import rules
-from app.backends.endpoints import NO_KEY
+from app.backends.session import NO_KEY
 from app.contract.fingerprint import fingerprint
 from app.settings import Settings
-from app.stand_in.delivery import Tally, deliver, spoilt, status_failure
+from app.stand_in.delivery import deliver, spoilt, status_failure
 from app.stand_in.failures import Failure, Plan
 from app.stand_in.protocol import Refused, hosted, read_question, read_request
 from app.stand_in.replies import PREFIX, Reply
 from app.stand_in.speech import utter
+from app.stand_in.tally import Tally
 
 DEFAULT_KEY = "stand-in-key"
 
@@ -63,7 +64,7 @@ class StandIn:
         reply = Reply(chat, detail, utter(rules.answer_from(lines, detail)))
         if len(reply.spoken) > chat.limit:
             reply = Reply(chat, detail, reply.spoken[: chat.limit], finish_reason="length")
-        return deliver(spoilt(reply, mode), mode, self._pause_s, self._tally)
+        return deliver(spoilt(reply, mode), failure, self._pause_s, self._tally)
 
     async def fail(self, request: Request) -> Response:
         try:

@@ -10,9 +10,13 @@ from app.contract.features import Metrics
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.contract.recommendation import Action, UnparsedAnswer, parse
+from app.deadline import Deadline
 from app.errors import BackendError
 from app.supervisor.failures import WrongAnswers
 from app.supervisor.weights import Weights
+
+ANSWER_S = 60.0
+"""For one answer, the first on a cold machine among them."""
 
 
 async def until_answered(backend: Backend, pause_s: float) -> None:
@@ -44,7 +48,7 @@ async def check(backend: Backend, weights: Weights) -> None:
 
 
 async def _ask(backend: Backend, ticker: str, metrics: Metrics) -> Action:
-    completion = await backend.complete(messages(metrics, ticker, "brief"), "brief")
+    completion = await backend.complete(messages(metrics, ticker, "brief"), "brief", Deadline.after(ANSWER_S))
     try:
         return parse("brief", completion.text).action
     except UnparsedAnswer as error:

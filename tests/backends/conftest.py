@@ -14,10 +14,16 @@ from app.backends.base import BackendName
 from app.backends.dialects import VLLM, openai_dialect
 from app.backends.openai_style import OpenAIStyle
 from app.contract.fingerprint import fingerprint
+from app.deadline import Deadline
 
 KEY = "sk-secret-abcdefghijklmnop"
 
 Make = Callable[..., OpenAIStyle]
+
+
+def soon(seconds: float = 20.0) -> Deadline:
+    """A deadline that no test should come to, or one that it should."""
+    return Deadline.after(seconds)
 
 
 @pytest.fixture

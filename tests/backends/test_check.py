@@ -13,7 +13,7 @@ from app.contract.prompt import messages
 from app.errors import BackendUnavailable, NotConfigured
 
 from ..conftest import StandIn
-from .conftest import Make, Script, http
+from .conftest import Make, Script, http, soon
 
 BRIEF = messages(EXAMPLE, "SNPS", "brief")
 DOWN = "http://127.0.0.1:9/v1"
@@ -34,7 +34,7 @@ async def test_both_pass_where_their_models_are_served(make: Make, stand_in: Sta
 async def test_a_model_of_another_contract_is_refused(make: Make, script: Script) -> None:
     server = await script(listing("/models/secret-place/mistral-000000000000"))
     for backend in (make("mistral", server.url), make("mistral", server.url)):
-        for ask in (backend.check(), backend.complete(BRIEF, "brief")):
+        for ask in (backend.check(), backend.complete(BRIEF, "brief", soon())):
             with pytest.raises(BackendUnavailable) as raised:
                 await ask
             assert fingerprint() in raised.value.detail
@@ -128,7 +128,7 @@ async def test_a_failed_call_ends_what_a_check_vouched_for(make: Make, script: S
     backend = make("mistral", server.url)
     await backend.check()
     with pytest.raises(BackendUnavailable):
-        await backend.complete(BRIEF, "brief")
+        await backend.complete(BRIEF, "brief", soon())
     with pytest.raises(BackendUnavailable):
         await backend.check()
 
@@ -136,20 +136,20 @@ async def test_a_failed_call_ends_what_a_check_vouched_for(make: Make, script: S
 async def test_one_server_of_several_is_enough(make: Make, stand_in: StandIn) -> None:
     backend = make("mistral", DOWN, stand_in.url)
     await backend.check()
-    assert (await backend.complete(BRIEF, "brief")).stand_in
+    assert (await backend.complete(BRIEF, "brief", soon())).stand_in
 
 
 async def test_a_call_goes_to_the_next_server_where_one_is_down(make: Make, stand_in: StandIn) -> None:
     backend = make("mistral", DOWN, stand_in.url)
     started = time.perf_counter()
     for _ in range(3):
-        assert (await backend.complete(BRIEF, "brief")).stand_in
+        assert (await backend.complete(BRIEF, "brief", soon())).stand_in
     assert time.perf_counter() - started < 2
 
 
 async def test_calls_are_shared_among_servers(make: Make, stand_in: StandIn, stand_in_of_all: StandIn) -> None:
     backend = make("gpt-4", stand_in.url, stand_in_of_all.url, key=stand_in.key)
     before = [server.tally()["answered"] for server in (stand_in, stand_in_of_all)]
-    await asyncio.gather(*(backend.complete(BRIEF, "brief") for _ in range(10)))
+    await asyncio.gather(*(backend.complete(BRIEF, "brief", soon()) for _ in range(10)))
     after = [server.tally()["answered"] for server in (stand_in, stand_in_of_all)]
     assert [now - then for now, then in zip(after, before, strict=True)] == [5, 5]

@@ -43,8 +43,13 @@ def test_what_can_be_is_asked_at_temperature_zero_with_alternatives(dialect: Dia
     asked = body(dialect)
     assert (asked["temperature"], asked["logprobs"], asked["top_logprobs"]) == (0, True, 20)
     assert asked["stream"] is True
-    assert asked["stream_options"] == {"include_usage": True}
+    assert asked["stream_options"]["include_usage"] is True
     assert [message["role"] for message in asked["messages"]] == ["user"]
+
+
+def test_only_vllm_is_asked_to_tell_tokens_as_it_writes() -> None:
+    assert body(VLLM)["stream_options"] == {"include_usage": True, "continuous_usage_stats": True}
+    assert body(openai_dialect("gpt-4.1"))["stream_options"] == {"include_usage": True}
 
 
 @pytest.mark.parametrize("model", ["gpt-5.2", "gpt-5.6-sol", "gpt-6.1-terra", "gpt-6-luna"])

@@ -18,7 +18,7 @@ from app.rules import answer
 from app.stand_in import Mode
 
 from ..conftest import StandIn
-from .conftest import Make, Script, http, sse
+from .conftest import Make, Script, http, soon, sse
 
 BRIEF = messages(EXAMPLE, "SNPS", "brief")
 DETAILS: tuple[Detail, ...] = ("brief", "full")
@@ -29,7 +29,7 @@ REFUSED = "http://127.0.0.1:9/v1"
 @pytest.mark.parametrize("detail", DETAILS)
 async def test_an_answer_comes_whole(name: BackendName, detail: Detail, make: Make, stand_in: StandIn) -> None:
     backend = make(name, stand_in.url, key=stand_in.key)
-    completion = await backend.complete(messages(EXAMPLE, "SNPS", detail), detail)
+    completion = await backend.complete(messages(EXAMPLE, "SNPS", detail), detail, soon())
     assert parse(detail, completion.text) == answer(EXAMPLE, detail)
     assert completion.text == canonical(answer(EXAMPLE, detail))
     assert completion.stand_in
@@ -45,7 +45,7 @@ async def test_an_answer_comes_whole(name: BackendName, detail: Detail, make: Ma
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-5.2", "gpt-6.1-sol", "gpt-6-luna"])
 async def test_every_family_is_asked_as_it_wants(model: str, make: Make, stand_in_of_all: StandIn) -> None:
     backend = make("gpt-4", stand_in_of_all.url, key=stand_in_of_all.key, model=model)
-    completion = await backend.complete(BRIEF, "brief")
+    completion = await backend.complete(BRIEF, "brief", soon())
     thinks = model == "gpt-6.1-sol"
     assert (completion.usage.reasoning_tokens > 0) == thinks
     assert (completion.probabilities is None) == thinks
@@ -53,10 +53,10 @@ async def test_every_family_is_asked_as_it_wants(model: str, make: Make, stand_i
 
 async def test_times_are_those_of_the_stream(make: Make, stand_in: StandIn) -> None:
     backend = make("mistral", stand_in.url)
-    await backend.complete(BRIEF, "brief")
+    await backend.complete(BRIEF, "brief", soon())
     stand_in.fail("slow")
     started = time.perf_counter()
-    completion = await backend.complete(BRIEF, "brief")
+    completion = await backend.complete(BRIEF, "brief", soon())
     total = time.perf_counter() - started
     tokens = completion.usage.completion_tokens
     assert completion.time_to_first_token is not None
@@ -69,7 +69,7 @@ async def test_times_are_those_of_the_stream(make: Make, stand_in: StandIn) -> N
 async def test_the_hosted_model_s_id_is_learnt(make: Make, stand_in: StandIn) -> None:
     backend = make("mistral", stand_in.url)
     assert backend.model == ""
-    await backend.complete(BRIEF, "brief")
+    await backend.complete(BRIEF, "brief", soon())
     assert backend.model == f"stand-in/mistral-{fingerprint()}"
 
 
@@ -95,10 +95,10 @@ async def test_a_failure_is_told_apart_and_holds_no_key(
     mode: Mode, kind: type[BackendError], detail: str, make: Make, stand_in: StandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    backend = make("gpt-4", stand_in.url, key=stand_in.key, timeout_s=0.5)
+    backend = make("gpt-4", stand_in.url, key=stand_in.key)
     stand_in.fail(mode, times=3)
     with pytest.raises(BackendError) as raised:
-        await backend.complete(BRIEF, "brief")
+        await backend.complete(BRIEF, "brief", soon(0.5))
     assert type(raised.value) is kind
     assert raised.value.detail == detail
     said = [
@@ -113,7 +113,7 @@ async def test_a_failure_is_told_apart_and_holds_no_key(
 
 async def test_what_is_not_json_is_left_to_the_parser(make: Make, stand_in: StandIn) -> None:
     stand_in.fail("malformed")
-    completion = await make("mistral", stand_in.url).complete(BRIEF, "brief")
+    completion = await make("mistral", stand_in.url).complete(BRIEF, "brief", soon())
     with pytest.raises(ValueError, match="answer"):
         parse("brief", completion.text)
     assert completion.probabilities is not None or "action" not in completion.text
@@ -123,25 +123,25 @@ async def test_what_is_not_json_is_left_to_the_parser(make: Make, stand_in: Stan
 async def test_two_failures_are_retried_and_a_third_is_not(mode: Mode, make: Make, stand_in: StandIn) -> None:
     backend = make("gpt-4", stand_in.url, key=stand_in.key)
     stand_in.fail(mode, times=2)
-    assert (await backend.complete(BRIEF, "brief")).text
+    assert (await backend.complete(BRIEF, "brief", soon())).text
     stand_in.fail(mode, times=3)
     with pytest.raises(BackendError):
-        await backend.complete(BRIEF, "brief")
-    assert (await backend.complete(BRIEF, "brief")).text
+        await backend.complete(BRIEF, "brief", soon())
+    assert (await backend.complete(BRIEF, "brief", soon())).text
 
 
 @pytest.mark.parametrize("mode", ["cut", "garbled", "refusal", "length", "quota"])
 async def test_what_was_begun_or_is_final_is_not_retried(mode: Mode, make: Make, stand_in: StandIn) -> None:
     stand_in.fail(mode)
     with pytest.raises(BackendError):
-        await make("gpt-4", stand_in.url, key=stand_in.key).complete(BRIEF, "brief")
+        await make("gpt-4", stand_in.url, key=stand_in.key).complete(BRIEF, "brief", soon())
 
 
 async def test_a_short_retry_after_is_waited_for(make: Make, stand_in: StandIn) -> None:
     backend = make("gpt-4", stand_in.url, key=stand_in.key)
     stand_in.fail("429", retry_after=1)
     started = time.perf_counter()
-    await backend.complete(BRIEF, "brief")
+    await backend.complete(BRIEF, "brief", soon())
     assert time.perf_counter() - started >= 1
 
 
@@ -149,7 +149,7 @@ async def test_a_long_retry_after_is_passed_on(make: Make, stand_in: StandIn) ->
     stand_in.fail("429", times=3, retry_after=30)
     started = time.perf_counter()
     with pytest.raises(BackendUnavailable) as raised:
-        await make("gpt-4", stand_in.url, key=stand_in.key).complete(BRIEF, "brief")
+        await make("gpt-4", stand_in.url, key=stand_in.key).complete(BRIEF, "brief", soon())
     assert raised.value.retry_after == 30
     assert time.perf_counter() - started < 1
 
@@ -158,7 +158,7 @@ async def test_no_retry_goes_past_the_deadline(make: Make, stand_in: StandIn) ->
     stand_in.fail("429", times=3, retry_after=3)
     started = time.perf_counter()
     with pytest.raises(BackendUnavailable) as raised:
-        await make("gpt-4", stand_in.url, key=stand_in.key, timeout_s=1.0).complete(BRIEF, "brief")
+        await make("gpt-4", stand_in.url, key=stand_in.key).complete(BRIEF, "brief", soon(1.0))
     assert raised.value.retry_after == 3
     assert time.perf_counter() - started < 1
 
@@ -168,7 +168,7 @@ async def test_a_wrong_key_names_the_setting_only(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     backend = make("gpt-4", stand_in.url, key="sk-wrong-0123456789")
-    for ask in (backend.complete(BRIEF, "brief"), backend.check()):
+    for ask in (backend.complete(BRIEF, "brief", soon()), backend.check()):
         with pytest.raises(NotConfigured) as raised:
             await ask
         assert raised.value.detail == "gpt-4 does not accept the key: check OPENAI_API_KEY"
@@ -178,7 +178,7 @@ async def test_a_wrong_key_names_the_setting_only(
 async def test_an_unknown_model_names_the_settings(make: Make, stand_in: StandIn) -> None:
     backend = make("gpt-4", stand_in.url, key=stand_in.key, model="gpt-4o")
     with pytest.raises(NotConfigured, match="check CONVICTION_GPT4_MODEL and OPENAI_BASE_URL"):
-        await backend.complete(BRIEF, "brief")
+        await backend.complete(BRIEF, "brief", soon())
     with pytest.raises(NotConfigured, match=r"does not serve gpt-4o: check CONVICTION_GPT4_MODEL"):
         await backend.check()
 
@@ -186,7 +186,7 @@ async def test_an_unknown_model_names_the_settings(make: Make, stand_in: StandIn
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
 async def test_nobody_listening(name: BackendName, make: Make) -> None:
     backend = make(name, REFUSED)
-    for ask in (backend.complete(BRIEF, "brief"), backend.check()):
+    for ask in (backend.complete(BRIEF, "brief", soon()), backend.check()):
         with pytest.raises(BackendUnavailable) as raised:
             await ask
         assert raised.value.detail == f"{name} cannot be reached"
@@ -196,7 +196,7 @@ async def test_nobody_listening(name: BackendName, make: Make) -> None:
 async def test_a_connection_lost_before_the_first_byte_is_retried(make: Make, script: Script) -> None:
     server = await script(b"")
     with pytest.raises(BackendUnavailable, match="cannot be reached"):
-        await make("gpt-4", server.url).complete(BRIEF, "brief")
+        await make("gpt-4", server.url).complete(BRIEF, "brief", soon())
     assert server.connections == 3
 
 
@@ -227,14 +227,14 @@ USED = '{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
 async def test_a_server_that_talks_nonsense(reply: bytes, detail: str, make: Make, script: Script) -> None:
     server = await script(reply)
     with pytest.raises(BackendError, match=detail) as raised:
-        await make("gpt-4", server.url).complete(BRIEF, "brief")
+        await make("gpt-4", server.url).complete(BRIEF, "brief", soon())
     assert "sk-secret" not in "".join(traceback.format_exception(raised.value))
     assert server.connections == 1
 
 
 async def test_a_plain_server_is_not_a_stand_in(make: Make, script: Script) -> None:
     server = await script(sse(WHOLE, USED, "[DONE]"))
-    completion = await make("gpt-4", server.url).complete(BRIEF, "brief")
+    completion = await make("gpt-4", server.url).complete(BRIEF, "brief", soon())
     assert (completion.text, completion.model, completion.stand_in) == ("{}", "gpt-4.1", False)
     assert completion.usage.cached_tokens == completion.usage.reasoning_tokens == 0
     assert completion.probabilities is None
@@ -245,24 +245,24 @@ async def test_cancelling_closes_the_upstream_call(mode: Mode, make: Make, stand
     backend = make("gpt-4", stand_in.url, key=stand_in.key)
     before = stand_in.tally()["abandoned"]
     stand_in.fail(mode)
-    task = asyncio.create_task(backend.complete(messages(EXAMPLE, None, "full"), "full"))
+    task = asyncio.create_task(backend.complete(messages(EXAMPLE, None, "full"), "full", soon()))
     await asyncio.to_thread(stand_in.wait, lambda tally: tally["open"] == 1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.to_thread(stand_in.wait, lambda tally: tally["abandoned"] == before + 1 and not tally["open"])
-    assert (await backend.complete(BRIEF, "brief")).text
+    assert (await backend.complete(BRIEF, "brief", soon())).text
 
 
 async def test_a_deadline_closes_the_upstream_call(make: Make, stand_in: StandIn) -> None:
     before = stand_in.tally()["abandoned"]
     stand_in.fail("slow")
     with pytest.raises(DeadlineExceeded):
-        await make("gpt-4", stand_in.url, key=stand_in.key, timeout_s=0.2).complete(BRIEF, "brief")
+        await make("gpt-4", stand_in.url, key=stand_in.key).complete(BRIEF, "brief", soon(0.2))
     await asyncio.to_thread(stand_in.wait, lambda tally: tally["abandoned"] == before + 1 and not tally["open"])
 
 
 async def test_a_connection_serves_call_after_call(make: Make, stand_in: StandIn) -> None:
     backend = make("gpt-4", stand_in.url, key=stand_in.key)
-    completions = await asyncio.gather(*(backend.complete(BRIEF, "brief") for _ in range(20)))
+    completions = await asyncio.gather(*(backend.complete(BRIEF, "brief", soon()) for _ in range(20)))
     assert len({completion.text for completion in completions}) == 1

@@ -15,7 +15,7 @@ from app.errors import BackendUnavailable, NotConfigured
 from app.settings import Settings
 
 from ..conftest import StandIn
-from .conftest import Script, http
+from .conftest import Script, http, soon
 
 BRIEF = messages(EXAMPLE, "SNPS", "brief")
 
@@ -29,7 +29,7 @@ def settings(**given: Any) -> Settings:
 @pytest.mark.parametrize("given", [{}, {"openai_api_key": SecretStr("")}])
 async def test_what_is_not_set_up_says_what_to_set(name: BackendName, setting: str, given: dict[str, Any]) -> None:
     backend = build_backends(settings(**given))[name]
-    for ask in (backend.complete(BRIEF, "brief"), backend.check()):
+    for ask in (backend.complete(BRIEF, "brief", soon()), backend.check()):
         with pytest.raises(NotConfigured, match=f"{name} is not set up: set {setting}"):
             await ask
     await backend.close()
@@ -43,7 +43,7 @@ async def test_both_answer_once_set_up(stand_in: StandIn) -> None:
     for name, backend in backends.items():
         assert backend.name == name
         await backend.check()
-        assert (await backend.complete(BRIEF, "brief")).stand_in
+        assert (await backend.complete(BRIEF, "brief", soon())).stand_in
         await backend.close()
 
 

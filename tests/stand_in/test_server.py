@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from app.backends.dialects import VLLM, openai_dialect
-from app.backends.endpoints import NO_KEY
+from app.backends.session import NO_KEY
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical

@@ -7,6 +7,7 @@ import pytest
 
 from app.backends.base import BackendName, Completion, Usage
 from app.contract.prompt import Detail, Message
+from app.deadline import Deadline
 from app.errors import BackendUnavailable
 from app.supervisor import golden
 from app.supervisor.failures import WrongAnswers
@@ -24,7 +25,7 @@ class Scripted:
         self.script: Iterator[str | Exception] = iter(script)
         self.asked: list[str] = []
 
-    async def complete(self, messages: Sequence[Message], detail: Detail) -> Completion:
+    async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:
         assert detail == "brief"
         self.asked.append(messages[0]["content"])
         said = next(self.script)

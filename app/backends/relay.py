@@ -1,0 +1,105 @@
+"""The bytes of a chat completion on their way through, and what they tell of its tokens."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from app.backends.base import Usage
+from app.backends.events import Metered
+from app.backends.sse import DONE, LONGEST
+
+USAGE = re.compile(rb'"usage"\s*:\s*\{')
+NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+SAID = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)"\s*:\s*"[^"]')
+"""Members of an event's JSON; within its strings a quote would be escaped."""
+
+
+class Relay(Protocol):
+    """Takes a response's bytes and gives those for the client."""
+
+    done: bool
+    """The server has said that this is all."""
+    pieces: int
+    """Of text, that have passed."""
+
+    def feed(self, piece: bytes) -> bytes: ...
+
+    def rest(self) -> bytes:
+        """What was kept back when the response ended. Raises `ValueError` where it ended too early."""
+        ...
+
+    @property
+    def told(self) -> Usage | None:
+        """What was used, as far as the server has told."""
+        ...
+
+
+class Document:
+    """A response that is one document."""
+
+    def __init__(self) -> None:
+        self.done = False
+        self.pieces = 0
+        self._document: list[bytes] = []
+
+    def feed(self, piece: bytes) -> bytes:
+        self._document.append(piece)
+        return piece
+
+    def rest(self) -> bytes:
+        return b""
+
+    @property
+    def told(self) -> Usage | None:
+        return _told(b"".join(self._document))
+
+
+class Events:
+    """A response that is an event stream. Its event with the usage alone passes only if the client asked for it."""
+
+    def __init__(self, usage_asked: bool) -> None:
+        self.done = False
+        self.pieces = 0
+        self._usage_asked = usage_asked
+        self._rest = b""
+        self._usage = b""
+        self._withheld = False
+
+    def feed(self, piece: bytes) -> bytes:
+        """Whole lines pass. Raises `ValueError` for one without an end."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        if len(self._rest) > LONGEST:
+            raise ValueError("a line that does not end")
+        return b"".join([line + b"\n" for line in lines if self._passes(line)])
+
+    def rest(self) -> bytes:
+        if not self.done:
+            raise ValueError("no end")
+        return self._rest
+
+    @property
+    def told(self) -> Usage | None:
+        return _told(self._usage)
+
+    def _passes(self, line: bytes) -> bool:
+        if not line.startswith(b"data:"):
+            withheld, self._withheld = self._withheld and not line.strip(), False
+            return not withheld
+        data = line[5:].strip()
+        self.done |= data == DONE
+        self.pieces += SAID.search(data) is not None
+        if USAGE.search(data):
+            self._usage = data
+            self._withheld = not self._usage_asked and NO_CHOICE.search(data) is not None
+        return not self._withheld
+
+
+def _told(document: bytes) -> Usage | None:
+    try:
+        report = Metered.model_validate_json(document).usage
+    except ValidationError:
+        return None
+    return report.usage() if report else None
