@@ -42,6 +42,7 @@ bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(ENVS)/litellm/.complet
 	@CONVICTION_PORT=0 $(GATEWAY)/conviction up -- $(GATEWAY)/python bench/latency.py
 	$(GATEWAY)/python bench/gateway_overhead.py
 	$(GATEWAY)/python -m bench.gateway --litellm $(ENVS)/litellm
+	@CONVICTION_PORT=0 $(GATEWAY)/conviction up -- $(GATEWAY)/python -m bench.gateway.hosted
 	$(GATEWAY)/python bench/features.py --market $(MARKET)
 	$(TRAINING) bench/training.py --market $(MARKET)
 

@@ -4,6 +4,7 @@
   python -m bench.gateway --quick                          two short rounds, to see that it works
   python -m bench.gateway --quick --gateways               calibration: upstream and load generator alone
   python -m bench.gateway --measures soak --gateways conviction
+  conviction up -- python -m bench.gateway.hosted          what the gateway leaves of the real vLLM's speed
 
 Gateways take turns in each round, in an order drawn anew; every answer and every request that reaches the upstream
 is checked, and a round with a wrong one ends the benchmark. README.md beside this file says what is measured and how.
@@ -41,7 +42,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--measures", nargs="+", choices=Schedule().measures, default=[], help="default: all")
     parser.add_argument("--gateways", nargs="*", choices=list(GATEWAYS), default=list(GATEWAYS), help="default: all")
     parser.add_argument("--litellm", type=Path, default=ROOT / ".envs/litellm", help="its virtual environment")
-    parser.add_argument("--out", type=Path, default=ROOT / "bench/results.json")
+    parser.add_argument("--out", type=Path, help="default bench/results.json; quick: .run/bench/results.json")
     return parser.parse_args()
 
 
@@ -67,9 +68,12 @@ def main() -> None:
             of = Rounds(list(played(plan, stand, contenders)))
     except BenchmarkError as error:
         raise SystemExit(f"no figures: {error}") from None
-    given.out.write_text(json.dumps(document(of, about), indent=1, allow_nan=False) + "\n")
     print("\n".join(table(of)))
-    print(f"written to {given.out}")
+    out: Path = given.out or ROOT / (".run/bench/results.json" if given.quick else "bench/results.json")
+    before = json.loads(out.read_text()) if out.exists() else {}
+    kept = {name: before[name] for name in ("vllm",) if name in before}
+    out.write_text(json.dumps(document(of, about) | kept, indent=1, allow_nan=False) + "\n")
+    print(f"written to {out}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ enum verdict { VALID, REFUSED, WRONG, BROKEN, UNFINISHED };
 
 typedef struct {
     int64_t due_ns, sent_ns, first_ns, end_ns; /* since the start; first: the answer's first text */
-    int32_t status, verdict, events, retry_after_s; /* events: those with text; -1: no Retry-After */
+    int32_t status, verdict, tokens, retry_after_s; /* tokens: as the answer's usage says; -1: no Retry-After */
 } Record;
 
 typedef struct {
@@ -146,13 +146,14 @@ static int64_t keep_asking(void) {
 /* Add the text of one JSON document to the answer's; false where it is none. */
 static bool add_text(Connection *each, const char *from, const char *to) {
     if (!json_whole(from, to) || json_at(from, to, "error")) return false;
-    const char *value = json_at(from, to, options.field);
+    const char *value = json_at(from, to, "usage.completion_tokens");
+    if (value) each->record.tokens = atoi(value);
+    value = json_at(from, to, options.field);
     if (!value || *value != '"') return true;
     long size = json_text(value, to, each->text + each->text_size, ROOM - each->text_size);
     if (size < 0) return false;
     if (size && !each->text_size) each->record.first_ns = elapsed();
     each->text_size += (size_t)size;
-    each->record.events += size > 0;
     return true;
 }
 

@@ -18,7 +18,7 @@ from bench.gateway.workload import Task
 RECORD = np.dtype(
     [
         *((name, "<i8") for name in ("due_ns", "sent_ns", "first_ns", "end_ns")),
-        *((name, "<i4") for name in ("status", "verdict", "events", "retry_after_s")),
+        *((name, "<i4") for name in ("status", "verdict", "tokens", "retry_after_s")),
     ]
 )
 GRACE_S = 30.0
@@ -106,8 +106,9 @@ class Generator:
 
     def run(self, port: int, key: str, task: Task, load: Load) -> Sample:
         options: dict[str, object] = {
-            **{"-p": port, "-u": task.path, "-b": task.body, "-a": key, "-f": task.field, "-x": task.expected},
+            **{"-p": port, "-u": task.path, "-b": task.body, "-a": key, "-f": task.field},
             **{"-d": load.seconds, "-c": load.connections, "-g": GRACE_S, "-s": self._asked + 1, "-o": self._records},
+            **({"-x": task.expected} if task.expected else {}),
             **({"-h": task.header} if task.header else {}),
             **({"-r": load.rate} if load.rate is not None else {}),
             **({"-n": load.requests} if load.requests is not None else {}),

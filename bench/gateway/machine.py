@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.gateway.programs import HERE
 
+UNKNOWN = "unknown"
 PACKAGES = ("uvicorn", "uvloop", "httptools", "fastapi", "starlette", "pydantic", "aiohttp", "openai", "redis")
 
 
@@ -62,13 +63,14 @@ def versions(litellm: Path | None) -> dict[str, str]:
 def _commit() -> str:
     """The commit, with a + where files differ from it."""
     commit = _said("git", "-C", str(HERE), "rev-parse", "--short=12", "HEAD")
-    return commit + ("+" if _said("git", "-C", str(HERE), "status", "--porcelain", "--", "../../app") else "")
+    changed = commit != UNKNOWN and _said("git", "-C", str(HERE), "status", "--porcelain", "--", "../../app")
+    return commit + ("+" if changed else "")
 
 
 def _said(*command: str) -> str:
-    """The first line a command writes; "unknown" where it is not to be had."""
+    """The first line a command writes; `UNKNOWN` where it is not to be had."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return UNKNOWN
     return done.stdout.split("\n", 1)[0]

@@ -161,12 +161,12 @@ def _plain(each: Round) -> Document:
 def table(of: Rounds) -> Iterator[str]:
     """The figures side by side, each with its interval."""
     figures = estimates(of)
-    yield f"{'':<36}{'conviction':>26}{'litellm':>26}{'litellm, bare':>26}   asked"
+    yield f"{'':<38}{'conviction':>29}{'litellm':>29}{'litellm, bare':>29}   asked"
     names = dict.fromkeys(name.removeprefix(f"{peer}.") for name in figures for peer in ("", *PEERS))
     for name in (name for name in names if not name.startswith((*PEERS, "upstream"))):
         own = "" if "ratio" in name else _cell(figures.get(name))
         peers = (_cell(figures.get(f"{peer}.{name}")) for peer in PEERS)
-        yield f"{name:<36}{own:>26}{''.join(f'{peer:>26}' for peer in peers)}   {_asked(name, figures)}".rstrip()
+        yield f"{name:<38}{own:>29}{''.join(f'{peer:>29}' for peer in peers)}   {_asked(name, figures)}".rstrip()
     yield f"upstream asked directly: {_cell(figures.get('upstream.throughput_per_core'))} requests a second"
     yield from (f"DOUBTFUL: {doubt}" for doubt in doubts(of))
 

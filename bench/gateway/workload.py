@@ -33,7 +33,8 @@ class Task:
     path: str
     body: Path
     field: str
-    expected: Path
+    expected: Path | None
+    """None: any text will do."""
     events: bool = False
     header: str = ""
 
@@ -57,6 +58,18 @@ def chat(folder: Path, model: str, stream: bool = False) -> Task:
         write(folder, "reply.txt", REPLY),
         events=stream,
     )
+
+
+def hosted_chat(folder: Path, model: str) -> Task:
+    """A streamed completion of a fixed length, of which nothing is known but that there is one: vLLM's."""
+    body = {
+        "model": model,
+        "messages": [{"role": "user", "content": QUESTION}],
+        **{"temperature": 0, "max_tokens": 64, "ignore_eos": True},
+        **{"stream": True, "stream_options": {"include_usage": True}},
+    }
+    path = write(folder, f"hosted-{model}.json", json.dumps(body))
+    return Task("/v1/chat/completions", path, "choices.0.delta.content", expected=None, events=True)
 
 
 def recommendation(folder: Path) -> Task:

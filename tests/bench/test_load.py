@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.gateway.hosted import tokens_per_second
 from bench.gateway.load import RECORD, Generator, InvalidRound, Load, Sample, Verdict
 from bench.gateway.programs import compiled
 from bench.gateway.upstream import KEY, Upstream, upstream
-from bench.gateway.workload import MODEL, QUESTION, REPLY, SERIAL, chat, chat_script, write
+from bench.gateway.workload import MODEL, QUESTION, REPLY, SERIAL, USAGE, chat, chat_script, write
 
 CORES = (0,)
 
@@ -232,3 +233,11 @@ def test_an_error_is_no_refusal() -> None:
     refused = Verdict.REFUSED
     sample = records((0, 0, 1, 429, refused), (0, 0, 1, 503, refused), (0, 0, 1, 500, refused))
     assert (sample.tally()["refused"], sample.tally()["failed"]) == (2, 1)
+
+
+def test_tokens_are_read_from_the_usage_of_an_answer(server: Upstream, generator: Generator, folder: Path) -> None:
+    task = replace(chat(folder, MODEL, stream=True), expected=None)
+    sample = generator.run(server.port, KEY, task, Load(60.0, 2, requests=4))
+    assert sample.records["tokens"].tolist() == [USAGE["completion_tokens"]] * 4
+    taken_s = sample.records["end_ns"].max() / 1e9
+    assert tokens_per_second(sample) >= 4 * USAGE["completion_tokens"] / taken_s
