@@ -83,5 +83,4 @@ def growth_mb(requests: ArrayLike, memory_mb: ArrayLike) -> float:
     """
     sent, used = np.asarray(requests, dtype=np.float64), np.asarray(memory_mb, dtype=np.float64)
     settled = len(sent) // 4
-    slope: float = np.polyfit(sent[settled:], used[settled:], 1)[0]
-    return slope * 100_000
+    return float(np.polyfit(sent[settled:], used[settled:], 1)[0] * 100_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -16,6 +17,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 """A second of processor time, as /proc counts it."""
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 START_S = 180.0
+PATIENCE_S = 20.0
 COMPILER = ("cc", "-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror")
 
 
@@ -84,12 +86,13 @@ class Process:
         return sum(map(_memory_mb, self._family()))
 
     def stop(self) -> None:
+        """Ask it to end, and after a while end it; what it has started goes with it."""
         self._popen.terminate()
-        try:
-            self._popen.wait(20)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            self._popen.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(PATIENCE_S)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._popen.wait()
         if self._popen.stdout:
             self._popen.stdout.close()
 

@@ -117,7 +117,7 @@ def meets(name: str, value: float) -> bool | None:
     if name not in TARGETS:
         return None
     sign, bound = TARGETS[name]
-    return value >= bound if sign == ">=" else value <= bound
+    return bool(value >= bound if sign == ">=" else value <= bound)
 
 
 def doubts(of: Rounds) -> list[str]:
@@ -161,12 +161,12 @@ def _plain(each: Round) -> Document:
 def table(of: Rounds) -> Iterator[str]:
     """The figures side by side, each with its interval."""
     figures = estimates(of)
-    yield f"{'':<38}{'conviction':>29}{'litellm':>29}{'litellm, bare':>29}   asked"
+    yield f"{'':<37}{'conviction':>30}{'litellm':>30}{'litellm, bare':>30}   asked"
     names = dict.fromkeys(name.removeprefix(f"{peer}.") for name in figures for peer in ("", *PEERS))
     for name in (name for name in names if not name.startswith((*PEERS, "upstream"))):
         own = "" if "ratio" in name else _cell(figures.get(name))
         peers = (_cell(figures.get(f"{peer}.{name}")) for peer in PEERS)
-        yield f"{name:<38}{own:>29}{''.join(f'{peer:>29}' for peer in peers)}   {_asked(name, figures)}".rstrip()
+        yield f"{name:<37}{own:>30}{''.join(f'{peer:>30}' for peer in peers)}   {_asked(name, figures)}".rstrip()
     yield f"upstream asked directly: {_cell(figures.get('upstream.throughput_per_core'))} requests a second"
     yield from (f"DOUBTFUL: {doubt}" for doubt in doubts(of))
 
@@ -174,7 +174,8 @@ def table(of: Rounds) -> Iterator[str]:
 def _cell(estimate: Estimate | None) -> str:
     if estimate is None:
         return "-"
-    return f"{estimate.value:.4g} ({estimate.low:.4g} to {estimate.high:.4g})"
+    value, low, high = (f"{significant(each, 3):g}" for each in (estimate.value, estimate.low, estimate.high))
+    return value if low == high else f"{value} ({low} to {high})"
 
 
 def _asked(name: str, figures: Mapping[str, Estimate]) -> str:
