@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainSerializer, TypeAdapter
 
+from app.asking import Source
 from app.backends.base import BackendName, Completion, Usage
 from app.contract.features import Metrics
 from app.contract.prompt import Detail
@@ -56,10 +57,11 @@ class Timing:
     gateway_ms: Annotated[Milliseconds, Field(description="total less waiting for client, market and backend")]
 
     @classmethod
-    def of(cls, completion: Completion, total_s: float, own_s: float) -> Self:
-        """The timing of an answer from its last call and the request's total and own seconds."""
-        per_token = seconds_per_token(completion)
-        first = completion.time_to_first_token
+    def of(cls, completion: Completion | None, total_s: float, own_s: float) -> Self:
+        """The timing of an answer from its last call, None for one made for another request, and the request's
+        total and own seconds."""
+        per_token = seconds_per_token(completion) if completion else None
+        first = completion.time_to_first_token if completion else None
         return cls(
             total_ms=round(1000 * total_s, 3),
             ttft_ms=None if first is None else round(1000 * first, 3),
@@ -105,7 +107,7 @@ class Recommendation:
     backend: BackendName
     model: str
     prompt_version: str
-    source: Literal["model"]
+    source: Annotated[Source, Field(description="a call for this request, the cache, or another request's call")]
     usage: Usage
     timing: Timing
     cost: Paid

@@ -3,60 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
 
-from app.backends.base import NOTHING, Backend, Completion, Usage
+from app.backends.base import NOTHING, Completion, Usage
 from app.contract import recommendation as contract
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import UnparsedAnswer
-from app.metrics import BackendMeters
-from app.stopwatch import Stopwatch
+from app.flights import Flight
+from app.lane import Lane
 
 MOST = 2
-"""Calls for one answer: a text that is none is asked for once more."""
+"""Calls for one answer: a text that is none is asked for once more, unless somebody has heard a part of it."""
 
 
 class Attempts:
     """The calls made for one answer by its deadline; `usage` adds up the tokens of all of them, however they ended."""
 
-    def __init__(self, backend: Backend, meters: BackendMeters, deadline: Deadline) -> None:
+    def __init__(self, lane: Lane, detail: Detail, flight: Flight[Any], deadline: Deadline) -> None:
         self.usage = NOTHING
-        self._backend = backend
-        self._meters = meters
-        self._deadline = deadline
+        self.waited_s = 0.0
+        """Time spent waiting for the backend."""
+        self._lane, self._detail, self._flight, self._deadline = lane, detail, flight, deadline
 
-    async def answer(
-        self, prompt: Sequence[Message], detail: Detail, watch: Stopwatch
-    ) -> tuple[contract.Answer, Completion]:
+    async def answer(self, prompt: Sequence[Message]) -> tuple[contract.Answer, Completion]:
         """The first valid answer and the call that gave it; `UnparsedAnswer` if no attempt gave one."""
         for _ in range(MOST - 1):
             try:
-                return await self._once(prompt, detail, watch)
+                return await self._once(prompt)
             except UnparsedAnswer:
-                continue
-        return await self._once(prompt, detail, watch)
+                if self._flight.heard:
+                    raise
+                self._flight.again()
+        return await self._once(prompt)
 
-    async def _once(
-        self, prompt: Sequence[Message], detail: Detail, watch: Stopwatch
-    ) -> tuple[contract.Answer, Completion]:
+    async def _once(self, prompt: Sequence[Message]) -> tuple[contract.Answer, Completion]:
         try:
-            with watch.waiting():
-                completion = await self._call(prompt, detail)
-            return contract.parse(detail, completion.text), completion
+            completion = await self._call(prompt)
+            return contract.parse(self._detail, completion.text), completion
         except UnparsedAnswer:
-            self._meters.unparsed.inc()
+            self._lane.meters.unparsed.inc()
             raise
         except contract.UnparsedAnswer as error:
-            self._meters.unparsed.inc()
-            raise UnparsedAnswer(f"{self._backend.name} gave no valid answer: {error}") from error
+            self._lane.meters.unparsed.inc()
+            raise UnparsedAnswer(f"{self._lane.name} gave no valid answer: {error}") from error
 
-    async def _call(self, prompt: Sequence[Message], detail: Detail) -> Completion:
-        async with self._backend.answer(prompt, detail, self._deadline) as stream:
+    async def _call(self, prompt: Sequence[Message]) -> Completion:
+        async with self._lane.backend.answer(prompt, self._detail, self._deadline) as stream:
+            began = perf_counter()
             try:
-                async for _ in stream:
-                    pass
+                async for text in stream:
+                    self._flight.tell(text)
                 return stream.completion
             finally:
+                self.waited_s += perf_counter() - began
                 self.usage = _sum(self.usage, stream.usage)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,15 @@ from app.backends.base import BACKEND_NAMES, BackendName, Usage
 from app.contract.prompt import Detail
 from app.contract.recommendation import ACTIONS, Action
 from app.costs import Basis, Cost
-from app.errors import BackendError, BackendUnavailable, ConvictionError, DeadlineExceeded, UnparsedAnswer
+from app.errors import (
+    BackendError,
+    BackendUnavailable,
+    ClientGone,
+    ConvictionError,
+    DeadlineExceeded,
+    LimitReached,
+    UnparsedAnswer,
+)
 
 OK = "ok"
 UNKNOWN = "unknown"
@@ -39,6 +48,7 @@ FAILURES: tuple[type[ConvictionError], ...] = (
 """What a dashboard watches for: these outcomes show a zero before the first of them."""
 
 TokenType = Literal["input", "cached_input", "output"]
+CacheResult = Literal["hit", "miss", "coalesced"]
 BASIS: Mapping[BackendName, Basis] = {"mistral": "capacity", "gpt-4": "list_price"}
 
 DURATION = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60)
@@ -57,6 +67,8 @@ class Asked:
 
     backend: BackendName | None = None
     detail: Detail | None = None
+    handed_on: bool = False
+    """Whether it ends elsewhere, to be counted there."""
 
 
 class BackendMeters:
@@ -146,6 +158,19 @@ class Collectors:
             registry=registry,
             buckets=LEVELS,
         )
+        self.cache: Mapping[CacheResult, Counter] = self._cache()
+        self.limited = Counter(
+            "conviction_limited_total",
+            "Requests refused for a limit, by whose it is and which.",
+            ("scope", "reason"),
+            registry=registry,
+        )
+        self.queue_depth = self._gauge("queue_depth", "Calls that wait for their turn.", "backend")
+        self.breaker_state = self._gauge(
+            "breaker_state", "1 for the state that calls find the backend's best server in.", "backend", "state"
+        )
+        self.budget_used = self._gauge("budget_used_usd", "USD charged today, by UTC.", "backend")
+        self.budget_limit = self._gauge("budget_limit_usd", "USD a day that the settings allow.", "backend")
         self.unparsed = Counter(
             "conviction_unparsed_attempts_total",
             "Calls whose text was no valid answer, those that a second call made good included.",
@@ -167,18 +192,23 @@ class Collectors:
         }
 
     @contextmanager
-    def request(self) -> Iterator[Asked]:
+    def request(self, asked: Asked) -> Iterator[None]:
         """Counts one request by how it ends, under what has become known of it by then."""
-        asked = Asked()
         outcome = ConvictionError.code
         try:
-            yield asked
+            yield
             outcome = OK
         except ConvictionError as error:
             outcome = error.code
+            if isinstance(error, LimitReached):
+                self.limited.labels(error.scope, error.reason).inc()
+            raise
+        except (CancelledError, GeneratorExit):
+            outcome = ClientGone.code
             raise
         finally:
-            self._count(asked.backend, asked.detail, outcome)
+            if outcome != OK or not asked.handed_on:
+                self._count(asked.backend, asked.detail, outcome)
 
     def _count(self, backend: BackendName | None, detail: Detail | None, outcome: str) -> None:
         labels = (backend or UNKNOWN, detail or UNKNOWN, outcome)
@@ -187,6 +217,18 @@ class Collectors:
     def page(self) -> bytes:
         """The text Prometheus reads."""
         return generate_latest(self.registry)
+
+    def _cache(self) -> dict[CacheResult, Counter]:
+        counter = Counter(
+            "conviction_cache_requests_total",
+            "Answers by where they came from: hit, the cache; coalesced, another request's call; miss, a call.",
+            ("result",),
+            registry=self.registry,
+        )
+        return {result: counter.labels(result) for result in get_args(CacheResult)}
+
+    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
+        return Gauge(f"conviction_{name}", documentation, labels, registry=self.registry)
 
     def _seconds(self, name: str, documentation: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(

@@ -1,28 +1,25 @@
-"""The flow of one request: features -> prompt -> backend -> parse -> record -> answer."""
+"""The flow of one request: features -> prompt -> a model's answer, found or made -> recommendation."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from uuid import uuid4
 
 from app.answer import GIVEN, Paid, Probabilities, Recommendation, Timing, seconds_per_token
-from app.attempts import Attempts
-from app.backends.base import NOTHING, Backend, BackendName, Completion, Usage
+from app.asking import Asking, Inquiry, Made, Terms
 from app.contract.features import Metrics
 from app.contract.prompt import PROMPT_VERSION, Detail, messages
-from app.contract.recommendation import Answer, FullAnswer
-from app.costs import Cost
-from app.deadline import Deadline
-from app.errors import BackendError, StoreUnavailable
+from app.contract.recommendation import FullAnswer
+from app.lane import Lane
 from app.market.snapshot import MetricsSource
 from app.market.snapshots import Snapshots
 from app.metrics import BackendMeters
+from app.narration import Narration
 from app.resources import Resources
 from app.stopwatch import Stopwatch
-
-log = logging.getLogger(__name__)
+from app.stores.standing import Standing
 
 
 @dataclass(frozen=True)
@@ -35,48 +32,47 @@ class Question:
     detail: Detail
 
 
-async def recommend(question: Question, backend: Backend, resources: Resources, watch: Stopwatch) -> Recommendation:
-    """Answer a question. Raises the errors of `app.errors`; what was used up is recorded in any case."""
-    meters = resources.collectors.of[backend.name]
-    with meters.in_flight.track_inprogress():
-        metrics, source = await features(question, resources.market, watch)
-        attempts = Attempts(backend, meters, Deadline.after(resources.settings.backend_timeout_s))
-        try:
-            answer, completion = await attempts.answer(
-                messages(metrics, question.ticker, question.detail), question.detail, watch
-            )
-        except BackendError:
-            if attempts.usage != NOTHING:
-                await record(backend.name, attempts.usage, resources)
-            raise
-        cost = await record(backend.name, attempts.usage, resources)
-        total, own = watch.read()
-        observe(meters, answer, completion, total, own)
-    now = datetime.now(UTC)
-    return Recommendation(
-        id=f"rec_{uuid4().hex}",
-        created_at=now,
-        ticker=question.ticker.upper() if question.ticker else None,
-        as_of=metrics.as_of,
-        action=answer.action,
-        conviction=answer.conviction,
-        probabilities=Probabilities.of(completion),
-        probabilities_given=GIVEN[question.detail] if completion.probabilities else None,
-        analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
-        backend=backend.name,
-        model=completion.model,
-        prompt_version=PROMPT_VERSION,
-        source="model",
-        usage=attempts.usage,
-        timing=Timing.of(completion, total, own),
-        cost=Paid.of(cost),
-        metrics=metrics,
-        metrics_source=source,
-        missing=metrics.missing(),
-        experiment=None,
-        fallback_from=None,
-        stand_in=completion.stand_in,
-    )
+@dataclass(frozen=True)
+class Answered:
+    """The answer, and what its headers say beside it."""
+
+    recommendation: Recommendation
+    age_s: float | None
+    standing: Standing | None
+
+
+async def recommend(question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch) -> Answered:
+    """Answer a question. Raises the errors of `app.errors`; what was used up is booked in any case."""
+    async with _asked(question, lane, terms, resources, watch) as (metrics, source, asking):
+        made = await asking.made()
+        return _answered(question, lane, metrics, source, asking, made, watch)
+
+
+async def narrate(
+    question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch
+) -> AsyncGenerator[str | Answered, None]:
+    """The analysis in pieces, as the model writes it, and then the answer. Raises as `recommend` does."""
+    async with _asked(question, lane, terms, resources, watch) as (metrics, source, asking):
+        narration = Narration()
+        async with aclosing(asking.texts()) as texts:
+            async for text in texts:
+                if told := narration.add(text):
+                    yield told
+        made = await asking.made()
+        yield _answered(question, lane, metrics, source, asking, made, watch)
+
+
+@asynccontextmanager
+async def _asked(
+    question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch
+) -> AsyncIterator[tuple[Metrics, MetricsSource | None, Asking]]:
+    """The metrics and the model's answer to them, on its way."""
+    with lane.meters.in_flight.track_inprogress():
+        async with terms.deadline.limit(f"no answer within {terms.deadline.seconds:g} s"):
+            metrics, source = await features(question, resources.market, watch)
+            prompt = messages(metrics, question.ticker, question.detail)
+            async with resources.broker.ask(Inquiry(lane, prompt, question.detail, terms)) as asking:
+                yield metrics, source, asking
 
 
 async def features(question: Question, market: Snapshots, watch: Stopwatch) -> tuple[Metrics, MetricsSource | None]:
@@ -89,27 +85,57 @@ async def features(question: Question, market: Snapshots, watch: Stopwatch) -> t
     return found.metrics, found.source
 
 
-async def record(backend: BackendName, usage: Usage, resources: Resources) -> Cost:
-    """Count tokens and cost, and book them; a store that is away is logged and counted, no more."""
-    cost = resources.prices[backend].cost(usage)
-    collectors = resources.collectors
-    collectors.of[backend].spend(usage, cost)
-    try:
-        await resources.ledger.add(backend, usage, cost.nano_usd, datetime.now(UTC))
-    except StoreUnavailable as error:
-        collectors.store_errors.labels("ledger").inc()
-        log.warning("%d nano-dollars of %s are in no ledger: %s", cost.nano_usd, backend, error.__cause__)
-    return cost
+def _answered(
+    question: Question,
+    lane: Lane,
+    metrics: Metrics,
+    source: MetricsSource | None,
+    asking: Asking,
+    made: Made,
+    watch: Stopwatch,
+) -> Answered:
+    answer, completion = made.answer, made.completion
+    watch.waited(made.waited_s)
+    total, own = watch.read()
+    observe(lane.meters, asking, made, total, own)
+    recommendation = Recommendation(
+        id=f"rec_{asking.request_id}",
+        created_at=datetime.now(UTC),
+        ticker=question.ticker.upper() if question.ticker else None,
+        as_of=metrics.as_of,
+        action=answer.action,
+        conviction=answer.conviction,
+        probabilities=Probabilities.of(completion),
+        probabilities_given=GIVEN[question.detail] if completion.probabilities else None,
+        analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
+        backend=lane.name,
+        model=completion.model,
+        prompt_version=PROMPT_VERSION,
+        source=asking.source,
+        usage=made.usage,
+        timing=Timing.of(completion if asking.source == "model" else None, total, own),
+        cost=Paid.of(made.cost),
+        metrics=metrics,
+        metrics_source=source,
+        missing=metrics.missing(),
+        experiment=None,
+        fallback_from=None,
+        stand_in=completion.stand_in,
+    )
+    return Answered(recommendation, asking.age_s, asking.standing)
 
 
-def observe(meters: BackendMeters, answer: Answer, completion: Completion, total_s: float, own_s: float) -> None:
-    """What an answer adds to the histograms and counters."""
+def observe(meters: BackendMeters, asking: Asking, made: Made, total_s: float, own_s: float) -> None:
+    """What an answer adds to the histograms and counters; one that was not made for it, nothing to those of speed."""
+    action = made.answer.action
+    meters.recommended[action].inc()
+    meters.level[action].observe(made.answer.conviction)
+    if asking.source != "model":
+        return
     meters.duration.observe(total_s)
     meters.overhead.observe(own_s)
-    if completion.time_to_first_token is not None:
-        meters.first_token.observe(completion.time_to_first_token)
-    per_token = seconds_per_token(completion)
+    if made.completion.time_to_first_token is not None:
+        meters.first_token.observe(made.completion.time_to_first_token)
+    per_token = seconds_per_token(made.completion)
     if per_token is not None:
         meters.per_token.observe(per_token)
-    meters.recommended[answer.action].inc()
-    meters.level[answer.action].observe(answer.conviction)

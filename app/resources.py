@@ -9,20 +9,30 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from redis.asyncio import Redis
+
 from app.backends.base import Backend, BackendName
 from app.backends.registry import build_backends
+from app.bookings import Bookings
+from app.broker import Broker, Patience
 from app.costs import CapacityPrice, Price, shutdown_warning
 from app.errors import MarketDataRateLimited, MarketError
 from app.holder import default_allowance
+from app.lane import Lane, open_lane
 from app.market import open_provider
 from app.market.provider import Provider
 from app.market.snapshots import Freshness, Snapshots
 from app.metrics import Collectors
 from app.settings import Settings
+from app.settlements import Settlements
+from app.stores.admission import Admissions
 from app.stores.connection import open_redis
+from app.stores.following import Following
+from app.stores.idempotency import Idempotency
 from app.stores.keys import KeyStore
 from app.stores.known_keys import KnownKeys
 from app.stores.ledger import Ledger
+from app.stores.pipelined import Pipelined
 
 PROBE = "SPY"
 """A ticker that every live source knows."""
@@ -36,35 +46,56 @@ class Resources:
 
     settings: Settings
     market: Snapshots
-    backends: Mapping[BackendName, Backend]
-    prices: Mapping[BackendName, Price]
-    """Lacks a backend that is not set up."""
+    lanes: Mapping[BackendName, Lane]
+    broker: Broker
     ledger: Ledger
     keys: KnownKeys
+    idempotency: Idempotency
     collectors: Collectors
 
 
 @asynccontextmanager
 async def open_resources(settings: Settings, prices: Mapping[BackendName, Price]) -> AsyncIterator[Resources]:
     """Connect to what the settings name. Nothing need be reachable yet."""
-    collectors = Collectors()
-    _publish(settings, prices, collectors)
-    async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(open_redis(settings.redis_url))
+    async with open_redis(settings.redis_url, settings.store_dir) as redis, AsyncExitStack() as stack:
         backends = build_backends(settings)
         for backend in backends.values():
             stack.push_async_callback(backend.close)
+        market = await open_market(settings)
+        yield await stack.enter_async_context(assembled(settings, redis, market, backends, prices))
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings,
+    redis: Redis,
+    provider: Provider,
+    backends: Mapping[BackendName, Backend],
+    prices: Mapping[BackendName, Price],
+) -> AsyncIterator[Resources]:
+    """What stands between a store, a market and the backends. At its end, calls have ended and are booked."""
+    collectors = Collectors()
+    _publish(settings, prices, collectors)
+    store = Pipelined(redis)
+    admissions, following = Admissions(store), Following(redis, store)
+    bookings = Bookings(admissions, Settlements(admissions, collectors))
+    patience = Patience(settings.cache_s, settings.backend_timeout_s)
+    broker = Broker(admissions, following, bookings, collectors, patience)
+    async with AsyncExitStack() as stack:
+        for part in (store, following, bookings, broker):  # closed in the opposite order
+            stack.push_async_callback(part.close)
         yield Resources(
             settings=settings,
             market=Snapshots(
-                await open_market(settings),
-                settings.market_options,
-                Freshness(settings.market_fresh_s, settings.market_stale_s),
+                provider, settings.market_options, Freshness(settings.market_fresh_s, settings.market_stale_s)
             ),
-            backends=backends,
-            prices=prices,
+            lanes={
+                name: open_lane(backend, prices.get(name), settings, collectors) for name, backend in backends.items()
+            },
+            broker=broker,
             ledger=Ledger(redis),
             keys=KnownKeys(KeyStore(redis), default_allowance(settings)),
+            idempotency=Idempotency(store),
             collectors=collectors,
         )
 

@@ -18,6 +18,7 @@ from app.errors import InvalidSettings
 PREFIX = "CONVICTION_"
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+AtOnce = Annotated[int, Field(gt=0)]
 PerMinute = Annotated[int, Field(gt=0, le=10**8)]
 UsdPerDay = Annotated[Decimal, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
@@ -63,6 +64,13 @@ class Settings(_Environment):
     gpt4_requests_per_minute: PerMinute | None = None
     gpt4_tokens_per_minute: PerMinute | None = None
     gpt4_usd_per_day: UsdPerDay | None = None
+    mistral_at_once: AtOnce = 64
+    """Calls that a backend is asked at a time, all its servers together, and calls that may wait for their turn."""
+    mistral_line: Annotated[int, Field(ge=0)] = 256
+    gpt4_at_once: AtOnce = 64
+    gpt4_line: Annotated[int, Field(ge=0)] = 256
+    cache_s: Seconds = 3600.0
+    """For so long an answer is given again to whoever asks the same; 0: never."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     default_backend: BackendName = "mistral"
@@ -96,6 +104,15 @@ class Settings(_Environment):
     @classmethod
     def _a_url(cls, url: str | None) -> str | None:
         return None if url is None else _require_url(url)
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _a_key(cls, key: SecretStr | None) -> SecretStr | None:
+        """Without the line's end of the file it was read from; nothing else of that kind could be in a header."""
+        trimmed = key.get_secret_value().strip() if key else ""
+        if not (trimmed.isascii() and trimmed.isprintable()):
+            raise ValueError("holds a character that no key has")
+        return SecretStr(trimmed) if key else None
 
     @field_validator("redis_url")
     @classmethod

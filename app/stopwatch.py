@@ -23,6 +23,10 @@ class Stopwatch:
         finally:
             self._waited += perf_counter() - began
 
+    def waited(self, seconds: float) -> None:
+        """Count time as waiting that was spent so elsewhere, in a task that this one waited for."""
+        self._waited += seconds
+
     def read(self) -> tuple[float, float]:
         """The total so far, and the part of it that was not spent waiting."""
         total = perf_counter() - self._started

@@ -22,18 +22,12 @@ from app.contract.prompt import Detail, Message
 from app.contract.recommendation import canonical
 from app.costs import CapacityPrice, Price, list_price
 from app.deadline import Deadline
-from app.holder import default_allowance
 from app.main import OpenResources, create_app
 from app.market.provider import Chain, Provider
 from app.market.sample import SampleProvider
-from app.market.snapshots import Freshness, Snapshots
-from app.metrics import Collectors
-from app.resources import Resources
+from app.resources import Resources, assembled
 from app.settings import Settings
 from app.stores.connection import open_redis
-from app.stores.keys import KeyStore
-from app.stores.known_keys import KnownKeys
-from app.stores.ledger import Ledger
 
 PRICES: dict[BackendName, Price] = {
     "mistral": CapacityPrice(Decimal("0.10"), Decimal(100_000)),
@@ -138,6 +132,9 @@ class CountingBackend:
     breaker: BreakerState = "closed"
     closed: bool = False
 
+    def body(self, messages: Sequence[Message], detail: Detail) -> Mapping[str, Any]:
+        return {"model": self.model, "messages": list(messages), "detail": detail}
+
     def answer(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> ScriptedStream:
         self.asked.append((messages, detail))
         self.deadlines.append(deadline)
@@ -212,16 +209,11 @@ def opened_with(
 
     @asynccontextmanager
     async def opened(settings: Settings, prices: Mapping[BackendName, Price]) -> AsyncIterator[Resources]:
-        async with open_redis(SecretStr(store_url)) as redis:
-            yield Resources(
-                settings=settings,
-                market=Snapshots(provider or SampleProvider(), settings.market_options, Freshness(60, 86400)),
-                backends=backends,
-                prices=PRICES | dict(prices),
-                ledger=Ledger(redis),
-                keys=KnownKeys(KeyStore(redis), default_allowance(settings)),
-                collectors=Collectors(),
-            )
+        async with (
+            open_redis(SecretStr(store_url)) as redis,
+            assembled(settings, redis, provider or SampleProvider(), backends, PRICES | dict(prices)) as resources,
+        ):
+            yield resources
 
     return opened
 
@@ -235,7 +227,7 @@ async def gateway(
         "mistral": CountingBackend("mistral"),
         "gpt-4": CountingBackend("gpt-4"),
     }
-    given = Settings.model_validate({"market": "sample", **settings})
+    given = Settings.model_validate({"market": "sample", "cache_s": 0, **settings})
     app = create_app(given, opened_with(store_url, backends, provider))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)

@@ -71,13 +71,17 @@ def test_what_matters_shows_a_nought_before_it_happens() -> None:
 
 def test_a_request_is_counted_by_how_it_ends() -> None:
     collectors = Collectors()
-    with collectors.request() as asked:
+    asked = Asked()
+    with collectors.request(asked):
         asked.backend, asked.detail = "gpt-4", "full"
-    with pytest.raises(InvalidMetrics), collectors.request() as asked:
-        asked.backend = "mistral"
+    with pytest.raises(InvalidMetrics), collectors.request(Asked("mistral")):
         raise InvalidMetrics("")
-    with pytest.raises(RuntimeError), collectors.request():
+    with pytest.raises(RuntimeError), collectors.request(Asked()):
         raise RuntimeError
+    with pytest.raises(asyncio.CancelledError), collectors.request(Asked("mistral", "brief")):
+        raise asyncio.CancelledError
+    with collectors.request(Asked("gpt-4", "brief", handed_on=True)):
+        pass
     counted = {
         tuple(sample.labels[name] for name in ("backend", "detail", "outcome"))
         for metric in collectors.requests.collect()

@@ -32,7 +32,7 @@ async def ready(request: Request) -> Response:
     """Whether the default backend and the store could serve a request now."""
     resources = resources_of(request)
     default = resources.settings.default_backend
-    backend, store = await asyncio.gather(unready(resources.backends[default]), _store_unready(resources.ledger))
+    backend, store = await asyncio.gather(unready(resources.lanes[default].backend), _store_unready(resources.ledger))
     components = {default: Component(backend is None, backend), "store": Component(store is None, store)}
     fit = all(component.ready for component in components.values())
     answer = Readiness(fit, components, resources.market.provider.name)

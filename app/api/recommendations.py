@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+
 from fastapi import APIRouter
 from pydantic import ValidationError
+from pydantic_core import to_json
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from app.answer import RECOMMENDATION
-from app.api import documents
+from app.api import documents, server_sent_events
 from app.api.body import read_json
+from app.api.departure import while_there
+from app.api.problems import problem
 from app.api.refusals import refusal
 from app.api.schemas import RecommendationRequest
+from app.api.server_sent_events import event
 from app.api.state import holder_of, resources_of
+from app.api.terms import terms_of
+from app.asking import Terms
+from app.errors import ConvictionError
 from app.holder import require_backend
-from app.recommend import recommend
+from app.lane import Lane
+from app.metrics import Asked
+from app.recommend import Answered, Question, narrate, recommend
+from app.resources import Resources
 from app.routing import HEADER, choose_backend
 from app.stopwatch import Stopwatch
 
@@ -24,18 +38,46 @@ router = APIRouter()
 @router.post("/v1/recommendations", **documents.RECOMMENDATIONS)
 async def recommendations(request: Request) -> Response:
     """Buy, sell or hold one stock, and how sure."""
-    watch = Stopwatch()
-    resources, holder = resources_of(request), holder_of(request)
-    with resources.collectors.request() as asked:
+    watch, resources = Stopwatch(), resources_of(request)
+    asked = Asked()
+    with resources.collectors.request(asked):
         asked.backend = choose_backend(request.headers.getlist(HEADER), resources.settings.default_backend)
-        require_backend(holder, asked.backend)
+        require_backend(holder_of(request), asked.backend)
+        terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
         with watch.waiting():
             document = await read_json(request)
         body = _validate(document)
         asked.detail = body.detail
-        answer = await recommend(body.question(), resources.backends[asked.backend], resources, watch)
-    content = RECOMMENDATION.dump_json(answer)
-    return Response(content, media_type="application/json", headers={HEADER: answer.backend})
+        if not body.stream:
+            answered = await while_there(request, recommend(body.question(), lane, terms, resources, watch))
+            content = RECOMMENDATION.dump_json(answered.recommendation)
+            return Response(content, media_type="application/json", headers=_headers(answered))
+        asked.handed_on = True
+    events = _events(body.question(), lane, terms, resources, watch, asked)
+    headers = {HEADER: lane.name, **server_sent_events.HEADERS}
+    return StreamingResponse(events, media_type=server_sent_events.MEDIA_TYPE, headers=headers)
+
+
+async def _events(
+    question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch, asked: Asked
+) -> AsyncIterator[bytes]:
+    """The analysis in pieces, then the recommendation, or what went wrong."""
+    try:
+        with resources.collectors.request(replace(asked, handed_on=False)):
+            async with aclosing(narrate(question, lane, terms, resources, watch)) as told:
+                async for piece in told:
+                    if isinstance(piece, str):
+                        yield event("analysis", to_json({"delta": piece}))
+                    else:
+                        yield event("recommendation", RECOMMENDATION.dump_json(piece.recommendation))
+    except ConvictionError as error:
+        yield event("error", problem(error).model_dump_json(exclude_defaults=True).encode())
+
+
+def _headers(answered: Answered) -> Mapping[str, str]:
+    age = {} if answered.age_s is None else {"Age": str(int(answered.age_s))}
+    standing = answered.standing.headers() if answered.standing else {}
+    return {HEADER: answered.recommendation.backend, **age, **standing}
 
 
 def _validate(document: object) -> RecommendationRequest:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from app.answer import AmountUsd
 from app.backends.base import BackendName
@@ -36,17 +36,7 @@ class RecommendationRequest(BaseModel):
     ] = None
     metrics: Annotated[Metrics | None, Field(description="at least three")] = None
     detail: Annotated[Detail, Field(description="full: with an analysis; brief: action and conviction only")] = "full"
-    stream: Annotated[
-        StrictBool,
-        Field(description="only false: streaming is not available yet", json_schema_extra={"const": False}),
-    ] = False
-
-    @field_validator("stream")
-    @classmethod
-    def _not_yet(cls, stream: bool) -> bool:
-        if stream:
-            raise ValueError("must be false or left out: streaming is not available yet")
-        return stream
+    stream: Annotated[StrictBool, Field(description="answer with server-sent events, the analysis as it is written")] = False
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

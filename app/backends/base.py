@@ -104,6 +104,10 @@ class Backend(Protocol):
         """What is asked for; empty while only a server could say."""
         ...
 
+    def body(self, messages: Sequence[Message], detail: Detail) -> Mapping[str, Any]:
+        """What `answer` asks for: all that the answer depends on."""
+        ...
+
     def answer(
         self, messages: Sequence[Message], detail: Detail, deadline: Deadline
     ) -> AbstractAsyncContextManager[Stream]:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from app.backends.answers import Answer
 from app.backends.base import BREAKER_STATES, BackendName, BreakerState, ChatStream, Completion, Stream
+from app.backends.breaker import Breaker
 from app.backends.calls import Calls
 from app.backends.dialects import Dialect
 from app.backends.endpoints import Endpoint, set_aside
@@ -47,12 +48,15 @@ class OpenAIStyle:
         made_for: str = "",
         first_token_s: float = FIRST_TOKEN_S,
         jitter: Callable[[], float] = random,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self.name = name
         self._dialect = dialect
-        self._key = key or SecretStr("")
+        self._key = key
         self._identity = Identity(name, dialect, model, made_for)
-        self._endpoints = [Endpoint(url, model or "", proxy_for(url), dialect.fresh_s) for url in urls]
+        self._endpoints = [
+            Endpoint(url, model or "", proxy_for(url), dialect.fresh_s, breaker=Breaker(clock)) for url in urls
+        ]
         self._session = Session(key, dialect.idle_s)
         self._calls = Calls(self._identity, self._session, self._endpoints, first_token_s, jitter)
 
@@ -64,6 +68,9 @@ class OpenAIStyle:
     def breaker(self) -> BreakerState:
         """The best of its servers'."""
         return min((endpoint.breaker.state for endpoint in self._endpoints), key=BREAKER_STATES.index)
+
+    def body(self, messages: Sequence[Message], detail: Detail) -> Mapping[str, Any]:
+        return self._dialect.request(self.model, messages, detail)
 
     def answer(
         self, messages: Sequence[Message], detail: Detail, deadline: Deadline
@@ -80,7 +87,7 @@ class OpenAIStyle:
             return stream.completion
 
     def chat(self, body: Mapping[str, Any], deadline: Deadline) -> AbstractAsyncContextManager[ChatStream]:
-        return Chat(self._calls, body, deadline, self._key.get_secret_value())
+        return Chat(self._calls, body, deadline, self._key)
 
     async def check(self) -> None:
         """Return if one server at least could answer now, else raise `BackendUnavailable` saying why."""

@@ -80,7 +80,7 @@ class Following:
                 if landing is not None:
                     return landing
         except BaseException:
-            leaving = asyncio.create_task(self._leave(leader, request_id))
+            leaving = asyncio.create_task(self.leave(leader, request_id))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
             raise
@@ -118,7 +118,8 @@ class Following:
             if not others:
                 del self._waiting[leader]
 
-    async def _leave(self, leader: str, request_id: str) -> None:
+    async def leave(self, leader: str, request_id: str) -> None:
+        """No longer be one for whom the call is made."""
         try:
             await self._store.call("ZREM", f"conviction:followers:{leader}", request_id)
         except StoreUnavailable:

@@ -57,6 +57,7 @@ async def client(stand_in: StandIn, store_url: str) -> AsyncIterator[httpx.Async
             "capacity_tokens_per_hour": 100_000,
             "redis_url": store_url,
             "market": "sample",
+            "cache_s": 0,
             "backend_timeout_s": 2,
         }
     )

@@ -1,0 +1,74 @@
+"""Calls that were admitted, from their reservation to their settlement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from app.backends.base import NOTHING, Usage
+from app.errors import StoreUnavailable
+from app.lane import Lane
+from app.settlements import Settlements
+from app.stores.admission import Admissions
+from app.stores.following import OVER, Landing
+
+LEASE_S = 15.0
+"""A gateway that dies is noticed so much later: what it had sent is charged, and who followed asks anew."""
+RENEW_S = 4.0
+
+
+@dataclass
+class Booking:
+    """One call's. What is set here when the call ends is booked."""
+
+    request_id: str
+    usage: Usage = NOTHING
+    landing: Landing = field(default=OVER)
+
+
+class Bookings:
+    """Keeps reservations alive while their calls are under way, and closes them when they end."""
+
+    def __init__(self, admissions: Admissions, settlements: Settlements) -> None:
+        self._admissions = admissions
+        self._settlements = settlements
+        self._open: set[str] = set()
+        self._renewing: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def open(self, request_id: str, lane: Lane) -> AsyncIterator[Booking]:
+        """A reservation, for as long as its call takes: then settled, or released if it used nothing."""
+        booking = Booking(request_id)
+        self._open.add(request_id)
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
+        try:
+            yield booking
+        finally:
+            self._open.discard(request_id)
+            if booking.usage == NOTHING:
+                await self._settlements.release(request_id, booking.landing)
+            else:
+                cost = lane.cost(booking.usage)
+                await self._settlements.settle(request_id, lane.name, booking.usage, cost, booking.landing)
+
+    async def sending(self, booking: Booking) -> None:
+        """Note that the call is about to leave; raises `StoreUnavailable` where that cannot be, and nothing is sent."""
+        if not await self._admissions.sent(booking.request_id):
+            raise StoreUnavailable("the request's reservation had ended before its turn came")
+
+    async def close(self) -> None:
+        """Book what is still due."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+            await asyncio.wait((self._renewing,))
+        await self._settlements.close()
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            renewals = (self._admissions.renew(request_id, LEASE_S) for request_id in tuple(self._open))
+            # One that fails is tried again; one that lapses is put right when it is settled.
+            await asyncio.gather(*renewals, return_exceptions=True)

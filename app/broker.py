@@ -1,0 +1,173 @@
+"""A model's answer to a prompt: from the cache, from a call that another request makes, or from a call paid for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from time import perf_counter
+
+from pydantic import TypeAdapter
+
+from app.asking import Asking, Awaited, Inquiry, Known, Made
+from app.attempts import MOST, Attempts
+from app.backends.base import NOTHING, Completion
+from app.bookings import LEASE_S, Bookings
+from app.contract.recommendation import ANSWER_TOKENS, parse
+from app.costs import NANO
+from app.deadline import Deadline
+from app.errors import (
+    BackendError,
+    BackendUnavailable,
+    ConvictionError,
+    DeadlineExceeded,
+    Overloaded,
+    StoreUnavailable,
+    UnparsedAnswer,
+)
+from app.flights import Flight, Flights
+from app.metrics import CacheResult, Collectors
+from app.stores.admission import Admission, Admissions, Hit, Join, Lead
+from app.stores.following import Following, Landing
+from app.stores.standing import Standing
+
+COMPLETION = TypeAdapter(Completion)
+TOLD = {
+    error.code: error
+    for error in (BackendError, UnparsedAnswer, BackendUnavailable, DeadlineExceeded, Overloaded, StoreUnavailable)
+}
+"""What those who follow a call can be told went wrong with it."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds for which an answer may be given again, and which a call may take."""
+
+    answer_s: float
+    call_s: float
+
+
+class Broker:
+    """Gets answers, each call once however many want it."""
+
+    def __init__(
+        self,
+        admissions: Admissions,
+        following: Following,
+        bookings: Bookings,
+        collectors: Collectors,
+        patience: Patience,
+    ) -> None:
+        self._admissions, self._following, self._bookings = admissions, following, bookings
+        self._collectors, self._patience = collectors, patience
+        self._flights: Flights[Made] = Flights()
+
+    @asynccontextmanager
+    async def ask(self, inquiry: Inquiry) -> AsyncIterator[Asking]:
+        """The answer on its way; whoever leaves the context early gives it up, and with the last the call ends.
+
+        Raises `RateLimited`, `BudgetExceeded`, `Overloaded`, `StoreUnavailable`, and what went wrong elsewhere with a
+        call that is shared.
+        """
+        inquiry.lane.gate.check()
+        async with AsyncExitStack() as stack:
+            counted = False
+            while True:
+                admission = await self._admit(inquiry, counted)
+                asking = await self._take(inquiry, admission, stack)
+                if asking is not None:
+                    break
+                counted = True
+            yield asking
+
+    async def close(self) -> None:
+        """Return once every call has ended and is booked."""
+        await self._flights.settled()
+
+    async def _admit(self, inquiry: Inquiry, counted: bool) -> Admission:
+        lane, detail = inquiry.lane, inquiry.detail
+        admission = await self._admissions.admit(
+            inquiry.request_id,
+            (inquiry.terms.holder.scope, lane.scope),
+            lane.name,
+            lane.at_most(inquiry.prompt, ANSWER_TOKENS[detail], MOST),
+            lease_s=LEASE_S,
+            flight_key=inquiry.key,
+            read_cache=not inquiry.terms.fresh,
+            counted=counted,
+        )
+        if lane.scope.allowance.nano_usd_per_day is not None:
+            used = admission.standing.used_nano_usd(lane.scope.name)
+            self._collectors.budget_used.labels(lane.name).set(used / NANO)
+        return admission
+
+    async def _take(self, inquiry: Inquiry, admission: Admission, stack: AsyncExitStack) -> Asking | None:
+        """What was admitted; None where a shared call ended without an answer for others, and one is to be made."""
+        match admission:
+            case Hit(standing, value, age_s):
+                return self._counted("hit", Known(inquiry.request_id, _read(value, inquiry), "cache", age_s, standing))
+            case Lead(standing):
+                flight = Flight(lambda flight: self._make(inquiry, flight), lambda: self._deserted(inquiry))
+                self._flights.add(inquiry.key or inquiry.request_id, flight)
+                await stack.enter_async_context(flight.joined())
+                return self._counted("miss", Awaited(inquiry.request_id, flight, "model", standing))
+            case Join(standing, leader):
+                return await self._join(inquiry, leader, standing, stack)
+
+    async def _join(
+        self, inquiry: Inquiry, leader: str, standing: Standing, stack: AsyncExitStack
+    ) -> Asking | None:
+        flight = self._flights.find(inquiry.key or "")
+        if flight is not None:
+            stack.push_async_callback(self._following.leave, leader, inquiry.request_id)
+            await stack.enter_async_context(flight.joined())
+            return self._counted("coalesced", Awaited(inquiry.request_id, flight, "coalesced", standing))
+        began = perf_counter()
+        landing = await self._following.follow(leader, inquiry.request_id)
+        if landing.error is not None:
+            error = TOLD.get(landing.error, BackendError)
+            raise error(f"{inquiry.lane.name} failed the request that this one shared a call with")
+        if landing.value is None:
+            return None
+        made = _read(landing.value, inquiry).free(perf_counter() - began)
+        return self._counted("coalesced", Known(inquiry.request_id, made, "coalesced", None, standing))
+
+    async def _make(self, inquiry: Inquiry, flight: Flight[Made]) -> Made:
+        """Make the call, and book what it took however it ends."""
+        lane = inquiry.lane
+        attempts = Attempts(lane, inquiry.detail, flight, Deadline.after(self._patience.call_s))
+        async with self._bookings.open(inquiry.request_id, lane) as booking:
+            try:
+                async with lane.gate.entered():
+                    await self._bookings.sending(booking)
+                    answer, completion = await attempts.answer(inquiry.prompt)
+            except ConvictionError as error:
+                booking.landing = Landing(error=error.code)
+                raise
+            finally:
+                booking.usage = attempts.usage
+            booking.landing = Landing(COMPLETION.dump_json(completion), self._patience.answer_s)
+        return Made(answer, completion, attempts.usage, lane.cost(attempts.usage), attempts.waited_s)
+
+    async def _deserted(self, inquiry: Inquiry) -> None:
+        """Return once nobody elsewhere waits for the call, or nobody can tell."""
+        if inquiry.key is None:
+            return
+        try:
+            await self._following.deserted(inquiry.request_id)
+        except StoreUnavailable as error:
+            log.warning("whether others wait for a call cannot be told: %s", error.detail)
+
+    def _counted(self, result: CacheResult, asking: Asking) -> Asking:
+        self._collectors.cache[result].inc()
+        return asking
+
+
+def _read(value: bytes, inquiry: Inquiry) -> Made:
+    """An answer as another call left it."""
+    completion = COMPLETION.validate_json(value)
+    answer = parse(inquiry.detail, completion.text)
+    return Made(answer, completion, NOTHING, inquiry.lane.cost(NOTHING), 0.0)
