@@ -23,7 +23,8 @@ RENEW_S = 4.0
 class Booking:
     """One call's. What is set here when the call ends is booked."""
 
-    request_id: str
+    request_id: str | None
+    """None: nothing was reserved, since the store is away."""
     usage: Usage = NOTHING
     landing: Landing = field(default=OVER)
 
@@ -54,9 +55,19 @@ class Bookings:
                 cost = lane.cost(booking.usage)
                 await self._settlements.settle(request_id, lane.name, booking.usage, cost, booking.landing)
 
+    @asynccontextmanager
+    async def without(self, lane: Lane) -> AsyncIterator[Booking]:
+        """A call without a reservation, while the store is away: what it takes is counted, and in no ledger."""
+        booking = Booking(None)
+        try:
+            yield booking
+        finally:
+            if booking.usage != NOTHING:
+                self._settlements.forgo(lane.name, booking.usage, lane.cost(booking.usage))
+
     async def sending(self, booking: Booking) -> None:
         """Note that the call is about to leave; raises `StoreUnavailable` where that cannot be, and nothing is sent."""
-        if not await self._admissions.sent(booking.request_id):
+        if booking.request_id is not None and not await self._admissions.sent(booking.request_id):
             raise StoreUnavailable("the request's reservation had ended before its turn came")
 
     async def close(self) -> None:

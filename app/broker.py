@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from app.asking import Asking, Awaited, Inquiry, Known, Made
 from app.attempts import MOST, Attempts
 from app.backends.base import NOTHING, Completion
-from app.bookings import LEASE_S, Bookings
+from app.bookings import LEASE_S, Booking, Bookings
 from app.contract.recommendation import ANSWER_TOKENS, parse
 from app.costs import NANO
 from app.deadline import Deadline
@@ -29,6 +29,7 @@ from app.errors import (
 from app.flights import Flight, Flights
 from app.metrics import CacheResult, Collectors
 from app.stores.admission import Admission, Admissions, Hit, Join, Lead
+from app.stores.allowance import Allowance
 from app.stores.following import Following, Landing
 from app.stores.standing import Standing
 
@@ -38,6 +39,8 @@ TOLD = {
     for error in (BackendError, UnparsedAnswer, BackendUnavailable, DeadlineExceeded, Overloaded, StoreUnavailable)
 }
 """What those who follow a call can be told went wrong with it."""
+
+NO_LIMITS = Allowance()
 
 log = logging.getLogger(__name__)
 
@@ -87,35 +90,45 @@ class Broker:
         """Return once every call has ended and is booked."""
         await self._flights.settled()
 
-    async def _admit(self, inquiry: Inquiry, counted: bool) -> Admission:
-        lane, detail = inquiry.lane, inquiry.detail
-        admission = await self._admissions.admit(
-            inquiry.request_id,
-            (inquiry.terms.holder.scope, lane.scope),
-            lane.name,
-            lane.at_most(inquiry.prompt, ANSWER_TOKENS[detail], MOST),
-            lease_s=LEASE_S,
-            flight_key=inquiry.key,
-            read_cache=not inquiry.terms.fresh,
-            counted=counted,
-        )
+    async def _admit(self, inquiry: Inquiry, counted: bool) -> Admission | None:
+        """None where the store is away and there is no limit that it would have to hold to."""
+        lane, scopes = inquiry.lane, (inquiry.terms.holder.scope, inquiry.lane.scope)
+        try:
+            admission = await self._admissions.admit(
+                inquiry.request_id,
+                scopes,
+                lane.name,
+                lane.at_most(inquiry.prompt, ANSWER_TOKENS[inquiry.detail], MOST),
+                lease_s=LEASE_S,
+                flight_key=inquiry.key,
+                read_cache=not inquiry.terms.fresh,
+                counted=counted,
+            )
+        except StoreUnavailable:
+            if any(scope.allowance != NO_LIMITS for scope in scopes):
+                raise
+            return None
         if lane.scope.allowance.nano_usd_per_day is not None:
             used = admission.standing.used_nano_usd(lane.scope.name)
             self._collectors.budget_used.labels(lane.name).set(used / NANO)
         return admission
 
-    async def _take(self, inquiry: Inquiry, admission: Admission, stack: AsyncExitStack) -> Asking | None:
+    async def _take(self, inquiry: Inquiry, admission: Admission | None, stack: AsyncExitStack) -> Asking | None:
         """What was admitted; None where a shared call ended without an answer for others, and one is to be made."""
         match admission:
-            case Hit(standing, value, age_s):
-                return self._counted("hit", Known(inquiry.request_id, _read(value, inquiry), "cache", age_s, standing))
-            case Lead(standing):
-                flight = Flight(lambda flight: self._make(inquiry, flight), lambda: self._deserted(inquiry))
-                self._flights.add(inquiry.key or inquiry.request_id, flight)
-                await stack.enter_async_context(flight.joined())
-                return self._counted("miss", Awaited(inquiry.request_id, flight, "model", standing))
-            case Join(standing, leader):
-                return await self._join(inquiry, leader, standing, stack)
+            case Hit(stood, value, age_s):
+                return self._counted("hit", Known(inquiry.request_id, _read(value, inquiry), "cache", age_s, stood))
+            case Join(stood, leader):
+                return await self._join(inquiry, leader, stood, stack)
+            case Lead():
+                booking, key = self._bookings.open(inquiry.request_id, inquiry.lane), inquiry.key
+            case None:
+                booking, key = self._bookings.without(inquiry.lane), None
+        flight = Flight(lambda flight: self._make(inquiry, flight, booking), lambda: self._deserted(inquiry))
+        self._flights.add(key or inquiry.request_id, flight)
+        await stack.enter_async_context(flight.joined())
+        standing = admission.standing if admission else None
+        return self._counted("miss", Awaited(inquiry.request_id, flight, "model", standing))
 
     async def _join(
         self, inquiry: Inquiry, leader: str, standing: Standing, stack: AsyncExitStack
@@ -135,11 +148,13 @@ class Broker:
         made = _read(landing.value, inquiry).free(perf_counter() - began)
         return self._counted("coalesced", Known(inquiry.request_id, made, "coalesced", None, standing))
 
-    async def _make(self, inquiry: Inquiry, flight: Flight[Made]) -> Made:
+    async def _make(
+        self, inquiry: Inquiry, flight: Flight[Made], opening: AbstractAsyncContextManager[Booking]
+    ) -> Made:
         """Make the call, and book what it took however it ends."""
         lane = inquiry.lane
         attempts = Attempts(lane, inquiry.detail, flight, Deadline.after(self._patience.call_s))
-        async with self._bookings.open(inquiry.request_id, lane) as booking:
+        async with opening as booking:
             try:
                 async with lane.gate.entered():
                     await self._bookings.sending(booking)

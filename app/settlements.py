@@ -58,6 +58,12 @@ class Settlements:
         except StoreUnavailable as error:
             self._missed(error)
 
+    def forgo(self, backend: BackendName, usage: Usage, cost: Cost) -> None:
+        """Count what a call took that could not be reserved, and say that it is in no ledger."""
+        self._collectors.of[backend].spend(usage, cost)
+        self._collectors.store_errors.labels("ledger").inc()
+        log.warning("%d nano-dollars of %s are in no ledger: the store was away", cost.nano_usd, backend)
+
     async def close(self) -> None:
         """Try once more what is still due; what cannot be booked is charged as unconfirmed when its lease ends."""
         if self._trying is not None:

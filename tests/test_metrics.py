@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.backends.base import BACKEND_NAMES, Usage
 from app.costs import Cost
 from app.errors import InvalidMetrics
-from app.metrics import BASIS, Collectors
+from app.metrics import BASIS, Asked, Collectors
 from tests.doubles import PRICES
 
 EXPECTED = {
@@ -24,6 +26,12 @@ EXPECTED = {
     "conviction_in_flight_requests": ("gauge", {"backend"}),
     "conviction_recommendations_total": ("counter", {"backend", "action"}),
     "conviction_level": ("histogram", {"backend", "action"}),
+    "conviction_cache_requests_total": ("counter", {"result"}),
+    "conviction_limited_total": ("counter", {"scope", "reason"}),
+    "conviction_queue_depth": ("gauge", {"backend"}),
+    "conviction_breaker_state": ("gauge", {"backend", "state"}),
+    "conviction_budget_used_usd": ("gauge", {"backend"}),
+    "conviction_budget_limit_usd": ("gauge", {"backend"}),
     "conviction_unparsed_attempts_total": ("counter", {"backend"}),
     "conviction_store_errors_total": ("counter", {"store"}),
 }
@@ -92,6 +100,7 @@ def test_a_request_is_counted_by_how_it_ends() -> None:
         ("gpt-4", "full", "ok"),
         ("mistral", "unknown", "invalid_metrics"),
         ("unknown", "unknown", "internal_error"),
+        ("mistral", "brief", "client_gone"),
     }
 
 

@@ -56,7 +56,7 @@ async def test_everything_is_built_and_closed(caplog: pytest.LogCaptureFixture) 
         value = opened.collectors.registry.get_sample_value
         assert value("conviction_hosting_price_usd_per_hour", {"backend": "mistral"}) == 0.25
         assert value("conviction_backend_replicas", {"backend": "mistral"}) == 2
-        assert set(opened.backends) == {"mistral", "gpt-4"}
+        assert set(opened.lanes) == {"mistral", "gpt-4"}
         assert opened.market.provider.name == "sample"
         await opened.ledger.check()
     assert "shut" in caplog.text  # the default model's announced end

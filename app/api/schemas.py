@@ -36,7 +36,7 @@ class RecommendationRequest(BaseModel):
     ] = None
     metrics: Annotated[Metrics | None, Field(description="at least three")] = None
     detail: Annotated[Detail, Field(description="full: with an analysis; brief: action and conviction only")] = "full"
-    stream: Annotated[StrictBool, Field(description="answer with server-sent events, the analysis as it is written")] = False
+    stream: Annotated[StrictBool, Field(description="server-sent events, the analysis as it is written")] = False
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -92,17 +92,20 @@ class Answer:
         said.stand_in = call.response.headers.get("X-Stand-In") == "true"
         while not (said.begun or said.done) and await self._receive(call):
             pass
-        if said.begun:
-            self._first = self._heard - self._started
+        if not said.begun and said.finish_reason is None:
+            raise broken_off(self._calls.name)
 
     async def _receive(self, call: Call) -> bool:
         """Take in what comes next; False where the response has ended."""
         piece = await call.read()
-        self._heard = perf_counter()
+        arrived = perf_counter()
         try:
             self._said.feed(piece)
         except ValueError:
             raise broken_off(self._calls.name) from None
+        self._heard = perf_counter()
+        if self._first is None and self._said.begun:
+            self._first = arrived - self._started
         return bool(piece)
 
     async def _finish(self, call: Call) -> None:

@@ -58,6 +58,8 @@ class Call:
 
     async def drain(self) -> None:
         """All is said: wait a moment for the response's end, since its connection can then be kept."""
+        if self.response.content.at_eof():
+            return
         self._lingers = True
         self._ring_in(LINGER_S)
         while await self.read():

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from pydantic import SecretStr
 from pydantic_core import to_json
 
 from app.backends.base import Usage
@@ -27,7 +28,7 @@ OWN = (401, 403, 404, 429)
 class Chat:
     """`ChatStream` over one call, and the context that hangs up where it is left before the end."""
 
-    def __init__(self, calls: Calls, body: Mapping[str, Any], deadline: Deadline, key: str) -> None:
+    def __init__(self, calls: Calls, body: Mapping[str, Any], deadline: Deadline, key: SecretStr | None) -> None:
         self._calls, self._body, self._deadline, self._key = calls, body, deadline, key
         self._streamed = body.get("stream") is True
         self._options: Any = body.get("stream_options") or {}
@@ -110,4 +111,5 @@ class Chat:
             raise failure.error from None
         self.status = failure.status
         self.headers = {"Content-Type": "application/json"}
-        self._first = scrubbed(failure.document, self._key, failure.error.detail)
+        key = self._key.get_secret_value() if self._key else ""
+        self._first = scrubbed(failure.document, key, failure.error.detail)

@@ -7,8 +7,10 @@ import re
 from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
-SECRET = re.compile(r"\b(?:sk|rk|pk|org|proj)[-_][\w*-]{4,}|\bBearer\s+\S+", re.ASCII)
+SECRET = re.compile(r"\b(?:(?:sk|rk|pk)-[\w*-]{4,}|(?:org|proj)[-_]\w{6,}|Bearer\s+\S+)", re.ASCII | re.IGNORECASE)
 """Keys and accounts as OpenAI writes them, masked ones too."""
+
+HIDDEN = "***"
 
 
 class _Error(BaseModel):
@@ -26,8 +28,12 @@ def scrubbed(document: bytes, key: str, otherwise: str) -> bytes:
     """The error in OpenAI's shape without the key and what looks like one; `otherwise` is what it says if it said
     nothing that can be read."""
     error = _read(document) or _Error(message=otherwise, type="invalid_request_error")
-    message = error.message.replace(key, "***") if key else error.message
-    return to_json({"error": {**error.model_dump(), "message": SECRET.sub("***", message)}})
+    shown = {name: _clean(value, key) if isinstance(value, str) else value for name, value in error}
+    return to_json({"error": shown})
+
+
+def _clean(said: str, key: str) -> str:
+    return SECRET.sub(HIDDEN, said.replace(key, HIDDEN) if key else said)
 
 
 def _read(document: bytes) -> _Error | None:

@@ -21,7 +21,7 @@ class Session:
     """Sends requests with the key. Needs a running event loop from its creation on."""
 
     def __init__(self, key: SecretStr | None, idle_s: float) -> None:
-        secret = key.get_secret_value().strip() if key else NO_KEY
+        secret = key.get_secret_value() if key else NO_KEY
         self._http = ClientSession(
             connector=TCPConnector(limit=0, ttl_dns_cache=DNS_TTL_S, keepalive_timeout=idle_s),
             headers={

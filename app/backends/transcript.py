@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 
 from app.backends.base import Completion, Usage
 from app.backends.events import UsageReport, Weighed, read_event
 from app.backends.sse import DONE, Lines
-from app.contract.probabilities import VALUE, label_probabilities
+from app.contract.probabilities import VALUE, Token, label_probabilities
 from app.contract.recommendation import Action
 from app.errors import BackendError, UnparsedAnswer
 
 STAND_IN = "stand-in"
 
-WINDOW = 32
-"""Events kept until the action has come: what stands before its value in the JSON is not longer."""
+REACH = 32
+"""Characters before a piece in which the action's key may have begun."""
 
 
 class Transcript:
@@ -35,7 +34,7 @@ class Transcript:
         self._lines = Lines()
         self._taken = 0
         self._report: UsageReport | None = None
-        self._recent: deque[bytes] | None = deque(maxlen=WINDOW)
+        self._weighed = False
         self._probabilities: Mapping[Action, float] | None = None
 
     @property
@@ -88,23 +87,21 @@ class Transcript:
         for choice in event.choices[:1]:
             self.refused |= bool(choice.delta.refusal)
             self.finish_reason = choice.finish_reason or self.finish_reason
-            said = choice.delta.content
-            if said or choice.delta.refusal:
-                self.pieces += 1
-            self._weigh(data, said or "")
+            self._say(choice.delta.content or "", data)
+            self.pieces += bool(choice.delta.content or choice.delta.refusal)
 
-    def _weigh(self, data: bytes, said: str) -> None:
-        """Read the alternatives to the action once it has come; all others are never looked at."""
+    def _say(self, said: str, data: bytes) -> None:
+        """Add to the text; the event with which the action comes also tells what else was likely there."""
         before = len(self.text)
         self.text += said
-        if self._recent is None:
+        if self._weighed:
             return
-        self._recent.append(data)
-        match = VALUE.search(self.text, max(0, before - WINDOW))
-        if match is not None and match.end() < len(self.text):
-            tokens = [token for event in self._recent for token in Weighed.model_validate_json(event).tokens()]
-            self._probabilities = label_probabilities(tokens)
-            self._recent = None
+        match = VALUE.search(self.text, max(0, before - REACH))
+        if match is None or match.end() == len(self.text):
+            return
+        self._weighed = True
+        prefix = Token(token=self.text[match.start() : before], logprob=0.0)
+        self._probabilities = label_probabilities([prefix, *Weighed.model_validate_json(data).tokens()])
 
     def _lack(self, tokens: int) -> str | None:
         """What keeps the text from being an answer, if anything does."""

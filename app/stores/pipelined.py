@@ -157,13 +157,16 @@ class Line(asyncio.Protocol):
 async def connect(redis: Redis, patience_s: float) -> asyncio.StreamWriter:
     """A connection of its own to the Redis of a client, by its address, password and TLS, as yet without a reader."""
     pool = redis.connection_pool
-    patience = {"socket_timeout": patience_s, "socket_connect_timeout": patience_s}
-    connection = pool.connection_class(**{**pool.connection_kwargs, **patience})
+    # One time-out for all of it and none of the client's own, whose waits may swallow a cancellation on Python 3.11.
+    unhurried = {"socket_timeout": None, "socket_connect_timeout": None}
+    connection = pool.connection_class(**{**pool.connection_kwargs, **unhurried})
     try:
         async with asyncio.timeout(patience_s):
             await connection.connect()  # type: ignore[no-untyped-call]
+        writer, connection._writer = connection._writer, None  # from here on it is not the client's to close
+        assert writer is not None
+        return writer
     except (RedisError, OSError) as error:  # a time-out is an OSError
         raise StoreUnavailable("Redis cannot be reached") from error
-    writer, connection._writer = connection._writer, None  # so that the client does not close it
-    assert writer is not None
-    return writer
+    finally:
+        connection._close()  # type: ignore[no-untyped-call]

@@ -83,7 +83,6 @@ CASES: dict[str, tuple[bytes, int, str, tuple[str, ...]]] = {
     "empty ticker": (body(ticker=""), 422, "invalid_request", ("ticker must be",)),
     "no ticker": (body(ticker=5), 422, "invalid_request", ("ticker must be a string",)),
     "unknown detail": (body(ticker="A", detail="long"), 422, "invalid_request", ("detail", "'full' or 'brief'")),
-    "streaming": (body(ticker="A", stream=True), 422, "invalid_request", ("stream must be false", "not available yet")),
     "stream in words": (body(ticker="A", stream="no"), 422, "invalid_request", ("stream must be true or false",)),
     "no date": (body(ticker="A", as_of="8 March"), 422, "invalid_request", ("as_of must be a date such as",)),
     "timestamp": (body(ticker="A", as_of=1709856000), 422, "invalid_request", ("as_of must be a date such as",)),
