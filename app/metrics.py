@@ -158,7 +158,15 @@ class Collectors:
             registry=registry,
             buckets=LEVELS,
         )
-        self.cache: Mapping[CacheResult, Counter] = self._cache()
+        self.cache_requests = Counter(
+            "conviction_cache_requests_total",
+            "Answers by where they came from: hit, the cache; coalesced, another request's call; miss, a call.",
+            ("result",),
+            registry=registry,
+        )
+        self.cache: Mapping[CacheResult, Counter] = {
+            result: self.cache_requests.labels(result) for result in get_args(CacheResult)
+        }
         self.limited = Counter(
             "conviction_limited_total",
             "Requests refused for a limit, by whose it is and which.",
@@ -217,15 +225,6 @@ class Collectors:
     def page(self) -> bytes:
         """The text Prometheus reads."""
         return generate_latest(self.registry)
-
-    def _cache(self) -> dict[CacheResult, Counter]:
-        counter = Counter(
-            "conviction_cache_requests_total",
-            "Answers by where they came from: hit, the cache; coalesced, another request's call; miss, a call.",
-            ("result",),
-            registry=self.registry,
-        )
-        return {result: counter.labels(result) for result in get_args(CacheResult)}
 
     def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
         return Gauge(f"conviction_{name}", documentation, labels, registry=self.registry)
