@@ -69,6 +69,8 @@ class Settings(_Environment):
     mistral_line: Annotated[int, Field(ge=0)] = 256
     gpt4_at_once: AtOnce = 64
     gpt4_line: Annotated[int, Field(ge=0)] = 256
+    batch_at_once: AtOnce = 16
+    """Items of a batch that are answered at a time."""
     cache_s: Seconds = 3600.0
     """For so long an answer is given again to whoever asks the same; 0: never."""
     host: str = "127.0.0.1"

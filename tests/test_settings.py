@@ -14,8 +14,8 @@ from app.settings import is_loopback, load_client_settings, load_settings
 VARIABLES = """CONVICTION_VLLM_URLS OPENAI_API_KEY OPENAI_BASE_URL CONVICTION_GPT4_MODEL REDIS_URL CONVICTION_MARKET
 CONVICTION_MARKET_DIR CONVICTION_MARKET_OPTIONS CONVICTION_MARKET_FALLBACK CONVICTION_API_KEYS_FILE CONVICTION_HOST
 CONVICTION_PORT CONVICTION_DEFAULT_BACKEND CONVICTION_ALLOW_FOREIGN_MODEL CONVICTION_BACKEND_TIMEOUT_S
-CONVICTION_MODEL_STORE CONVICTION_HOSTING_USD_PER_HOUR CONVICTION_CAPACITY_TOKENS_PER_HOUR CONVICTION_URL
-CONVICTION_API_KEY"""
+CONVICTION_FIRST_TOKEN_TIMEOUT_S CONVICTION_MODEL_STORE CONVICTION_HOSTING_USD_PER_HOUR
+CONVICTION_CAPACITY_TOKENS_PER_HOUR CONVICTION_URL CONVICTION_API_KEY"""
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +48,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "CONVICTION_DEFAULT_BACKEND": "gpt-4",
         "CONVICTION_ALLOW_FOREIGN_MODEL": "1",
         "CONVICTION_BACKEND_TIMEOUT_S": "2.5",
+        "CONVICTION_FIRST_TOKEN_TIMEOUT_S": "1.5",
         "CONVICTION_MODEL_STORE": "/models",
         "CONVICTION_HOSTING_USD_PER_HOUR": "0.7364",
         "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "200000",
@@ -64,6 +65,13 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert settings.model_store == Path("/models")
     assert "hush" not in repr(settings)
     assert "sk-1234567890" not in repr(settings)
+
+
+def test_a_key_is_taken_without_the_line_s_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-1234567890\n")
+    key = load_settings().openai_api_key
+    assert key is not None
+    assert key.get_secret_value() == "sk-1234567890"
 
 
 def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,6 +92,8 @@ WRONG = {
     "CONVICTION_DEFAULT_BACKEND": "hush",
     "CONVICTION_ALLOW_FOREIGN_MODEL": "hush",
     "CONVICTION_BACKEND_TIMEOUT_S": "-1",
+    "CONVICTION_FIRST_TOKEN_TIMEOUT_S": "0",
+    "OPENAI_API_KEY": "sk-hush\nsk-hush",
     "CONVICTION_HOSTING_USD_PER_HOUR": "NaN",
     "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "0",
 }

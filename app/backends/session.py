@@ -1,8 +1,7 @@
 """HTTP to a backend's servers: one pool of connections, opened with the gateway and closed with it.
 
-Plain aiohttp. Through the openai package, over the same aiohttp and with its typed events left out, a brief answer
-takes OPENAI_BRIEF µs of CPU instead of OWN_BRIEF, a full one OPENAI_FULL instead of OWN_FULL
-(bench/upstream_client.py).
+Plain aiohttp. Through the openai package, over the same aiohttp, a brief answer would take 5.1 ms of CPU instead of
+0.6, a full one 95 instead of 2.9; with its typed events left out still 2.1 and 33 (bench/upstream_client.py).
 """
 
 from __future__ import annotations

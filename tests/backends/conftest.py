@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,13 +34,12 @@ async def make() -> AsyncIterator[Make]:
     made: list[OpenAIStyle] = []
 
     def build(name: BackendName, *urls: str, key: str = KEY, **options: Any) -> OpenAIStyle:
+        options = {"jitter": lambda: 0.0} | options
         if name == "mistral":
-            options = {"made_for": fingerprint()} | options
-            backend = OpenAIStyle(name, urls, VLLM, jitter=lambda: 0.0, **options)
+            backend = OpenAIStyle(name, urls, VLLM, **{"made_for": fingerprint()} | options)
         else:
-            options = {"model": "gpt-4.1"} | options
-            dialect = openai_dialect(options["model"])
-            backend = OpenAIStyle(name, urls, dialect, key=SecretStr(key), jitter=lambda: 0.0, **options)
+            options = {"model": "gpt-4.1", "key": SecretStr(key)} | options
+            backend = OpenAIStyle(name, urls, openai_dialect(options["model"]), **options)
         made.append(backend)
         return backend
 
@@ -47,21 +48,64 @@ async def make() -> AsyncIterator[Make]:
         await backend.close()
 
 
-class Scripted:
-    """A server that sends one reply a connection and closes it; the last reply over and over."""
+Act = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
-    def __init__(self, replies: Sequence[bytes]) -> None:
+
+class Scripted:
+    """A server that does one thing a connection and closes it; the last thing over and over.
+
+    What it does is bytes to send once a request has come, or an act of its own.
+    """
+
+    def __init__(self, replies: Sequence[bytes | Act]) -> None:
         self._replies = replies
         self.connections = 0
+        self.requests: list[bytes] = []
         self.url = ""
+        self.asked = asyncio.Semaphore(0)
+        """Released by each request."""
+        self.left = asyncio.Event()
+        """A client has hung up in the middle of an act."""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         reply = self._replies[min(self.connections, len(self._replies) - 1)]
         self.connections += 1
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(reply)
-        await writer.drain()
+        self.requests.append(await read_request(reader))
+        self.asked.release()
+        if isinstance(reply, bytes):
+            writer.write(reply)
+            await writer.drain()
+        else:
+            act = asyncio.create_task(reply(reader, writer))
+            await reader.read()
+            if not act.done():
+                self.left.set()
+                act.cancel()
         writer.close()
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    """A request's body."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head.lower())
+    return await reader.readexactly(int(length[1])) if length else b""
+
+
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Never answers."""
+    await asyncio.sleep(60)
+
+
+def dripping(reply: bytes, pause_s: float = 0.02, size: int = 8) -> Act:
+    """Sends a reply a few bytes at a time, and then keeps the connection."""
+
+    async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for start in range(0, len(reply), size):
+            writer.write(reply[start : start + size])
+            await asyncio.sleep(pause_s)
+        await asyncio.sleep(60)
+
+    return act
 
 
 Script = Callable[..., Awaitable[Scripted]]
@@ -77,10 +121,10 @@ async def _running(scripted: Scripted) -> AsyncIterator[Scripted]:
 
 @pytest.fixture
 async def script() -> AsyncIterator[Script]:
-    """Starts a scripted server: `await script(b"HTTP/1.1 ...", ...)`."""
+    """Starts a scripted server: `await script(b"HTTP/1.1 ...", silent, ...)`."""
     running = []
 
-    async def start(*replies: bytes) -> Scripted:
+    async def start(*replies: bytes | Act) -> Scripted:
         context = _running(Scripted(replies))
         running.append(context)
         return await context.__aenter__()
@@ -98,4 +142,23 @@ def http(status: str, body: str, *headers: str, kind: str = "application/json") 
 
 def sse(*events: str) -> bytes:
     """A whole event stream."""
-    return http("200 OK", "".join(f"data: {event}\n\n" for event in events), kind="text/event-stream")
+    return http("200 OK", events_of(*events), kind="text/event-stream")
+
+
+def begun(*events: str) -> bytes:
+    """The beginning of an event stream that says not how long it will be."""
+    return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + events_of(*events).encode()
+
+
+def events_of(*events: str) -> str:
+    return "".join(f"data: {event}\n\n" for event in events)
+
+
+def said(text: str, finish: str | None = None) -> str:
+    """An event with text."""
+    return json.dumps({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]})
+
+
+def used(prompt: int, completion: int) -> str:
+    """The event with the usage alone."""
+    return json.dumps({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion}})

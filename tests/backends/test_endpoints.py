@@ -2,50 +2,74 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-
 import pytest
 
-from app.backends.endpoints import NO_KEY, Endpoint, connect, least_busy
+from app.backends.breaker import IN_A_ROW
+from app.backends.endpoints import Endpoint, choose, set_aside
 
 
 @pytest.fixture
-async def three() -> AsyncIterator[list[Endpoint]]:
-    async with AsyncExitStack() as stack:
-        clients = [connect(f"http://127.0.0.1:{port}/v1", None) for port in (1, 2, 3)]
-        yield [Endpoint(await stack.enter_async_context(client)) for client in clients]
+def three() -> list[Endpoint]:
+    return [Endpoint(f"http://127.0.0.1:{port}/v1") for port in (1, 2, 3)]
+
+
+def fail(endpoint: Endpoint, times: int = 1) -> None:
+    for _ in range(times):
+        endpoint.release(endpoint.admit(), well=False)
 
 
 def test_the_least_busy_one(three: list[Endpoint]) -> None:
-    with three[0].asked(), three[1].asked():
-        assert least_busy(three) is three[2]
-    assert least_busy(three) is three[0]
+    for endpoint in three[:2]:
+        endpoint.admit()
+    assert choose(three) is three[2]
+    three[0].release(probe=False, well=None)
+    assert choose(three) is three[0]
 
 
 def test_not_one_that_just_failed(three: list[Endpoint]) -> None:
-    three[0].failed()
-    with three[1].asked(), three[2].asked(), three[2].asked():
-        assert least_busy(three) is three[1]
-    three[0].answered(1.0)
-    assert least_busy(three) is three[0]
+    three[0].avoid()
+    for endpoint in (three[1], three[2], three[2]):
+        endpoint.admit()
+    assert choose(three) is three[1]
+    three[0].vouch()
+    assert choose(three) is three[0]
 
 
 def test_where_all_failed_the_least_busy_one(three: list[Endpoint]) -> None:
     for endpoint in three:
-        endpoint.failed()
-    with three[0].asked():
-        assert least_busy(three) is three[1]
+        endpoint.avoid()
+    three[0].admit()
+    assert choose(three) is three[1]
 
 
-def test_calls_that_raise_are_counted_off(three: list[Endpoint]) -> None:
-    with pytest.raises(ValueError, match="x"), three[0].asked():
-        raise ValueError("x")
-    assert three[0].outstanding == 0
+def test_one_already_tried_comes_last(three: list[Endpoint]) -> None:
+    three[2].admit()
+    assert choose(three, tried=three[:2]) is three[2]
+    three[2].avoid()
+    assert choose(three, tried=three[:2]) is three[2]
+    assert choose(three, tried=three) is three[0]
 
 
-def test_a_server_without_keys_is_not_sent_one_from_the_environment(
-    three: list[Endpoint], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
-    assert connect("http://127.0.0.1:1/v1", None).api_key == NO_KEY
+def test_none_that_is_set_aside(three: list[Endpoint]) -> None:
+    fail(three[0], IN_A_ROW)
+    for _ in range(9):
+        three[1].admit()
+        three[2].admit()
+    assert choose(three) is three[1]
+    fail(three[1], IN_A_ROW)
+    fail(three[2], IN_A_ROW)
+    assert choose(three) is None
+    wait = set_aside("mistral", three).error.retry_after
+    assert wait is not None
+    assert 0 < wait <= three[0].breaker.ready_in() + 0.1
+
+
+def test_a_success_vouches_and_a_failure_does_not(three: list[Endpoint]) -> None:
+    three[0].release(three[0].admit(), well=True)
+    three[1].release(three[1].admit(), well=None)
+    assert three[0].vouched_until > three[1].vouched_until
+    assert [endpoint.outstanding for endpoint in three] == [0, 0, 0]
+
+
+def test_a_proxy_s_password_is_not_shown() -> None:
+    assert "secret" not in repr(Endpoint("http://127.0.0.1:1/v1", proxy="http://user:secret@proxy:3128"))

@@ -1,4 +1,4 @@
-"""When a server says to come back."""
+"""What a server's refusal means, and when it says to come back."""
 
 from __future__ import annotations
 
@@ -6,39 +6,67 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from openai import APIError, AsyncOpenAI, DefaultAioHttpClient, RateLimitError
 
-from app.backends.upstream_errors import retry_after
+from app.backends.dialects import VLLM, openai_dialect
+from app.backends.upstream_errors import broken_off, refused, retry_after, unreachable
+from app.errors import BackendUnavailable
 
-from .conftest import Script, http
-
-
-async def refusal(script: Script, *headers: str) -> APIError:
-    server = await script(http("429 Slow down", "{}", *headers))
-    client = AsyncOpenAI(
-        base_url=server.url, api_key="none", max_retries=0, http_client=DefaultAioHttpClient(trust_env=False)
-    )
-    async with client:
-        with pytest.raises(RateLimitError) as raised:
-            await client.models.list()
-    return raised.value
+OPENAI = openai_dialect("gpt-4.1")
 
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [("2", 2), ("0.5", 0.5), ("-3", 0), ("nan", 0), ("inf", 3600), ("86400", 3600), ("soon", None), ("", None)],
 )
-async def test_seconds(value: str, seconds: float | None, script: Script) -> None:
-    assert retry_after(await refusal(script, f"retry-after: {value}")) == seconds
+def test_seconds(value: str, seconds: float | None) -> None:
+    assert retry_after(value) == seconds
 
 
-async def test_a_date(script: Script) -> None:
+def test_a_date() -> None:
     moment = datetime.now(UTC) + timedelta(seconds=40)
     for value in (format_datetime(moment, usegmt=True), format_datetime(moment.replace(tzinfo=None))):
-        seconds = retry_after(await refusal(script, f"retry-after: {value}"))
+        seconds = retry_after(value)
         assert seconds is not None
         assert 35 < seconds <= 40
 
 
-async def test_no_header(script: Script) -> None:
-    assert retry_after(await refusal(script)) is None
+def test_no_header() -> None:
+    assert retry_after(None) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "passing", "blamed"),
+    [
+        *((status, False, False) for status in (302, 400, 401, 404, 413)),
+        (429, True, False),
+        *((status, True, True) for status in (500, 502, 503)),
+    ],
+)
+def test_what_may_pass_and_what_speaks_against_the_server(status: int, passing: bool, blamed: bool) -> None:
+    failure = refused("gpt-4", OPENAI, status)
+    assert (failure.passing, failure.elsewhere, failure.blamed) == (passing, passing, blamed)
+    assert not failure.unanswered
+
+
+def test_a_spent_quota_does_not_pass() -> None:
+    failure = refused("gpt-4", OPENAI, 429, 1.0, b'{"error":{"code":"insufficient_quota"}}')
+    assert not failure.passing
+    assert failure.error.retry_after is None
+
+
+@pytest.mark.parametrize("document", [b"", b"{", b"[]", b"null", b'{"error":"no"}', b'{"error":{"code":[]}}', b"\xff"])
+def test_a_refusal_in_another_form_is_one_all_the_same(document: bytes) -> None:
+    failure = refused("gpt-4", OPENAI, 429, 7.0, document)
+    assert isinstance(failure.error, BackendUnavailable)
+    assert failure.error.retry_after == 7
+
+
+def test_what_a_server_said_is_in_no_repr_and_no_message() -> None:
+    failure = refused("mistral", VLLM, 400, None, b"no for sk-secret")
+    assert "sk-secret" not in repr(failure) + str(failure) + repr(failure.error)
+    assert failure.document == b"no for sk-secret"
+
+
+def test_only_a_broken_answer_leaves_what_was_used_open() -> None:
+    assert broken_off("mistral").unanswered
+    assert not unreachable("mistral").unanswered

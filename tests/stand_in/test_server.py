@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -80,6 +81,15 @@ def test_a_limit_cuts_the_answer(stand_in: StandIn) -> None:
     assert chunks[-1]["usage"]["completion_tokens"] == 3
 
 
+def test_vllm_s_models_tell_the_tokens_as_they_write(stand_in: StandIn) -> None:
+    *chunks, last = events(ask(stand_in, body(MISTRAL)))
+    told = [chunk["usage"]["completion_tokens"] for chunk in chunks]
+    assert told == [*range(len(chunks) - 1), len(chunks) - 2]
+    assert {chunk["usage"]["prompt_tokens"] for chunk in chunks} == {last["usage"]["prompt_tokens"]}
+    chunks = events(ask(stand_in, body(MISTRAL, stream_options={"include_usage": True})))
+    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+
+
 def schema_with(**changed: Any) -> dict[str, Any]:
     form: dict[str, Any] = body()["response_format"]
     return form | {"json_schema": form["json_schema"] | changed}
@@ -103,6 +113,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
     (body(stream="true"), "stream"),
     (body(stream=None), "stream_options"),
     (body(stream_options={"include_usage": True, "more": 1}), "stream_options.more"),
+    (body(stream_options={"include_usage": True, "continuous_usage_stats": True}), "stream_options"),
     (body(logprobs=None), "top_logprobs"),
     (body(top_logprobs=21), "top_logprobs"),
     (body(max_tokens=10), "max_tokens"),
@@ -195,6 +206,38 @@ def test_an_order_holds_for_as_often_as_it_says(stand_in: StandIn) -> None:
     responses = [ask(stand_in, body()) for _ in range(3)]
     assert [response.status_code for response in responses] == [503, 503, 200]
     assert responses[0].headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("streamed", [True, None])
+def test_an_answer_may_be_late(streamed: bool | None, stand_in: StandIn) -> None:
+    order = {"mode": "late", "delay": 0.3}
+    httpx.post(f"{stand_in.origin}/stand-in/fail", json=order, trust_env=False).raise_for_status()
+    started = time.monotonic()
+    response = ask(stand_in, body(stream=streamed, stream_options=None))
+    assert response.status_code == 200
+    assert time.monotonic() - started >= 0.3
+
+
+def test_an_answer_may_drip(stand_in: StandIn) -> None:
+    whole = ask(stand_in, body(max_completion_tokens=1, top_logprobs=1))
+    stand_in.fail("drip")
+    authorization = {"Authorization": f"Bearer {stand_in.key}"}
+    asked = body(max_completion_tokens=1, top_logprobs=1)
+    with httpx.stream("POST", stand_in.url + CHAT, json=asked, headers=authorization, trust_env=False) as response:
+        pieces = list(response.iter_raw())
+    assert max(map(len, pieces)) < 200
+    assert len(pieces) > len(events(whole))
+
+
+@pytest.mark.parametrize("streamed", [True, None])
+def test_the_tally_has_the_tokens_of_all_that_was_sent(streamed: bool | None, stand_in: StandIn) -> None:
+    before = stand_in.tally()
+    response = ask(stand_in, body(stream=streamed, stream_options={"include_usage": True} if streamed else None))
+    usage = events(response)[-1]["usage"] if streamed else response.json()["usage"]
+    after = stand_in.tally()
+    for count in ("prompt_tokens", "completion_tokens"):
+        assert after[count] - before[count] == usage[count]
+    assert after["answered"] == before["answered"] + 1
 
 
 @pytest.mark.parametrize("order", [{"mode": "sulk"}, {"mode": "500", "times": -1}, {"mode": "500", "more": 1}, {}])

@@ -1,0 +1,172 @@
+"""CPU time of asking a model: the gateway's own client beside the openai package, for the same work.
+
+python bench/upstream_client.py [--rounds N]
+
+A stub in a process of its own streams what vLLM would: an event a token, each with twenty alternatives. Every
+client reads the text, the usage and the action's probabilities. "burst": all events at once; "paced": an event
+every 2 ms to each of 8 callers. Rounds are interleaved, and the median of each client's is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from statistics import median
+from time import process_time
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+# The repository need not be installed.
+import uvloop  # noqa: E402
+from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient  # noqa: E402
+from pydantic import BaseModel  # noqa: E402
+
+from app.backends.dialects import VLLM  # noqa: E402
+from app.backends.openai_style import OpenAIStyle  # noqa: E402
+from app.contract.fingerprint import EXAMPLE  # noqa: E402
+from app.contract.probabilities import Token, label_probabilities  # noqa: E402
+from app.contract.prompt import Detail, messages  # noqa: E402
+from app.deadline import Deadline  # noqa: E402
+
+CALLERS = 8
+PACES = {"burst": 0.0, "paced": 0.002}
+CALLS: Mapping[tuple[str, Detail], int] = {
+    ("burst", "brief"): 160,
+    ("burst", "full"): 24,
+    ("paced", "brief"): 80,
+    ("paced", "full"): 16,
+}
+Ask = Callable[[Detail], Awaitable[None]]
+
+
+class Logprobs(BaseModel):
+    content: list[Token] | None = None
+
+
+class Choice(BaseModel):
+    class Delta(BaseModel):
+        content: str | None = None
+
+    delta: Delta
+    logprobs: Logprobs | None = None
+
+
+class Event(BaseModel):
+    choices: list[Choice]
+    usage: dict[str, Any] | None = None
+
+
+def body(detail: Detail) -> dict[str, Any]:
+    return VLLM.request("stub", messages(EXAMPLE, "SNPS", detail), detail)
+
+
+def read(events: Sequence[Any]) -> None:
+    """What every client is after."""
+    choices = [choice for event in events for choice in event.choices]
+    tokens = [
+        Token.model_validate(token, from_attributes=True)
+        for choice in choices
+        if choice.logprobs
+        for token in choice.logprobs.content or ()
+    ]
+    assert "".join(choice.delta.content or "" for choice in choices).startswith("{")
+    assert any(event.usage for event in events)
+    assert label_probabilities(tokens)
+
+
+@asynccontextmanager
+async def package(url: str) -> AsyncIterator[Ask]:
+    """The openai package over aiohttp, as its documentation has it."""
+    async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0, http_client=DefaultAioHttpClient()) as client:
+
+        async def ask(detail: Detail) -> None:
+            stream = await client.chat.completions.create(**body(detail))
+            read([event async for event in stream])
+
+        yield ask
+
+
+@asynccontextmanager
+async def package_untyped(url: str) -> AsyncIterator[Ask]:
+    """The same with events left untyped, and read by small models of one's own."""
+    async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0, http_client=DefaultAioHttpClient()) as client:
+
+        async def ask(detail: Detail) -> None:
+            stream = await client.post(
+                "/chat/completions", body=body(detail), cast_to=object, stream=True, stream_cls=AsyncStream[object]
+            )
+            read([Event.model_validate(event) async for event in stream])
+
+        yield ask
+
+
+@asynccontextmanager
+async def own(url: str) -> AsyncIterator[Ask]:
+    """As the gateway does."""
+    backend = OpenAIStyle("mistral", [url], VLLM)
+
+    async def ask(detail: Detail) -> None:
+        completion = await backend.complete(messages(EXAMPLE, "SNPS", detail), detail, Deadline.after(60))
+        assert completion.probabilities
+
+    yield ask
+    await backend.close()
+
+
+CLIENTS = {"openai package": package, "openai, untyped": package_untyped, "own, aiohttp": own}
+
+
+async def cpu_us(ask: Ask, detail: Detail, calls: int) -> float:
+    """Microseconds of this process a call, with so many callers at a time."""
+
+    async def caller(times: int) -> None:
+        for _ in range(times):
+            await ask(detail)
+
+    began = process_time()
+    await asyncio.gather(*(caller(calls // CALLERS) for _ in range(CALLERS)))
+    return 1e6 * (process_time() - began) / calls
+
+
+@contextmanager
+def stub(pace_s: float) -> Iterator[str]:
+    """The address of a stub."""
+    command = [sys.executable, str(ROOT / "bench" / "streaming_stub.py"), str(pace_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
+        finally:
+            process.terminate()
+
+
+async def compare(pace: str, url: str, rounds: int) -> None:
+    for detail in ("brief", "full"):
+        taken: dict[str, list[float]] = {name: [] for name in CLIENTS}
+        for _ in range(rounds):
+            for name, client in CLIENTS.items():
+                async with client(url) as ask:
+                    await ask(detail)
+                    taken[name].append(await cpu_us(ask, detail, CALLS[pace, detail]))
+        figures = "   ".join(f"{name} {median(times):7.0f}" for name, times in taken.items())
+        print(f"{pace:<6}{detail:<6} CPU us a call   {figures}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    for pace, pause_s in PACES.items():
+        with stub(pause_s) as url:
+            uvloop.run(compare(pace, url, options.rounds))
+
+
+if __name__ == "__main__":
+    main()

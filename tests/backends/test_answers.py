@@ -1,0 +1,180 @@
+"""Answers while they are written: text as it comes, what has been used at any time, and leaving early."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.backends.base import NOTHING, BackendName, Usage
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import messages
+from app.contract.recommendation import canonical
+from app.errors import BackendError, DeadlineExceeded, UnparsedAnswer
+from app.rules import answer
+from app.stand_in import Mode
+
+from ..conftest import StandIn
+from .conftest import Make, Script, begun, dripping, http, said, silent, soon, sse, used
+
+FULL = messages(EXAMPLE, "SNPS", "full")
+BRIEF = messages(EXAMPLE, "SNPS", "brief")
+
+
+@pytest.mark.parametrize("name", ["mistral", "gpt-4"])
+async def test_the_pieces_make_the_text(name: BackendName, make: Make, stand_in: StandIn) -> None:
+    backend = make(name, stand_in.url, key=stand_in.key)
+    stand_in.fail("slow")
+    async with backend.answer(BRIEF, "brief", soon()) as stream:
+        pieces = [piece async for piece in stream]
+        assert "".join(pieces) == stream.completion.text == canonical(answer(EXAMPLE, "brief"))
+        assert stream.usage == stream.completion.usage
+    assert len(pieces) > 5
+    assert all(pieces)
+
+
+async def test_a_piece_is_given_as_soon_as_it_has_come(make: Make, script: Script) -> None:
+    server = await script(dripping(begun(said("a"), said("b"), said("c")), pause_s=0.3, size=len(begun(said("a")))))
+    async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
+        assert await anext(stream) == "a"
+        assert not server.left.is_set()
+
+
+async def test_nothing_is_sent_before_the_first_piece_is_asked_for(make: Make, script: Script) -> None:
+    server = await script(sse(said("{}", "stop"), used(7, 1), "[DONE]"))
+    async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
+        assert stream.usage == NOTHING
+    assert server.connections == 0
+
+
+async def test_after_the_end_there_is_no_more(make: Make, script: Script) -> None:
+    server = await script(sse(said("{}", "stop"), used(7, 1), "[DONE]", said("more")))
+    async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
+        assert [piece async for piece in stream] == ["{}"]
+        assert [piece async for piece in stream] == []
+    assert server.connections == 1
+
+
+async def left_after(backend_pieces: int, make: Make, stand_in: StandIn, name: BackendName) -> Usage:
+    stand_in.fail("slow")
+    async with make(name, stand_in.url, key=stand_in.key).answer(FULL, "full", soon()) as stream:
+        for _ in range(backend_pieces):
+            await anext(stream)
+        return stream.usage
+
+
+async def test_vllm_tells_exactly_what_a_stream_that_was_left_has_used(make: Make, stand_in: StandIn) -> None:
+    before = stand_in.tally()
+    usage = await left_after(4, make, stand_in, "mistral")
+    await asyncio.to_thread(stand_in.wait, lambda tally: tally["abandoned"] == before["abandoned"] + 1)
+    after = stand_in.tally()
+    assert not usage.estimated
+    assert usage.prompt_tokens == after["prompt_tokens"] - before["prompt_tokens"]
+    # What was on its way while the stand-in learnt of it is not known here.
+    assert 4 <= usage.completion_tokens <= after["completion_tokens"] - before["completion_tokens"] < 40
+
+
+async def test_openai_does_not_and_what_came_is_counted(make: Make, stand_in: StandIn) -> None:
+    usage = await left_after(4, make, stand_in, "gpt-4")
+    assert usage.estimated
+    assert usage.completion_tokens >= 4
+    assert usage.prompt_tokens > 100
+
+
+@pytest.mark.parametrize("mode", ["slow", "late", "drip", "timeout"])
+async def test_leaving_hangs_up(mode: Mode, make: Make, stand_in: StandIn) -> None:
+    backend = make("gpt-4", stand_in.url, key=stand_in.key)
+    before = stand_in.tally()["abandoned"]
+    stand_in.fail(mode)
+    task = asyncio.create_task(backend.complete(FULL, "full", soon()))
+    await asyncio.to_thread(stand_in.wait, lambda tally: tally["open"] == 1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.to_thread(stand_in.wait, lambda tally: tally["abandoned"] == before + 1 and not tally["open"])
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_the_server_sees_it_at_once(begins: bool, make: Make, script: Script) -> None:
+    server = await script(dripping(begun(*[said("a")] * 500), size=200) if begins else silent)
+    stream = make("gpt-4", server.url).answer(BRIEF, "brief", soon())
+    async with stream as reading:
+        first = asyncio.create_task(anext(reading))
+        await server.asked.acquire()
+        if begins:
+            await first
+        else:
+            await asyncio.sleep(0.05)
+            first.cancel()
+        assert not server.left.is_set()
+    async with asyncio.timeout(1):
+        await server.left.wait()
+
+
+async def test_a_deadline_hangs_up_though_nobody_reads(make: Make, script: Script) -> None:
+    server = await script(dripping(begun(*[said("a")] * 500), size=200))
+    async with make("gpt-4", server.url).answer(BRIEF, "brief", soon(0.5)) as stream:
+        await anext(stream)
+        async with asyncio.timeout(5):
+            await server.left.wait()
+        with pytest.raises(DeadlineExceeded):
+            async for _ in stream:
+                pass
+        assert stream.usage.completion_tokens >= 1
+
+
+async def test_what_was_asked_and_not_answered_is_estimated(make: Make, script: Script) -> None:
+    mute = await script(silent)
+    stream = make("gpt-4", mute.url).answer(BRIEF, "brief", soon(0.2))
+    async with stream as reading:
+        with pytest.raises(DeadlineExceeded):
+            await anext(reading)
+        assert reading.usage.estimated
+        assert reading.usage.prompt_tokens > 50
+        assert reading.usage.completion_tokens == 0
+
+
+@pytest.mark.parametrize("reply", [b"", http("500 Oh", "{}"), http("429 No", "{}"), http("400 No", "{}")])
+async def test_what_was_refused_has_used_nothing(reply: bytes, make: Make, script: Script) -> None:
+    server = await script(reply)
+    async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
+        with pytest.raises(BackendError):
+            await anext(stream)
+        assert stream.usage == NOTHING
+
+
+async def test_what_broke_off_is_counted_as_far_as_it_came(make: Make, script: Script) -> None:
+    server = await script(begun(said("a"), said("b")))
+    async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
+        with pytest.raises(BackendError, match="broke its answer off"):
+            async for _ in stream:
+                pass
+        assert stream.usage.completion_tokens == 2
+        assert stream.usage.estimated
+
+
+async def test_what_is_no_answer_is_paid_as_the_server_says(make: Make, script: Script) -> None:
+    server = await script(sse(said("{", "length"), used(7, 1), "[DONE]"))
+    async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
+        with pytest.raises(UnparsedAnswer) as raised:
+            async for _ in stream:
+                pass
+        assert raised.value.usage == stream.usage == Usage(7, 1)
+
+
+async def test_a_response_that_does_not_end_holds_nobody_up(make: Make, script: Script) -> None:
+    whole = begun(said("{}", "stop"), used(7, 1), "[DONE]")
+    server = await script(dripping(whole, size=len(whole)))
+    async with asyncio.timeout(5):
+        completion = await make("gpt-4", server.url).complete(BRIEF, "brief", soon())
+        await server.left.wait()
+    assert completion.text == "{}"
+
+
+async def test_a_connection_is_used_again_after_a_whole_answer(make: Make, stand_in: StandIn) -> None:
+    backend = make("gpt-4", stand_in.url, key=stand_in.key)
+    for _ in range(5):
+        await backend.complete(BRIEF, "brief", soon())
+    connector = backend._session._http.connector
+    assert connector is not None
+    assert [len(kept) for kept in connector._conns.values()] == [1]

@@ -1,0 +1,232 @@
+"""Getting a call to begin: retries, other servers, time-outs, and servers that are left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from app.backends.breaker import IN_A_ROW, PAUSE_S
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import messages
+from app.deadline import Deadline
+from app.errors import BackendError, BackendUnavailable, DeadlineExceeded
+
+from ..conftest import StandIn
+from .conftest import Make, Script, begun, dripping, http, said, silent, soon, sse, used
+
+BRIEF = messages(EXAMPLE, "SNPS", "brief")
+DOWN = "http://127.0.0.1:9/v1"
+GOOD = sse(said("{}", "stop"), used(1, 1), "[DONE]")
+FAILED = http("500 Oh", "{}")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(
+    "bad", [FAILED, http("503 Busy", "{}", "retry-after: 60"), http("429 Slow down", "{}", "retry-after: 60"), b""]
+)
+async def test_what_one_server_cannot_another_does_at_once(bad: bytes, make: Make, script: Script) -> None:
+    first, second = await script(bad), await script(GOOD)
+    backend = make("gpt-4", first.url, second.url)
+    started = time.monotonic()
+    assert (await backend.complete(BRIEF, "brief", soon())).text == "{}"
+    assert (await backend.complete(BRIEF, "brief", soon())).text == "{}"
+    assert time.monotonic() - started < 5
+    assert (first.connections, second.connections) == (1, 2)
+
+
+async def test_a_server_with_another_model_is_passed_over(make: Make, script: Script, stand_in: StandIn) -> None:
+    foreign = await script(http("200 OK", '{"data": [{"id": "foreign"}]}'))
+    assert (await make("mistral", foreign.url, stand_in.url).complete(BRIEF, "brief", soon())).stand_in
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        begun(said("a")),
+        begun(said("a"), "}"),
+        http("200 OK", "<html>", kind="text/html"),
+        http("400 No", "{}"),
+        http("429 No", '{"error":{"code":"insufficient_quota"}}'),
+    ],
+)
+async def test_what_was_begun_or_is_final_is_asked_of_nobody_else(reply: bytes, make: Make, script: Script) -> None:
+    first, second = await script(reply), await script(GOOD)
+    with pytest.raises(BackendError):
+        await make("gpt-4", first.url, second.url).complete(BRIEF, "brief", soon())
+    assert (first.connections, second.connections) == (1, 0)
+
+
+async def test_a_server_that_says_nothing_is_left_for_another(make: Make, script: Script) -> None:
+    mute, second = await script(silent), await script(GOOD)
+    backend = make("gpt-4", mute.url, second.url, first_token_s=0.2)
+    assert (await backend.complete(BRIEF, "brief", soon())).text == "{}"
+    async with asyncio.timeout(5):
+        await mute.left.wait()
+    assert mute.connections == 1
+
+
+async def test_where_there_is_no_other_saying_nothing_is_an_error(make: Make, script: Script) -> None:
+    mute = await script(silent)
+    with pytest.raises(DeadlineExceeded, match=r"gpt-4 said nothing within 0.2 s"):
+        await make("gpt-4", mute.url, first_token_s=0.2).complete(BRIEF, "brief", soon())
+    assert mute.connections == 1
+
+
+async def test_a_first_token_that_drips_in_is_no_token_yet(make: Make, script: Script) -> None:
+    slow, second = await script(dripping(begun(said("a")), 0.05)), await script(GOOD)
+    with pytest.raises(DeadlineExceeded, match="said nothing within"):
+        await make("gpt-4", slow.url, second.url, first_token_s=0.5).complete(BRIEF, "brief", soon())
+    assert second.connections == 0, "something had been received"
+
+
+async def test_the_deadline_comes_before_the_time_for_a_first_token(make: Make, script: Script) -> None:
+    mute, second = await script(silent), await script(GOOD)
+    with pytest.raises(DeadlineExceeded, match=r"gpt-4 did not answer within 0.2 s"):
+        await make("gpt-4", mute.url, second.url, first_token_s=5).complete(BRIEF, "brief", soon(0.2))
+    assert second.connections == 0
+
+
+async def test_a_slow_drip_is_bounded_by_the_deadline(make: Make, script: Script) -> None:
+    dripped = await script(dripping(begun(*[said("a")] * 1000)))
+    started = time.monotonic()
+    with pytest.raises(DeadlineExceeded, match="did not answer within"):
+        await make("gpt-4", dripped.url).complete(BRIEF, "brief", soon(1))
+    assert time.monotonic() - started < 5
+    async with asyncio.timeout(5):
+        await dripped.left.wait()
+
+
+async def test_no_attempt_is_made_past_the_deadline(make: Make, script: Script) -> None:
+    server = await script(GOOD)
+    with pytest.raises(DeadlineExceeded):
+        await make("gpt-4", server.url).complete(BRIEF, "brief", Deadline.after(0))
+
+
+async def test_retries_wait_up_to_twice_as_long_each_time(
+    make: Make, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await script(FAILED)
+    paused: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        paused.append(seconds)
+
+    monkeypatch.setattr("app.backends.calls.asyncio.sleep", sleep)
+    shares = iter([0.5, 1.0])
+    with pytest.raises(BackendError):
+        await make("gpt-4", server.url, jitter=lambda: next(shares)).complete(BRIEF, "brief", soon())
+    assert paused == [0.125, 0.5]
+    assert server.connections == 3
+
+
+async def fail(backend: object, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(BackendError):
+            await backend.complete(BRIEF, "brief", soon())  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.backends.calls.RETRIES", 0)
+
+
+@pytest.mark.usefixtures("no_retries")
+@pytest.mark.parametrize("reply", [FAILED, b"", begun(), begun("}")])
+async def test_a_server_that_keeps_failing_is_left_alone(reply: bytes, make: Make, script: Script) -> None:
+    clock = Clock()
+    server = await script(*[reply] * (IN_A_ROW + 1), GOOD)
+    backend = make("gpt-4", server.url, clock=clock)
+    await fail(backend, IN_A_ROW)
+    assert backend.breaker == "open"
+    for ask in (backend.complete(BRIEF, "brief", soon()), backend.check()):
+        with pytest.raises(BackendUnavailable, match="gpt-4 has kept failing and is given a pause") as raised:
+            await ask
+        assert raised.value.retry_after == PAUSE_S
+    assert server.connections == IN_A_ROW
+    clock.now += PAUSE_S
+    assert backend.breaker == "half_open"
+    await fail(backend, 1)
+    assert backend.breaker == "open"
+    clock.now += 2 * PAUSE_S
+    assert (await backend.complete(BRIEF, "brief", soon())).text == "{}"
+    assert backend.breaker == "closed"
+
+
+@pytest.mark.usefixtures("no_retries")
+@pytest.mark.parametrize("reply", [begun(said("a")), begun(said("a"), "}")])
+async def test_answers_that_break_off_count_too(reply: bytes, make: Make, script: Script) -> None:
+    server = await script(reply)
+    backend = make("gpt-4", server.url)
+    await fail(backend, IN_A_ROW)
+    assert backend.breaker == "open"
+
+
+@pytest.mark.usefixtures("no_retries")
+async def test_one_call_probes_and_the_others_need_not_wait_for_its_end(make: Make, script: Script) -> None:
+    clock = Clock()
+    server = await script(*[FAILED] * IN_A_ROW, dripping(begun(said("a"))), GOOD)
+    backend = make("gpt-4", server.url, clock=clock)
+    await fail(backend, IN_A_ROW)
+    clock.now += PAUSE_S
+    async with backend.answer(BRIEF, "brief", soon()) as probe:
+        asked = asyncio.create_task(anext(probe))
+        for _ in range(IN_A_ROW + 1):
+            await server.asked.acquire()
+        with pytest.raises(BackendUnavailable, match="is given a pause"):
+            await backend.complete(BRIEF, "brief", soon())
+        await asked
+        assert backend.breaker == "closed"
+        assert (await backend.complete(BRIEF, "brief", soon())).text == "{}"
+
+
+@pytest.mark.usefixtures("no_retries")
+async def test_what_is_not_the_server_s_fault_is_not_counted(make: Make, script: Script) -> None:
+    refused = http("400 No", "{}")
+    unparsed = sse(said("{", "length"), used(1, 1), "[DONE]")
+    for reply in (refused, http("429 Slow down", "{}"), http("404 No", "{}"), unparsed):
+        server = await script(reply)
+        backend = make("gpt-4", server.url)
+        await fail(backend, 3 * IN_A_ROW)
+        assert backend.breaker == "closed"
+
+
+async def test_clients_that_leave_or_are_in_a_hurry_are_not_counted(make: Make, script: Script) -> None:
+    mute = await script(silent)
+    backend = make("gpt-4", mute.url)
+    for _ in range(2 * IN_A_ROW):
+        with pytest.raises(DeadlineExceeded):
+            await backend.complete(BRIEF, "brief", soon(0.02))
+    for _ in range(2 * IN_A_ROW):
+        task = asyncio.create_task(backend.complete(BRIEF, "brief", soon()))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert backend.breaker == "closed"
+
+
+async def test_servers_that_say_nothing_are_counted(make: Make, script: Script) -> None:
+    mute = await script(silent)
+    backend = make("gpt-4", mute.url, first_token_s=0.02)
+    await fail(backend, IN_A_ROW)
+    assert backend.breaker == "open"
+
+
+async def test_a_backend_is_as_well_as_the_best_of_its_servers(make: Make, stand_in: StandIn) -> None:
+    backend = make("mistral", DOWN, stand_in.url)
+    for _ in range(IN_A_ROW + 1):
+        backend._endpoints[0].avoided_until = 0
+        assert (await backend.complete(BRIEF, "brief", soon())).stand_in
+    assert [endpoint.breaker.state for endpoint in backend._endpoints] == ["open", "closed"]
+    assert backend.breaker == "closed"
+    await backend.check()
+    assert [endpoint.outstanding for endpoint in backend._endpoints] == [0, 0]

@@ -1,0 +1,27 @@
+"""What is thought to have been used, where nobody tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.backends.base import Usage
+from app.backends.estimate import characters, estimated
+
+
+@pytest.mark.parametrize(
+    ("messages", "length"),
+    [
+        ([{"role": "user", "content": "four"}, {"role": "assistant", "content": "fivee"}], 9),
+        ([{"role": "user", "content": [{"type": "text", "text": "four"}, {"type": "image_url", "image_url": {}}]}], 4),
+        ([{"role": "assistant", "content": None, "tool_calls": []}], 0),
+        (None, 0),
+        (7, 0),
+        ([None, 7, "six"], 3),
+    ],
+)
+def test_text_counts_however_it_is_held(messages: object, length: int) -> None:
+    assert characters(messages) == length
+
+
+def test_it_says_that_it_is_one() -> None:
+    assert estimated([{"role": "user", "content": "x" * 31}], 4) == Usage(11, 4, estimated=True)

@@ -1,0 +1,232 @@
+"""Chat completions passed through: the client's words to the server, the server's to the client, and no key."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from app.backends.base import BackendName, Usage
+from app.backends.breaker import IN_A_ROW
+from app.backends.dialects import VLLM, openai_dialect
+from app.backends.openai_style import OpenAIStyle
+from app.contract.fingerprint import EXAMPLE, fingerprint
+from app.contract.prompt import messages
+from app.contract.recommendation import canonical
+from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured
+from app.rules import answer
+
+from ..conftest import StandIn
+from .conftest import KEY, Make, Script, begun, dripping, events_of, http, said, silent, soon, sse, used
+
+BRIEF = messages(EXAMPLE, "SNPS", "brief")
+ANY: dict[str, Any] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Good morning."}], "n": 1}
+STREAMED = ANY | {"stream": True}
+WHOLE = json.dumps(
+    {"choices": [{"message": {"content": "Good."}}], "usage": {"prompt_tokens": 4, "completion_tokens": 2}}
+)
+
+
+async def passed(
+    backend: OpenAIStyle, body: Mapping[str, Any], seconds: float = 20
+) -> tuple[int, Mapping[str, str], bytes, Usage | None]:
+    async with backend.chat(body, soon(seconds)) as stream:
+        document = b"".join([piece async for piece in stream])
+        return stream.status, stream.headers, document, stream.usage
+
+
+def contract_body(name: BackendName, streamed: bool) -> dict[str, Any]:
+    """What the stand-in takes, under the name that clients know."""
+    body = (VLLM if name == "mistral" else openai_dialect("gpt-4.1")).request(name, BRIEF, "brief")
+    del body["stream_options"]
+    return body if streamed else body | {"stream": False}
+
+
+@pytest.mark.parametrize("name", ["mistral", "gpt-4"])
+async def test_a_whole_completion(name: BackendName, make: Make, stand_in: StandIn) -> None:
+    backend = make(name, stand_in.url, key=stand_in.key)
+    status, headers, document, usage = await passed(backend, contract_body(name, streamed=False))
+    completion = json.loads(document)
+    assert status == 200
+    assert headers == {"Content-Type": "application/json", "X-Stand-In": "true"}
+    assert completion["choices"][0]["message"]["content"] == canonical(answer(EXAMPLE, "brief"))
+    assert completion["model"].endswith(fingerprint() if name == "mistral" else "gpt-4.1")
+    assert usage is not None
+    assert usage.completion_tokens == completion["usage"]["completion_tokens"]
+    assert not usage.estimated
+
+
+@pytest.mark.parametrize("name", ["mistral", "gpt-4"])
+async def test_a_stream(name: BackendName, make: Make, stand_in: StandIn) -> None:
+    backend = make(name, stand_in.url, key=stand_in.key)
+    _, headers, document, usage = await passed(backend, contract_body(name, streamed=True))
+    *lines, done = [line.removeprefix("data: ") for line in document.decode().split("\n\n") if line]
+    events = [json.loads(line) for line in lines]
+    assert headers["Content-Type"].startswith("text/event-stream")
+    assert done == "[DONE]"
+    text = "".join(event["choices"][0]["delta"].get("content", "") for event in events)
+    assert text == canonical(answer(EXAMPLE, "brief"))
+    assert usage is not None
+    assert usage.cached_tokens > 0
+    assert not usage.estimated
+
+
+async def test_nothing_of_the_body_is_changed_but_the_model(make: Make, script: Script) -> None:
+    server = await script(http("200 OK", WHOLE))
+    odd = ANY | {"tools": [], "logit_bias": {"7": -100}, "seed": 12345678901234567890, "user": "é", "unheard_of": None}
+    await passed(make("gpt-4", server.url), odd)
+    assert json.loads(server.requests[0]) == odd | {"model": "gpt-4.1"}
+
+
+@pytest.mark.parametrize(
+    ("options", "sent"),
+    [
+        ({}, {"include_usage": True}),
+        ({"stream_options": None}, {"include_usage": True}),
+        ({"stream_options": {"include_usage": False}}, {"include_usage": True}),
+        ({"stream_options": {"include_usage": True}}, {"include_usage": True}),
+        ({"stream_options": {"more": 1}}, {"include_usage": True, "more": 1}),
+        ({"stream_options": "odd"}, "odd"),
+    ],
+)
+async def test_a_stream_is_asked_for_its_usage(
+    options: dict[str, Any], sent: object, make: Make, script: Script
+) -> None:
+    server = await script(sse(said("x", "stop"), "[DONE]"))
+    await passed(make("gpt-4", server.url), STREAMED | options)
+    assert json.loads(server.requests[0])["stream_options"] == sent
+
+
+@pytest.mark.parametrize("asked", [False, True])
+async def test_the_bytes_pass_but_for_a_usage_nobody_asked_for(asked: bool, make: Make, script: Script) -> None:
+    odd = '{"choices" : [{"delta":{"content":"\\u00e9"}}], "unheard_of":1.0}'
+    server = await script(sse(said("x"), odd, used(4, 2), "[DONE]"))
+    body = STREAMED | {"stream_options": {"include_usage": asked}}
+    status, _, document, usage = await passed(make("gpt-4", server.url), body)
+    last = [used(4, 2)] if asked else []
+    assert (status, document) == (200, events_of(said("x"), odd, *last, "[DONE]").encode())
+    assert usage == Usage(4, 2)
+
+
+async def test_a_whole_document_passes_as_it_is(make: Make, script: Script) -> None:
+    server = await script(http("200 OK", "  " + WHOLE + "\n", "x-secret: 1", "set-cookie: a=b"))
+    status, headers, document, usage = await passed(make("gpt-4", server.url), ANY)
+    assert (status, document, usage) == (200, f"  {WHOLE}\n".encode(), Usage(4, 2))
+    assert headers == {"Content-Type": "application/json"}
+
+
+async def test_an_event_passes_as_soon_as_it_has_come(make: Make, script: Script) -> None:
+    server = await script(dripping(begun(said("a"), said("b")), pause_s=0.3, size=len(begun(said("a")))))
+    async with make("gpt-4", server.url).chat(STREAMED, soon()) as stream:
+        assert await anext(stream) == events_of(said("a")).encode()
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("status", ["400 Bad Request", "413 Too Large", "422 No"])
+async def test_a_refusal_passes_without_the_key(status: str, streamed: bool, make: Make, script: Script) -> None:
+    error = {"message": f"no for {KEY}", "type": "invalid_request_error", "param": "n", "code": None}
+    server = await script(http(status, json.dumps({"error": error})))
+    got, headers, document, usage = await passed(make("gpt-4", server.url), STREAMED if streamed else ANY)
+    assert (got, headers, usage) == (int(status[:3]), {"Content-Type": "application/json"}, None)
+    assert json.loads(document)["error"] == error | {"message": "no for ***"}
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (http("401 No", f'{{"error":{{"message":"{KEY}"}}}}'), NotConfigured),
+        (http("403 No", "{}"), NotConfigured),
+        (http("404 No", "{}"), NotConfigured),
+        (http("429 No", "{}", "retry-after: 30"), BackendUnavailable),
+        (http("302 Elsewhere", "", "location: http://127.0.0.1:9/"), BackendError),
+        (http("500 Oh", "{}"), BackendError),
+        (b"", BackendUnavailable),
+    ],
+)
+async def test_what_concerns_the_gateway_is_an_error_of_its_own(
+    reply: bytes, kind: type[BackendError], make: Make, script: Script
+) -> None:
+    server = await script(reply)
+    stream = make("gpt-4", server.url).chat(STREAMED, soon())
+    with pytest.raises(kind) as raised:
+        async with stream:
+            pass
+    assert type(raised.value) is kind
+    assert KEY not in str(raised.value)
+
+
+async def test_it_is_retried_like_an_answer(make: Make, script: Script) -> None:
+    server = await script(b"", http("503 Busy", "{}"), http("200 OK", WHOLE))
+    assert (await passed(make("gpt-4", server.url), ANY))[0] == 200
+    assert server.connections == 3
+
+
+async def test_a_stream_that_says_nothing_is_asked_of_another(make: Make, script: Script) -> None:
+    mute, second = await script(silent), await script(sse(said("x"), "[DONE]"))
+    backend = make("gpt-4", mute.url, second.url, first_token_s=0.2)
+    assert (await passed(backend, STREAMED))[2] == events_of(said("x"), "[DONE]").encode()
+
+
+async def test_what_does_not_stream_may_take_its_time(make: Make, script: Script) -> None:
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.5)
+        writer.write(http("200 OK", WHOLE))
+
+    server = await script(late)
+    assert (await passed(make("gpt-4", server.url, first_token_s=0.1), ANY))[0] == 200
+
+
+async def test_not_longer_than_the_deadline(make: Make, script: Script) -> None:
+    mute = await script(silent)
+    with pytest.raises(DeadlineExceeded, match=r"did not answer within 0.2 s"):
+        await passed(make("gpt-4", mute.url), ANY, 0.2)
+
+
+@pytest.mark.parametrize(
+    "reply", [begun(said("a")), b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"]
+)
+async def test_a_break_in_the_middle_is_an_error_and_counted(reply: bytes, make: Make, script: Script) -> None:
+    server = await script(reply)
+    backend = make("gpt-4", server.url)
+    for _ in range(IN_A_ROW):
+        async with backend.chat(STREAMED, soon()) as stream:
+            with pytest.raises(BackendError, match="broke its answer off"):
+                async for _ in stream:
+                    pass
+            assert stream.usage is not None
+            assert stream.usage.estimated
+    assert backend.breaker == "open"
+
+
+async def test_leaving_hangs_up_and_what_came_is_counted(make: Make, script: Script) -> None:
+    server = await script(dripping(begun(*[said("a")] * 500), size=200))
+    async with make("gpt-4", server.url).chat(STREAMED, soon()) as stream:
+        await anext(stream)
+        await anext(stream)
+    async with asyncio.timeout(1):
+        await server.left.wait()
+    assert stream.usage is not None
+    assert stream.usage.estimated
+    assert stream.usage.prompt_tokens == 5
+    assert stream.usage.completion_tokens >= 1
+
+
+async def test_leaving_before_it_has_begun_hangs_up_too(make: Make, script: Script) -> None:
+    mute = await script(silent)
+    stream = make("gpt-4", mute.url).chat(ANY, soon())
+
+    async def enter() -> None:
+        async with stream:
+            pass
+
+    task = asyncio.create_task(enter())
+    await mute.asked.acquire()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(1):
+        await mute.left.wait()

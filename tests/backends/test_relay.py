@@ -1,0 +1,100 @@
+"""Bytes on their way through: none is changed, one event is kept back, and tokens are counted."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.backends.base import Usage
+from app.backends.relay import Document, Events
+from app.backends.sse import LONGEST
+
+SAID = [
+    b'{"choices":[{"delta":{"role":"assistant","content":""}}],"usage":null}',
+    b'{"choices":[{"delta":{"content":"\\"usage\\":{ is no usage"}}],"usage":null}',
+    b'{"choices":[{"delta":{"content":" more"},"finish_reason":"stop"}],"usage":null}',
+]
+USED = b'{"choices":[],"usage":{"prompt_tokens":5,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":3}}}'
+DONE = b"[DONE]"
+
+
+def stream(*events: bytes, end: bytes = b"\n") -> bytes:
+    return b"".join(b"data: " + event + end + end for event in events)
+
+
+def passed(relay: Events, sent: bytes, cuts: list[int]) -> bytes:
+    ends = [0, *sorted(cut % (len(sent) + 1) for cut in cuts), len(sent)]
+    return b"".join(relay.feed(sent[start:end]) for start, end in pairwise(ends)) + relay.rest()
+
+
+@given(st.lists(st.integers(0)), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
+def test_all_passes_but_the_usage_that_nobody_asked_for(cuts: list[int], end: bytes, asked: bool) -> None:
+    sent = b": ping" + end + end + stream(*SAID, USED, DONE, end=end)
+    relay = Events(asked)
+    got = passed(relay, sent, cuts)
+    assert got == (sent if asked else sent.replace(stream(USED, end=end), b""))
+    assert relay.told == Usage(5, 2, cached_tokens=3)
+    assert relay.done
+
+
+def test_spaces_in_the_json_make_no_difference() -> None:
+    relay = Events(usage_asked=False)
+    spaced = json.dumps(json.loads(USED)).encode()
+    assert passed(relay, stream(*SAID, spaced, DONE), []) == stream(*SAID, DONE)
+    assert relay.told == Usage(5, 2, cached_tokens=3)
+
+
+def test_usage_beside_text_is_told_and_passes() -> None:
+    relay = Events(usage_asked=False)
+    events = [
+        b'{"choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":5,"completion_tokens":%d}}' % n
+        for n in (1, 2)
+    ]
+    assert relay.feed(stream(*events)) == stream(*events)
+    assert relay.told == Usage(5, 2)
+
+
+def test_pieces_of_text_are_counted() -> None:
+    relay = Events(usage_asked=False)
+    relay.feed(stream(*SAID[:2]))
+    assert (relay.told, relay.pieces) == (None, 1)
+
+
+def test_a_stream_that_was_cut_has_no_end() -> None:
+    relay = Events(usage_asked=True)
+    relay.feed(stream(*SAID))
+    with pytest.raises(ValueError, match="no end"):
+        relay.rest()
+
+
+def test_what_ends_without_a_line_s_end_passes_too() -> None:
+    relay = Events(usage_asked=True)
+    relay.feed(stream(DONE) + b": bye")
+    assert relay.rest() == b": bye"
+
+
+def test_a_line_without_an_end_is_refused() -> None:
+    relay = Events(usage_asked=True)
+    with pytest.raises(ValueError, match="does not end"):
+        for _ in range(LONGEST // 1000 + 2):
+            relay.feed(b"x" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        ({"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, Usage(5, 2)),
+        ({"usage": None}, None),
+        ({}, None),
+        ({"usage": {"prompt_tokens": -1, "completion_tokens": 2}}, None),
+        ([], None),
+    ],
+)
+def test_a_whole_document(document: object, told: Usage | None) -> None:
+    relay, sent = Document(), json.dumps(document).encode()
+    assert relay.feed(sent[:7]) + relay.feed(sent[7:]) + relay.rest() == sent
+    assert relay.told == told

@@ -1,0 +1,44 @@
+"""Events cut out of bytes, however those are divided."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.backends.sse import LONGEST, Lines
+
+data = st.binary(max_size=30).filter(lambda text: not set(text) & set(b"\r\n") and text == text.strip())
+
+
+def fed(stream: bytes, cuts: list[int]) -> list[bytes]:
+    lines = Lines()
+    ends = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
+    return [data for start, end in pairwise(ends) for data in lines.feed(stream[start:end])]
+
+
+@given(
+    st.lists(data), st.sampled_from([b"\n", b"\r\n"]), st.sampled_from([b"data: ", b"data:"]), st.lists(st.integers(0))
+)
+def test_no_division_of_the_bytes_changes_the_events(
+    said: list[bytes], end: bytes, field: bytes, cuts: list[int]
+) -> None:
+    stream = b"".join(field + each + end + end for each in said)
+    assert fed(stream, cuts) == said
+
+
+def test_other_fields_and_comments_are_no_data() -> None:
+    assert fed(b": ping\n\nevent: x\nid: 7\ndata: {}\nretry: 1\n\n", []) == [b"{}"]
+
+
+def test_a_line_that_has_not_ended_is_not_given() -> None:
+    assert fed(b"data: {}\n\ndata: [DO", []) == [b"{}"]
+
+
+def test_a_line_without_an_end_is_refused() -> None:
+    lines = Lines()
+    with pytest.raises(ValueError, match="does not end"):
+        for _ in range(LONGEST // 1000 + 2):
+            list(lines.feed(b"x" * 1000))

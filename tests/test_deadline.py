@@ -1,0 +1,61 @@
+"""Deadlines: how long is left, and what happens to what runs past one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from app.deadline import Deadline
+from app.errors import DeadlineExceeded
+
+
+def test_time_runs_out() -> None:
+    deadline = Deadline.after(0.05)
+    assert not deadline.passed
+    assert 0 < deadline.left() <= 0.05
+    time.sleep(0.06)
+    assert deadline.passed
+    assert deadline.left() == 0
+    assert deadline.seconds == 0.05
+
+
+async def test_what_runs_past_it_is_ended() -> None:
+    ended = False
+    with pytest.raises(DeadlineExceeded, match="too slow"):
+        async with Deadline.after(0.02).limit("too slow"):
+            try:
+                await asyncio.sleep(30)
+            finally:
+                ended = True
+    assert ended
+
+
+async def test_nothing_waits_after_it() -> None:
+    with pytest.raises(DeadlineExceeded):
+        async with Deadline.after(-1).limit("too late"):
+            await asyncio.sleep(30)
+
+
+async def test_what_is_in_time_is_left_alone() -> None:
+    async with Deadline.after(30).limit("too slow"):
+        await asyncio.sleep(0)
+
+
+async def test_a_time_out_of_something_else_is_not_the_deadline_s() -> None:
+    with pytest.raises(TimeoutError):
+        async with Deadline.after(30).limit("too slow"):
+            raise TimeoutError
+
+
+async def test_a_cancellation_stays_one() -> None:
+    async def wait() -> None:
+        async with Deadline.after(30).limit("too slow"):
+            await asyncio.sleep(30)
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
