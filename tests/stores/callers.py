@@ -1,0 +1,92 @@
+"""Many callers in a process of their own: `python -m tests.stores.callers URL ORDER`, the order and the result in JSON.
+
+Each caller asks for 1,000 nano-dollars of one budget and then does one of the things that callers do: pays less than
+that, never sends, sends and is not heard of again, or is gone before it sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from dataclasses import asdict, dataclass
+
+from pydantic import SecretStr
+
+from app.backends.base import Usage
+from app.errors import BudgetExceeded
+from app.stores.admission import Admissions
+from app.stores.allowance import Allowance, Estimate, Scope
+from app.stores.connection import open_redis
+from app.stores.pipelined import Pipelined
+
+NANO_USD = 1000
+LEASE_S = 2.0
+CONNECTIONS = 3
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """How many callers of which name ask at once, on what budget, and how far this machine's clock is off."""
+
+    name: str
+    callers: int
+    budget: int
+    clock_off_s: float = 0.0
+
+    @property
+    def scopes(self) -> tuple[Scope, ...]:
+        return (Scope("key:shared", Allowance(nano_usd_per_day=self.budget)), Scope("backend:gpt-4", Allowance()))
+
+
+@dataclass
+class Said:
+    """What became of them."""
+
+    refused: int = 0
+    paid: int = 0
+    nano_usd: int = 0
+    released: int = 0
+    unconfirmed: int = 0
+    gone: int = 0
+
+
+async def call(admissions: Admissions, order: Order, number: int, chance: random.Random, said: Said) -> None:
+    """One caller's doings."""
+    name = f"{order.name}-{number}"
+    fate = chance.choices(("paid", "released", "unconfirmed", "gone"), (6, 1, 1, 1))[0]
+    try:
+        await admissions.admit(name, order.scopes, "gpt-4", Estimate(10, NANO_USD), lease_s=LEASE_S)
+    except BudgetExceeded:
+        said.refused += 1
+        return
+    if fate == "released":
+        await admissions.release(name)
+    elif fate != "gone" and not await admissions.sent(name):
+        fate = "gone"  # so busy a machine that the lease ended first
+    if fate == "paid":
+        cost = chance.randrange(NANO_USD + 1)
+        await admissions.settle(name, Usage(cost, 0), cost)
+        said.nano_usd += cost
+    setattr(said, fate, getattr(said, fate) + 1)
+
+
+async def main(url: str, order: Order) -> Said:
+    said, chance = Said(), random.Random(order.name)
+    clock = time.time
+    time.time = lambda: clock() + order.clock_off_s
+    async with open_redis(SecretStr(url)) as redis:
+        stores = [Pipelined(redis, PATIENCE_S) for _ in range(CONNECTIONS)]
+        gateways = [Admissions(store) for store in stores]
+        callers = (call(gateways[n % CONNECTIONS], order, n, chance, said) for n in range(order.callers))
+        await asyncio.gather(*callers)
+        for store in stores:
+            await store.close()
+    return said
+
+
+if __name__ == "__main__":
+    print(json.dumps(asdict(asyncio.run(main(sys.argv[1], Order(**json.loads(sys.argv[2])))))))
