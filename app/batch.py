@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from app.errors import ConvictionError
@@ -14,7 +14,7 @@ A = TypeVar("A")
 
 async def answers(
     questions: Sequence[Q], ask: Callable[[int, Q], Awaitable[A]], at_once: int
-) -> AsyncIterator[tuple[int, A | ConvictionError]]:
+) -> AsyncGenerator[tuple[int, A | ConvictionError], None]:
     """Each question's place and its answer, or what went wrong with it, as they come.
 
     `at_once` are asked at a time, and as many answers wait to be read before no more is asked. Whoever closes the

@@ -8,15 +8,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from app.backends.base import NOTHING, Usage
+from app.costs import NANO
 from app.errors import StoreUnavailable
+from app.holder import Holder
 from app.lane import Lane
+from app.metrics import Collectors
 from app.settlements import Settlements
-from app.stores.admission import Admissions
+from app.stores.admission import Admission, Admissions
+from app.stores.allowance import Allowance, Estimate
 from app.stores.following import OVER, Landing
 
 LEASE_S = 15.0
 """A gateway that dies is noticed so much later: what it had sent is charged, and who followed asks anew."""
 RENEW_S = 4.0
+NO_LIMITS = Allowance()
 
 
 @dataclass
@@ -29,14 +34,57 @@ class Booking:
     landing: Landing = field(default=OVER)
 
 
-class Bookings:
-    """Keeps reservations alive while their calls are under way, and closes them when they end."""
+@dataclass(frozen=True)
+class Share:
+    """Whether another's answer will do: the key of all that it would do for, if any; and for one who asks again
+    because a shared call came to nothing, that it was counted."""
 
-    def __init__(self, admissions: Admissions, settlements: Settlements) -> None:
+    key: str | None = None
+    read_cache: bool = True
+    counted: bool = False
+
+
+ALONE = Share()
+
+
+class Bookings:
+    """Admits calls, keeps their reservations alive while they are under way, and closes them when they end."""
+
+    def __init__(self, admissions: Admissions, settlements: Settlements, collectors: Collectors) -> None:
         self._admissions = admissions
         self._settlements = settlements
+        self._collectors = collectors
         self._open: set[str] = set()
         self._renewing: asyncio.Task[None] | None = None
+
+    async def admit(
+        self, request_id: str, holder: Holder, lane: Lane, estimate: Estimate, share: Share = ALONE
+    ) -> Admission | None:
+        """Take what the call may need, within the limits of the holder and the backend.
+
+        None where the store is away and there are no limits. Raises `RateLimited`, `BudgetExceeded` and, where the
+        store is away and there are limits, `StoreUnavailable`.
+        """
+        scopes = (holder.scope, lane.scope)
+        try:
+            admission = await self._admissions.admit(
+                request_id,
+                scopes,
+                lane.name,
+                estimate,
+                lease_s=LEASE_S,
+                flight_key=share.key,
+                read_cache=share.read_cache,
+                counted=share.counted,
+            )
+        except StoreUnavailable:
+            if any(scope.allowance != NO_LIMITS for scope in scopes):
+                raise
+            return None
+        if lane.scope.allowance.nano_usd_per_day is not None:
+            used = admission.standing.used_nano_usd(lane.scope.name)
+            self._collectors.budget_used.labels(lane.name).set(used / NANO)
+        return admission
 
     @asynccontextmanager
     async def open(self, request_id: str, lane: Lane) -> AsyncIterator[Booking]:

@@ -13,9 +13,8 @@ from pydantic import TypeAdapter
 from app.asking import Asking, Awaited, Inquiry, Known, Made
 from app.attempts import MOST, Attempts
 from app.backends.base import NOTHING, Completion
-from app.bookings import LEASE_S, Booking, Bookings
+from app.bookings import Booking, Bookings, Share
 from app.contract.recommendation import ANSWER_TOKENS, parse
-from app.costs import NANO
 from app.deadline import Deadline
 from app.errors import (
     BackendError,
@@ -28,8 +27,7 @@ from app.errors import (
 )
 from app.flights import Flight, Flights
 from app.metrics import CacheResult, Collectors
-from app.stores.admission import Admission, Admissions, Hit, Join, Lead
-from app.stores.allowance import Allowance
+from app.stores.admission import Admission, Hit, Join, Lead
 from app.stores.following import Following, Landing
 from app.stores.standing import Standing
 
@@ -39,8 +37,6 @@ TOLD = {
     for error in (BackendError, UnparsedAnswer, BackendUnavailable, DeadlineExceeded, Overloaded, StoreUnavailable)
 }
 """What those who follow a call can be told went wrong with it."""
-
-NO_LIMITS = Allowance()
 
 log = logging.getLogger(__name__)
 
@@ -58,13 +54,12 @@ class Broker:
 
     def __init__(
         self,
-        admissions: Admissions,
         following: Following,
         bookings: Bookings,
         collectors: Collectors,
         patience: Patience,
     ) -> None:
-        self._admissions, self._following, self._bookings = admissions, following, bookings
+        self._following, self._bookings = following, bookings
         self._collectors, self._patience = collectors, patience
         self._flights: Flights[Made] = Flights()
 
@@ -91,27 +86,10 @@ class Broker:
         await self._flights.settled()
 
     async def _admit(self, inquiry: Inquiry, counted: bool) -> Admission | None:
-        """None where the store is away and there is no limit that it would have to hold to."""
-        lane, scopes = inquiry.lane, (inquiry.terms.holder.scope, inquiry.lane.scope)
-        try:
-            admission = await self._admissions.admit(
-                inquiry.request_id,
-                scopes,
-                lane.name,
-                lane.at_most(inquiry.prompt, ANSWER_TOKENS[inquiry.detail], MOST),
-                lease_s=LEASE_S,
-                flight_key=inquiry.key,
-                read_cache=not inquiry.terms.fresh,
-                counted=counted,
-            )
-        except StoreUnavailable:
-            if any(scope.allowance != NO_LIMITS for scope in scopes):
-                raise
-            return None
-        if lane.scope.allowance.nano_usd_per_day is not None:
-            used = admission.standing.used_nano_usd(lane.scope.name)
-            self._collectors.budget_used.labels(lane.name).set(used / NANO)
-        return admission
+        lane = inquiry.lane
+        estimate = lane.at_most(inquiry.prompt, ANSWER_TOKENS[inquiry.detail], MOST)
+        share = Share(inquiry.key, read_cache=not inquiry.terms.fresh, counted=counted)
+        return await self._bookings.admit(inquiry.request_id, inquiry.terms.holder, lane, estimate, share)
 
     async def _take(self, inquiry: Inquiry, admission: Admission | None, stack: AsyncExitStack) -> Asking | None:
         """What was admitted; None where a shared call ended without an answer for others, and one is to be made."""

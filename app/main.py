@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from app.api import backends, health, keys, metrics, openapi, recommendations
+from app.api import backends, batches, chat, health, keys, metrics, openapi, recommendations
 from app.api.context import RequestContext
 from app.api.guard import Guard
 from app.api.keys_file import load_keys
@@ -46,7 +46,7 @@ def create_app(settings: Settings, opened: OpenResources = open_resources) -> Fa
         redoc_url=None,
         redirect_slashes=False,
     )
-    for endpoints in (recommendations, keys, backends, health, metrics):
+    for endpoints in (recommendations, batches, chat, keys, backends, health, metrics):
         app.include_router(endpoints.router)
     openapi.add_docs(app)
     app.openapi = lambda: openapi.document(app, keyed=keyring is not None)  # type: ignore[method-assign]

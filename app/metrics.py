@@ -66,7 +66,7 @@ class Asked:
     """What is known of a request so far."""
 
     backend: BackendName | None = None
-    detail: Detail | None = None
+    detail: Detail | Literal["chat"] | None = None
     handed_on: bool = False
     """Whether it ends elsewhere, to be counted there."""
 
@@ -218,7 +218,7 @@ class Collectors:
             if outcome != OK or not asked.handed_on:
                 self._count(asked.backend, asked.detail, outcome)
 
-    def _count(self, backend: BackendName | None, detail: Detail | None, outcome: str) -> None:
+    def _count(self, backend: BackendName | None, detail: str | None, outcome: str) -> None:
         labels = (backend or UNKNOWN, detail or UNKNOWN, outcome)
         (self._outcomes.get(labels) or self.requests.labels(*labels)).inc()
 

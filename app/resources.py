@@ -48,6 +48,7 @@ class Resources:
     market: Snapshots
     lanes: Mapping[BackendName, Lane]
     broker: Broker
+    bookings: Bookings
     ledger: Ledger
     keys: KnownKeys
     idempotency: Idempotency
@@ -78,9 +79,9 @@ async def assembled(
     _publish(settings, prices, collectors)
     store = Pipelined(redis)
     admissions, following = Admissions(store), Following(redis, store)
-    bookings = Bookings(admissions, Settlements(admissions, collectors))
+    bookings = Bookings(admissions, Settlements(admissions, collectors), collectors)
     patience = Patience(settings.cache_s, settings.backend_timeout_s)
-    broker = Broker(admissions, following, bookings, collectors, patience)
+    broker = Broker(following, bookings, collectors, patience)
     async with AsyncExitStack() as stack:
         for part in (store, following, bookings, broker):  # closed in the opposite order
             stack.push_async_callback(part.close)
@@ -93,6 +94,7 @@ async def assembled(
                 name: open_lane(backend, prices.get(name), settings, collectors) for name, backend in backends.items()
             },
             broker=broker,
+            bookings=bookings,
             ledger=Ledger(redis),
             keys=KnownKeys(KeyStore(redis), default_allowance(settings)),
             idempotency=Idempotency(store),

@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.answer", "app.asking", "app.attempts"),
     ("app.bookings", "app.broker", "app.settlements"),
     ("app.drain", "app.resources"),
-    ("app.recommend",),
+    ("app.chat", "app.recommend"),
     ("app.api",),
     ("app.main",),
     ("app.supervisor", "app.client", "app.terminal", "app.keys_command"),

@@ -16,10 +16,11 @@ _QUOTED = 200
 """Characters of the parser's words that are passed on: they may quote a key of the body."""
 
 
-async def read_json(request: Request) -> Any:
-    """The body's JSON value. Raises what is wrong with the body; no key may stand twice in one object."""
+async def read_json(request: Request, most: int = MAX_BYTES) -> Any:
+    """The body's JSON value, of at most so many bytes. Raises what is wrong with the body; no key may stand twice in
+    one object."""
     _require_json(request.headers.get("content-type", ""))
-    body = await _read(request)
+    body = await read_bytes(request, most)
     try:
         return jiter.from_json(body, allow_inf_nan=True, catch_duplicate_keys=True)
     except ValueError as error:
@@ -33,17 +34,17 @@ def _require_json(content_type: str) -> None:
         raise UnsupportedMediaType("Content-Type must be application/json, in UTF-8")
 
 
-async def _read(request: Request) -> bytes:
-    """The whole body; refused as soon as it is, or says it will be, larger than `MAX_BYTES`."""
+async def read_bytes(request: Request, most: int) -> bytes:
+    """The whole body; refused as soon as it is, or says it will be, larger than `most`."""
     announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > MAX_BYTES:
-        raise TooLarge(f"the body must be at most {MAX_BYTES} bytes")
+    if announced.isdecimal() and int(announced[:20]) > most:
+        raise TooLarge(f"the body must be at most {most} bytes")
     body = bytearray()
     try:
         async for chunk in request.stream():
             body += chunk
-            if len(body) > MAX_BYTES:
-                raise TooLarge(f"the body must be at most {MAX_BYTES} bytes")
+            if len(body) > most:
+                raise TooLarge(f"the body must be at most {most} bytes")
     except ClientDisconnect:
         raise InvalidRequest("the body ended early") from None
     return bytes(body)

@@ -10,6 +10,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.openai_errors import PREFIX, error_response
 from app.api.problems import problem_response
 from app.errors import ConvictionError
 from app.holder import Holder
@@ -53,7 +54,8 @@ class RequestContext:
                 error = ConvictionError("something went wrong here; the log has it under the request's id")
             if status:
                 raise
-            await problem_response(error)(scope, receive, labelled)
+            refuse = error_response if scope["path"].startswith(PREFIX) else problem_response
+            await refuse(error)(scope, receive, labelled)
         finally:
             _log(scope, status, perf_counter() - started)
             request_id.reset(token)

@@ -13,6 +13,7 @@ from app.backends.base import BACKEND_NAMES
 from app.errors import (
     BackendError,
     BackendUnavailable,
+    BudgetExceeded,
     Conflict,
     ConvictionError,
     DeadlineExceeded,
@@ -23,6 +24,8 @@ from app.errors import (
     MarketDataRateLimited,
     MarketDataUnavailable,
     NotFound,
+    Overloaded,
+    RateLimited,
     StoreUnavailable,
     TooLarge,
     Unauthorized,
@@ -90,7 +93,7 @@ RECOMMENDATIONS = operation(
     "recommendations",
     {
         200: answer(
-            "The recommendation.",
+            "The recommendation; with `stream`, events: `analysis`, each a `delta`, then `recommendation` or `error`.",
             "Recommendation",
             **{HEADER: {"required": True, "schema": {"type": "string", "enum": list(BACKEND_NAMES)}}},
         ),
@@ -99,6 +102,7 @@ RECOMMENDATIONS = operation(
             *BODY,
             *(UnknownBackend, UnknownTicker, InvalidMetrics, InsufficientHistory, BackendError, UnparsedAnswer),
             *(BackendUnavailable, MarketDataUnavailable, MarketDataRateLimited, DeadlineExceeded),
+            *(RateLimited, BudgetExceeded, Overloaded),
         ),
     },
     parameters=[
@@ -113,6 +117,45 @@ RECOMMENDATIONS = operation(
         "required": True,
         "content": {"application/json": {"schema": schema("RecommendationRequest"), "examples": examples.REQUESTS}},
     },
+)
+NAMED_BACKEND = RECOMMENDATIONS["openapi_extra"]["parameters"][1]
+BATCH = operation(
+    "recommendations",
+    {
+        200: {
+            "description": "A line of JSON for each item as it is answered: its `index`, `status`, and `answer` or "
+            "`problem`; last a line that sums up.",
+            "headers": REQUEST_ID_HEADER,
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+        },
+        **problems(UnknownBackend, *KEYED, *BODY),
+    },
+    parameters=[NAMED_BACKEND],
+    requestBody={"required": True, "content": {"application/json": {"schema": schema("BatchRequest")}}},
+)
+CHAT = operation(
+    "chat",
+    {
+        200: {
+            "description": "The backend's own answer, or the stream of it.",
+            "headers": REQUEST_ID_HEADER,
+            "content": {
+                "application/json": {"schema": {"type": "object"}},
+                "text/event-stream": {"schema": {"type": "string"}},
+            },
+        },
+        "4XX": {
+            "description": "What is wrong with the request, as OpenAI tells it.",
+            "headers": REQUEST_ID_HEADER,
+            "content": {"application/json": {"schema": schema("ChatError")}},
+        },
+        "5XX": {
+            "description": "What went wrong, as OpenAI tells it.",
+            "headers": REQUEST_ID_HEADER,
+            "content": {"application/json": {"schema": schema("ChatError")}},
+        },
+    },
+    requestBody={"required": True, "content": {"application/json": {"schema": schema("ChatRequest")}}},
 )
 ISSUE_KEY = operation(
     "keys",

@@ -15,10 +15,13 @@ from starlette.staticfiles import StaticFiles
 from app import __version__
 from app.answer import RECOMMENDATION
 from app.api.backends import BACKENDS
+from app.api.batches import BatchRequest
+from app.api.chat import ChatRequest
 from app.api.examples import ANSWERS
 from app.api.health import READINESS
 from app.api.key_schemas import NewKey
 from app.api.keys import ISSUED, KEYS
+from app.api.openai_errors import ChatError
 from app.api.problems import Problem
 from app.api.schemas import Liveness, RecommendationRequest
 
@@ -53,6 +56,9 @@ def _schemas() -> dict[str, Any]:
         [
             ("request", "validation", request),
             ("recommendation", "serialization", RECOMMENDATION),
+            ("batch", "validation", TypeAdapter(BatchRequest)),
+            ("chat", "validation", TypeAdapter(ChatRequest)),
+            ("chat error", "serialization", TypeAdapter(ChatError)),
             ("backends", "serialization", BACKENDS),
             ("new key", "validation", TypeAdapter(NewKey)),
             ("issued key", "serialization", ISSUED),

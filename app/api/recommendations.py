@@ -46,7 +46,7 @@ async def recommendations(request: Request) -> Response:
         terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
         with watch.waiting():
             document = await read_json(request)
-        body = _validate(document)
+        body = validated(document)
         asked.detail = body.detail
         if not body.stream:
             answered = await while_there(request, recommend(body.question(), lane, terms, resources, watch))
@@ -80,7 +80,8 @@ def _headers(answered: Answered) -> Mapping[str, str]:
     return {HEADER: answered.recommendation.backend, **age, **standing}
 
 
-def _validate(document: object) -> RecommendationRequest:
+def validated(document: object) -> RecommendationRequest:
+    """The request that a document is; `InvalidRequest` names each field that is wrong."""
     try:
         return RecommendationRequest.model_validate(document)
     except ValidationError as error:

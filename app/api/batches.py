@@ -1,0 +1,119 @@
+"""POST /v1/recommendations/batch: many questions, a line of JSON for each as its answer comes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from app.answer import RECOMMENDATION
+from app.api import documents
+from app.api.body import read_json
+from app.api.problems import problem
+from app.api.recommendations import validated
+from app.api.refusals import refusal
+from app.api.state import holder_of, resources_of
+from app.api.terms import terms_of
+from app.asking import Terms
+from app.batch import answers
+from app.contract.prompt import Detail
+from app.costs import plain
+from app.deadline import Deadline
+from app.errors import ConvictionError, InvalidRequest
+from app.holder import require_backend
+from app.lane import Lane
+from app.metrics import Asked
+from app.recommend import Answered, recommend
+from app.resources import Resources
+from app.routing import HEADER, choose_backend
+from app.stopwatch import Stopwatch
+
+MEDIA_TYPE = "application/x-ndjson"
+MOST = 1000
+MAX_BYTES = 4 * 1024 * 1024
+
+router = APIRouter()
+
+
+class BatchRequest(BaseModel):
+    """Bodies as of /v1/recommendations; `detail` is that of items which say none."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    items: Annotated[list[Any], Field(min_length=1, max_length=MOST)]
+    detail: Detail = "full"
+
+
+@dataclass
+class Tally:
+    """What the items came to."""
+
+    succeeded: int = 0
+    failed: int = 0
+    usd: Decimal = Decimal(0)
+
+
+@router.post("/v1/recommendations/batch", **documents.BATCH)
+async def batch(request: Request) -> Response:
+    """Many questions at once; a bad item fails alone, and a client that leaves cancels what is left."""
+    resources, asked = resources_of(request), Asked()
+    with resources.collectors.request(asked):
+        asked.backend = choose_backend(request.headers.getlist(HEADER), resources.settings.default_backend)
+        require_backend(holder_of(request), asked.backend)
+        terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
+        order = _order(await read_json(request, MAX_BYTES))
+        asked.handed_on = True
+    headers = {HEADER: lane.name, "Cache-Control": "no-store"}
+    return StreamingResponse(_lines(order, lane, terms, resources), media_type=MEDIA_TYPE, headers=headers)
+
+
+async def _lines(order: BatchRequest, lane: Lane, terms: Terms, resources: Resources) -> AsyncIterator[bytes]:
+    """A line an item, and one that sums up."""
+    tally = Tally()
+
+    async def ask(_: int, item: Any) -> Answered:
+        asked = Asked(lane.name)
+        with resources.collectors.request(asked):
+            body = validated({"detail": order.detail, **item} if isinstance(item, dict) else item)
+            if body.stream:
+                raise InvalidRequest("stream must be false in a batch")
+            asked.detail = body.detail
+            own = replace(terms, deadline=Deadline.after(terms.deadline.seconds))
+            return await recommend(body.question(), lane, own, resources, Stopwatch())
+
+    async with aclosing(answers(order.items, ask, resources.settings.batch_at_once)) as answered:
+        async for index, answer in answered:
+            yield _line(index, answer, tally)
+    summary = {"items": len(order.items), "succeeded": tally.succeeded, "failed": tally.failed, "usd": plain(tally.usd)}
+    yield to_json({"summary": summary}) + b"\n"
+
+
+def _line(index: int, answer: Answered | ConvictionError, tally: Tally) -> bytes:
+    if isinstance(answer, ConvictionError):
+        tally.failed += 1
+        told = problem(answer).model_dump(mode="json", exclude_defaults=True)
+        return to_json({"index": index, "status": answer.status, "problem": told, **_again(answer)}) + b"\n"
+    tally.succeeded += 1
+    tally.usd += Decimal(answer.recommendation.cost.usd)
+    head = b'{"index":%d,"status":200,"answer":' % index
+    return head + RECOMMENDATION.dump_json(answer.recommendation) + b"}\n"
+
+
+def _again(error: ConvictionError) -> dict[str, float]:
+    """When the item may be asked again, where that is known, in seconds."""
+    return {} if error.retry_after is None else {"retry_after": error.retry_after}
+
+
+def _order(document: object) -> BatchRequest:
+    try:
+        return BatchRequest.model_validate(document)
+    except ValidationError as error:
+        raise refusal(error) from None

@@ -1,0 +1,126 @@
+"""POST /v1/chat/completions: OpenAI's endpoint, so that programs made for it need only another base URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from app.api import documents
+from app.api.body import read_json
+from app.api.departure import while_there
+from app.api.openai_errors import document
+from app.api.refusals import refusal
+from app.api.state import holder_of, resources_of
+from app.api.terms import terms_of
+from app.asking import Terms
+from app.chat import Chatting, chat
+from app.costs import plain
+from app.errors import ConvictionError, NotFound
+from app.holder import require_backend
+from app.lane import Lane
+from app.metrics import Asked
+from app.resources import Resources
+from app.routing import HEADER, named
+
+MAX_BYTES = 1024 * 1024
+MOST_TOKENS = 1_000_000
+
+Limit = Annotated[int, Field(gt=0, le=MOST_TOKENS)]
+
+router = APIRouter()
+
+
+class ChatRequest(BaseModel):
+    """A chat completion as OpenAI's API takes it, as far as the gateway reads it; all else is passed on."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    model: Annotated[str, Field(description="mistral or gpt-4")]
+    messages: Annotated[list[dict[str, Any]], Field(min_length=1)]
+    stream: bool | None = None
+    max_completion_tokens: Limit | None = None
+    max_tokens: Limit | None = None
+    n: Annotated[int, Field(gt=0, le=128)] | None = None
+
+
+@router.post("/v1/chat/completions", **documents.CHAT)
+async def chat_completions(request: Request) -> Response:
+    """A chat completion by the backend that `model` names, passed through under the same keys and limits."""
+    resources, asked = resources_of(request), Asked(detail="chat")
+    with resources.collectors.request(asked):
+        body = _checked(await read_json(request, MAX_BYTES))
+        asked.backend = named(body["model"])
+        if asked.backend is None:
+            raise NotFound("the model must be mistral or gpt-4")
+        require_backend(holder_of(request), asked.backend)
+        terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
+        if body.get("stream") is not True:
+            return await while_there(request, _whole(body, lane, terms, resources))
+        asked.handed_on = True
+    return Streamed(body, lane, terms, resources, replace(asked, handed_on=False))
+
+
+async def _whole(body: Mapping[str, Any], lane: Lane, terms: Terms, resources: Resources) -> Response:
+    async with chat(body, lane, terms, resources) as chatting:
+        content = b"".join([piece async for piece in chatting.stream])
+    return Response(content, chatting.stream.status, headers=_headers(chatting, lane) | _cost(chatting))
+
+
+class Streamed(Response):
+    """Passes a stream on: its status and headers once the backend has begun, then its bytes as they come."""
+
+    def __init__(self, body: Mapping[str, Any], lane: Lane, terms: Terms, resources: Resources, asked: Asked) -> None:
+        super().__init__()
+        self._body, self._lane, self._terms, self._resources, self._asked = body, lane, terms, resources, asked
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._resources.collectors.request(self._asked):
+            await while_there(Request(scope, receive), self._pass(send))
+
+    async def _pass(self, send: Send) -> None:
+        begun = False
+        try:
+            async with chat(self._body, self._lane, self._terms, self._resources) as chatting:
+                headers = Headers(_headers(chatting, self._lane)).raw
+                await send({"type": "http.response.start", "status": chatting.stream.status, "headers": headers})
+                begun = True
+                async for piece in chatting.stream:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+        except ConvictionError as error:
+            if not begun:
+                raise
+            await _end(send, b"data: %b\n\n" % document(error))
+            raise
+        cost = b"" if chatting.cost is None else b": cost_usd=%b\n\n" % plain(chatting.cost.usd).encode()
+        await _end(send, cost)
+
+
+async def _end(send: Send, last: bytes) -> None:
+    await send({"type": "http.response.body", "body": last, "more_body": False})
+
+
+def _checked(document: object) -> dict[str, Any]:
+    """The body; `InvalidRequest` where a part is wrong that the gateway needs. The rest is the backend's to judge."""
+    try:
+        ChatRequest.model_validate(document)
+    except ValidationError as error:
+        raise refusal(error) from None
+    assert isinstance(document, dict)
+    return document
+
+
+def _headers(chatting: Chatting, lane: Lane) -> dict[str, str]:
+    standing = chatting.standing.headers() if chatting.standing else {}
+    return {**chatting.stream.headers, HEADER: lane.name, **standing}
+
+
+def _cost(chatting: Chatting) -> dict[str, str]:
+    return {} if chatting.cost is None else {"X-Cost-USD": plain(chatting.cost.usd)}
