@@ -74,6 +74,7 @@ def serve() -> int:
 
     import uvicorn
 
+    from app.drain import Drain, DrainingServer
     from app.logging import log_config
     from app.main import create_app
     from app.settings import load_settings
@@ -81,8 +82,9 @@ def serve() -> int:
     settings = load_settings()
     secrets = (settings.openai_api_key, settings.redis_url)
     logging.config.dictConfig(log_config(secret.get_secret_value() for secret in secrets if secret))
-    uvicorn.run(
-        create_app(settings),
+    drain = Drain()
+    config = uvicorn.Config(
+        create_app(settings, drain=drain),
         host=settings.host,
         port=settings.port,
         http="httptools",
@@ -92,8 +94,9 @@ def serve() -> int:
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=20,
+        timeout_graceful_shutdown=int(settings.backend_timeout_s) + 5,
     )
+    DrainingServer(config, drain, settings.drain_s).run()
     return 0
 
 

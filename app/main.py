@@ -16,6 +16,7 @@ from app.api.keys_file import load_keys
 from app.api.problems import refuse_route
 from app.backends.base import BackendName
 from app.costs import Price
+from app.drain import Drain
 from app.holder import default_allowance
 from app.pricing import price_list
 from app.resources import Resources, open_resources
@@ -24,8 +25,8 @@ from app.settings import Settings
 OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncContextManager[Resources]]
 
 
-def create_app(settings: Settings, opened: OpenResources = open_resources) -> FastAPI:
-    """The gateway. Raises `InvalidSettings` before anything is started."""
+def create_app(settings: Settings, opened: OpenResources = open_resources, drain: Drain | None = None) -> FastAPI:
+    """The gateway; `drain` says whether it is about to stop. Raises `InvalidSettings` before anything is started."""
     allowance, prices = default_allowance(settings), price_list(settings)
     keyring = load_keys(settings.api_keys_file, allowance)
 
@@ -48,6 +49,7 @@ def create_app(settings: Settings, opened: OpenResources = open_resources) -> Fa
     )
     for endpoints in (recommendations, batches, chat, keys, backends, health, metrics):
         app.include_router(endpoints.router)
+    app.state.drain = drain or Drain()
     openapi.add_docs(app)
     app.openapi = lambda: openapi.document(app, keyed=keyring is not None)  # type: ignore[method-assign]
     return app

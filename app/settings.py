@@ -75,6 +75,8 @@ class Settings(_Environment):
     """For so long an answer is given again to whoever asks the same; 0: never."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    drain_s: Seconds = 3.0
+    """From SIGTERM on the gateway is not ready, and goes on accepting for so long: load balancers turn away."""
     default_backend: BackendName = "mistral"
     allow_foreign_model: bool = False
     """Serve a model whose contract fingerprint is not this gateway's."""

@@ -17,10 +17,12 @@ _QUOTED = 200
 
 
 async def read_json(request: Request, most: int = MAX_BYTES) -> Any:
-    """The body's JSON value, of at most so many bytes. Raises what is wrong with the body; no key may stand twice in
-    one object."""
-    _require_json(request.headers.get("content-type", ""))
-    body = await read_bytes(request, most)
+    """The body's JSON value, of at most so many bytes. Raises what is wrong with the body."""
+    return parsed(await read_bytes(request, most))
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON value of a body; `InvalidRequest` for none, or where a key stands twice in one object."""
     try:
         return jiter.from_json(body, allow_inf_nan=True, catch_duplicate_keys=True)
     except ValueError as error:
@@ -35,7 +37,8 @@ def _require_json(content_type: str) -> None:
 
 
 async def read_bytes(request: Request, most: int) -> bytes:
-    """The whole body; refused as soon as it is, or says it will be, larger than `most`."""
+    """The whole body; refused unless it is said to be JSON, and as soon as it is, or says it will be, too large."""
+    _require_json(request.headers.get("content-type", ""))
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > most:
         raise TooLarge(f"the body must be at most {most} bytes")

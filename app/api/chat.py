@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -14,8 +15,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.api import documents
-from app.api.body import read_json
+from app.api.body import parsed, read_bytes
 from app.api.departure import while_there
+from app.api.once import once
 from app.api.openai_errors import document
 from app.api.refusals import refusal
 from app.api.state import holder_of, resources_of
@@ -56,14 +58,16 @@ async def chat_completions(request: Request) -> Response:
     """A chat completion by the backend that `model` names, passed through under the same keys and limits."""
     resources, asked = resources_of(request), Asked(detail="chat")
     with resources.collectors.request(asked):
-        body = _checked(await read_json(request, MAX_BYTES))
+        content = await read_bytes(request, MAX_BYTES)
+        body = _checked(parsed(content))
         asked.backend = named(body["model"])
         if asked.backend is None:
             raise NotFound("the model must be mistral or gpt-4")
         require_backend(holder_of(request), asked.backend)
         terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
         if body.get("stream") is not True:
-            return await while_there(request, _whole(body, lane, terms, resources))
+            whole = partial(_whole, body, lane, terms, resources)
+            return await while_there(request, once(request, content, terms, whole))
         asked.handed_on = True
     return Streamed(body, lane, terms, resources, replace(asked, handed_on=False))
 

@@ -33,7 +33,12 @@ async def ready(request: Request) -> Response:
     resources = resources_of(request)
     default = resources.settings.default_backend
     backend, store = await asyncio.gather(unready(resources.lanes[default].backend), _store_unready(resources.ledger))
-    components = {default: Component(backend is None, backend), "store": Component(store is None, store)}
+    stops = "the gateway is about to stop" if request.app.state.drain.begun else None
+    components = {
+        default: Component(backend is None, backend),
+        "store": Component(store is None, store),
+        "gateway": Component(stops is None, stops),
+    }
     fit = all(component.ready for component in components.values())
     answer = Readiness(fit, components, resources.market.provider.name)
     return Response(READINESS.dump_json(answer), 200 if fit else 503, media_type="application/json")

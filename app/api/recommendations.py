@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -14,8 +14,9 @@ from starlette.responses import Response, StreamingResponse
 
 from app.answer import RECOMMENDATION
 from app.api import documents, server_sent_events
-from app.api.body import read_json
+from app.api.body import MAX_BYTES, parsed, read_bytes
 from app.api.departure import while_there
+from app.api.once import once
 from app.api.problems import problem
 from app.api.refusals import refusal
 from app.api.schemas import RecommendationRequest
@@ -45,13 +46,15 @@ async def recommendations(request: Request) -> Response:
         require_backend(holder_of(request), asked.backend)
         terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
         with watch.waiting():
-            document = await read_json(request)
-        body = validated(document)
+            content = await read_bytes(request, MAX_BYTES)
+        body = validated(parsed(content))
         asked.detail = body.detail
         if not body.stream:
-            answered = await while_there(request, recommend(body.question(), lane, terms, resources, watch))
-            content = RECOMMENDATION.dump_json(answered.recommendation)
-            return Response(content, media_type="application/json", headers=_headers(answered))
+
+            async def answer() -> Response:
+                return _response(await recommend(body.question(), lane, terms, resources, watch))
+
+            return await while_there(request, once(request, content, terms, answer))
         asked.handed_on = True
     events = _events(body.question(), lane, terms, resources, watch, asked)
     headers = {HEADER: lane.name, **server_sent_events.HEADERS}
@@ -74,10 +77,11 @@ async def _events(
         yield event("error", problem(error).model_dump_json(exclude_defaults=True).encode())
 
 
-def _headers(answered: Answered) -> Mapping[str, str]:
+def _response(answered: Answered) -> Response:
     age = {} if answered.age_s is None else {"Age": str(int(answered.age_s))}
     standing = answered.standing.headers() if answered.standing else {}
-    return {HEADER: answered.recommendation.backend, **age, **standing}
+    headers = {HEADER: answered.recommendation.backend, **age, **standing}
+    return Response(RECOMMENDATION.dump_json(answered.recommendation), media_type="application/json", headers=headers)
 
 
 def validated(document: object) -> RecommendationRequest:
