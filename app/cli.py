@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     ask.add_argument("ticker", nargs="?", metavar="TICKER", help="whose figures the gateway looks up")
     ask.add_argument("--metrics", metavar="FILE", help="a JSON file with the figures; - reads standard input")
+    ask.add_argument("--batch", metavar="FILE", help="many at once: an array of bodies, or a body or ticker a line")
     ask.add_argument("--as-of", metavar="DATE", help="with a ticker alone: judge by its close on this day")
     ask.add_argument("--backend", choices=BACKENDS, help="who answers (default: the gateway's)")
     ask.add_argument("--brief", action="store_true", help="action and conviction only")
@@ -103,11 +104,14 @@ def serve() -> int:
 def recommend(options: argparse.Namespace) -> int:
     """Ask a gateway and show what it says."""
     from app import client, terminal
+    from app.batch_command import recommend_batch
 
-    if options.ticker is None and options.metrics is None:
-        print("conviction: give a TICKER, or --metrics FILE", file=sys.stderr)
+    if options.ticker is None and options.metrics is None and options.batch is None:
+        print("conviction: give a TICKER, --metrics FILE, or --batch FILE", file=sys.stderr)
         return 2
     try:
+        if options.batch is not None:
+            return recommend_batch(options.batch, options.backend, brief=options.brief)
         body = client.body(options.ticker, options.metrics, options.as_of, brief=options.brief)
         answer = client.ask(body, options.backend)
     except client.Unreachable as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
-from http.client import HTTPException
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -65,15 +66,31 @@ def call(method: str, path: str, body: Json | None = None, headers: Mapping[str,
 
     Raises `Refused` with its problem document, or `Unreachable`.
     """
+    with _answered(method, path, body, headers or {}) as (response, url):
+        return {} if response.status == 204 else _document(response.read(), url)
+
+
+def lines(path: str, body: Json, headers: Mapping[str, str]) -> Iterator[Json]:
+    """The lines of JSON that the gateway answers a POST with, as they come. Raises as `call` does."""
+    with _answered("POST", path, body, headers) as (response, url):
+        for line in response:
+            yield _document(line, url)
+
+
+@contextmanager
+def _answered(
+    method: str, path: str, body: Json | None, headers: Mapping[str, str]
+) -> Iterator[tuple[HTTPResponse, str]]:
+    """A response that is no error, and the gateway's address."""
     settings = load_client_settings()
-    said = {"Content-Type": "application/json", "Accept": "application/json", **(headers or {})}
+    said = {"Content-Type": "application/json", "Accept": "application/json", **headers}
     if settings.api_key is not None:
         said["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"
     content = None if body is None else json.dumps(body).encode()
     request = Request(settings.url + path, content, said, method=method)  # noqa: S310 - http(s) only
     try:
         with _opener(settings.url).open(request, timeout=PATIENCE_S) as response:
-            return {} if response.status == 204 else _document(response.read(), settings.url)
+            yield response, settings.url
     except HTTPError as error:
         raise Refused(_document(error.read(), settings.url)) from None
     except URLError as error:

@@ -25,7 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.chat", "app.recommend"),
     ("app.api",),
     ("app.main",),
-    ("app.supervisor", "app.client", "app.terminal", "app.keys_command"),
+    ("app.supervisor", "app.client", "app.terminal", "app.batch_command", "app.keys_command"),
     ("app.cli",),
 )
 """Lowest first. A module imports its own layer and those below."""
