@@ -165,3 +165,18 @@ def test_the_client_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_loopback(host: str, own: bool) -> None:
     assert is_loopback(host) is own
+
+
+@pytest.mark.parametrize("whose", ["KEY", "MISTRAL", "GPT4"])
+def test_limits_are_read_and_none_is_the_default(monkeypatch: pytest.MonkeyPatch, whose: str) -> None:
+    given = {"REQUESTS_PER_MINUTE": "60", "TOKENS_PER_MINUTE": "100000", "USD_PER_DAY": "1.000000001"}
+    fields = [f"{whose}_{name}".lower() for name in given]
+    assert [getattr(load_settings(), field) for field in fields] == [None, None, None]
+    for name, value in given.items():
+        monkeypatch.setenv(f"CONVICTION_{whose}_{name}", value)
+    assert [getattr(load_settings(), field) for field in fields] == [60, 100_000, Decimal("1.000000001")]
+    for name, wrong in (("REQUESTS_PER_MINUTE", "0"), ("TOKENS_PER_MINUTE", "1e9"), ("USD_PER_DAY", "-1")):
+        with monkeypatch.context() as patched:
+            patched.setenv(f"CONVICTION_{whose}_{name}", wrong)
+            with pytest.raises(InvalidSettings, match=f"CONVICTION_{whose}_{name}"):
+                load_settings()

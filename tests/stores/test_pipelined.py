@@ -124,3 +124,20 @@ async def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
         await store.close()
     await server.stop()
+
+
+async def test_a_password_and_a_database_are_used(tmp_path: Path) -> None:
+    server = Server(tmp_path, keeps=False)
+    await server.start()
+    async with open_redis(SecretStr(f"unix://{server.socket}")) as plain:
+        await plain.config_set("requirepass", "hush")
+    async with open_redis(SecretStr(f"unix://:hush@{server.socket}?db=2")) as redis:
+        store = Pipelined(redis)
+        await store.call("SET", "name", "value")
+        assert (await redis.info("keyspace")).keys() == {"db2"}
+        await store.close()
+    async with open_redis(SecretStr(f"unix://:wrong@{server.socket}")) as redis:
+        with pytest.raises(StoreUnavailable) as caught:
+            await Pipelined(redis).call("PING")
+        assert "wrong" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    await server.stop()
