@@ -45,10 +45,7 @@ def read(file: str) -> Sequence[Any]:
         text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{file} cannot be read: {error}") from None
-    if text.lstrip().startswith("["):
-        questions = _json(text, file)
-    else:
-        questions = list(_lines(text, file))
+    questions = _json(text, file) if text.lstrip().startswith("[") else list(_lines(text, file))
     if not questions:
         raise InvalidRequest(f"{file} holds no questions")
     return list(questions)
