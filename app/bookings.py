@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -65,11 +65,10 @@ class Bookings:
         None where the store is away and there are no limits. Raises `RateLimited`, `BudgetExceeded` and, where the
         store is away and there are limits, `StoreUnavailable`.
         """
-        scopes = (holder.scope, lane.scope)
         try:
-            admission = await self._admissions.admit(
+            return await self._admissions.admit(
                 request_id,
-                scopes,
+                (holder.scope, lane.scope),
                 lane.name,
                 estimate,
                 lease_s=LEASE_S,
@@ -78,13 +77,9 @@ class Bookings:
                 counted=share.counted,
             )
         except StoreUnavailable:
-            if any(scope.allowance != NO_LIMITS for scope in scopes):
+            if _limited(holder, lane):
                 raise
             return None
-        if lane.scope.allowance.nano_usd_per_day is not None:
-            used = admission.standing.used_nano_usd(lane.scope.name)
-            self._collectors.budget_used.labels(lane.name).set(used / NANO)
-        return admission
 
     @asynccontextmanager
     async def open(self, request_id: str, lane: Lane) -> AsyncIterator[Booking]:
@@ -98,7 +93,7 @@ class Bookings:
         finally:
             self._open.discard(request_id)
             if booking.usage == NOTHING:
-                await self._settlements.release(request_id, booking.landing)
+                await self._settlements.release(request_id, lane.name, booking.landing)
             else:
                 cost = lane.cost(booking.usage)
                 await self._settlements.settle(request_id, lane.name, booking.usage, cost, booking.landing)
@@ -113,13 +108,39 @@ class Bookings:
             if booking.usage != NOTHING:
                 self._settlements.forgo(lane.name, booking.usage, lane.cost(booking.usage))
 
-    async def sending(self, booking: Booking) -> None:
-        """Note that the call is about to leave; raises `StoreUnavailable` where that cannot be, and nothing is sent."""
-        if booking.request_id is not None and not await self._admissions.sent(booking.request_id):
+    async def sending(self, booking: Booking, holder: Holder, lane: Lane) -> None:
+        """Note that the call is about to leave.
+
+        Raises `StoreUnavailable` where the reservation is over, or where there are limits and the store is away:
+        nothing is sent then.
+        """
+        if booking.request_id is None:
+            return
+        try:
+            held = await self._admissions.sent(booking.request_id)
+        except StoreUnavailable:
+            if _limited(holder, lane):
+                raise
+            return
+        if not held:
             raise StoreUnavailable("the request's reservation had ended before its turn came")
 
+    async def observe(self, lanes: Iterable[Lane]) -> None:
+        """Show how much of backends' budgets is used; what was shown last stays where the store is away."""
+        limited = [lane for lane in lanes if lane.scope.allowance.nano_usd_per_day is not None]
+        if not limited:
+            return
+        try:
+            standing = await self._admissions.standing([lane.scope for lane in limited])
+        except StoreUnavailable:
+            return
+        for lane in limited:
+            self._collectors.budget_used.labels(lane.name).set(standing.used_nano_usd(lane.scope.name) / NANO)
+
     async def close(self) -> None:
-        """Book what is still due."""
+        """Wait for calls that still end, and book what is due."""
+        while self._open:  # noqa: ASYNC110 - nobody else waits for that
+            await asyncio.sleep(0.01)
         if self._renewing is not None:
             self._renewing.cancel()
             await asyncio.wait((self._renewing,))
@@ -131,3 +152,7 @@ class Bookings:
             renewals = (self._admissions.renew(request_id, LEASE_S) for request_id in tuple(self._open))
             # One that fails is tried again; one that lapses is put right when it is settled.
             await asyncio.gather(*renewals, return_exceptions=True)
+
+
+def _limited(holder: Holder, lane: Lane) -> bool:
+    return holder.scope.allowance != NO_LIMITS or lane.scope.allowance != NO_LIMITS

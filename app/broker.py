@@ -108,9 +108,7 @@ class Broker:
         standing = admission.standing if admission else None
         return self._counted("miss", Awaited(inquiry.request_id, flight, "model", standing))
 
-    async def _join(
-        self, inquiry: Inquiry, leader: str, standing: Standing, stack: AsyncExitStack
-    ) -> Asking | None:
+    async def _join(self, inquiry: Inquiry, leader: str, standing: Standing, stack: AsyncExitStack) -> Asking | None:
         flight = self._flights.find(inquiry.key or "")
         if flight is not None:
             stack.push_async_callback(self._following.leave, leader, inquiry.request_id)
@@ -135,7 +133,7 @@ class Broker:
         async with opening as booking:
             try:
                 async with lane.gate.entered():
-                    await self._bookings.sending(booking)
+                    await self._bookings.sending(booking, inquiry.terms.holder, lane)
                     answer, completion = await attempts.answer(inquiry.prompt)
             except ConvictionError as error:
                 booking.landing = Landing(error=error.code)

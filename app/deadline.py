@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
-from typing import Self
+from typing import Self, TypeVar
 
 from app.errors import DeadlineExceeded
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,3 +44,13 @@ class Deadline:
             if not scope.expired():
                 raise
             raise DeadlineExceeded(detail) from None
+
+    async def each(self, told: AsyncIterator[T], detail: str) -> AsyncGenerator[T, None]:
+        """What is told, as it comes. The waiting for it is limited, and not what is done with it meanwhile."""
+        while True:
+            async with self.limit(detail):
+                try:
+                    piece = await anext(told)
+                except StopAsyncIteration:
+                    return
+            yield piece

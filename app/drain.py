@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvicorn
@@ -27,6 +29,13 @@ class DrainingServer(uvicorn.Server):
         super().__init__(config)
         self._drain = drain
         self._notice_s = notice_s
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Uvicorn's, which would end the process by the signal once more: having stopped as told is no failure."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Uvicorn's shutdown, after the notice."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -43,7 +43,8 @@ class Answered:
 
 async def recommend(question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch) -> Answered:
     """Answer a question. Raises the errors of `app.errors`; what was used up is booked in any case."""
-    async with _asked(question, lane, terms, resources, watch) as (metrics, source, asking):
+    limit = terms.deadline.limit(_late(terms))
+    async with limit, _asked(question, lane, terms, resources, watch) as (metrics, source, asking):
         made = await asking.made()
         return _answered(question, lane, metrics, source, asking, made, watch)
 
@@ -52,13 +53,19 @@ async def narrate(
     question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch
 ) -> AsyncGenerator[str | Answered, None]:
     """The analysis in pieces, as the model writes it, and then the answer. Raises as `recommend` does."""
-    async with _asked(question, lane, terms, resources, watch) as (metrics, source, asking):
-        narration = Narration()
-        async with aclosing(asking.texts()) as texts:
-            async for text in texts:
+    deadline, late = terms.deadline, _late(terms)
+    async with AsyncExitStack() as stack:
+        async with deadline.limit(late):
+            asked = _asked(question, lane, terms, resources, watch)
+            metrics, source, asking = await stack.enter_async_context(asked)
+        if question.detail == "full":
+            texts = await stack.enter_async_context(aclosing(asking.texts()))
+            narration = Narration()
+            async for text in deadline.each(texts, late):
                 if told := narration.add(text):
                     yield told
-        made = await asking.made()
+        async with deadline.limit(late):
+            made = await asking.made()
         yield _answered(question, lane, metrics, source, asking, made, watch)
 
 
@@ -68,11 +75,14 @@ async def _asked(
 ) -> AsyncIterator[tuple[Metrics, MetricsSource | None, Asking]]:
     """The metrics and the model's answer to them, on its way."""
     with lane.meters.in_flight.track_inprogress():
-        async with terms.deadline.limit(f"no answer within {terms.deadline.seconds:g} s"):
-            metrics, source = await features(question, resources.market, watch)
-            prompt = messages(metrics, question.ticker, question.detail)
-            async with resources.broker.ask(Inquiry(lane, prompt, question.detail, terms)) as asking:
-                yield metrics, source, asking
+        metrics, source = await features(question, resources.market, watch)
+        prompt = messages(metrics, question.ticker, question.detail)
+        async with resources.broker.ask(Inquiry(lane, prompt, question.detail, terms)) as asking:
+            yield metrics, source, asking
+
+
+def _late(terms: Terms) -> str:
+    return f"no answer within {terms.deadline.seconds:g} s"
 
 
 async def features(question: Question, market: Snapshots, watch: Stopwatch) -> tuple[Metrics, MetricsSource | None]:

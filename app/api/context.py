@@ -11,8 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.openai_errors import PREFIX, error_response
-from app.api.problems import problem_response
-from app.errors import ConvictionError
+from app.api.problems import foreseen, problem_response
 from app.holder import Holder
 from app.logging import request_id
 
@@ -49,13 +48,12 @@ class RequestContext:
         try:
             await self.app(scope, receive, labelled)
         except Exception as error:
-            if not isinstance(error, ConvictionError):
-                log.error("unforeseen", exc_info=error)
-                error = ConvictionError("something went wrong here; the log has it under the request's id")
-            if status:
-                raise
-            refuse = error_response if scope["path"].startswith(PREFIX) else problem_response
-            await refuse(error)(scope, receive, labelled)
+            known = foreseen(error)
+            if not status:
+                refuse = error_response if scope["path"].startswith(PREFIX) else problem_response
+                await refuse(known)(scope, receive, labelled)
+            elif known is not error:
+                raise  # so that the connection is cut, and nobody takes what was sent for the whole
         finally:
             _log(scope, status, perf_counter() - started)
             request_id.reset(token)

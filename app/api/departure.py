@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from starlette.requests import Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from app.errors import ClientGone
 
@@ -26,6 +29,19 @@ async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
         raise ClientGone("the client left before its answer")
     finally:
         await _ended(doing, leaving)
+
+
+class Streamed(StreamingResponse):
+    """A response that is made while it is sent, and no longer made once the client has left."""
+
+    body_iterator: AsyncGenerator[bytes, None]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await while_there(Request(scope, receive), self.stream_response(send))
+
+    async def stream_response(self, send: Send) -> None:
+        async with aclosing(self.body_iterator):
+            await super().stream_response(send)
 
 
 async def _left(request: Request) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from app.api import examples
+from app.api import examples, once, server_sent_events, terms
 from app.api.problems import MEDIA_TYPE
 from app.backends.base import BACKEND_NAMES
 from app.errors import (
@@ -18,6 +18,7 @@ from app.errors import (
     ConvictionError,
     DeadlineExceeded,
     Forbidden,
+    IdempotencyConflict,
     InsufficientHistory,
     InvalidMetrics,
     InvalidRequest,
@@ -48,6 +49,8 @@ REQUEST_ID_PARAMETER: Document = {
 KEYED = (Unauthorized, StoreUnavailable)
 """How a key may fail: it is not known, or that cannot be found out."""
 BODY = (TooLarge, UnsupportedMediaType, InvalidRequest)
+LIMITS = (RateLimited, BudgetExceeded, Overloaded)
+MODEL = (BackendError, UnparsedAnswer, BackendUnavailable, DeadlineExceeded)
 REQUEST_ID_HEADER: Document = {"X-Request-Id": {"required": True, "schema": {"type": "string"}}}
 
 
@@ -65,15 +68,31 @@ def answer(description: str, form: str, **headers: Document) -> Document:
     }
 
 
-def problems(*errors: type[ConvictionError]) -> dict[int | str, Document]:
+def header(name: str, description: str, **form: Any) -> Document:
+    """A parameter in a request's header."""
+    return {"name": name, "in": "header", "description": description, "schema": {"type": "string", **form}}
+
+
+def told(description: str, form: str = "string") -> Document:
+    """A header of an answer."""
+    return {"description": description, "schema": {"type": form}}
+
+
+def problems(
+    *errors: type[ConvictionError], media_type: str = MEDIA_TYPE, form: str = "Problem"
+) -> dict[int | str, Document]:
     """The errors an endpoint may answer with, a status each."""
     codes: dict[int, list[str]] = {}
     possible: list[type[ConvictionError]] = [Forbidden, *errors, ConvictionError]
     for error in possible:
         codes.setdefault(error.status, []).append(f"`{error.code}`")
-    content = {MEDIA_TYPE: {"schema": schema("Problem")}}
+    content = {media_type: {"schema": schema(form)}}
     return {
-        status: {"description": ", ".join(of_status), "headers": REQUEST_ID_HEADER, "content": content}
+        status: {
+            "description": ", ".join(of_status),
+            "headers": REQUEST_ID_HEADER | (RETRY_AFTER if status in (429, 503) else {}),
+            "content": content,
+        }
         for status, of_status in sorted(codes.items())
     }
 
@@ -89,72 +108,96 @@ def operation(tag: str, responses: Mapping[int | str, Document], **extra: Any) -
     }
 
 
+BACKEND_HEADER: Document = {HEADER: {"required": True, "schema": {"type": "string", "enum": list(BACKEND_NAMES)}}}
+RETRY_AFTER = {"Retry-After": told("seconds until it may be asked again, where that is known")}
+RATE_LIMIT = {
+    "RateLimit-Policy": told("the limits there are: units (q) in seconds (w)"),
+    "RateLimit": told("what is left of each (r), and seconds until all of it is to be had again (t)"),
+}
+REPLAYED = {next(iter(once.REPLAYED)): told("where this is what an earlier request was answered")}
+
+NAMED_BACKEND = header(
+    HEADER, "the backend that answers, in any case; the default where it is left out", enum=list(BACKEND_NAMES)
+)
+TIMEOUT = header(
+    terms.TIMEOUT,
+    "milliseconds in which to answer, at most what the gateway's settings say",
+    pattern="^0{0,9}[1-9][0-9]*$",
+)
+CACHE_CONTROL = header(
+    "Cache-Control", "`no-cache`: no answer that was given before; `no-store`: that, and this one is kept for nobody"
+)
+IDEMPOTENCY_KEY = header(
+    once.HEADER,
+    "answers a repeat as the first request was, and makes it once; not with `stream`",
+    pattern=f"^[!-~]{{1,{once.LONGEST}}}$",
+)
+
 RECOMMENDATIONS = operation(
     "recommendations",
     {
-        200: answer(
-            "The recommendation; with `stream`, events: `analysis`, each a `delta`, then `recommendation` or `error`.",
-            "Recommendation",
-            **{HEADER: {"required": True, "schema": {"type": "string", "enum": list(BACKEND_NAMES)}}},
-        ),
+        200: {
+            "description": "The recommendation; with `stream`, events: `analysis`, each a `delta`, then "
+            "`recommendation` or, with a problem, `error`.",
+            "headers": REQUEST_ID_HEADER
+            | BACKEND_HEADER
+            | RATE_LIMIT
+            | REPLAYED
+            | {"Age": told("seconds since it was made, of an answer from the cache")},
+            "content": {
+                "application/json": {"schema": schema("Recommendation")},
+                server_sent_events.MEDIA_TYPE: {"schema": {"type": "string"}},
+            },
+        },
         **problems(
             *KEYED,
             *BODY,
-            *(UnknownBackend, UnknownTicker, InvalidMetrics, InsufficientHistory, BackendError, UnparsedAnswer),
-            *(BackendUnavailable, MarketDataUnavailable, MarketDataRateLimited, DeadlineExceeded),
-            *(RateLimited, BudgetExceeded, Overloaded),
+            *(UnknownBackend, UnknownTicker, InvalidMetrics, InsufficientHistory, IdempotencyConflict),
+            *(MarketDataUnavailable, MarketDataRateLimited, *MODEL, *LIMITS),
         ),
     },
-    parameters=[
-        {
-            "name": HEADER,
-            "in": "header",
-            "description": "the backend that answers, in any case; the default where it is left out",
-            "schema": {"type": "string", "enum": list(BACKEND_NAMES)},
-        }
-    ],
+    parameters=[NAMED_BACKEND, TIMEOUT, CACHE_CONTROL, IDEMPOTENCY_KEY],
     requestBody={
         "required": True,
         "content": {"application/json": {"schema": schema("RecommendationRequest"), "examples": examples.REQUESTS}},
     },
 )
-NAMED_BACKEND = RECOMMENDATIONS["openapi_extra"]["parameters"][1]
 BATCH = operation(
     "recommendations",
     {
         200: {
             "description": "A line of JSON for each item as it is answered: its `index`, `status`, and `answer` or "
             "`problem`; last a line that sums up.",
-            "headers": REQUEST_ID_HEADER,
+            "headers": REQUEST_ID_HEADER | BACKEND_HEADER,
             "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
         },
         **problems(UnknownBackend, *KEYED, *BODY),
     },
-    parameters=[NAMED_BACKEND],
+    parameters=[NAMED_BACKEND, TIMEOUT, CACHE_CONTROL],
     requestBody={"required": True, "content": {"application/json": {"schema": schema("BatchRequest")}}},
 )
 CHAT = operation(
     "chat",
     {
         200: {
-            "description": "The backend's own answer, or the stream of it.",
-            "headers": REQUEST_ID_HEADER,
+            "description": "The backend's own answer, or the stream of it, with a comment that tells the cost.",
+            "headers": REQUEST_ID_HEADER
+            | BACKEND_HEADER
+            | RATE_LIMIT
+            | REPLAYED
+            | {"X-Cost-USD": told("what it cost, unless it streams")},
             "content": {
                 "application/json": {"schema": {"type": "object"}},
-                "text/event-stream": {"schema": {"type": "string"}},
+                server_sent_events.MEDIA_TYPE: {"schema": {"type": "string"}},
             },
         },
-        "4XX": {
-            "description": "What is wrong with the request, as OpenAI tells it.",
-            "headers": REQUEST_ID_HEADER,
-            "content": {"application/json": {"schema": schema("ChatError")}},
-        },
-        "5XX": {
-            "description": "What went wrong, as OpenAI tells it.",
-            "headers": REQUEST_ID_HEADER,
-            "content": {"application/json": {"schema": schema("ChatError")}},
-        },
+        **problems(
+            *(*KEYED, *BODY, NotFound, IdempotencyConflict, *MODEL, *LIMITS),
+            media_type="application/json",
+            form="ChatError",
+        ),
     },
+    parameters=[TIMEOUT, IDEMPOTENCY_KEY],
     requestBody={"required": True, "content": {"application/json": {"schema": schema("ChatRequest")}}},
 )
 ISSUE_KEY = operation(

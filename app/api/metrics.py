@@ -16,4 +16,6 @@ router = APIRouter()
 @router.get("/metrics", **documents.METRICS)
 async def metrics(request: Request) -> Response:
     """Everything counted so far, in Prometheus' text format."""
-    return Response(resources_of(request).collectors.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    resources = resources_of(request)
+    await resources.bookings.observe(resources.lanes.values())
+    return Response(resources.collectors.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})

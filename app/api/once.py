@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import logging
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.api.departure import while_there
 from app.api.state import holder_of, resources_of
 from app.asking import Terms
 from app.errors import InvalidRequest, StoreUnavailable
@@ -21,17 +24,24 @@ LONGEST = 255
 LEASE_S = 15.0
 RENEW_S = 4.0
 LOOK_AGAIN_S = 0.05
+OF_THE_MOMENT = frozenset({"content-length", "ratelimit", "ratelimit-policy"})
+"""Headers that say nothing true of a later answer, or are made anew."""
+
+Work = Callable[[], Coroutine[Any, Any, Response]]
+
+log = logging.getLogger(__name__)
 
 
-async def once(request: Request, body: bytes, terms: Terms, work: Callable[[], Awaitable[Response]]) -> Response:
+async def once(request: Request, body: bytes, terms: Terms, work: Work) -> Response:
     """What the work answers, or what it answered before under the same key.
 
-    A repeat waits while the first is being answered. What fails is not kept. Raises `IdempotencyConflict` for a key
-    that was used with another body, path or backend, and `StoreUnavailable` where that cannot be told.
+    Without a key it is given up as soon as the client leaves; with one it is finished, since the client may come back
+    for it. A repeat waits while the first is being answered. What fails is not kept. Raises `IdempotencyConflict` for
+    a key that was used with another body, path or backend, and `StoreUnavailable` where that cannot be told.
     """
     key = request.headers.get(HEADER)
     if key is None:
-        return await work()
+        return await while_there(request, work())
     if not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
         raise InvalidRequest(f"{HEADER} must be 1 to {LONGEST} printable ASCII characters")
     idempotency = resources_of(request).idempotency
@@ -43,6 +53,12 @@ async def once(request: Request, body: bytes, terms: Terms, work: Callable[[], A
     return await _first(idempotency, known, work)
 
 
+def refuse_key(request: Request) -> None:
+    """Raise `InvalidRequest` for a key where the answer is not kept, so that nobody relies on it."""
+    if HEADER in request.headers:
+        raise InvalidRequest(f"{HEADER} goes with a single answer that is given whole")
+
+
 async def _known(idempotency: Idempotency, holder: str, key: str, asked: bytes) -> Fresh | Done:
     while True:
         known = await idempotency.begin(holder, key, asked, LEASE_S)
@@ -51,19 +67,27 @@ async def _known(idempotency: Idempotency, holder: str, key: str, asked: bytes) 
         await asyncio.sleep(LOOK_AGAIN_S)
 
 
-async def _first(idempotency: Idempotency, fresh: Fresh, work: Callable[[], Awaitable[Response]]) -> Response:
+async def _first(idempotency: Idempotency, fresh: Fresh, work: Work) -> Response:
     renewing = asyncio.create_task(_renew(idempotency, fresh))
+    response = None
     try:
         response = await work()
-    except BaseException:
-        with suppress(StoreUnavailable):  # its lease ends by itself
-            await idempotency.abandon(fresh)
-        raise
     finally:
         renewing.cancel()
-    headers = {name: value for name, value in response.headers.items() if name.lower() != "content-length"}
-    await idempotency.finish(fresh, response.status_code, headers, bytes(response.body))
+        if response is None or response.status_code >= 400:
+            with suppress(StoreUnavailable):  # its lease ends by itself
+                await idempotency.abandon(fresh)
+    if response.status_code < 400:
+        await _keep(idempotency, fresh, response)
     return response
+
+
+async def _keep(idempotency: Idempotency, fresh: Fresh, response: Response) -> None:
+    headers = {name: value for name, value in response.headers.items() if name not in OF_THE_MOMENT}
+    try:
+        await idempotency.finish(fresh, response.status_code, headers, bytes(response.body))
+    except StoreUnavailable as error:
+        log.warning("an answer is not kept under its Idempotency-Key: %s", error.detail)
 
 
 async def _renew(idempotency: Idempotency, fresh: Fresh) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from math import ceil
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -15,6 +17,8 @@ from app.logging import request_id
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MEDIA_TYPE = "application/problem+json"
+
+log = logging.getLogger(__name__)
 
 
 class WrongField(BaseModel):
@@ -33,7 +37,16 @@ class Problem(BaseModel):
     detail: Annotated[str, Field(description="what went wrong this time")]
     code: Annotated[str, Field(description="what a program tells errors apart by")]
     request_id: str | None
+    retry_after: Annotated[int | None, Field(description="seconds until it may be asked again, where known")] = None
     errors: Annotated[list[WrongField], Field(description="each field that is wrong; only of invalid requests")] = []
+
+
+def foreseen(error: Exception) -> ConvictionError:
+    """The error, or what a client may know of one that nobody thought of; the log has the rest."""
+    if isinstance(error, ConvictionError):
+        return error
+    log.error("unforeseen", exc_info=error)
+    return ConvictionError("something went wrong here; the log has it under the request's id")
 
 
 def problem(error: ConvictionError) -> Problem:
@@ -46,6 +59,7 @@ def problem(error: ConvictionError) -> Problem:
         detail=error.detail,
         code=error.code,
         request_id=request_id.get(),
+        retry_after=None if error.retry_after is None else ceil(error.retry_after),
         errors=[WrongField(field=field, problem=wrong) for field, wrong in fields],
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -10,21 +10,20 @@ from fastapi import APIRouter
 from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from app.answer import RECOMMENDATION
 from app.api import documents, server_sent_events
 from app.api.body import MAX_BYTES, parsed, read_bytes
-from app.api.departure import while_there
-from app.api.once import once
-from app.api.problems import problem
+from app.api.departure import Streamed
+from app.api.once import once, refuse_key
+from app.api.problems import foreseen, problem
 from app.api.refusals import refusal
 from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
 from app.api.state import holder_of, resources_of
 from app.api.terms import terms_of
 from app.asking import Terms
-from app.errors import ConvictionError
 from app.holder import require_backend
 from app.lane import Lane
 from app.metrics import Asked
@@ -54,16 +53,17 @@ async def recommendations(request: Request) -> Response:
             async def answer() -> Response:
                 return _response(await recommend(body.question(), lane, terms, resources, watch))
 
-            return await while_there(request, once(request, content, terms, answer))
+            return await once(request, content, terms, answer)
+        refuse_key(request)
         asked.handed_on = True
     events = _events(body.question(), lane, terms, resources, watch, asked)
     headers = {HEADER: lane.name, **server_sent_events.HEADERS}
-    return StreamingResponse(events, media_type=server_sent_events.MEDIA_TYPE, headers=headers)
+    return Streamed(events, media_type=server_sent_events.MEDIA_TYPE, headers=headers)
 
 
 async def _events(
     question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch, asked: Asked
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The analysis in pieces, then the recommendation, or what went wrong."""
     try:
         with resources.collectors.request(replace(asked, handed_on=False)):
@@ -73,8 +73,8 @@ async def _events(
                         yield event("analysis", to_json({"delta": piece}))
                     else:
                         yield event("recommendation", RECOMMENDATION.dump_json(piece.recommendation))
-    except ConvictionError as error:
-        yield event("error", problem(error).model_dump_json(exclude_defaults=True).encode())
+    except Exception as error:  # noqa: BLE001 - told, and logged where nobody thought of it
+        yield event("error", problem(foreseen(error)).model_dump_json(exclude_defaults=True).encode())
 
 
 def _response(answered: Answered) -> Response:

@@ -15,7 +15,8 @@ TIMEOUT = "X-Timeout-Ms"
 
 def terms_of(request: Request, settings: Settings) -> Terms:
     """The holder's, by `X-Timeout-Ms` and `Cache-Control`; `InvalidRequest` for a time that is none."""
-    directives = {part.strip().casefold() for part in request.headers.get("cache-control", "").split(",")}
+    said = ",".join(request.headers.getlist("cache-control"))
+    directives = {part.strip().casefold() for part in said.split(",")}
     return Terms(
         holder_of(request),
         Deadline.after(_seconds(request.headers.get(TIMEOUT), settings.backend_timeout_s)),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self
 
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import Action
@@ -76,7 +77,16 @@ class Stream(Protocol):
 
 
 class ChatStream(Protocol):
-    """A chat completion passed through: status and headers of the answer, then its bytes as they come."""
+    """A chat completion passed through: status and headers of the answer, then its bytes as they come.
+
+    It is the context of its call, which is sent when it is entered, and cancelled where it is left before the end.
+    """
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -89,8 +99,14 @@ class ChatStream(Protocol):
     def headers(self) -> Mapping[str, str]: ...
 
     @property
+    def ended(self) -> bool:
+        """Whether what was given last says that this is all, so that whoever reads it may leave."""
+        ...
+
+    @property
     def usage(self) -> Usage | None:
-        """What has been used so far; None where nothing was, as of a request that was refused."""
+        """What has been used so far, also where the call could not be entered or was left; None where nothing was,
+        as of a request that was refused."""
         ...
 
 
@@ -119,7 +135,7 @@ class Backend(Protocol):
         """`answer`, read to its end."""
         ...
 
-    def chat(self, body: Mapping[str, Any], deadline: Deadline) -> AbstractAsyncContextManager[ChatStream]:
+    def chat(self, body: Mapping[str, Any], deadline: Deadline) -> ChatStream:
         """Pass a chat completion through, asked of the model that is served, whatever model the body names."""
         ...
 

@@ -86,7 +86,7 @@ class OpenAIStyle:
                 pass
             return stream.completion
 
-    def chat(self, body: Mapping[str, Any], deadline: Deadline) -> AbstractAsyncContextManager[ChatStream]:
+    def chat(self, body: Mapping[str, Any], deadline: Deadline) -> ChatStream:
         return Chat(self._calls, body, deadline, self._key)
 
     async def check(self) -> None:

@@ -36,6 +36,7 @@ class Chat:
         self._relay: Relay = Document()
         self._sent = self._ended = False
         self._first = b""
+        self.ended = False
         self.status = 200
         self.headers: Mapping[str, str] = {}
 
@@ -102,6 +103,7 @@ class Chat:
         self._ended = True
         await call.drain()
         call.end(well=True)
+        self.ended = bool(rest)
         return rest
 
     def _refuse(self, failure: CallFailed) -> None:

@@ -15,6 +15,7 @@ USAGE = re.compile(rb'"usage"\s*:\s*\{')
 NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 SAID = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)"\s*:\s*"[^"]')
 """Members of an event's JSON; within its strings a quote would be escaped."""
+EVENT_ENDS = (b"\n\n", b"\n\r\n")
 
 
 class Relay(Protocol):
@@ -28,7 +29,7 @@ class Relay(Protocol):
     def feed(self, piece: bytes) -> bytes: ...
 
     def rest(self) -> bytes:
-        """What was kept back when the response ended. Raises `ValueError` where it ended too early."""
+        """What was kept back until the response ended. Raises `ValueError` where it ended too early."""
         ...
 
     @property
@@ -58,7 +59,10 @@ class Document:
 
 
 class Events:
-    """A response that is an event stream. Its event with the usage alone passes only if the client asked for it."""
+    """A response that is an event stream. Its event with the usage alone passes only if the client asked for it.
+
+    What says that this is all is kept back: a client that has read it leaves.
+    """
 
     def __init__(self, usage_asked: bool) -> None:
         self.done = False
@@ -70,15 +74,25 @@ class Events:
 
     def feed(self, piece: bytes) -> bytes:
         """Whole lines pass. Raises `ValueError` for one without an end."""
+        if self.done:
+            self._rest += piece
+            return b""
+        passed = []
         *lines, self._rest = (self._rest + piece).split(b"\n")
+        for place, line in enumerate(lines):
+            if self._passes(line):
+                passed.append(line + b"\n")
+            elif self.done:
+                self._rest = b"\n".join([*lines[place:], self._rest])
+                break
         if len(self._rest) > LONGEST:
             raise ValueError("a line that does not end")
-        return b"".join([line + b"\n" for line in lines if self._passes(line)])
+        return b"".join(passed)
 
     def rest(self) -> bytes:
         if not self.done:
             raise ValueError("no end")
-        return self._rest
+        return self._rest if self._rest.endswith(EVENT_ENDS) else self._rest + b"\n\n"
 
     @property
     def told(self) -> Usage | None:
@@ -89,12 +103,12 @@ class Events:
             withheld, self._withheld = self._withheld and not line.strip(), False
             return not withheld
         data = line[5:].strip()
-        self.done |= data == DONE
+        self.done = data == DONE
         self.pieces += SAID.search(data) is not None
         if USAGE.search(data):
             self._usage = data
             self._withheld = not self._usage_asked and NO_CHOICE.search(data) is not None
-        return not self._withheld
+        return not (self._withheld or self.done)
 
 
 def _told(document: bytes) -> Usage | None:

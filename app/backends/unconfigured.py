@@ -41,7 +41,7 @@ class Unconfigured:
         self,
         body: Mapping[str, Any],  # noqa: ARG002
         deadline: Deadline,  # noqa: ARG002
-    ) -> AbstractAsyncContextManager[ChatStream]:
+    ) -> ChatStream:
         raise self._error()
 
     async def check(self) -> None:

@@ -43,6 +43,7 @@ async def test_ready_when_default_backend_and_store_are(running: Gateway) -> Non
         "components": {
             "mistral": {"ready": True, "reason": None},
             "store": {"ready": True, "reason": None},
+            "gateway": {"ready": True, "reason": None},
         },
         "market": "sample",
     }
@@ -53,6 +54,14 @@ async def test_not_ready_names_the_backend(running: Gateway) -> None:
     response = await running.client.get("/health/ready")
     assert response.status_code == 503
     assert response.json()["components"]["mistral"] == {"ready": False, "reason": "mistral cannot be reached"}
+
+
+async def test_a_gateway_that_is_about_to_stop_is_not_ready_and_still_answers(running: Gateway) -> None:
+    running.app.state.drain.begun = True
+    response = await running.client.get("/health/ready")
+    assert response.status_code == 503
+    assert response.json()["components"]["gateway"] == {"ready": False, "reason": "the gateway is about to stop"}
+    assert (await ask(running)).status_code == 200
 
 
 async def test_the_settings_choose_the_default(store_url: str) -> None:

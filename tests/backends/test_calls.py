@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -120,7 +121,7 @@ async def test_retries_wait_up_to_twice_as_long_each_time(
     async def sleep(seconds: float) -> None:
         paused.append(seconds)
 
-    monkeypatch.setattr("app.backends.calls.asyncio.sleep", sleep)
+    monkeypatch.setattr("app.backends.calls.asyncio", SimpleNamespace(sleep=sleep, timeout=asyncio.timeout))
     shares = iter([0.5, 1.0])
     with pytest.raises(BackendError):
         await make("gpt-4", server.url, jitter=lambda: next(shares)).complete(BRIEF, "brief", soon())

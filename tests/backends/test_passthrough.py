@@ -118,6 +118,13 @@ async def test_a_whole_document_passes_as_it_is(make: Make, script: Script) -> N
     assert headers == {"Content-Type": "application/json"}
 
 
+async def test_the_last_piece_says_so(make: Make, script: Script) -> None:
+    server = await script(sse(said("x"), used(4, 2), "[DONE]"))
+    async with make("gpt-4", server.url).chat(STREAMED, soon()) as stream:
+        given = [(piece, stream.ended) async for piece in stream]
+    assert given == [(events_of(said("x")).encode(), False), (events_of("[DONE]").encode(), True)]
+
+
 async def test_an_event_passes_as_soon_as_it_has_come(make: Make, script: Script) -> None:
     server = await script(dripping(begun(said("a"), said("b")), pause_s=0.3, size=len(begun(said("a")))))
     async with make("gpt-4", server.url).chat(STREAMED, soon()) as stream:

@@ -71,10 +71,14 @@ def test_a_stream_that_was_cut_has_no_end() -> None:
         relay.rest()
 
 
-def test_what_ends_without_a_line_s_end_passes_too() -> None:
+@pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\n\n: bye"])
+def test_what_says_that_this_is_all_is_kept_until_it_is_and_given_whole(end: bytes) -> None:
     relay = Events(usage_asked=True)
-    relay.feed(stream(DONE) + b": bye")
-    assert relay.rest() == b": bye"
+    assert relay.feed(stream(SAID[0]) + b"data: [DONE]\n" + end[1:]) == stream(SAID[0])
+    assert relay.done
+    rest = relay.rest()
+    assert rest.startswith(b"data: [DONE]" + end)
+    assert rest.endswith(b"\n\n")
 
 
 def test_a_line_without_an_end_is_refused() -> None:
