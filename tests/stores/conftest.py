@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from app.stores import admission, following
+from app.stores import admission, connection, following
 from app.stores.admission import Admissions
 from app.stores.connection import open_redis
 from app.stores.following import Following
@@ -52,7 +52,13 @@ def db_url(store_url: str) -> str:
 
 
 @pytest.fixture
-async def redis(db_url: str) -> AsyncIterator[Redis]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that are opened wait longer than a gateway's would."""
+    monkeypatch.setattr(connection, "TIMEOUT_S", PATIENCE_S)
+
+
+@pytest.fixture
+async def redis(db_url: str, patient: None) -> AsyncIterator[Redis]:
     async with open_redis(SecretStr(db_url)) as redis:
         await redis.flushdb()
         yield redis

@@ -16,7 +16,7 @@ from math import ceil
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -321,4 +321,9 @@ class Conservation(RuleBasedStateMachine):
 @pytest.mark.slow
 def test_money_is_conserved_and_limits_hold(db_url: str, scripts_by_the_clock: None) -> None:
     machine = type("Conservation", (Conservation,), {"url": db_url})
-    run_state_machine_as_test(machine, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        ),
+    )

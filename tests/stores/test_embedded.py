@@ -19,6 +19,8 @@ from app.errors import InvalidSettings, StoreUnavailable
 from app.stores.connection import open_redis
 from app.stores.embedded import LONGEST_PATH, Server
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 GATEWAY = """
 import asyncio, sys
 from pathlib import Path
@@ -49,7 +51,7 @@ def gone(process: int) -> bool:
     return False
 
 
-def wait_until(reached: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not reached():
         assert time.monotonic() < deadline
@@ -58,7 +60,7 @@ def wait_until(reached: Callable[[], bool], seconds: float = 20.0) -> None:
 
 async def again(redis: Redis) -> None:
     """Until the server answers once more."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             await redis.ping()

@@ -26,6 +26,8 @@ from app.stores.following import OVER, Following
 from app.stores.pipelined import Pipelined
 from tests.stores.callers import LEASE_S, NANO_USD, Order, Said
 
+pytestmark = pytest.mark.usefixtures("patient")
+
 BACKEND = Scope("backend:gpt-4", Allowance())
 
 LEADER = """
@@ -39,8 +41,8 @@ async def main():
     async with open_redis(SecretStr(sys.argv[1])) as redis:
         admissions = Admissions(Pipelined(redis, 60))
         scopes = (Scope("backend:gpt-4", Allowance()),)
-        await admissions.admit("leader", scopes, "gpt-4", Estimate(10, 1000), lease_s=2, flight_key="f", sent=True)
-        while await admissions.renew("leader", 2):
+        await admissions.admit("leader", scopes, "gpt-4", Estimate(10, 1000), lease_s=3, flight_key="f", sent=True)
+        while await admissions.renew("leader", 3):
             print("renewed", flush=True)
             await asyncio.sleep(0.3)
 asyncio.run(main())
@@ -81,16 +83,18 @@ async def run_callers(url: str, orders: list[Order]) -> list[Said]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("clocks_off_s", [(0.0, 0.0, 0.0, 0.0), (-86400.0, -3600.0, 30.0, 10**9)])
+@pytest.mark.parametrize(
+    ("callers", "clocks_off_s"), [(2500, (0.0, 0.0, 0.0, 0.0)), (400, (-86400.0, -3600.0, 30.0, 1e9))]
+)
 async def test_ten_thousand_callers_on_one_budget(
-    db_url: str, redis: Redis, store: Pipelined, clocks_off_s: tuple[float, ...]
+    db_url: str, redis: Redis, store: Pipelined, callers: int, clocks_off_s: tuple[float, ...]
 ) -> None:
     """It is never passed, every nano-dollar is accounted for, and once leases end all that is left is to be had.
 
-    The same where each gateway's clock is off in its own way.
+    The same, with fewer, where each gateway's clock is off in its own way.
     """
-    budget = 2_500 * NANO_USD
-    orders = [Order(f"gateway-{n}", 2500, budget, off) for n, off in enumerate(clocks_off_s)]
+    budget = callers * NANO_USD
+    orders = [Order(f"gateway-{n}", callers, budget, off) for n, off in enumerate(clocks_off_s)]
     running = asyncio.create_task(run_callers(db_url, orders))
     while not running.done():
         for used, reserved in await budget_days(redis, "key:shared"):
@@ -100,7 +104,7 @@ async def test_ten_thousand_callers_on_one_budget(
     assert sum(each.refused for each in said) > 0
 
     admissions = Admissions(store)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while await redis.zcard("conviction:leases"):
         assert time.monotonic() < deadline
         await asyncio.sleep(LEASE_S / 10)
@@ -133,12 +137,12 @@ async def test_a_gateway_killed_in_mid_call_is_taken_over_from(
     admission = await admissions.admit("follower", (BACKEND,), "gpt-4", Estimate(10, 7), lease_s=30, flight_key="f")
     assert isinstance(admission, Join)
     waiting = asyncio.create_task(follower.follow(admission.leader, "follower"))
-    for _ in range(8):  # it renews its lease beyond the first
+    for _ in range(12):  # it renews its lease beyond the first
         await leader.stdout.readline()
     assert not waiting.done()
     leader.kill()
     await leader.wait()
-    assert await asyncio.wait_for(waiting, 30) == OVER
+    assert await asyncio.wait_for(waiting, 60) == OVER
     again = await admissions.admit("follower", (BACKEND,), "gpt-4", Estimate(10, 7), lease_s=30, flight_key="f")
     assert isinstance(again, Lead)
     assert await sums(redis) == {"unconfirmed_requests": 1, "unconfirmed_nano_usd": 1000}

@@ -12,12 +12,13 @@ from redis.asyncio import Redis
 
 from app.backends.base import Usage
 from app.errors import StoreUnavailable
+from app.stores import following
 from app.stores.admission import Admissions, Hit, Join, Lead
 from app.stores.allowance import Allowance, Estimate, Scope
 from app.stores.connection import open_redis
 from app.stores.following import OVER, Following, Landing
 from app.stores.pipelined import Pipelined
-from tests.stores.conftest import PATIENCE_S
+from tests.stores.conftest import PATIENCE_S, Clock
 
 SCOPES = (Scope("backend:gpt-4", Allowance()),)
 ESTIMATE = Estimate(1000, 5000)
@@ -29,29 +30,36 @@ VALUE = bytes(range(256))
 async def elsewhere(redis: Redis) -> AsyncIterator[tuple[Admissions, Following]]:
     """Another gateway."""
     store = Pipelined(redis, PATIENCE_S)
-    following = Following(redis, store, PATIENCE_S)
-    yield Admissions(store), following
-    await following.close()
+    follower = Following(redis, store, PATIENCE_S)
+    yield Admissions(store), follower
+    await follower.close()
     await store.close()
 
 
-async def reached(true: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def reached(true: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not await true():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 
 
-async def lead(admissions: Admissions, name: str, lease_s: float = 30) -> None:
-    admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=lease_s, flight_key="f", sent=True)
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
+    """A clock that tests set, and followers that look at it often."""
+    monkeypatch.setattr(following, "RECHECK_S", 0.05)
+    return clock
+
+
+async def lead(admissions: Admissions, name: str) -> None:
+    admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f", sent=True)
     assert isinstance(admission, Lead)
 
 
-async def follow(admissions: Admissions, following: Following, name: str) -> asyncio.Task[Landing]:
+async def follow(admissions: Admissions, follower: Following, name: str) -> asyncio.Task[Landing]:
     """Join, and begin to wait."""
     admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
     assert isinstance(admission, Join)
-    return asyncio.create_task(following.follow(admission.leader, name))
+    return asyncio.create_task(follower.follow(admission.leader, name))
 
 
 @pytest.mark.parametrize("landing", [Landing(VALUE, 30), Landing(VALUE), Landing(error="unparsed_answer"), OVER])
@@ -64,7 +72,7 @@ async def test_all_who_follow_are_told_how_it_ended(
     assert await follower.waiting("leader") == 40
     await admissions.settle("leader", USAGE, 7, landing)
     told = Landing(landing.value, error=landing.error)
-    assert await asyncio.wait_for(asyncio.gather(*here, *there), 20) == [told] * 40
+    assert await asyncio.wait_for(asyncio.gather(*here, *there), 60) == [told] * 40
     assert await follower.waiting("leader") == 0
 
 
@@ -75,7 +83,7 @@ async def test_a_call_that_ended_before_anybody_looked_is_told_all_the_same(
     joined = await admissions.admit("late", SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
     assert isinstance(joined, Join)
     await admissions.settle("leader", USAGE, 7, Landing(VALUE))
-    assert await asyncio.wait_for(follower.follow(joined.leader, "late"), 20) == Landing(VALUE)
+    assert await asyncio.wait_for(follower.follow(joined.leader, "late"), 60) == Landing(VALUE)
 
 
 async def test_nothing_is_lost_while_the_subscription_is(
@@ -87,7 +95,7 @@ async def test_nothing_is_lost_while_the_subscription_is(
         await reached(lambda: _subscribed(redis))
         await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
         await admissions.settle(f"leader-{round_}", USAGE, 7, Landing(VALUE))
-        assert await asyncio.wait_for(asyncio.gather(*waiting), 20) == [Landing(VALUE)] * 5
+        assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [Landing(VALUE)] * 5
 
 
 async def _subscribed(redis: Redis) -> bool:
@@ -96,13 +104,14 @@ async def _subscribed(redis: Redis) -> bool:
 
 
 async def test_a_leader_that_died_hands_over_to_one(
-    admissions: Admissions, follower: Following, elsewhere: tuple[Admissions, Following], redis: Redis
+    admissions: Admissions, follower: Following, elsewhere: tuple[Admissions, Following], redis: Redis, often: Clock
 ) -> None:
     """And what it had sent is charged."""
-    await lead(admissions, "leader", lease_s=0.3)
+    await lead(admissions, "leader")
     names = [f"follower-{n}" for n in range(10)]
     waiting = [await follow(*(elsewhere if n % 2 else (admissions, follower)), name) for n, name in enumerate(names)]
-    assert await asyncio.wait_for(asyncio.gather(*waiting), 20) == [OVER] * 10
+    await often.forward(30_000_000)
+    assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [OVER] * 10
     again = await asyncio.gather(
         *(admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f", counted=True) for name in names)
     )
@@ -112,22 +121,23 @@ async def test_a_leader_that_died_hands_over_to_one(
     assert await redis.hgetall(day) == {"unconfirmed_requests": "1", "unconfirmed_nano_usd": "5000"}
 
 
-async def test_a_leader_that_goes_on_is_waited_for(admissions: Admissions, follower: Following) -> None:
-    await lead(admissions, "leader", lease_s=1)
+async def test_a_leader_that_goes_on_is_waited_for(admissions: Admissions, follower: Following, often: Clock) -> None:
+    await lead(admissions, "leader")
     waiting = await follow(admissions, follower, "follower")
-    for _ in range(12):
+    for _ in range(5):
+        await often.forward(29_000_000)
+        assert await admissions.renew("leader", 30)
         await asyncio.sleep(0.1)
-        assert await admissions.renew("leader", 10)
     assert not waiting.done()
     await admissions.settle("leader", USAGE, 7, Landing(VALUE))
-    assert await asyncio.wait_for(waiting, 20) == Landing(VALUE)
+    assert await asyncio.wait_for(waiting, 60) == Landing(VALUE)
 
 
 async def test_a_late_answer_of_a_leader_thought_dead_disturbs_no_other(
-    admissions: Admissions, follower: Following
+    admissions: Admissions, follower: Following, clock: Clock
 ) -> None:
-    await lead(admissions, "leader", lease_s=0.1)
-    await asyncio.sleep(0.2)
+    await lead(admissions, "leader")
+    await clock.forward(30_000_000)
     await lead(admissions, "other")
     waiting = await follow(admissions, follower, "follower")
     assert await admissions.settle("leader", USAGE, 7, Landing(b"late", 30)) == "corrected"
@@ -137,14 +147,14 @@ async def test_a_late_answer_of_a_leader_thought_dead_disturbs_no_other(
     hit = await admissions.admit("reader", SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
     assert isinstance(hit, Hit)
     await admissions.settle("other", USAGE, 7, Landing(VALUE))
-    assert await asyncio.wait_for(waiting, 20) == Landing(VALUE)
+    assert await asyncio.wait_for(waiting, 60) == Landing(VALUE)
 
 
 async def test_a_call_that_was_never_made_tells_why(admissions: Admissions, follower: Following) -> None:
     await lead(admissions, "leader")
     waiting = await follow(admissions, follower, "follower")
     await admissions.release("leader", Landing(error="backend_unavailable"))
-    assert await asyncio.wait_for(waiting, 20) == Landing(error="backend_unavailable")
+    assert await asyncio.wait_for(waiting, 60) == Landing(error="backend_unavailable")
 
 
 async def test_who_leaves_is_no_longer_waited_for(admissions: Admissions, follower: Following) -> None:
@@ -161,7 +171,7 @@ async def test_who_leaves_is_no_longer_waited_for(admissions: Admissions, follow
     assert not deserted.done()
     for task in waiting:
         task.cancel()
-    await asyncio.wait_for(deserted, 20)
+    await asyncio.wait_for(deserted, 60)
 
 
 async def _waiting(follower: Following, number: int) -> bool:
@@ -183,7 +193,7 @@ async def test_one_who_died_is_waited_for_no_longer_than_its_interest_lasts(
 
 async def test_a_store_that_is_away_is_said_to_who_would_follow() -> None:
     async with open_redis(SecretStr("redis://127.0.0.1:1")) as redis:
-        following = Following(redis, Pipelined(redis))
+        follower = Following(redis, Pipelined(redis))
         with pytest.raises(StoreUnavailable):
-            await following.follow("leader", "follower")
-        await following.close()
+            await follower.follow("leader", "follower")
+        await follower.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.exceptions import RedisError, ResponseError
 
@@ -30,7 +30,8 @@ def said(reply: Any) -> bytes:
     return b"*%d\r\n" % len(reply) + b"".join(map(said, reply))
 
 
-@given(st.lists(REPLIES), st.data())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(REPLIES, max_size=6), st.data())
 def test_replies_come_out_whole_however_they_are_cut(replies: list[Any], data: st.DataObject) -> None:
     text = b"".join(map(said, replies))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)))))
