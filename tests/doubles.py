@@ -217,12 +217,11 @@ class CountingBackend:
         self.closed = True
 
     async def began(self, calls: int = 1) -> None:
-        """Return once so many calls have told their first piece."""
+        """Return once there have been so many calls, and the last has told its first piece."""
         async with asyncio.timeout(20):
             while len(self.streams) < calls:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-            for stream in self.streams[:calls]:
-                await stream.began.wait()
+            await self.streams[calls - 1].began.wait()
 
     def _next(self, detail: Detail) -> Said:
         return self.script.pop(0) if self.script else completion(canonical(rules.answer(EXAMPLE, detail)))
