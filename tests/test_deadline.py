@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -59,3 +60,29 @@ async def test_a_cancellation_stays_one() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_is_told_is_passed_on_and_the_wait_for_it_limited() -> None:
+    left = asyncio.Event()
+
+    async def tell() -> AsyncGenerator[int, None]:
+        try:
+            yield 1
+            yield 2
+            await asyncio.sleep(30)
+        finally:
+            left.set()
+
+    told = []
+    with pytest.raises(DeadlineExceeded, match="too late"):
+        async for number in Deadline.after(0.1).each(tell(), "too late"):
+            told.append(number)
+            await asyncio.sleep(0.1)  # what is done with it may take longer than the deadline
+    assert (told, left.is_set()) == ([1, 2], True)
+
+
+async def test_what_ends_in_time_ends_there() -> None:
+    async def tell() -> AsyncGenerator[int, None]:
+        yield 1
+
+    assert [number async for number in Deadline.after(20).each(tell(), "too late")] == [1]
