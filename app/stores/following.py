@@ -15,7 +15,8 @@ from redis.asyncio import Redis
 
 from app.errors import StoreUnavailable
 from app.stores.connection import TIMEOUT_S
-from app.stores.pipelined import PAUSE_S, Line, Pipelined, connect
+from app.stores.line import Line, connect
+from app.stores.pipelined import PAUSE_S, Pipelined
 from app.stores.resp import pack
 from app.stores.scripts import BOOKS, Script
 
