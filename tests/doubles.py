@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, Self
 
 import httpx
@@ -66,12 +67,14 @@ class Broken:
 
 
 Said = Completion | Broken | Exception
+PIECE = 5
+"""Characters."""
 
 
 class ScriptedStream:
     """Tells one completion in pieces of a few characters, or fails. After the first piece it waits to be let go on."""
 
-    def __init__(self, said: Said, go: asyncio.Event | None) -> None:
+    def __init__(self, said: Said, go: asyncio.Event | None, first: int = PIECE) -> None:
         self.said = said
         text = "" if isinstance(said, Exception) else said.text
         self.usage = NOTHING
@@ -80,7 +83,8 @@ class ScriptedStream:
         self.left = asyncio.Event()
         """Its context has ended."""
         self._go = go
-        self._pieces = iter([text[at : at + 5] for at in range(0, len(text), 5)])
+        cuts = [0, *range(first, len(text), PIECE), len(text)]
+        self._pieces = iter([text[start:end] for start, end in pairwise(cuts) if start < end])
 
     @property
     def completion(self) -> Completion:
@@ -178,6 +182,7 @@ class CountingBackend:
     name: BackendName
     script: list[Said] = field(default_factory=list)
     go: asyncio.Event | None = None
+    first_piece: int = PIECE
     asked: list[tuple[Sequence[Message], Detail]] = field(default_factory=list)
     deadlines: list[Deadline] = field(default_factory=list)
     streams: list[ScriptedStream] = field(default_factory=list)
@@ -194,7 +199,7 @@ class CountingBackend:
     def answer(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> ScriptedStream:
         self.asked.append((messages, detail))
         self.deadlines.append(deadline)
-        self.streams.append(ScriptedStream(self._next(detail), self.go))
+        self.streams.append(ScriptedStream(self._next(detail), self.go, self.first_piece))
         return self.streams[-1]
 
     async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:
