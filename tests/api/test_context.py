@@ -6,7 +6,10 @@ import json
 import logging
 
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.api.context import RequestContext
+from app.errors import BackendError, ClientGone
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, Gateway, ask
 
@@ -64,3 +67,45 @@ async def test_probes_are_not_logged(running: Gateway, caplog: pytest.LogCapture
     await running.client.get("/health/live")
     await running.client.get("/metrics")
     assert own(caplog) == []
+
+
+async def begun(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+
+@pytest.mark.parametrize("error", [ClientGone("left"), BackendError("failed")])
+async def test_an_error_that_was_told_or_that_nobody_reads_ends_quietly(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await begun(scope, receive, send)
+        raise error
+
+    with caplog.at_level(logging.INFO):
+        sent = await passed(failing)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert [record.levelname for record in own(caplog)] == ["INFO"]
+
+
+async def test_what_nobody_foresaw_after_the_start_cuts_the_response(caplog: pytest.LogCaptureFixture) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await begun(scope, receive, send)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await passed(failing)
+    assert "unforeseen" in caplog.text
+
+
+async def passed(app: ASGIApp) -> list[Message]:
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await RequestContext(app)({"type": "http", "method": "GET", "path": "/", "headers": []}, receive, send)
+    return sent

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 
 import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.api.departure import while_there
+from app.api.departure import Streamed, while_there
 from app.errors import BackendError, ClientGone
 
 
@@ -71,3 +72,60 @@ async def test_whoever_cancels_the_wait_cancels_the_work() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert given_up.is_set()
+
+
+class Reader:
+    """Takes messages as slowly as it is told to."""
+
+    def __init__(self) -> None:
+        self.left, self.slow = asyncio.Event(), False
+        self.heard = b""
+
+    async def receive(self) -> Message:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if self.slow and message["type"] == "http.response.body":
+            await asyncio.sleep(30)
+        self.heard += message.get("body", b"")
+
+
+class Source:
+    """Says a, b and c, and knows whether it has been closed."""
+
+    def __init__(self, pause_s: float = 0.0) -> None:
+        self.closed = False
+        self._pause_s = pause_s
+
+    async def __call__(self) -> AsyncGenerator[bytes, None]:
+        try:
+            for said in (b"a", b"b", b"c"):
+                yield said
+                await asyncio.sleep(self._pause_s)
+        finally:
+            await asyncio.sleep(0.01)
+            self.closed = True
+
+
+async def streamed(reader: Reader, source: Source) -> None:
+    scope = {"type": "http", "method": "GET", "headers": []}
+    await Streamed(source())(scope, reader.receive, reader.send)
+
+
+async def test_a_stream_is_sent_to_its_end() -> None:
+    reader, source = Reader(), Source()
+    await streamed(reader, source)
+    assert (reader.heard, source.closed) == (b"abc", True)
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["while it is made", "while it is sent"])
+async def test_a_stream_whose_reader_leaves_is_closed_before_anything_else_is_done(slow: bool) -> None:
+    reader, source = Reader(), Source(30.0)
+    reader.slow = slow
+    sending = asyncio.create_task(streamed(reader, source))
+    await asyncio.sleep(0.05)
+    reader.left.set()
+    with pytest.raises(ClientGone):
+        await sending
+    assert source.closed

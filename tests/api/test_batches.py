@@ -1,0 +1,281 @@
+"""Batches: a line an item as it is answered, each failing alone, none faster than the client reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from app.backends.base import Usage
+from app.contract.fingerprint import EXAMPLE
+from app.contract.recommendation import FullAnswer, canonical
+from app.costs import NANO
+from app.errors import BackendError, BackendUnavailable
+from tests.api.test_bad_input import assert_problem
+from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, Broken, Gateway, ask, completion, gateway, ledger
+
+PATH = "/v1/recommendations/batch"
+BUY = '{"action":"buy","conviction":7}'
+SOON_S = 20.0
+
+Line = dict[str, Any]
+
+
+@pytest.fixture
+async def running(own_store: str) -> AsyncIterator[Gateway]:
+    async with gateway(own_store, wire=True, cache_s=60) as running:
+        yield running
+
+
+def item(number: int, **more: object) -> dict[str, object]:
+    """An item that no other is the same as."""
+    return EXAMPLE_BODY | {"ticker": f"T{number}"} | more
+
+
+@asynccontextmanager
+async def streaming(running: Gateway, body: object, **headers: str) -> AsyncIterator[httpx.Response]:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with running.client.stream("POST", PATH, json=body, headers=names) as response:
+        yield response
+
+
+async def lines(running: Gateway, items: list[Any], **more: Any) -> tuple[list[Line], Line]:
+    """The items' lines, and the summary."""
+    async with streaming(running, {"items": items, **more}) as response:
+        assert response.status_code == 200
+        *told, last = [json.loads(line) async for line in response.aiter_lines()]
+        assert set(last) == {"summary"}
+        return told, last["summary"]
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not reached():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+def outcomes(running: Gateway, outcome: str, detail: str = "brief") -> float:
+    return running.sample("conviction_requests_total", backend="mistral", detail=detail, outcome=outcome)
+
+
+async def test_every_item_has_its_line_and_the_last_sums_up(running: Gateway) -> None:
+    told, summary = await lines(running, [item(number) for number in range(40)])
+    assert sorted(line["index"] for line in told) == list(range(40))
+    for line in told:
+        assert (line["status"], line["answer"]["ticker"]) == (200, f"T{line['index']}")
+        assert line["answer"]["source"] == "model"
+    costs = sum(Decimal(line["answer"]["cost"]["usd"]) for line in told)
+    assert summary == {"items": 40, "succeeded": 40, "failed": 0, "usd": f"{costs.normalize():f}"}
+    assert (await ledger(running, "mistral"))["nano_usd"] == costs * NANO == 40 * PRICES["mistral"].cost(USAGE).nano_usd
+    assert outcomes(running, "ok") == 40
+    assert running.asked == 40
+
+
+async def test_an_answer_is_the_one_that_the_item_alone_would_get(running: Gateway) -> None:
+    [line], _ = await lines(running, [item(1)])
+    alone = (await ask(running, item(1))).json()
+    assert alone["source"] == "cache"
+    assert {name for name in alone if alone[name] != line["answer"][name]} <= {
+        *("id", "created_at", "source", "usage", "timing", "cost"),
+    }
+
+
+async def test_identical_items_share_a_call(running: Gateway) -> None:
+    told, summary = await lines(running, [item(1)] * 10)
+    assert running.asked == 1
+    assert Counter(line["answer"]["cost"]["usd"] for line in told)["0"] == 9
+    assert Decimal(summary["usd"]) * NANO == PRICES["mistral"].cost(USAGE).nano_usd
+
+
+async def test_lines_come_as_items_are_answered(running: Gateway) -> None:
+    running.mistral.go = go = asyncio.Event()
+    refused = {"ticker": "NO SUCH"}
+    async with streaming(running, {"items": [item(0), refused, item(2)]}) as response:
+        assert response.headers["content-type"].startswith("application/x-ndjson")
+        assert (response.headers["x-accel-buffering"], response.headers["x-backend"]) == ("no", "mistral")
+        async with aclosing(response.aiter_lines()) as coming:
+            async with asyncio.timeout(SOON_S):
+                assert json.loads(await anext(coming))["index"] == 1
+            await running.mistral.began(2)
+            assert not running.mistral.streams[0].left.is_set()
+            go.set()
+            assert {json.loads(await anext(coming))["index"] for _ in range(2)} == {0, 2}
+
+
+async def test_a_bad_item_fails_alone_and_says_why(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    bad: dict[int, tuple[Any, int, str]] = {
+        1: ({"tickr": "X"}, 422, "invalid_request"),
+        3: ({"metrics": {"price": 10}}, 422, "invalid_metrics"),
+        5: ("SNPS", 422, "invalid_request"),
+        6: (None, 422, "invalid_request"),
+        7: ({"ticker": "NOPE"}, 404, "unknown_ticker"),
+        8: (item(8, stream=True), 422, "invalid_request"),
+        9: (item(9, detail="some"), 422, "invalid_request"),
+    }
+    told, summary = await lines(running, [bad[n][0] if n in bad else item(n) for n in range(12)], detail="brief")
+    for line in told:
+        if line["index"] not in bad:
+            assert line["status"] == 200
+            continue
+        _, status, code = bad[line["index"]]
+        assert (line["status"], line["problem"]["status"], line["problem"]["code"]) == (status, status, code)
+        assert "answer" not in line
+    assert (summary["succeeded"], summary["failed"]) == (5, 7)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_model_that_fails_for_one_fails_for_that_one(running: Gateway) -> None:
+    running.mistral.script = [
+        BackendUnavailable("mistral cannot be reached", retry_after=4.2),
+        Broken(BUY, BackendError("broke off"), Usage(400, 5)),
+        RuntimeError("/secret/path exploded"),
+    ]
+    told, summary = await lines(running, [item(number) for number in range(6)])
+    failed = {line["problem"]["code"]: line["problem"] for line in told if line["status"] != 200}
+    assert set(failed) == {"backend_unavailable", "backend_error", "internal_error"}
+    assert failed["backend_unavailable"]["retry_after"] == 5
+    assert "exploded" not in str(failed)
+    assert (summary["succeeded"], summary["failed"]) == (3, 3)
+    assert Decimal(summary["usd"]) * NANO == 3 * PRICES["mistral"].cost(USAGE).nano_usd
+
+
+async def test_each_item_counts_against_limits(own_store: str) -> None:
+    async with gateway(own_store, mistral_requests_per_minute=5) as running:
+        told, summary = await lines(running, [item(number) for number in range(8)])
+        assert (summary["succeeded"], summary["failed"]) == (5, 3)
+        for line in told:
+            if line["status"] != 200:
+                assert (line["status"], line["problem"]["code"]) == (429, "rate_limited")
+                assert 0 < line["problem"]["retry_after"] <= 12
+        assert running.sample("conviction_limited_total", scope="backend", reason="requests") == 3
+
+
+async def test_detail_is_that_of_the_batch_unless_an_item_says_another(running: Gateway) -> None:
+    bare = {name: value for name, value in EXAMPLE_BODY.items() if name != "detail"}
+    told, _ = await lines(running, [bare, {**bare, "detail": "full"}], detail="brief")
+    details = {line["index"]: line["answer"]["analysis"] is not None for line in told}
+    assert details == {0: False, 1: True}
+    told, _ = await lines(running, [bare])
+    assert told[0]["answer"]["analysis"] is not None
+
+
+async def test_a_header_names_the_backend_of_all(running: Gateway) -> None:
+    async with streaming(running, {"items": [item(1)]}, X_Backend="GPT-4") as response:
+        told = [json.loads(line) async for line in response.aiter_lines()]
+    assert told[0]["answer"]["backend"] == "gpt-4"
+
+
+async def test_each_item_has_the_whole_time(own_store: str) -> None:
+    async with gateway(own_store, wire=True, batch_at_once=1) as running:
+        running.mistral.go = asyncio.Event()
+        async with streaming(running, {"items": [item(1), item(2)]}, X_Timeout_Ms="300") as response:
+            told = [json.loads(line) async for line in response.aiter_lines()]
+        assert [line.get("status") for line in told] == [504, 504, None]
+
+
+# Bounds
+
+
+@pytest.mark.parametrize("items", [[], [item(1)] * 1001], ids=["none", "1001"])
+async def test_there_must_be_one_to_a_thousand(running: Gateway, items: list[object]) -> None:
+    assert_problem(await running.client.post(PATH, json={"items": items}), 422, "invalid_request", "items")
+
+
+async def test_a_thousand_are_taken(running: Gateway) -> None:
+    told, summary = await lines(running, [{"ticker": "X"}] * 999 + [item(1)])
+    assert sorted(line["index"] for line in told) == list(range(1000))
+    assert (summary["succeeded"], summary["failed"]) == (1, 999)
+
+
+@pytest.mark.parametrize(
+    "body", [{}, [], {"items": "SNPS"}, {"items": [item(1)], "more": 1}, {"items": [item(1)], "detail": "long"}]
+)
+async def test_another_form_is_refused(running: Gateway, body: object) -> None:
+    assert_problem(await running.client.post(PATH, json=body), 422, "invalid_request")
+
+
+async def test_four_mebibytes_are_taken_and_not_more(running: Gateway) -> None:
+    body = json.dumps({"items": [item(1)]}).encode()
+    headers = {"Content-Type": "application/json"}
+    for size, status in ((4 * 1024 * 1024, 200), (4 * 1024 * 1024 + 1, 413)):
+        response = await running.client.post(PATH, content=body.ljust(size), headers=headers)
+        assert response.status_code == status
+
+
+async def test_an_unknown_backend_is_refused_before_any_line(running: Gateway) -> None:
+    response = await running.client.post(PATH, json={"items": [item(1)]}, headers={"X-Backend": "gpt-5"})
+    assert_problem(response, 400, "unknown_backend")
+
+
+# The reader
+
+
+async def test_no_more_are_asked_at_a_time_than_the_settings_say(own_store: str) -> None:
+    async with gateway(own_store, wire=True, batch_at_once=3) as running:
+        running.mistral.go = asyncio.Event()
+        asking = asyncio.create_task(lines(running, [item(number) for number in range(10)]))
+        await running.mistral.began(3)
+        await asyncio.sleep(0.1)
+        assert running.asked == 3
+        running.mistral.go.set()
+        await asking
+        assert running.asked == 10
+
+
+async def test_a_client_that_leaves_cancels_what_is_left(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    running.mistral.go = asyncio.Event()
+    async with streaming(running, {"items": [item(number) for number in range(100)]}):
+        await running.mistral.began(16)
+    for stream in running.mistral.streams:
+        await asyncio.wait_for(stream.left.wait(), 2)
+    await asyncio.sleep(0.1)
+    assert running.asked == 16
+    await until(lambda: outcomes(running, "client_gone") == 16)
+    assert running.sample("conviction_in_flight_requests", backend="mistral") == 0
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_reader_who_stops_reading_stops_the_asking_and_is_missed_when_it_leaves(own_store: str) -> None:
+    long = canonical(FullAnswer(analysis="x" * 1400, action="buy", conviction=7))
+    body = {"items": [item(n, detail="full", metrics=EXAMPLE.document()) for n in range(1000)]}
+    async with gateway(own_store, wire=True) as running:
+        running.mistral.script = [completion(long)] * 1000
+        with await reading_nothing(running, body) as client:
+            asked = await at_a_stand(running)
+            assert 0 < asked < 1000
+            client.close()
+            await until(lambda: running.sample("conviction_in_flight_requests", backend="mistral") == 0)
+            await asyncio.sleep(0.2)
+            assert running.asked <= asked + 16
+
+
+async def reading_nothing(running: Gateway, body: object) -> socket.socket:
+    """A client with the smallest buffer there is, that has asked."""
+    content = json.dumps(body).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(content)}\r\n"
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+    client.connect((running.client.base_url.host, running.client.base_url.port))
+    client.setblocking(False)
+    asked = head.encode() + b"Content-Type: application/json\r\n\r\n" + content
+    await asyncio.get_running_loop().sock_sendall(client, asked)
+    return client
+
+
+async def at_a_stand(running: Gateway) -> int:
+    """The calls there have been, once there are no more in a while."""
+    asked = -1
+    async with asyncio.timeout(60):
+        while running.asked != asked or not asked:
+            asked = running.asked
+            await asyncio.sleep(1)
+    return asked
