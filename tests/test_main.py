@@ -80,6 +80,7 @@ def serving(stand_in: StandIn, tmp_path: Path) -> Iterator[Serving]:
         OPENAI_API_KEY=stand_in.key,
         CONVICTION_HOSTING_USD_PER_HOUR="0.10",
         CONVICTION_CAPACITY_TOKENS_PER_HOUR="100000",
+        CONVICTION_DRAIN_S="0.2",
     )
     try:
         serving.wait()
@@ -104,7 +105,7 @@ def test_it_answers_and_stops_whole(serving: Serving, stand_in: StandIn, tmp_pat
     (store,) = children(serving.process.pid)
 
     serving.process.send_signal(how)
-    serving.process.wait(10)
+    assert serving.process.wait(10) == 0
     with pytest.raises(ProcessLookupError):
         os.kill(store, 0)
     assert [entry.name for entry in tmp_path.iterdir()] == ["log"]
