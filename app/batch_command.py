@@ -24,25 +24,36 @@ def recommend_batch(file: str, backend: str | None, *, brief: bool) -> int:
     Raises `InvalidRequest` for a file that holds no questions, and as `client.lines` does.
     """
     questions, failed = read(file), 0
-    detail = "brief" if brief else "full"
     progress = Progress(len(questions))
-    for start in range(0, len(questions), MOST):
-        part = {"items": questions[start : start + MOST], "detail": detail}
-        for line in client.lines("/v1/recommendations/batch", part, {} if backend is None else {"X-Backend": backend}):
-            if "index" not in line:
-                continue
+    try:
+        for line in _answers(questions, backend, "brief" if brief else "full"):
             failed += "problem" in line
             progress.clear()
-            print(json.dumps({**line, "index": start + line["index"]}), flush=True)
+            print(json.dumps(line), flush=True)
             progress.show(failed)
-    progress.end()
+    finally:
+        progress.end()
     return 1 if failed else 0
+
+
+def _answers(questions: Sequence[Any], backend: str | None, detail: str) -> Iterator[Json]:
+    """A line a question, as they are answered; `Unreachable` where some never are."""
+    headers = {} if backend is None else {"X-Backend": backend}
+    for start in range(0, len(questions), MOST):
+        part = questions[start : start + MOST]
+        summed_up = False
+        for line in client.lines("/v1/recommendations/batch", {"items": part, "detail": detail}, headers):
+            if "index" in line:
+                yield {**line, "index": start + line["index"]}
+            summed_up = "summary" in line
+        if not summed_up:
+            raise client.Unreachable("the gateway broke off before all was answered")
 
 
 def read(file: str) -> Sequence[Any]:
     """The questions in a file, - being standard input: an array of bodies, or a body or a ticker a line."""
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{file} cannot be read: {error}") from None
     questions = _json(text, file) if text.lstrip().startswith("[") else list(_lines(text, file))

@@ -109,6 +109,9 @@ def recommend(options: argparse.Namespace) -> int:
     if options.ticker is None and options.metrics is None and options.batch is None:
         print("conviction: give a TICKER, --metrics FILE, or --batch FILE", file=sys.stderr)
         return 2
+    if options.batch is not None and (options.ticker, options.metrics, options.as_of) != (None, None, None):
+        print("conviction: --batch FILE goes alone: the file says what is asked", file=sys.stderr)
+        return 2
     try:
         if options.batch is not None:
             return recommend_batch(options.batch, options.backend, brief=options.brief)
