@@ -1,0 +1,221 @@
+"""Money under faults: whatever fails, whoever leaves and is killed, the ledger holds what upstream served."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from app.backends.base import BACKEND_NAMES, BackendName
+from app.costs import NANO
+from app.main import create_app
+from app.settings import Settings
+from app.stand_in import create_stand_in
+from app.stores.connection import open_redis
+from app.stores.ledger import ledger_key
+from tests.conftest import STAND_IN_KEY, served
+from tests.doubles import EXAMPLE_BODY, listening
+from tests.test_main import Serving
+from tests.valkey import Valkey
+
+SOON_S = 60.0
+Fault = Literal["500", "429", "503", "cut", "garbled", "malformed", "length", "refusal", "filtered", "empty"]
+TIMES = {"malformed": 2, "refusal": 2, "length": 2, "500": 3, "503": 3}
+"""How often it fails, so that no further attempt makes it good."""
+ON_ITS_WAY = 25
+"""Tokens that may have been sent, and not been read when the client left."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A request: what goes wrong with it, and whether its client leaves."""
+
+    backend: BackendName
+    fault: Fault | None
+    detail: Literal["brief", "full"]
+    leaves: bool
+
+
+steps = st.builds(
+    Step,
+    st.sampled_from(BACKEND_NAMES),
+    st.none() | st.sampled_from(get_args(Fault)),
+    st.sampled_from(["brief", "full"]),
+    st.booleans(),
+)
+
+
+class World:
+    """A gateway, the stand-in behind it, and the ledger they share."""
+
+    def __init__(self, gateway: httpx.AsyncClient, upstream: httpx.AsyncClient, store: str) -> None:
+        self._gateway, self._upstream, self._store = gateway, upstream, store
+        self._asked = 0
+        self.stated = 0
+
+    async def take(self, step: Step) -> None:
+        self._asked += 1
+        if step.fault is not None:
+            order = {"mode": step.fault, "times": TIMES.get(step.fault, 1), "retry_after": 0}
+            (await self._upstream.post("/stand-in/fail", json=order)).raise_for_status()
+        body = EXAMPLE_BODY | {"ticker": f"T{self._asked}", "detail": step.detail}
+        headers = {"X-Backend": step.backend}
+        if step.leaves and step.backend == "mistral" and step.detail == "full":
+            await self._leave(body | {"stream": True}, headers)
+        else:
+            response = await self._gateway.post("/v1/recommendations", json=body, headers=headers)
+            if response.status_code == 200:
+                self.stated += int(Decimal(response.json()["cost"]["usd"]) * NANO)
+        await self._upstream.post("/stand-in/fail", json={"mode": "500", "times": 0})
+
+    async def _leave(self, body: object, headers: dict[str, str]) -> None:
+        """Once something has been heard."""
+        async with self._gateway.stream("POST", "/v1/recommendations", json=body, headers=headers) as response:
+            async for _ in response.aiter_lines():
+                return
+
+    async def served(self) -> dict[str, int]:
+        """What upstream counted, once nothing is open."""
+        async with asyncio.timeout(SOON_S):
+            while (tally := (await self._upstream.get("/stand-in/tally")).json())["open"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        counted: dict[str, int] = tally
+        return counted
+
+    async def booked(self) -> dict[str, int]:
+        """The sums of both backends, once nothing is reserved."""
+        async with open_redis(SecretStr(self._store)) as redis:
+            async with asyncio.timeout(SOON_S):
+                while await redis.zcard("conviction:leases"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            sums: dict[str, int] = {}
+            for name in BACKEND_NAMES:
+                for field, amount in (await redis.hgetall(ledger_key(name, datetime.now(UTC)))).items():
+                    sums[field] = sums.get(field, 0) + int(amount)
+            return sums
+
+
+@asynccontextmanager
+async def world(store: str) -> AsyncIterator[World]:
+    async with open_redis(SecretStr(store)) as redis:
+        await redis.flushdb()
+    stand_in = create_stand_in(key=STAND_IN_KEY, seconds_per_token=0.001)
+    async with listening(stand_in) as upstream:
+        given = {
+            "vllm_urls": f"{upstream}/v1",
+            "openai_base_url": f"{upstream}/v1",
+            "openai_api_key": STAND_IN_KEY,
+            "hosting_usd_per_hour": "0.10",
+            "capacity_tokens_per_hour": 100_000,
+            "redis_url": store,
+            "market": "sample",
+        }
+        app = create_app(Settings.model_validate(given))
+        async with (
+            app.router.lifespan_context(app),
+            listening(app) as origin,
+            httpx.AsyncClient(base_url=origin, timeout=60) as gateway,
+            httpx.AsyncClient(base_url=upstream, timeout=60) as client,
+        ):
+            yield World(gateway, client, store)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(planned=st.lists(steps, min_size=1, max_size=8))
+def test_the_ledger_holds_what_upstream_served(store_url: str, planned: list[Step]) -> None:
+    """To the token where upstream tells; where it is not let finish, what had been heard of it."""
+
+    async def play() -> None:
+        async with world(f"{store_url}?db=3") as running:
+            for step in planned:
+                await running.take(step)
+            served, booked = await running.served(), await running.booked()
+            assert booked.get("nano_usd", 0) >= running.stated
+            assert booked.get("unconfirmed_requests", 0) == 0
+            unsure = booked.get("estimated_requests", 0) + sum(
+                step.leaves or step.fault == "garbled" for step in planned
+            )
+            tokens_in = booked.get("input_tokens", 0) + booked.get("cached_input_tokens", 0)
+            tokens_out = booked.get("output_tokens", 0)
+            if not booked.get("estimated_requests", 0):
+                assert tokens_in == served["prompt_tokens"]
+            if not unsure:
+                assert tokens_out == served["completion_tokens"]
+            assert abs(served["completion_tokens"] - tokens_out) <= unsure * ON_ITS_WAY
+
+    asyncio.run(play())
+
+
+# A gateway that is killed
+
+
+@pytest.fixture
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with Valkey(tmp_path_factory.mktemp("valkey")) as valkey:
+        yield valkey
+
+
+def test_a_gateway_killed_in_mid_call_is_charged_for_and_taken_over_from(valkey: Valkey, tmp_path: Path) -> None:
+    """The same question to another gateway waits for the first's call, and makes its own once that one's lease ends."""
+    with served(create_stand_in(key=STAND_IN_KEY, seconds_per_token=0.02)) as upstream:
+        folders = [tmp_path / name for name in ("first", "second")]
+        for folder in folders:
+            folder.mkdir()
+        first, second = (serving(folder, upstream, valkey.url) for folder in folders)
+        try:
+            first.wait()
+            second.wait()
+            for gateway in (first, second):  # which model it is, is known from then on
+                assert gateway.ask("GET", "/health/ready")[0] == 200
+            asyncio.run(kill_in_mid_call(first, second, valkey.url))
+        finally:
+            for gateway in (first, second):
+                gateway.process.kill()
+                gateway.process.wait(10)
+
+
+def serving(folder: Path, upstream: str, store: str) -> Serving:
+    return Serving(
+        folder,
+        CONVICTION_VLLM_URLS=f"{upstream}/v1",
+        REDIS_URL=store,
+        CONVICTION_HOSTING_USD_PER_HOUR="0.10",
+        CONVICTION_CAPACITY_TOKENS_PER_HOUR="100000",
+    )
+
+
+async def kill_in_mid_call(first: Serving, second: Serving, store: str) -> None:
+    body = EXAMPLE_BODY | {"detail": "full"}
+    async with httpx.AsyncClient(timeout=SOON_S) as client:
+        async with client.stream("POST", url(first), json=body | {"stream": True}) as response:
+            coming = response.aiter_lines()
+            assert await anext(coming) == "event: analysis"
+            other = asyncio.create_task(client.post(url(second), json=body))
+            await asyncio.sleep(0.5)
+            first.process.kill()
+            with pytest.raises(httpx.RemoteProtocolError):
+                async for _ in coming:
+                    pass
+        answer: dict[str, Any] = json.loads((await other).content)
+    assert answer["source"] == "model"
+    async with open_redis(SecretStr(store)) as redis:
+        sums = await redis.hgetall(ledger_key("mistral", datetime.now(UTC)))
+    assert (sums["requests"], sums["unconfirmed_requests"]) == ("1", "1")
+    assert int(sums["nano_usd"]) == Decimal(answer["cost"]["usd"]) * NANO
+    assert int(sums["unconfirmed_nano_usd"]) >= int(sums["nano_usd"])
+
+
+def url(gateway: Serving) -> str:
+    return f"http://127.0.0.1:{gateway.port}/v1/recommendations"
