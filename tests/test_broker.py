@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -15,14 +16,17 @@ from hypothesis import strategies as st
 
 from app import broker
 from app.asking import Inquiry, Terms
+from app.attempts import Attempts
 from app.backends.base import BackendName, Usage
 from app.backends.dialects import VLLM, Dialect, openai_dialect
+from app.bookings import Booking
 from app.contract.features import Metrics
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, Message, messages
 from app.costs import NANO
 from app.deadline import Deadline
 from app.errors import BackendError
+from app.flights import Flight
 from app.holder import local_holder
 from app.lane import Lane, open_lane
 from app.metrics import Collectors
@@ -522,3 +526,40 @@ async def test_one_who_leaves_the_line_was_never_asked_for_and_pays_nothing(own_
         go.set()
         await first
         assert (await ledger(running, "mistral"))["requests"] == running.asked == 1
+
+
+async def test_nothing_is_kept_of_requests_that_have_ended(running: Gateway, other: Gateway) -> None:
+    async def round_of_requests(number: int) -> None:
+        await ask(running, Cache_Control="no-cache")
+        running.mistral.script = [Broken(BUY, BackendError("failed"), USAGE)]
+        await ask(running, Cache_Control="no-store")
+        running.mistral.go = asyncio.Event()
+        calls = len(running.mistral.streams)
+        body = EXAMPLE_BODY | {"ticker": f"T{number}"}
+        first = asking(running, body)
+        await running.mistral.began(calls + 1)
+        second, third = asking(running, body), asking(other, body)
+        await followed(other)
+        for request in (first, second, third):
+            await leave(request)
+        await hung_up(running, calls)
+        running.mistral.go = None
+
+    def kept() -> int:
+        gc.collect()
+        kinds = (Flight, Inquiry, Attempts, Booking, asyncio.Task)
+        return sum(isinstance(each, kinds) for each in gc.get_objects())
+
+    await round_of_requests(0)
+    await asyncio.sleep(0.3)
+    before = kept()
+    for number in range(1, 11):
+        await round_of_requests(number)
+    async with asyncio.timeout(SOON_S):
+        while kept() > before:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    for each in (running, other):
+        resources = each.resources
+        assert resources.broker._flights._under_way == {}
+        assert resources.bookings._open == set()
+        assert resources.broker._following._waiting == {}

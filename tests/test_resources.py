@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from pydantic import SecretStr
 
 from app import resources
+from app.asking import Terms
+from app.backends.base import BACKEND_NAMES, Backend, BackendName
+from app.contract.fingerprint import EXAMPLE
 from app.costs import CapacityPrice
+from app.deadline import Deadline
 from app.errors import ConvictionError, MarketDataRateLimited, MarketDataUnavailable
+from app.holder import local_holder
 from app.market import open_provider
 from app.market.provider import Provider
+from app.recommend import Question, recommend
 from app.resources import open_market, open_resources
 from app.settings import Settings
-from tests.doubles import BrokenProvider
+from app.stopwatch import Stopwatch
+from app.stores.allowance import Allowance, Estimate
+from app.stores.connection import open_redis
+from app.stores.ledger import ledger_key
+from tests.doubles import PRICES, USAGE, BrokenProvider, CountingBackend, opened_with
 
 
 @pytest.fixture
@@ -60,3 +73,30 @@ async def test_everything_is_built_and_closed(caplog: pytest.LogCaptureFixture) 
         assert opened.market.provider.name == "sample"
         await opened.ledger.check()
     assert "shut" in caplog.text  # the default model's announced end
+
+
+async def test_at_its_end_calls_have_ended_and_are_booked(own_store: str) -> None:
+    """Also those that nobody waits for any more, and a chat that is just being left."""
+    mistral, go = CountingBackend("mistral"), asyncio.Event()
+    mistral.go = go
+    backends: dict[BackendName, Backend] = {"mistral": mistral, "gpt-4": CountingBackend("gpt-4")}
+    terms = Terms(local_holder(Allowance()), Deadline.after(20))
+    async with opened_with(own_store, backends)(Settings(market="sample"), {}) as opened:
+        question = Question("SNPS", None, EXAMPLE, "brief")
+        asking = asyncio.create_task(recommend(question, opened.lanes["mistral"], terms, opened, Stopwatch()))
+        await mistral.began()
+        open_booking = opened.bookings.open("chat", opened.lanes["gpt-4"])
+        estimate = Estimate(10, 1000)
+        await opened.bookings.admit("chat", terms.holder, opened.lanes["gpt-4"], estimate)
+        booking = await open_booking.__aenter__()
+        booking.usage = USAGE
+        asyncio.get_running_loop().call_later(0.2, go.set)
+        asyncio.get_running_loop().call_later(
+            0.4, lambda: asyncio.ensure_future(open_booking.__aexit__(None, None, None))
+        )
+    assert asking.done()
+    assert (await asking).recommendation.source == "model"
+    async with open_redis(SecretStr(own_store)) as redis:
+        for name in BACKEND_NAMES:
+            sums = await redis.hgetall(ledger_key(name, datetime.now(UTC)))
+            assert int(sums["nano_usd"]) == PRICES[name].cost(USAGE).nano_usd

@@ -26,7 +26,7 @@ WAITING = Script(*BOOKS, "waiting")
 CHANNEL = "conviction:landed"
 RECHECK_S = 5.0
 """At most; a third of the time for which interest in a call is kept."""
-DESERTED_S = 0.1
+DESERTED_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
