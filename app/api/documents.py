@@ -133,6 +133,23 @@ IDEMPOTENCY_KEY = header(
     pattern=f"^[!-~]{{1,{once.LONGEST}}}$",
 )
 
+
+def event(name: str, form: Document) -> Document:
+    """A server-sent event whose data is a JSON document of a form."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": form}
+    named = {"event": {"type": "string", "const": name}, "data": data}
+    return {"type": "object", "required": ["event", "data"], "properties": named}
+
+
+DELTA: Document = {"type": "object", "required": ["delta"], "properties": {"delta": {"type": "string"}}}
+EVENTS: Document = {
+    "oneOf": [
+        event("analysis", DELTA),
+        event("recommendation", schema("Recommendation")),
+        event("error", schema("Problem")),
+    ]
+}
+
 RECOMMENDATIONS = operation(
     "recommendations",
     {
@@ -146,7 +163,7 @@ RECOMMENDATIONS = operation(
             | {"Age": told("seconds since it was made, of an answer from the cache")},
             "content": {
                 "application/json": {"schema": schema("Recommendation")},
-                server_sent_events.MEDIA_TYPE: {"schema": {"type": "string"}},
+                server_sent_events.MEDIA_TYPE: {"schema": EVENTS},
             },
         },
         **problems(
@@ -188,7 +205,9 @@ CHAT = operation(
             | {"X-Cost-USD": told("what it cost, unless it streams")},
             "content": {
                 "application/json": {"schema": {"type": "object"}},
-                server_sent_events.MEDIA_TYPE: {"schema": {"type": "string"}},
+                server_sent_events.MEDIA_TYPE: {
+                    "schema": {"type": "object", "required": ["data"], "properties": {"data": {"type": "string"}}}
+                },
             },
         },
         **problems(
