@@ -36,7 +36,7 @@ def url(store_url: str, backend: CountingBackend, tmp_path: Path, monkeypatch: p
     keys.write_text(f"cli:{KEY}")
     keys.chmod(0o600)
     backends: dict[BackendName, Backend] = {"mistral": backend, "gpt-4": CountingBackend("gpt-4")}
-    settings = Settings.model_validate({"market": "sample", "api_keys_file": keys})
+    settings = Settings.model_validate({"market": "sample", "api_keys_file": keys, "cache_s": 0})
     with served(create_app(settings, opened_with(store_url, backends)), lifespan="on") as url:
         monkeypatch.setenv("CONVICTION_URL", url)
         monkeypatch.setenv("CONVICTION_API_KEY", KEY)

@@ -54,11 +54,11 @@ def test_the_other_backend_is_the_stand_in_as_well(running: Up) -> None:
 def test_a_model_server_that_dies_is_missed_and_comes_back(running: Up) -> None:
     body, before = running.bodies()[0], running.child("stand-in")
     os.kill(before, signal.SIGKILL)
-    missed = until(lambda: refused(running.ask(body)), 10)
+    missed = until(lambda: refused(running.ask(body, Cache_Control="no-store")), 10)
     assert missed
     assert missed.document["code"] == "backend_unavailable"
     assert int(missed.headers["Retry-After"]) > 0
-    assert until(lambda: running.ask(body).status == 200, 30)
+    assert until(lambda: running.ask(body, Cache_Control="no-store").status == 200, 30)
     assert running.child("stand-in") != before
     assert "stand-in was killed (SIGKILL); starting it again in 1 s" in running.seen
 
