@@ -313,6 +313,7 @@ async def test_with_limits_a_store_that_is_away_refuses_quickly_and_without_them
     assert "are in no ledger: the store was away" in caplog.text
     assert limited.sample("conviction_store_errors_total", store="ledger") == 1
     assert (await ask(limited, another(1))).json()["source"] == "model"  # nor is there a cache
+    assert (await limited.client.get("/metrics")).status_code == 200
     (valkey.go_on if how == "hang" else valkey.start)()
     await until_answered(limited, X_Backend="gpt-4")
 
