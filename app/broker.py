@@ -88,7 +88,8 @@ class Broker:
     async def _admit(self, inquiry: Inquiry, counted: bool) -> Admission | None:
         lane = inquiry.lane
         estimate = lane.at_most(inquiry.prompt, ANSWER_TOKENS[inquiry.detail], MOST)
-        share = Share(inquiry.key, read_cache=not inquiry.terms.fresh, counted=counted)
+        reads = self._patience.answer_s > 0 and not inquiry.terms.fresh
+        share = Share(inquiry.key, read_cache=reads, counted=counted)
         return await self._bookings.admit(inquiry.request_id, inquiry.terms.holder, lane, estimate, share)
 
     async def _take(self, inquiry: Inquiry, admission: Admission | None, stack: AsyncExitStack) -> Asking | None:

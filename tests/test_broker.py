@@ -417,6 +417,15 @@ async def test_what_is_kept_ends_with_its_time(own_store: str) -> None:
         assert (await ask(running)).json()["source"] == "model"
 
 
+async def test_a_gateway_without_a_cache_gives_nothing_again_that_another_left(
+    running: Gateway, own_store: str
+) -> None:
+    await ask(running)
+    async with gateway(own_store, cache_s=0) as without:
+        assert (await ask(without)).json()["source"] == "model"
+        assert (await ask(without)).json()["source"] == "model"
+
+
 @pytest.mark.parametrize("failed", [Broken("", BackendError("failed")), Broken(BUY, BackendError("failed"), USAGE)])
 async def test_a_failure_is_not_kept(running: Gateway, failed: Broken) -> None:
     running.mistral.script = [failed]
