@@ -108,10 +108,10 @@ def _training(tuned: Mapping[str, Any]) -> Iterator[Block]:
         drawn = path.read_bytes()
     yield Heading("Training")
     yield Text(f"{tuned['pairs']:,} pairs, {tuned['tokens']:,} tokens, {tuned['seconds']:,.0f} s.")
-    if "continued_from" in tuned:
+    if tuned.get("continued_from"):
         yield Text(
-            f"It went on from {tuned['continued_from']}, which had learnt from pairs of its own before; baselines learn "
-            "from this run's alone."
+            f"It went on from {tuned['continued_from']}, which had learnt from other pairs before; "
+            "baselines learn from this run's alone."
         )
     yield Picture(path.name, "Loss on training and validation pairs by step", drawn)
 
