@@ -8,15 +8,15 @@ import pytest
 
 from app import rules
 from app.contract.recommendation import ACTIONS, canonical
-from training import baselines, rows
 from training.artifacts import Artifacts, write_json, write_rows
-from training.asking import Asked
 from training.cli import main
-from training.findings import DISCLAIMER, findings, teacher_name
-from training.pairs import Pair, pairs_of_market
-from training.rows import Row
-from training.scores import scores
-from training.standings import on_the_same, standings
+from training.evaluation import baselines, rows
+from training.evaluation.asking import Asked
+from training.evaluation.pairs import Pair, pairs_of_market
+from training.evaluation.rows import Row
+from training.evaluation.scores import scores
+from training.reporting.findings import DISCLAIMER, findings, teacher_name
+from training.reporting.standings import on_the_same, standings
 
 Said = Callable[[int, Pair], Asked]
 
