@@ -16,6 +16,9 @@ from training.artifacts import write_rows
 from training.evaluation.asking import Asked
 from training.evaluation.pairs import Pair
 
+DETAILS: tuple[Detail, ...] = ("brief", "full")
+"""In the order in which they are judged and reported."""
+
 Key = tuple[object, ...]
 
 

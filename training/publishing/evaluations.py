@@ -9,7 +9,7 @@ from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, Vali
 
 from app.contract.recommendation import Action
 from training.artifacts import Artifacts
-from training.publishing.gate import DETAILS
+from training.evaluation.rows import DETAILS
 
 
 class _Agreement(BaseModel):

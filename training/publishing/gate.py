@@ -8,8 +8,8 @@ from typing import Any
 from app.contract.manifest import Check
 from app.contract.prompt import Detail
 from training.config import Publish
+from training.evaluation.rows import DETAILS
 
-DETAILS: tuple[Detail, ...] = ("brief", "full")
 UNQUANTISED = ("adapter", "merged")
 """What the 4-bit weights are held against; the first that was evaluated."""
 

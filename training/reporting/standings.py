@@ -14,10 +14,8 @@ import numpy as np
 from app.contract.prompt import Detail
 from training.evaluation import baselines, rows
 from training.evaluation.agreement import compare
-from training.evaluation.rows import Key, Row
+from training.evaluation.rows import DETAILS, Key, Row
 from training.evaluation.scores import scores
-
-DETAILS: tuple[Detail, ...] = ("brief", "full")
 
 KINDS = {
     "awq": "AWQ weights (4 bits)",
