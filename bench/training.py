@@ -24,15 +24,16 @@ from transformers import AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 
 from app.contract.prompt import messages
-from training import examples
 from training.artifacts import Artifacts, read_rows
 from training.base import prepare
 from training.cli import DEFAULT_CONFIG
 from training.config import Config, load
 from training.dataset import build
 from training.finetune import arguments, with_adapter
-from training.teacher import label, metrics_of
-from training.trainer import AnswerTrainer
+from training.teacher import label
+from training.teachers.prompts import metrics_of
+from training.tuning import examples
+from training.tuning.trainer import AnswerTrainer
 
 
 def ours(config: Config, base: Path, rows: list[dict[str, Any]], tokenizer: Any, out: Path) -> float:

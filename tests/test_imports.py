@@ -30,6 +30,22 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 """Lowest first. A module imports its own layer and those below."""
 
+TRAINING_LAYERS: tuple[tuple[str, ...], ...] = (
+    ("training.artifacts", "training.config", "training.progress"),
+    ("training.teachers",),
+    ("training.data", "training.tuning"),
+    ("training.evaluation",),
+    ("training.publishing", "training.reporting"),
+    ("training.costing",),
+    ("training.base", "training.serving"),
+    ("training.dataset", "training.teacher", "training.finetune", "training.merge", "training.quantise"),
+    ("training.evaluate", "training.report", "training.publish", "training.costs", "training.responses"),
+    ("training.build", "training.learning_curve", "training.pipeline"),
+    ("training.cli",),
+    ("training.__main__",),
+)
+"""What a step is made of lies below every step."""
+
 TRAINING_MAY = (
     *("app.contract", "app.market", "app.rules"),
     *("app.costs", "app.errors", "app.backends.base"),  # list prices, their one error, and what they are asked for
@@ -77,11 +93,11 @@ def within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-def layer(module: str) -> int:
-    """The height of a module: that of the longest name in `LAYERS` it is within."""
+def layer(module: str, layers: tuple[tuple[str, ...], ...]) -> int:
+    """The height of a module: that of the longest name in `layers` it is within."""
     heights = [
         (len(package), height)
-        for height, packages in enumerate(LAYERS)
+        for height, packages in enumerate(layers)
         for package in packages
         if within(module, package)
     ]
@@ -93,7 +109,21 @@ def layer(module: str) -> int:
 def test_imports_go_one_way(module: str) -> None:
     for other in imported(APP[module]):
         if within(other, "app") and other != "app":
-            assert layer(other) <= layer(module), f"{module} imports {other}, which is above it"
+            assert layer(other, LAYERS) <= layer(module, LAYERS), f"{module} imports {other}, which is above it"
+
+
+@pytest.mark.parametrize("module", [name for name in TRAINING if name != "training"])
+def test_steps_import_what_they_are_made_of_and_not_the_reverse(module: str) -> None:
+    height = layer(module, TRAINING_LAYERS)
+    for other in imported(TRAINING[module]):
+        if within(other, "training"):
+            assert layer(other, TRAINING_LAYERS) <= height, f"{module} imports {other}, which is above it"
+
+
+@pytest.mark.parametrize("package", sorted({name.rpartition(".")[0] for name in TRAINING if name.count(".") == 2}))
+def test_a_package_of_training_is_a_docstring_alone(package: str) -> None:
+    (said,) = TRAINING[package].body
+    assert said.lineno == said.end_lineno and ast.get_docstring(TRAINING[package])
 
 
 @pytest.mark.parametrize("module", [name for name in APP if within(name, "app.contract")])

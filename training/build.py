@@ -16,8 +16,8 @@ from typing import Literal
 from app.contract.manifest import BuildRecord, Manifest, current, read, sha256, verify
 from training.artifacts import write_json
 from training.base import prepare
-from training.calibration import calibrate
 from training.config import Base, Quantise
+from training.data.calibration import calibrate
 from training.merge import merge
 
 Kind = Literal["awq", "bf16"]

@@ -201,7 +201,7 @@ def _finetune(arguments: argparse.Namespace) -> None:
 def _merge(arguments: argparse.Namespace) -> None:
     from app.contract.manifest import sha256, verify
     from training.base import prepare
-    from training.calibration import calibrate
+    from training.data.calibration import calibrate
     from training.merge import merge
 
     config, artifacts = _run_of(arguments)
@@ -222,11 +222,11 @@ def _quantise(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from training import rows
     from training.artifacts import write_json
     from training.config import Evaluate
     from training.evaluate import Question, evaluate
-    from training.pairs import pairs_of_market, pairs_of_run
+    from training.evaluation import rows
+    from training.evaluation.pairs import pairs_of_market, pairs_of_run
 
     if arguments.market:
         count, settings = arguments.pairs or 1000, Evaluate(consistency=0)
@@ -272,11 +272,11 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _publish(arguments: argparse.Namespace) -> None:
-    from training.golden import answers
     from training.publish import admit, publish
+    from training.publishing.golden import answers
 
     if arguments.push_to:
-        from training.hub import credentials
+        from training.publishing.hub import credentials
 
         credentials(os.environ)
     config, artifacts = _run_of(arguments)
@@ -297,7 +297,7 @@ def _push(arguments: argparse.Namespace) -> None:
 
 
 def _to_hub(version: Path, repo: str, weights: Path | None) -> None:
-    from training.hub import credentials, push
+    from training.publishing.hub import credentials, push
 
     print(push(version, repo, *credentials(os.environ), weights))
 

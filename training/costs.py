@@ -7,13 +7,13 @@ from decimal import Decimal
 from pathlib import Path
 
 from app.costs import plain, prices
-from training import case_study as said
-from training.arithmetic import clock, notes
 from training.artifacts import write_text
-from training.break_even import cases, chart, machines, short, table
-from training.case_study import Hosting, Training
 from training.config import Config
-from training.recorded import Recorded, recorded
+from training.costing import case_study as said
+from training.costing.arithmetic import clock, notes
+from training.costing.break_even import cases, chart, machines, short, table
+from training.costing.case_study import Hosting, Training
+from training.costing.recorded import Recorded, recorded
 
 NOT_KNOWN = "-"
 HOSTING_COLUMNS = (

@@ -17,10 +17,10 @@ from app.market.provider import Provider
 from app.market.snapshot import snapshot
 from training.artifacts import MANIFEST, Artifacts, write_rows
 from training.config import SPLITS, Config, Dataset, Split
-from training.data_card import describe, write_card
-from training.market import open_market
+from training.data.data_card import describe, write_card
+from training.data.market import open_market
+from training.data.universe import choose
 from training.progress import progress
-from training.universe import choose
 
 ROUNDS = 20
 """Draws of each ticker for one pair, after which no ticker of the split is thought to have one."""

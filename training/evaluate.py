@@ -14,12 +14,12 @@ import httpx
 import numpy as np
 
 from app.contract.prompt import Detail
-from training import consistency, rows
-from training.asking import Asker, connect
-from training.pairs import Pair
+from training.evaluation import consistency, rows
+from training.evaluation.asking import Asker, connect
+from training.evaluation.pairs import Pair
+from training.evaluation.rows import Key, Row
+from training.evaluation.scores import scores
 from training.progress import Ticking
-from training.rows import Key, Row
-from training.scores import scores
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from transformers.trainer_utils import EvalPrediction
 from trl import SFTConfig
 
 from app.contract.manifest import read, sha256, verify
-from training import examples
 from training.artifacts import Artifacts, read_rows
 from training.base import enough_memory
 from training.config import Config, Finetune
-from training.data_card import complete_card, token_lengths
-from training.history import draw
-from training.trainer import AnswerTrainer
+from training.data.data_card import complete_card, token_lengths
+from training.tuning import examples
+from training.tuning.history import draw
+from training.tuning.trainer import AnswerTrainer
 
 
 def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:

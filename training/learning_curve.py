@@ -9,13 +9,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from training import rows
 from training.artifacts import Artifacts, read_rows, write_json, write_rows, write_text
 from training.config import Config
 from training.evaluate import Question, evaluate
+from training.evaluation import rows
+from training.evaluation.pairs import Pair, pairs_of_run
 from training.finetune import finetune
 from training.merge import merge
-from training.pairs import Pair, pairs_of_run
 from training.serving import serve
 
 CURVE = "curve.json"

@@ -15,10 +15,10 @@ from app.contract.manifest import CURRENT, MANIFEST, Agreement, BaseRecord, Capa
 from app.contract.prompt import PROMPT_VERSION
 from training.artifacts import Artifacts, write_json
 from training.config import Config
-from training.evaluations import evaluations
-from training.gate import Refused, gate
-from training.model_card import model_card
-from training.recorded import measured_speed
+from training.costing.recorded import measured_speed
+from training.publishing.evaluations import evaluations
+from training.publishing.gate import Refused, gate
+from training.publishing.model_card import model_card
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 SIZE_LIMIT = 20_000_000

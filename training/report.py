@@ -9,12 +9,14 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from training import baselines, history, plots, tables
 from training.artifacts import Artifacts, write_bytes, write_text
 from training.config import Config
-from training.findings import DISCLAIMER, findings, teacher_name
-from training.page import Block, Heading, Picture, Points, Text, html, markdown
-from training.standings import Standing, standings
+from training.evaluation import baselines
+from training.reporting import plots, tables
+from training.reporting.findings import DISCLAIMER, findings, teacher_name
+from training.reporting.page import Block, Heading, Picture, Points, Text, html, markdown
+from training.reporting.standings import Standing, standings
+from training.tuning import history
 
 
 class _Share(BaseModel):
@@ -108,6 +110,11 @@ def _training(tuned: Mapping[str, Any]) -> Iterator[Block]:
         drawn = path.read_bytes()
     yield Heading("Training")
     yield Text(f"{tuned['pairs']:,} pairs, {tuned['tokens']:,} tokens, {tuned['seconds']:,.0f} s.")
+    if tuned.get("continued_from"):
+        yield Text(
+            f"It went on from {tuned['continued_from']}, which had learnt from other pairs before; "
+            "baselines learn from this run's alone."
+        )
     yield Picture(path.name, "Loss on training and validation pairs by step", drawn)
 
 

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ValidationError
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import PROMPT_VERSION, messages
 from app.contract.recommendation import parse
-from training.asking import Asker, Gateway, Unreachable, connect
-from training.wire import Completion, whole
+from training.evaluation.asking import Asker, Gateway, Unreachable, connect
+from training.evaluation.wire import Completion, whole
 
 TICKER = "SNPS"
 RAW_TOKENS = 512

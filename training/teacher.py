@@ -13,10 +13,8 @@ from app.contract.recommendation import canonical, parse
 from training.artifacts import MANIFEST, Artifacts, write_rows
 from training.config import SPLITS, Config
 from training.teachers.journal import Answered
-from training.teachers.prompts import Prompt, metrics_of, prompt_of, questions, read
+from training.teachers.prompts import Prompt, prompt_of, questions, read
 from training.teachers.self_agreement import of_the_rules, self_agreement
-
-__all__ = ["MissingLabels", "label", "metrics_of"]
 
 Rows = list[dict[str, Any]]
 Pairs = dict[str, list[tuple[dict[str, Any], Prompt]]]

@@ -14,8 +14,8 @@ from safetensors import safe_open
 from tests.training.conftest import ARCHITECTURES, make_toy
 from tests.training.test_quantise import PYTHON, ROOT, SETTINGS
 from training.artifacts import Artifacts
-from training.calibration import calibrate
 from training.config import Config
+from training.data.calibration import calibrate
 from training.dataset import build
 from training.finetune import finetune
 from training.merge import merge

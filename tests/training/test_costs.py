@@ -11,8 +11,8 @@ from app.contract.manifest import UnusableModel
 from training.artifacts import Artifacts, write_json
 from training.cli import main
 from training.config import Config
+from training.costing.recorded import recorded
 from training.costs import at_load, costs
-from training.recorded import recorded
 
 STORE = Path(__file__).parents[2] / "model_store"
 SPEED = {

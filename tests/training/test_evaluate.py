@@ -8,11 +8,11 @@ import pytest
 from app import rules
 from app.contract.fingerprint import EXAMPLE, SPARSE
 from tests.conftest import StandIn
-from training import rows
-from training.asking import Unreachable
 from training.cli import main
 from training.evaluate import Evaluation, Question, evaluate
-from training.pairs import Pair
+from training.evaluation import rows
+from training.evaluation.asking import Unreachable
+from training.evaluation.pairs import Pair
 
 PAIRS = [Pair(t, m, rules.answer(m, "brief")) for t, m in (("SNPS", EXAMPLE), ("TINY", SPARSE))]
 

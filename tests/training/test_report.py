@@ -8,15 +8,15 @@ import pytest
 
 from app import rules
 from app.contract.recommendation import ACTIONS, canonical
-from training import baselines, rows
 from training.artifacts import Artifacts, write_json, write_rows
-from training.asking import Asked
 from training.cli import main
-from training.findings import DISCLAIMER, findings, teacher_name
-from training.pairs import Pair, pairs_of_market
-from training.rows import Row
-from training.scores import scores
-from training.standings import on_the_same, standings
+from training.evaluation import baselines, rows
+from training.evaluation.asking import Asked
+from training.evaluation.pairs import Pair, pairs_of_market
+from training.evaluation.rows import Row
+from training.evaluation.scores import scores
+from training.reporting.findings import DISCLAIMER, findings, teacher_name
+from training.reporting.standings import on_the_same, standings
 
 Said = Callable[[int, Pair], Asked]
 
@@ -68,7 +68,8 @@ def finished(artifacts: Artifacts, market_pairs: list[Pair]) -> Artifacts:
     write_rows(artifacts.stage("label") / "train.jsonl", labelled)
     artifacts.complete("label", {"model": rules.MODEL_ID})
     history = [{"step": 1, "loss": 2.0}, {"step": 2, "eval_loss": 1.5, "eval_agreement": 0.5}]
-    artifacts.complete("finetune", {"pairs": 100, "tokens": 9000, "seconds": 60.5, "history": history})
+    tuned = {"pairs": 100, "tokens": 9000, "seconds": 60.5, "history": history, "continued_from": "model_store/x/1"}
+    artifacts.complete("finetune", tuned)
     for kind, said in (("awq", right_but_every(10)), ("merged", right_but_every(12)), ("base", failed)):
         evaluated(artifacts, f"brief-{kind}", market_pairs[:60], said)
     return artifacts
@@ -147,6 +148,7 @@ def test_the_command_writes_both_forms(
         assert phrase in text
     assert "| 40 | 50.0% (40.0 to 60.0) |" in text
     assert "of another run" in page
+    assert "It went on from model_store/x/1" in text
     assert not list(out.glob("*.part"))
     assert "gpt" not in text.lower()
 

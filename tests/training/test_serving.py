@@ -14,8 +14,8 @@ from app import rules
 from app.contract.fingerprint import EXAMPLE
 from app.contract.manifest import current, read
 from app.contract.recommendation import canonical
-from training.examples import Example, encode
 from training.serving import NotServed, serve
+from training.tuning.examples import Example, encode
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

@@ -10,7 +10,8 @@ from app.contract.recommendation import canonical, parse
 from training.artifacts import Artifacts, read_rows
 from training.config import SPLITS, Config, ConfigError, load
 from training.dataset import build
-from training.teacher import label, metrics_of
+from training.teacher import label
+from training.teachers.prompts import metrics_of
 
 
 def test_labels_are_canonical_and_say_whose_they_are(

@@ -12,10 +12,10 @@ from tests.conftest import StandIn
 from training.artifacts import Artifacts
 from training.cli import main
 from training.config import SPLITS, Config
-from training.teacher import MissingLabels, label, metrics_of
+from training.teacher import MissingLabels, label
 from training.teachers.cap import CapReached
 from training.teachers.connection import TeacherFailed
-from training.teachers.prompts import UnusableRows
+from training.teachers.prompts import UnusableRows, metrics_of
 
 from .conftest import PROMPTS, Paid, Settings, journal_of, rows_of
 

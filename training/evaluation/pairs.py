@@ -1,0 +1,81 @@
+"""What a model is examined on: questions with the teacher's answers, of a run's test split or any market folder."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from app import rules
+from app.contract.features import Metrics
+from app.contract.prompt import Detail
+from app.contract.recommendation import Answer, UnparsedAnswer, parse
+from app.market import InsufficientHistory
+from app.market.snapshot import OptionSource, snapshot
+from training.artifacts import Artifacts, read_rows
+from training.data.market import open_market
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One question and the teacher's answer to it."""
+
+    ticker: str
+    metrics: Metrics
+    truth: Answer
+    teacher: str = rules.MODEL_ID
+    """The model id of whoever answered."""
+
+
+def pairs_of_market(market: Path, options: OptionSource, detail: Detail, count: int, seed: int) -> list[Pair]:
+    """At most `count` different snapshots of a market folder, tickers in turn at random closes, answered by the rules.
+
+    Raises `UnusableMarket` naming files and columns, `ValueError` where no ticker has history enough.
+    """
+    provider = open_market(market)
+    draw = random.Random(f"{seed}/evaluate")  # noqa: S311 - reproducible, not secret
+    tickers = provider.tickers()
+    draw.shuffle(tickers)
+    pairs: dict[tuple[str, date | None], Pair] = {}
+    for attempt in range(4 * count):
+        if len(pairs) == count:
+            break
+        ticker = tickers[attempt % len(tickers)]
+        bars = provider.bars(ticker, None)
+        last: date = bars.index[-1].date()
+        as_of = last - timedelta(days=draw.randrange(max(1, (last - bars.index[0].date()).days - 365)))
+        try:
+            metrics = snapshot(provider, ticker, as_of, options).metrics
+        except InsufficientHistory:
+            continue
+        pairs[ticker, metrics.as_of] = Pair(ticker, metrics, rules.answer(metrics, detail))
+    if not pairs:
+        raise ValueError(f"no ticker in {market} has enough history")
+    return list(pairs.values())
+
+
+def pairs_of_run(artifacts: Artifacts, detail: Detail) -> list[Pair]:
+    """The labelled test split of a run: tickers and dates that its training did not see.
+
+    Raises `FileNotFoundError` naming the stage that has to run first, `ValueError` naming a malformed line.
+    """
+    artifacts.manifest("label")
+    path = artifacts.folder / "label" / "test.jsonl"
+    pairs = []
+    for number, row in enumerate(read_rows(path), 1):
+        try:
+            if row["detail"] == detail:
+                answer = parse(detail, row["answer"])
+                metrics = Metrics.model_validate_json(json.dumps(row["metrics"]))
+                pairs.append(Pair(row["ticker"], metrics, answer, row["teacher"]))
+        except KeyError as error:
+            raise ValueError(f"{path}, line {number}: {error} is missing") from None
+        except (ValidationError, UnparsedAnswer) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+    if not pairs:
+        raise ValueError(f"{path} holds no {detail} pair")
+    return pairs

@@ -1,0 +1,65 @@
+"""A run's evaluations as publishing reads them, every fault in them told before anything is published."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+
+from app.contract.recommendation import Action
+from training.artifacts import Artifacts
+from training.evaluation.rows import DETAILS
+
+
+class _Agreement(BaseModel):
+    value: float
+    low: float
+    high: float
+    n: PositiveInt
+    tickers: PositiveInt
+
+
+class _Majority(BaseModel):
+    action: Action
+    value: float
+
+
+class _Speed(BaseModel):
+    concurrency: PositiveInt
+    seconds: PositiveFloat
+    prompt_tokens: NonNegativeInt
+    completion_tokens: NonNegativeInt
+    tokens_per_hour: PositiveInt
+
+
+class _Evaluation(BaseModel):
+    """What is read of an evaluation; it holds more."""
+
+    teacher: str
+    machine: str
+    agreement: _Agreement
+    majority_baseline: _Majority
+    failures: dict[str, NonNegativeInt]
+    speed: _Speed
+
+
+def evaluations(artifacts: Artifacts) -> dict[str, Any]:
+    """Documents by what was evaluated, such as "full-awq".
+
+    Raises `ValueError` naming every file and field that is wrong.
+    """
+    folder = artifacts.folder / "evaluate"
+    found, problems = {}, []
+    for path in (path for detail in DETAILS for path in sorted(folder.glob(f"{detail}-*.json"))):
+        text = path.read_text()
+        try:
+            _Evaluation.model_validate_json(text)
+        except ValidationError as error:
+            faults = error.errors(include_url=False, include_input=False)
+            problems += [f"{path}: {'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in faults]
+        else:
+            found[path.stem] = json.loads(text)
+    if problems:
+        raise ValueError("\n".join(problems))
+    return found

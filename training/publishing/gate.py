@@ -1,0 +1,88 @@
+"""What a run must have shown to be published: every check is made, and all that failed are told together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+from app.contract.manifest import Check
+from app.contract.prompt import Detail
+from training.config import Publish
+from training.evaluation.rows import DETAILS
+
+UNQUANTISED = ("adapter", "merged")
+"""What the 4-bit weights are held against; the first that was evaluated."""
+
+Report = Mapping[str, Any]
+Reports = Mapping[str, Report]
+"""Evaluations by name, such as "full-awq"."""
+Find = Callable[[Report], tuple[bool, str]]
+"""Whether a check holds, and the figures."""
+
+
+class Refused(ValueError):
+    """The run must not be published."""
+
+
+def gate(limits: Publish, reports: Reports, teacher: str, overrides: Collection[str] = ()) -> list[Check]:
+    """All checks, those in `overrides` let pass. Raises `Refused` with every other one that failed."""
+    checks = [check for detail in DETAILS for check in _checks(detail, limits, reports, teacher)]
+    unknown = set(overrides) - {check.name for check in checks}
+    if unknown:
+        raise Refused(f"no check is called {', '.join(sorted(unknown))}; there are {', '.join(c.name for c in checks)}")
+    failed = [check for check in checks if not check.held and check.name not in overrides]
+    if failed:
+        lines = [f"  {check.name}: {check.found}" for check in failed]
+        raise Refused("\n".join(["not published, since these checks failed (--override NAME lets one pass):", *lines]))
+    return checks
+
+
+def _checks(detail: Detail, limits: Publish, reports: Reports, teacher: str) -> Iterator[Check]:
+    name = f"{detail}-awq"
+    report = reports.get(name)
+    findings: dict[str, Find] = {
+        "min_agreement": lambda awq: _agreement(awq, getattr(limits.min_agreement, detail), teacher),
+        "above_majority": _above_majority,
+        "max_failures": lambda awq: _failures(awq, limits.max_failures),
+        "max_quantisation_loss": lambda awq: _loss(awq, detail, reports, limits.max_quantisation_loss),
+    }
+    for check, find in findings.items():
+        held, found = find(report) if report else (False, f"there is no evaluation {name}")
+        yield Check(name=f"{check}.{detail}", held=held, found=found)
+
+
+def _agreement(awq: Report, least: float, teacher: str) -> tuple[bool, str]:
+    if awq["teacher"] != teacher:
+        return False, f"measured against {awq['teacher']}, but the labels are those of {teacher}"
+    value = awq["agreement"]["value"]
+    return value >= least, f"{value:.4f}, at least {least} wanted"
+
+
+def _above_majority(awq: Report) -> tuple[bool, str]:
+    """One word for every stock must not do as well, not even at the low end of the interval."""
+    low, commonest = awq["agreement"]["low"], awq["majority_baseline"]
+    return low > commonest["value"], f"low end {low:.4f}, always saying {commonest['action']} {commonest['value']:.4f}"
+
+
+def _failures(awq: Report, most: float) -> tuple[bool, str]:
+    count, pairs = sum(awq["failures"].values()), awq["agreement"]["n"]
+    kinds = ", ".join(f"{number} {kind}" for kind, number in awq["failures"].items())
+    told = f"{count} of {pairs} answers failed" + (f" ({kinds})" if kinds else "")
+    return count <= most * pairs, f"{told}, a share of at most {most} wanted"
+
+
+def _loss(awq: Report, detail: Detail, reports: Reports, most: float) -> tuple[bool, str]:
+    name = next((f"{detail}-{kind}" for kind in UNQUANTISED if f"{detail}-{kind}" in reports), None)
+    if name is None:
+        return False, f"there is no evaluation {' or '.join(f'{detail}-{kind}' for kind in UNQUANTISED)}"
+    before = reports[name]
+    if _pairs(before) != _pairs(awq):
+        return False, f"{name} and {detail}-awq were evaluated on different pairs"
+    lost = round(before["agreement"]["value"] - awq["agreement"]["value"], 4)
+    return lost <= most, f"{100 * lost:.2f} points lost from {name}, at most {100 * most:.2f} wanted"
+
+
+def _pairs(report: Report) -> tuple[object, ...]:
+    """What two evaluations of the same pairs have in common, whoever answered."""
+    agreement = report["agreement"]
+    return agreement["n"], agreement["tickers"], report["majority_baseline"], report["teacher"]

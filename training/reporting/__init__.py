@@ -1,0 +1,1 @@
+"""What a report is put together from: standings, findings, tables, plots, the page."""

@@ -1,0 +1,103 @@
+"""The report's pictures, as PNG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from itertools import pairwise
+from math import inf
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from app.contract.recommendation import ACTIONS
+from training.evaluation.scores import SAID
+
+COLOURS = ("#1d5fbf", "#d9731a", "#2a8a5b", "#8a4fb5")
+SOFT = "#5b6675"
+
+Points = Sequence[Mapping[str, Any]]
+
+
+def confusion(counts: Mapping[str, Mapping[str, int]], teacher: str) -> bytes:
+    """What was said (columns) where the teacher said what (rows); shades are shares of the row."""
+    table = np.array([[counts[true][said] for said in SAID] for true in ACTIONS])
+    shares = table / np.maximum(table.sum(1, keepdims=True), 1)
+    figure, axes = _figure(5.2, 3.4)
+    axes.grid(False)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(table):
+        ink = "white" if shares[row, column] > 0.5 else "#1b2330"
+        axes.text(column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=ink, fontsize=9)
+    axes.set_xticks(range(len(SAID)), SAID)
+    axes.set_yticks(range(len(ACTIONS)), ACTIONS)
+    axes.set(xlabel="the model said", ylabel=f"the {teacher} said")
+    return _png(figure)
+
+
+def reliability(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """What was stated against what came true, with Wilson intervals; on the diagonal the two are one."""
+    figure, axes = _figure(5.2, 4.2)
+    axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle="--", label="as stated")
+    for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
+        points = curve["points"]
+        _with_intervals(axes, [p["stated"] for p in points], points, f"{name} (ECE {curve['ece']:.3f})", colour)
+    axes.set(xlabel="stated probability of agreeing", ylabel="share that agreed", xlim=(0, 1.02), ylim=(0, 1.02))
+    return _png(figure, legend=True)
+
+
+def learning(curves: Mapping[str, Points]) -> bytes:
+    """Agreement over the number of training pairs, on a logarithmic axis."""
+    figure, axes = _figure(6.4, 4)
+    sizes = sorted({point["pairs"] for points in curves.values() for point in points})
+    for colour, (name, points) in zip(COLOURS, curves.items(), strict=False):
+        _with_intervals(axes, [p["pairs"] for p in points], [p["agreement"] for p in points], name, colour)
+    axes.set_xscale("log")
+    apart = [size for size, larger in pairwise([*sizes, inf]) if larger > 1.25 * size]
+    axes.set_xticks(apart, [f"{size:,}" for size in apart])
+    axes.minorticks_off()
+    axes.set(xlabel="training pairs", ylabel="agreement on unseen tickers")
+    return _png(figure, legend=True)
+
+
+def by_missing(systems: Mapping[str, Points]) -> bytes:
+    """Agreement by how many metrics were not given."""
+    figure, axes = _figure(6.4, 3.6)
+    labels = {part["least"]: span(part) for parts in systems.values() for part in parts}
+    places = {least: place for place, least in enumerate(sorted(labels))}
+    for colour, (name, parts) in zip(COLOURS, systems.items(), strict=False):
+        _with_intervals(axes, [places[p["least"]] for p in parts], [p["agreement"] for p in parts], name, colour)
+    axes.set_xticks(range(len(labels)), [labels[least] for least in places])
+    axes.set(xlabel="metrics missing", ylabel="agreement", ylim=(None, 1.02))
+    return _png(figure, legend=True)
+
+
+def span(part: Mapping[str, Any]) -> str:
+    """A bin of missing metrics in words."""
+    return str(part["least"]) if part["least"] == part["most"] else f"{part['least']} to {part['most']}"
+
+
+def _with_intervals(axes: Axes, x: Sequence[float], points: Points, label: str, colour: str) -> None:
+    """A line through `points`, each with its interval; a bootstrap's may lie a rounding off its value."""
+    y = [point.get("value", point.get("agreement")) for point in points]
+    below = [max(0.0, value - point["low"]) for value, point in zip(y, points, strict=True)]
+    above = [max(0.0, point["high"] - value) for value, point in zip(y, points, strict=True)]
+    axes.errorbar(x, y, [below, above], label=label, color=colour, marker="o", markersize=4, capsize=3, linewidth=1.5)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
+    return figure, axes
+
+
+def _png(figure: Figure, legend: bool = False) -> bytes:
+    if legend:
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return buffer.getvalue()
