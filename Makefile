@@ -55,8 +55,8 @@ model: $(BUILT) ## the default model's weights, rebuilt from model_store/ (once)
 train: $(addprefix $(ENVS)/,training/.complete quantise/.complete vllm/.complete) ## a new VERSION from the bars in CONVICTION_MARKET_DIR
 	$(TRAINING) -m training run --market $(MARKET) --version $(VERSION) --usd-per-hour $(USD_PER_HOUR)
 
-requirements: $(ENVS)/lock/.complete ## renew the pinned lists from pyproject.toml
-	PATH="$(CURDIR)/$(ENVS)/lock/bin:$$PATH" $(ENVS)/lock/bin/python requirements/lock.py
+requirements: $(ENVS)/lock/.complete ## make the pinned lists agree with pyproject.toml (UPGRADE=1: the newest of all)
+	PATH="$(CURDIR)/$(ENVS)/lock/bin:$$PATH" $(ENVS)/lock/bin/python requirements/lock.py $(if $(UPGRADE),--upgrade)
 
 clean: ## remove environments, weights, logs and caches
 	rm -rf .envs .models .run *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis

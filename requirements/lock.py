@@ -1,4 +1,6 @@
-"""Renew the pinned, hashed lists beside this file from pyproject.toml: `make requirements`.
+"""Make the pinned, hashed lists beside this file agree with pyproject.toml: `make requirements`.
+
+What is pinned stays as far as it can; `make requirements UPGRADE=1` takes the newest of everything.
 
 A list holds everything that its environment installs but PyTorch: which build of that is right depends on the
 machine, and `requirements/install` chooses. Its list, torch.txt, is of the build that needs CUDA packages.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -50,12 +53,13 @@ LISTS = {
 
 
 def main() -> None:
+    upgrade = ["--upgrade"] if "--upgrade" in sys.argv[1:] else []
     document = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
     torch = next(line for line in named(document, "training") if line.startswith("torch=="))
     for name, contents in LISTS.items():
         options = ["--constraints", str(HERE / "dev.txt")] if name == "gateway" else []
-        lock(name, wanted(document, contents), contents.without, [*options, *cpu_torch()], torch + "+cpu")
-    lock("torch", [torch], (), [], torch)
+        lock(name, wanted(document, contents), contents.without, [*upgrade, *options, *cpu_torch()], torch + "+cpu")
+    lock("torch", [torch], (), upgrade, torch)
 
 
 def named(document: dict[str, Any], extra: str) -> list[str]:
@@ -75,17 +79,15 @@ def wanted(document: dict[str, Any], contents: Contents) -> Iterator[str]:
     yield from (line for line in named(document, "dev") if line.partition(">")[0] in contents.tests)
 
 
-def lock(
-    name: str, requirements: Iterable[str], without: Iterable[str], options: Sequence[str], torch: str
-) -> None:
-    """Resolve anew for Python 3.11 and later, with the hashes of every file of each version."""
+def lock(name: str, requirements: Iterable[str], without: Iterable[str], options: Sequence[str], torch: str) -> None:
+    """Resolve for Python 3.11 and later, with the hashes of every file of each version."""
     print(f"{name}.txt: resolving", flush=True)
     with TemporaryDirectory() as folder:
         wanted, left_out, overrides = (Path(folder) / part for part in ("wanted.in", "left_out.in", "torch.in"))
         wanted.write_text("\n".join(requirements))
         left_out.write_text("\n".join(without))
         overrides.write_text(torch)
-        command = ["uv", "pip", "compile", "--quiet", "--no-config", "--upgrade", "--no-annotate"]
+        command = ["uv", "pip", "compile", "--quiet", "--no-config", "--no-annotate"]
         command += ["--universal", "--python-version", "3.11", "--generate-hashes", *options]
         command += ["--excludes", str(left_out), "--overrides", str(overrides)]
         command += [] if name == "torch" else ["--no-emit-package", "torch"]
