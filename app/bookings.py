@@ -14,7 +14,7 @@ from app.holder import Holder
 from app.lane import Lane
 from app.metrics import Collectors
 from app.settlements import Settlements
-from app.stores.admission import Admission, Admissions
+from app.stores.admission import Admission, Admissions, Hit, Join
 from app.stores.allowance import Allowance, Estimate
 from app.stores.following import OVER, Landing
 
@@ -79,6 +79,22 @@ class Bookings:
         except StoreUnavailable:
             if _limited(holder, lane):
                 raise
+            return None
+
+    async def share(self, request_id: str, holder: Holder, lane: Lane, share: Share) -> Hit | Join | None:
+        """Take part in what is there already, within request limits; None where a call would have to be made, or
+        where the store is away. Raises `RateLimited`."""
+        if share.key is None:
+            return None
+        try:
+            return await self._admissions.share(
+                request_id,
+                (holder.scope, lane.scope),
+                share.key,
+                read_cache=share.read_cache,
+                counted=share.counted,
+            )
+        except StoreUnavailable:
             return None
 
     @asynccontextmanager

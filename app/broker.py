@@ -70,7 +70,6 @@ class Broker:
         Raises `RateLimited`, `BudgetExceeded`, `Overloaded`, `StoreUnavailable`, and what went wrong elsewhere with a
         call that is shared.
         """
-        inquiry.lane.gate.check()
         async with AsyncExitStack() as stack:
             counted = False
             while True:
@@ -86,11 +85,17 @@ class Broker:
         await self._flights.settled()
 
     async def _admit(self, inquiry: Inquiry, counted: bool) -> Admission | None:
-        lane = inquiry.lane
-        estimate = lane.at_most(inquiry.prompt, ANSWER_TOKENS[inquiry.detail], MOST)
+        """Whoever needs no call needs no place in line; with none left, one who needs one is told so."""
+        lane, holder = inquiry.lane, inquiry.terms.holder
         reads = self._patience.answer_s > 0 and not inquiry.terms.fresh
         share = Share(inquiry.key, read_cache=reads, counted=counted)
-        return await self._bookings.admit(inquiry.request_id, inquiry.terms.holder, lane, estimate, share)
+        if lane.gate.full:
+            shared = await self._bookings.share(inquiry.request_id, holder, lane, share)
+            if shared is None:
+                raise lane.gate.refusal()
+            return shared
+        estimate = lane.at_most(inquiry.prompt, ANSWER_TOKENS[inquiry.detail], MOST)
+        return await self._bookings.admit(inquiry.request_id, holder, lane, estimate, share)
 
     async def _take(self, inquiry: Inquiry, admission: Admission | None, stack: AsyncExitStack) -> Asking | None:
         """What was admitted; None where a shared call ended without an answer for others, and one is to be made."""

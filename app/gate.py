@@ -31,11 +31,20 @@ class Gate:
     def waiting(self) -> int:
         return len(self._line)
 
+    @property
+    def full(self) -> bool:
+        """Whether there is no room in line either."""
+        return self._inside >= self._at_once and len(self._line) >= self._longest
+
+    def refusal(self) -> Overloaded:
+        """What to tell who is refused: when there may be room."""
+        turns = (len(self._line) + 1) / self._at_once
+        return Overloaded("too many requests are waiting for this backend", retry_after=turns * self._mean_s)
+
     def check(self) -> None:
-        """Raise `Overloaded` if there is no room in line, saying when there may be."""
-        if self._inside >= self._at_once and len(self._line) >= self._longest:
-            turns = (len(self._line) + 1) / self._at_once
-            raise Overloaded("too many requests are waiting for this backend", retry_after=turns * self._mean_s)
+        """Raise `Overloaded` if there is no room in line."""
+        if self.full:
+            raise self.refusal()
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:

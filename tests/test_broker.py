@@ -525,6 +525,45 @@ async def test_what_is_beyond_the_line_is_refused_at_once_and_told_when_to_come_
         assert running.asked == 2
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+async def test_one_who_needs_no_call_needs_no_place_in_line(own_store: str, elsewhere: bool) -> None:
+    limits = {"cache_s": 60, "mistral_at_once": 1, "mistral_line": 0, "mistral_usd_per_day": "1"}
+    async with gateway(own_store, wire=True, **limits) as running, gateway(own_store, wire=True, **limits) as other:
+        assert (await ask(running, EXAMPLE_BODY | {"ticker": "AAPL"})).json()["source"] == "model"
+        running.mistral.go = other.mistral.go = go = asyncio.Event()
+        first, elsewhere_first = asking(running), asking(other, EXAMPLE_BODY | {"ticker": "TSLA"})
+        await running.mistral.began(2)
+        await other.mistral.began(1)
+        asked = other if elsewhere else running
+        assert (await ask(asked, EXAMPLE_BODY | {"ticker": "AAPL"})).json()["source"] == "cache"
+        second = asking(asked)
+        await (followed(other) if elsewhere else joined(running, 1))
+        for headers in ({}, {"Cache_Control": "no-store"}):
+            refused = await ask(asked, EXAMPLE_BODY | {"ticker": "MSFT"}, **headers)
+            assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+            assert int(refused.headers["retry-after"]) >= 1
+        go.set()
+        assert (await first).json()["source"] == (await elsewhere_first).json()["source"] == "model"
+        assert_free((await second).json(), "coalesced")
+        redis = running.resources.ledger._redis
+        [budget] = await redis.keys("conviction:budget:backend:mistral:*")
+        assert await redis.hmget(budget, "used", "reserved") == [str(3 * COST), "0"]
+        assert len(await redis.keys("conviction:reservation:*")) == 3  # those refused left nothing
+
+
+async def test_one_who_is_refused_for_want_of_a_place_counts_against_no_limit(own_store: str) -> None:
+    limits = {"mistral_at_once": 1, "mistral_line": 0, "mistral_requests_per_minute": 2}
+    async with gateway(own_store, wire=True, **limits) as running:
+        first, go = await held(running)
+        for _ in range(3):
+            assert (await ask(running, EXAMPLE_BODY | {"ticker": "MSFT"})).json()["code"] == "overloaded"
+        joining = asking(running)
+        await joined(running, 1)
+        assert (await ask(running)).json()["code"] == "rate_limited"
+        go.set()
+        assert [response.status_code for response in await asyncio.gather(first, joining)] == [200, 200]
+
+
 async def test_one_who_leaves_the_line_was_never_asked_for_and_pays_nothing(own_store: str) -> None:
     async with gateway(own_store, wire=True, mistral_at_once=1) as running:
         first, go = await held(running)

@@ -20,6 +20,7 @@ from app.stores.allowance import Estimate, Scope
 from app.stores.following import OVER, Landing
 from app.stores.pipelined import Pipelined
 from app.stores.refusal import refusal
+from app.stores.resp import Argument
 from app.stores.scripts import BOOKS, Script
 from app.stores.standing import Standing
 
@@ -89,13 +90,27 @@ class Admissions:
 
         Raises `RateLimited` or `BudgetExceeded`, and `ValueError` for a request id that was admitted before.
         """
-        flags = [int(read_cache), int(counted), int(sent)]
-        limits = [argument for scope in scopes for argument in scope.arguments]
         call = (request_id, backend, estimate.tokens, estimate.nano_usd, flight_key or "")
-        while True:
-            reply = await self._store.run(ADMIT, *call, *flags, _us(lease_s), *limits)
-            if reply[0] != b"again":  # many leases had ended at once, and what they held is being freed
-                return _admission(reply, tuple(scopes))
+        how = (int(read_cache), int(counted), "sent" if sent else "reserved", _us(lease_s))
+        return _admission(await self._admit(*call, *how, scopes=scopes), tuple(scopes))
+
+    async def share(
+        self,
+        request_id: str,
+        scopes: Sequence[Scope],
+        flight_key: str,
+        *,
+        read_cache: bool = True,
+        counted: bool = False,
+    ) -> Hit | Join | None:
+        """Take part in what is there already, as `admit` would; None, and nothing taken, where a call is needed."""
+        how = (int(read_cache), int(counted), "", 0)
+        reply = await self._admit(request_id, "", 0, 0, flight_key, *how, scopes=scopes)
+        if reply[0] == b"absent":
+            return None
+        shared = _admission(reply, tuple(scopes))
+        assert not isinstance(shared, Lead)
+        return shared
 
     async def sent(self, request_id: str) -> bool:
         """Note that the call is about to leave, and begin its lease anew. False: the lease is over, do not send."""
@@ -124,6 +139,13 @@ class Admissions:
         """Where scopes stand now."""
         limits = [argument for scope in scopes for argument in scope.arguments]
         return Standing(tuple(scopes), await self._store.run(STANDING, *limits))
+
+    async def _admit(self, *arguments: Argument, scopes: Sequence[Scope]) -> list[Any]:
+        limits = [argument for scope in scopes for argument in scope.arguments]
+        while True:
+            reply: list[Any] = await self._store.run(ADMIT, *arguments, *limits)
+            if reply[0] != b"again":  # many leases had ended at once, and what they held is being freed
+                return reply
 
     async def _close(self, request_id: str, landing: Landing, *booked: int) -> Settlement:
         said = await self._store.run(SETTLE, request_id, *landing.arguments(), *booked)

@@ -259,6 +259,24 @@ async def test_a_request_belongs_to_the_day_it_was_admitted(
     assert await ledger(redis, "2027-01-16") == {}
 
 
+async def test_one_who_may_make_no_call_shares_what_is_there_and_else_takes_nothing(
+    admissions: Admissions, redis: Redis, clock: Clock
+) -> None:
+    scopes = (key(requests=4, tokens=10, nano_usd=1), BACKEND)
+    before = await everything(redis)
+    assert await admissions.share("a", scopes, "f") is None
+    assert await everything(redis) == before
+    await admissions.admit("leader", (BACKEND,), "gpt-4", ESTIMATE, lease_s=1, flight_key="f")
+    assert isinstance(await admissions.share("b", scopes, "f"), Join)
+    await admissions.settle("leader", USAGE, 7, Landing(b"answer", 60))
+    hit = await admissions.share("c", scopes, "f")
+    assert isinstance(hit, Hit)
+    assert hit.value == b"answer"
+    assert [window.remaining for window in hit.standing.windows()] == [2, 10, 1]
+    assert await admissions.share("d", scopes, "f", read_cache=False) is None
+    assert await budget(redis, scopes[0].name) == (0, 0)
+
+
 async def test_a_call_sent_and_never_settled_is_charged_as_unconfirmed(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:

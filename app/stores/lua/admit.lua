@@ -1,8 +1,9 @@
--- ARGV: request id, backend, tokens, nano-dollars, flight or '', read the cache, counted already, sent at once, lease in
--- microseconds; then the scopes. Nothing is taken anywhere unless everything fits.
+-- ARGV: request id, backend, tokens, nano-dollars, flight or '', read the cache, counted already, the state in which a
+-- reservation begins ('reserved', 'sent', or '' where no call may be made), lease in microseconds; then the scopes. Nothing
+-- is taken anywhere unless everything fits.
 local id, backend, flight = ARGV[1], ARGV[2], ARGV[5]
 local tokens, nano_usd, lease = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[9])
-local read_cache, counted, sent = ARGV[6] == '1', ARGV[7] == '1', ARGV[8] == '1'
+local read_cache, counted, begins = ARGV[6] == '1', ARGV[7] == '1', ARGV[8]
 
 local more = sweep()
 local earlier = reservation(id)
@@ -14,6 +15,7 @@ local cached = read_cache and flight ~= '' and redis.call('GET', 'conviction:ans
 local leader = not cached and flight ~= '' and redis.call('GET', 'conviction:flight:' .. flight)
 local lease_end = leader and tonumber(redis.call('ZSCORE', LEASES, leader) or 0)
 local leads = not cached and not (leader and lease_end > now)
+if leads and begins == '' then return {'absent'} end
 
 -- The longest wait is the one to tell: before it, another limit would refuse.
 local refused
@@ -47,7 +49,7 @@ if not leads then
 end
 
 local reserved = {
-  state = sent and 'sent' or 'reserved', backend = backend, tokens = tokens, nano_usd = nano_usd, day = today,
+  state = begins, backend = backend, tokens = tokens, nano_usd = nano_usd, day = today,
   flight = flight, lease = lease, scopes = {},
 }
 for place, scope in ipairs(scopes) do
