@@ -66,14 +66,18 @@ class Inquiry:
     request_id: str = field(default_factory=lambda: uuid4().hex)
 
     @cached_property
+    def model(self) -> str:
+        """What is asked for, as it was known first; empty while it is not."""
+        return self.lane.backend.model
+
+    @cached_property
     def key(self) -> str | None:
         """What every inquiry has in common that the same answer does for: all that the model is asked, and which
-        model. None where none but its own will do, or while the model is not known."""
-        model = self.lane.backend.model
-        if self.terms.alone or not model:
+        model. None where none but its own will do, or where the model is not known."""
+        if self.terms.alone or not self.model:
             return None
         asked = self.lane.backend.body(self.prompt, self.detail)
-        return sha256(to_json([self.lane.name, model, asked])).hexdigest()
+        return sha256(to_json([self.lane.name, self.model, asked])).hexdigest()
 
 
 class Asking(Protocol):

@@ -23,6 +23,8 @@ class Attempts:
 
     def __init__(self, lane: Lane, detail: Detail, flight: Flight[Any], deadline: Deadline) -> None:
         self.usage = NOTHING
+        self.asked = ""
+        """The model that the latest call asked for."""
         self.waited_s = 0.0
         """Time spent waiting for the backend."""
         self._lane, self._detail, self._flight, self._deadline = lane, detail, flight, deadline
@@ -58,7 +60,7 @@ class Attempts:
                 return stream.completion
             finally:
                 self.waited_s += perf_counter() - began
-                self.usage = _sum(self.usage, stream.usage)
+                self.usage, self.asked = _sum(self.usage, stream.usage), stream.asked
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

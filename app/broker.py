@@ -70,6 +70,8 @@ class Broker:
         Raises `RateLimited`, `BudgetExceeded`, `Overloaded`, `StoreUnavailable`, and what went wrong elsewhere with a
         call that is shared.
         """
+        if not (inquiry.terms.alone or inquiry.lane.gate.full):
+            await inquiry.lane.backend.identify()  # so that the first requests share, too
         async with AsyncExitStack() as stack:
             counted = False
             while True:
@@ -146,7 +148,9 @@ class Broker:
                 raise
             finally:
                 booking.usage = attempts.usage
-            booking.landing = Landing(COMPLETION.dump_json(completion), self._patience.answer_s)
+            # A server that was started anew may have another model than the one that the answer is kept for.
+            kept_s = self._patience.answer_s if attempts.asked == inquiry.model else 0.0
+            booking.landing = Landing(COMPLETION.dump_json(completion), kept_s)
         return Made(answer, completion, attempts.usage, lane.cost(attempts.usage), attempts.waited_s)
 
     async def _deserted(self, inquiry: Inquiry) -> None:

@@ -74,8 +74,8 @@ PIECE = 5
 class ScriptedStream:
     """Tells one completion in pieces of a few characters, or fails. After the first piece it waits to be let go on."""
 
-    def __init__(self, said: Said, go: asyncio.Event | None, first: int = PIECE) -> None:
-        self.said = said
+    def __init__(self, said: Said, go: asyncio.Event | None, first: int = PIECE, asked: str = "") -> None:
+        self.said, self.asked = said, asked
         text = "" if isinstance(said, Exception) else said.text
         self.usage = NOTHING
         self.began = asyncio.Event()
@@ -190,8 +190,13 @@ class CountingBackend:
     chat_streams: list[ScriptedChat] = field(default_factory=list)
     unready: Exception | None = None
     model: str = "double-1"
+    says: str = ""
+    """The model that it turns out to have."""
     breaker: BreakerState = "closed"
     closed: bool = False
+
+    async def identify(self) -> None:
+        self.model = self.model or self.says
 
     def body(self, messages: Sequence[Message], detail: Detail) -> Mapping[str, Any]:
         return {"model": self.model, "messages": list(messages), "detail": detail}
@@ -199,7 +204,7 @@ class CountingBackend:
     def answer(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> ScriptedStream:
         self.asked.append((messages, detail))
         self.deadlines.append(deadline)
-        self.streams.append(ScriptedStream(self._next(detail), self.go, self.first_piece))
+        self.streams.append(ScriptedStream(self._next(detail), self.go, self.first_piece, self.model))
         return self.streams[-1]
 
     async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:

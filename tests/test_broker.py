@@ -487,6 +487,30 @@ def test_without_knowing_the_model_nothing_is_shared() -> None:
     assert inquiry_of(lane_of("mistral", "")).key is None
 
 
+async def test_the_first_requests_share_though_the_model_is_only_then_found_out(running: Gateway) -> None:
+    running.mistral.model, running.mistral.says = "", "double-1"
+    first, go = await held(running)
+    second = asking(running)
+    await joined(running, 1)
+    go.set()
+    assert [response.json()["source"] for response in await asyncio.gather(first, second)] == ["model", "coalesced"]
+    assert (await ask(running)).json()["source"] == "cache"
+
+
+async def test_a_model_that_nobody_tells_is_asked_all_the_same(running: Gateway) -> None:
+    running.mistral.model = ""
+    assert [(await ask(running)).json()["source"] for _ in range(2)] == ["model", "model"]
+
+
+async def test_the_answer_of_a_model_that_took_another_s_place_is_not_kept_for_that(running: Gateway) -> None:
+    first, go = await held(running)
+    running.mistral.streams[0].asked = "double-2"
+    go.set()
+    assert (await first).json()["source"] == "model"
+    assert (await ask(running)).json()["source"] == "model"
+    assert (await ask(running)).json()["source"] == "cache"
+
+
 def test_no_store_is_a_question_of_its_own() -> None:
     inquiry = inquiry_of(lane_of("mistral", "small"))
     assert replace(inquiry, terms=replace(inquiry.terms, alone=True)).key is None

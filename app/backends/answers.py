@@ -35,6 +35,7 @@ class Answer:
         self._calls, self._request, self._messages, self._deadline = calls, request, messages, deadline
         self._call: Call | None = None
         self._said = Transcript(calls.name, "")
+        self.asked = ""
         self._sent = self._ended = False
         self._started = self._heard = 0.0
         self._first: float | None = None
@@ -84,7 +85,7 @@ class Answer:
 
     def _body(self, model: str) -> bytes:
         self._said = Transcript(self._calls.name, model)
-        self._sent = True
+        self._sent, self.asked = True, model
         return to_json(self._request(model))
 
     async def _begun(self, call: Call) -> None:

@@ -71,6 +71,11 @@ class Stream(Protocol):
         ...
 
     @property
+    def asked(self) -> str:
+        """The model that the call asked for; empty before it is sent."""
+        ...
+
+    @property
     def completion(self) -> Completion:
         """The whole of it, once the iteration has ended."""
         ...
@@ -118,6 +123,10 @@ class Backend(Protocol):
     @property
     def model(self) -> str:
         """What is asked for; empty while only a server could say."""
+        ...
+
+    async def identify(self) -> None:
+        """Have a server say, if none has yet. Raises nothing: why none does is the call's to tell."""
         ...
 
     def body(self, messages: Sequence[Message], detail: Detail) -> Mapping[str, Any]:

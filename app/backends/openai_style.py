@@ -59,6 +59,7 @@ class OpenAIStyle:
         ]
         self._session = Session(key, dialect.idle_s)
         self._calls = Calls(self._identity, self._session, self._endpoints, first_token_s, jitter)
+        self._identifying: asyncio.Task[None] | None = None
 
     @property
     def model(self) -> str:
@@ -68,6 +69,13 @@ class OpenAIStyle:
     def breaker(self) -> BreakerState:
         """The best of its servers'."""
         return min((endpoint.breaker.state for endpoint in self._endpoints), key=BREAKER_STATES.index)
+
+    async def identify(self) -> None:
+        if self.model:
+            return
+        if self._identifying is None or self._identifying.done():
+            self._identifying = asyncio.create_task(self._identify())
+        await asyncio.wait((self._identifying,))  # whoever is cancelled leaves it to the others
 
     def body(self, messages: Sequence[Message], detail: Detail) -> Mapping[str, Any]:
         return self._dialect.request(self.model, messages, detail)
@@ -96,7 +104,21 @@ class OpenAIStyle:
             raise failures[0]
 
     async def close(self) -> None:
+        if self._identifying is not None:
+            self._identifying.cancel()
+            await asyncio.wait((self._identifying,))
         await self._session.close()
+
+    async def _identify(self) -> None:
+        """Ask all servers, until one has said."""
+        asking = {asyncio.create_task(self._failure(endpoint)) for endpoint in self._endpoints}
+        try:
+            while asking and not self.model:
+                _, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for rest in asking:
+                rest.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
 
     async def _failure(self, endpoint: Endpoint) -> BackendUnavailable | None:
         """Why the endpoint cannot answer now, if it cannot."""

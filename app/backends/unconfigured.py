@@ -22,6 +22,9 @@ class Unconfigured:
         self.model = model
         self._setting = setting
 
+    async def identify(self) -> None:
+        return None
+
     def body(self, messages: Sequence[Message], detail: Detail) -> Mapping[str, Any]:  # noqa: ARG002
         raise self._error()
 

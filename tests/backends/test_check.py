@@ -13,7 +13,7 @@ from app.contract.prompt import messages
 from app.errors import BackendUnavailable, NotConfigured
 
 from ..conftest import StandIn
-from .conftest import Make, Script, http, soon
+from .conftest import Make, Script, http, silent, soon
 
 BRIEF = messages(EXAMPLE, "SNPS", "brief")
 DOWN = "http://127.0.0.1:9/v1"
@@ -153,3 +153,40 @@ async def test_calls_are_shared_among_servers(make: Make, stand_in: StandIn, sta
     await asyncio.gather(*(backend.complete(BRIEF, "brief", soon()) for _ in range(10)))
     after = [server.tally()["answered"] for server in (stand_in, stand_in_of_all)]
     assert [now - then for now, then in zip(after, before, strict=True)] == [5, 5]
+
+
+async def test_a_backend_finds_out_its_model_once_for_all_who_ask_first(make: Make, script: Script) -> None:
+    server = await script(listing(f"mistral-{fingerprint()}"))
+    backend = make("mistral", server.url)
+    await asyncio.gather(*(backend.identify() for _ in range(20)))
+    assert backend.model == f"mistral-{fingerprint()}"
+    await backend.identify()
+    assert server.connections == 1
+
+
+async def test_one_server_that_says_it_is_enough_and_one_that_gives_up_leaves_it_to_the_others(
+    make: Make, script: Script
+) -> None:
+    go = asyncio.Event()
+
+    async def late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await go.wait()
+        writer.write(listing(f"mistral-{fingerprint()}"))
+
+    hung, server = await script(silent), await script(late)
+    backend = make("mistral", hung.url, server.url)
+    hasty, patient = (asyncio.create_task(backend.identify()) for _ in range(2))
+    await server.asked.acquire()
+    hasty.cancel()
+    await asyncio.wait((hasty,))
+    began = time.monotonic()
+    go.set()
+    await patient
+    assert backend.model == f"mistral-{fingerprint()}"
+    assert time.monotonic() - began < 2.5  # the other is given three seconds
+
+
+async def test_a_backend_that_cannot_be_asked_is_left_without_a_model(make: Make) -> None:
+    backend = make("mistral", DOWN)
+    await backend.identify()
+    assert backend.model == ""
