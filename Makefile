@@ -58,7 +58,7 @@ train: $(addprefix $(ENVS)/,training/.complete quantise/.complete vllm/.complete
 requirements: $(ENVS)/lock/.complete ## make the pinned lists agree with pyproject.toml (UPGRADE=1: the newest of all)
 	PATH="$(CURDIR)/$(ENVS)/lock/bin:$$PATH" $(ENVS)/lock/bin/python requirements/lock.py $(if $(UPGRADE),--upgrade)
 
-clean: ## remove environments, weights, logs and caches
+clean: ## remove environments, weights, logs, caches, and the store of `make serve`
 	rm -rf .envs .models .run *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 
 # Once complete, a version's weights stay; a new version in the store is built beside it.

@@ -143,7 +143,7 @@ class UpSettings(_Environment):
     models: Path = Path(".models")
     """Where weights rebuilt on this machine lie."""
     run_dir: Path = Path(".run")
-    """Where logs and what vLLM compiles are kept."""
+    """Where logs, what vLLM compiles and, where no other place is named, the store of `conviction up` are kept."""
     vllm_python: Path = Path(".envs/vllm/bin/python")
     """The interpreter of the environment that vLLM is installed in."""
     vllm_port: Annotated[int, Field(ge=0, le=65535)] = 0

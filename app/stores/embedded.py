@@ -39,7 +39,7 @@ async def embedded_server(folder: Path | None) -> AsyncIterator[str]:
             async with _running(Server(Path(temporary), keeps=False)) as url:
                 yield url
     else:
-        with _locked(folder) as kept:
+        with locked(folder) as kept:
             async with _running(Server(kept, keeps=True)) as url:
                 yield url
 
@@ -72,12 +72,17 @@ async def _tend(server: Server) -> None:
             log.exception("the embedded store cannot be tended")
 
 
+def fits(folder: Path) -> bool:
+    """Whether a server's socket can lie in the folder: its path may only be so long."""
+    return len(os.fsencode(folder.resolve() / FILE)) <= LONGEST_PATH
+
+
 @contextmanager
-def _locked(folder: Path) -> Iterator[Path]:
-    """Hold the folder for this process alone."""
-    folder = folder.resolve()
-    if len(os.fsencode(folder / FILE)) > LONGEST_PATH:
+def locked(folder: Path) -> Iterator[Path]:
+    """Hold the folder for this process alone; raises `InvalidSettings` as `embedded_server` does."""
+    if not fits(folder):
         raise InvalidSettings("CONVICTION_STORE_DIR: the path is longer than a socket's may be")
+    folder = folder.resolve()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")

@@ -13,7 +13,7 @@ from app.backends.base import Backend
 from app.backends.registry import build_backends
 from app.main import create_app
 from app.settings import Settings, UpSettings, load_settings, load_up_settings
-from app.supervisor import gateway, golden, stand_in, vllm, weights
+from app.supervisor import gateway, golden, stand_in, store, vllm, weights
 from app.supervisor.ports import settled
 from app.supervisor.process import Process, Program
 from app.supervisor.screen import Screen
@@ -41,8 +41,11 @@ class Plan:
         return f"Serving {self.weights.model_id}, {form}, as mistral."
 
 
-def make_plan(screen: Screen, *, with_stand_in: bool) -> Plan:
-    """Settle everything that can be wrong before anything is started, and set what the gateway is to inherit."""
+def make_plan(screen: Screen, *, with_stand_in: bool, lasting: bool) -> Plan:
+    """Settle everything that can be wrong before anything is started, and set what the gateway is to inherit.
+
+    Lasting, its store is kept from one start to the next. Unless told to, the gateway waits for no balancer to turn away.
+    """
     own, given = load_up_settings(), load_settings()
     chosen = None if with_stand_in else choose_weights(screen, own, given)
     port = settled(LOOPBACK, own.vllm_port, "CONVICTION_VLLM_PORT")
@@ -51,10 +54,13 @@ def make_plan(screen: Screen, *, with_stand_in: bool) -> Plan:
         "CONVICTION_VLLM_URLS": url,
         "CONVICTION_MARKET_FALLBACK": given.market_fallback or "sample",
         "CONVICTION_PORT": str(settled(given.host, given.port, "PORT")),
+        **({} if "drain_s" in given.model_fields_set else {"CONVICTION_DRAIN_S": "0"}),
+        **(store.for_gateway(given, own.run_dir, screen, with_stand_in=with_stand_in) if lasting else {}),
         **(stand_in.for_gateway(url) if with_stand_in else {}),
     }
     settings = load_settings()
     create_app(settings)  # raises InvalidSettings for what the gateway would refuse
+    store.require_free(settings)
     return Plan(settings, own, port, chosen)
 
 

@@ -57,4 +57,3 @@ async def become_ready(backend: Backend, screen: Screen, log: Path) -> None:
                 await golden.until_answered(backend, POLL_S)
         except TimeoutError:
             raise NotReady from None
-

@@ -36,7 +36,6 @@ def environment(run_dir: Path, more: Mapping[str, str]) -> dict[str, str]:
         "CONVICTION_RUN_DIR": str(run_dir),
         "CONVICTION_PORT": "0",
         "CONVICTION_MARKET": "sample",
-        "CONVICTION_DRAIN_S": "0.1",
         "PYTHONUNBUFFERED": "1",
         **more,
     }

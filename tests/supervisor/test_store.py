@@ -1,0 +1,83 @@
+"""What `conviction up` keeps from one start to the next, and where."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.errors import InvalidSettings
+from app.settings import Settings
+from app.stores.embedded import LONGEST_PATH, locked
+from app.supervisor import store
+from app.supervisor.screen import Screen
+from tests.supervisor.running import PRICES, up
+from tests.supervisor.test_command import run
+
+ASKED = {"ticker": "MSFT", "detail": "brief"}
+
+
+def settings(**given: object) -> Settings:
+    return Settings.model_validate({"market": "sample", **given})
+
+
+@pytest.fixture
+def said() -> Iterator[io.StringIO]:
+    with io.StringIO() as said:
+        yield said
+
+
+@pytest.mark.parametrize("given", [{"redis_url": "redis://127.0.0.1:1"}, {"store_dir": Path("elsewhere")}])
+def test_what_the_settings_say_stays(given: dict[str, object], said: io.StringIO, tmp_path: Path) -> None:
+    assert store.for_gateway(settings(**given), tmp_path, Screen(said), with_stand_in=False) == {}
+    assert not said.getvalue()
+
+
+def test_a_stand_in_is_in_no_ledger_of_a_models(said: io.StringIO, tmp_path: Path) -> None:
+    folders = {
+        store.for_gateway(settings(), tmp_path, Screen(said), with_stand_in=each)["CONVICTION_STORE_DIR"]
+        for each in (True, False)
+    }
+    assert len(folders) == 2
+    assert all(Path(folder).parent == tmp_path.resolve() for folder in folders)
+
+
+def test_where_no_store_can_lie_that_is_said(said: io.StringIO, tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * LONGEST_PATH)
+    assert store.for_gateway(settings(), deep, Screen(said), with_stand_in=False) == {}
+    assert "CONVICTION_STORE_DIR names a folder that keeps them" in said.getvalue()
+
+
+def test_a_store_that_is_in_use_is_refused_by_its_path(tmp_path: Path) -> None:
+    with locked(tmp_path), pytest.raises(InvalidSettings, match="another gateway") as refused:
+        store.require_free(settings(store_dir=tmp_path))
+    assert str(tmp_path) in refused.value.detail
+    store.require_free(settings(store_dir=tmp_path))
+
+
+def test_what_was_stored_is_there_after_the_next_start(tmp_path: Path) -> None:
+    sources = []
+    for _ in range(2):
+        with up(tmp_path, "--stand-in", more=PRICES) as running:
+            sources.append(running.ask(ASKED).document["source"])
+            second = run(tmp_path, "--stand-in", **PRICES)
+            assert second.returncode == 2
+            assert "another gateway keeps its store there" in second.stderr
+    assert sources == ["model", "cache"]
+
+
+def test_a_command_leaves_nothing_in_the_store(tmp_path: Path) -> None:
+    ended = run(tmp_path, "--stand-in", "--", "true", **PRICES)
+    assert ended.returncode == 0
+    assert not list((tmp_path / "run").glob("store*"))
+
+
+@pytest.mark.parametrize(("more", "notice"), [({}, "0"), ({"CONVICTION_DRAIN_S": "0.2"}, "0.2")])
+def test_the_gateway_waits_for_no_balancer_unless_it_is_told_to(
+    tmp_path: Path, more: dict[str, str], notice: str
+) -> None:
+    with up(tmp_path, "--stand-in", more={**PRICES, **more}) as running:
+        environ = Path(f"/proc/{running.child('serve')}/environ").read_bytes().split(b"\0")
+    assert f"CONVICTION_DRAIN_S={notice}".encode() in environ
