@@ -44,7 +44,7 @@ class Plan:
 def make_plan(screen: Screen, *, with_stand_in: bool, lasting: bool) -> Plan:
     """Settle everything that can be wrong before anything is started, and set what the gateway is to inherit.
 
-    Lasting, its store is kept from one start to the next. Unless told to, the gateway waits for no balancer to turn away.
+    Lasting, its store is kept from one start to the next. Unless told to, the gateway waits for no balancer.
     """
     own, given = load_up_settings(), load_settings()
     chosen = None if with_stand_in else choose_weights(screen, own, given)
