@@ -1,0 +1,92 @@
+"""An upstream for all tests here; stores and gateways for one test, which may kill them, or for a module's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import served
+from tests.faults.running import Books, Replica, books_of
+from tests.faults.upstream import Upstream
+from tests.valkey import Valkey
+
+Start = Callable[..., Replica]
+"""Starts a gateway with some settings, and returns once it is ready."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """The upstream, and where it is."""
+
+    upstream: Upstream
+    origin: str
+
+
+@pytest.fixture(scope="session")
+def upstream_served() -> Iterator[Served]:
+    upstream = Upstream()
+    with served(upstream.app()) as origin:
+        yield Served(upstream, origin)
+
+
+@pytest.fixture(scope="session")
+def upstream(upstream_served: Served) -> Upstream:
+    return upstream_served.upstream
+
+
+@contextmanager
+def starting(folder: Path, upstream: Served, valkey: Valkey) -> Iterator[Start]:
+    started: list[Replica] = []
+
+    def start(**settings: str) -> Replica:
+        started.append(Replica(folder, upstream.origin, valkey.url, **settings))
+        return started[-1].start().wait()
+
+    try:
+        yield start
+    finally:
+        for replica in started:
+            replica.kill()
+
+
+@pytest.fixture
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with Valkey(tmp_path_factory.mktemp("valkey")) as valkey:
+        yield valkey
+
+
+@pytest.fixture
+async def books(valkey: Valkey) -> AsyncIterator[Books]:
+    async with books_of(valkey.url) as books:
+        yield books
+
+
+@pytest.fixture
+def start(tmp_path: Path, upstream_served: Served, valkey: Valkey) -> Iterator[Start]:
+    with starting(tmp_path, upstream_served, valkey) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    with Valkey(tmp_path_factory.mktemp("valkey")) as valkey:
+        yield valkey
+
+
+@pytest.fixture(scope="module")
+def replica(
+    tmp_path_factory: pytest.TempPathFactory, upstream_served: Served, shared_valkey: Valkey
+) -> Iterator[Replica]:
+    """A gateway without limits."""
+    with starting(tmp_path_factory.mktemp("gateway"), upstream_served, shared_valkey) as start:
+        yield start()
+
+
+@pytest.fixture
+async def shared_books(shared_valkey: Valkey) -> AsyncIterator[Books]:
+    async with books_of(shared_valkey.url) as books:
+        yield books

@@ -1,0 +1,175 @@
+"""Gateways as processes, and the books that they keep together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from app.backends.base import BACKEND_NAMES
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import Detail, messages
+from app.contract.recommendation import ANSWER_TOKENS, response_format
+from app.costs import NANO, CapacityPrice
+from app.stores.admission import Admissions
+from app.stores.connection import open_redis
+from app.stores.pipelined import Pipelined
+from tests.conftest import STAND_IN_KEY
+from tests.doubles import EXAMPLE_BODY
+from tests.test_main import clean_environment, free_port
+
+ROOT = Path(__file__).parents[2]
+SOON_S = 60.0
+PRICE = CapacityPrice(Decimal("0.10"), Decimal(100_000))
+"""1,000 nano-dollars a token."""
+
+
+class Replica:
+    """One gateway process after another, on one port."""
+
+    def __init__(self, folder: Path, upstream: str, store: str, **settings: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / f"gateway-{self.port}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._environment = clean_environment(
+            **{
+                "CONVICTION_VLLM_URLS": f"{upstream}/v1",
+                "OPENAI_BASE_URL": f"{upstream}/v1",
+                "OPENAI_API_KEY": STAND_IN_KEY,
+                "REDIS_URL": store,
+                "CONVICTION_HOSTING_USD_PER_HOUR": str(PRICE.usd_per_hour),
+                "CONVICTION_CAPACITY_TOKENS_PER_HOUR": str(PRICE.tokens_per_hour),
+                "CONVICTION_DRAIN_S": "0.1",
+                "CONVICTION_PORT": str(self.port),
+                "PYTHONPATH": str(ROOT),
+            }
+            | settings
+        )
+
+    def start(self) -> Replica:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "app.cli", "serve"], env=self._environment, stdout=log, stderr=log
+            )
+        return self
+
+    def wait(self) -> Replica:
+        """Until it is ready: which model is served is known from then on."""
+        ends = time.monotonic() + SOON_S
+        while not self._ready():
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < ends, self.log.read_text()
+            time.sleep(0.05)
+        return self
+
+    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(SOON_S)
+
+    def resident(self) -> int:
+        """Bytes of memory."""
+        assert self.process is not None
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[httpx.AsyncClient]:
+        async with httpx.AsyncClient(base_url=self.url, timeout=SOON_S) as client:
+            yield client
+
+    def _ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/health/ready", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def question(mark: str, detail: Detail = "brief", **more: object) -> dict[str, Any]:
+    """A recommendation to ask for."""
+    return EXAMPLE_BODY | {"ticker": mark, "detail": detail} | more
+
+
+def chat(mark: str, detail: Detail = "brief", **more: object) -> dict[str, Any]:
+    """The same of mistral as a chat completion."""
+    return {
+        "model": "mistral",
+        "messages": messages(EXAMPLE, mark, detail),
+        "response_format": response_format(detail, bounded=True),
+        "temperature": 0,
+        "max_tokens": ANSWER_TOKENS[detail],
+    } | more
+
+
+@dataclass(frozen=True)
+class Books:
+    """What a store holds of money, in nano-dollars and tokens, of whatever day."""
+
+    redis: Redis
+
+    async def ledger(self, *backends: str) -> Counter[str]:
+        """The sums of some backends or all."""
+        return await self._sums(*(f"ledger:{name}" for name in backends or BACKEND_NAMES))
+
+    async def budget(self, scope: str) -> Counter[str]:
+        """`used` and `reserved`."""
+        return await self._sums(f"budget:{scope}")
+
+    async def leases(self) -> int:
+        leases: int = await self.redis.zcard("conviction:leases")
+        return leases
+
+    async def closed(self) -> None:
+        """Return once nothing is reserved any longer, the leases of the dead having ended."""
+        store = Pipelined(self.redis)
+        try:
+            async with asyncio.timeout(SOON_S):
+                while await self.leases():
+                    await Admissions(store).sweep()
+                    await asyncio.sleep(0.1)
+        finally:
+            await store.close()
+
+    async def _sums(self, *kinds: str) -> Counter[str]:
+        sums: Counter[str] = Counter()
+        for kind in kinds:
+            for day in await self.redis.keys(f"conviction:{kind}:*"):
+                sums.update({str(name): int(value) for name, value in (await self.redis.hgetall(day)).items()})
+        return sums
+
+
+@asynccontextmanager
+async def books_of(store: str) -> AsyncIterator[Books]:
+    async with open_redis(SecretStr(store)) as redis:
+        yield Books(redis)
+
+
+async def until(reached: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = SOON_S) -> None:
+    async with asyncio.timeout(seconds):
+        while True:
+            told = reached()
+            if told if isinstance(told, bool) else await told:
+                return
+            await asyncio.sleep(0.005)
+
+
+def stated(answer: httpx.Response) -> int:
+    """The nano-dollars that an answer says it cost."""
+    assert answer.status_code == 200, answer.text
+    return int(Decimal(answer.json()["cost"]["usd"]) * NANO)

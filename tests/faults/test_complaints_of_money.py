@@ -1,0 +1,196 @@
+"""What users of gateways complain of, about money: usage, cached tokens, races, leaked reservations, cache keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+
+from app.backends.base import Usage
+from app.costs import list_price
+from tests.faults.conftest import Start
+from tests.faults.running import PRICE, Books, Replica, chat, question, stated, until
+from tests.faults.upstream import Doing, Upstream
+from tests.valkey import Valkey
+
+MISTRAL: Mapping[str, str] = {"X-Backend": "mistral"}
+GPT_4: Mapping[str, str] = {"X-Backend": "gpt-4"}
+ON_ITS_WAY = 5
+"""Tokens that upstream had sent, and the gateway not read, when the client left."""
+SLOW = Doing(pause_s=0.02)
+
+
+async def leave_in_mid_stream(client: httpx.AsyncClient, body: object, headers: Mapping[str, str] = MISTRAL) -> None:
+    async with client.stream("POST", "/v1/recommendations", json=body, headers=headers) as response:
+        told = 0
+        async for line in response.aiter_lines():
+            told += line.startswith("event: analysis")
+            if told == 5:
+                break
+
+
+async def booked_since(books: Books, backend: str, before: Counter[str]) -> Counter[str]:
+    """What the ledger holds more, once no call is under way."""
+
+    async def closed() -> bool:
+        return not await books.leases()
+
+    await until(closed)
+    return await books.ledger(backend) - before
+
+
+# 3. Usage of streams, and of those that were left
+
+
+@pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/chat/completions"])
+async def test_a_stream_s_usage_is_what_the_server_told(
+    path: str, replica: Replica, upstream: Upstream, shared_books: Books
+) -> None:
+    mark, before = upstream.mark(), await shared_books.ledger("mistral")
+    body = (question if path.endswith("recommendations") else chat)(mark, "full", stream=True)
+    async with replica.client() as client:
+        response = await client.post(path, json=body)
+    assert response.status_code == 200
+    booked, served = await booked_since(shared_books, "mistral", before), upstream.tallies["mistral", mark]
+    assert booked["input_tokens"] + booked["cached_input_tokens"] == served.prompt_tokens
+    assert (booked["output_tokens"], booked["estimated_requests"]) == (served.completion_tokens, 0)
+
+
+async def test_an_aborted_stream_is_billed_to_the_token_where_the_server_tells(
+    replica: Replica, upstream: Upstream, shared_books: Books
+) -> None:
+    mark, before = upstream.mark(SLOW), await shared_books.ledger("mistral")
+    async with replica.client() as client:
+        await leave_in_mid_stream(client, question(mark, "full", stream=True))
+    booked, served = await booked_since(shared_books, "mistral", before), upstream.tallies["mistral", mark]
+    assert (served.abandoned, booked["requests"], booked["estimated_requests"]) == (1, 1, 0)
+    assert booked["input_tokens"] + booked["cached_input_tokens"] == served.prompt_tokens
+    assert 0 <= served.completion_tokens - booked["output_tokens"] <= ON_ITS_WAY
+    tokens = sum(booked[name] for name in ("input_tokens", "cached_input_tokens", "output_tokens"))
+    assert booked["nano_usd"] == PRICE.cost(Usage(tokens, 0)).nano_usd
+
+
+async def test_an_aborted_stream_is_billed_as_estimated_where_the_server_does_not_tell(
+    replica: Replica, upstream: Upstream, shared_books: Books
+) -> None:
+    mark, before = upstream.mark(SLOW), await shared_books.ledger("gpt-4")
+    async with replica.client() as client:
+        await leave_in_mid_stream(client, question(mark, "full", stream=True), GPT_4)
+    booked, served = await booked_since(shared_books, "gpt-4", before), upstream.tallies["gpt-4", mark]
+    assert (served.abandoned, booked["requests"], booked["estimated_requests"]) == (1, 1, 1)
+    assert booked["nano_usd"] > 0
+    assert 0 <= served.completion_tokens - booked["output_tokens"] <= ON_ITS_WAY
+
+
+# 4. Cached tokens
+
+
+async def test_cached_tokens_are_priced_as_cached(replica: Replica, upstream: Upstream, shared_books: Books) -> None:
+    """In the answer, the ledger and the metrics, to the nano-dollar."""
+    before = await shared_books.ledger("gpt-4")
+    async with replica.client() as client:
+        answer = await client.post("/v1/recommendations", json=question(upstream.mark()), headers=GPT_4)
+        usage: dict[str, Any] = answer.json()["usage"]
+    price, cached = list_price("gpt-4.1"), usage["cached_tokens"]
+    fresh = usage["prompt_tokens"] - cached
+    assert 0 < cached < usage["prompt_tokens"]
+    by_hand = fresh * price.input + cached * price.cached_input + usage["completion_tokens"] * price.output
+    assert price.cached_input < price.input
+    assert stated(answer) == by_hand * 1000
+    booked = await booked_since(shared_books, "gpt-4", before)
+    assert (booked["input_tokens"], booked["cached_input_tokens"]) == (fresh, cached)
+    assert booked["nano_usd"] == stated(answer)
+
+
+# 5. Races for limits, and reservations that leak; those for budgets are in test_ten_thousand.py
+
+
+async def test_a_request_limit_is_exact_across_replicas(start: Start, upstream: Upstream) -> None:
+    """Of many at once, as many are let through as the limit says, and what drains meanwhile."""
+    limit, asked = 30, 200
+    replicas = [start(CONVICTION_KEY_REQUESTS_PER_MINUTE=str(limit)) for _ in range(2)]
+    async with replicas[0].client() as one, replicas[1].client() as other:
+        began = time.monotonic()
+        answers = await asyncio.gather(
+            *(
+                client.post("/v1/recommendations", json=question("SAME"))
+                for client in (one, other)
+                for _ in range(asked)
+            )
+        )
+        took = time.monotonic() - began
+    through = Counter(answer.status_code for answer in answers)
+    assert set(through) == {200, 429}
+    assert limit <= through[200] <= limit + 1 + took * limit / 60
+
+
+async def test_no_place_and_no_reservation_is_leaked(start: Start, upstream: Upstream, books: Books) -> None:
+    """Clients leave, calls fail and break off; afterwards every place is free and nothing is reserved."""
+    places = 3
+    replica = start(
+        CONVICTION_KEY_USD_PER_DAY="1",
+        CONVICTION_MISTRAL_AT_ONCE=str(places),
+        CONVICTION_MISTRAL_LINE="100",
+    )
+    async with replica.client() as client:
+        for mode in (None, "cut", "500", "garbled", "timeout", None):
+            await asyncio.gather(
+                *(
+                    client.post(
+                        "/v1/recommendations",
+                        json=question(upstream.mark(Doing(mode, pause_s=0.001)), "full"),
+                        headers={"X-Timeout-Ms": "1500"},
+                    )
+                    for _ in range(4)
+                ),
+                *(leave_in_mid_stream(client, question(upstream.mark(SLOW), "full", stream=True)) for _ in range(2)),
+                return_exceptions=True,
+            )
+        await booked_since(books, "mistral", Counter())
+        budget, ledger = await books.budget("key:local"), await books.ledger()
+        assert budget["reserved"] == 0
+        assert budget["used"] == ledger["nano_usd"] + ledger["unconfirmed_nano_usd"]
+        await asyncio.sleep(2.5)  # for the breaker's pause to be over
+        stated(await client.post("/v1/recommendations", json=question(upstream.mark())))
+        together = [upstream.mark(SLOW) for _ in range(places)]
+        asking = asyncio.gather(*(client.post("/v1/recommendations", json=question(mark, "full")) for mark in together))
+        await until(lambda: upstream.served("mistral", *together).open == places)
+        assert [answer.status_code for answer in await asking] == [200] * places
+
+
+# 12. Cache keys
+
+
+async def test_the_cache_s_key_holds_all_that_an_answer_depends_on(
+    start: Start, replica: Replica, upstream: Upstream, shared_valkey: Valkey
+) -> None:
+    """Only the same question, of the same model, is answered from the cache."""
+    mark = upstream.mark()
+    asked = question(mark)
+    metrics = json.loads(json.dumps(asked["metrics"]))
+    metrics["technicals"]["RSI_14"] = 21.0
+    others: list[tuple[dict[str, Any], Mapping[str, str]]] = [
+        (asked, GPT_4),
+        (asked | {"detail": "full"}, MISTRAL),
+        (asked | {"ticker": upstream.mark()}, MISTRAL),
+        (asked | {"metrics": metrics}, MISTRAL),
+    ]
+    async with replica.client() as client:
+        first = await client.post("/v1/recommendations", json=asked)
+        for body, headers in others:
+            answer = await client.post("/v1/recommendations", json=body, headers=headers)
+            assert answer.json()["source"] == "model"
+        again = await client.post("/v1/recommendations", json=asked)
+    assert (first.json()["source"], again.json()["source"]) == ("model", "cache")
+    assert again.json()["action"] == first.json()["action"]
+    with_another_model = start(REDIS_URL=shared_valkey.url, CONVICTION_GPT4_MODEL="gpt-4o")
+    async with with_another_model.client() as client:
+        hit = await client.post("/v1/recommendations", json=asked)
+        miss = await client.post("/v1/recommendations", json=asked, headers=GPT_4)
+    assert (hit.json()["source"], miss.json()["source"]) == ("cache", "model")

@@ -1,0 +1,170 @@
+"""What users of gateways complain of, about streams: clients that leave, pace, stalls and rollouts, and schemas."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from app.contract.recommendation import response_format
+from tests.faults.conftest import Served, Start
+from tests.faults.running import Books, Replica, chat, question, stated, until
+from tests.faults.upstream import Doing, Upstream
+
+TRIES = 5
+LEFT_S = 0.1
+SLOW = Doing(pause_s=0.02)
+
+
+@asynccontextmanager
+async def half_read(client: httpx.AsyncClient, path: str, body: object) -> AsyncIterator[AsyncIterator[str]]:
+    """A stream of which something has been read; the lines still to come."""
+    async with client.stream("POST", path, json=body) as response:
+        lines = response.aiter_lines()
+        assert await anext(lines)
+        yield lines
+
+
+# 2. A client that leaves
+
+
+@pytest.mark.parametrize("kind", ["stream", "whole", "chat"])
+async def test_a_disconnect_cancels_upstream_within_100_ms(kind: str, replica: Replica, upstream: Upstream) -> None:
+    """At the best of some tries, so that a busy machine is no fault of the gateway's."""
+    took = []
+    async with replica.client() as client:
+        for _ in range(TRIES):
+            mark = upstream.mark(SLOW)
+            tally = upstream.tallies["mistral", mark]
+            if kind == "whole":
+                asking = asyncio.create_task(client.post("/v1/recommendations", json=question(mark, "full")))
+                await until(lambda tally=tally: tally.open == 1)
+                left = time.perf_counter()
+                asking.cancel()
+                await asyncio.wait((asking,))
+            else:
+                path, body = "/v1/recommendations", question(mark, "full", stream=True)
+                if kind == "chat":
+                    path, body = "/v1/chat/completions", chat(mark, "full", stream=True)
+                async with half_read(client, path, body):
+                    left = time.perf_counter()
+            await until(lambda tally=tally: tally.abandoned == 1)
+            took.append(time.perf_counter() - left)
+    assert min(took) < LEFT_S, took
+
+
+# 9. As fast as without a gateway
+
+
+async def test_a_stream_is_no_slower_than_the_upstream_alone(
+    replica: Replica, upstream: Upstream, upstream_served: Served
+) -> None:
+    """At the best of some tries. What it costs in the small is measured by the bench."""
+    origin = upstream_served.origin
+
+    async def seconds(url: str, model: str) -> float:
+        mark = upstream.mark(Doing(pause_s=0.004))
+        body = chat(mark, "full", model=model, stream=True, stream_options={"include_usage": True})
+        began = time.perf_counter()
+        async with httpx.AsyncClient(timeout=60, headers={"Authorization": "Bearer EMPTY"}) as client:
+            response = await client.post(f"{url}/v1/chat/completions", json=body)
+        assert response.text.rstrip().endswith("data: [DONE]")
+        return time.perf_counter() - began
+
+    async with httpx.AsyncClient() as client:
+        listed = (await client.get(f"{origin}/v1/models")).json()["data"]
+    hosted = next(model["id"] for model in listed if "mistral" in model["id"])
+    direct = min([await seconds(origin, hosted) for _ in range(2)])
+    through = min([await seconds(replica.url, "mistral") for _ in range(2)])
+    assert through < 1.25 * direct
+
+
+# 10. Stalls, rollouts, and refusals that say when to come again
+
+
+async def test_an_upstream_that_says_nothing_is_given_up_in_time(start: Start, upstream: Upstream) -> None:
+    replica = start(CONVICTION_FIRST_TOKEN_TIMEOUT_S="0.5")
+    async with replica.client() as client:
+        for path, body in (
+            ("/v1/recommendations", question(upstream.mark(Doing("timeout")))),
+            ("/v1/chat/completions", chat(upstream.mark(Doing("timeout")), stream=True)),
+        ):
+            began = time.perf_counter()
+            answer = await client.post(path, json=body)
+            assert (answer.status_code, time.perf_counter() - began < 10) == (504, True)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_a_stalled_stream_ends_at_its_deadline(replica: Replica, upstream: Upstream, streamed: bool) -> None:
+    mark = upstream.mark(Doing(stalls=True))
+    began = time.perf_counter()
+    async with replica.client() as client:
+        answer = await client.post(
+            "/v1/recommendations", json=question(mark, "full", stream=streamed), headers={"X-Timeout-Ms": "700"}
+        )
+    assert 0.7 <= time.perf_counter() - began < 10
+    if streamed:
+        assert answer.text.rstrip().split("\n\n")[-1].startswith("event: error\n")
+    assert "deadline_exceeded" in answer.text
+    await until(lambda: upstream.tallies["mistral", mark].abandoned == 1)
+
+
+async def test_a_rollout_cuts_no_stream(start: Start, upstream: Upstream, books: Books) -> None:
+    """The old gateway finishes what it streams while the new one answers; both are in the books."""
+    old, new = start(), start()
+    mark = upstream.mark(SLOW)
+    async with (
+        old.client() as client,
+        new.client() as other,
+        half_read(client, "/v1/recommendations", question(mark, "full", stream=True)) as coming,
+    ):
+        assert old.process is not None
+        old.process.send_signal(signal.SIGTERM)
+        meanwhile = stated(await other.post("/v1/recommendations", json=question(upstream.mark())))
+        *_, last = [line.removeprefix("data: ") async for line in coming if line.startswith("data: ")]
+    assert json.loads(last)["source"] == "model"
+    assert old.process.wait(20) == 0
+    sums = await books.ledger("mistral")
+    assert (sums["requests"], sums["unconfirmed_requests"]) == (2, 0)
+    assert sums["nano_usd"] > meanwhile
+
+
+async def test_every_refusal_that_passes_says_when_to_come_again(start: Start, upstream: Upstream) -> None:
+    replica = start(CONVICTION_KEY_REQUESTS_PER_MINUTE="3", CONVICTION_MISTRAL_AT_ONCE="1", CONVICTION_MISTRAL_LINE="0")
+    async with replica.client() as client:
+        async with half_read(client, "/v1/recommendations", question(upstream.mark(SLOW), "full", stream=True)):
+            full = await client.post("/v1/recommendations", json=question(upstream.mark()))
+        assert (full.status_code, full.json()["code"]) == (503, "overloaded")
+        refused = [
+            await client.post("/v1/recommendations", json=question(mark), headers={"X-Backend": "gpt-4"})
+            for mark in (upstream.mark(), upstream.mark(Doing("503")), upstream.mark())
+        ]
+    assert [answer.status_code for answer in refused] == [200, 502, 429]
+    for answer in (full, refused[-1]):
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+# 11. A schema that is dropped without a word
+
+
+@pytest.mark.parametrize("backend", ["mistral", "gpt-4"])
+async def test_the_schema_is_sent_as_response_format(replica: Replica, upstream: Upstream, backend: str) -> None:
+    mark = upstream.mark()
+    async with replica.client() as client:
+        stated(await client.post("/v1/recommendations", json=question(mark), headers={"X-Backend": backend}))
+    body = json.loads(upstream.bodies[mark])
+    assert body["response_format"] == response_format("brief", bounded=backend == "mistral")
+    assert body["response_format"]["json_schema"]["strict"] is True
+    assert not [name for name in body if name.startswith("guided_")]
+
+
+async def test_a_server_that_ignores_the_schema_is_an_error_and_no_hold(replica: Replica, upstream: Upstream) -> None:
+    async with replica.client() as client:
+        answer = await client.post("/v1/recommendations", json=question(upstream.mark(Doing("malformed"))))
+    assert (answer.status_code, answer.json()["code"]) == (502, "unparsed_answer")

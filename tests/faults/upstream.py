@@ -1,0 +1,125 @@
+"""An upstream that does with each question what a test says, and knows what it has served for each.
+
+Questions are told apart by their ticker. It is as strict about the protocol as the stand-in, whose answers it gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from itertools import count, islice
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from app import rules
+from app.backends.base import BackendName
+from app.stand_in.delivery import deliver, spoilt, status_failure
+from app.stand_in.failures import Failure, Mode
+from app.stand_in.protocol import Refused, hosted, read_question, read_request
+from app.stand_in.replies import Reply
+from app.stand_in.server import default_models
+from app.stand_in.speech import utter
+from app.stand_in.tally import Tally
+
+ALWAYS = 10**9
+TICKER = re.compile(r"^ticker (\S+)$", re.MULTILINE)
+UNKNOWN = ""
+"""The mark of a question without a ticker."""
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What becomes of a question: the first `times` calls fail as the mode says, or stall in mid-answer."""
+
+    mode: Mode | None = None
+    times: int = ALWAYS
+    pause_s: float = 0.0
+    """Before each token."""
+    stalls: bool = False
+
+
+class Upstream:
+    """The models of both backends. Runs in a thread: what tests read of it may change under their eyes."""
+
+    def __init__(self) -> None:
+        self.doings: dict[str, Doing] = {}
+        self.tallies: dict[tuple[BackendName, str], Tally] = defaultdict(Tally)
+        self.calls: Counter[str] = Counter()
+        self.bodies: dict[str, bytes] = {}
+        """The last request, by mark."""
+        self.keys: set[str] = set()
+        self._marks = count()
+
+    def mark(self, doing: Doing | None = None) -> str:
+        """A ticker that no question had yet."""
+        mark = f"Q{next(self._marks)}"
+        if doing is not None:
+            self.doings[mark] = doing
+        return mark
+
+    def served(self, backend: BackendName, *marks: str) -> Tally:
+        """What it has served, of all questions or some."""
+        total = Tally()
+        for (name, mark), tally in list(self.tallies.items()):
+            if name == backend and (not marks or mark in marks):
+                for field, value in tally.document().items():
+                    setattr(total, field, getattr(total, field) + value)
+        return total
+
+    def app(self) -> ASGIApp:
+        return Starlette(
+            routes=[
+                Route("/v1/models", self._models),
+                Route("/v1/chat/completions", self._chat, methods=["POST"]),
+            ],
+            exception_handlers={Refused: _refuse},
+        )
+
+    async def _models(self, _: Request) -> Response:
+        return JSONResponse(
+            {"object": "list", "data": [{"id": model, "object": "model"} for model in default_models()]}
+        )
+
+    async def _chat(self, request: Request) -> Response:
+        body = await request.body()
+        chat = read_request(body)
+        detail, lines = read_question(chat)
+        found = TICKER.search(chat.messages[0].content)
+        mark = found[1] if found else UNKNOWN
+        self.calls[mark] += 1
+        self.bodies[mark] = body
+        key = request.headers.get("authorization", "")
+        self.keys.add(key)
+        doing = self.doings.get(mark, Doing())
+        mode = doing.mode if self.calls[mark] <= doing.times else None
+        if mode and (refused := status_failure(mode, 0, key)):
+            raise refused
+        reply = Reply(chat, detail, utter(rules.answer_from(lines, detail)))
+        tally = self.tallies["mistral" if hosted(chat.model) else "gpt-4", mark]
+        if doing.stalls:
+            return StreamingResponse(_stalled(reply, tally), media_type="text/event-stream")
+        return deliver(spoilt(reply, mode), Failure(mode=mode) if mode else None, doing.pause_s, tally)
+
+
+async def _stalled(reply: Reply, tally: Tally) -> AsyncIterator[str]:
+    """Half an answer, and then nothing."""
+    half = len(reply.spoken) // 2
+    with tally.counted():
+        try:
+            for event in islice(reply.events(), half + 1):
+                yield event
+            await asyncio.Event().wait()
+        finally:
+            tally.serve(reply, half)
+
+
+async def _refuse(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refused)
+    return JSONResponse(error.document, error.status, error.headers)
