@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from app.backends.base import NOTHING, Usage
@@ -21,6 +21,7 @@ from app.stores.following import OVER, Landing
 LEASE_S = 15.0
 """A gateway that dies is noticed so much later: what it had sent is charged, and who followed asks anew."""
 RENEW_S = 4.0
+"""As often it is seen to those whose gateway died: no later than so long after their leases' end."""
 NO_LIMITS = Allowance()
 
 
@@ -48,14 +49,17 @@ ALONE = Share()
 
 
 class Bookings:
-    """Admits calls, keeps their reservations alive while they are under way, and closes them when they end."""
+    """Admits calls, keeps their reservations alive while they are under way, and closes them when they end.
+
+    Made where an event loop runs. It sees to the leases of gateways that died, too, whether or not anybody asks.
+    """
 
     def __init__(self, admissions: Admissions, settlements: Settlements, collectors: Collectors) -> None:
         self._admissions = admissions
         self._settlements = settlements
         self._collectors = collectors
         self._open: set[str] = set()
-        self._renewing: asyncio.Task[None] | None = None
+        self._tending = asyncio.create_task(self._tend())
 
     async def admit(
         self, request_id: str, holder: Holder, lane: Lane, estimate: Estimate, share: Share = ALONE
@@ -102,8 +106,6 @@ class Bookings:
         """A reservation, for as long as its call takes: then settled, or released if it used nothing."""
         booking = Booking(request_id)
         self._open.add(request_id)
-        if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew())
         try:
             yield booking
         finally:
@@ -157,17 +159,18 @@ class Bookings:
         """Wait for calls that still end, and book what is due."""
         while self._open:  # noqa: ASYNC110 - nobody else waits for that
             await asyncio.sleep(0.01)
-        if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.wait((self._renewing,))
+        self._tending.cancel()
+        await asyncio.wait((self._tending,))
         await self._settlements.close()
 
-    async def _renew(self) -> None:
+    async def _tend(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
             renewals = (self._admissions.renew(request_id, LEASE_S) for request_id in tuple(self._open))
             # One that fails is tried again; one that lapses is put right when it is settled.
             await asyncio.gather(*renewals, return_exceptions=True)
+            with suppress(StoreUnavailable):
+                await self._admissions.sweep()
 
 
 def _limited(holder: Holder, lane: Lane) -> bool:

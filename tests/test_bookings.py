@@ -21,6 +21,7 @@ from app import bookings
 from app.backends.base import NOTHING, BackendName, Usage
 from app.costs import NANO
 from app.errors import BackendError, BackendUnavailable
+from app.stores.allowance import Estimate
 from app.stores.connection import open_redis
 from tests.doubles import (
     EXAMPLE_BODY,
@@ -282,6 +283,24 @@ async def reserved(running: Gateway, name: BackendName) -> int:
     )
 
 
+async def test_what_a_dead_gateway_held_ends_though_nobody_asks_any_more(
+    own_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookings, "RENEW_S", 0.05)
+    async with gateway(own_store) as dead:
+        admissions, scope = dead.resources.bookings._admissions, dead.resources.lanes["mistral"].scope
+        for name, sent in (("sent", True), ("waiting", False)):
+            await admissions.admit(name, (scope,), "mistral", Estimate(10, 1000), lease_s=0.3, sent=sent)
+        assert await reserved(dead, "mistral") == 2000
+    async with gateway(own_store) as running:
+        async with asyncio.timeout(SOON_S):
+            while await reserved(running, "mistral"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        sums = await ledger(running, "mistral")
+        assert (sums["unconfirmed_requests"], sums["unconfirmed_nano_usd"]) == (1, 1000)
+        assert running.asked == 0
+
+
 # A store that is away
 
 
@@ -322,6 +341,21 @@ async def until_answered(running: Gateway, **headers: str) -> None:
     async with asyncio.timeout(SOON_S):
         while (await ask(running, another(2), **headers)).status_code != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
+
+
+async def test_leases_are_seen_to_again_once_a_store_that_went_away_is_back(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bookings, "RENEW_S", 0.05)
+    async with gateway(valkey.url) as running:
+        admissions, scope = running.resources.bookings._admissions, running.resources.lanes["mistral"].scope
+        await admissions.admit("dead", (scope,), "mistral", Estimate(10, 1000), lease_s=1, sent=True)
+        valkey.kill()
+        await asyncio.sleep(1.2)
+        valkey.start()
+        async with asyncio.timeout(SOON_S):
+            while not (await ledger(running, "mistral")).get("unconfirmed_requests"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("how", ["hang", "kill"])
