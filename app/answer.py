@@ -115,7 +115,9 @@ class Recommendation:
     metrics_source: MetricsSource | None
     missing: Annotated[list[str], Field(description="metrics that were not known")]
     experiment: None
-    fallback_from: None
+    fallback_from: Annotated[
+        BackendName | None, Field(description="the backend that was asked first and failed, where another took over")
+    ]
     stand_in: Annotated[bool, Field(description="answered by the rule-based analyst in a model's place")]
     disclaimer: str = DISCLAIMER
 

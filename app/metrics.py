@@ -218,6 +218,11 @@ class Collectors:
             if outcome != OK or not asked.handed_on:
                 self._count(asked.backend, asked.detail, outcome)
 
+    def hand_over(self, asked: Asked, error: ConvictionError, to: BackendName) -> None:
+        """Counts how a request ended at a backend; from here on it is another's."""
+        self._count(asked.backend, asked.detail, error.code)
+        asked.backend = to
+
     def _count(self, backend: BackendName | None, detail: str | None, outcome: str) -> None:
         labels = (backend or UNKNOWN, detail or UNKNOWN, outcome)
         (self._outcomes.get(labels) or self.requests.labels(*labels)).inc()

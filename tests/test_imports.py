@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.bookings", "app.broker", "app.settlements"),
     ("app.drain", "app.resources"),
     ("app.chat", "app.recommend"),
+    ("app.fallback",),
     ("app.api",),
     ("app.main",),
     ("app.supervisor", "app.client", "app.terminal", "app.batch_command", "app.keys_command"),

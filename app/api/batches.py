@@ -22,8 +22,9 @@ from app.api.once import refuse_key
 from app.api.problems import foreseen, problem
 from app.api.recommendations import validated
 from app.api.refusals import refusal
+from app.api.route import route_headers, route_of
 from app.api.server_sent_events import HEADERS
-from app.api.state import holder_of, resources_of
+from app.api.state import resources_of
 from app.api.terms import terms_of
 from app.asking import Terms
 from app.batch import answers
@@ -31,12 +32,10 @@ from app.contract.prompt import Detail
 from app.costs import plain
 from app.deadline import Deadline
 from app.errors import ConvictionError, InvalidRequest
-from app.holder import require_backend
-from app.lane import Lane
+from app.fallback import Asker, Route
 from app.metrics import Asked
-from app.recommend import Answered, recommend
+from app.recommend import Answered
 from app.resources import Resources
-from app.routing import HEADER, choose_backend
 from app.stopwatch import Stopwatch
 
 MEDIA_TYPE = "application/x-ndjson"
@@ -69,29 +68,27 @@ async def batch(request: Request) -> Response:
     """Many questions at once; a bad item fails alone, and a client that leaves cancels what is left."""
     resources, asked = resources_of(request), Asked()
     with resources.collectors.request(asked):
-        asked.backend = choose_backend(request.headers.getlist(HEADER), resources.settings.default_backend)
-        require_backend(holder_of(request), asked.backend)
-        terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
+        route, terms = route_of(request, asked), terms_of(request, resources.settings)
         refuse_key(request)
         order = _order(await read_json(request, MAX_BYTES))
         asked.handed_on = True
-    headers = {HEADER: lane.name, **HEADERS}
-    return Streamed(_lines(order, lane, terms, resources), media_type=MEDIA_TYPE, headers=headers)
+    headers = {**route_headers(route, asked), **HEADERS}
+    return Streamed(_lines(order, route, terms, resources), media_type=MEDIA_TYPE, headers=headers)
 
 
-async def _lines(order: BatchRequest, lane: Lane, terms: Terms, resources: Resources) -> AsyncGenerator[bytes, None]:
+async def _lines(order: BatchRequest, route: Route, terms: Terms, resources: Resources) -> AsyncGenerator[bytes, None]:
     """A line an item, and one that sums up."""
     tally = Tally()
 
     async def ask(_: int, item: Any) -> Answered:
         try:
-            with resources.collectors.request(asked := Asked(lane.name)):
+            with resources.collectors.request(asked := Asked(route.first.name)):
                 body = validated({"detail": order.detail, **item} if isinstance(item, dict) else item)
                 if body.stream:
                     raise InvalidRequest("stream must be false in a batch")
                 asked.detail = body.detail
                 own = replace(terms, deadline=Deadline.after(terms.deadline.seconds))
-                return await recommend(body.question(), lane, own, resources, Stopwatch())
+                return await Asker(body.question(), route, own, resources, Stopwatch(), asked).recommend()
         except Exception as error:
             raise foreseen(error) from error
 

@@ -21,6 +21,7 @@ from app.api.once import once, refuse_key
 from app.api.openai_errors import document
 from app.api.problems import foreseen
 from app.api.refusals import refusal
+from app.api.route import refuse_fallback
 from app.api.server_sent_events import HEADERS, MEDIA_TYPE
 from app.api.state import holder_of, resources_of
 from app.api.terms import terms_of
@@ -60,6 +61,7 @@ async def chat_completions(request: Request) -> Response:
     """A chat completion by the backend that `model` names, passed through under the same keys and limits."""
     resources, asked = resources_of(request), Asked(detail="chat")
     with resources.collectors.request(asked):
+        refuse_fallback(request)
         content = await read_bytes(request, MAX_BYTES)
         body = _checked(parsed(content))
         asked.backend = named(body["model"])

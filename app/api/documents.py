@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from app.api import examples, once, server_sent_events, terms
+from app.api import examples, once, route, server_sent_events, terms
 from app.api.problems import MEDIA_TYPE
 from app.backends.base import BACKEND_NAMES
 from app.errors import (
@@ -36,7 +36,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.issued_key import ID
-from app.routing import HEADER
+from app.routing import FALLBACK, HEADER
 
 Document = dict[str, Any]
 
@@ -119,6 +119,11 @@ REPLAYED = {next(iter(once.REPLAYED)): told("where this is what an earlier reque
 NAMED_BACKEND = header(
     HEADER, "the backend that answers, in any case; the default where it is left out", enum=list(BACKEND_NAMES)
 )
+FALLBACK_BACKEND = header(
+    FALLBACK,
+    "another backend, in any case, that answers should the first fail before anything of its answer was told",
+    enum=list(BACKEND_NAMES),
+)
 TIMEOUT = header(
     terms.TIMEOUT,
     "milliseconds in which to answer, at most what the gateway's settings say",
@@ -160,7 +165,10 @@ RECOMMENDATIONS = operation(
             | BACKEND_HEADER
             | RATE_LIMIT
             | REPLAYED
-            | {"Age": told("seconds since it was made, of an answer from the cache")},
+            | {
+                "Age": told("seconds since it was made, of an answer from the cache"),
+                route.FROM: told("the backend that was asked first, where another took over"),
+            },
             "content": {
                 "application/json": {"schema": schema("Recommendation")},
                 server_sent_events.MEDIA_TYPE: {"schema": EVENTS},
@@ -173,7 +181,7 @@ RECOMMENDATIONS = operation(
             *(MarketDataUnavailable, MarketDataRateLimited, *MODEL, *LIMITS),
         ),
     },
-    parameters=[NAMED_BACKEND, TIMEOUT, CACHE_CONTROL, IDEMPOTENCY_KEY],
+    parameters=[NAMED_BACKEND, FALLBACK_BACKEND, TIMEOUT, CACHE_CONTROL, IDEMPOTENCY_KEY],
     requestBody={
         "required": True,
         "content": {"application/json": {"schema": schema("RecommendationRequest"), "examples": examples.REQUESTS}},
@@ -190,7 +198,7 @@ BATCH = operation(
         },
         **problems(UnknownBackend, *KEYED, *BODY),
     },
-    parameters=[NAMED_BACKEND, TIMEOUT, CACHE_CONTROL],
+    parameters=[NAMED_BACKEND, FALLBACK_BACKEND, TIMEOUT, CACHE_CONTROL],
     requestBody={"required": True, "content": {"application/json": {"schema": schema("BatchRequest")}}},
 )
 CHAT = operation(

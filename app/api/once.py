@@ -15,6 +15,7 @@ from app.api.departure import while_there
 from app.api.state import holder_of, resources_of
 from app.asking import Terms
 from app.errors import InvalidRequest, StoreUnavailable
+from app.routing import FALLBACK
 from app.routing import HEADER as BACKEND
 from app.stores.idempotency import Done, Fresh, Idempotency, InProgress
 
@@ -45,7 +46,8 @@ async def once(request: Request, body: bytes, terms: Terms, work: Work) -> Respo
     if not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
         raise InvalidRequest(f"{HEADER} must be 1 to {LONGEST} printable ASCII characters")
     idempotency = resources_of(request).idempotency
-    asked = b"\n".join([request.url.path.encode(), request.headers.get(BACKEND, "").casefold().encode(), body])
+    named = [request.headers.get(header, "").casefold().encode() for header in (BACKEND, FALLBACK)]
+    asked = b"\n".join([request.url.path.encode(), *named, body])
     async with terms.deadline.limit("the first request under this Idempotency-Key is still being answered"):
         known = await _known(idempotency, holder_of(request).id, key, asked)
     if isinstance(known, Done):

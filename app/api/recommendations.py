@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Send
 
 from app.answer import RECOMMENDATION
 from app.api import documents, server_sent_events
@@ -19,17 +20,14 @@ from app.api.departure import Streamed
 from app.api.once import once, refuse_key
 from app.api.problems import foreseen, problem
 from app.api.refusals import refusal
+from app.api.route import route_headers, route_of
 from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
-from app.api.state import holder_of, resources_of
+from app.api.state import resources_of
 from app.api.terms import terms_of
-from app.asking import Terms
-from app.holder import require_backend
-from app.lane import Lane
+from app.fallback import Asker
 from app.metrics import Asked
-from app.recommend import Answered, Question, narrate, recommend
-from app.resources import Resources
-from app.routing import HEADER, choose_backend
+from app.recommend import Answered
 from app.stopwatch import Stopwatch
 
 router = APIRouter()
@@ -41,33 +39,49 @@ async def recommendations(request: Request) -> Response:
     watch, resources = Stopwatch(), resources_of(request)
     asked = Asked()
     with resources.collectors.request(asked):
-        asked.backend = choose_backend(request.headers.getlist(HEADER), resources.settings.default_backend)
-        require_backend(holder_of(request), asked.backend)
-        terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
+        route, terms = route_of(request, asked), terms_of(request, resources.settings)
         with watch.waiting():
             content = await read_bytes(request, MAX_BYTES)
         body = validated(parsed(content))
         asked.detail = body.detail
+        asker = Asker(body.question(), route, terms, resources, watch, asked)
         if not body.stream:
 
             async def answer() -> Response:
-                return _response(await recommend(body.question(), lane, terms, resources, watch))
+                return _response(await asker.recommend(), asker)
 
             return await once(request, content, terms, answer)
         refuse_key(request)
         asked.handed_on = True
-    events = _events(body.question(), lane, terms, resources, watch, asked)
-    headers = {HEADER: lane.name, **server_sent_events.HEADERS}
-    return Streamed(events, media_type=server_sent_events.MEDIA_TYPE, headers=headers)
+    return Events(replace(asker, asked=replace(asked, handed_on=False)))
 
 
-async def _events(
-    question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch, asked: Asked
-) -> AsyncGenerator[bytes, None]:
+class Events(Streamed):
+    """The answer as events. Where another backend may take over, the head waits for the first: it says whose it is."""
+
+    def __init__(self, asker: Asker) -> None:
+        super().__init__(_events(asker), media_type=server_sent_events.MEDIA_TYPE, headers=server_sent_events.HEADERS)
+        self._asker = asker
+
+    async def stream_response(self, send: Send) -> None:
+        if self._asker.route.fallback is not None:
+            self.body_iterator = _from(await anext(self.body_iterator), self.body_iterator)
+        self.headers.update(route_headers(self._asker.route, self._asker.asked))
+        await super().stream_response(send)
+
+
+async def _from(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(rest):
+        yield first
+        async for each in rest:
+            yield each
+
+
+async def _events(asker: Asker) -> AsyncGenerator[bytes, None]:
     """The analysis in pieces, then the recommendation, or what went wrong."""
     try:
-        with resources.collectors.request(replace(asked, handed_on=False)):
-            async with aclosing(narrate(question, lane, terms, resources, watch)) as told:
+        with asker.resources.collectors.request(asker.asked):
+            async with aclosing(asker.narrate()) as told:
                 async for piece in told:
                     if isinstance(piece, str):
                         yield event("analysis", to_json({"delta": piece}))
@@ -77,10 +91,10 @@ async def _events(
         yield event("error", problem(foreseen(error)).model_dump_json(exclude_defaults=True).encode())
 
 
-def _response(answered: Answered) -> Response:
+def _response(answered: Answered, asker: Asker) -> Response:
     age = {} if answered.age_s is None else {"Age": str(int(answered.age_s))}
     standing = answered.standing.headers() if answered.standing else {}
-    headers = {HEADER: answered.recommendation.backend, **age, **standing}
+    headers = {**route_headers(asker.route, asker.asked), **age, **standing}
     return Response(RECOMMENDATION.dump_json(answered.recommendation), media_type="application/json", headers=headers)
 
 

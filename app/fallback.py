@@ -1,0 +1,88 @@
+"""Where the backend that was asked fails before anything of its answer was told, another answers in its place."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from app.asking import Terms
+from app.errors import BackendError, Overloaded, UnparsedAnswer
+from app.lane import Lane
+from app.metrics import Asked
+from app.recommend import Answered, Question, narrate, recommend
+from app.resources import Resources
+from app.stopwatch import Stopwatch
+
+Fault = BackendError | Overloaded
+
+
+@dataclass(frozen=True)
+class Route:
+    """The backend to ask, and the one to ask should that fail, if the client wants one."""
+
+    first: Lane
+    fallback: Lane | None = None
+
+
+@dataclass(frozen=True)
+class Asker:
+    """One question on its way; each backend that is asked keeps to its own limits, and both to one deadline.
+
+    `asked` tells which backend has it. What the one that failed used up is booked as ever; an answer that is none is
+    no such failure, since the model was there and has been paid for.
+    """
+
+    question: Question
+    route: Route
+    terms: Terms
+    resources: Resources
+    watch: Stopwatch
+    asked: Asked
+
+    async def recommend(self) -> Answered:
+        """As `app.recommend.recommend`; where both backends fail, what the second raises."""
+        own_s = self.watch.read()[1]
+        try:
+            return await recommend(self.question, self.route.first, self.terms, self.resources, self.watch)
+        except (BackendError, Overloaded) as fault:
+            fallback = self._instead(fault)
+            if fallback is None:
+                raise
+            self._turn(fault, fallback, own_s)
+        return self._marked(await recommend(self.question, fallback, self.terms, self.resources, self.watch))
+
+    async def narrate(self) -> AsyncGenerator[str | Answered, None]:
+        """As `app.recommend.narrate`; once a piece was told, nobody takes over."""
+        own_s, told = self.watch.read()[1], False
+        try:
+            async with aclosing(self._narrated(self.route.first)) as pieces:
+                async for piece in pieces:
+                    told = True
+                    yield piece
+            return
+        except (BackendError, Overloaded) as fault:
+            fallback = None if told else self._instead(fault)
+            if fallback is None:
+                raise
+            self._turn(fault, fallback, own_s)
+        async with aclosing(self._narrated(fallback)) as pieces:
+            async for piece in pieces:
+                yield piece if isinstance(piece, str) else self._marked(piece)
+
+    def _narrated(self, lane: Lane) -> AsyncGenerator[str | Answered, None]:
+        return narrate(self.question, lane, self.terms, self.resources, self.watch)
+
+    def _instead(self, fault: Fault) -> Lane | None:
+        if isinstance(fault, UnparsedAnswer) or self.terms.deadline.passed:
+            return None
+        return self.route.fallback
+
+    def _turn(self, fault: Fault, fallback: Lane, own_s: float) -> None:
+        """Count the failure as the first backend's; the time since then was spent waiting for that."""
+        self.watch.waited(self.watch.read()[1] - own_s)
+        self.resources.collectors.hand_over(self.asked, fault, fallback.name)
+
+    def _marked(self, answered: Answered) -> Answered:
+        marked = replace(answered.recommendation, fallback_from=self.route.first.name)
+        return replace(answered, recommendation=marked)
