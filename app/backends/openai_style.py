@@ -95,7 +95,7 @@ class OpenAIStyle:
             return stream.completion
 
     def chat(self, body: Mapping[str, Any], deadline: Deadline) -> ChatStream:
-        return Chat(self._calls, body, deadline, self._key)
+        return Chat(self._calls, body, deadline, self._key, self._dialect.continuous_usage)
 
     async def check(self) -> None:
         """Return if one server at least could answer now, else raise `BackendUnavailable` saying why."""

@@ -21,17 +21,26 @@ from app.deadline import Deadline
 PASSED = ("Content-Type", "X-Stand-In")
 """What is passed of a response's headers."""
 
+TALLY = {"continuous_usage_stats": True}
+"""Has vLLM tell with every event what has been used so far, so that a stream that is left is billed exactly."""
+
 OWN = (401, 403, 404, 429)
 """Refusals that are about the gateway's key, model or quota, not about what the client asks."""
 
 
 class Chat:
-    """`ChatStream` over one call, and the context that hangs up where it is left before the end."""
+    """`ChatStream` over one call, and the context that hangs up where it is left before the end.
 
-    def __init__(self, calls: Calls, body: Mapping[str, Any], deadline: Deadline, key: SecretStr | None) -> None:
+    `tells`: the server can be asked for a running tally. (It is each choice's own, and so no use where there are more.)
+    """
+
+    def __init__(
+        self, calls: Calls, body: Mapping[str, Any], deadline: Deadline, key: SecretStr | None, tells: bool
+    ) -> None:
         self._calls, self._body, self._deadline, self._key = calls, body, deadline, key
         self._streamed = body.get("stream") is True
         self._options: Any = body.get("stream_options") or {}
+        self._tally = TALLY if tells and body.get("n") in (None, 1) else {}
         self._call: Call | None = None
         self._relay: Relay = Document()
         self._sent = self._ended = False
@@ -79,7 +88,7 @@ class Chat:
         self._sent = True
         body = {**self._body, "model": model}
         if self._streamed and isinstance(self._options, Mapping):
-            body["stream_options"] = {**self._options, "include_usage": True}
+            body["stream_options"] = {**self._options, "include_usage": True, **self._tally}
         return to_json(body)
 
     async def _begun(self, call: Call) -> None:
@@ -87,8 +96,9 @@ class Chat:
         headers = call.response.headers
         self.headers = {name: headers[name] for name in PASSED if name in headers}
         if headers.get("Content-Type", "").startswith("text/event-stream"):
-            asked = isinstance(self._options, Mapping) and bool(self._options.get("include_usage"))
-            self._relay = Events(asked)
+            options = self._options if isinstance(self._options, Mapping) else {}
+            asked = bool(options.get("include_usage"))
+            self._relay = Events(asked, bool(self._tally) and not (asked and options.get(next(iter(TALLY)))))
             self._first = await self._next(call)
 
     async def _next(self, call: Call) -> bytes:

@@ -12,6 +12,7 @@ from app.backends.events import Metered
 from app.backends.sse import DONE, LONGEST
 
 USAGE = re.compile(rb'"usage"\s*:\s*\{')
+USAGE_MEMBER = re.compile(rb'\s*,\s*"usage"\s*:\s*\{(?:[^{}]|\{[^{}]*\})*\}')
 NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 SAID = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)"\s*:\s*"[^"]')
 """Members of an event's JSON; within its strings a quote would be escaped."""
@@ -59,15 +60,17 @@ class Document:
 
 
 class Events:
-    """A response that is an event stream. Its event with the usage alone passes only if the client asked for it.
+    """A response that is an event stream. Its event with the usage alone passes only if the client asked for it, and
+    a usage beside text not where the gateway alone did (`tallied`).
 
     What says that this is all is kept back: a client that has read it leaves.
     """
 
-    def __init__(self, usage_asked: bool) -> None:
+    def __init__(self, usage_asked: bool, tallied: bool = False) -> None:
         self.done = False
         self.pieces = 0
         self._usage_asked = usage_asked
+        self._tallied = tallied
         self._rest = b""
         self._usage = b""
         self._withheld = False
@@ -81,7 +84,7 @@ class Events:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for place, line in enumerate(lines):
             if self._passes(line):
-                passed.append(line + b"\n")
+                passed.append(self._as_asked(line) + b"\n")
             elif self.done:
                 self._rest = b"\n".join([*lines[place:], self._rest])
                 break
@@ -109,6 +112,12 @@ class Events:
             self._usage = data
             self._withheld = not self._usage_asked and NO_CHOICE.search(data) is not None
         return not (self._withheld or self.done)
+
+    def _as_asked(self, line: bytes) -> bytes:
+        """The line, without a usage that only the gateway asked for."""
+        if not self._tallied or (self._usage_asked and NO_CHOICE.search(line)):
+            return line
+        return USAGE_MEMBER.sub(b"", line, 1)
 
 
 def _told(document: bytes) -> Usage | None:

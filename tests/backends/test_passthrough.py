@@ -100,6 +100,66 @@ async def test_a_stream_is_asked_for_its_usage(
     assert json.loads(server.requests[0])["stream_options"] == sent
 
 
+TALLY = {"include_usage": True, "continuous_usage_stats": True}
+
+
+@pytest.mark.parametrize(
+    ("more", "sent"),
+    [
+        ({}, TALLY),
+        ({"stream_options": {"include_usage": False, "more": 1}}, TALLY | {"more": 1}),
+        ({"stream_options": {"continuous_usage_stats": False}}, TALLY),
+        ({"n": None}, TALLY),
+        ({"n": 2}, {"include_usage": True}),
+    ],
+)
+async def test_vllm_is_asked_for_a_running_tally(
+    more: dict[str, Any], sent: object, make: Make, script: Script
+) -> None:
+    server = await script(sse(said("x", "stop"), "[DONE]"))
+    await passed(make("mistral", server.url, model="m"), STREAMED | more)
+    assert json.loads(server.requests[0])["stream_options"] == sent
+
+
+@pytest.mark.parametrize("options", [{}, {"include_usage": True}, {"continuous_usage_stats": True}, TALLY])
+async def test_a_stream_from_vllm_is_what_the_client_asked_for(
+    options: dict[str, bool], make: Make, stand_in: StandIn
+) -> None:
+    body = contract_body("mistral", streamed=True) | {"stream_options": options}
+    _, _, document, usage = await passed(make("mistral", stand_in.url), body)
+    events = [json.loads(line) for line in document.decode().replace("data: ", "").split("\n\n")[:-2]]
+    assert "".join(e["choices"][0]["delta"].get("content", "") for e in events if e["choices"]) == canonical(
+        answer(EXAMPLE, "brief")
+    )
+    asked = options.get("include_usage", False)
+    assert [bool(event["choices"]) for event in events].count(False) == asked
+    for event in events:
+        assert bool(event.get("usage")) == (options == TALLY if event["choices"] else asked)
+    assert usage is not None
+    assert not usage.estimated
+
+
+async def test_leaving_vllm_in_mid_stream_is_billed_as_it_told(make: Make, stand_in: StandIn) -> None:
+    stand_in.fail("slow")
+    body = contract_body("mistral", streamed=True)
+    said, events = "", 0
+    async with make("mistral", stand_in.url).chat(body, soon()) as stream:
+        async for piece in stream:
+            told = [json.loads(line.removeprefix("data: ")) for line in piece.decode().split("\n\n") if line]
+            said += "".join(event["choices"][0]["delta"]["content"] for event in told)
+            events += sum(bool(event["choices"][0]["delta"]["content"]) for event in told)
+            assert all("usage" not in event for event in told)
+            if events >= 3:
+                break
+    assert stream.usage is not None
+    assert not stream.usage.estimated
+    assert stream.usage.completion_tokens == events
+    whole = (await passed(make("mistral", stand_in.url), body))[3]
+    assert whole is not None
+    assert stream.usage.prompt_tokens == whole.prompt_tokens
+    assert stream.usage.completion_tokens < whole.completion_tokens
+
+
 @pytest.mark.parametrize("asked", [False, True])
 async def test_the_bytes_pass_but_for_a_usage_nobody_asked_for(asked: bool, make: Make, script: Script) -> None:
     odd = '{"choices" : [{"delta":{"content":"\\u00e9"}}], "unheard_of":1.0}'

@@ -58,6 +58,39 @@ def test_usage_beside_text_is_told_and_passes() -> None:
     assert relay.told == Usage(5, 2)
 
 
+TALLIED = [
+    (
+        b'{"choices":[{"delta":{"content":"%d, \\"usage\\":{"}}]%s,"usage":{"prompt_tokens":5,"completion_tokens":%d,'
+        b'"prompt_tokens_details":{"cached_tokens":3}}}'
+    )
+    % (n, more, n)
+    for n, more in enumerate((b"", b',"system_fingerprint":"x"'))
+]
+
+
+@given(st.lists(st.integers(0)), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
+def test_a_tally_that_only_the_gateway_asked_for_is_told_and_does_not_pass(
+    cuts: list[int], end: bytes, asked: bool
+) -> None:
+    plain = [
+        json.dumps({k: v for k, v in json.loads(e).items() if k != "usage"}, separators=(",", ":")) for e in TALLIED
+    ]
+    relay = Events(asked, tallied=True)
+    last = [USED] if asked else []
+    expected = stream(*(event.encode() for event in plain), *last, DONE, end=end)
+    assert passed(relay, stream(*TALLIED, USED, DONE, end=end), cuts) == expected
+    cut = Events(asked, tallied=True)
+    cut.feed(stream(*TALLIED, end=end))
+    assert cut.told == Usage(5, 1, cached_tokens=3)
+
+
+def test_a_tally_with_spaces_does_not_pass_either() -> None:
+    relay = Events(usage_asked=False, tallied=True)
+    spaced = json.dumps(json.loads(TALLIED[0])).encode()
+    [data] = relay.feed(stream(spaced)).split(b"\n\n")[:-1]
+    assert json.loads(data.removeprefix(b"data: ")) == {"choices": [{"delta": {"content": '0, "usage":{'}}]}
+
+
 def test_pieces_of_text_are_counted() -> None:
     relay = Events(usage_asked=False)
     relay.feed(stream(*SAID[:2]))
