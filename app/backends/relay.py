@@ -12,7 +12,7 @@ from app.backends.events import Metered
 from app.backends.sse import DONE, LONGEST
 
 USAGE = re.compile(rb'"usage"\s*:\s*\{')
-USAGE_MEMBER = re.compile(rb'\s*,\s*"usage"\s*:\s*\{(?:[^{}]|\{[^{}]*\})*\}')
+USAGE_MEMBER = re.compile(rb',\s*"usage"\s*:\s*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}')
 NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 SAID = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)"\s*:\s*"[^"]')
 """Members of an event's JSON; within its strings a quote would be escaped."""
