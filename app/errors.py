@@ -312,6 +312,9 @@ class StoreUnavailable(ConvictionError):
     code = "store_unavailable"
     title = "Store unavailable"
 
+    def __init__(self, detail: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
 
 class InvalidSettings(ConvictionError):
     """The environment or a file it names cannot be used; the detail names the variable, never its value."""

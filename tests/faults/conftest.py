@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,6 @@ from tests.faults.running import Books, Replica, books_of
 from tests.faults.upstream import Upstream
 from tests.valkey import Valkey
 
-Start = Callable[..., Replica]
-"""Starts a gateway with some settings, and returns once it is ready."""
-
 
 @dataclass(frozen=True)
 class Served:
@@ -24,6 +21,26 @@ class Served:
 
     upstream: Upstream
     origin: str
+
+
+class Start:
+    """Starts gateways with the settings given, and returns once they are ready."""
+
+    def __init__(self, folder: Path, upstream: Served, valkey: Valkey) -> None:
+        self._folder, self._upstream, self._valkey = folder, upstream, valkey
+        self.started: list[Replica] = []
+
+    def __call__(self, **settings: str) -> Replica:
+        return self._one(settings).wait()
+
+    def two(self, **settings: str) -> tuple[Replica, Replica]:
+        """Both at once, which is quicker."""
+        one, other = self._one(settings), self._one(settings)
+        return one.wait(), other.wait()
+
+    def _one(self, settings: Mapping[str, str]) -> Replica:
+        self.started.append(Replica(self._folder, self._upstream.origin, self._valkey.url, **settings))
+        return self.started[-1].start()
 
 
 @pytest.fixture(scope="session")
@@ -40,16 +57,11 @@ def upstream(upstream_served: Served) -> Upstream:
 
 @contextmanager
 def starting(folder: Path, upstream: Served, valkey: Valkey) -> Iterator[Start]:
-    started: list[Replica] = []
-
-    def start(**settings: str) -> Replica:
-        started.append(Replica(folder, upstream.origin, valkey.url, **settings))
-        return started[-1].start().wait()
-
+    start = Start(folder, upstream, valkey)
     try:
         yield start
     finally:
-        for replica in started:
+        for replica in start.started:
             replica.kill()
 
 

@@ -114,7 +114,7 @@ async def test_cached_tokens_are_priced_as_cached(replica: Replica, upstream: Up
 async def test_a_request_limit_is_exact_across_replicas(start: Start, upstream: Upstream) -> None:
     """Of many at once, as many are let through as the limit says, and what drains meanwhile."""
     limit, asked = 30, 200
-    replicas = [start(CONVICTION_KEY_REQUESTS_PER_MINUTE=str(limit)) for _ in range(2)]
+    replicas = start.two(CONVICTION_KEY_REQUESTS_PER_MINUTE=str(limit))
     async with replicas[0].client() as one, replicas[1].client() as other:
         began = time.monotonic()
         answers = await asyncio.gather(

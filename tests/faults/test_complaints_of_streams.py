@@ -117,7 +117,7 @@ async def test_a_stalled_stream_ends_at_its_deadline(replica: Replica, upstream:
 
 async def test_a_rollout_cuts_no_stream(start: Start, upstream: Upstream, books: Books) -> None:
     """The old gateway finishes what it streams while the new one answers; both are in the books."""
-    old, new = start(), start()
+    old, new = start.two()
     mark = upstream.mark(SLOW)
     async with (
         old.client() as client,
