@@ -31,6 +31,8 @@ class Booking:
 
     request_id: str | None
     """None: nothing was reserved, since the store is away."""
+    sent: bool = False
+    """It counts as sent, and need not be noted."""
     usage: Usage = NOTHING
     landing: Landing = field(default=OVER)
 
@@ -66,20 +68,23 @@ class Bookings:
     ) -> Admission | None:
         """Take what the call may need, within the limits of the holder and the backend.
 
-        None where the store is away and there are no limits. Raises `RateLimited`, `BudgetExceeded` and, where the
-        store is away and there are limits, `StoreUnavailable`.
+        What finds a place at once is admitted as sent, since nothing is to be waited for in between. None where the
+        store is away and there are no limits. Raises `RateLimited`, `BudgetExceeded` and, where the store is away and
+        there are limits, `StoreUnavailable`.
         """
         try:
-            return await self._admissions.admit(
-                request_id,
-                (holder.scope, lane.scope),
-                lane.name,
-                estimate,
-                lease_s=LEASE_S,
-                flight_key=share.key,
-                read_cache=share.read_cache,
-                counted=share.counted,
-            )
+            with lane.gate.coming() as at_once:
+                return await self._admissions.admit(
+                    request_id,
+                    (holder.scope, lane.scope),
+                    lane.name,
+                    estimate,
+                    lease_s=LEASE_S,
+                    flight_key=share.key,
+                    read_cache=share.read_cache,
+                    counted=share.counted,
+                    sent=at_once,
+                )
         except StoreUnavailable:
             if _limited(holder, lane):
                 raise
@@ -102,9 +107,9 @@ class Bookings:
             return None
 
     @asynccontextmanager
-    async def open(self, request_id: str, lane: Lane) -> AsyncIterator[Booking]:
+    async def open(self, request_id: str, lane: Lane, sent: bool = False) -> AsyncIterator[Booking]:
         """A reservation, for as long as its call takes: then settled, or released if it used nothing."""
-        booking = Booking(request_id)
+        booking = Booking(request_id, sent)
         self._open.add(request_id)
         try:
             yield booking
@@ -132,7 +137,7 @@ class Bookings:
         Raises `StoreUnavailable` where the reservation is over, or where there are limits and the store is away:
         nothing is sent then.
         """
-        if booking.request_id is None:
+        if booking.request_id is None or booking.sent:
             return
         try:
             held = await self._admissions.sent(booking.request_id)

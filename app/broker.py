@@ -106,8 +106,8 @@ class Broker:
                 return self._counted("hit", Known(inquiry.request_id, _read(value, inquiry), "cache", age_s, stood))
             case Join(stood, leader):
                 return await self._join(inquiry, leader, stood, stack)
-            case Lead():
-                booking, key = self._bookings.open(inquiry.request_id, inquiry.lane), inquiry.key
+            case Lead(sent=sent):
+                booking, key = self._bookings.open(inquiry.request_id, inquiry.lane, sent), inquiry.key
             case None:
                 booking, key = self._bookings.without(inquiry.lane), None
         flight = Flight(lambda flight: self._make(inquiry, flight, booking), lambda: self._deserted(inquiry))

@@ -16,6 +16,7 @@ from app.backends.base import NOTHING, BackendName, ChatStream, Usage
 from app.costs import Cost
 from app.lane import TEMPLATE_TOKENS, Lane
 from app.resources import Resources
+from app.stores.admission import Admission, Lead
 from app.stores.allowance import Estimate, Scope
 from app.stores.standing import Standing
 
@@ -42,7 +43,7 @@ async def chat(body: Mapping[str, Any], lane: Lane, terms: Terms, resources: Res
     lane.gate.check()
     bounded = body if any(body.get(name) for name in LIMITS) else _bounded(body, terms.holder.scope, lane)
     admission = await bookings.admit(request_id, terms.holder, lane, _at_most(bounded, lane))
-    opening = bookings.open(request_id, lane) if admission else bookings.without(lane)
+    opening = bookings.without(lane) if admission is None else bookings.open(request_id, lane, _sent(admission))
     limit = terms.deadline.limit(f"no answer within {terms.deadline.seconds:g} s")
     with lane.meters.in_flight.track_inprogress():
         async with opening as booking, limit, lane.gate.entered():
@@ -60,6 +61,10 @@ async def chat(body: Mapping[str, Any], lane: Lane, terms: Terms, resources: Res
                 chatting.cost = lane.cost(booking.usage)
     if stream.status == 200:
         lane.meters.duration.observe(perf_counter() - began)
+
+
+def _sent(admission: Admission) -> bool:
+    return isinstance(admission, Lead) and admission.sent
 
 
 def _bounded(body: Mapping[str, Any], holder: Scope, lane: Lane) -> Mapping[str, Any]:

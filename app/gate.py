@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 
 from app.errors import Overloaded
@@ -24,6 +24,7 @@ class Gate:
         self._longest = line
         self._clock = clock
         self._inside = 0
+        self._coming = 0
         self._line: deque[asyncio.Future[None]] = deque()
         self._mean_s = FIRST_GUESS_S
 
@@ -45,6 +46,16 @@ class Gate:
         """Raise `Overloaded` if there is no room in line."""
         if self.full:
             raise self.refusal()
+
+    @contextmanager
+    def coming(self) -> Iterator[bool]:
+        """Announce oneself while one is on the way; whether all who are will find a place at once."""
+        at_once = self._inside + self._coming < self._at_once
+        self._coming += 1
+        try:
+            yield at_once
+        finally:
+            self._coming -= 1
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:

@@ -23,6 +23,8 @@ from app.costs import NANO
 from app.errors import BackendError, BackendUnavailable
 from app.stores.allowance import Estimate
 from app.stores.connection import open_redis
+from app.stores.resp import Argument
+from app.stores.scripts import Script
 from tests.doubles import (
     EXAMPLE_BODY,
     HEARD,
@@ -281,6 +283,50 @@ async def reserved(running: Gateway, name: BackendName) -> int:
     return sum(
         [int(await redis.hget(key, "reserved") or 0) for key in await redis.keys(f"conviction:budget:backend:{name}:*")]
     )
+
+
+def steps(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the store is asked from here on."""
+    asked: list[str] = []
+    store = running.resources.bookings._admissions._store
+    run = store.run
+
+    async def noted(script: Script, *arguments: Argument) -> object:
+        asked.append(script.name)
+        return await run(script, *arguments)
+
+    monkeypatch.setattr(store, "run", noted)
+    return asked
+
+
+async def test_a_call_that_finds_a_place_takes_two_steps_and_one_that_waits_for_it_a_third(
+    own_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway(own_store, wire=True, mistral_at_once=1) as running:
+        asked = steps(running, monkeypatch)
+        running.mistral.go = asyncio.Event()
+        first = asyncio.create_task(ask(running))
+        await running.mistral.began(1)
+        assert asked == ["admit"]
+        second = asyncio.create_task(ask(running, another(1)))
+        async with asyncio.timeout(SOON_S):
+            while running.sample("conviction_queue_depth", backend="mistral") < 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        running.mistral.go.set()
+        assert {response.status_code for response in await asyncio.gather(first, second)} == {200}
+        assert sorted(step for step in asked if step != "sweep") == ["admit", "admit", "renew", "settle", "settle"]
+        body = {"model": "mistral", "messages": [{"role": "user", "content": "Hello."}]}
+        asked.clear()
+        assert (await running.client.post("/v1/chat/completions", json=body)).status_code == 200
+        assert [step for step in asked if step != "sweep"] == ["admit", "settle"]
+
+
+async def test_a_call_that_counted_as_sent_and_never_left_costs_nothing(own_store: str) -> None:
+    async with gateway(own_store, gpt4_usd_per_day="1") as running:
+        running.backends["gpt-4"].script = [BackendUnavailable("away")]
+        assert (await ask(running, X_Backend="gpt-4")).status_code == 503
+        assert await reserved(running, "gpt-4") == 0
+        assert await ledger(running, "gpt-4") == {}
 
 
 async def test_what_a_dead_gateway_held_ends_though_nobody_asks_any_more(

@@ -72,6 +72,19 @@ async def test_the_refusal_says_when_to_come_again() -> None:
         await caller.leave()
 
 
+async def test_a_place_is_promised_to_no_more_than_there_are() -> None:
+    gate = Gate(at_once=2, line=0)
+    with gate.coming() as first, gate.coming() as second, gate.coming() as third:
+        assert (first, second, third) == (True, True, False)
+    async with gate.entered():
+        with gate.coming() as first, gate.coming() as second:
+            assert (first, second) == (True, False)
+        with pytest.raises(ZeroDivisionError), gate.coming():
+            raise ZeroDivisionError
+    with gate.coming() as first, gate.coming() as second:
+        assert (first, second) == (True, True)
+
+
 @given(st.lists(st.tuples(st.sampled_from(["come", "go", "leave"]), st.integers(0, 9)), max_size=60))
 def test_no_place_is_ever_lost_or_given_twice(steps: list[tuple[str, int]]) -> None:
     async def play() -> None:

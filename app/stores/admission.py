@@ -38,9 +38,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Make the call, then settle or release it: what it may take is reserved until the lease ends."""
+    """Make the call, then settle or release it: what it may take is reserved until the lease ends.
+
+    `sent`: it counts as having left already.
+    """
 
     standing: Standing
+    sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +90,15 @@ class Admissions:
 
         `estimate` is the most it can take. With a `flight_key`, an answer in the cache or the same call under way
         elsewhere makes the call unnecessary and is counted against request limits alone. `counted`: an earlier
-        admission of this request was, so this one is not. `sent`: the call leaves at once, without `sent()`.
+        admission of this request was, so this one is not. `sent`: the call leaves at once, without `sent()`, which
+        saves a round trip; one that never left has to be released, and where its gateway dies before that it is charged
+        as unconfirmed, since nobody can tell any more.
 
         Raises `RateLimited` or `BudgetExceeded`, and `ValueError` for a request id that was admitted before.
         """
         call = (request_id, backend, estimate.tokens, estimate.nano_usd, flight_key or "")
         how = (int(read_cache), int(counted), "sent" if sent else "reserved", _us(lease_s))
-        return _admission(await self._admit(*call, *how, scopes=scopes), tuple(scopes))
+        return _admission(await self._admit(*call, *how, scopes=scopes), tuple(scopes), sent)
 
     async def share(
         self,
@@ -155,10 +161,10 @@ class Admissions:
         return settlement
 
 
-def _admission(reply: list[Any], scopes: tuple[Scope, ...]) -> Admission:
+def _admission(reply: list[Any], scopes: tuple[Scope, ...], sent: bool = False) -> Admission:
     match reply:
         case [b"lead", standing]:
-            return Lead(Standing(scopes, standing))
+            return Lead(Standing(scopes, standing), sent)
         case [b"hit", standing, cached]:
             stood = Standing(scopes, standing)
             return Hit(stood, cached[16:], max(0, stood.at_us - int(cached[:16])) / 1e6)
