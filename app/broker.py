@@ -117,6 +117,8 @@ class Broker:
         return self._counted("miss", Awaited(inquiry.request_id, flight, "model", standing))
 
     async def _join(self, inquiry: Inquiry, leader: str, standing: Standing, stack: AsyncExitStack) -> Asking | None:
+        """The answer of a call under way. Its text is heard as it comes where this gateway makes the call; one that
+        another makes tells how it ended and nothing before, so that a stream gets all of its text then."""
         flight = self._flights.find(inquiry.key or "")
         if flight is not None:
             stack.push_async_callback(self._following.leave, leader, inquiry.request_id)

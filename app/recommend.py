@@ -52,7 +52,8 @@ async def recommend(question: Question, lane: Lane, terms: Terms, resources: Res
 async def narrate(
     question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch
 ) -> AsyncGenerator[str | Answered, None]:
-    """The analysis in pieces, as the model writes it, and then the answer. Raises as `recommend` does."""
+    """The analysis in pieces, as the model writes it, and then the answer; all at once where it is another gateway's
+    or the cache's. Raises as `recommend` does."""
     deadline, late = terms.deadline, _late(terms)
     async with AsyncExitStack() as stack:
         async with deadline.limit(late):
