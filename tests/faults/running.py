@@ -20,11 +20,13 @@ import httpx
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from app.backends.base import BACKEND_NAMES
+from app.attempts import MOST
+from app.backends.base import BACKEND_NAMES, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import ANSWER_TOKENS, response_format
 from app.costs import NANO, CapacityPrice
+from app.lane import TEMPLATE_TOKENS
 from app.stores.admission import Admissions
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
@@ -115,6 +117,12 @@ def chat(mark: str, detail: Detail = "brief", **more: object) -> dict[str, Any]:
         "temperature": 0,
         "max_tokens": ANSWER_TOKENS[detail],
     } | more
+
+
+def most(mark: str, detail: Detail = "brief") -> int:
+    """The nano-dollars that are reserved for such a recommendation: a token is at least a byte."""
+    prompt = sum(len(message["content"].encode()) for message in messages(EXAMPLE, mark, detail))
+    return PRICE.cost(Usage(MOST * (prompt + TEMPLATE_TOKENS), MOST * ANSWER_TOKENS[detail])).nano_usd
 
 
 @dataclass(frozen=True)
