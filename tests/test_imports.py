@@ -15,7 +15,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.contract", "app.errors", "app.deadline"),
     ("app.backends.base", "app.rules", "app.logging", "app.stopwatch"),
     ("app.market", "app.costs", "app.settings"),
-    ("app.holder", "app.issued_key", "app.stores.allowance"),
+    ("app.holder", "app.issued_key", "app.pairs", "app.stores.allowance"),
     ("app.backends", "app.stores", "app.metrics", "app.pricing", "app.routing", "app.stand_in"),
     ("app.batch", "app.flights", "app.gate", "app.narration"),
     ("app.lane",),

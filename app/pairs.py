@@ -1,0 +1,191 @@
+"""What is kept of two backends asked the same: one record of fixed size a pair, no texts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+
+from app.backends.base import BACKEND_NAMES, BackendName
+from app.contract.prompt import Detail
+from app.contract.recommendation import ACTIONS, Action
+
+Origin = Literal["comparison", "shadow"]
+"""Whether both were asked for a client, or one of them only to be compared."""
+
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
+DETAILS: tuple[Detail, ...] = get_args(Detail)
+NO_TICKER, NO_DAY, NO_ACTION, NO_COUNT = b"", -(2**31), -1, 2**16 - 1
+MOST = 2**32 - 1
+EPOCH = date(1970, 1, 1)
+
+FAILURES = (
+    *("", "internal_error", "client_gone", "unknown_backend", "unauthorized", "forbidden", "not_found"),
+    *("method_not_allowed", "conflict", "idempotency_conflict", "too_large", "unsupported_media_type"),
+    *("invalid_request", "invalid_metrics", "rate_limited", "budget_exceeded", "unknown_ticker"),
+    *("insufficient_history", "market_data_unavailable", "market_data_rate_limited", "backend_error"),
+    *("unparsed_answer", "backend_unavailable", "deadline_exceeded", "overloaded", "store_unavailable"),
+)
+"""Codes of errors, the empty one for none. Records hold the place: new codes are added at the end."""
+
+SIDE = np.dtype(
+    [
+        ("failure", "u1"),
+        ("action", "i1"),
+        ("conviction", "u1"),
+        ("stand_in", "u1"),
+        ("figures", "<u2"),
+        ("invented", "<u2"),
+        ("probabilities", "<f4", (len(ACTIONS),)),
+        ("total_ms", "<f4"),
+        ("ttft_ms", "<f4"),
+        ("ms_per_token", "<f4"),
+        ("input_tokens", "<u4"),
+        ("cached_tokens", "<u4"),
+        ("output_tokens", "<u4"),
+        ("nano_usd", "<i8"),
+    ]
+)
+RECORD = np.dtype(
+    [
+        ("time_ms", "<i8"),
+        ("id", "V16"),
+        ("ticker", "S10"),
+        ("as_of", "<i4"),
+        ("detail", "u1"),
+        ("origin", "u1"),
+        *((name, SIDE) for name in BACKEND_NAMES),
+    ]
+)
+"""The time comes first: the store puts in its own."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """How one backend answered, or the code of the error it ended with. Times in milliseconds.
+
+    `input_tokens` are all of the prompt's, those from the backend's cache among them.
+    """
+
+    failure: str | None = None
+    action: Action | None = None
+    conviction: int | None = None
+    probabilities: Mapping[Action, float] | None = None
+    total_ms: float | None = None
+    ttft_ms: float | None = None
+    ms_per_token: float | None = None
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    nano_usd: int = 0
+    figures: int | None = None
+    """Numbers in the analysis that should be the metrics'; None where there is no analysis."""
+    invented: int | None = None
+    """Those of them that are not."""
+    stand_in: bool = False
+
+    def values(self) -> tuple[Any, ...]:
+        """As a record has them."""
+        shares = self.probabilities
+        return (
+            FAILURES.index(self.failure or ""),
+            NO_ACTION if self.action is None else ACTIONS.index(self.action),
+            self.conviction or 0,
+            self.stand_in,
+            _count(self.figures),
+            _count(self.invented),
+            [shares[action] if shares else np.nan for action in ACTIONS],
+            *(np.nan if time is None else time for time in (self.total_ms, self.ttft_ms, self.ms_per_token)),
+            *(min(tokens, MOST) for tokens in (self.input_tokens, self.cached_tokens, self.output_tokens)),
+            self.nano_usd,
+        )
+
+    @classmethod
+    def of(cls, record: np.void) -> Self:
+        """The side that a record has; times and probabilities to seven digits."""
+        failure, action, conviction, stand_in, figures, invented, shares, *times_and_counts = record.item()
+        total, first, per_token, tokens_in, cached, tokens_out, nano_usd = times_and_counts
+        return cls(
+            failure=FAILURES[failure] or None,
+            action=None if action == NO_ACTION else ACTIONS[action],
+            conviction=conviction or None,
+            probabilities=None if np.isnan(shares[0]) else dict(zip(ACTIONS, map(_short, shares), strict=True)),
+            total_ms=_given(total),
+            ttft_ms=_given(first),
+            ms_per_token=_given(per_token),
+            input_tokens=tokens_in,
+            cached_tokens=cached,
+            output_tokens=tokens_out,
+            nano_usd=nano_usd,
+            figures=None if figures == NO_COUNT else figures,
+            invented=None if invented == NO_COUNT else invented,
+            stand_in=bool(stand_in),
+        )
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two backends asked the same. `id` is 32 hex digits; `at` is the store's time once it is stored."""
+
+    id: str
+    at: datetime
+    ticker: str | None
+    as_of: date | None
+    detail: Detail
+    origin: Origin
+    sides: Mapping[BackendName, Side]
+
+    def pack(self) -> bytes:
+        """The record."""
+        record = np.array(
+            (
+                round(1000 * self.at.timestamp()),
+                bytes.fromhex(self.id),
+                (self.ticker or "").encode(),
+                NO_DAY if self.as_of is None else (self.as_of - EPOCH).days,
+                DETAILS.index(self.detail),
+                ORIGINS.index(self.origin),
+                *(self.sides[name].values() for name in BACKEND_NAMES),
+            ),
+            RECORD,
+        )
+        return record.tobytes()
+
+    @classmethod
+    def of(cls, record: np.void) -> Self:
+        """The pair that a record has."""
+        return cls(
+            id=record["id"].tobytes().hex(),
+            at=moment(int(record["time_ms"])),
+            ticker=record["ticker"].decode() or None,
+            as_of=None if record["as_of"] == NO_DAY else EPOCH + timedelta(int(record["as_of"])),
+            detail=DETAILS[record["detail"]],
+            origin=ORIGINS[record["origin"]],
+            sides={name: Side.of(record[name]) for name in BACKEND_NAMES},
+        )
+
+    @property
+    def agree(self) -> bool | None:
+        """Whether the actions are the same; None where one is missing."""
+        one, other = (side.action for side in self.sides.values())
+        return None if one is None or other is None else one == other
+
+
+def moment(time_ms: int) -> datetime:
+    """The time of so many milliseconds since 1970, UTC."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
+
+
+def _count(number: int | None) -> int:
+    return NO_COUNT if number is None else min(number, NO_COUNT - 1)
+
+
+def _given(number: float) -> float | None:
+    return None if np.isnan(number) else _short(number)
+
+
+def _short(number: float) -> float:
+    return float(f"{number:.7g}")
