@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 
@@ -106,8 +106,9 @@ class Side:
     @classmethod
     def of(cls, record: np.void) -> Self:
         """The side that a record has; times and probabilities to seven digits."""
-        failure, action, conviction, stand_in, figures, invented, shares, *times_and_counts = record.item()
-        total, first, per_token, tokens_in, cached, tokens_out, nano_usd = times_and_counts
+        values = cast(tuple[Any, ...], record.item())
+        failure, action, conviction, stand_in, figures, invented, shares, *rest = values
+        total, first, per_token, tokens_in, cached, tokens_out, nano_usd = rest
         return cls(
             failure=FAILURES[failure] or None,
             action=None if action == NO_ACTION else ACTIONS[action],

@@ -65,7 +65,9 @@ def test_every_error_has_its_place() -> None:
 
 def test_what_is_too_large_for_its_place_is_cut() -> None:
     side = Side(action="buy", conviction=1, figures=10**6, invented=10**6, input_tokens=2**40)
-    pair = Pair("00" * 16, datetime(2024, 1, 1, tzinfo=UTC), None, None, "full", "shadow", dict.fromkeys(BACKEND_NAMES, side))
+    pair = Pair(
+        "00" * 16, datetime(2024, 1, 1, tzinfo=UTC), None, None, "full", "shadow", dict.fromkeys(BACKEND_NAMES, side)
+    )
     read = Pair.of(np.frombuffer(pair.pack(), RECORD)[0]).sides["mistral"]
     assert (read.figures, read.invented, read.input_tokens) == (2**16 - 2, 2**16 - 2, 2**32 - 1)
 
