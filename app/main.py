@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from app.api import backends, batches, chat, health, keys, metrics, openapi, recommendations
+from app.api import backends, batches, chat, console, health, keys, metrics, openapi, recommendations
 from app.api.context import RequestContext
 from app.api.guard import Guard
 from app.api.keys_file import load_keys
@@ -51,5 +51,6 @@ def create_app(settings: Settings, opened: OpenResources = open_resources, drain
         app.include_router(endpoints.router)
     app.state.drain = drain or Drain()
     openapi.add_docs(app)
+    console.add_console(app)
     app.openapi = lambda: openapi.document(app, keyed=keyring is not None)  # type: ignore[method-assign]
     return app

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.api import console
 from app.api.keys_file import Keyring
 from app.errors import Forbidden, Unauthorized
 from app.holder import Holder, local_holder
@@ -12,8 +13,8 @@ from app.settings import is_loopback
 from app.stores.allowance import Allowance
 from app.stores.known_keys import KnownKeys
 
-OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
-"""For probes, which hold no keys."""
+OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/"})
+"""For probes, which hold no keys, and for the page that asks people for theirs."""
 
 
 class Guard:
@@ -33,7 +34,7 @@ class Guard:
             if self._keys is None:
                 _require_this_machine(headers)
                 _admit(scope, self._local)
-            elif scope["path"] not in OPEN_PATHS:
+            elif scope["path"] not in OPEN_PATHS and not scope["path"].startswith(console.FOLDER):
                 issued: KnownKeys = scope["app"].state.resources.keys
                 _admit(scope, await _require_key(headers, self._keys, issued))
         await self.app(scope, receive, send)

@@ -1,0 +1,202 @@
+// The page that asks: by ticker or by metrics, of one backend or of both.
+
+import { AnswerCard } from "./answer.js";
+import { call, events, getJson, postJson, Problem } from "./api.js";
+import { byId, h } from "./dom.js";
+import { key } from "./keys.js";
+import { MetricsForm, pasted, schema } from "./metrics_form.js";
+import { seen } from "./stand_in.js";
+import { empty, failed, loading } from "./states.js";
+
+const BOTH = "both";
+const HINTS = {
+  full: "An analysis, then the action and the conviction.",
+  brief: "Action and conviction alone: a dozen tokens.",
+};
+
+let names = [];
+let metricsForm = null;
+let example = null;
+let running = null;
+
+export function start() {
+  byId("answers").append(
+    empty("Nothing asked yet", h("p", {}, "A ticker is enough: its figures are looked up. Or give figures of your own.")),
+  );
+  byId("ask-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    ask();
+  });
+  byId("ask-form").addEventListener("change", arrange);
+  byId("ask-form").addEventListener("input", countMetrics);
+  byId("stop").addEventListener("click", () => running?.abort());
+  byId("example").addEventListener("click", () => fill(example));
+  byId("clear").addEventListener("click", () => fill({ metrics: {} }));
+  byId("fill").addEventListener("click", paste);
+  arrange();
+  loadBackends();
+}
+
+const chosen = (name) => byId("ask-form").elements[name]?.value;
+
+/** Shows what goes with what is chosen. */
+function arrange() {
+  const [subject, detail, backend] = ["subject", "detail", "backend"].map(chosen);
+  for (const part of byId("ask-form").querySelectorAll("[data-subject]")) part.hidden = part.dataset.subject !== subject;
+  byId("detail-hint").textContent = HINTS[detail];
+  byId("keep-row").hidden = backend !== BOTH;
+  if (subject === "metrics" && metricsForm === null) loadMetricsForm();
+}
+
+async function loadBackends() {
+  const place = byId("backends");
+  const legend = place.querySelector("legend");
+  try {
+    const { default: first, backends } = await getJson("v1/backends");
+    backends.forEach(seen);
+    byId("docs").hidden = key() !== null; // a link sends no key
+    names = backends.map(({ name }) => name);
+    const options = backends.map(({ name, ready, reason }) => option(name, name, ready ? null : reason));
+    if (names.length > 1) options.push(option(BOTH, names.length > 2 ? "All" : "Both", null));
+    place.replaceChildren(legend, ...options);
+    place.querySelector(`input[value="${CSS.escape(first)}"]`).checked = true;
+    const away = backends.filter(({ ready }) => !ready);
+    place.append(...away.map(({ name, reason }) => h("p", { class: "hint muted" }, `${name} is not ready: ${reason}`)));
+  } catch (error) {
+    place.replaceChildren(legend, failed(error, loadBackends));
+  }
+  arrange();
+}
+
+function option(value, label, reason) {
+  return h(
+    "label",
+    { class: reason === null ? false : "away" },
+    h("input", { type: "radio", name: "backend", value }),
+    h("span", {}, label),
+  );
+}
+
+async function loadMetricsForm() {
+  const place = byId("fields");
+  place.replaceChildren(loading("asking which metrics there are"));
+  try {
+    const described = await schema();
+    metricsForm = new MetricsForm(described);
+    example = described.example;
+    place.replaceChildren(metricsForm.element);
+    countMetrics();
+  } catch (error) {
+    place.replaceChildren(failed(error, loadMetricsForm));
+  }
+}
+
+function countMetrics() {
+  if (metricsForm) byId("given").textContent = `${metricsForm.given()} given; three are needed`;
+}
+
+function paste() {
+  const said = byId("pasted");
+  try {
+    fill(pasted(byId("json").value));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    said.textContent = `This is no request: ${error.message}`;
+    said.className = "wrong";
+  }
+}
+
+function fill(request) {
+  if (!request || !metricsForm) return;
+  if (request.ticker !== undefined) byId("ticker").value = request.ticker;
+  byId("metrics_as_of").value = request.metrics?.as_of ?? "";
+  const unknown = metricsForm.fill(request.metrics ?? {});
+  const said = byId("pasted");
+  said.textContent = unknown.length ? `No such metric: ${unknown.join(", ")}` : "";
+  said.className = "wrong";
+  countMetrics();
+}
+
+function body() {
+  const [subject, detail] = ["subject", "detail"].map(chosen);
+  const ticker = byId("ticker").value.trim();
+  if (subject === "ticker") return { ticker, ...dated(byId("as_of").value), detail };
+  const metrics = { ...dated(byId("metrics_as_of").value), ...(metricsForm?.value() ?? {}) };
+  return { ...(ticker ? { ticker } : {}), metrics, detail };
+}
+
+const dated = (day) => (day ? { as_of: day } : {});
+
+async function ask() {
+  const backend = chosen("backend");
+  if (!backend || running) return;
+  const asked = backend === BOTH ? names : [backend];
+  const whole = backend === BOTH && byId("keep").checked;
+  const cards = new Map(asked.map((name) => [name, new AnswerCard(name)]));
+  byId("answers").replaceChildren(...[...cards.values()].map(({ element }) => element));
+  byId("answers").classList.toggle("several", asked.length > 1);
+  markFields([]);
+  running = new AbortController();
+  busy(true);
+  const request = body();
+  const { signal } = running;
+  if (whole) await compare(request, cards, signal);
+  else await Promise.all([...cards].map(([name, card]) => stream(request, name, card, signal)));
+  running = null;
+  busy(false);
+}
+
+function busy(now) {
+  byId("submit").setAttribute("aria-disabled", String(now)); // not disabled: the focus stays
+  byId("stop").hidden = !now;
+}
+
+async function stream(request, backend, card, signal) {
+  await settled(card, signal, async () => {
+    const response = await call("v1/recommendations", {
+      method: "POST",
+      body: { ...request, stream: true },
+      headers: { "X-Backend": backend },
+      signal,
+    });
+    let ended = false;
+    for await (const { event, data } of events(response)) {
+      if (event === "analysis") card.tell(data.delta);
+      else if (event === "error") throw new Problem(data);
+      else if (event === "recommendation") {
+        card.answer(data);
+        ended = true;
+      }
+    }
+    if (!ended) throw new Problem({ title: "No answer", detail: "The stream ended before the answer." });
+  });
+}
+
+/** A card in whatever state its work ends. */
+async function settled(card, signal, work) {
+  try {
+    await work();
+  } catch (error) {
+    if (signal.aborted) return card.stop();
+    if (error instanceof Problem) markFields(error.document.errors ?? []);
+    card.fail(error, ask);
+  }
+}
+
+/** Says at each field what the gateway found wrong with it. */
+function markFields(wrong) {
+  const form = byId("ask-form");
+  for (const old of form.querySelectorAll(".field .wrong")) old.remove();
+  for (const old of form.querySelectorAll("[aria-invalid]")) old.removeAttribute("aria-invalid");
+  for (const { field, problem } of wrong) {
+    const place = form.querySelector(`[data-field="${CSS.escape(field)}"]`);
+    if (!place) continue;
+    place.querySelector("input").setAttribute("aria-invalid", "true");
+    place.append(h("span", { class: "wrong small" }, problem));
+  }
+}
+
+/** Both at once, kept as a pair. */
+async function compare(request, cards, signal) {
+  throw new Error("not yet", { cause: [postJson, request, cards, signal] });
+}

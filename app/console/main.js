@@ -1,0 +1,48 @@
+// Which page is shown, and what stands around all of them.
+
+import { start as startAsk } from "./ask.js";
+import { byId } from "./dom.js";
+import { askForKey, key } from "./keys.js";
+
+const PAGES = { ask: {}, compare: {}, costs: {} };
+let shown = null;
+
+function route() {
+  const wanted = location.hash.slice(1);
+  const name = wanted in PAGES ? wanted : "ask";
+  if (name === shown) return;
+  for (const section of document.querySelectorAll("[data-page]")) section.hidden = section.id !== name;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${byId(`${name}-title`).textContent} – Conviction`;
+  PAGES[shown]?.hide?.();
+  PAGES[name].show?.();
+  if (shown) byId("main").focus({ preventScroll: true });
+  shown = name;
+}
+
+function theme() {
+  const root = document.documentElement;
+  const button = byId("theme");
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const current = () => root.dataset.theme ?? (system.matches ? "dark" : "light");
+  const label = () => (button.textContent = current() === "dark" ? "Light" : "Dark");
+  button.addEventListener("click", () => {
+    root.dataset.theme = current() === "dark" ? "light" : "dark";
+    localStorage.setItem("conviction.theme", root.dataset.theme);
+    label();
+  });
+  system.addEventListener("change", label);
+  label();
+}
+
+byId("skip").addEventListener("click", () => byId("main").focus());
+byId("key").addEventListener("click", async () => {
+  if (await askForKey(key() ? "Another may be used in its place." : "Where this gateway has keys, one is needed to ask.")) location.reload();
+});
+window.addEventListener("hashchange", route);
+theme();
+startAsk();
+route();

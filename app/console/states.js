@@ -1,0 +1,43 @@
+// Loading, error and empty, each the same everywhere.
+
+import { Problem } from "./api.js";
+import { announce, h } from "./dom.js";
+
+export function loading(text) {
+  return h("div", { class: "state loading", role: "status" }, h("span", { class: "spinner", "aria-hidden": "true" }), text);
+}
+
+export function empty(title, ...content) {
+  return h("div", { class: "state empty" }, h("h2", {}, title), ...content);
+}
+
+/** A problem as it came, with a button to try again that counts down where the gateway said when. */
+export function failed(error, again) {
+  const problem = error instanceof Problem ? error.document : { title: "The console failed", detail: String(error) };
+  if (!(error instanceof Problem)) console.error(error);
+  announce(`${problem.title}. ${problem.detail ?? ""}`);
+  return h(
+    "div",
+    { class: "state problem" },
+    h("h2", {}, problem.title, problem.status ? h("span", { class: "code" }, `${problem.status} ${problem.code ?? ""}`) : null),
+    h("p", {}, problem.detail ?? ""),
+    problem.errors?.length
+      ? h("ul", {}, problem.errors.map((wrong) => h("li", {}, h("code", {}, wrong.field), ` ${wrong.problem}`)))
+      : null,
+    again ? h("p", { class: "row" }, retry(problem.retry_after, again)) : null,
+    problem.request_id ? h("p", { class: "muted small" }, "Request ", h("code", {}, problem.request_id)) : null,
+  );
+}
+
+function retry(after, again) {
+  const button = h("button", { type: "button", onclick: again }, "Try again");
+  const ends = Date.now() + 1000 * (after ?? 0);
+  const tick = () => {
+    const left = Math.ceil((ends - Date.now()) / 1000);
+    button.disabled = left > 0;
+    button.textContent = left > 0 ? `Try again in ${left} s` : "Try again";
+    if (left > 0) setTimeout(tick, 250);
+  };
+  tick();
+  return button;
+}
