@@ -1,0 +1,1 @@
+"""What pairs of answers tell, and how surely: pure functions of their records."""

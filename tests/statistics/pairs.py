@@ -1,0 +1,48 @@
+"""Records of pairs for tests of what they tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.contract.prompt import Detail
+from app.contract.recommendation import Action
+from app.pairs import RECORD, Origin, Pair, Side
+
+NOON = datetime(2024, 3, 8, 12, tzinfo=UTC)
+
+
+def side(action: Action | None, conviction: int = 5, **more: object) -> Side:
+    """An answer, or without an action a failure."""
+    given: dict[str, object] = {
+        "total_ms": 1000.0,
+        "ttft_ms": 200.0,
+        "ms_per_token": 20.0,
+        "input_tokens": 400,
+        "cached_tokens": 100,
+        "output_tokens": 41,
+        "nano_usd": 1_000_000,
+    }
+    if action is None:
+        return Side(failure="backend_error")
+    return Side(action=action, conviction=conviction, **(given | more))  # type: ignore[arg-type]
+
+
+def pair(
+    mistral: Side, gpt4: Side, ticker: str | None = "AAPL", detail: Detail = "full", origin: Origin = "comparison"
+) -> Pair:
+    return Pair(UUID(int=0).hex, NOON, ticker, None, detail, origin, {"mistral": mistral, "gpt-4": gpt4})
+
+
+def records(pairs: Iterable[Pair]) -> NDArray[np.void]:
+    """As the store has them, a second apart."""
+    packed = []
+    for place, each in enumerate(pairs):
+        record = np.frombuffer(each.pack(), RECORD).copy()
+        record["time_ms"] += int(timedelta(seconds=place) / timedelta(milliseconds=1))
+        packed.append(record)
+    return np.concatenate(packed) if packed else np.empty(0, RECORD)
