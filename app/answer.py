@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainSerializer, TypeAdapter
@@ -15,6 +16,7 @@ from app.contract.features import Metrics
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
 from app.costs import Basis, Cost, plain
+from app.experiments import Assignment
 from app.market.snapshot import MetricsSource
 
 DISCLAIMER = "A model's reading of past figures: not investment advice, and no promise of what a price will do."
@@ -92,6 +94,19 @@ class Paid:
 
 
 @dataclass(frozen=True)
+class Cascaded:
+    """What a cascade's first backend said in brief, and what became of it."""
+
+    threshold: Annotated[Share, Field(description="an answer below it is passed on, and so is one without probability")]
+    action: Annotated[Action | None, Field(description="the first backend's; null where it failed")]
+    probability: Annotated[Share | None, Field(description="of that action; null where none was given")]
+    passed_on: Annotated[bool, Field(description="whether the second backend was asked for the answer")]
+    cost: Annotated[
+        Paid | None, Field(description="of asking first, on top of the answer's own; null where that is the answer")
+    ]
+
+
+@dataclass(frozen=True)
 class Recommendation:
     """Buy, sell or hold, how sure, and what that rests on and took."""
 
@@ -114,12 +129,19 @@ class Recommendation:
     metrics: SeenMetrics
     metrics_source: MetricsSource | None
     missing: Annotated[list[str], Field(description="metrics that were not known")]
-    experiment: None
+    experiment: Annotated[Assignment | None, Field(description="the experiment that chose what answers")]
     fallback_from: Annotated[
         BackendName | None, Field(description="the backend that was asked first and failed, where another took over")
     ]
+    cascade: Annotated[Cascaded | None, Field(description="why this backend answered, where a cascade was asked")]
     stand_in: Annotated[bool, Field(description="answered by the rule-based analyst in a model's place")]
     disclaimer: str = DISCLAIMER
+
+    @property
+    def usd(self) -> Decimal:
+        """All that it cost, whoever was asked first."""
+        first = self.cascade.cost if self.cascade else None
+        return Decimal(self.cost.usd) + Decimal(first.usd if first else 0)
 
 
 RECOMMENDATION: TypeAdapter[Recommendation] = TypeAdapter(Recommendation)

@@ -13,7 +13,7 @@ from app.errors import InvalidSettings, RequestError
 EPILOG = """exit status: 0 done, 1 the gateway refused or failed, 2 wrong usage or settings,
 3 the gateway cannot be reached"""
 
-BACKENDS = ("mistral", "gpt-4")
+BACKENDS = ("mistral", "gpt-4", "cascade")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,9 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from app.asking import Terms
+from app.backends.base import BackendName
 from app.errors import BackendError, Overloaded, UnparsedAnswer
+from app.experiments import Assignment
 from app.lane import Lane
 from app.metrics import Asked
 from app.recommend import Answered, Question, narrate, recommend
@@ -23,11 +25,20 @@ class Route:
 
     first: Lane
     fallback: Lane | None = None
+    second: Lane | None = None
+    """Of a cascade, the backend that answers where the first is not sure."""
+    assignment: Assignment | None = None
+    """The experiment that chose it."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether it is known beforehand who answers, if anybody does."""
+        return self.fallback is None and self.second is None
 
 
 @dataclass(frozen=True)
 class Asker:
-    """One question on its way; each backend that is asked keeps to its own limits, and both to one deadline.
+    """One question on its way; each backend that is asked keeps to its own limits, and all to one deadline.
 
     `asked` tells which backend has it. What the one that failed used up is booked as ever; an answer that is none is
     no such failure, since the model was there and has been paid for.
@@ -44,13 +55,15 @@ class Asker:
         """As `app.recommend.recommend`; where both backends fail, what the second raises."""
         own_s = self.watch.read()[1]
         try:
-            return await recommend(self.question, self.route.first, self.terms, self.resources, self.watch)
+            answered = await recommend(self.question, self.route.first, self.terms, self.resources, self.watch)
+            return self._marked(answered)
         except (BackendError, Overloaded) as fault:
             fallback = self._instead(fault)
             if fallback is None:
                 raise
             self._turn(fault, fallback, own_s)
-        return self._marked(await recommend(self.question, fallback, self.terms, self.resources, self.watch))
+        answered = await recommend(self.question, fallback, self.terms, self.resources, self.watch)
+        return self._marked(answered, fallback_from=self.route.first.name)
 
     async def narrate(self) -> AsyncGenerator[str | Answered, None]:
         """As `app.recommend.narrate`; once a piece was told, nobody takes over."""
@@ -59,7 +72,7 @@ class Asker:
             async with aclosing(self._narrated(self.route.first)) as pieces:
                 async for piece in pieces:
                     told = True
-                    yield piece
+                    yield piece if isinstance(piece, str) else self._marked(piece)
             return
         except (BackendError, Overloaded) as fault:
             fallback = None if told else self._instead(fault)
@@ -68,7 +81,7 @@ class Asker:
             self._turn(fault, fallback, own_s)
         async with aclosing(self._narrated(fallback)) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, str) else self._marked(piece)
+                yield piece if isinstance(piece, str) else self._marked(piece, fallback_from=self.route.first.name)
 
     def _narrated(self, lane: Lane) -> AsyncGenerator[str | Answered, None]:
         return narrate(self.question, lane, self.terms, self.resources, self.watch)
@@ -83,6 +96,9 @@ class Asker:
         self.watch.waited(self.watch.read()[1] - own_s)
         self.resources.collectors.hand_over(self.asked, fault, fallback.name)
 
-    def _marked(self, answered: Answered) -> Answered:
-        marked = replace(answered.recommendation, fallback_from=self.route.first.name)
+    def _marked(self, answered: Answered, fallback_from: BackendName | None = None) -> Answered:
+        assignment = self.route.assignment
+        if assignment is None and fallback_from is None:
+            return answered
+        marked = replace(answered.recommendation, experiment=assignment, fallback_from=fallback_from)
         return replace(answered, recommendation=marked)

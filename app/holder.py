@@ -53,10 +53,15 @@ def file_holder(name: str, allowance: Allowance) -> Holder:
     return Holder(f"{FILE_PREFIX}{name}", name, None, True, allowance)
 
 
+def may_ask(holder: Holder, backend: BackendName) -> bool:
+    """Whether the holder's scope includes the backend."""
+    return holder.backends is None or backend in holder.backends
+
+
 def require_backend(holder: Holder, backend: BackendName) -> None:
     """Raise `Forbidden` where the holder's scope leaves the backend out."""
-    if holder.backends is not None and backend not in holder.backends:
-        allowed = ", ".join(sorted(holder.backends))
+    if not may_ask(holder, backend):
+        allowed = ", ".join(sorted(holder.backends or ()))
         raise Forbidden(f"this key may not ask {backend}; it may ask {allowed}")
 
 

@@ -17,6 +17,7 @@ from app.api.problems import refuse_route
 from app.backends.base import BackendName
 from app.costs import Price
 from app.drain import Drain
+from app.experiments_file import Experiments
 from app.holder import default_allowance
 from app.pricing import price_list
 from app.resources import Resources, open_resources
@@ -29,6 +30,7 @@ def create_app(settings: Settings, opened: OpenResources = open_resources, drain
     """The gateway; `drain` says whether it is about to stop. Raises `InvalidSettings` before anything is started."""
     allowance, prices = default_allowance(settings), price_list(settings)
     keyring = load_keys(settings.api_keys_file, allowance)
+    experiments = Experiments(settings.experiments_file)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -49,7 +51,7 @@ def create_app(settings: Settings, opened: OpenResources = open_resources, drain
     )
     for endpoints in (recommendations, batches, chat, keys, backends, health, metrics):
         app.include_router(endpoints.router)
-    app.state.drain = drain or Drain()
+    app.state.drain, app.state.experiments = drain or Drain(), experiments
     openapi.add_docs(app)
     console.add_console(app)
     app.openapi = lambda: openapi.document(app, keyed=keyring is not None)  # type: ignore[method-assign]

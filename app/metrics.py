@@ -36,6 +36,8 @@ from app.errors import (
 )
 
 OK = "ok"
+ERROR = "error"
+"""The label in an action's place where a backend of a pair gave none."""
 UNKNOWN = "unknown"
 """The label where a request was refused before its backend or detail was known."""
 
@@ -69,6 +71,8 @@ class Asked:
     detail: Detail | Literal["chat"] | None = None
     handed_on: bool = False
     """Whether it ends elsewhere, to be counted there."""
+    failed: BackendName | None = None
+    """The backend that another took over from."""
 
 
 class BackendMeters:
@@ -167,6 +171,14 @@ class Collectors:
         self.cache: Mapping[CacheResult, Counter] = {
             result: self.cache_requests.labels(result) for result in get_args(CacheResult)
         }
+        self.pairs = Counter(
+            "conviction_ab_pairs_total",
+            "Questions that both backends were asked, by the actions they gave, or error.",
+            ("mistral_action", "gpt4_action"),
+            registry=registry,
+        )
+        for actions in product((*ACTIONS, ERROR), repeat=2):
+            self.pairs.labels(*actions)
         self.limited = Counter(
             "conviction_limited_total",
             "Requests refused for a limit, by whose it is and which.",
@@ -221,11 +233,15 @@ class Collectors:
     def hand_over(self, asked: Asked, error: ConvictionError, to: BackendName) -> None:
         """Counts how a request ended at a backend; from here on it is another's."""
         self._count(asked.backend, asked.detail, error.code)
-        asked.backend = to
+        asked.failed, asked.backend = asked.backend, to
 
     def _count(self, backend: BackendName | None, detail: str | None, outcome: str) -> None:
         labels = (backend or UNKNOWN, detail or UNKNOWN, outcome)
         (self._outcomes.get(labels) or self.requests.labels(*labels)).inc()
+
+    def pair(self, actions: Mapping[BackendName, Action | None]) -> None:
+        """Counts a question that both were asked."""
+        self.pairs.labels(*(actions[name] or ERROR for name in BACKEND_NAMES)).inc()
 
     def page(self) -> bytes:
         """The text Prometheus reads."""

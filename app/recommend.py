@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 from app.answer import GIVEN, Paid, Probabilities, Recommendation, Timing, seconds_per_token
@@ -24,12 +24,16 @@ from app.stores.standing import Standing
 
 @dataclass(frozen=True)
 class Question:
-    """What a client wants to know. Without metrics, those of the ticker at its last close by `as_of`."""
+    """What a client wants to know. Without metrics, those of the ticker at its last close by `as_of`.
+
+    `source` says where metrics were looked up that the client did not give.
+    """
 
     ticker: str | None
     as_of: date | None
     metrics: Metrics | None
     detail: Detail
+    source: MetricsSource | None = None
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,37 @@ class Answered:
     standing: Standing | None
 
 
+@dataclass(frozen=True)
+class Reply:
+    """What a backend said to a question."""
+
+    question: Question
+    """With its metrics."""
+    lane: Lane
+    asking: Asking
+    made: Made
+
+    @property
+    def metrics(self) -> Metrics:
+        assert self.question.metrics is not None
+        return self.question.metrics
+
+    def answered(self, watch: Stopwatch) -> Answered:
+        """The answer that it makes, counted as one."""
+        total, own = watch.read()
+        observe(self, total, own)
+        return Answered(_recommendation(self, total, own), self.asking.age_s, self.asking.standing)
+
+
 async def recommend(question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch) -> Answered:
     """Answer a question. Raises the errors of `app.errors`; what was used up is booked in any case."""
-    limit = terms.deadline.limit(_late(terms))
-    async with limit, _asked(question, lane, terms, resources, watch) as (metrics, source, asking):
-        made = await asking.made()
-        return _answered(question, lane, metrics, source, asking, made, watch)
+    return (await consult(question, lane, terms, resources, watch)).answered(watch)
+
+
+async def consult(question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch) -> Reply:
+    """What a backend says, whatever becomes of it. Raises as `recommend` does."""
+    async with terms.deadline.limit(late(terms)), _asked(question, lane, terms, resources, watch) as (seen, asking):
+        return _replied(seen, lane, asking, await asking.made(), watch)
 
 
 async def narrate(
@@ -54,62 +83,61 @@ async def narrate(
 ) -> AsyncGenerator[str | Answered, None]:
     """The analysis in pieces, as the model writes it, and then the answer; all at once where it is another gateway's
     or the cache's. Raises as `recommend` does."""
-    deadline, late = terms.deadline, _late(terms)
+    deadline, told_late = terms.deadline, late(terms)
     async with AsyncExitStack() as stack:
-        async with deadline.limit(late):
+        async with deadline.limit(told_late):
             asked = _asked(question, lane, terms, resources, watch)
-            metrics, source, asking = await stack.enter_async_context(asked)
+            seen, asking = await stack.enter_async_context(asked)
         if question.detail == "full":
             texts = await stack.enter_async_context(aclosing(asking.texts()))
             narration = Narration()
-            async for text in deadline.each(texts, late):
+            async for text in deadline.each(texts, told_late):
                 if told := narration.add(text):
                     yield told
-        async with deadline.limit(late):
+        async with deadline.limit(told_late):
             made = await asking.made()
-        yield _answered(question, lane, metrics, source, asking, made, watch)
+        yield _replied(seen, lane, asking, made, watch).answered(watch)
 
 
 @asynccontextmanager
 async def _asked(
     question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch
-) -> AsyncIterator[tuple[Metrics, MetricsSource | None, Asking]]:
-    """The metrics and the model's answer to them, on its way."""
+) -> AsyncIterator[tuple[Question, Asking]]:
+    """The question with its metrics, and the model's answer to it, on its way."""
     with lane.meters.in_flight.track_inprogress():
-        metrics, source = await features(question, resources.market, watch)
-        prompt = messages(metrics, question.ticker, question.detail)
-        async with resources.broker.ask(Inquiry(lane, prompt, question.detail, terms)) as asking:
-            yield metrics, source, asking
+        seen = await looked_up(question, resources.market, watch)
+        assert seen.metrics is not None
+        prompt = messages(seen.metrics, seen.ticker, seen.detail)
+        async with resources.broker.ask(Inquiry(lane, prompt, seen.detail, terms)) as asking:
+            yield seen, asking
 
 
-def _late(terms: Terms) -> str:
+def late(terms: Terms) -> str:
+    """What is said where the deadline has passed."""
     return f"no answer within {terms.deadline.seconds:g} s"
 
 
-async def features(question: Question, market: Snapshots, watch: Stopwatch) -> tuple[Metrics, MetricsSource | None]:
-    """The metrics given, or else the ticker's and where they come from."""
+async def looked_up(question: Question, market: Snapshots, watch: Stopwatch) -> Question:
+    """The question with the ticker's metrics where none were given, and where they come from."""
     if question.metrics is not None:
-        return question.metrics, None
+        return question
     assert question.ticker is not None
     with watch.waiting():
         found = await market.of(question.ticker, question.as_of)
-    return found.metrics, found.source
+    return replace(question, metrics=found.metrics, source=found.source)
 
 
-def _answered(
-    question: Question,
-    lane: Lane,
-    metrics: Metrics,
-    source: MetricsSource | None,
-    asking: Asking,
-    made: Made,
-    watch: Stopwatch,
-) -> Answered:
-    answer, completion = made.answer, made.completion
+def _replied(question: Question, lane: Lane, asking: Asking, made: Made, watch: Stopwatch) -> Reply:
     watch.waited(made.waited_s)
-    total, own = watch.read()
-    observe(lane.meters, asking, made, total, own)
-    recommendation = Recommendation(
+    if asking.source == "model":
+        observe_call(lane.meters, made)
+    return Reply(question, lane, asking, made)
+
+
+def _recommendation(reply: Reply, total_s: float, own_s: float) -> Recommendation:
+    question, asking, made = reply.question, reply.asking, reply.made
+    metrics, answer, completion = reply.metrics, made.answer, made.completion
+    return Recommendation(
         id=f"rec_{asking.request_id}",
         created_at=datetime.now(UTC),
         ticker=question.ticker.upper() if question.ticker else None,
@@ -119,32 +147,35 @@ def _answered(
         probabilities=Probabilities.of(completion),
         probabilities_given=GIVEN[question.detail] if completion.probabilities else None,
         analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
-        backend=lane.name,
+        backend=reply.lane.name,
         model=completion.model,
         prompt_version=PROMPT_VERSION,
         source=asking.source,
         usage=made.usage,
-        timing=Timing.of(completion if asking.source == "model" else None, total, own),
+        timing=Timing.of(completion if asking.source == "model" else None, total_s, own_s),
         cost=Paid.of(made.cost),
         metrics=metrics,
-        metrics_source=source,
+        metrics_source=question.source,
         missing=metrics.missing(),
         experiment=None,
         fallback_from=None,
+        cascade=None,
         stand_in=completion.stand_in,
     )
-    return Answered(recommendation, asking.age_s, asking.standing)
 
 
-def observe(meters: BackendMeters, asking: Asking, made: Made, total_s: float, own_s: float) -> None:
-    """What an answer adds to the histograms and counters; one that was not made for it, nothing to those of speed."""
-    action = made.answer.action
-    meters.recommended[action].inc()
-    meters.level[action].observe(made.answer.conviction)
-    if asking.source != "model":
-        return
-    meters.duration.observe(total_s)
-    meters.overhead.observe(own_s)
+def observe(reply: Reply, total_s: float, own_s: float) -> None:
+    """What an answer adds to the collectors; one that was not made for its request, nothing to those of speed."""
+    meters, answer = reply.lane.meters, reply.made.answer
+    meters.recommended[answer.action].inc()
+    meters.level[answer.action].observe(answer.conviction)
+    if reply.asking.source == "model":
+        meters.duration.observe(total_s)
+        meters.overhead.observe(own_s)
+
+
+def observe_call(meters: BackendMeters, made: Made) -> None:
+    """What a call adds to the histograms of speed."""
     if made.completion.time_to_first_token is not None:
         meters.first_token.observe(made.completion.time_to_first_token)
     per_token = seconds_per_token(made.completion)

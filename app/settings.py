@@ -73,11 +73,21 @@ class Settings(_Environment):
     """Items of a batch that are answered at a time."""
     cache_s: Seconds = 3600.0
     """For so long an answer is given again to whoever asks the same; 0: never."""
+    comparisons_kept: Annotated[int, Field(gt=0, le=10**7)] = 100_000
+    """The latest pairs of answers of both backends that are stored; 144 bytes each, no texts."""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     drain_s: Seconds = 3.0
     """From SIGTERM on the gateway is not ready, and goes on accepting for so long: load balancers turn away."""
     default_backend: BackendName = "mistral"
+    cascade_threshold: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """A cascade passes an answer on whose probability is below: 0 none, 1 nearly all. See the training report."""
+    experiments_file: Path | None = None
+    """JSON, read again when it changes; None: no experiment."""
+    shadow_fraction: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Of the answers that a backend has made, so many are also asked of the other, to be compared."""
+    shadow_usd_per_day: UsdPerDay = Decimal(1)
+    """What those copies may cost, whatever their backends' limits allow."""
     allow_foreign_model: bool = False
     """Serve a model whose contract fingerprint is not this gateway's."""
     backend_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0

@@ -28,9 +28,18 @@ def _lines(answer: Json) -> Iterator[str]:
         yield textwrap.fill(answer["analysis"], WIDTH)
     yield ""
     yield f"by {answer['backend']} ({answer['model']})" + (", a stand-in, not a model" if answer["stand_in"] else "")
+    if answer["cascade"]:
+        yield _cascade(answer["cascade"])
     yield _effort(answer)
     yield from _basis(answer)
     yield textwrap.fill(answer["disclaimer"], WIDTH)
+
+
+def _cascade(verdict: Json) -> str:
+    said = "no probability" if verdict["probability"] is None else f"{verdict['probability']:.0%}"
+    fate = "passed on" if verdict["passed_on"] else "kept"
+    first = f"; asking first: {verdict['cost']['usd']} USD" if verdict["cost"] else ""
+    return f"cascade: {said} against a threshold of {verdict['threshold']:.0%}, {fate}{first}"
 
 
 def _effort(answer: Json) -> str:

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from app import cli
-from app.backends.base import BACKEND_NAMES, Backend, BackendName
+from app.backends.base import Backend, BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.main import create_app
+from app.routing import CHOICES
 from app.settings import Settings
 from tests.conftest import served
 from tests.doubles import CountingBackend, completion, opened_with
@@ -172,8 +173,8 @@ def test_other_commands_are_handed_their_arguments(command: str, monkeypatch: py
     assert handed == [["--port", "1"]]
 
 
-def test_the_backends_are_those_there_are() -> None:
-    assert cli.BACKENDS == BACKEND_NAMES
+def test_what_may_be_asked_is_what_the_header_may_name() -> None:
+    assert cli.BACKENDS == CHOICES
 
 
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,17 +22,17 @@ from app.api.once import refuse_key
 from app.api.problems import foreseen, problem
 from app.api.recommendations import validated
 from app.api.refusals import refusal
-from app.api.route import route_headers, route_of
+from app.api.route import Routes
 from app.api.server_sent_events import HEADERS
 from app.api.state import resources_of
 from app.api.terms import terms_of
 from app.asking import Terms
 from app.batch import answers
+from app.cascade import asker_of
 from app.contract.prompt import Detail
 from app.costs import plain
 from app.deadline import Deadline
 from app.errors import ConvictionError, InvalidRequest
-from app.fallback import Asker, Route
 from app.metrics import Asked
 from app.recommend import Answered
 from app.resources import Resources
@@ -68,27 +68,32 @@ async def batch(request: Request) -> Response:
     """Many questions at once; a bad item fails alone, and a client that leaves cancels what is left."""
     resources, asked = resources_of(request), Asked()
     with resources.collectors.request(asked):
-        route, terms = route_of(request, asked), terms_of(request, resources.settings)
+        routes, terms = Routes(request), terms_of(request, resources.settings)
+        asked.backend = routes.first
         refuse_key(request)
         order = _order(await read_json(request, MAX_BYTES))
         asked.handed_on = True
-    headers = {**route_headers(route, asked), **HEADERS}
-    return Streamed(_lines(order, route, terms, resources), media_type=MEDIA_TYPE, headers=headers)
+    headers = {**routes.headers(), **HEADERS}
+    return Streamed(_lines(order, routes, terms, resources), media_type=MEDIA_TYPE, headers=headers)
 
 
-async def _lines(order: BatchRequest, route: Route, terms: Terms, resources: Resources) -> AsyncGenerator[bytes, None]:
+async def _lines(
+    order: BatchRequest, routes: Routes, terms: Terms, resources: Resources
+) -> AsyncGenerator[bytes, None]:
     """A line an item, and one that sums up."""
     tally = Tally()
 
-    async def ask(_: int, item: Any) -> Answered:
+    async def ask(place: int, item: Any) -> Answered:
         try:
-            with resources.collectors.request(asked := Asked(route.first.name)):
+            with resources.collectors.request(asked := Asked(routes.first)):
                 body = validated({"detail": order.detail, **item} if isinstance(item, dict) else item)
                 if body.stream:
                     raise InvalidRequest("stream must be false in a batch")
                 asked.detail = body.detail
                 own = replace(terms, deadline=Deadline.after(terms.deadline.seconds))
-                return await Asker(body.question(), route, own, resources, Stopwatch(), asked).recommend()
+                question = body.question()
+                route = routes.route(question, asked, place)
+                return await asker_of(question, route, own, resources, Stopwatch(), asked).recommend()
         except Exception as error:
             raise foreseen(error) from error
 
@@ -105,7 +110,7 @@ def _line(index: int, answer: Answered | ConvictionError, tally: Tally) -> bytes
         told = problem(answer).model_dump(mode="json", exclude_defaults=True)
         return to_json({"index": index, "status": answer.status, "problem": told}) + b"\n"
     tally.succeeded += 1
-    tally.usd += Decimal(answer.recommendation.cost.usd)
+    tally.usd += answer.recommendation.usd
     head = b'{"index":%d,"status":200,"answer":' % index
     return head + RECOMMENDATION.dump_json(answer.recommendation) + b"}\n"
 

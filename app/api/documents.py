@@ -36,7 +36,7 @@ from app.errors import (
     UnsupportedMediaType,
 )
 from app.issued_key import ID
-from app.routing import FALLBACK, HEADER
+from app.routing import CHOICES, FALLBACK, HEADER, LONGEST_SUBJECT, SUBJECT
 
 Document = dict[str, Any]
 
@@ -117,7 +117,15 @@ RATE_LIMIT = {
 REPLAYED = {next(iter(once.REPLAYED)): told("where this is what an earlier request was answered")}
 
 NAMED_BACKEND = header(
-    HEADER, "the backend that answers, in any case; the default where it is left out", enum=list(BACKEND_NAMES)
+    HEADER,
+    "the backend that answers, in any case, or `cascade`: mistral as far as it is sure, and else gpt-4; where it is "
+    "left out, an experiment's arm or the default",
+    enum=list(CHOICES),
+)
+FOR_SUBJECT = header(
+    SUBJECT,
+    "whom the answer is for: an experiment deals the same subject to the same arm; the ticker where it is left out",
+    pattern=f"^[!-~]([ -~]{{0,{LONGEST_SUBJECT - 2}}}[!-~])?$",
 )
 FALLBACK_BACKEND = header(
     FALLBACK,
@@ -181,7 +189,7 @@ RECOMMENDATIONS = operation(
             *(MarketDataUnavailable, MarketDataRateLimited, *MODEL, *LIMITS),
         ),
     },
-    parameters=[NAMED_BACKEND, FALLBACK_BACKEND, TIMEOUT, CACHE_CONTROL, IDEMPOTENCY_KEY],
+    parameters=[NAMED_BACKEND, FALLBACK_BACKEND, FOR_SUBJECT, TIMEOUT, CACHE_CONTROL, IDEMPOTENCY_KEY],
     requestBody={
         "required": True,
         "content": {"application/json": {"schema": schema("RecommendationRequest"), "examples": examples.REQUESTS}},
@@ -193,12 +201,13 @@ BATCH = operation(
         200: {
             "description": "A line of JSON for each item as it is answered: its `index`, `status`, and `answer` or "
             "`problem`; last a line that sums up.",
-            "headers": REQUEST_ID_HEADER | BACKEND_HEADER,
+            "headers": REQUEST_ID_HEADER
+            | {HEADER: told("what the items are put to; left out where experiments decide for each")},
             "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
         },
         **problems(UnknownBackend, *KEYED, *BODY),
     },
-    parameters=[NAMED_BACKEND, FALLBACK_BACKEND, TIMEOUT, CACHE_CONTROL],
+    parameters=[NAMED_BACKEND, FALLBACK_BACKEND, FOR_SUBJECT, TIMEOUT, CACHE_CONTROL],
     requestBody={"required": True, "content": {"application/json": {"schema": schema("BatchRequest")}}},
 )
 CHAT = operation(

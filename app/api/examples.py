@@ -68,6 +68,7 @@ def _answer(detail: Detail) -> Any:
         missing=EXAMPLE.missing(),
         experiment=None,
         fallback_from=None,
+        cascade=None,
         stand_in=True,
     )
     return RECOMMENDATION.dump_python(recommendation, mode="json")

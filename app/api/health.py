@@ -12,8 +12,9 @@ from starlette.responses import Response
 from app.api import documents
 from app.api.backends import unready
 from app.api.schemas import Component, Liveness, Readiness
-from app.api.state import resources_of
+from app.api.state import experiments_of, resources_of
 from app.errors import StoreUnavailable
+from app.experiments_file import Experiments
 from app.stores.ledger import Ledger
 
 router = APIRouter()
@@ -38,10 +39,17 @@ async def ready(request: Request) -> Response:
         default: Component(backend is None, backend),
         "store": Component(store is None, store),
         "gateway": Component(stops is None, stops),
+        **_experiments(experiments_of(request)),
     }
     fit = all(component.ready for component in components.values())
     answer = Readiness(fit, components, resources.market.provider.name)
     return Response(READINESS.dump_json(answer), 200 if fit else 503, media_type="application/json")
+
+
+def _experiments(experiments: Experiments) -> dict[str, Component]:
+    """Ready wherever there are any: where the file is wrong now, what it said before holds."""
+    experiments.refresh()
+    return {"experiments": Component(True, experiments.problem)} if experiments.named else {}
 
 
 async def _store_unready(ledger: Ledger) -> str | None:

@@ -15,7 +15,7 @@ from app.api.departure import while_there
 from app.api.state import holder_of, resources_of
 from app.asking import Terms
 from app.errors import InvalidRequest, StoreUnavailable
-from app.routing import FALLBACK
+from app.routing import FALLBACK, SUBJECT
 from app.routing import HEADER as BACKEND
 from app.stores.idempotency import Done, Fresh, Idempotency, InProgress
 
@@ -38,7 +38,7 @@ async def once(request: Request, body: bytes, terms: Terms, work: Work) -> Respo
 
     Without a key it is given up as soon as the client leaves; with one it is finished, since the client may come back
     for it. A repeat waits while the first is being answered. What fails is not kept. Raises `IdempotencyConflict` for
-    a key that was used with another body, path or backend, and `StoreUnavailable` where that cannot be told.
+    a key that was used with another body, path, backend or subject, and `StoreUnavailable` where that cannot be told.
     """
     key = request.headers.get(HEADER)
     if key is None:
@@ -46,7 +46,7 @@ async def once(request: Request, body: bytes, terms: Terms, work: Work) -> Respo
     if not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
         raise InvalidRequest(f"{HEADER} must be 1 to {LONGEST} printable ASCII characters")
     idempotency = resources_of(request).idempotency
-    named = [request.headers.get(header, "").casefold().encode() for header in (BACKEND, FALLBACK)]
+    named = [request.headers.get(header, "").casefold().encode() for header in (BACKEND, FALLBACK, SUBJECT)]
     asked = b"\n".join([request.url.path.encode(), *named, body])
     async with terms.deadline.limit("the first request under this Idempotency-Key is still being answered"):
         known = await _known(idempotency, holder_of(request).id, key, asked)

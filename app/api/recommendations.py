@@ -20,11 +20,12 @@ from app.api.departure import Streamed
 from app.api.once import once, refuse_key
 from app.api.problems import foreseen, problem
 from app.api.refusals import refusal
-from app.api.route import route_headers, route_of
+from app.api.route import Routes, route_headers
 from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
 from app.api.state import resources_of
 from app.api.terms import terms_of
+from app.cascade import asker_of
 from app.fallback import Asker
 from app.metrics import Asked
 from app.recommend import Answered
@@ -39,12 +40,14 @@ async def recommendations(request: Request) -> Response:
     watch, resources = Stopwatch(), resources_of(request)
     asked = Asked()
     with resources.collectors.request(asked):
-        route, terms = route_of(request, asked), terms_of(request, resources.settings)
+        routes, terms = Routes(request), terms_of(request, resources.settings)
+        asked.backend = routes.first
         with watch.waiting():
             content = await read_bytes(request, MAX_BYTES)
         body = validated(parsed(content))
         asked.detail = body.detail
-        asker = Asker(body.question(), route, terms, resources, watch, asked)
+        question = body.question()
+        asker = asker_of(question, routes.route(question, asked), terms, resources, watch, asked)
         if not body.stream:
 
             async def answer() -> Response:
@@ -57,14 +60,15 @@ async def recommendations(request: Request) -> Response:
 
 
 class Events(Streamed):
-    """The answer as events. Where another backend may take over, the head waits for the first: it says whose it is."""
+    """The answer as events. Where any of several backends may answer, the head waits for the first: it says whose it
+    is."""
 
     def __init__(self, asker: Asker) -> None:
         super().__init__(_events(asker), media_type=server_sent_events.MEDIA_TYPE, headers=server_sent_events.HEADERS)
         self._asker = asker
 
     async def stream_response(self, send: Send) -> None:
-        if self._asker.route.fallback is not None:
+        if not self._asker.route.certain:
             self.body_iterator = _from(await anext(self.body_iterator), self.body_iterator)
         self.headers.update(route_headers(self._asker.route, self._asker.asked))
         await super().stream_response(send)

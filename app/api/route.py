@@ -1,37 +1,86 @@
-"""Which backends a request may be answered by, by its headers and its key's scope."""
+"""Which backends a request may be answered by, by its headers, the experiments and its key's scope."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 
-from app.api.state import holder_of, resources_of
+from app.api.state import experiments_of, holder_of, resources_of
+from app.backends.base import BackendName
 from app.errors import InvalidRequest
+from app.experiments import Assignment
 from app.fallback import Route
-from app.holder import require_backend
+from app.holder import may_ask, require_backend
+from app.logging import request_id
 from app.metrics import Asked
-from app.routing import FALLBACK, HEADER, choose_backend, choose_fallback
+from app.recommend import Question
+from app.routing import FALLBACK, HEADER, SUBJECT, Choice, asked_of, choose, choose_fallback, subject
 
 FROM = "X-Fallback-From"
 
 
-def route_of(request: Request, asked: Asked) -> Route:
-    """Where to ask; `asked` learns of the first. Raises `UnknownBackend`, `Forbidden` for either of the backends, and
-    `InvalidRequest` for a fallback that is none."""
-    resources, holder, headers = resources_of(request), holder_of(request), request.headers
-    asked.backend = choose_backend(headers.getlist(HEADER), resources.settings.default_backend)
-    require_backend(holder, asked.backend)
-    fallback = choose_fallback(headers.getlist(FALLBACK), asked.backend)
-    if fallback is None:
-        return Route(resources.lanes[asked.backend])
-    require_backend(holder, fallback)
-    return Route(resources.lanes[asked.backend], resources.lanes[fallback])
+class Routes:
+    """Where the questions of one request are asked: at the backend that a header names, else at that of an
+    experiment's arm, else at the default.
+
+    Raises what headers alone are refused for: `UnknownBackend`, `Forbidden` for any of the backends, `InvalidRequest`
+    for a subject or a fallback that is none.
+    """
+
+    def __init__(self, request: Request) -> None:
+        resources, headers = resources_of(request), request.headers
+        self._holder, self._lanes = holder_of(request), resources.lanes
+        self._experiments = experiments_of(request)
+        self._subject = subject(headers.getlist(SUBJECT))
+        self._default = resources.settings.default_backend
+        named = choose(headers.getlist(HEADER))
+        self.choice: Choice | None = named
+        """What every question is put to; None where that depends on the question."""
+        if named is None and not self._experiments.any:
+            self.choice = self._default
+        self._fallback = choose_fallback(headers.getlist(FALLBACK), named or self._default)
+        for backend in asked_of(self.choice) if self.choice else ():
+            require_backend(self._holder, backend)
+        if self._fallback is not None:
+            require_backend(self._holder, self._fallback)
+
+    @property
+    def first(self) -> BackendName | None:
+        """The backend that is asked first, as far as that is known before the question is."""
+        return None if self.choice is None else asked_of(self.choice)[0]
+
+    def route(self, question: Question, asked: Asked, place: int | None = None) -> Route:
+        """Where to ask a question, at some `place` of a batch; `asked` learns of the first. Raises `Forbidden`."""
+        choice, assignment = self.choice, None
+        if choice is None:
+            choice, assignment = self._dealt(question, place)
+        first, *more = [self._lanes[name] for name in asked_of(choice)]
+        asked.backend = first.name
+        fallback = None if self._fallback in (None, choice) else self._lanes[self._fallback]
+        return Route(first, fallback, more[0] if more else None, assignment)
+
+    def headers(self) -> dict[str, str]:
+        """What can be said before there is an answer."""
+        return {} if self.choice is None else {HEADER: self.choice}
+
+    def _dealt(self, question: Question, place: int | None) -> tuple[Choice, Assignment | None]:
+        """The arm of an experiment; the default where none applies, or the key's scope leaves the arm out."""
+        experiment = self._experiments.experiment(question.detail)
+        if experiment is not None:
+            arm = experiment.deal(self._subject or (question.ticker or "").upper() or _this_request(place))
+            if all(may_ask(self._holder, backend) for backend in asked_of(arm.backend)):
+                return arm.backend, Assignment(experiment.name, arm.name)
+        require_backend(self._holder, self._default)
+        return self._default, None
+
+
+def _this_request(place: int | None) -> str:
+    return f"{request_id.get()}" if place is None else f"{request_id.get()}/{place}"
 
 
 def route_headers(route: Route, asked: Asked) -> dict[str, str]:
-    """Which backend has the question, and from which it came."""
-    if asked.backend in (None, route.first.name):
-        return {HEADER: route.first.name}
-    return {HEADER: str(asked.backend), FROM: route.first.name}
+    """Which backend has the question, and which failed it."""
+    headers: dict[str, str] = {HEADER: asked.backend or route.first.name}
+    return headers if asked.failed is None else {**headers, FROM: asked.failed}
 
 
 def refuse_fallback(request: Request) -> None:

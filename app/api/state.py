@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from app.experiments_file import Experiments
 from app.holder import Holder
 from app.resources import Resources
 
@@ -18,3 +19,9 @@ def holder_of(request: Request) -> Holder:
     """Who asks. There is nobody only where no key is asked for: at the two health endpoints."""
     holder: Holder = request.scope["state"]["holder"]
     return holder
+
+
+def experiments_of(request: Request) -> Experiments:
+    """The experiments that run."""
+    experiments: Experiments = request.app.state.experiments
+    return experiments

@@ -41,6 +41,7 @@ FIELDS = [
     "missing",
     "experiment",
     "fallback_from",
+    "cascade",
     "stand_in",
     "disclaimer",
 ]
