@@ -34,12 +34,15 @@ ConvictionError
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from app.backends.base import Usage
+
+log = logging.getLogger(__name__)
 
 
 class ConvictionError(Exception):
@@ -318,3 +321,11 @@ class StoreUnavailable(ConvictionError):
 
 class InvalidSettings(ConvictionError):
     """The environment or a file it names cannot be used; the detail names the variable, never its value."""
+
+
+def foreseen(error: Exception) -> ConvictionError:
+    """The error, or what a client may know of one that nobody thought of; the log has the rest."""
+    if isinstance(error, ConvictionError):
+        return error
+    log.error("unforeseen", exc_info=error)
+    return ConvictionError("something went wrong here; the log has it under the request's id")

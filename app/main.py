@@ -9,7 +9,19 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from app.api import backends, batches, chat, console, health, keys, metrics, openapi, recommendations
+from app.api import (
+    backends,
+    batches,
+    chat,
+    comparisons,
+    console,
+    costs,
+    health,
+    keys,
+    metrics,
+    openapi,
+    recommendations,
+)
 from app.api.context import RequestContext
 from app.api.guard import Guard
 from app.api.keys_file import load_keys
@@ -49,7 +61,7 @@ def create_app(settings: Settings, opened: OpenResources = open_resources, drain
         redoc_url=None,
         redirect_slashes=False,
     )
-    for endpoints in (recommendations, batches, chat, keys, backends, health, metrics):
+    for endpoints in (recommendations, batches, comparisons, chat, keys, backends, costs, health, metrics):
         app.include_router(endpoints.router)
     app.state.drain, app.state.experiments = drain or Drain(), experiments
     openapi.add_docs(app)

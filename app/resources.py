@@ -23,9 +23,11 @@ from app.market import open_provider
 from app.market.provider import Provider
 from app.market.snapshots import Freshness, Snapshots
 from app.metrics import Collectors
+from app.reports import Reports
 from app.settings import Settings
 from app.settlements import Settlements
 from app.stores.admission import Admissions
+from app.stores.comparisons import Comparisons
 from app.stores.connection import open_redis
 from app.stores.following import Following
 from app.stores.idempotency import Idempotency
@@ -33,6 +35,7 @@ from app.stores.keys import KeyStore
 from app.stores.known_keys import KnownKeys
 from app.stores.ledger import Ledger
 from app.stores.pipelined import Pipelined
+from app.stores.use import RecentUse
 
 PROBE = "SPY"
 """A ticker that every live source knows."""
@@ -52,6 +55,9 @@ class Resources:
     ledger: Ledger
     keys: KnownKeys
     idempotency: Idempotency
+    comparisons: Comparisons
+    reports: Reports
+    use: RecentUse
     collectors: Collectors
 
 
@@ -80,6 +86,7 @@ async def assembled(
     store = Pipelined(redis)
     admissions, following = Admissions(store), Following(redis, store)
     bookings = Bookings(admissions, Settlements(admissions, collectors), collectors)
+    comparisons = Comparisons(store, settings.comparisons_kept)
     patience = Patience(settings.cache_s, settings.backend_timeout_s)
     broker = Broker(following, bookings, collectors, patience)
     async with AsyncExitStack() as stack:
@@ -98,6 +105,9 @@ async def assembled(
             ledger=Ledger(redis),
             keys=KnownKeys(KeyStore(redis), default_allowance(settings)),
             idempotency=Idempotency(store),
+            comparisons=comparisons,
+            reports=Reports(comparisons),
+            use=RecentUse(store),
             collectors=collectors,
         )
 

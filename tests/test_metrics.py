@@ -26,6 +26,7 @@ EXPECTED = {
     "conviction_in_flight_requests": ("gauge", {"backend"}),
     "conviction_recommendations_total": ("counter", {"backend", "action"}),
     "conviction_level": ("histogram", {"backend", "action"}),
+    "conviction_ab_pairs_total": ("counter", {"mistral_action", "gpt4_action"}),
     "conviction_cache_requests_total": ("counter", {"result"}),
     "conviction_limited_total": ("counter", {"scope", "reason"}),
     "conviction_queue_depth": ("gauge", {"backend"}),

@@ -17,6 +17,9 @@ from app.answer import RECOMMENDATION
 from app.api.backends import BACKENDS
 from app.api.batches import BatchRequest
 from app.api.chat import ChatRequest
+from app.api.comparison_schemas import COMPARISON, PAIRS
+from app.api.comparisons import REPORT
+from app.api.costs import COSTS
 from app.api.examples import ANSWERS
 from app.api.health import READINESS
 from app.api.key_schemas import NewKey
@@ -59,7 +62,11 @@ def _schemas() -> dict[str, Any]:
             ("batch", "validation", TypeAdapter(BatchRequest)),
             ("chat", "validation", TypeAdapter(ChatRequest)),
             ("chat error", "serialization", TypeAdapter(ChatError)),
+            ("comparison", "serialization", COMPARISON),
+            ("pairs", "serialization", PAIRS),
+            ("report", "serialization", REPORT),
             ("backends", "serialization", BACKENDS),
+            ("costs", "serialization", COSTS),
             ("new key", "validation", TypeAdapter(NewKey)),
             ("issued key", "serialization", ISSUED),
             ("keys", "serialization", KEYS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from math import ceil
 from typing import Annotated
 
@@ -13,12 +12,11 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from app.errors import ConvictionError, InvalidRequest, MethodNotAllowed, NotFound
+from app.errors import foreseen as foreseen
 from app.logging import request_id
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MEDIA_TYPE = "application/problem+json"
-
-log = logging.getLogger(__name__)
 
 
 class WrongField(BaseModel):
@@ -39,14 +37,6 @@ class Problem(BaseModel):
     request_id: str | None
     retry_after: Annotated[int | None, Field(description="seconds until it may be asked again, where known")] = None
     errors: Annotated[list[WrongField], Field(description="each field that is wrong; only of invalid requests")] = []
-
-
-def foreseen(error: Exception) -> ConvictionError:
-    """The error, or what a client may know of one that nobody thought of; the log has the rest."""
-    if isinstance(error, ConvictionError):
-        return error
-    log.error("unforeseen", exc_info=error)
-    return ConvictionError("something went wrong here; the log has it under the request's id")
 
 
 def problem(error: ConvictionError) -> Problem:

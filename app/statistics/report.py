@@ -46,7 +46,8 @@ class Choice:
     detail: Detail | None = None
     origin: Origin | None = None
 
-    def of(self, records: Records) -> Records:
+    def mask(self, records: Records) -> NDArray[np.bool_]:
+        """Which of the records."""
         chosen = np.ones(len(records), np.bool_)
         if self.tickers is not None:
             chosen &= np.isin(records["ticker"], np.array([name.encode() for name in self.tickers], "S10"))
@@ -54,7 +55,7 @@ class Choice:
             chosen &= records["detail"] == DETAILS.index(self.detail)
         if self.origin is not None:
             chosen &= records["origin"] == ORIGINS.index(self.origin)
-        return records if chosen.all() else records[chosen]
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class Report:
 
 def report(records: Records, choice: Choice, half_width: float) -> Report:
     """The report of chosen records, and how many more pairs an agreement known to a half-width takes."""
-    chosen = choice.of(records)
+    mask = choice.mask(records)
+    chosen = records if mask.all() else records[mask]
     answered = [chosen[name]["action"] != NO_ACTION for name in BACKEND_NAMES]
     both = chosen[answered[0] & answered[1]]
     sample, tickers = _sample(both)

@@ -7,7 +7,7 @@ any number of gateways append to the same chunks, and a span of time is a run of
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from secrets import token_bytes
 from typing import Any
@@ -29,6 +29,12 @@ TIME = 8
 """Bytes of a record that the store itself writes."""
 
 Records = NDArray[np.void]
+Chosen = Callable[[Records], NDArray[np.bool_]]
+
+
+def every(records: Records) -> NDArray[np.bool_]:
+    """Chooses all."""
+    return np.ones(len(records), np.bool_)
 
 
 class Comparisons:
@@ -43,25 +49,32 @@ class Comparisons:
         _, time_ms = await self._store.run(APPEND, pair.pack()[TIME:], CHUNK, self._kept)
         return replace(pair, at=moment(time_ms))
 
-    async def page(self, before: int | None, limit: int) -> tuple[Sequence[Pair], int | None]:
-        """Up to `limit` pairs, the newest first, of those before a place; and where older ones are, the place to ask
-        before next."""
-        first, end = await self._bounds()
-        end = end if before is None else min(before, end)
-        start = max(first, end - limit)
-        parts = [await self._read(chunk) for chunk in range(start // CHUNK, -(-end // CHUNK))] if start < end else []
-        base = start // CHUNK * CHUNK
-        records = np.concatenate(parts)[start - base : end - base] if parts else np.empty(0, RECORD)
-        return [Pair.of(record) for record in records[::-1]], start if start > first else None
+    async def page(
+        self,
+        before: int | None,
+        limit: int,
+        start_ms: int | None = None,
+        end_ms: int | None = None,
+        chosen: Chosen = every,
+    ) -> tuple[Sequence[Pair], int | None]:
+        """Up to `limit` chosen pairs, the newest first, of those before a place and in a span of time; and where there
+        are more, the place to ask before next."""
+        found: list[Pair] = []
+        places: list[int] = []
+        async for place, records in self._backwards(start_ms, before):
+            within = _within(records, start_ms, end_ms)
+            picks = within.start + np.flatnonzero(chosen(records[within]))[::-1][: limit + 1 - len(found)]
+            found += [Pair.of(record) for record in records[picks]]
+            places += [place + int(pick) for pick in picks]
+            if len(found) > limit:
+                return found[:limit], places[limit - 1]
+        return found, None
 
     async def span(self, start_ms: int | None, end_ms: int | None) -> Records:
         """The records from a time to before another, in milliseconds since 1970, the oldest first."""
-        parts = [part async for part in self._backwards(start_ms)]
+        parts = [records async for _, records in self._backwards(start_ms)]
         records = np.concatenate(parts[::-1]) if parts else np.empty(0, RECORD)
-        times = records["time_ms"]
-        low = 0 if start_ms is None else np.searchsorted(times, start_ms)
-        high = len(records) if end_ms is None else np.searchsorted(times, end_ms)
-        return records[low:high]
+        return records[_within(records, start_ms, end_ms)]
 
     async def secret(self) -> bytes:
         """32 random bytes that all gateways on this store share."""
@@ -71,13 +84,17 @@ class Comparisons:
         assert self._secret is not None
         return self._secret
 
-    async def _backwards(self, start_ms: int | None) -> AsyncIterator[Records]:
-        """The chunks, the newest first, down to the one that the time lies in."""
+    async def _backwards(self, start_ms: int | None, before: int | None = None) -> AsyncIterator[tuple[int, Records]]:
+        """The chunks and the place of the first record of each, the newest first, down to the one that the time lies
+        in; of the newest, what lies before a place."""
         first, end = await self._bounds()
+        end = end if before is None else min(before, end)
         for chunk in reversed(range(first // CHUNK, -(-end // CHUNK))):
-            records = (await self._read(chunk))[max(0, first - chunk * CHUNK) : end - chunk * CHUNK]
+            base = chunk * CHUNK
+            skipped = max(0, first - base)
+            records = (await self._read(chunk))[skipped : end - base]
             if len(records):
-                yield records
+                yield base + skipped, records
                 if start_ms is not None and records["time_ms"][0] < start_ms:
                     return
 
@@ -91,3 +108,10 @@ class Comparisons:
         """A chunk's records; fewer than before where it is being dropped meanwhile."""
         content: Any = await self._store.call("GET", f"{PAIRS}:{chunk}")
         return np.frombuffer(content or b"", RECORD)
+
+
+def _within(records: Records, start_ms: int | None, end_ms: int | None) -> slice:
+    """Where the records of a span of time lie."""
+    times = records["time_ms"]
+    low = 0 if start_ms is None else int(np.searchsorted(times, start_ms))
+    return slice(low, len(records) if end_ms is None else max(low, int(np.searchsorted(times, end_ms))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha1
 from importlib import resources
 
-BOOKS = ("clock", "rates", "scopes", "followers", "reservations")
+BOOKS = ("clock", "rates", "scopes", "followers", "reservations", "present")
 """What the scripts of admission share, each resting on those before it."""
 
 

@@ -1,0 +1,54 @@
+"""A report as CSV: a figure a row, so that spreadsheets and programs take it as it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from app.statistics.report import Report
+
+HEAD = ("figure", "backend", "value", "low", "high")
+Row = tuple[Any, ...]
+
+
+def table(report: Report) -> str:
+    """RFC 4180: `low` and `high` are of estimates alone, an empty value is of what is not defined."""
+    text = io.StringIO()
+    lines = csv.writer(text)
+    lines.writerow(HEAD)
+    lines.writerows((*row, *("",) * (len(HEAD) - len(row))) for row in _rows(report))
+    return text.getvalue()
+
+
+def _rows(report: Report) -> Iterator[Row]:
+    yield from _flat("", "", {name: getattr(report, name) for name in ("pairs", "answered_by_both", "tickers")})
+    yield "first", "", report.first and report.first.isoformat()
+    yield "last", "", report.last and report.last.isoformat()
+    for name in ("details", "origins", "stand_in"):
+        yield from _flat(name, "", getattr(report, name))
+    for name in ("agreement", "kappa", "conviction_difference", "conviction_distance"):
+        yield _estimate(name, getattr(report, name))
+    for row, line in report.confusion.items():
+        yield from _flat(f"confusion.{row}", "", line)
+    for name, effort in report.backends.items():
+        yield from _flat("", name, vars(effort))
+    for name, ratio in report.ratios.items():
+        yield _estimate(f"ratio.{name}", ratio)
+    yield from _flat("needed", "", vars(report.needed))
+    yield "method", "", report.method
+
+
+def _estimate(name: str, estimate: Any) -> Row:
+    return (name, "", estimate.value, estimate.low, estimate.high) if estimate else (name, "")
+
+
+def _flat(name: str, backend: str, value: Any) -> Iterator[Row]:
+    """What is nested, under names joined by dots."""
+    inner = vars(value) if hasattr(value, "__dict__") else value
+    if isinstance(inner, dict):
+        for key, each in inner.items():
+            yield from _flat(f"{name}.{key}" if name else key, backend, each)
+    else:
+        yield name, backend, inner

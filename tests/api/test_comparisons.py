@@ -1,0 +1,242 @@
+"""/v1/comparisons over HTTP: both sides, pages, the report, and what is refused."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app.api.comparison_schemas import MOST_LISTED
+from app.backends.base import BACKEND_NAMES
+from app.contract.recommendation import ACTIONS
+from app.errors import BackendError
+from tests.doubles import EXAMPLE_BODY, CountingBackend, Gateway, gateway
+
+Json = dict[str, Any]
+ADMIN = "0123456789abcdef"
+
+
+@pytest.fixture
+async def running(own_store: str) -> AsyncIterator[Gateway]:
+    async with gateway(own_store) as running:
+        yield running
+
+
+async def compare(running: Gateway, body: object = None, **headers: str) -> httpx.Response:
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return await running.client.post("/v1/comparisons", json=EXAMPLE_BODY if body is None else body, headers=names)
+
+
+async def get(running: Gateway, path: str = "", **parameters: Any) -> httpx.Response:
+    named = {"from" if name == "start" else name: value for name, value in parameters.items()}
+    return await running.client.get(f"/v1/comparisons{path}", params=named)
+
+
+# A comparison
+
+
+async def test_the_answer_has_both_sides(running: Gateway) -> None:
+    response = await compare(running, EXAMPLE_BODY | {"detail": "full"})
+    assert response.status_code == 200
+    answer: Json = response.json()
+    assert (answer["ticker"], answer["detail"], answer["agree"], answer["stored"]) == ("SNPS", "full", True, True)
+    assert tuple(answer["sides"]) == BACKEND_NAMES
+    for name, side in answer["sides"].items():
+        assert (side["status"], side["problem"]) == (200, None)
+        assert side["answer"]["backend"] == name
+        assert side["answer"]["source"] == "model"
+        assert side["invented"] == []
+        assert "59.4" in side["cited"]
+
+
+async def test_a_side_that_failed_is_a_problem(running: Gateway) -> None:
+    running.mistral.script = [BackendError("it broke")]
+    answer: Json = (await compare(running)).json()
+    side = answer["sides"]["mistral"]
+    assert (side["status"], side["answer"], side["problem"]["code"]) == (502, None, "backend_error")
+    assert answer["sides"]["gpt-4"]["answer"]["action"] in ACTIONS
+    assert answer["agree"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "says"),
+    [
+        (EXAMPLE_BODY | {"stream": True}, {}, "stream"),
+        ({}, {}, "ticker"),
+        (EXAMPLE_BODY, {"X_Backend": "mistral"}, "both backends"),
+        (EXAMPLE_BODY, {"X_Fallback": "gpt-4"}, "X-Fallback"),
+        (EXAMPLE_BODY, {"X_Timeout_Ms": "soon"}, "X-Timeout-Ms"),
+        ({"ticker": "<b>x</b>"}, {}, "ticker"),
+    ],
+)
+async def test_what_is_no_question_to_both_is_refused(
+    running: Gateway, body: object, headers: dict[str, str], says: str
+) -> None:
+    response = await compare(running, body, **headers)
+    assert response.status_code == 422
+    assert says in response.json()["detail"]
+    assert running.asked == 0
+
+
+async def test_an_unknown_ticker_is_404(running: Gateway) -> None:
+    assert (await compare(running, {"ticker": "NOPE"})).status_code == 404
+    assert (await get(running)).json()["pairs"] == []
+
+
+async def test_a_repeat_under_a_key_asks_nobody(running: Gateway) -> None:
+    first = await compare(running, Idempotency_Key="once")
+    again = await compare(running, Idempotency_Key="once")
+    assert again.json() == first.json()
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert running.asked == 2
+
+
+async def test_a_key_of_one_backend_may_neither_compare_nor_read(own_store: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_text(f"admin:{ADMIN}")
+    file.chmod(0o600)
+    async with gateway(own_store, api_keys_file=file) as running:
+        admin = {"X-API-Key": ADMIN}
+        new = {"name": "half", "backends": ["mistral"]}
+        key = (await running.client.post("/v1/keys", json=new, headers=admin)).json()["key"]
+        half = {"X-API-Key": key}
+        posted = await running.client.post("/v1/comparisons", json=EXAMPLE_BODY, headers=half)
+        assert (posted.status_code, posted.json()["code"]) == (403, "forbidden")
+        for path in ("/v1/comparisons", "/v1/comparisons/report"):
+            assert (await running.client.get(path, headers=half)).status_code == 403
+            assert (await running.client.get(path)).status_code == 401
+            assert (await running.client.get(path, headers=admin)).status_code == 200
+        assert running.asked == 0
+
+
+# Pages
+
+
+async def test_pages_lead_from_the_newest_to_the_oldest(running: Gateway) -> None:
+    made = [(await compare(running)).json() for _ in range(5)]
+    seen: list[Json] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = (await get(running, limit=2, **cursor)).json()
+        seen += page["pairs"]
+        if page["next"] is None:
+            break
+        cursor = {"cursor": page["next"]}
+    assert [pair["id"] for pair in seen] == [each["id"] for each in reversed(made)]
+    assert [pair["at"] for pair in seen] == [each["at"] for each in reversed(made)]
+    side = seen[0]["sides"]["gpt-4"]
+    answer = made[-1]["sides"]["gpt-4"]["answer"]
+    assert (side["action"], side["usd"]) == (answer["action"], answer["cost"]["usd"])
+    assert side["total_ms"] == pytest.approx(answer["timing"]["total_ms"], rel=1e-6)
+
+
+async def test_pages_of_a_choice(running: Gateway) -> None:
+    for ticker in ("AAPL", "IBM", "AAPL", "MSFT"):
+        assert (await compare(running, {"ticker": ticker, "detail": "brief"})).status_code == 200
+    page = (await get(running, tickers="aapl,IBM", limit=2)).json()
+    assert [pair["ticker"] for pair in page["pairs"]] == ["AAPL", "IBM"]
+    page = (await get(running, tickers="aapl,IBM", limit=2, cursor=page["next"])).json()
+    assert ([pair["ticker"] for pair in page["pairs"]], page["next"]) == (["AAPL"], None)
+    assert (await get(running, detail="full")).json()["pairs"] == []
+    assert (await get(running, origin="shadow")).json()["pairs"] == []
+
+
+async def test_a_cursor_that_was_tampered_with_is_refused(running: Gateway) -> None:
+    for _ in range(3):
+        await compare(running)
+    cursor = (await get(running, limit=1)).json()["next"]
+    for wrong in (cursor[:-1] + ("A" if cursor[-1] != "A" else "B"), "AAAA", cursor + "A", "", "../../etc"):
+        response = await get(running, cursor=wrong)
+        assert response.status_code == 422
+        assert response.json()["errors"] == [
+            {"field": "cursor", "problem": "must be the next of an earlier page, unchanged"}
+        ]
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("", f"limit={MOST_LISTED + 1}"),
+        ("", "limit=0"),
+        ("", "limit=many"),
+        ("", "page=2"),
+        ("", "limit=1&limit=2"),
+        ("", "from=yesterday"),
+        ("", "from=1709856000"),
+        ("", "from=2024-03-09&to=2024-03-08"),
+        ("", "tickers="),
+        ("", "tickers=AAPL,<script>"),
+        ("", "detail=long"),
+        ("", "origin=elsewhere"),
+        ("/report", "half_width=0"),
+        ("/report", "half_width=nan"),
+        ("/report", "limit=5"),
+        ("/report", "to=2024-13-01"),
+    ],
+)
+async def test_a_query_that_is_none_is_refused_by_name(running: Gateway, path: str, query: str) -> None:
+    response = await running.client.get(f"/v1/comparisons{path}?{query}")
+    assert response.status_code == 422
+    assert query.split("=")[0] in response.json()["detail"]
+
+
+# The report
+
+
+async def test_the_report_is_of_a_span(running: Gateway) -> None:
+    made = [(await compare(running)).json() for _ in range(3)]
+    report: Json = (await get(running, "/report")).json()
+    assert (report["pairs"], report["answered_by_both"], report["tickers"]) == (3, 3, 1)
+    assert report["agreement"] == {"value": 1.0, "low": None, "high": None}
+    assert (report["first"], report["last"]) == (made[0]["at"], made[-1]["at"])
+    second = made[1]["at"]
+    after = (datetime.fromisoformat(made[-1]["at"]) + timedelta(milliseconds=1)).isoformat()
+    assert (await get(running, "/report", start=after)).json()["pairs"] == 0
+    assert (await get(running, "/report", start=second, to=after)).json()["pairs"] >= 2
+    assert (await get(running, "/report", to="2024-03-08")).json()["pairs"] == 0
+    assert (await get(running, "/report", tickers="IBM")).json()["pairs"] == 0
+    assert (await get(running, "/report", half_width=0.1)).json()["needed"]["pairs"] == 97
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("text/csv", "text/csv; charset=utf-8"),
+        ("text/csv, application/json;q=0.5", "text/csv; charset=utf-8"),
+        ("application/json", "application/json"),
+        ("text/csv;q=0.4, application/json", "application/json"),
+        ("text/csv;q=0", "application/json"),
+        ("*/*", "application/json"),
+        ("text/csv;q=lots", "application/json"),
+    ],
+)
+async def test_csv_is_given_where_it_is_preferred(running: Gateway, accept: str, kind: str) -> None:
+    response = await running.client.get("/v1/comparisons/report", headers={"Accept": accept})
+    assert response.headers["content-type"] == kind
+    assert response.headers["vary"] == "Accept"
+
+
+async def test_csv_says_what_json_says(running: Gateway) -> None:
+    broken: CountingBackend = running.mistral
+    broken.script = [BackendError("it broke")]
+    for _ in range(3):
+        await compare(running, EXAMPLE_BODY | {"detail": "full"})
+    report: Json = (await get(running, "/report")).json()
+    text = (await running.client.get("/v1/comparisons/report", headers={"Accept": "text/csv"})).text
+    rows = {(row["figure"], row["backend"]): row for row in csv.DictReader(io.StringIO(text))}
+    assert rows["pairs", ""]["value"] == "3"
+    assert rows["agreement", ""]["value"] == str(report["agreement"]["value"])
+    assert rows["confusion.error.buy", ""]["value"] == str(report["confusion"]["error"]["buy"])
+    assert rows["failed.backend_error", "mistral"]["value"] == "1"
+    gpt4 = report["backends"]["gpt-4"]
+    assert float(rows["latency_ms.p95", "gpt-4"]["value"]) == gpt4["latency_ms"]["p95"]
+    assert rows["usd_per_recommendation", "gpt-4"]["value"] == gpt4["usd_per_recommendation"]
+    assert rows["invention.invented", "gpt-4"]["value"] == "0"
+    assert float(rows["ratio.latency", ""]["value"]) == report["ratios"]["latency"]["value"]
+    assert rows["needed.pairs_still", ""]["value"] == str(report["needed"]["pairs_still"])
