@@ -160,6 +160,13 @@ class Bookings:
         for lane in limited:
             self._collectors.budget_used.labels(lane.name).set(standing.used_nano_usd(lane.scope.name) / NANO)
 
+    async def spare(self, lane: Lane) -> bool:
+        """Whether more than half of each of the backend's limits is left. Raises `StoreUnavailable`."""
+        if lane.scope.allowance == NO_LIMITS:
+            return True
+        standing = await self._admissions.standing([lane.scope])
+        return all(2 * window.remaining > window.limit for window in standing.windows())
+
     async def close(self) -> None:
         """Wait for calls that still end, and book what is due."""
         while self._open:  # noqa: ASYNC110 - nobody else waits for that

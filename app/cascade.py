@@ -14,6 +14,7 @@ from app.lane import Lane
 from app.metrics import Asked
 from app.recommend import Answered, Question, Reply, consult, looked_up
 from app.resources import Resources
+from app.shadow import Shadow
 from app.stopwatch import Stopwatch
 
 
@@ -78,11 +79,17 @@ class Cascade(Asker):
 
 
 def asker_of(
-    question: Question, route: Route, terms: Terms, resources: Resources, watch: Stopwatch, asked: Asked
+    question: Question,
+    route: Route,
+    terms: Terms,
+    resources: Resources,
+    watch: Stopwatch,
+    asked: Asked,
+    shadow: Shadow,
 ) -> Asker:
-    """Whoever sees a question through on its route."""
+    """Whoever sees a question through on its route. Of a cascade, where both may have been asked, there is no copy."""
     kind = Asker if route.second is None else Cascade
-    return kind(question, route, terms, resources, watch, asked)
+    return kind(question, route, terms, resources, watch, asked, shadow)
 
 
 def judged(reply: Reply, threshold: float) -> Cascaded:

@@ -14,6 +14,7 @@ from app.lane import Lane
 from app.metrics import Asked
 from app.recommend import Answered, Question, narrate, recommend
 from app.resources import Resources
+from app.shadow import Shadow
 from app.stopwatch import Stopwatch
 
 Fault = BackendError | Overloaded
@@ -40,8 +41,9 @@ class Route:
 class Asker:
     """One question on its way; each backend that is asked keeps to its own limits, and all to one deadline.
 
-    `asked` tells which backend has it. What the one that failed used up is booked as ever; an answer that is none is
-    no such failure, since the model was there and has been paid for.
+    `asked` tells which backend has it; the shadow, if there is one, hears of the first's answers. What the one that
+    failed used up is booked as ever; an answer that is none is no such failure, since the model was there and has been
+    paid for.
     """
 
     question: Question
@@ -50,13 +52,14 @@ class Asker:
     resources: Resources
     watch: Stopwatch
     asked: Asked
+    shadow: Shadow | None = None
 
     async def recommend(self) -> Answered:
         """As `app.recommend.recommend`; where both backends fail, what the second raises."""
         own_s = self.watch.read()[1]
         try:
             answered = await recommend(self.question, self.route.first, self.terms, self.resources, self.watch)
-            return self._marked(answered)
+            return self._first_answered(answered)
         except (BackendError, Overloaded) as fault:
             fallback = self._instead(fault)
             if fallback is None:
@@ -72,7 +75,7 @@ class Asker:
             async with aclosing(self._narrated(self.route.first)) as pieces:
                 async for piece in pieces:
                     told = True
-                    yield piece if isinstance(piece, str) else self._marked(piece)
+                    yield piece if isinstance(piece, str) else self._first_answered(piece)
             return
         except (BackendError, Overloaded) as fault:
             fallback = None if told else self._instead(fault)
@@ -95,6 +98,11 @@ class Asker:
         """Count the failure as the first backend's; the time since then was spent waiting for that."""
         self.watch.waited(self.watch.read()[1] - own_s)
         self.resources.collectors.hand_over(self.asked, fault, fallback.name)
+
+    def _first_answered(self, answered: Answered) -> Answered:
+        if self.shadow is not None:
+            self.shadow.offer(self.question, answered, self.route.first, self.terms)
+        return self._marked(answered)
 
     def _marked(self, answered: Answered, fallback_from: BackendName | None = None) -> Answered:
         assignment = self.route.assignment

@@ -37,6 +37,11 @@ class Gate:
         """Whether there is no room in line either."""
         return self._inside >= self._at_once and len(self._line) >= self._longest
 
+    @property
+    def half_full(self) -> bool:
+        """Whether half its places are taken, so that what can do without should."""
+        return 2 * self._inside >= self._at_once
+
     def refusal(self) -> Overloaded:
         """What to tell who is refused: when there may be room."""
         turns = (len(self._line) + 1) / self._at_once

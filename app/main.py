@@ -34,6 +34,7 @@ from app.holder import default_allowance
 from app.pricing import price_list
 from app.resources import Resources, open_resources
 from app.settings import Settings
+from app.shadow import shadowing
 
 OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncContextManager[Resources]]
 
@@ -46,8 +47,8 @@ def create_app(settings: Settings, opened: OpenResources = open_resources, drain
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opened(settings, prices) as resources:
-            app.state.resources = resources
+        async with opened(settings, prices) as resources, shadowing(resources) as shadow:
+            app.state.resources, app.state.shadow = resources, shadow
             yield
 
     app = FastAPI(

@@ -51,6 +51,7 @@ FAILURES: tuple[type[ConvictionError], ...] = (
 
 TokenType = Literal["input", "cached_input", "output"]
 CacheResult = Literal["hit", "miss", "coalesced"]
+ShadowResult = Literal["stored", "shed", "refused", "lost"]
 BASIS: Mapping[BackendName, Basis] = {"mistral": "capacity", "gpt-4": "list_price"}
 
 DURATION = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60)
@@ -185,6 +186,15 @@ class Collectors:
             ("scope", "reason"),
             registry=registry,
         )
+        self.shadow_copies = Counter(
+            "conviction_shadow_copies_total",
+            "Answers to be copied to the other backend: stored as a pair, shed for load, refused for a limit, or lost.",
+            ("result",),
+            registry=registry,
+        )
+        self.shadow: Mapping[ShadowResult, Counter] = {
+            result: self.shadow_copies.labels(result) for result in get_args(ShadowResult)
+        }
         self.queue_depth = self._gauge("queue_depth", "Calls that wait for their turn.", "backend")
         self.breaker_state = self._gauge(
             "breaker_state", "1 for the state that calls find the backend's best server in.", "backend", "state"

@@ -66,6 +66,10 @@ class Reply:
         observe(self, total, own)
         return Answered(_recommendation(self, total, own), self.asking.age_s, self.asking.standing)
 
+    def recommendation(self, watch: Stopwatch) -> Recommendation:
+        """The same where it answers nobody, and is not counted."""
+        return _recommendation(self, *watch.read())
+
 
 async def recommend(question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch) -> Answered:
     """Answer a question. Raises the errors of `app.errors`; what was used up is booked in any case."""

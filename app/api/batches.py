@@ -24,7 +24,7 @@ from app.api.recommendations import validated
 from app.api.refusals import refusal
 from app.api.route import Routes
 from app.api.server_sent_events import HEADERS
-from app.api.state import resources_of
+from app.api.state import resources_of, shadow_of
 from app.api.terms import terms_of
 from app.asking import Terms
 from app.batch import answers
@@ -36,6 +36,7 @@ from app.errors import ConvictionError, InvalidRequest
 from app.metrics import Asked
 from app.recommend import Answered
 from app.resources import Resources
+from app.shadow import Shadow
 from app.stopwatch import Stopwatch
 
 MEDIA_TYPE = "application/x-ndjson"
@@ -74,11 +75,11 @@ async def batch(request: Request) -> Response:
         order = _order(await read_json(request, MAX_BYTES))
         asked.handed_on = True
     headers = {**routes.headers(), **HEADERS}
-    return Streamed(_lines(order, routes, terms, resources), media_type=MEDIA_TYPE, headers=headers)
+    return Streamed(_lines(order, routes, terms, resources, shadow_of(request)), media_type=MEDIA_TYPE, headers=headers)
 
 
 async def _lines(
-    order: BatchRequest, routes: Routes, terms: Terms, resources: Resources
+    order: BatchRequest, routes: Routes, terms: Terms, resources: Resources, shadow: Shadow
 ) -> AsyncGenerator[bytes, None]:
     """A line an item, and one that sums up."""
     tally = Tally()
@@ -93,7 +94,8 @@ async def _lines(
                 own = replace(terms, deadline=Deadline.after(terms.deadline.seconds))
                 question = body.question()
                 route = routes.route(question, asked, place)
-                return await asker_of(question, route, own, resources, Stopwatch(), asked).recommend()
+                asker = asker_of(question, route, own, resources, Stopwatch(), asked, shadow)
+                return await asker.recommend()
         except Exception as error:
             raise foreseen(error) from error
 

@@ -23,7 +23,7 @@ from app.api.refusals import refusal
 from app.api.route import Routes, route_headers
 from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
-from app.api.state import resources_of
+from app.api.state import resources_of, shadow_of
 from app.api.terms import terms_of
 from app.cascade import asker_of
 from app.fallback import Asker
@@ -47,7 +47,7 @@ async def recommendations(request: Request) -> Response:
         body = validated(parsed(content))
         asked.detail = body.detail
         question = body.question()
-        asker = asker_of(question, routes.route(question, asked), terms, resources, watch, asked)
+        asker = asker_of(question, routes.route(question, asked), terms, resources, watch, asked, shadow_of(request))
         if not body.stream:
 
             async def answer() -> Response:

