@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.backends.base import BACKEND_NAMES, BackendName
 from app.contract.prompt import Detail
@@ -21,6 +22,8 @@ DETAILS: tuple[Detail, ...] = get_args(Detail)
 NO_TICKER, NO_DAY, NO_ACTION, NO_COUNT = b"", -(2**31), -1, 2**16 - 1
 MOST = 2**32 - 1
 EPOCH = date(1970, 1, 1)
+
+Records = NDArray[np.void]
 
 FAILURES = (
     *("", "internal_error", "client_gone", "unknown_backend", "unauthorized", "forbidden", "not_found"),
@@ -175,9 +178,24 @@ class Pair:
         return None if one is None or other is None else one == other
 
 
+def joined(parts: Sequence[Records]) -> Records:
+    """One run of records."""
+    # As plain bytes: of records with fields numpy copies each field, and lets no other thread run meanwhile.
+    return np.concatenate([part.view(_opaque(RECORD)) for part in parts]).view(RECORD) if parts else np.empty(0, RECORD)
+
+
+def picked(records: Records, mask: NDArray[np.bool_]) -> Records:
+    """The records, or sides of records, that a mask names."""
+    return records if mask.all() else records.view(_opaque(records.dtype))[mask].view(records.dtype)
+
+
 def moment(time_ms: int) -> datetime:
     """The time of so many milliseconds since 1970, UTC."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
+
+
+def _opaque(form: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(f"V{form.itemsize}")
 
 
 def _count(number: int | None) -> int:

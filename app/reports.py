@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from app.gate import Gate
+from app.pairs import joined
 from app.statistics.report import Choice, Report, report
 from app.stores.comparisons import Comparisons
 
@@ -24,5 +25,5 @@ class Reports:
         Raises `Overloaded` where as many wait for theirs as may, and `StoreUnavailable`.
         """
         async with self._gate.entered():
-            records = await self._comparisons.span(start_ms, end_ms)
-            return await asyncio.to_thread(report, records, choice, half_width)
+            parts = await self._comparisons.span(start_ms, end_ms)
+            return await asyncio.to_thread(lambda: report(joined(parts), choice, half_width))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import app.errors
 from app.backends.base import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
-from app.pairs import DETAILS, FAILURES, ORIGINS, RECORD, Pair, Side
+from app.pairs import DETAILS, FAILURES, ORIGINS, RECORD, Pair, Side, joined, picked
 
 TIMES = st.none() | st.floats(0, 1e6, width=32).map(lambda number: float(f"{number:.7g}"))
 TOKENS = st.integers(0, 10**6)
@@ -79,3 +79,18 @@ def test_they_agree_where_the_actions_are_the_same() -> None:
 
     buy, sell, failed = Side(action="buy"), Side(action="sell"), Side(failure="backend_error")
     assert (agree(buy, buy), agree(buy, sell), agree(failed, buy), agree(failed, failed)) == (True, False, None, None)
+
+
+@given(st.lists(PAIRS, max_size=6), st.data())
+def test_runs_are_joined_and_picked_from_as_they_are(pairs: list[Pair], data: st.DataObject) -> None:
+    runs = [np.frombuffer(pair.pack(), RECORD) for pair in pairs]
+    records = joined(runs)
+    assert [Pair.of(record) for record in records] == pairs
+    mask = np.array([data.draw(st.booleans()) for _ in pairs], np.bool_)
+    assert [Pair.of(record) for record in picked(records, mask)] == [
+        pair for pair, chosen in zip(pairs, mask, strict=True) if chosen
+    ]
+    sides = picked(records["gpt-4"], mask)
+    assert [Side.of(side) for side in sides] == [
+        pair.sides["gpt-4"] for pair, chosen in zip(pairs, mask, strict=True) if chosen
+    ]

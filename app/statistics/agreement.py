@@ -8,10 +8,10 @@ from math import ceil
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.backends.base import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
+from app.pairs import Records
 from app.statistics.estimate import Estimate, Numbers, Sample, Sums, wilson
 
 FIRST, SECOND = BACKEND_NAMES
@@ -35,7 +35,7 @@ class Needed:
     basis: Basis
 
 
-def columns(records: NDArray[np.void]) -> Mapping[str, Numbers]:
+def columns(records: Records) -> Mapping[str, Numbers]:
     """What is to be added up for this part; of pairs that both answered."""
     one, other = (records[name]["action"].astype(np.intp) for name in BACKEND_NAMES)
     sure = [records[name]["conviction"].astype(np.float64) for name in BACKEND_NAMES]
@@ -80,7 +80,7 @@ def agreement(sample: Sample) -> Estimate | None:
     return found
 
 
-def confusion(records: NDArray[np.void]) -> dict[str, dict[str, int]]:
+def confusion(records: Records) -> dict[str, dict[str, int]]:
     """How often the first said one thing (or failed) while the second said another: all pairs."""
     size = len(LABELS)
     one, other = (records[name]["action"].astype(np.intp) % size for name in BACKEND_NAMES)  # -1, none, is the last

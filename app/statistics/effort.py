@@ -9,11 +9,10 @@ from fractions import Fraction
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.contract.recommendation import ACTIONS
 from app.costs import plain
-from app.pairs import FAILURES, NO_ACTION, NO_COUNT
+from app.pairs import FAILURES, NO_ACTION, NO_COUNT, Records, picked
 from app.statistics.estimate import Numbers, short
 
 QUANTILES = (0.5, 0.95, 0.99)
@@ -85,9 +84,9 @@ class Effort:
     invention: Invention
 
 
-def effort(sides: NDArray[np.void]) -> Effort:
+def effort(sides: Records) -> Effort:
     """What the answers among one backend's sides took."""
-    answers = sides[sides["action"] != NO_ACTION]
+    answers = picked(sides, sides["action"] != NO_ACTION)
     sums = {name: int(answers[name].sum(dtype=np.int64)) for name in ("input_tokens", "cached_tokens", "output_tokens")}
     nano_usd = int(answers["nano_usd"].sum())
     rate = _ms_per_token(answers)
@@ -108,7 +107,7 @@ def effort(sides: NDArray[np.void]) -> Effort:
     )
 
 
-def columns(records: NDArray[np.void], backend: str) -> Mapping[str, Numbers]:
+def columns(records: Records, backend: str) -> Mapping[str, Numbers]:
     """What is to be added up for the ratios of means, under names that begin with the backend's."""
     side = records[backend]
     steps = np.maximum(side["output_tokens"].astype(np.float64) - 1, 0)
@@ -125,20 +124,20 @@ def columns(records: NDArray[np.void], backend: str) -> Mapping[str, Numbers]:
     }
 
 
-def _ms_per_token(answers: NDArray[np.void]) -> Spread | None:
+def _ms_per_token(answers: Records) -> Spread | None:
     per_token = answers["ms_per_token"].astype(np.float64)
     steps = np.where(np.isfinite(per_token), np.maximum(answers["output_tokens"].astype(np.float64) - 1, 0), 0)
     total = steps.sum()
     return Spread.of(per_token, float(np.nan_to_num(per_token) @ steps / total)) if total else None
 
 
-def _failed(sides: NDArray[np.void]) -> dict[str, int]:
+def _failed(sides: Records) -> dict[str, int]:
     counts = np.bincount(sides["failure"], minlength=len(FAILURES))
     return {code: int(count) for code, count in zip(FAILURES, counts, strict=True) if code and count}
 
 
-def _invention(answers: NDArray[np.void]) -> Invention:
-    judged = answers[answers["figures"] != NO_COUNT]
+def _invention(answers: Records) -> Invention:
+    judged = picked(answers, answers["figures"] != NO_COUNT)
     return Invention(
         analyses=len(judged),
         analyses_with_invented=int((judged["invented"] > 0).sum()),

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from app.backends.base import BACKEND_NAMES, BackendName
 from app.contract.prompt import Detail
-from app.pairs import DETAILS, NO_ACTION, ORIGINS, Origin, moment
+from app.pairs import DETAILS, NO_ACTION, ORIGINS, Origin, Records, moment, picked
 from app.statistics import agreement, effort
 from app.statistics.agreement import FIRST, SECOND, Needed
 from app.statistics.effort import Effort
@@ -34,8 +34,6 @@ RATIOS = {
     "usd_per_1k_tokens": ("nano_usd", "tokens"),
 }
 """Each a sum over another, of either backend."""
-
-Records = NDArray[np.void]
 
 
 @dataclass(frozen=True)
@@ -83,10 +81,9 @@ class Report:
 
 def report(records: Records, choice: Choice, half_width: float) -> Report:
     """The report of chosen records, and how many more pairs an agreement known to a half-width takes."""
-    mask = choice.mask(records)
-    chosen = records if mask.all() else records[mask]
+    chosen = picked(records, choice.mask(records))
     answered = [chosen[name]["action"] != NO_ACTION for name in BACKEND_NAMES]
-    both = chosen[answered[0] & answered[1]]
+    both = picked(chosen, answered[0] & answered[1])
     sample, tickers = _sample(both)
     estimate: Callable[[Callable[[Sums], Numbers]], Estimate | None] = sample.estimate if sample else lambda _: None
     agreed = agreement.agreement(sample) if sample else None

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.pairs import RECORD, Pair, moment
+from app.pairs import RECORD, Pair, Records, moment
 from app.stores.pipelined import Pipelined
 from app.stores.scripts import Script
 
@@ -28,7 +28,6 @@ CHUNK = 1024
 TIME = 8
 """Bytes of a record that the store itself writes."""
 
-Records = NDArray[np.void]
 Chosen = Callable[[Records], NDArray[np.bool_]]
 
 
@@ -70,11 +69,10 @@ class Comparisons:
                 return found[:limit], places[limit - 1]
         return found, None
 
-    async def span(self, start_ms: int | None, end_ms: int | None) -> Records:
-        """The records from a time to before another, in milliseconds since 1970, the oldest first."""
-        parts = [records async for _, records in self._backwards(start_ms)]
-        records = np.concatenate(parts[::-1]) if parts else np.empty(0, RECORD)
-        return records[_within(records, start_ms, end_ms)]
+    async def span(self, start_ms: int | None, end_ms: int | None) -> Sequence[Records]:
+        """The records from a time to before another, in milliseconds since 1970, the oldest first: runs of them."""
+        parts = [records[_within(records, start_ms, end_ms)] async for _, records in self._backwards(start_ms)]
+        return parts[::-1]
 
     async def secret(self) -> bytes:
         """32 random bytes that all gateways on this store share."""
