@@ -1,14 +1,18 @@
-"""The recording rules, by promtool's own unit tests; and that they read series which are there."""
+"""Recording and alert rules, by promtool's own unit tests; and that they read series which are there."""
 
 from __future__ import annotations
 
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from app.errors import ConvictionError
 from app.metrics import Collectors
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
@@ -23,16 +27,56 @@ def promtool() -> str:
     return found
 
 
-@pytest.mark.parametrize("arguments", [("check", "rules", "rules.yml"), ("test", "rules", "rules_test.yml")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("check", "rules", "rules.yml", "alerts.yml"),
+        ("check", "config", "--syntax-only", "prometheus.yml"),
+        ("test", "rules", "rules_test.yml"),
+        ("test", "rules", "alerts_test.yml"),
+    ],
+    ids=" ".join,
+)
 def test_promtool_accepts_the_rules(promtool: str, arguments: tuple[str, ...]) -> None:
-    done = subprocess.run([promtool, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([promtool, *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_rules_record_what_is_promised_from_series_that_exist() -> None:
-    text = "\n".join(line for line in (FOLDER / "rules.yml").read_text().splitlines() if "#" not in line)
-    assert tuple(re.findall(r"record: (\S+)", text)) == RECORDED
+def rules(name: str) -> list[dict[str, Any]]:
+    groups = yaml.safe_load((FOLDER / name).read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def test_the_rules_record_what_is_promised() -> None:
+    assert set(RECORDED) <= {rule["record"] for rule in rules("rules.yml")}
+
+
+@pytest.mark.parametrize("name", ["rules.yml", "alerts.yml"])
+def test_the_rules_read_series_that_exist(name: str) -> None:
+    text = "\n".join(rule["expr"] for rule in rules(name))
+    suffixes = ("", "_total", "_bucket", "_sum", "_count")
+    there = {metric.name + suffix for metric in Collectors().registry.collect() for suffix in suffixes}
     series = set(re.findall(r"\bconviction_\w+", text))
-    there = {sample.name for metric in Collectors().registry.collect() for sample in metric.samples}
     assert series
     assert series <= there
+    recorded = {rule["record"] for rule in rules("rules.yml")}
+    assert set(re.findall(r"\bconviction:[\w:]+", text)) <= recorded
+
+
+def test_all_that_is_no_fault_of_a_client_counts_as_an_error() -> None:
+    [alert] = [rule for rule in rules("alerts.yml") if rule["alert"] == "ConvictionErrorRate"]
+    [counted] = re.findall(r'outcome=~"([\w|]+)"', alert["expr"])
+    assert set(counted.split("|")) == {kind.code for kind in kinds(ConvictionError) if kind.status >= 500}
+
+
+def test_each_alert_is_tested_where_it_fires() -> None:
+    tests = yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]
+    told = [told for test in tests for told in test.get("alert_rule_test", ())]
+    alerts = {rule["alert"] for rule in rules("alerts.yml")}
+    assert {each["alertname"] for each in told if each["exp_alerts"]} == alerts
+
+
+def kinds(root: type[ConvictionError]) -> Iterator[type[ConvictionError]]:
+    yield root
+    for kind in root.__subclasses__():
+        yield from kinds(kind)
