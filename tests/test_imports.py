@@ -36,7 +36,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.cascade", "app.fallback"),
     ("app.api",),
     ("app.main",),
-    ("app.supervisor", "app.client", "app.terminal", "app.batch_command", "app.keys_command"),
+    (
+        "app.supervisor",
+        "app.client",
+        "app.terminal",
+        "app.comparison_text",
+        "app.batch_command",
+        "app.compare_command",
+        "app.keys_command",
+    ),
     ("app.cli",),
 )
 """Lowest first. A module imports its own layer and those below."""

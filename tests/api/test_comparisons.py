@@ -22,6 +22,9 @@ Json = dict[str, Any]
 ADMIN = "0123456789abcdef"
 
 
+pytestmark = pytest.mark.usefixtures("patient_gateway")
+
+
 @pytest.fixture
 async def running(own_store: str) -> AsyncIterator[Gateway]:
     async with gateway(own_store) as running:
