@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from app.terminal import recommendation
+from app.terminal import WIDTH, recommendation
 
 Json = dict[str, Any]
 QUANTILES = ("p50", "p95", "p99")
@@ -31,7 +32,14 @@ def _verdict(answer: Json) -> str:
 
 def report(document: Json) -> str:
     """A report: how often they agree, who said what, and what it took."""
-    return "\n\n".join(("\n".join(_summary(document)), _confusion(document), _sides(document), document["method"]))
+    return "\n\n".join(
+        (
+            "\n".join(_summary(document)),
+            _confusion(document),
+            _sides(document),
+            textwrap.fill(document["method"], WIDTH),
+        )
+    )
 
 
 def _summary(document: Json) -> Iterator[str]:
