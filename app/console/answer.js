@@ -52,8 +52,10 @@ export class AnswerCard {
     }
   }
 
-  answer(recommendation) {
+  /** All of it; `invented` are figures of the analysis that the metrics do not contain, where that was looked at. */
+  answer(recommendation, invented = null) {
     this.end();
+    this.backend = this.element.dataset.backend = this.name.textContent = recommendation.backend;
     const { action, conviction, stand_in: standIn, model, analysis } = recommendation;
     seen(recommendation);
     this.element.dataset.action = action;
@@ -63,7 +65,7 @@ export class AnswerCard {
     this.analysis.hidden = analysis === null;
     this.analysis.textContent = analysis ?? "";
     this.rest.replaceChildren(
-      ...[probabilityBars(recommendation), notices(recommendation), figures(recommendation), seenMetrics(recommendation)].filter(Boolean),
+      ...[probabilityBars(recommendation), notices(recommendation, invented), figures(recommendation), seenMetrics(recommendation)].filter(Boolean),
       h("p", { class: "muted small" }, recommendation.disclaimer),
     );
     announce(`${this.unsaid} ${this.backend} says ${action}, conviction ${conviction} of 10${standIn ? ", a stand-in's answer" : ""}.`);
@@ -119,10 +121,11 @@ function probabilityBars({ probabilities, probabilities_given: given }) {
 }
 
 /** What a reader must know before taking the answer for what it is not. */
-function notices({ metrics_source: source, fallback_from: from, experiment, cascade }) {
+function notices({ metrics_source: source, fallback_from: from, experiment, cascade }, invented) {
   const said = [];
   if (source?.simulated?.length) said.push(`Simulated, not market data: ${source.simulated.join(", ")}.`);
   if (source?.stale) said.push("The source of market data cannot be asked now: these figures are older than they should be.");
+  if (invented?.length) said.push(`Made up, for the metrics do not contain it: ${invented.join(", ")}.`);
   if (from) said.push(`${from} was asked first and failed.`);
   if (cascade) said.push(cascaded(cascade));
   if (experiment) said.push(`Part of the experiment ${experiment.name}, arm ${experiment.arm}.`);
@@ -140,7 +143,7 @@ function figures({ timing, usage, cost, source, metrics_source: market, as_of: a
     ["A token", milliseconds(timing.ms_per_token)],
     ["In all", milliseconds(timing.total_ms)],
     ["Tokens a second", number(timing.tokens_per_second)],
-    ["Tokens", `${count(usage.prompt_tokens)} in, ${count(usage.completion_tokens)} out`],
+    ["Tokens in, out", `${count(usage.prompt_tokens)}, ${count(usage.completion_tokens)}`],
     ["Cost", usd(cost.usd)],
   ];
   const more = [

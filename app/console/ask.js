@@ -1,7 +1,8 @@
 // The page that asks: by ticker or by metrics, of one backend or of both.
 
 import { AnswerCard } from "./answer.js";
-import { call, events, getJson, postJson, Problem } from "./api.js";
+import { getJson, Problem } from "./api.js";
+import { compare, stream } from "./asking.js";
 import { byId, h } from "./dom.js";
 import { key } from "./keys.js";
 import { MetricsForm, pasted, schema } from "./metrics_form.js";
@@ -9,6 +10,7 @@ import { seen } from "./stand_in.js";
 import { empty, failed, loading } from "./states.js";
 
 const BOTH = "both";
+const CASCADE = "cascade";
 const HINTS = {
   full: "An analysis, then the action and the conviction.",
   brief: "Action and conviction alone: a dozen tokens.",
@@ -44,6 +46,7 @@ function arrange() {
   const [subject, detail, backend] = ["subject", "detail", "backend"].map(chosen);
   for (const part of byId("ask-form").querySelectorAll("[data-subject]")) part.hidden = part.dataset.subject !== subject;
   byId("detail-hint").textContent = HINTS[detail];
+  byId("cascade-hint").hidden = backend !== CASCADE;
   byId("keep-row").hidden = backend !== BOTH;
   if (subject === "metrics" && metricsForm === null) loadMetricsForm();
 }
@@ -57,7 +60,7 @@ async function loadBackends() {
     byId("docs").hidden = key() !== null; // a link sends no key
     names = backends.map(({ name }) => name);
     const options = backends.map(({ name, ready, reason }) => option(name, name, ready ? null : reason));
-    if (names.length > 1) options.push(option(BOTH, names.length > 2 ? "All" : "Both", null));
+    if (names.length > 1) options.push(option(BOTH, "Both", null), option(CASCADE, "Cascade", null));
     place.replaceChildren(legend, ...options);
     place.querySelector(`input[value="${CSS.escape(first)}"]`).checked = true;
     const away = backends.filter(({ ready }) => !ready);
@@ -136,51 +139,29 @@ async function ask() {
   byId("answers").replaceChildren(...[...cards.values()].map(({ element }) => element));
   byId("answers").classList.toggle("several", asked.length > 1);
   markFields([]);
+  byId("kept").textContent = "";
   running = new AbortController();
   busy(true);
   const request = body();
   const { signal } = running;
-  if (whole) await compare(request, cards, signal);
-  else await Promise.all([...cards].map(([name, card]) => stream(request, name, card, signal)));
+  if (whole) tellKept(await compare(request, cards, signal, show));
+  else await Promise.all([...cards].map(([name, card]) => stream(request, name, card, signal, show)));
   running = null;
   busy(false);
+}
+
+function show(card, error) {
+  if (error instanceof Problem) markFields(error.document.errors ?? []);
+  card.fail(error, ask);
+}
+
+function tellKept(stored) {
+  if (stored !== null) byId("kept").textContent = stored ? "Kept as a pair: the report has it." : "Not kept: the store is away.";
 }
 
 function busy(now) {
   byId("submit").setAttribute("aria-disabled", String(now)); // not disabled: the focus stays
   byId("stop").hidden = !now;
-}
-
-async function stream(request, backend, card, signal) {
-  await settled(card, signal, async () => {
-    const response = await call("v1/recommendations", {
-      method: "POST",
-      body: { ...request, stream: true },
-      headers: { "X-Backend": backend },
-      signal,
-    });
-    let ended = false;
-    for await (const { event, data } of events(response)) {
-      if (event === "analysis") card.tell(data.delta);
-      else if (event === "error") throw new Problem(data);
-      else if (event === "recommendation") {
-        card.answer(data);
-        ended = true;
-      }
-    }
-    if (!ended) throw new Problem({ title: "No answer", detail: "The stream ended before the answer." });
-  });
-}
-
-/** A card in whatever state its work ends. */
-async function settled(card, signal, work) {
-  try {
-    await work();
-  } catch (error) {
-    if (signal.aborted) return card.stop();
-    if (error instanceof Problem) markFields(error.document.errors ?? []);
-    card.fail(error, ask);
-  }
 }
 
 /** Says at each field what the gateway found wrong with it. */
@@ -196,7 +177,3 @@ function markFields(wrong) {
   }
 }
 
-/** Both at once, kept as a pair. */
-async function compare(request, cards, signal) {
-  throw new Error("not yet", { cause: [postJson, request, cards, signal] });
-}

@@ -16,7 +16,7 @@ export function number(value) {
 
 export function milliseconds(value) {
   if (value === null || value === undefined) return NONE;
-  return value >= 10000 ? `${number(value / 1000)} s` : `${number(value)} ms`;
+  return value >= 1000 ? `${number(value / 1000)} s` : `${number(value)} ms`;
 }
 
 export const seconds = (value) => (value === null || value === undefined ? NONE : milliseconds(1000 * value));
@@ -34,6 +34,9 @@ export function usd(value) {
   const digits = Math.min(12, 2 - Math.floor(Math.log10(Math.abs(amount))));
   return `$${amount.toFixed(digits)}`;
 }
+
+/** The same for a scale, whose values are round. */
+export const roundUsd = (value) => `$${Number(Number(value).toPrecision(3)).toLocaleString("en-US", { maximumFractionDigits: 12 })}`;
 
 export function interval(bounds, format = number) {
   return bounds ? `${format(bounds[0])} to ${format(bounds[1])}` : NONE;

@@ -1,10 +1,13 @@
 // Which page is shown, and what stands around all of them.
 
 import { start as startAsk } from "./ask.js";
+import * as compare from "./compare.js";
+import * as costs from "./costs.js";
 import { byId } from "./dom.js";
 import { askForKey, key } from "./keys.js";
+import { show as showStandIns } from "./stand_in.js";
 
-const PAGES = { ask: {}, compare: {}, costs: {} };
+const PAGES = { ask: {}, compare, costs };
 let shown = null;
 
 function route() {
@@ -44,5 +47,7 @@ byId("key").addEventListener("click", async () => {
 });
 window.addEventListener("hashchange", route);
 theme();
+showStandIns();
 startAsk();
+compare.start();
 route();
