@@ -49,6 +49,12 @@ FAILURES: tuple[type[ConvictionError], ...] = (
 )
 """What a dashboard watches for: these outcomes show a zero before the first of them."""
 
+SCOPES, REASONS = ("key", "backend"), ("requests", "tokens", "budget")
+"""Whose limit a request was refused for, and which."""
+
+STORES = ("ledger", "comparisons")
+"""What is written for good."""
+
 TokenType = Literal["input", "cached_input", "output"]
 CacheResult = Literal["hit", "miss", "coalesced"]
 ShadowResult = Literal["stored", "shed", "refused", "lost"]
@@ -186,6 +192,8 @@ class Collectors:
             ("scope", "reason"),
             registry=registry,
         )
+        for limit in product(SCOPES, REASONS):
+            self.limited.labels(*limit)
         self.shadow_copies = Counter(
             "conviction_shadow_copies_total",
             "Answers to be copied to the other backend: stored as a pair, shed for load, refused for a limit, or lost.",
@@ -213,6 +221,8 @@ class Collectors:
             ("store",),
             registry=registry,
         )
+        for store in STORES:
+            self.store_errors.labels(store)
         self.of: Mapping[BackendName, BackendMeters] = {name: BackendMeters(self, name) for name in BACKEND_NAMES}
         self._outcomes: dict[tuple[str, str, str], Counter] = {
             (backend, detail, outcome): self.requests.labels(backend, detail, outcome)

@@ -1,4 +1,4 @@
-"""docker-compose.yml: the gateway is given the time it takes to stop, and a store that keeps what it is told."""
+"""docker-compose.yml: what is published, the time that stopping takes, and a store that keeps what it is told."""
 
 from __future__ import annotations
 
@@ -17,9 +17,41 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    composed: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    return composed
+def composed() -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return document
+
+
+@pytest.fixture(scope="module")
+def services(composed: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = composed["services"]
+    return found
+
+
+def test_gateway_and_grafana_alone_are_published_to_this_machine(services: dict[str, Any]) -> None:
+    published = {name: port for name, service in services.items() for port in service.get("ports", ())}
+    assert published.keys() == {"gateway", "grafana"}
+    assert all(port.startswith("127.0.0.1:") for port in published.values())
+
+
+def test_grafana_is_given_its_password_by_a_file_and_what_it_shows_by_others(composed: dict[str, Any]) -> None:
+    grafana = composed["services"]["grafana"]
+    environment = grafana["environment"]
+    [secret] = grafana["secrets"]
+    assert environment["GF_SECURITY_ADMIN_PASSWORD__FILE"] == f"/run/secrets/{secret}"
+    assert not {name for name in environment if "PASSWORD" in name} - {"GF_SECURITY_ADMIN_PASSWORD__FILE"}
+    assert composed["secrets"][secret]["file"].startswith("./secrets/")
+    inside = dict(volume.removesuffix(":ro").split(":")[::-1] for volume in grafana["volumes"])
+    provider = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/conviction.yml").read_text())
+    [shown] = provider["providers"]
+    home = Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert (ROOT / inside[shown["options"]["path"]] / home.name).is_file()
+    [source] = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text())[
+        "datasources"
+    ]
+    assert source["url"] == "http://prometheus:9090"
+    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["global"]
+    assert source["jsonData"]["timeInterval"] == scraped["scrape_interval"]
 
 
 def test_a_gateway_that_drains_is_not_killed(services: dict[str, Any]) -> None:

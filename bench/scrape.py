@@ -1,0 +1,109 @@
+"""How long a scrape of /metrics takes, of a gateway that has counted everything there is to count.
+
+python bench/scrape.py [--scrapes N]
+
+Gateway and stand-in are processes of their own, with budgets set, so that a scrape asks the store for them. On a
+machine that others use, a scrape waits for its turn: hence the processor's time that it takes of the gateway is told
+beside what a client sees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+from gateway_overhead import free_port, running
+
+from app.contract.fingerprint import EXAMPLE
+
+LIMIT_MS = 20.0
+TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
+JSON = {"Content-Type": "application/json"}
+QUESTIONS = 20
+
+
+def mixed(connection: HTTPConnection) -> None:
+    """Both backends, both details, streams, comparisons and bodies that are refused."""
+    for number in range(QUESTIONS):
+        metrics = EXAMPLE.document() | {"price": round(571.29 + number / 100, 2)}
+        body = {"ticker": "SNPS", "metrics": metrics, "detail": ("brief", "full")[number % 2]}
+        for backend in ("mistral", "gpt-4"):
+            post(connection, "/v1/recommendations", body | {"stream": number % 4 == 1}, backend)
+            post(connection, "/v1/recommendations", {"ticker": "SNPS", "metrics": {}}, backend)
+        post(connection, "/v1/comparisons", body)
+
+
+def post(connection: HTTPConnection, path: str, body: object, backend: str | None = None) -> None:
+    headers = JSON if backend is None else JSON | {"X-Backend": backend}
+    connection.request("POST", path, json.dumps(body).encode(), headers)
+    connection.getresponse().read()
+
+
+def scrape(connection: HTTPConnection) -> bytes:
+    connection.request("GET", "/metrics")
+    response = connection.getresponse()
+    page = response.read()
+    if response.status != 200:
+        raise SystemExit(f"the gateway answered {response.status}")
+    return page
+
+
+def timed(connection: HTTPConnection, scrapes: int) -> Iterator[float]:
+    """Milliseconds that a client waits, of each scrape."""
+    for _ in range(scrapes):
+        began = time.perf_counter()
+        scrape(connection)
+        yield 1000 * (time.perf_counter() - began)
+
+
+def processor_s(page: bytes) -> float:
+    """Seconds of a processor's time that the gateway has used, as it tells itself."""
+    [told] = [line for line in page.splitlines() if line.startswith(b"process_cpu_seconds_total ")]
+    return float(told.split()[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scrapes", type=int, default=500)
+    options = parser.parse_args()
+    upstream, port = free_port(), free_port()
+    settings = {
+        "CONVICTION_VLLM_URLS": f"http://127.0.0.1:{upstream}/v1",
+        "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1",
+        "OPENAI_API_KEY": "stand-in-key",
+        "CONVICTION_HOSTING_USD_PER_HOUR": "0.10",
+        "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "100000",
+        "CONVICTION_MARKET": "sample",
+        "CONVICTION_MISTRAL_USD_PER_DAY": "10",
+        "CONVICTION_GPT4_USD_PER_DAY": "10",
+        "CONVICTION_PORT": str(port),
+    }
+    with ExitStack() as stack:
+        stack.enter_context(running(upstream, "stand-in", "--port", str(upstream)))
+        stack.enter_context(running(port, "serve", **settings))
+        connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        mixed(connection)
+        before = scrape(connection)
+        taken = list(timed(connection, options.scrapes))
+        after = scrape(connection)
+        connection.close()
+    median, tail, longest = np.quantile(taken, [0.5, 0.99, 1])
+    own = 1000 * (processor_s(after) - processor_s(before)) / (options.scrapes + 1)
+    samples = sum(not line.startswith(b"#") for line in after.splitlines())
+    print(f"{options.scrapes} scrapes of {samples} samples, {len(after) / 1000:.1f} kB; at most {LIMIT_MS:g} ms each")
+    print(f"client: median {median:.2f} ms, p99 {tail:.2f} ms, longest {longest:.2f} ms")
+    print(f"processor: {own:.2f} ms each, to {TICK_MS / options.scrapes:.3f} ms; all threads of the gateway")
+
+
+if __name__ == "__main__":
+    main()

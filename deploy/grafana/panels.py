@@ -1,0 +1,163 @@
+"""The kinds of panels that dashboards are made of, all on Grafana's grid of 24 columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.models import prometheus as queries
+from grafana_foundation_sdk.models.common import (
+    GraphDrawStyle,
+    LegendDisplayMode,
+    LegendPlacement,
+    SortOrder,
+    StackingMode,
+    TooltipDisplayMode,
+    VizOrientation,
+)
+from grafana_foundation_sdk.models.dashboard import (
+    DashboardCursorSync,
+    DashboardLinkType,
+    DataSourceRef,
+    DataTransformerConfig,
+    DynamicConfigValue,
+)
+
+SOURCE = DataSourceRef(type_val="prometheus", uid="prometheus")
+COLOURS = {"mistral": "blue", "gpt-4": "orange"}
+DASHED = "/p95|break-even|limit|at capacity|waiting/"
+TAG = "conviction"
+HALF, THIRD, QUARTER = 12, 8, 6
+TALL, LOW = 8, 4
+
+Panel = Any
+"""The SDK's builders of panels have no common type of their own."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """PromQL, and how a legend names each of its series."""
+
+    expr: str
+    legend: str = "{{backend}}"
+
+
+def board(title: str, name: str, description: str) -> dashboard.Dashboard:
+    """An empty dashboard; all of them link to each other."""
+    links = dashboard.DashboardLink(title="Conviction").type(DashboardLinkType.DASHBOARDS)
+    return (
+        dashboard.Dashboard(f"Conviction: {title}")
+        .uid(f"conviction-{name}")
+        .description(description)
+        .tags([TAG])
+        .readonly()
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .time("now-1h", "now")
+        .refresh("30s")
+        .timezone("browser")
+        .link(links.tags([TAG]).include_vars(True).keep_time(True))
+    )
+
+
+def lines(title: str, unit: str, *asked: Query, about: str = "", width: int = THIRD, stacked: bool = False) -> Panel:
+    """Series over time, a backend in its own colour; limits and the like dashed."""
+    panel = (
+        timeseries.Panel()
+        .title(title)
+        .description(about)
+        .datasource(SOURCE)
+        .unit(unit)
+        .min(0)
+        .span(width)
+        .height(TALL)
+        .draw_style(GraphDrawStyle.LINE)
+        .line_width(2)
+        .fill_opacity(30 if stacked else 5)
+        .span_nulls(120_000)
+        .legend(
+            common.VizLegendOptions()
+            .display_mode(LegendDisplayMode.LIST)
+            .placement(LegendPlacement.BOTTOM)
+            .show_legend(True)
+        )
+        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
+        .override_by_regexp(DASHED, [DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]})])
+    )
+    if stacked:
+        panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
+    else:
+        for backend, colour in COLOURS.items():
+            fixed = DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
+            panel = panel.override_by_regexp(f"/{backend}/", [fixed])
+    return _asking(panel, asked)
+
+
+def numbers(title: str, unit: str, *asked: Query, about: str = "", width: int = QUARTER, none: str = "-") -> Panel:
+    """The latest values, large; `none` where there is none."""
+    panel = (
+        stat.Panel()
+        .title(title)
+        .description(about)
+        .datasource(SOURCE)
+        .unit(unit)
+        .span(width)
+        .height(LOW)
+        .no_value(none)
+        .orientation(VizOrientation.VERTICAL)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    )
+    return _asking(panel, asked)
+
+
+def bars(title: str, unit: str, asked: Query, *, about: str = "", width: int = THIRD, buckets: bool = False) -> Panel:
+    """A bar a series, of the whole span of time; `buckets`: a bar a bucket of a histogram."""
+    panel = (
+        bargauge.Panel()
+        .title(title)
+        .description(about)
+        .datasource(SOURCE)
+        .unit(unit)
+        .min(0)
+        .span(width)
+        .height(TALL)
+        .orientation(VizOrientation.HORIZONTAL)
+        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
+    )
+    target = _target(asked).instant()
+    return panel.with_target(target.format(queries.PromQueryFormat.HEATMAP) if buckets else target)
+
+
+def matrix(title: str, asked: Query, *, row: str, column: str, about: str = "", width: int = HALF) -> Panel:
+    """A table of one label against another, of the whole span of time."""
+    cross = {"columnField": column, "rowField": row, "valueField": "Value", "emptyValue": "zero"}
+    return (
+        table.Panel()
+        .title(title)
+        .description(about)
+        .datasource(SOURCE)
+        .decimals(0)
+        .span(width)
+        .height(TALL)
+        .with_target(_target(asked).instant().format(queries.PromQueryFormat.TABLE))
+        .with_transformation(DataTransformerConfig(id_val="groupingToMatrix", options=cross))
+    )
+
+
+def quantiles(metric: str, by: str = "backend") -> tuple[Query, Query]:
+    """The median and the 95th percentile of a histogram."""
+
+    def quantile(share: float) -> str:
+        return f"histogram_quantile({share}, sum by ({by}, le) (rate({metric}_bucket[$__rate_interval])))"
+
+    return Query(quantile(0.5), f"{{{{{by}}}}} p50"), Query(quantile(0.95), f"{{{{{by}}}}} p95")
+
+
+def _asking(panel: Panel, asked: tuple[Query, ...]) -> Panel:
+    for place, query in enumerate(asked):
+        panel = panel.with_target(_target(query, "ABCDEFGH"[place]))
+    return panel
+
+
+def _target(query: Query, name: str = "A") -> prometheus.Dataquery:
+    return prometheus.Dataquery().ref_id(name).datasource(SOURCE).expr(query.expr).legend_format(query.legend).range()

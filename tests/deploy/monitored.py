@@ -1,0 +1,232 @@
+"""A gateway under mixed load and the Prometheus that watches it, both real; a stand-in for vLLM's own metrics."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from urllib.request import urlopen
+
+import httpx
+import yaml
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from app.stand_in import create_stand_in
+from tests.conftest import STAND_IN_KEY, StandIn, served
+from tests.doubles import EXAMPLE_BODY
+from tests.faults.running import Replica
+from tests.test_main import free_port
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+RECORDED = Path(__file__).with_name("vllm_metrics.txt")
+"""A page as vLLM 0.32's own code writes it, of 40 requests that were made up; the series that dashboards read."""
+CLIENT_KEY, METRICS_KEY = "a-client-of-tests-0123456789", "prometheus-of-tests-0123456789"
+BUDGETS = {"CONVICTION_MISTRAL_USD_PER_DAY": "50", "CONVICTION_GPT4_USD_PER_DAY": "50"}
+PAUSE_S = 0.5
+
+
+class VllmStandIn:
+    """No vLLM: its recorded page, each time it is read with as much again on its counters."""
+
+    def __init__(self) -> None:
+        self._recorded = RECORDED.read_text()
+        self._read = 0
+        gauges = re.findall(r"^# TYPE (\S+) gauge$", self._recorded, re.MULTILINE)
+        self._gauges = tuple(f"{name}{{" for name in gauges)
+
+    def app(self) -> Starlette:
+        return Starlette(routes=[Route("/metrics", self._page)])
+
+    async def _page(self, _: Request) -> PlainTextResponse:
+        self._read += 1
+        return PlainTextResponse("".join(self._line(line) for line in self._recorded.splitlines(keepends=True)))
+
+    def _line(self, line: str) -> str:
+        if line.startswith(("#", *self._gauges)):
+            return line
+        series, _, value = line.rpartition(" ")
+        return f"{series} {float(value) * self._read}\n"
+
+
+class Load:
+    """Asks a gateway in every way there is, again and again, in a thread."""
+
+    def __init__(self, url: str, stand_in: StandIn) -> None:
+        self._client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {CLIENT_KEY}"}, timeout=120)
+        self._stand_in = stand_in
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._slow_key = ""
+        self.rounds = 0
+        self.statuses: set[int] = set()
+
+    def __enter__(self) -> Load:
+        issued = self._client.post("/v1/keys", json={"name": "slow", "requests_per_minute": 1})
+        self._slow_key = issued.raise_for_status().json()["key"]
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(120)
+        self._client.close()
+
+    def wait(self, rounds: int, seconds: float = 300) -> None:
+        ends = time.monotonic() + seconds
+        while self.rounds < rounds:
+            assert self._thread.is_alive()
+            assert time.monotonic() < ends, f"{self.rounds} rounds"
+            time.sleep(0.1)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            self._round(self.rounds)
+            self.rounds += 1
+            self._over.wait(PAUSE_S)
+
+    def _round(self, number: int) -> None:
+        fresh = {**EXAMPLE_BODY, "ticker": f"T{number}"}
+        for backend in ("mistral", "gpt-4"):
+            for detail in ("brief", "full"):
+                self._ask(fresh | {"detail": detail}, backend)
+            self._ask(fresh | {"detail": "full", "stream": True, "ticker": f"S{number}"}, backend)
+            self._ask(EXAMPLE_BODY, backend)
+            self._ask({"ticker": "SNPS", "metrics": {}}, backend)
+            self._stand_in.fail("length", times=2)
+            self._ask(fresh | {"ticker": f"G{number}"}, backend)
+            self._stand_in.fail("length", times=0)
+        self._post("/v1/comparisons", fresh | {"detail": "brief" if number % 2 else "full"})
+        self._stand_in.fail("length", times=4)
+        self._post("/v1/comparisons", fresh)
+        self._stand_in.fail("length", times=0)
+        for _ in range(2):
+            self._post("/v1/recommendations", EXAMPLE_BODY, Authorization=f"Bearer {self._slow_key}")
+
+    def _ask(self, body: dict[str, Any], backend: str) -> None:
+        self._post("/v1/recommendations", body, **{"X-Backend": backend})
+
+    def _post(self, path: str, body: dict[str, Any], **headers: str) -> None:
+        self.statuses.add(self._client.post(path, json=body, headers=headers).status_code)
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running one."""
+
+    url: str
+
+    def get(self, path: str, **parameters: str) -> Any:
+        query = "&".join(f"{name}={quote(value)}" for name, value in parameters.items())
+        with urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=60) as response:
+            return json.load(response)["data"]
+
+    def values(self, expr: str) -> list[float]:
+        """What an expression has now, of each series."""
+        return [float(series["value"][1]) for series in self.get("query", query=expr)["result"]]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A gateway, what it is asked, and who watches."""
+
+    gateway: Replica
+    load: Load
+    prometheus: Prometheus
+
+    def page(self) -> str:
+        headers = {"Authorization": f"Bearer {METRICS_KEY}"}
+        return httpx.get(f"{self.gateway.url}/metrics", headers=headers, timeout=60).raise_for_status().text
+
+
+@contextmanager
+def watched(folder: Path, store: str) -> Iterator[Watched]:
+    """All of it, with the rules and the scrape jobs of deploy/prometheus, but quicker ones."""
+    stand_in_app = create_stand_in(key=STAND_IN_KEY, seconds_per_token=0.001)
+    with served(stand_in_app) as origin, served(VllmStandIn().app()) as vllm:
+        keys = folder / "keys"
+        keys.write_text(f"tests:{CLIENT_KEY}\nprometheus:{METRICS_KEY}\n")
+        settings = {"CONVICTION_API_KEYS_FILE": str(keys), **BUDGETS}
+        gateway = Replica(folder, origin, store, **settings).start()
+        try:
+            gateway.wait()
+            targets = {"conviction": f"127.0.0.1:{gateway.port}", "vllm": vllm.removeprefix("http://")}
+            with (
+                running_prometheus(folder, targets) as prometheus,
+                Load(gateway.url, StandIn(origin, STAND_IN_KEY)) as load,
+            ):
+                yield Watched(gateway, load, prometheus)
+        finally:
+            gateway.kill()
+
+
+@contextmanager
+def running_prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
+    """Debian's or any other, on a port of its own."""
+    program = shutil.which("prometheus")
+    assert program is not None
+    port = free_port()
+    (folder / "metrics_key").write_text(METRICS_KEY)
+    for name in ("rules.yml", "alerts.yml"):
+        rules = (DEPLOY / "prometheus" / name).read_text()
+        (folder / name).write_text(re.sub(r"^    interval: \w+$", "    interval: 1s", rules, flags=re.MULTILINE))
+    config = folder / "prometheus.yml"
+    config.write_text(yaml.safe_dump(quicker(targets, folder)))
+    place = (f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}")
+    with (folder / "prometheus.log").open("w") as log:
+        process = subprocess.Popen([program, f"--config.file={config}", *place], stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        until(lambda: answers(f"{url}/-/ready"), 120)
+        yield Prometheus(url)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def quicker(targets: dict[str, str], folder: Path) -> dict[str, Any]:
+    """deploy/prometheus/prometheus.yml, each second and of these targets."""
+    config: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    assert {job["job_name"] for job in config["scrape_configs"]} == targets.keys()
+    for job in config["scrape_configs"]:
+        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+        if "authorization" in job:
+            job["authorization"]["credentials_file"] = str(folder / "metrics_key")
+    return config
+
+
+def answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5) as response:
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def until(done: Callable[[], bool], seconds: float) -> None:
+    ends = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < ends, "took too long"
+        time.sleep(0.1)
+
+
+def lacking(exprs: Iterable[str], prometheus: Prometheus, seconds: float) -> list[str]:
+    """The expressions that have had no value within the time."""
+    ends = time.monotonic() + seconds
+    left = list(exprs)
+    while left and time.monotonic() < ends:
+        left = [expr for expr in left if not any(value == value for value in prometheus.values(expr))]
+        time.sleep(0.5)
+    return left

@@ -1,0 +1,83 @@
+"""Dashboards: the JSON is what the code makes, and its queries can be parsed and name what there is."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.metrics import Collectors
+from tests.deploy.monitored import DEPLOY, RECORDED
+from tests.deploy.test_prometheus_rules import promtool, rules
+
+__all__ = ["promtool"]
+
+FOLDER = DEPLOY / "grafana" / "dashboards"
+NAMES = ("ab", "cost", "overview", "vllm")
+FILLED_IN = {"$__rate_interval": "1m", "$__range": "1h"}
+
+
+def board(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    return document
+
+
+def exprs(name: str, filled_in: dict[str, str] = FILLED_IN) -> Iterator[str]:
+    """What a dashboard's panels ask, with what Grafana fills in."""
+    for panel in board(name)["panels"]:
+        for target in panel["targets"]:
+            expr: str = target["expr"]
+            for variable, value in filled_in.items():
+                expr = expr.replace(variable, value)
+            assert "$" not in expr
+            yield expr
+
+
+def test_the_dashboards_are_what_the_code_makes(tmp_path: Path) -> None:
+    pytest.importorskip("grafana_foundation_sdk")
+    subprocess.run([sys.executable, "-m", "deploy.grafana", str(tmp_path)], cwd=DEPLOY.parent, check=True, timeout=120)
+    assert {path.name for path in FOLDER.iterdir()} == {f"{name}.json" for name in NAMES}
+    for name in NAMES:
+        assert (tmp_path / f"{name}.json").read_text() == (FOLDER / f"{name}.json").read_text()
+
+
+def test_every_query_can_be_parsed(promtool: str, tmp_path: Path) -> None:
+    asked = [expr for name in NAMES for expr in exprs(name)]
+    recorded = [{"record": f"panel:{place}", "expr": expr} for place, expr in enumerate(asked)]
+    path = tmp_path / "rules.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": recorded}]}))
+    done = subprocess.run([promtool, "check", "rules", str(path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(asked)} rules found" in done.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_query_names_series_that_exist(name: str) -> None:
+    suffixes = ("", "_total", "_bucket", "_sum", "_count")
+    there = {metric.name + suffix for metric in Collectors().registry.collect() for suffix in suffixes}
+    there |= {rule["record"] for rule in rules("rules.yml")}
+    there |= set(re.findall(r"^(vllm:\w+)", RECORDED.read_text(), re.MULTILINE))
+    named = {each for expr in exprs(name) for each in re.findall(r"\b(?:conviction|vllm)[\w:]+", expr)}
+    assert named
+    assert named <= there
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_panel_can_be_linked_to_and_says_what_it_shows(name: str) -> None:
+    shown = board(name)
+    assert shown["uid"] == f"conviction-{name}"
+    assert [panel["id"] for panel in shown["panels"]] == list(range(1, len(shown["panels"]) + 1))
+    for panel in shown["panels"]:
+        assert panel["title"]
+        assert panel["datasource"]["uid"] == "prometheus"
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in shown["panels"]]
+    assert len(set(places)) == len(places)
