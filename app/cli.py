@@ -32,6 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from app.keys_command import run as keys
 
             return keys(given[1:])
+        case ["outcomes"]:
+            from app.outcomes_command import run as outcomes
+
+            return outcomes(given[1:])
     options = parser().parse_args(given)
     try:
         return serve() if options.command == "serve" else ask(options)
@@ -53,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("serve", help="the gateway alone, by the environment")
     commands.add_parser("stand-in", help="an OpenAI-style server for tests and demonstrations", add_help=False)
     commands.add_parser("keys", help="issue, list and revoke the keys of a running gateway", add_help=False)
+    commands.add_parser("outcomes", help="what became of the stocks that stored pairs are about", add_help=False)
     ask = _asking(commands, "recommend", "ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)")
     ask.add_argument("--backend", choices=BACKENDS, help="who answers (default: the gateway's)")
     both = _asking(commands, "compare", "ask both backends of a running gateway; of many questions, print the report")

@@ -25,6 +25,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "app.flights",
         "app.gate",
         "app.narration",
+        "app.outcomes",
         "app.reports",
     ),
     ("app.lane",),
@@ -44,6 +45,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "app.batch_command",
         "app.compare_command",
         "app.keys_command",
+        "app.outcomes_command",
+        "app.outcomes_text",
     ),
     ("app.cli",),
 )
