@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench demo model train requirements clean
+.PHONY: help serve test lint bench demo model train dashboards requirements clean
 
 PORT ?= $(or $(CONVICTION_PORT),8080)
 PYTHON ?= python3
@@ -43,6 +43,7 @@ bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(ENVS)/litellm/.complet
 	$(GATEWAY)/python bench/gateway_overhead.py
 	$(GATEWAY)/python -m bench.gateway --litellm $(ENVS)/litellm
 	@CONVICTION_PORT=0 $(GATEWAY)/conviction up -- $(GATEWAY)/python -m bench.gateway.hosted
+	$(GATEWAY)/python bench/scrape.py
 	$(GATEWAY)/python bench/features.py --market $(MARKET)
 	$(TRAINING) bench/training.py --market $(MARKET)
 
@@ -54,6 +55,9 @@ model: $(BUILT) ## the default model's weights, rebuilt from model_store/ (once)
 
 train: $(addprefix $(ENVS)/,training/.complete quantise/.complete vllm/.complete) ## a new VERSION from the bars in CONVICTION_MARKET_DIR
 	$(TRAINING) -m training run --market $(MARKET) --version $(VERSION) --usd-per-hour $(USD_PER_HOUR)
+
+dashboards: $(ENVS)/gateway/.complete ## write Grafana's dashboards anew from deploy/grafana
+	$(GATEWAY)/python -m deploy.grafana
 
 requirements: $(ENVS)/lock/.complete ## make the pinned lists agree with pyproject.toml (UPGRADE=1: the newest of all)
 	PATH="$(CURDIR)/$(ENVS)/lock/bin:$$PATH" $(ENVS)/lock/bin/python requirements/lock.py $(if $(UPGRADE),--upgrade)

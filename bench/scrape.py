@@ -3,8 +3,8 @@
 python bench/scrape.py [--scrapes N]
 
 Gateway and stand-in are processes of their own, with budgets set, so that a scrape asks the store for them. On a
-machine that others use, a scrape waits for its turn: hence the processor's time that it takes of the gateway is told
-beside what a client sees.
+machine that others use, a scrape waits for its turn: hence what a request takes that does nothing is told beside it,
+and the processor's time that a scrape takes of the gateway.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ LIMIT_MS = 20.0
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 JSON = {"Content-Type": "application/json"}
 QUESTIONS = 20
+METRICS, NOTHING = "/metrics", "/health/live"
 
 
 def mixed(connection: HTTPConnection) -> None:
@@ -49,8 +50,8 @@ def post(connection: HTTPConnection, path: str, body: object, backend: str | Non
     connection.getresponse().read()
 
 
-def scrape(connection: HTTPConnection) -> bytes:
-    connection.request("GET", "/metrics")
+def get(connection: HTTPConnection, path: str) -> bytes:
+    connection.request("GET", path)
     response = connection.getresponse()
     page = response.read()
     if response.status != 200:
@@ -58,11 +59,11 @@ def scrape(connection: HTTPConnection) -> bytes:
     return page
 
 
-def timed(connection: HTTPConnection, scrapes: int) -> Iterator[float]:
-    """Milliseconds that a client waits, of each scrape."""
-    for _ in range(scrapes):
+def timed(connection: HTTPConnection, path: str, times: int) -> Iterator[float]:
+    """Milliseconds that a client waits, each time."""
+    for _ in range(times):
         began = time.perf_counter()
-        scrape(connection)
+        get(connection, path)
         yield 1000 * (time.perf_counter() - began)
 
 
@@ -93,15 +94,17 @@ def main() -> None:
         stack.enter_context(running(port, "serve", **settings))
         connection = HTTPConnection("127.0.0.1", port, timeout=60)
         mixed(connection)
-        before = scrape(connection)
-        taken = list(timed(connection, options.scrapes))
-        after = scrape(connection)
+        idle = list(timed(connection, NOTHING, options.scrapes))
+        before = get(connection, METRICS)
+        taken = list(timed(connection, METRICS, options.scrapes))
+        after = get(connection, METRICS)
         connection.close()
-    median, tail, longest = np.quantile(taken, [0.5, 0.99, 1])
     own = 1000 * (processor_s(after) - processor_s(before)) / (options.scrapes + 1)
     samples = sum(not line.startswith(b"#") for line in after.splitlines())
     print(f"{options.scrapes} scrapes of {samples} samples, {len(after) / 1000:.1f} kB; at most {LIMIT_MS:g} ms each")
-    print(f"client: median {median:.2f} ms, p99 {tail:.2f} ms, longest {longest:.2f} ms")
+    for path, seen in ((METRICS, taken), (NOTHING, idle)):
+        median, tail, longest = np.quantile(seen, [0.5, 0.99, 1])
+        print(f"{path:<13} median {median:.2f} ms, p99 {tail:.2f} ms, longest {longest:.2f} ms, as a client sees it")
     print(f"processor: {own:.2f} ms each, to {TICK_MS / options.scrapes:.3f} ms; all threads of the gateway")
 
 
