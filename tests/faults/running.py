@@ -24,7 +24,7 @@ from app.backends.base import BACKEND_NAMES, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import ANSWER_TOKENS, response_format
-from app.costs import NANO, CapacityPrice
+from app.costs import NANO, CapacityPrice, Price
 from app.lane import TEMPLATE_TOKENS
 from app.stores.admission import Admissions
 from app.stores.pipelined import Pipelined
@@ -117,10 +117,10 @@ def chat(mark: str, detail: Detail = "brief", **more: object) -> dict[str, Any]:
     } | more
 
 
-def most(mark: str, detail: Detail = "brief") -> int:
+def most(mark: str, detail: Detail = "brief", price: Price = PRICE) -> int:
     """The nano-dollars that are reserved for such a recommendation: a token is at least a byte."""
     prompt = sum(len(message["content"].encode()) for message in messages(EXAMPLE, mark, detail))
-    return PRICE.cost(Usage(MOST * (prompt + TEMPLATE_TOKENS), MOST * ANSWER_TOKENS[detail])).nano_usd
+    return price.cost(Usage(MOST * (prompt + TEMPLATE_TOKENS), MOST * ANSWER_TOKENS[detail])).nano_usd
 
 
 @dataclass(frozen=True)
