@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("app.contract", "app.errors", "app.deadline"),
+    ("app.contract", "app.errors", "app.deadline", "app.leash"),
     ("app.backends.base", "app.rules", "app.logging", "app.stopwatch"),
     ("app.market", "app.costs", "app.settings"),
     ("app.holder", "app.issued_key", "app.stores.allowance"),
