@@ -68,9 +68,10 @@ class World:
         if doing is None:
             times, pause_s = self.chance.choice((1, 3)), self.chance.choice((0.0, 0.002))
             doing = Doing(self.chance.choice(MODES), times, pause_s)
-        backend = backend or self.chance.choice(BACKEND_NAMES)
-        key = self.keys[len(self.questions)]
-        self.questions.append(Question(self.upstream.mark(doing), backend, self.chance.choice(DETAILS), doing, key))
+        drawn, key = self.chance.choice(BACKEND_NAMES), self.keys[len(self.questions)]
+        self.questions.append(
+            Question(self.upstream.mark(doing), backend or drawn, self.chance.choice(DETAILS), doing, key)
+        )
         return self.questions[-1]
 
     async def ask(self, replica: Replica, asked: Question, leaves_s: float | None = None) -> None:

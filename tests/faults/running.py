@@ -33,7 +33,7 @@ from tests.doubles import EXAMPLE_BODY
 from tests.test_main import clean_environment, free_port
 
 ROOT = Path(__file__).parents[2]
-SOON_S = 60.0
+SOON_S = 120.0
 PRICE = CapacityPrice(Decimal("0.10"), Decimal(100_000))
 """1,000 nano-dollars a token."""
 

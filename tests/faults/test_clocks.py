@@ -55,7 +55,7 @@ async def test_limits_and_budgets_hold_across_clocks_that_are_days_apart(
     days, spent = await books.budget_days("key:local"), sum(map(stated, first))
     spent += sum(stated(answer) for answer in answers if answer.status_code == 200)
     assert sum(day["used"] for day in days) == spent
-    dates = [key.rpartition(":")[2] for key in await books.redis.keys("conviction:ledger:mistral:*")]
+    dates = [str(key).rpartition(":")[2] for key in await books.redis.keys("conviction:ledger:mistral:*")]
     assert set(dates) <= {str((datetime.now(UTC) - timedelta(minutes=minutes)).date()) for minutes in (0, 10)}
 
 

@@ -7,12 +7,13 @@ import os
 import random
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from app.backends.base import BACKEND_NAMES
-from app.costs import NANO, list_price
+from app.backends.base import BACKEND_NAMES, BackendName
+from app.costs import NANO, Price, list_price
 from app.stand_in.read_back import fixed_part
 from app.stand_in.speech import pieces
 from tests.faults.conftest import Start
@@ -25,7 +26,7 @@ CALLERS, LASTS_S = 6, 25.0
 QUESTIONS = 3000
 """More than can be asked meanwhile."""
 GPT_4 = list_price("gpt-4.1")
-PRICES = {"mistral": PRICE, "gpt-4": GPT_4}
+PRICES: Mapping[BackendName, Price] = {"mistral": PRICE, "gpt-4": GPT_4}
 
 
 @pytest.mark.slow

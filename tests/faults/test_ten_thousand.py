@@ -75,8 +75,9 @@ async def test_ten_thousand_callers_never_pass_one_budget(start: Start, upstream
     and once all leases have ended, whatever is left is to be had, to the last call that fits.
     """
     before = upstream.served("mistral")
-    doomed = start(CONVICTION_KEY_USD_PER_DAY=USD, CONVICTION_MISTRAL_AT_ONCE=str(STALLED))
-    replicas = start.two(CONVICTION_KEY_USD_PER_DAY=USD)
+    patient = {"CONVICTION_KEY_USD_PER_DAY": USD, "CONVICTION_BACKEND_TIMEOUT_S": "600"}
+    doomed = start(CONVICTION_MISTRAL_AT_ONCE=str(STALLED), **patient)
+    replicas = start.two(**patient)
     connector = aiohttp.TCPConnector(limit=AT_ONCE + STALLED + IN_LINE)
     async with aiohttp.ClientSession(connector=connector) as client:
         watching = asyncio.create_task(watch(books))
