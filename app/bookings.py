@@ -86,9 +86,13 @@ class Bookings:
                     sent=at_once,
                 )
         except StoreUnavailable:
+            self._settlements.undo(request_id, lane.name)
             if _limited(holder, lane):
                 raise
             return None
+        except asyncio.CancelledError:
+            self._settlements.undo(request_id, lane.name)
+            raise
 
     async def share(self, request_id: str, holder: Holder, lane: Lane, share: Share) -> Hit | Join | None:
         """Take part in what is there already, within request limits; None where a call would have to be made, or

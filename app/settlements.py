@@ -51,6 +51,11 @@ class Settlements:
         """Give back what was reserved for a call that cost nothing."""
         await self._close(_Due(request_id, backend), landing)
 
+    def undo(self, request_id: str, backend: BackendName) -> None:
+        """Give back, as soon as may be, what an admission may have reserved whose reply did not come."""
+        if len(self._due) < KEPT:
+            self._put_off(_Due(request_id, backend))
+
     def forgo(self, backend: BackendName, usage: Usage, cost: Cost) -> None:
         """Count what a call took that could not be reserved, and say that it is in no ledger."""
         self._collectors.of[backend].spend(usage, cost)

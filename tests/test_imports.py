@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("app.contract", "app.errors", "app.deadline"),
+    ("app.contract", "app.errors", "app.deadline", "app.leash"),
     ("app.backends.base", "app.invented", "app.logging", "app.rules", "app.stopwatch"),
     ("app.market", "app.costs", "app.settings"),
     ("app.holder", "app.issued_key", "app.pairs", "app.stores.allowance"),

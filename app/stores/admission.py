@@ -156,8 +156,8 @@ class Admissions:
     async def _close(self, request_id: str, landing: Landing, *booked: int) -> Settlement:
         said = await self._store.run(SETTLE, request_id, *landing.arguments(), *booked)
         settlement = cast(Settlement, said.decode())
-        if settlement == "unknown":
-            log.error("nothing is known of a reservation of %s: %s is in no ledger", request_id, booked or "nothing")
+        if settlement == "unknown" and booked:
+            log.error("nothing is known of a reservation of %s: %s is in no ledger", request_id, booked)
         return settlement
 
 

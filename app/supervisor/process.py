@@ -6,13 +6,13 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-LEASH = Path(__file__).with_name("leash.py")
+from app.leash import leashed
+
 PATIENCE_S = 20.0
 """From the request to end until the process is killed."""
 
@@ -41,7 +41,7 @@ class Process:
         try:
             return cls(
                 subprocess.Popen(
-                    [sys.executable, "-I", str(LEASH), str(os.getpid()), *program.command],
+                    leashed(*program.command),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT if log else None,

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from app.attempts import MOST
@@ -25,17 +24,16 @@ from app.backends.base import BACKEND_NAMES, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import ANSWER_TOKENS, response_format
-from app.costs import NANO, CapacityPrice
+from app.costs import NANO, CapacityPrice, Price
 from app.lane import TEMPLATE_TOKENS
 from app.stores.admission import Admissions
-from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 from tests.conftest import STAND_IN_KEY
 from tests.doubles import EXAMPLE_BODY
 from tests.test_main import clean_environment, free_port
 
 ROOT = Path(__file__).parents[2]
-SOON_S = 60.0
+SOON_S = 120.0
 PRICE = CapacityPrice(Decimal("0.10"), Decimal(100_000))
 """1,000 nano-dollars a token."""
 
@@ -119,10 +117,10 @@ def chat(mark: str, detail: Detail = "brief", **more: object) -> dict[str, Any]:
     } | more
 
 
-def most(mark: str, detail: Detail = "brief") -> int:
+def most(mark: str, detail: Detail = "brief", price: Price = PRICE) -> int:
     """The nano-dollars that are reserved for such a recommendation: a token is at least a byte."""
     prompt = sum(len(message["content"].encode()) for message in messages(EXAMPLE, mark, detail))
-    return PRICE.cost(Usage(MOST * (prompt + TEMPLATE_TOKENS), MOST * ANSWER_TOKENS[detail])).nano_usd
+    return price.cost(Usage(MOST * (prompt + TEMPLATE_TOKENS), MOST * ANSWER_TOKENS[detail])).nano_usd
 
 
 @dataclass(frozen=True)
@@ -139,13 +137,17 @@ class Books:
         """`used` and `reserved`."""
         return await self._sums(f"budget:{scope}")
 
+    async def budget_days(self, scope: str) -> list[Counter[str]]:
+        """The same, day by day."""
+        return await self._days(f"budget:{scope}")
+
     async def leases(self) -> int:
         leases: int = await self.redis.zcard("conviction:leases")
         return leases
 
     async def closed(self) -> None:
         """Return once nothing is reserved any longer, the leases of the dead having ended."""
-        store = Pipelined(self.redis)
+        store = Pipelined(self.redis, SOON_S)
         try:
             async with asyncio.timeout(SOON_S):
                 while await self.leases():
@@ -157,14 +159,20 @@ class Books:
     async def _sums(self, *kinds: str) -> Counter[str]:
         sums: Counter[str] = Counter()
         for kind in kinds:
-            for day in await self.redis.keys(f"conviction:{kind}:*"):
-                sums.update({str(name): int(value) for name, value in (await self.redis.hgetall(day)).items()})
+            for day in await self._days(kind):
+                sums.update(day)
         return sums
+
+    async def _days(self, kind: str) -> list[Counter[str]]:
+        keys = await self.redis.keys(f"conviction:{kind}:*")
+        days = [await self.redis.hgetall(key) for key in keys]
+        return [Counter({str(name): int(value) for name, value in day.items()}) for day in days]
 
 
 @asynccontextmanager
 async def books_of(store: str) -> AsyncIterator[Books]:
-    async with open_redis(SecretStr(store)) as redis:
+    """They wait for a busy store as long as need be."""
+    async with Redis.from_url(store, decode_responses=True) as redis:
         yield Books(redis)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
+import pytest
 
 from app.stand_in.server import default_models
 from tests.faults.conftest import Served, Start
@@ -134,3 +135,25 @@ async def _answers(client: httpx.AsyncClient, url: str) -> bool:
         return (await client.get(url)).status_code == 200
     except httpx.TransportError:
         return False
+
+
+@pytest.mark.parametrize("patience_s", [0.2, 10.0], ids=["the client leaves", "the gateway gives up"])
+async def test_what_a_store_that_hung_admits_too_late_is_given_back(
+    patience_s: float, start: Start, upstream: Upstream, valkey: Valkey, books: Books
+) -> None:
+    """Nobody waits for the admission any longer and nothing was sent: nothing is charged."""
+    replica = start(CONVICTION_KEY_USD_PER_DAY="10")
+    mark = upstream.mark()
+    async with replica.client() as client:
+        spent = stated(await client.post(PATH, json=question(upstream.mark())))
+        valkey.hang()
+        try:
+            answer = await client.post(PATH, json=question(mark), timeout=patience_s)
+            assert answer.status_code == 503
+        except httpx.ReadTimeout:
+            assert patience_s < 1
+        valkey.go_on()
+        await asyncio.sleep(2)
+    await books.closed()
+    assert await books.budget("key:local") == {"used": spent, "reserved": 0}
+    assert (upstream.calls[mark], (await books.ledger())["unconfirmed_requests"]) == (0, 0)

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from app.supervisor.process import LEASH, Process, Program
+from app import leash
+from app.supervisor.process import Process, Program
 from tests.supervisor.observing import eventually, gone, said
 
 Make = Callable[[str], Program]
@@ -103,7 +104,7 @@ time.sleep(60)
 
 def test_a_leash_put_on_too_late_runs_nothing(tmp_path: Path) -> None:
     another = "1" if os.getppid() != 1 else "2"
-    command = [sys.executable, "-I", str(LEASH), another, "touch", str(tmp_path / "ran")]
+    command = [sys.executable, "-I", leash.__file__, another, "touch", str(tmp_path / "ran")]
     assert subprocess.call(command) == 1
     assert not (tmp_path / "ran").exists()
 

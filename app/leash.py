@@ -11,6 +11,11 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
+def leashed(*command: str) -> list[str]:
+    """The command that runs `command` on a leash held by this process."""
+    return [sys.executable, "-I", __file__, str(os.getpid()), *command]
+
+
 def main() -> None:
     parent, *command = sys.argv[1:]
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

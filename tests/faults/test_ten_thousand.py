@@ -1,0 +1,110 @@
+"""Ten thousand callers at once, on one budget that several gateways keep."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from decimal import Decimal
+
+import aiohttp
+import pytest
+
+from app.contract.prompt import Detail
+from app.costs import NANO
+from tests.faults.conftest import Start
+from tests.faults.running import PRICE, Books, Replica, most, question, until
+from tests.faults.upstream import Doing, Upstream
+
+CALLERS, AT_ONCE = 10_000, 500
+USD = "0.5"
+BUDGET = int(Decimal(USD) * NANO)
+SCOPE = "key:local"
+STALLED, IN_LINE = 4, 10
+LEAVES_S = 0.02
+
+
+async def ask(
+    client: aiohttp.ClientSession,
+    replica: Replica,
+    mark: str,
+    detail: Detail = "brief",
+    patience_s: float | None = None,
+) -> str:
+    """How it ended: ok, the error's code, cut, or left for want of patience."""
+    timeout = aiohttp.ClientTimeout(sock_read=patience_s)
+    try:
+        asking = client.post(f"{replica.url}/v1/recommendations", json=question(mark, detail), timeout=timeout)
+        async with asking as response:
+            document = await response.json(content_type=None)
+            return "ok" if response.status == 200 else str(document["code"])
+    except aiohttp.ServerTimeoutError:
+        return "left"
+    except aiohttp.ClientError:
+        return "cut"
+
+
+async def call(client: aiohttp.ClientSession, replica: Replica, upstream: Upstream, number: int) -> str:
+    """One of the ten thousand. Of some, the client leaves; of some, the answer breaks off."""
+    mark = upstream.mark(Doing("cut") if number % 50 == 1 else None)
+    return await ask(client, replica, mark, patience_s=LEAVES_S if number % 50 == 2 else None)
+
+
+async def watch(books: Books) -> None:
+    """At any moment, what is charged and reserved is within the budget."""
+    while True:
+        for day in await books.budget_days(SCOPE):
+            assert 0 <= day["used"] <= day["used"] + day["reserved"] <= BUDGET, day
+        await asyncio.sleep(0.02)
+
+
+async def fill(client: aiohttp.ClientSession, replica: Replica, upstream: Upstream, books: Books) -> int:
+    """Calls one after the other for as long as one more fits, and not a single refusal before; how many there were."""
+    for filled in range(CALLERS):
+        [day] = await books.budget_days(SCOPE)
+        mark = upstream.mark()
+        fits = day["used"] + most(mark) <= BUDGET
+        assert await ask(client, replica, mark) == ("ok" if fits else "budget_exceeded"), day
+        if not fits:
+            return filled
+    raise AssertionError("there is no end to the budget")
+
+
+@pytest.mark.slow
+async def test_ten_thousand_callers_never_pass_one_budget(start: Start, upstream: Upstream, books: Books) -> None:
+    """Though clients leave, answers break off, and a gateway is killed that had sent some calls and not yet others;
+    and once all leases have ended, whatever is left is to be had, to the last call that fits.
+    """
+    before = upstream.served("mistral")
+    patient = {"CONVICTION_KEY_USD_PER_DAY": USD, "CONVICTION_BACKEND_TIMEOUT_S": "600"}
+    doomed = start(CONVICTION_MISTRAL_AT_ONCE=str(STALLED), **patient)
+    replicas = start.two(**patient)
+    connector = aiohttp.TCPConnector(limit=AT_ONCE + STALLED + IN_LINE)
+    async with aiohttp.ClientSession(connector=connector) as client:
+        watching = asyncio.create_task(watch(books))
+        held = [upstream.mark(Doing(stalls=True)) for _ in range(STALLED + IN_LINE)]
+        stuck = [asyncio.create_task(ask(client, doomed, mark, "full")) for mark in held]
+        await until(lambda: _held(upstream, books, held))
+
+        said = Counter(await asyncio.gather(*(call(client, replicas[n % 2], upstream, n) for n in range(CALLERS))))
+        assert set(said) <= {"ok", "budget_exceeded", "backend_error", "backend_unavailable", "overloaded", "left"}
+        assert min(said["ok"], said["budget_exceeded"]) > 100, said
+
+        doomed.kill()
+        assert await asyncio.gather(*stuck) == ["cut"] * len(held)
+        await books.closed()
+        budget, ledger = await books.budget(SCOPE), await books.ledger()
+        assert (budget["reserved"], ledger["unconfirmed_requests"]) == (0, STALLED)
+        assert ledger["unconfirmed_nano_usd"] == STALLED * most(held[0], "full")
+        assert await fill(client, replicas[0], upstream, books) > 0
+        assert not watching.done()
+        watching.cancel()
+
+    budget, ledger, after = await books.budget(SCOPE), await books.ledger(), upstream.served("mistral")
+    assert budget["used"] == ledger["nano_usd"] + ledger["unconfirmed_nano_usd"] <= BUDGET
+    tokens = after.prompt_tokens - before.prompt_tokens + after.completion_tokens - before.completion_tokens
+    assert tokens * PRICE.usd_per_hour * NANO / PRICE.tokens_per_hour <= BUDGET
+
+
+async def _held(upstream: Upstream, books: Books, marks: list[str]) -> bool:
+    """All are admitted, and some of them have been sent."""
+    return upstream.served("mistral", *marks).open == STALLED and await books.leases() == len(marks)
