@@ -37,7 +37,7 @@ def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, fol
             calib_data=calibration,
             max_calib_samples=len(calibration),
             max_calib_seq_len=settings.max_length,
-            quantizer_cls=_restoring_quantizer(),
+            quantizer_cls=_restoring_quantizer() if settings.search else _rounding_quantizer(),
         )
         model.save_quantized(str(folder))
     quantisation = json.loads((folder / "config.json").read_text())["quantization_config"]
@@ -66,6 +66,17 @@ def _restoring_quantizer() -> type:
                 del module2inspect.state_dict
 
     return Restoring
+
+
+def _rounding_quantizer() -> type:
+    """AutoAWQ's quantizer without its search: weights are rounded as they are."""
+    from awq.quantize.quantizer import AwqQuantizer
+
+    class Rounding(AwqQuantizer):  # type: ignore[misc]
+        def quantize(self) -> None:
+            self.pack()
+
+    return Rounding
 
 
 def _config(folder: Path) -> dict[str, Any]:

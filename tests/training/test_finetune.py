@@ -22,10 +22,11 @@ from app.contract.manifest import UnusableModel, sha256
 from training.artifacts import Artifacts, write_json
 from training.config import Config, Finetune, load
 from training.dataset import build
-from training.finetune import cost, finetune
+from training.finetune import cost, finetune, qat
 from training.merge import merge
 from training.pipeline import launcher
 from training.teacher import label
+from training.tuning.record import tuning
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -111,6 +112,33 @@ def test_training_that_gets_no_better_stops_and_keeps_the_best(config: Config, l
     losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     assert len(losses) < 40
     assert losses.index(min(losses)) == len(losses) - 3
+
+
+def test_training_goes_on_with_rounded_weights(config: Config, labelled: Artifacts, toy: Path) -> None:
+    settings = {**config.finetune.model_dump(), "pairs": {"brief": 6, "full": 2}, "usd_per_hour": "3600"}
+    config = Config.model_validate({**config.model_dump(), "qat": settings})
+    with pytest.raises(FileNotFoundError, match="stage finetune is not complete"):
+        qat(config, labelled, toy)
+    finetune(config, labelled, toy)
+    first = labelled.adapter
+    qat(config, labelled, toy)
+    assert labelled.adapter == labelled.folder / "qat" / "adapter"
+    assert sha256(labelled.adapter / "adapter_model.safetensors") != sha256(first / "adapter_model.safetensors")
+    stages = [labelled.manifest(name) for name in ("finetune", "qat")]
+    assert [stage["pairs"] for stage in stages] == [16, 8]
+    both = tuning(labelled)
+    assert both["adapter_sha256"] == sha256(labelled.adapter / "adapter_model.safetensors")
+    assert both["tokens"] == sum(stage["tokens"] for stage in stages)
+    assert both["seconds"] == pytest.approx(sum(stage["seconds"] for stage in stages))
+    assert Decimal(both["cost_usd"]) == sum(Decimal(stage["cost_usd"]) for stage in stages) > 0
+    steps = [entry["step"] for entry in both["history"]]
+    assert steps == sorted(steps)
+    assert steps[-1] == sum(stage["history"][-1]["step"] for stage in stages)
+
+
+def test_more_pairs_than_there_are_is_an_error(config: Config, labelled: Artifacts, toy: Path) -> None:
+    with pytest.raises(ValueError, match=r"train\.jsonl has too few pairs, wanting {'full': 3} more"):
+        finetune(changed(config, pairs={"brief": 12, "full": 7}), labelled, toy)
 
 
 def test_four_bit_training_asks_for_a_gpu(config: Config, labelled: Artifacts, toy: Path) -> None:
