@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, EarlyStoppingCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_utils import EvalPrediction
 from trl import SFTConfig
 
@@ -25,7 +25,7 @@ from training.data.data_card import complete_card, token_lengths
 from training.tuning import examples
 from training.tuning.examples import Example
 from training.tuning.history import draw
-from training.tuning.rounding import round_weights
+from training.tuning.rounding import Rounding
 from training.tuning.trainer import AnswerTrainer
 
 
@@ -64,8 +64,9 @@ def _train(
     tokenizer = AutoTokenizer.from_pretrained(base)
     train, validation, lengths = _examples(settings, artifacts, tokenizer)
     model = with_adapter(settings, base, start)
+    callbacks: list[TrainerCallback] = [EarlyStoppingCallback(settings.patience)] if settings.patience else []
     if group_size:
-        round_weights(model, group_size)
+        callbacks.append(Rounding(model, group_size))
     packing = settings.packing
     trainer = AnswerTrainer(
         model=model,
@@ -75,7 +76,7 @@ def _train(
         processing_class=tokenizer,
         data_collator=partial(examples.collate, pad=tokenizer.pad_token_id),
         compute_metrics=_agreement,
-        callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else [],
+        callbacks=callbacks,
     )
     trainer.train(resume_from_checkpoint=_last(folder / "checkpoints"))
     trainer.save_model(str(folder / "adapter"))

@@ -17,14 +17,17 @@ def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, fol
     """Write AWQ weights (gemm layout, which vLLM loads on GPU and CPU); embeddings and head stay in bf16.
 
     `calibration` holds token ids of prompts and answers in the served template. AutoAWQ drops a sample that
-    is longer than allowed, so that is an error here.
+    is longer than allowed, and wants a whole one in all, so both are errors here.
     """
     import torch
     from awq import AutoAWQForCausalLM
 
-    longest = max(map(len, calibration), default=0)
-    if not 0 < longest <= settings.max_length:
-        raise ValueError(f"calibration samples of up to {longest} tokens, 1 to {settings.max_length} allowed")
+    longest, tokens = max(map(len, calibration), default=0), sum(map(len, calibration))
+    if not 0 < longest <= settings.max_length <= tokens:
+        raise ValueError(
+            f"{tokens} tokens to calibrate on in samples of up to {longest}: {settings.max_length} are allowed in a "
+            "sample, and wanted in all"
+        )
     with tempfile.TemporaryDirectory() as readable:
         _for_transformers_4(merged, Path(readable))
         model = AutoAWQForCausalLM.from_pretrained(

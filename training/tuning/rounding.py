@@ -5,41 +5,62 @@ Gradients pass the rounding unchanged (straight-through estimator, arXiv 1308.34
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 from peft.tuners.lora import Linear
+from transformers import TrainerCallback
 
 ADAPTER = "default"
 STEPS = 15
 """Between the smallest and the largest weight of a group: 4 bits."""
 
 
-def round_weights(model: Any, group_size: int) -> None:
-    """From now on every adapted layer answers as its merged weight would, rounded in groups of `group_size`."""
-    for layer in model.modules():
-        if isinstance(layer, Linear):
-            layer.forward = partial(_forward, layer, _Rounded(layer, group_size))
+class Rounding(TrainerCallback):  # type: ignore[misc]
+    """Every adapted layer answers as its merged weight would, rounded in groups of `group_size`.
+
+    As a callback of the trainer it learns when the adapter has moved, and only then rounds anew: weights cannot tell,
+    since fused optimizers leave their version counters as they are.
+    """
+
+    def __init__(self, model: Any, group_size: int) -> None:
+        self._layers = [_Rounded(layer, group_size) for layer in model.modules() if isinstance(layer, Linear)]
+        if not self._layers:
+            raise ValueError("no layer of the model has an adapter that could be rounded")
+
+    def moved(self) -> None:
+        """The adapter is another one: round anew when next asked."""
+        for layer in self._layers:
+            layer.weight = None
+
+    def on_train_begin(self, *_: Any, **__: Any) -> None:
+        self.moved()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.moved()
 
 
 class _Rounded:
-    """A layer's merged weight, rounded: made anew once the optimizer has moved the adapter."""
+    """An adapted layer's forward: the rounded weight's output, with the gradient of LoRA's without rounding."""
 
     def __init__(self, layer: Any, group_size: int) -> None:
         self._layer, self._group_size = layer, group_size
-        self._made_of: tuple[int, int] | None = None
-        self._weight = torch.empty(0)
+        self.weight: torch.Tensor | None = None
+        layer.forward = self._forward
 
-    def weight(self) -> torch.Tensor:
-        down, up = self._layer.lora_A[ADAPTER].weight, self._layer.lora_B[ADAPTER].weight
-        made_of = (down._version, up._version)
-        if made_of != self._made_of:
-            with torch.no_grad():
-                base = self._layer.get_base_layer().weight
-                merged = base + self._layer.get_delta_weight(ADAPTER).to(base.dtype)
-                self._weight, self._made_of = rounded(merged, self._group_size), made_of
-        return self._weight
+    def _forward(self, x: torch.Tensor) -> torch.Tensor:
+        layer = self._layer
+        if self.weight is None:
+            self.weight = self._rounded()
+        output = torch.nn.functional.linear(x, self.weight, layer.get_base_layer().bias)
+        down, up, scale = layer.lora_A[ADAPTER], layer.lora_B[ADAPTER], layer.scaling[ADAPTER]
+        learnt = up(down(x.detach().to(down.weight.dtype))) * scale
+        return output + (learnt - learnt.detach()).to(output.dtype)
+
+    def _rounded(self) -> torch.Tensor:
+        with torch.no_grad():
+            base = self._layer.get_base_layer().weight
+            return rounded(base + self._layer.get_delta_weight(ADAPTER).to(base.dtype), self._group_size)
 
 
 def rounded(weight: torch.Tensor, group_size: int) -> torch.Tensor:
@@ -53,10 +74,3 @@ def rounded(weight: torch.Tensor, group_size: int) -> torch.Tensor:
     zero = (-torch.round(least / step)).clamp_(0, STEPS)
     return ((torch.clamp(torch.round(groups / step) + zero, 0, STEPS) - zero) * step).reshape(weight.shape).to(weight)
 
-
-def _forward(layer: Any, held: _Rounded, x: torch.Tensor) -> torch.Tensor:
-    """The rounded weight's output, with the gradient that LoRA's weights would have without rounding."""
-    output = torch.nn.functional.linear(x, held.weight(), layer.get_base_layer().bias)
-    down, up, scale = layer.lora_A[ADAPTER], layer.lora_B[ADAPTER], layer.scaling[ADAPTER]
-    learnt = up(down(x.detach().to(down.weight.dtype))) * scale
-    return output + (learnt - learnt.detach()).to(output.dtype)

@@ -12,7 +12,7 @@ peft = pytest.importorskip("peft", reason="PEFT is in the training environment")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from training.tuning.rounding import round_weights, rounded  # noqa: E402
+from training.tuning.rounding import Rounding, rounded  # noqa: E402
 
 GROUP = 8
 
@@ -55,17 +55,18 @@ def merged_and_rounded(model: Any, x: Any) -> Any:
 def test_layers_answer_as_their_merged_weight_does_rounded(model: Any) -> None:
     x = torch.randn(3, 16)
     plain = model(x)
-    round_weights(model, GROUP)
+    Rounding(model, GROUP)
     torch.testing.assert_close(model(x), merged_and_rounded(model, x))
     assert (model(x) - plain).abs().max() > 1e-3
 
 
 def test_the_rounded_weight_follows_the_optimizer(model: Any) -> None:
-    round_weights(model, GROUP)
-    optimizer, x = torch.optim.SGD(model.parameters(), lr=0.5), torch.randn(3, 16)
+    rounding, x = Rounding(model, GROUP), torch.randn(3, 16)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
     before = model(x)
     before.square().sum().backward()
     optimizer.step()
+    rounding.on_step_end()
     torch.testing.assert_close(model(x), merged_and_rounded(model, x))
     assert (model(x) - before).abs().max() > 1e-3
 
@@ -76,6 +77,6 @@ def test_gradients_pass_the_rounding_as_if_it_were_not_there(model: Any) -> None
     layer(x).sum().backward()
     wanted = [layer.lora_A["default"].weight.grad.clone(), layer.lora_B["default"].weight.grad.clone()]
     model.zero_grad()
-    round_weights(model, GROUP)
+    Rounding(model, GROUP)
     layer(x).sum().backward()
     torch.testing.assert_close([layer.lora_A["default"].weight.grad, layer.lora_B["default"].weight.grad], wanted)
