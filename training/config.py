@@ -191,6 +191,8 @@ class Quantise(_Section):
     search: bool = True
     """For the scales and clips that keep activations (AWQ); false rounds the weights as they are, which is what
     training under `qat` prepared them for."""
+    keep: tuple[str, ...] = ()
+    """Layers that stay in bf16, by a part of their names; what is stored fused (query, key and value) together."""
     samples: Positive
     max_length: Positive
 

@@ -20,7 +20,7 @@ from trl import SFTConfig
 from app.contract.manifest import read, sha256, verify
 from training.artifacts import Artifacts
 from training.base import enough_memory
-from training.config import Config, Finetune
+from training.config import Config, Finetune, Quantise
 from training.data.data_card import complete_card, token_lengths
 from training.tuning import examples
 from training.tuning.examples import Example
@@ -43,7 +43,7 @@ def qat(config: Config, artifacts: Artifacts, base: Path) -> None:
         raise ValueError(f"{config.name} has no [qat]")
     start, tuned = artifacts.folder / "finetune" / "adapter", artifacts.manifest("finetune")
     verify(start, {"adapter_model.safetensors": tuned["adapter_sha256"]})
-    _train("qat", config.qat, artifacts, base, start, config.quantise.group_size)
+    _train("qat", config.qat, artifacts, base, start, config.quantise)
 
 
 def _train(
@@ -52,7 +52,7 @@ def _train(
     artifacts: Artifacts,
     base: Path,
     start: Path | None,
-    group_size: int | None = None,
+    rounding: Quantise | None = None,
 ) -> None:
     """Train the adapter into the stage's folder; a run that was cut off goes on from its last checkpoint.
 
@@ -65,8 +65,8 @@ def _train(
     train, validation, lengths = _examples(settings, artifacts, tokenizer)
     model = with_adapter(settings, base, start)
     callbacks: list[TrainerCallback] = [EarlyStoppingCallback(settings.patience)] if settings.patience else []
-    if group_size:
-        callbacks.append(Rounding(model, group_size))
+    if rounding:
+        callbacks.append(Rounding(model, rounding.group_size, rounding.keep))
     packing = settings.packing
     trainer = AnswerTrainer(
         model=model,

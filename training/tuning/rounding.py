@@ -5,6 +5,7 @@ Gradients pass the rounding unchanged (straight-through estimator, arXiv 1308.34
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,14 +18,19 @@ STEPS = 15
 
 
 class Rounding(TrainerCallback):  # type: ignore[misc]
-    """Every adapted layer answers as its merged weight would, rounded in groups of `group_size`.
+    """Every adapted layer answers as its merged weight would, rounded in groups of `group_size`, but for those whose
+    names have a part that is in `keep`.
 
     As a callback of the trainer it learns when the adapter has moved, and only then rounds anew: weights cannot tell,
     since fused optimizers leave their version counters as they are.
     """
 
-    def __init__(self, model: Any, group_size: int) -> None:
-        self._layers = [_Rounded(layer, group_size) for layer in model.modules() if isinstance(layer, Linear)]
+    def __init__(self, model: Any, group_size: int, keep: Sequence[str] = ()) -> None:
+        self._layers = [
+            _Rounded(layer, group_size)
+            for name, layer in model.named_modules()
+            if isinstance(layer, Linear) and not any(part in name for part in keep)
+        ]
         if not self._layers:
             raise ValueError("no layer of the model has an adapter that could be rounded")
 

@@ -60,6 +60,17 @@ def test_layers_answer_as_their_merged_weight_does_rounded(model: Any) -> None:
     assert (model(x) - plain).abs().max() > 1e-3
 
 
+def test_layers_to_keep_answer_as_before(model: Any) -> None:
+    x = torch.randn(3, 16)
+    plain = model(x)
+    Rounding(model, GROUP, keep=["0"])
+    first = model.base_model.model[0]
+    torch.testing.assert_close(first(x), first.base_layer(x) + x @ first.get_delta_weight("default").T)
+    assert (model(x) - plain).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="no layer"):
+        Rounding(model, GROUP, keep=["0", "2"])
+
+
 def test_the_rounded_weight_follows_the_optimizer(model: Any) -> None:
     rounding, x = Rounding(model, GROUP), torch.randn(3, 16)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
