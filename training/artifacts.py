@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 MANIFEST = "manifest.json"
 
@@ -24,8 +24,13 @@ class Artifacts:
         return path
 
     @property
+    def tuned(self) -> Literal["finetune", "qat"]:
+        """The last stage that trained the adapter."""
+        return "qat" if self.done("qat") else "finetune"
+
+    @property
     def adapter(self) -> Path:
-        return self.folder / "finetune" / "adapter"
+        return self.folder / self.tuned / "adapter"
 
     def done(self, name: str) -> bool:
         return (self.folder / name / MANIFEST).exists()

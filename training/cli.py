@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
     _label_options(stage("label", _label, "the teacher's answers"))
     _models(stage("finetune", _finetune, "LoRA on the labelled answers"))
+    _models(stage("qat", _qat, "the adapter trained on with its weights rounded to 4 bits"))
     _models(stage("merge", _merge, "adapter into the bf16 base"))
     sub = stage("quantise", _quantise, "4-bit AWQ of merged weights", of_run=False)
     for name in ("--merged", "--calibration", "--out"):
@@ -198,6 +199,14 @@ def _finetune(arguments: argparse.Namespace) -> None:
     finetune(config, artifacts, prepare(config.base, arguments.models / "bases" / config.base.name))
 
 
+def _qat(arguments: argparse.Namespace) -> None:
+    from training.base import prepare
+    from training.finetune import qat
+
+    config, artifacts = _run_of(arguments)
+    qat(config, artifacts, prepare(config.base, arguments.models / "bases" / config.base.name))
+
+
 def _merge(arguments: argparse.Namespace) -> None:
     from app.contract.manifest import sha256, verify
     from training.base import prepare
@@ -205,7 +214,7 @@ def _merge(arguments: argparse.Namespace) -> None:
     from training.merge import merge
 
     config, artifacts = _run_of(arguments)
-    tuned, folder = artifacts.manifest("finetune"), artifacts.stage("merge")
+    tuned, folder = artifacts.manifest("qat" if config.qat else "finetune"), artifacts.stage("merge")
     base, adapter = prepare(config.base, arguments.models / "bases" / config.base.name), artifacts.adapter
     verify(adapter, {"adapter_model.safetensors": tuned["adapter_sha256"]})
     merge(base, adapter, folder / "weights")

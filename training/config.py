@@ -141,8 +141,17 @@ class Teacher(_Section):
         return model
 
 
+class Pairs(_Section):
+    """How many pairs of each detail."""
+
+    brief: Annotated[int, Field(ge=0)]
+    full: Annotated[int, Field(ge=0)]
+
+
 class Finetune(_Section):
     seed: int
+    pairs: Pairs | None = None
+    """The first so many of the data set's training pairs; all of them where left out."""
     rank: Positive
     alpha: Positive
     dropout: Fraction
@@ -170,9 +179,20 @@ class Finetune(_Section):
     """Price of one device; 0 where the machine is one's own."""
 
 
+def _goes_on(qat: Finetune | None) -> Finetune | None:
+    if qat and (qat.continue_from or qat.qlora):
+        raise ValueError("goes on from finetune's adapter on the bf16 base: without continue_from and qlora")
+    return qat
+
+
 class Quantise(_Section):
     bits: Literal[4]
     group_size: Positive
+    search: bool = True
+    """For the scales and clips that keep activations (AWQ); false rounds the weights as they are, which is what
+    training under `qat` prepared them for."""
+    keep: tuple[str, ...] = ()
+    """Layers that stay in bf16, by a part of their names; what is stored fused (query, key and value) together."""
     samples: Positive
     max_length: Positive
 
@@ -233,6 +253,8 @@ class Config(_Section):
     dataset: Dataset
     teacher: Teacher
     finetune: Finetune
+    qat: Annotated[Finetune | None, AfterValidator(_goes_on)] = None
+    """Quantisation-aware training: the adapter trained on, every weight rounded as `quantise` will round it."""
     quantise: Quantise
     evaluate: Evaluate = Evaluate()
     publish: Publish = Publish()

@@ -1,4 +1,7 @@
-"""LoRA: the base learns the labelled answers; loss on the answer's tokens only."""
+"""LoRA: the base learns the labelled answers; loss on the answer's tokens only.
+
+Two stages: `finetune`, and where the config has it `qat`, which trains on with the weights rounded to 4 bits.
+"""
 
 from __future__ import annotations
 
@@ -6,49 +9,74 @@ import json
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, EarlyStoppingCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_utils import EvalPrediction
 from trl import SFTConfig
 
 from app.contract.manifest import read, sha256, verify
-from training.artifacts import Artifacts, read_rows
+from training.artifacts import Artifacts
 from training.base import enough_memory
-from training.config import Config, Finetune
+from training.config import Config, Finetune, Quantise
 from training.data.data_card import complete_card, token_lengths
 from training.tuning import examples
+from training.tuning.examples import Example
 from training.tuning.history import draw
+from training.tuning.rounding import Rounding
 from training.tuning.trainer import AnswerTrainer
 
 
 def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
+    """Train a new adapter, or a published version's; see `_train`."""
+    start = config.finetune.continue_from
+    if start:
+        verify(start / "adapter", read(start).adapter)
+    _train("finetune", config.finetune, artifacts, base, start and start / "adapter")
+
+
+def qat(config: Config, artifacts: Artifacts, base: Path) -> None:
+    """Train the first stage's adapter on, every weight rounded as it will be stored; see `_train`."""
+    if config.qat is None:
+        raise ValueError(f"{config.name} has no [qat]")
+    start, tuned = artifacts.folder / "finetune" / "adapter", artifacts.manifest("finetune")
+    verify(start, {"adapter_model.safetensors": tuned["adapter_sha256"]})
+    _train("qat", config.qat, artifacts, base, start, config.quantise)
+
+
+def _train(
+    stage: Literal["finetune", "qat"],
+    settings: Finetune,
+    artifacts: Artifacts,
+    base: Path,
+    start: Path | None,
+    rounding: Quantise | None = None,
+) -> None:
     """Train the adapter into the stage's folder; a run that was cut off goes on from its last checkpoint.
 
     Under `accelerate launch` every process runs this, each on its share of the pairs; the first one writes.
     """
-    settings = config.finetune
-    labels, folder = artifacts.folder / "label", artifacts.stage("finetune")
+    folder = artifacts.stage(stage)
     artifacts.manifest("label")
     enough_memory(base, settings.qlora)
     tokenizer = AutoTokenizer.from_pretrained(base)
-    train, validation = (
-        examples.load(labels / f"{name}.jsonl", tokenizer, settings.max_length) for name in ("train", "validation")
-    )
-    details = [row["detail"] for row in read_rows(labels / "train.jsonl")]
-    lengths = token_lengths((d, len(e.prompt), len(e.answer)) for d, e in zip(details, train, strict=True))
+    train, validation, lengths = _examples(settings, artifacts, tokenizer)
+    model = with_adapter(settings, base, start)
+    callbacks: list[TrainerCallback] = [EarlyStoppingCallback(settings.patience)] if settings.patience else []
+    if rounding:
+        callbacks.append(Rounding(model, rounding.group_size, rounding.keep))
     packing = settings.packing
     trainer = AnswerTrainer(
-        model=with_adapter(settings, base),
+        model=model,
         args=arguments(settings, folder / "checkpoints"),
         train_dataset=examples.packed(train, settings.max_length) if packing else examples.table(train),
         eval_dataset=examples.table(validation),
         processing_class=tokenizer,
         data_collator=partial(examples.collate, pad=tokenizer.pad_token_id),
         compute_metrics=_agreement,
-        callbacks=[EarlyStoppingCallback(settings.patience)] if settings.patience else [],
+        callbacks=callbacks,
     )
     trainer.train(resume_from_checkpoint=_last(folder / "checkpoints"))
     trainer.save_model(str(folder / "adapter"))
@@ -58,7 +86,7 @@ def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
     seconds = history[-1]["seconds"]
     draw(history, folder / "curve.png")
     artifacts.complete(
-        "finetune",
+        stage,
         {
             "config": settings.model_dump(mode="json"),
             "continued_from": str(settings.continue_from) if settings.continue_from else None,
@@ -74,8 +102,19 @@ def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
             "history": history,
         },
     )
-    if artifacts.done("dataset"):
+    if stage == "finetune" and artifacts.done("dataset"):
         complete_card(artifacts, lengths)
+
+
+def _examples(
+    settings: Finetune, artifacts: Artifacts, tokenizer: Any
+) -> tuple[list[Example], list[Example], dict[str, Any]]:
+    """The pairs to train on and to watch, and how long those to train on are, by detail."""
+    labels = artifacts.folder / "label"
+    rows = examples.first(settings.pairs, labels / "train.jsonl")
+    train = [examples.encode(row, tokenizer, settings.max_length) for row in rows]
+    lengths = token_lengths((r["detail"], len(e.prompt), len(e.answer)) for r, e in zip(rows, train, strict=True))
+    return train, examples.load(labels / "validation.jsonl", tokenizer, settings.max_length), lengths
 
 
 def cost(seconds: float, devices: int, usd_per_hour: Decimal) -> Decimal:
@@ -89,8 +128,8 @@ def _agreement(predictions: EvalPrediction) -> dict[str, float]:
     return {"agreement": float((actions[:, 0] == actions[:, 1]).mean())}
 
 
-def with_adapter(settings: Finetune, base: Path) -> Any:
-    """The frozen base with an adapter to train: a new one, or a published version's.
+def with_adapter(settings: Finetune, base: Path, start: Path | None = None) -> Any:
+    """The frozen base with an adapter to train: a new one, or that of the folder `start`.
 
     On a CPU plain attention is quicker, rows being short, than PyTorch's fused one, whose backward pass is slow.
     """
@@ -104,9 +143,8 @@ def with_adapter(settings: Finetune, base: Path) -> Any:
     )
     if settings.qlora:
         model = prepare_model_for_kbit_training(model)
-    if settings.continue_from:
-        verify(settings.continue_from / "adapter", read(settings.continue_from).adapter)
-        return PeftModel.from_pretrained(model, settings.continue_from / "adapter", is_trainable=True)
+    if start:
+        return PeftModel.from_pretrained(model, start, is_trainable=True)
     lora = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,

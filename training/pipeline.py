@@ -1,6 +1,6 @@
 """The whole run, a stage after the other, each in the environment whose pins it needs.
 
-    dataset -> label -> finetune -> merge -> quantise -> evaluate -> report -> publish
+    dataset -> label -> finetune (-> qat) -> merge -> quantise -> evaluate -> report -> publish
 
 Every stage writes its manifest last, so a run that was cut off goes on with the first stage that has none.
 """
@@ -93,6 +93,8 @@ class Run:
             self.stage("label", *self.common)
         if not done("finetune"):
             self.stage("finetune", *self.common, *self.models, launcher=launcher(processes))
+        if self.config.qat and not done("qat"):
+            self.stage("qat", *self.common, *self.models, launcher=launcher(processes))
         if not done("merge"):
             self.stage("merge", *self.common, *self.models)
         if not done("quantise"):

@@ -19,13 +19,14 @@ from training.costing.recorded import measured_speed
 from training.publishing.evaluations import evaluations
 from training.publishing.gate import Refused, gate
 from training.publishing.model_card import model_card
+from training.tuning.record import tuning
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 SIZE_LIMIT = 20_000_000
 """Bytes of one file: the store lives in git."""
 REPORT = "report"
 """The run's report goes along as text and pictures; the same as one HTML page stays in the run's folder."""
-TRAINING_FACTS = ("devices", "usd_per_hour", "cost_usd", "continued_from")
+TRAINING_FACTS = ("devices", "usd_per_hour", "cost_usd", "continued_from", "qat")
 LABEL_FACTS = ("teacher", "stand_in", "tokens", "cost", "failures")
 """What the manifest takes over from the stages' own, where they state it."""
 
@@ -35,7 +36,7 @@ def admit(config: Config, artifacts: Artifacts, store: Path, version: str, overr
     folder = store / config.name / version
     if folder.exists():
         raise Refused(f"{folder} exists: versions are never changed, publish another")
-    labels, _ = artifacts.manifest("label"), artifacts.manifest("finetune")
+    labels, _ = artifacts.manifest("label"), tuning(artifacts)
     if labels["fingerprint"] != fingerprint():
         raise Refused(f"labels are of contract {labels['fingerprint']}, the code's is {fingerprint()}")
     for name in ADAPTER_FILES:
@@ -64,7 +65,7 @@ def publish(
         shutil.copyfile(artifacts.adapter / name, staged / "adapter" / name)
     manifest = _manifest(config, artifacts, version, golden, usd_per_hour, staged / "adapter", checks)
     write_json(staged / MANIFEST, manifest.model_dump(mode="json"))
-    history = artifacts.manifest("finetune").get("history", [])
+    history = tuning(artifacts).get("history", [])
     (staged / "README.md").write_text(model_card(manifest, evaluations(artifacts), history))
     if (evidence := artifacts.folder / REPORT).exists():
         shutil.copytree(evidence, staged / REPORT, ignore=shutil.ignore_patterns("*.html"))
@@ -92,7 +93,7 @@ def _manifest(
     adapter: Path,
     checks: list[Check],
 ) -> Manifest:
-    labels, tuned, reports = artifacts.manifest("label"), artifacts.manifest("finetune"), evaluations(artifacts)
+    labels, tuned, reports = artifacts.manifest("label"), tuning(artifacts), evaluations(artifacts)
     return Manifest(
         name=config.name,
         version=version,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,17 @@ def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, fol
     """Write AWQ weights (gemm layout, which vLLM loads on GPU and CPU); embeddings and head stay in bf16.
 
     `calibration` holds token ids of prompts and answers in the served template. AutoAWQ drops a sample that
-    is longer than allowed, so that is an error here.
+    is longer than allowed, and wants a whole one in all, so both are errors here.
     """
     import torch
     from awq import AutoAWQForCausalLM
 
-    longest = max(map(len, calibration), default=0)
-    if not 0 < longest <= settings.max_length:
-        raise ValueError(f"calibration samples of up to {longest} tokens, 1 to {settings.max_length} allowed")
+    longest, tokens = max(map(len, calibration), default=0), sum(map(len, calibration))
+    if not 0 < longest <= settings.max_length <= tokens:
+        raise ValueError(
+            f"{tokens} tokens to calibrate on in samples of up to {longest}: {settings.max_length} are allowed in a "
+            "sample, and wanted in all"
+        )
     with tempfile.TemporaryDirectory() as readable:
         _for_transformers_4(merged, Path(readable))
         model = AutoAWQForCausalLM.from_pretrained(
@@ -37,8 +41,9 @@ def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, fol
             calib_data=calibration,
             max_calib_samples=len(calibration),
             max_calib_seq_len=settings.max_length,
-            quantizer_cls=_restoring_quantizer(),
+            quantizer_cls=_quantizer(settings.search, settings.keep),
         )
+        model.quant_config.modules_to_not_convert = list(settings.keep) or None
         model.save_quantized(str(folder))
     quantisation = json.loads((folder / "config.json").read_text())["quantization_config"]
     write_json(folder / "config.json", {**_config(merged), "quantization_config": quantisation})
@@ -47,14 +52,22 @@ def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, fol
             shutil.copyfile(merged / name, folder / name)
 
 
-def _restoring_quantizer() -> type:
-    """AutoAWQ's quantizer, which tries scales on the weights and then restores them from a copy on the CPU.
+def _quantizer(search: bool, keep: Sequence[str]) -> type:
+    """AutoAWQ's quantizer, mended and told what to leave out.
 
-    Where they are on the CPU already, that copy is the weights themselves, which stay scaled: here it is a real one.
+    It tries scales on the weights and then restores them from a copy on the CPU. Where they are on the CPU already,
+    that copy is the weights themselves, which stay scaled: here it is a real one. Layers to keep take part in the
+    search, which leaves what they compute as it is; AutoAWQ, told to exclude them, would miss their inputs there.
     """
     from awq.quantize.quantizer import AwqQuantizer
 
-    class Restoring(AwqQuantizer):  # type: ignore[misc]
+    class Quantizer(AwqQuantizer):  # type: ignore[misc]
+        def quantize(self) -> None:
+            if search:
+                super().quantize()
+            else:
+                self.pack()
+
         def _compute_best_scale(
             self, x: Any, w_mean: Any, x_mean: Any, module2inspect: Any, *others: Any, **named: Any
         ) -> Any:
@@ -65,7 +78,17 @@ def _restoring_quantizer() -> type:
             finally:
                 del module2inspect.state_dict
 
-    return Restoring
+        def _search_best_clip(self, layer: Any, named_linears: dict[str, Any], input_feat: Any) -> Any:
+            return super()._search_best_clip(layer, _without(named_linears, keep), input_feat)
+
+        def _apply_quant(self, module: Any, named_linears: dict[str, Any]) -> None:
+            super()._apply_quant(module, _without(named_linears, keep))
+
+    return Quantizer
+
+
+def _without(layers: dict[str, Any], keep: Sequence[str]) -> dict[str, Any]:
+    return {name: layer for name, layer in layers.items() if not any(part in name for part in keep)}
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from training.reporting.findings import DISCLAIMER, findings, teacher_name
 from training.reporting.page import Block, Heading, Picture, Points, Text, html, markdown
 from training.reporting.standings import Standing, standings
 from training.tuning import history
+from training.tuning.record import tuning
 
 
 class _Share(BaseModel):
@@ -38,7 +39,7 @@ def report(config: Config, artifacts: Artifacts, out: Path) -> Path:
 
     Raises `FileNotFoundError` naming the stage that has to run first, `ValueError` naming what is malformed.
     """
-    labels, tuned = artifacts.manifest("label"), artifacts.manifest("finetune")
+    labels, tuned = artifacts.manifest("label"), tuning(artifacts)
     train = baselines.taught(artifacts.folder / "label" / "train.jsonl")
     examined = standings(artifacts.folder / "evaluate", train)
     learnt = _learnt(artifacts.folder / "evaluate" / "curve.json")
@@ -114,6 +115,11 @@ def _training(tuned: Mapping[str, Any]) -> Iterator[Block]:
         yield Text(
             f"It went on from {tuned['continued_from']}, which had learnt from other pairs before; "
             "baselines learn from this run's alone."
+        )
+    if qat := tuned.get("qat"):
+        yield Text(
+            f"The last {qat['seconds']:,.0f} s, on {qat['pairs']:,} of the pairs once more, were quantisation-aware: "
+            "every weight was rounded as its 4 bits would round it."
         )
     yield Picture(path.name, "Loss on training and validation pairs by step", drawn)
 

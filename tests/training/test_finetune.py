@@ -22,10 +22,14 @@ from app.contract.manifest import UnusableModel, sha256
 from training.artifacts import Artifacts, write_json
 from training.config import Config, Finetune, load
 from training.dataset import build
-from training.finetune import cost, finetune
+from training.finetune import cost, finetune, qat, with_adapter
 from training.merge import merge
 from training.pipeline import launcher
 from training.teacher import label
+from training.tuning import examples
+from training.tuning.record import tuning
+from training.tuning.rounding import Rounding
+from training.tuning.trainer import AnswerTrainer
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -67,12 +71,12 @@ def test_the_adapter_is_trained_and_the_merge_says_the_same(
 
     load = transformers.AutoModelForCausalLM.from_pretrained
     untuned = logits(load(toy, dtype=torch.bfloat16))
-    with_adapter = logits(peft.PeftModel.from_pretrained(load(toy, dtype=torch.bfloat16), adapter))
+    adapted = logits(peft.PeftModel.from_pretrained(load(toy, dtype=torch.bfloat16), adapter))
     merge(toy, adapter, tmp_path / "merged")
     merged = logits(load(tmp_path / "merged", dtype=torch.bfloat16))
-    moved = (with_adapter - untuned).abs().max()
+    moved = (adapted - untuned).abs().max()
     assert moved > 0
-    assert (merged - with_adapter).abs().max() < max(0.02, float(moved))
+    assert (merged - adapted).abs().max() < max(0.02, float(moved))
     assert json.loads((tmp_path / "merged" / "config.json").read_text())["architectures"] == ["MistralForCausalLM"]
 
 
@@ -87,11 +91,11 @@ def test_a_published_adapter_is_trained_on(config: Config, labelled: Artifacts, 
     finetune(again, second, toy)
     assert second.manifest("finetune")["continued_from"] == str(published)
 
-    def with_adapter(artifacts: Artifacts) -> Any:
+    def adapted(artifacts: Artifacts) -> Any:
         base = transformers.AutoModelForCausalLM.from_pretrained(toy, dtype=torch.bfloat16)
         return logits(peft.PeftModel.from_pretrained(base, artifacts.adapter))
 
-    torch.testing.assert_close(with_adapter(labelled), with_adapter(second), rtol=0, atol=0.01)
+    torch.testing.assert_close(adapted(labelled), adapted(second), rtol=0, atol=0.01)
 
     (published / "adapter" / "adapter_model.safetensors").write_bytes(b"other weights")
     with pytest.raises(UnusableModel, match="is not what was published"):
@@ -111,6 +115,53 @@ def test_training_that_gets_no_better_stops_and_keeps_the_best(config: Config, l
     losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     assert len(losses) < 40
     assert losses.index(min(losses)) == len(losses) - 3
+
+
+def test_training_goes_on_with_rounded_weights(config: Config, labelled: Artifacts, toy: Path) -> None:
+    settings = {**config.finetune.model_dump(), "pairs": {"brief": 6, "full": 2}, "usd_per_hour": "3600"}
+    config = Config.model_validate({**config.model_dump(), "qat": settings})
+    with pytest.raises(FileNotFoundError, match="stage finetune is not complete"):
+        qat(config, labelled, toy)
+    finetune(config, labelled, toy)
+    first = labelled.adapter
+    qat(config, labelled, toy)
+    assert labelled.adapter == labelled.folder / "qat" / "adapter"
+    assert sha256(labelled.adapter / "adapter_model.safetensors") != sha256(first / "adapter_model.safetensors")
+    stages = [labelled.manifest(name) for name in ("finetune", "qat")]
+    assert [stage["pairs"] for stage in stages] == [16, 8]
+    both = tuning(labelled)
+    assert both["adapter_sha256"] == sha256(labelled.adapter / "adapter_model.safetensors")
+    assert both["tokens"] == sum(stage["tokens"] for stage in stages)
+    assert both["seconds"] == pytest.approx(sum(stage["seconds"] for stage in stages))
+    assert Decimal(both["cost_usd"]) == sum(Decimal(stage["cost_usd"]) for stage in stages) > 0
+    steps = [entry["step"] for entry in both["history"]]
+    assert steps == sorted(steps)
+    assert steps[-1] == sum(stage["history"][-1]["step"] for stage in stages)
+
+
+def test_what_rounded_training_judged_is_the_adapter_it_leaves_rounded(
+    config: Config, labelled: Artifacts, toy: Path
+) -> None:
+    settings = {**config.finetune.model_dump(), "learning_rate": 1e-2, "evaluate_every": 4}
+    config = Config.model_validate({**config.model_dump(), "qat": settings})
+    finetune(config, labelled, toy)
+    qat(config, labelled, toy)
+    judged = [entry["eval_loss"] for entry in labelled.manifest("qat")["history"] if "eval_loss" in entry][-1]
+    model = with_adapter(Finetune.model_validate(settings), toy, labelled.adapter)
+    Rounding(model, config.quantise.group_size)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(toy)
+    rows = list(examples.table(examples.load(labelled.folder / "label" / "validation.jsonl", tokenizer, 1024)))
+    with torch.no_grad():
+        losses = [
+            AnswerTrainer.compute_loss(None, model, examples.collate([row], tokenizer.pad_token_id)).item()
+            for row in rows
+        ]
+    assert judged == pytest.approx(sum(losses) / len(losses), rel=0.01)
+
+
+def test_more_pairs_than_there_are_is_an_error(config: Config, labelled: Artifacts, toy: Path) -> None:
+    with pytest.raises(ValueError, match=r"train\.jsonl has too few pairs, wanting {'full': 3} more"):
+        finetune(changed(config, pairs={"brief": 12, "full": 7}), labelled, toy)
 
 
 def test_four_bit_training_asks_for_a_gpu(config: Config, labelled: Artifacts, toy: Path) -> None:

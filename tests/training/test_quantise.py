@@ -15,6 +15,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is in th
 from safetensors.torch import load_file  # noqa: E402
 
 from training.config import Quantise  # noqa: E402
+from training.tuning.rounding import rounded  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
@@ -51,17 +52,29 @@ def dequantised(weights: dict[str, Any], layer: str) -> Any:
     return ((unpack(weights[f"{layer}.qweight"]) - zeros) * scales.repeat_interleave(group, 0)).T
 
 
-def test_four_bits_are_the_weights_within_rounding(uneven: Path, tmp_path: Path) -> None:
+def quantised(merged: Path, folder: Path, settings: Quantise) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The weights before and after."""
     if not PYTHON.exists():
         pytest.skip(f"{PYTHON} is not there: `make {PYTHON.parents[1].relative_to(ROOT)}/.complete`")
-    calibration, out = tmp_path / "calibration.json", tmp_path / "awq"
+    calibration, out = folder / "calibration.json", folder / "awq"
     torch.manual_seed(1)
     calibration.write_text(json.dumps({"ids": torch.randint(3, 49152, (4, 48)).tolist()}))
-    words = ["quantise", "--merged", str(uneven), "--calibration", str(calibration), "--out", str(out)]
-    command = [str(PYTHON), "-m", "training", *words, "--settings", SETTINGS.model_dump_json()]
+    words = ["quantise", "--merged", str(merged), "--calibration", str(calibration), "--out", str(out)]
+    command = [str(PYTHON), "-m", "training", *words, "--settings", settings.model_dump_json()]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300)
+    return load_file(merged / "model.safetensors"), load_file(out / "model.safetensors")
 
-    before, after = load_file(uneven / "model.safetensors"), load_file(out / "model.safetensors")
+
+def test_without_a_search_four_bits_are_the_weights_that_training_rounded(toy: Path, tmp_path: Path) -> None:
+    before, after = quantised(toy, tmp_path, SETTINGS.model_copy(update={"search": False}))
+    for layer in ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj"):
+        name = f"model.layers.1.{layer}"
+        wanted = rounded(before[f"{name}.weight"].float(), SETTINGS.group_size)
+        torch.testing.assert_close(dequantised(after, name), wanted, rtol=2e-3, atol=1e-5)
+
+
+def test_four_bits_are_the_weights_within_rounding(uneven: Path, tmp_path: Path) -> None:
+    before, after = quantised(uneven, tmp_path, SETTINGS)
     for index in range(2):
         block = f"model.layers.{index}"
         for norm, layer in (("input_layernorm", "self_attn.q_proj"), ("post_attention_layernorm", "mlp.gate_proj")):

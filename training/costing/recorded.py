@@ -14,6 +14,7 @@ from training.artifacts import Artifacts
 from training.config import Config
 from training.costing.case_study import Hosting, Training
 from training.publishing.evaluations import evaluations
+from training.tuning.record import tuning
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def recorded(config: Config, runs: Path, store: Path, usd_per_hour: Decimal | No
 def _of_run(run: Artifacts) -> _Facts:
     found = evaluations(run).items()
     speeds = {name: measured_speed(report) for name, report in found if name.endswith("-awq")}
-    return _Facts(run.manifest("label"), run.manifest("finetune"), speeds)
+    return _Facts(run.manifest("label"), tuning(run), speeds)
 
 
 def _of_version(version: Manifest) -> _Facts:

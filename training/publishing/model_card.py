@@ -84,6 +84,8 @@ def _training(manifest: Manifest, history: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"LoRA, {seconds:,.0f} s" + (f" on {facts['devices']} device(s)" if "devices" in facts else "") + "."]
     if facts.get("continued_from"):
         lines.append(f"Trained on from {facts['continued_from']}.")
+    if qat := facts.get("qat"):
+        lines.append(f"Of that {qat['seconds']:,.0f} s quantisation-aware, on {qat['pairs']} of the pairs once more.")
     evaluated = [entry for entry in history if "eval_loss" in entry]
     if evaluated:
         last = evaluated[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,6 +15,7 @@ from trl import pack_dataset
 
 from app.contract.prompt import messages
 from training.artifacts import read_rows
+from training.config import Pairs
 from training.teachers.prompts import metrics_of
 
 UNTAUGHT = -100
@@ -56,6 +58,24 @@ def encode(row: dict[str, Any], tokenizer: Any, max_length: int) -> Example:
     at = row["answer"].rindex('"action":"') + len('"action":"')
     place = next(i for i, (start, end) in enumerate(encoded["offset_mapping"]) if start <= at < end)
     return Example(prompt, answer, place)
+
+
+def first(pairs: Pairs | None, path: Path) -> list[dict[str, Any]]:
+    """The first so many rows of each detail, in the file's order; all of them where `pairs` is None.
+
+    Raises `ValueError` where the file has fewer.
+    """
+    rows = list(read_rows(path))
+    if pairs is None:
+        return rows
+    taken, left = [], Counter(pairs.model_dump())
+    for row in rows:
+        if left[row["detail"]] > 0:
+            left[row["detail"]] -= 1
+            taken.append(row)
+    if missing := +left:
+        raise ValueError(f"{path} has too few pairs, wanting {dict(missing)} more")
+    return taken
 
 
 def load(path: Path, tokenizer: Any, max_length: int) -> list[Example]:
