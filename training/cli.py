@@ -69,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--vllm-python", type=Path, default=Path(".envs/vllm/bin/python"))
     sub = stage("report", _report, "evaluations, baselines and curves of a run, as Markdown and HTML")
     sub.add_argument("--out", type=Path, help="folder; the run's report/ where left out")
+    _hourly(sub)
     _publish_options(stage("publish", _publish, "into the model store"))
     sub = stage("push", _push, "a published version to a Hugging Face repository, by HF_TOKEN", of_run=False)
     sub.add_argument("--store", type=Path, default=Path("model_store"))
@@ -98,13 +99,17 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
 def _target_options(parser: argparse.ArgumentParser, version: str | None) -> None:
     parser.add_argument("--store", type=Path, help="the model store; the config's where left out")
     parser.add_argument("--version", default=version, required=version is None)
-    parser.add_argument(
-        "--usd-per-hour", type=Decimal, default=Decimal("0.10"),
-        help="price of the machine it is served on (0.10, an assumption)",
-    )  # fmt: skip
+    _hourly(parser)
     parser.add_argument(
         "--override", action="append", default=[], metavar="NAME",
         help="let a failed check pass, such as min_agreement.full; repeatable, kept in manifest and card",
+    )  # fmt: skip
+
+
+def _hourly(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--usd-per-hour", type=Decimal, default=Decimal("0.10"),
+        help="price of the machine it is served on (0.10, an assumption)",
     )  # fmt: skip
 
 
@@ -136,6 +141,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concurrency", type=_at_least(1), help="8, or the run's")
     parser.add_argument("--consistency", type=_at_least(0), metavar="N", help="pairs asked again, changed harmlessly")
     parser.add_argument("--resume", action="store_true", help="go on with what an evaluation cut off left beside OUT")
+    _hourly(parser)
     parser.add_argument("--out", type=Path, required=True)
 
 
@@ -231,19 +237,21 @@ def _quantise(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from training.artifacts import write_json
-    from training.config import Evaluate
+    from training.artifacts import write_bytes, write_json
+    from training.config import Costs, Evaluate
     from training.evaluate import Question, evaluate
     from training.evaluation import rows
     from training.evaluation.pairs import pairs_of_market, pairs_of_run
+    from training.reporting import plots
 
     if arguments.market:
-        count, settings = arguments.pairs or 1000, Evaluate(consistency=0)
+        count, settings, api = arguments.pairs or 1000, Evaluate(consistency=0), Costs().api_model
         pairs = pairs_of_market(arguments.market, arguments.options, arguments.detail, count, arguments.seed)
         source = {"market": arguments.market.name, "options": arguments.options, "seed": arguments.seed}
     else:
         config, artifacts = _run_of(arguments)
         settings, pairs = config.evaluate, pairs_of_run(artifacts, arguments.detail)[: arguments.pairs]
+        api = config.costs.api_model
         source = {"run": config.name, "split": "test", "options": config.dataset.options}
     question = Question(
         arguments.detail,
@@ -257,7 +265,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     found = asyncio.run(evaluate(arguments.url, arguments.backend, arguments.key, pairs, question, unfinished))
     machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
     rows.write(beside, found.rows)
-    write_json(arguments.out, {**found.document, "source": source, "machine": machine})
+    cascade = found.cascade(arguments.usd_per_hour, api)
+    write_json(arguments.out, {**found.document, "cascade": cascade, "source": source, "machine": machine})
+    if cascade is not None:
+        drawn = plots.frontier(cascade["points"], cascade["api_alone"], found.document["model"], api)
+        write_bytes(arguments.out.with_suffix(".cascade.png"), drawn)
     unfinished.unlink()
     print(json.dumps({"agreement": found.document["agreement"], "failures": found.document["failures"]}))
 
@@ -277,7 +289,8 @@ def _report(arguments: argparse.Namespace) -> None:
     from training.report import report
 
     config, artifacts = _run_of(arguments)
-    print(report(config, artifacts, arguments.out or artifacts.folder / "report"))
+    out = arguments.out or artifacts.folder / "report"
+    print(report(config, artifacts, out, arguments.usd_per_hour))
 
 
 def _publish(arguments: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ import httpx
 import numpy as np
 
 from app.contract.prompt import Detail
+from app.costs import CapacityPrice, list_price
 from training.evaluation import consistency, rows
 from training.evaluation.asking import Asker, connect
+from training.evaluation.frontier import frontier
 from training.evaluation.pairs import Pair
 from training.evaluation.rows import Key, Row
 from training.evaluation.scores import scores
@@ -38,6 +41,14 @@ class Evaluation:
 
     document: dict[str, Any]
     rows: list[Row]
+
+    def cascade(self, usd_per_hour: Decimal, api: str) -> dict[str, Any] | None:
+        """The frontier of a cascade from this model, at the machine's hourly price, to an API model; None where it
+        was not asked in brief, as a cascade asks, or gave no probabilities."""
+        if self.document["detail"] != "brief":
+            return None
+        hosted = CapacityPrice(usd_per_hour, Decimal(self.document["speed"]["tokens_per_hour"]))
+        return frontier(self.rows, hosted, list_price(api))
 
 
 async def evaluate(

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from app.costs import CapacityPrice, list_price
 from training.artifacts import Artifacts, write_bytes, write_text
 from training.config import Config
 from training.evaluation import baselines
+from training.evaluation.frontier import frontier
 from training.reporting import plots, tables
-from training.reporting.findings import DISCLAIMER, findings, teacher_name
+from training.reporting.findings import DISCLAIMER, cascade, findings, teacher_name
 from training.reporting.page import Block, Heading, Picture, Points, Text, html, markdown
 from training.reporting.standings import Standing, standings
 from training.tuning import history
 from training.tuning.record import tuning
+
+USD_PER_HOUR = Decimal("0.10")
+"""An assumption: about two rented cores."""
 
 
 class _Share(BaseModel):
@@ -34,8 +40,9 @@ class _Learnt(BaseModel):
     note: str = ""
 
 
-def report(config: Config, artifacts: Artifacts, out: Path) -> Path:
-    """Write report.md, its pictures and report.html into `out`; the path of the last.
+def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decimal = USD_PER_HOUR) -> Path:
+    """Write report.md, its pictures and report.html into `out`; the path of the last. The hourly price is that of the
+    machine that serves the model.
 
     Raises `FileNotFoundError` naming the stage that has to run first, `ValueError` naming what is malformed.
     """
@@ -50,6 +57,7 @@ def report(config: Config, artifacts: Artifacts, out: Path) -> Path:
         Text(f"The teacher is the {teacher} ({labels['model']}). {DISCLAIMER}"),
         *(block for one in examined for block in _in_short(one, teacher, train.tickers)),
         *(block for one in examined for block in _in_full(one, teacher)),
+        *(block for one in examined for block in _cascade(one, teacher, config.costs.api_model, usd_per_hour)),
         *_learning(config, train, examined[0], learnt),
         *_training(tuned),
         *_how(examined),
@@ -87,6 +95,23 @@ def _in_full(standing: Standing, teacher: str) -> Iterator[Block]:
     yield tables.matrix(standing)
     yield Heading("Tokens and time", 3)
     yield tables.speed(standing)
+
+
+def _cascade(standing: Standing, teacher: str, api: str, usd_per_hour: Decimal) -> Iterator[Block]:
+    """Of answers in brief, which is how a cascade asks first."""
+    shipped = standing.shipped
+    if standing.detail != "brief":
+        return
+    hosted = CapacityPrice(usd_per_hour, Decimal(shipped.document["speed"]["tokens_per_hour"]))
+    found = frontier(shipped.rows, hosted, list_price(api))
+    if found is None:
+        return
+    yield Heading("As the first of a cascade")
+    yield Points(list(cascade(found, teacher, api)))
+    yield tables.frontier(found, api)
+    drawn = plots.frontier(found["points"], found["api_alone"], shipped.name, api)
+    caption = f"Cost against agreement over thresholds; {usd_per_hour} USD an hour for the machine, at the load above"
+    yield Picture("cascade.png", caption, drawn)
 
 
 def _learning(

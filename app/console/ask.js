@@ -138,6 +138,7 @@ async function ask() {
   const cards = new Map(asked.map((name) => [name, new AnswerCard(name)]));
   byId("answers").replaceChildren(...[...cards.values()].map(({ element }) => element));
   byId("answers").classList.toggle("several", asked.length > 1);
+  if (byId("answers").getBoundingClientRect().top > 0.7 * innerHeight) byId("answers").scrollIntoView();
   markFields([]);
   byId("kept").textContent = "";
   running = new AbortController();

@@ -142,7 +142,7 @@ function sideBySide({ backends, ratios }, names) {
     ["Tokens in, cached, out", ({ tokens }) => three([tokens.input, tokens.cached_input, tokens.output].map(count))],
     ["Figures made up", ({ invention }) => (invention.analyses ? `${count(invention.invented)} of ${count(invention.figures)}` : NONE)],
     ["Answered", (side) => count(side.answered)],
-    ["Failed", failures],
+    ["Failed", (side) => h("span", { class: "codes" }, failures(side))],
   ];
   const times = (key) => (key && ratios[key] ? ratio(ratios[key]) : NONE);
   return h(

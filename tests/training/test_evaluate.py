@@ -97,7 +97,12 @@ def test_the_command_writes_agreement_and_the_rows_beside(
     assert (document["agreement"]["value"], document["agreement"]["n"]) == (1, 6)
     assert document["source"]["options"] == "simulated"
     assert len(rows.read(tmp_path / "reports" / "brief.rows.jsonl")) == 6
-    assert sorted(path.name for path in out.parent.iterdir()) == ["brief.json", "brief.rows.jsonl"]
+    left = ["brief.cascade.png", "brief.json", "brief.rows.jsonl"]
+    assert sorted(path.name for path in out.parent.iterdir()) == left
+    assert (out.parent / left[0]).read_bytes().startswith(b"\x89PNG")
+    points = document["cascade"]["points"]
+    assert (points[0]["passed_on"], points[0]["agreement"]["value"]) == (0, 1)
+    assert document["cascade"]["api_alone"]["usd_per_1k_answers"] > points[0]["usd_per_1k_answers"]
     assert stand_in.key not in out.read_text()
 
 

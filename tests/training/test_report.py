@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,26 @@ def test_the_command_writes_both_forms(
     assert "of another run" in page
     assert "It went on from model_store/x/1" in text
     assert not list(out.glob("*.part"))
-    assert "gpt" not in text.lower()
+    assert "gpt" not in text.lower()  # no answer had probabilities, so that there is no cascade to price
+
+
+def test_a_cascade_is_drawn_where_answers_have_probabilities(
+    finished: Artifacts, market_pairs: list[Pair], config_file: Path, tmp_path: Path
+) -> None:
+    def unsure_where_wrong(index: int, pair: Pair) -> Asked:
+        asked, share = right_but_every(10)(index, pair), 0.5 if index % 10 == 0 else 0.9
+        shares = {action: share if action == asked.action else (1 - share) / 2 for action in ACTIONS}
+        return replace(asked, probabilities=shares, prompt_tokens=200, completion_tokens=11)
+
+    evaluated(finished, "brief-awq", market_pairs[:60], unsure_where_wrong)
+    out = tmp_path / "out"
+    main(["report", "--config", str(config_file), "--runs", str(tmp_path / "runs"), "--out", str(out)])
+    text = (out / "report.md").read_text()
+    assert "| 0.5 | 0.0% | 90.0% | 90.0% |" in text
+    assert "| 0.55 | 10.0% | 100.0% | 100.0% |" in text
+    assert "0.55 is the least threshold" in text
+    assert "counts as the rule-based analyst's own, and so as agreeing" in text
+    assert (out / "cascade.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("curve", ['[{"pairs": "many", "agreement": 1}]', "[", "{}"])

@@ -32,6 +32,26 @@ def findings(standing: Standing, teacher: str, taught: frozenset[str]) -> list[s
     ]
 
 
+def cascade(found: Mapping[str, Any], teacher: str, api: str) -> Iterator[str]:
+    """What a threshold buys, and what its figures rest on."""
+    first, alone, aim = found["points"][0], found["api_alone"]["usd_per_1k_answers"], percent(found["aim"])
+    least = next((point for point in found["points"] if point["threshold"] == found["least_threshold"]), None)
+    if least is None:
+        yield f"No threshold that was tried brings the lower end of agreement's interval to {aim}."
+    else:
+        before, after = percent(first["agreement"]["value"]), percent(least["agreement"]["value"])
+        yield (
+            f"{least['threshold']:g} is the least threshold whose interval lies above {aim}: it passes on "
+            f"{percent(least['passed_on'])} of the questions, raises agreement from {before} to {after}, and costs "
+            f"{percent(least['usd_per_1k_answers'] / alone)} of {api} alone. CONVICTION_CASCADE_THRESHOLD is chosen so."
+        )
+    yield (
+        f"An answer that is passed on counts as the {teacher}'s own, and so as agreeing: that says what the cascade "
+        "does where the second backend is the teacher, and nothing of where it is another. Its calls are priced as "
+        f"{api}'s, in the tokens of the model examined."
+    )
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 

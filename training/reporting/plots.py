@@ -74,6 +74,24 @@ def by_missing(systems: Mapping[str, Points]) -> bytes:
     return _png(figure, legend=True)
 
 
+def frontier(points: Points, alone: Mapping[str, Any], first: str, api: str) -> bytes:
+    """Cost against agreement over thresholds, from the first backend alone to the API alone."""
+    figure, axes = _figure(6.4, 4.2)
+    _with_intervals(
+        axes, [p["usd_per_1k_answers"] for p in points], [p["agreement"] for p in points], "cascade", COLOURS[0]
+    )
+    axes.plot(alone["usd_per_1k_answers"], alone["agreement"], "s", color=COLOURS[1], label=f"{api} alone")
+    ends = ((points[0], f"{first} alone"), *((point, f"{point['threshold']:g}") for point in points[1:]))
+    told = 0.0
+    for point, name in ends:
+        if point["passed_on"] >= told or point is points[0]:
+            place = (point["usd_per_1k_answers"], point["agreement"]["value"])
+            axes.annotate(name, place, xytext=(6, -12), textcoords="offset points", color=SOFT, fontsize=8)
+            told = point["passed_on"] + 0.04
+    axes.set(xlabel="USD per 1,000 answers", ylabel="agreement with the teacher", xlim=(0, None), ylim=(None, 1.01))
+    return _png(figure, legend=True)
+
+
 def span(part: Mapping[str, Any]) -> str:
     """A bin of missing metrics in words."""
     return str(part["least"]) if part["least"] == part["most"] else f"{part['least']} to {part['most']}"

@@ -51,6 +51,26 @@ def missing(standing: Standing) -> Table:
     return Table(["metrics missing", "agreement", "95%, by ticker", "pairs"], rows)
 
 
+def frontier(found: Mapping[str, Any], api: str) -> Table:
+    """A cascade by its threshold, and the API alone."""
+    alone = found["api_alone"]
+    rows = [
+        [
+            f"{point['threshold']:g}",
+            percent(point["passed_on"]),
+            _share(point["kept_agreement"]),
+            percent(point["agreement"]["value"]),
+            interval(point["agreement"]),
+            f"{point['usd_per_1k_answers']:.4f}",
+            percent(point["usd_per_1k_answers"] / alone["usd_per_1k_answers"]),
+        ]
+        for point in found["points"]
+    ]
+    last = [f"{api} alone", percent(1), NONE, percent(alone["agreement"]), NONE]
+    head = ["threshold", "passed on", "agreement of the kept", "agreement", "95%, by ticker", "USD per 1,000 answers"]
+    return Table([*head, f"of {api} alone"], [*rows, [*last, f"{alone['usd_per_1k_answers']:.4f}", percent(1)]])
+
+
 def consistency(standing: Standing) -> Table:
     """How often the action stayed under changes that should not matter."""
     rows = [
