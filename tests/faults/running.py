@@ -172,7 +172,8 @@ class Books:
 @asynccontextmanager
 async def books_of(store: str) -> AsyncIterator[Books]:
     """They wait for a busy store as long as need be."""
-    async with Redis.from_url(store, decode_responses=True) as redis:
+    redis = Redis.from_url(store, decode_responses=True, socket_timeout=SOON_S, socket_connect_timeout=SOON_S)
+    async with redis:
         yield Books(redis)
 
 
