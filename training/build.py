@@ -41,7 +41,7 @@ def build(store: Path, models: Path, quantise_python: Path, kinds: tuple[Kind, .
     if "awq" in kinds and not record_path(folder, "awq").exists():
         settings = Quantise.model_validate(manifest.quantisation)
         calibrate(folder / "bf16", settings, folder / "calibration.json")
-        _say(f"{manifest.model_id}: quantising to 4 bits, some minutes on two cores")
+        _say(f"{manifest.model_id}: quantising to 4 bits" + (", some minutes on two cores" if settings.search else ""))
         _quantise(quantise_python, folder, settings)
         _record(published, manifest, folder, "awq")
     return folder
