@@ -90,6 +90,20 @@ def test_a_stand_in_is_called_one(backend: CountingBackend, capsys: pytest.Captu
     assert "a stand-in, not a model" in capsys.readouterr().out
 
 
+def test_a_cascade_says_why_who_answered(
+    url: str, backend: CountingBackend, metrics: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend.script = [completion('{"action":"buy","conviction":7}')] * 2
+    assert cli.main(["recommend", "--metrics", metrics, "--backend", "cascade", "--brief"]) == 0
+    assert "cascade: 70% against a threshold of 70%, kept\n" in capsys.readouterr().out
+    unsure = {"buy": 0.4, "sell": 0.3, "hold": 0.3}
+    backend.script = [completion('{"action":"buy","conviction":7}', probabilities=unsure)]
+    assert cli.main(["recommend", "--metrics", metrics, "--backend", "cascade"]) == 0
+    said = capsys.readouterr().out
+    assert "cascade: 40% against a threshold of 70%, passed on; asking first: 0." in said
+    assert "by gpt-4" in said
+
+
 @pytest.mark.usefixtures("url")
 def test_a_refusal_says_why_and_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["recommend", "NOPE"]) == 1

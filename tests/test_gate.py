@@ -107,3 +107,13 @@ def test_no_place_is_ever_lost_or_given_twice(steps: list[tuple[str, int]]) -> N
             pass
 
     asyncio.run(play())
+
+
+async def test_it_is_half_full_when_half_its_places_are_taken() -> None:
+    gate = Gate(3, 1)
+    seen = [gate.half_full]
+    async with gate.entered():
+        seen.append(gate.half_full)
+        async with gate.entered():
+            seen.append(gate.half_full)
+    assert [*seen, gate.half_full] == [False, False, True, False]

@@ -69,8 +69,7 @@ async def batch(request: Request) -> Response:
     """Many questions at once; a bad item fails alone, and a client that leaves cancels what is left."""
     resources, asked = resources_of(request), Asked()
     with resources.collectors.request(asked):
-        routes, terms = Routes(request), terms_of(request, resources.settings)
-        asked.backend = routes.first
+        routes, terms = Routes(request, asked), terms_of(request, resources.settings)
         refuse_key(request)
         order = _order(await read_json(request, MAX_BYTES))
         asked.handed_on = True

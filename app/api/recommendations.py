@@ -40,8 +40,7 @@ async def recommendations(request: Request) -> Response:
     watch, resources = Stopwatch(), resources_of(request)
     asked = Asked()
     with resources.collectors.request(asked):
-        routes, terms = Routes(request), terms_of(request, resources.settings)
-        asked.backend = routes.first
+        routes, terms = Routes(request, asked), terms_of(request, resources.settings)
         with watch.waiting():
             content = await read_bytes(request, MAX_BYTES)
         body = validated(parsed(content))

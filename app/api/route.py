@@ -22,11 +22,11 @@ class Routes:
     """Where the questions of one request are asked: at the backend that a header names, else at that of an
     experiment's arm, else at the default.
 
-    Raises what headers alone are refused for: `UnknownBackend`, `Forbidden` for any of the backends, `InvalidRequest`
-    for a subject or a fallback that is none.
+    `asked` learns of the first as far as it is known. Raises what headers alone are refused for: `UnknownBackend`,
+    `Forbidden` for any of the backends, `InvalidRequest` for a subject or a fallback that is none.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, asked: Asked) -> None:
         resources, headers = resources_of(request), request.headers
         self._holder, self._lanes = holder_of(request), resources.lanes
         self._experiments = experiments_of(request)
@@ -37,6 +37,7 @@ class Routes:
         """What every question is put to; None where that depends on the question."""
         if named is None and not self._experiments.any:
             self.choice = self._default
+        asked.backend = self.first
         self._fallback = choose_fallback(headers.getlist(FALLBACK), named or self._default)
         for backend in asked_of(self.choice) if self.choice else ():
             require_backend(self._holder, backend)
