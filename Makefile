@@ -19,6 +19,13 @@ VERSION = $(error VERSION=... names the version to publish)
 USD_PER_HOUR ?= 0.10
 MARKET := $(or $(CONVICTION_MARKET_DIR),../shared/market)
 
+# What the demonstration shows is its own, whatever else is set: no keys, a store that goes with it, some of everything.
+STAND_IN ?= both
+DEMO_S ?= 60
+DEMO := CONVICTION_API_KEYS_FILE= CONVICTION_HOST= REDIS_URL= CONVICTION_STORE_DIR= CONVICTION_MARKET=sample \
+    CONVICTION_GPT4_MODEL= CONVICTION_EXPERIMENTS_FILE=deploy/demo/experiments.json CONVICTION_SHADOW_FRACTION=0.2 \
+    CONVICTION_MISTRAL_USD_PER_DAY=5 CONVICTION_GPT4_USD_PER_DAY=5
+
 # vLLM's 4-bit kernel for CPUs is written in AVX-512; elsewhere the merged weights are served as they are.
 KIND := $(if $(shell grep -m1 -ow avx512f /proc/cpuinfo 2>/dev/null),awq,bf16)
 QUANTISER := $(if $(filter awq,$(KIND)),$(ENVS)/quantise/.complete)
@@ -47,9 +54,9 @@ bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(ENVS)/litellm/.complet
 	$(GATEWAY)/python bench/features.py --market $(MARKET)
 	$(TRAINING) bench/training.py --market $(MARKET)
 
-demo: $(ENVS)/gateway/.complete ## a recommendation for MSFT by the stand-in, no model needed
-	@CONVICTION_PORT=0 CONVICTION_MARKET=sample $(GATEWAY)/conviction up --stand-in -- \
-	    $(GATEWAY)/conviction recommend MSFT
+demo: $(ENVS)/gateway/.complete ## everything, the stand-in as both models (STAND_IN=gpt-4: as that one), and a minute of traffic
+	@PATH="$(TOOLS):$$PATH" CONVICTION_PORT=$(PORT) $(DEMO) exec $(GATEWAY)/conviction up --stand-in $(STAND_IN) -- \
+	    $(GATEWAY)/python -m deploy.demo --seconds $(DEMO_S)
 
 model: $(BUILT) ## the default model's weights, rebuilt from model_store/ (once)
 

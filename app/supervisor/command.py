@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(own)
     screen = Screen(sys.stderr if command else sys.stdout)  # the command's own output stays clean
     try:
-        plan = make_plan(screen, with_stand_in=options.stand_in, lasting=not command)
+        plan = make_plan(screen, stands_for=options.stand_in, lasting=not command)
         return asyncio.run(until_told(plan, command, screen))
     except InvalidSettings as error:
         return _give_up(error.detail, 2)
@@ -38,13 +38,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="conviction up",
-        usage="conviction up [-h] [--stand-in] [-- COMMAND ...]",
+        usage="conviction up [-h] [--stand-in [BACKEND]] [-- COMMAND ...]",
         description="Start and watch everything: a model server, the store and the gateway. What the "
         "store holds is kept in .run/ for the next start. With a COMMAND, run that once all are ready (CONVICTION_URL "
         "tells it where), stop when it ends, and keep nothing.",
         epilog=EPILOG,
     )
-    parser.add_argument("--stand-in", action="store_true", help="no model: the rule-based analyst answers, and says so")
+    parser.add_argument(
+        "--stand-in",
+        nargs="?",
+        const="both",
+        choices=("both", "gpt-4"),
+        metavar="BACKEND",
+        help="no model: the rule-based analyst answers, and says so; gpt-4: in that backend's place alone",
+    )
     return parser
 
 

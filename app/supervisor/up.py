@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from app.backends.base import Backend
+from app.backends.base import Backend, BackendName
 from app.backends.registry import build_backends
 from app.main import create_app
 from app.settings import Settings, UpSettings, load_settings, load_up_settings
@@ -21,6 +21,7 @@ from app.supervisor.service import Service
 from app.supervisor.welcome import welcome
 
 LOOPBACK = "127.0.0.1"
+StandsFor = Literal["both", "gpt-4"]
 
 
 @dataclass(frozen=True)
@@ -32,36 +33,39 @@ class Plan:
     port: int
     weights: weights.Weights | None
     """None: the stand-in answers."""
+    gpt4_port: int | None = None
+    """That of a stand-in which answers as gpt-4 beside the model; None: there is none."""
 
     @property
     def served(self) -> str:
         if self.weights is None:
             return "STAND-IN: no model is running; every answer is the rule-based analyst's and says so."
         form = {"awq": "4-bit AWQ", "bf16": "merged weights in bf16"}[self.weights.kind]
-        return f"Serving {self.weights.model_id}, {form}, as mistral."
+        beside = " STAND-IN as gpt-4: the rule-based analyst answers, and says so." if self.gpt4_port else ""
+        return f"Serving {self.weights.model_id}, {form}, as mistral.{beside}"
 
 
-def make_plan(screen: Screen, *, with_stand_in: bool, lasting: bool) -> Plan:
+def make_plan(screen: Screen, *, stands_for: StandsFor | None, lasting: bool) -> Plan:
     """Settle everything that can be wrong before anything is started, and set what the gateway is to inherit.
 
     Lasting, its store is kept from one start to the next. Unless told to, the gateway waits for no balancer.
     """
     own, given = load_up_settings(), load_settings()
-    chosen = None if with_stand_in else choose_weights(screen, own, given)
+    chosen = None if stands_for == "both" else choose_weights(screen, own, given)
     port = settled(LOOPBACK, own.vllm_port, "CONVICTION_VLLM_PORT")
-    url = f"http://{LOOPBACK}:{port}/v1"
+    gpt4_port = settled(LOOPBACK, 0, "") if stands_for == "gpt-4" else None
     os.environ |= {
-        "CONVICTION_VLLM_URLS": url,
+        "CONVICTION_VLLM_URLS": f"http://{LOOPBACK}:{port}/v1",
         "CONVICTION_MARKET_FALLBACK": given.market_fallback or "sample",
         "CONVICTION_PORT": str(settled(given.host, given.port, "PORT")),
         **({} if "drain_s" in given.model_fields_set else {"CONVICTION_DRAIN_S": "0"}),
-        **(store.for_gateway(given, own.run_dir, screen, with_stand_in=with_stand_in) if lasting else {}),
-        **(stand_in.for_gateway(url) if with_stand_in else {}),
+        **(store.for_gateway(given, own.run_dir, screen, with_stand_in=stands_for is not None) if lasting else {}),
+        **(stand_in.for_gateway(f"http://{LOOPBACK}:{gpt4_port or port}/v1") if stands_for else {}),
     }
     settings = load_settings()
     create_app(settings)  # raises InvalidSettings for what the gateway would refuse
     store.require_free(settings)
-    return Plan(settings, own, port, chosen)
+    return Plan(settings, own, port, chosen, gpt4_port)
 
 
 def choose_weights(screen: Screen, own: UpSettings, settings: Settings) -> weights.Weights:
@@ -76,16 +80,17 @@ async def up(plan: Plan, command: Sequence[str], screen: Screen) -> int:
     """Run until cancelled, or until `command` (if any) ends; its exit status. The gateway stops before the model."""
     screen.say(plan.served)
     async with AsyncExitStack() as stack:
-        backend = build_backends(plan.settings)["mistral"]
-        stack.push_async_callback(backend.close)
-        model = await stack.enter_async_context(model_server(plan, backend, screen).running())
+        backends = build_backends(plan.settings)
+        for backend in backends.values():
+            stack.push_async_callback(backend.close)
+        watched = {await stack.enter_async_context(each.running()) for each in model_servers(plan, backends, screen)}
         url = gateway.address(plan.settings)
         front = Service(
             lambda: gateway.program(plan.own.run_dir, os.environ),
             lambda: gateway.become_ready(url, screen),
             screen.say,
         )
-        watched = {model, await stack.enter_async_context(front.running())}
+        watched.add(await stack.enter_async_context(front.running()))
         if command:
             return await during(command, url, watched)
         market = str((await asyncio.to_thread(gateway.readiness, url)).get("market", plan.settings.market))
@@ -95,15 +100,27 @@ async def up(plan: Plan, command: Sequence[str], screen: Screen) -> int:
         return 0
 
 
-def model_server(plan: Plan, backend: Backend, screen: Screen) -> Service:
-    """vLLM, asked the golden prompts before anyone may use a new build; or the stand-in."""
-    chosen = plan.weights
-    if chosen is None:
-        return Service(
-            lambda: stand_in.program(plan.own, plan.port, os.environ),
-            lambda: stand_in.become_ready(backend, screen),
-            screen.say,
-        )
+def model_servers(plan: Plan, backends: Mapping[BackendName, Backend], screen: Screen) -> Iterator[Service]:
+    """The model, the stand-in, or each for one backend."""
+    if plan.weights is None:
+        yield stand_in_server(plan, plan.port, backends["mistral"], screen)
+        return
+    if plan.gpt4_port is not None:
+        yield stand_in_server(plan, plan.gpt4_port, backends["gpt-4"], screen)
+    yield vllm_server(plan, plan.weights, backends["mistral"], screen)
+
+
+def stand_in_server(plan: Plan, port: int, backend: Backend, screen: Screen) -> Service:
+    """Ready once it answers as the backend."""
+    return Service(
+        lambda: stand_in.program(plan.own, port, os.environ),
+        lambda: stand_in.become_ready(backend, screen),
+        screen.say,
+    )
+
+
+def vllm_server(plan: Plan, chosen: weights.Weights, backend: Backend, screen: Screen) -> Service:
+    """vLLM, asked the golden prompts before anyone may use a new build."""
 
     async def become_ready() -> None:
         await vllm.become_ready(backend, screen, plan.own.run_dir / "vllm.log")

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
-from urllib.request import urlopen
 
 import httpx
-import yaml
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from app.stand_in import create_stand_in
+from deploy.demo import prometheus
+from deploy.demo.prometheus import Prometheus
 from tests.conftest import STAND_IN_KEY, StandIn, served
 from tests.doubles import EXAMPLE_BODY
 from tests.faults.running import Replica
-from tests.test_main import free_port
 
-DEPLOY = Path(__file__).parents[2] / "deploy"
 RECORDED = Path(__file__).with_name("vllm_metrics.txt")
 """A page as vLLM 0.32's own code writes it, of 40 requests that were made up; the series that dashboards read."""
 CLIENT_KEY, METRICS_KEY = "a-client-of-tests-0123456789", "prometheus-of-tests-0123456789"
@@ -122,22 +116,6 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Prometheus:
-    """A running one."""
-
-    url: str
-
-    def get(self, path: str, **parameters: str) -> Any:
-        query = "&".join(f"{name}={quote(value)}" for name, value in parameters.items())
-        with urlopen(f"{self.url}/api/v1/{path}?{query}", timeout=60) as response:
-            return json.load(response)["data"]
-
-    def values(self, expr: str) -> list[float]:
-        """What an expression has now, of each series."""
-        return [float(series["value"][1]) for series in self.get("query", query=expr)["result"]]
-
-
-@dataclass(frozen=True)
 class Watched:
     """A gateway, what it is asked, and who watches."""
 
@@ -153,6 +131,8 @@ class Watched:
 @contextmanager
 def watched(folder: Path, store: str) -> Iterator[Watched]:
     """All of it, with the rules and the scrape jobs of deploy/prometheus, but quicker ones."""
+    program = prometheus.found()
+    assert program is not None
     stand_in_app = create_stand_in(key=STAND_IN_KEY, seconds_per_token=0.001)
     with served(stand_in_app) as origin, served(VllmStandIn().app()) as vllm:
         keys = folder / "keys"
@@ -163,70 +143,9 @@ def watched(folder: Path, store: str) -> Iterator[Watched]:
             gateway.wait()
             targets = {"conviction": f"127.0.0.1:{gateway.port}", "vllm": vllm.removeprefix("http://")}
             with (
-                running_prometheus(folder, targets) as prometheus,
+                prometheus.running(program, folder, targets, METRICS_KEY) as watching,
                 Load(gateway.url, StandIn(origin, STAND_IN_KEY)) as load,
             ):
-                yield Watched(gateway, load, prometheus)
+                yield Watched(gateway, load, watching)
         finally:
             gateway.kill()
-
-
-@contextmanager
-def running_prometheus(folder: Path, targets: dict[str, str]) -> Iterator[Prometheus]:
-    """Debian's or any other, on a port of its own."""
-    program = shutil.which("prometheus")
-    assert program is not None
-    port = free_port()
-    (folder / "metrics_key").write_text(METRICS_KEY)
-    for name in ("rules.yml", "alerts.yml"):
-        rules = (DEPLOY / "prometheus" / name).read_text()
-        (folder / name).write_text(re.sub(r"^    interval: \w+$", "    interval: 1s", rules, flags=re.MULTILINE))
-    config = folder / "prometheus.yml"
-    config.write_text(yaml.safe_dump(quicker(targets, folder)))
-    place = (f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}")
-    with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen([program, f"--config.file={config}", *place], stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: answers(f"{url}/-/ready"), 120)
-        yield Prometheus(url)
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def quicker(targets: dict[str, str], folder: Path) -> dict[str, Any]:
-    """deploy/prometheus/prometheus.yml, each second and of these targets."""
-    config: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    assert {job["job_name"] for job in config["scrape_configs"]} == targets.keys()
-    for job in config["scrape_configs"]:
-        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
-        if "authorization" in job:
-            job["authorization"]["credentials_file"] = str(folder / "metrics_key")
-    return config
-
-
-def answers(url: str) -> bool:
-    try:
-        with urlopen(url, timeout=5) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
-
-
-def until(done: Callable[[], bool], seconds: float) -> None:
-    ends = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < ends, "took too long"
-        time.sleep(0.1)
-
-
-def lacking(exprs: Iterable[str], prometheus: Prometheus, seconds: float) -> list[str]:
-    """The expressions that have had no value within the time."""
-    ends = time.monotonic() + seconds
-    left = list(exprs)
-    while left and time.monotonic() < ends:
-        left = [expr for expr in left if not any(value == value for value in prometheus.values(expr))]
-        time.sleep(0.5)
-    return left

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,13 @@ import pytest
 import yaml
 
 from app.metrics import Collectors
-from tests.deploy.monitored import DEPLOY, RECORDED
+from deploy.demo.prometheus import DASHBOARDS as FOLDER
+from deploy.demo.prometheus import DEPLOY, queries
+from tests.deploy.monitored import RECORDED
 from tests.deploy.test_prometheus_rules import promtool, rules
 
 __all__ = ["promtool"]
 
-FOLDER = DEPLOY / "grafana" / "dashboards"
 NAMES = ("ab", "cost", "overview", "vllm")
 FILLED_IN = {"$__rate_interval": "1m", "$__range": "1h"}
 
@@ -29,15 +29,11 @@ def board(name: str) -> dict[str, Any]:
     return document
 
 
-def exprs(name: str, filled_in: dict[str, str] = FILLED_IN) -> Iterator[str]:
-    """What a dashboard's panels ask, with what Grafana fills in."""
-    for panel in board(name)["panels"]:
-        for target in panel["targets"]:
-            expr: str = target["expr"]
-            for variable, value in filled_in.items():
-                expr = expr.replace(variable, value)
-            assert "$" not in expr
-            yield expr
+def exprs(name: str, filled_in: dict[str, str] = FILLED_IN) -> list[str]:
+    """What a dashboard's panels ask, with all filled in that Grafana would."""
+    asked = queries(name, filled_in)
+    assert not any("$" in expr for expr in asked)
+    return asked
 
 
 def test_the_dashboards_are_what_the_code_makes(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from app.backends.base import BACKEND_NAMES, BREAKER_STATES
 from app.contract.recommendation import ACTIONS
 from app.errors import ConvictionError
 from app.metrics import ERROR, OK, REASONS, SCOPES, STORES, UNKNOWN, CacheResult, ShadowResult, TokenType
-from tests.deploy.monitored import Watched, lacking, watched
+from tests.deploy.monitored import Watched, watched
 from tests.deploy.test_dashboards import NAMES, exprs
 from tests.deploy.test_prometheus_rules import RECORDED, kinds
 from tests.test_metrics import EXPECTED
@@ -111,13 +111,13 @@ def test_both_backends_are_counted_everywhere(running: Watched) -> None:
 
 
 def test_prometheus_reads_them_with_its_own_key(running: Watched) -> None:
-    assert not lacking(['up{job="conviction"} == 1', 'up{job="vllm"} == 1'], running.prometheus, PATIENCE_S)
+    assert not running.prometheus.lacking(['up{job="conviction"} == 1', 'up{job="vllm"} == 1'], PATIENCE_S)
     names = set(running.prometheus.get("label/__name__/values"))
     assert {sample.name for sample in counted(running.page())} <= names
 
 
 def test_all_rules_can_be_reckoned(running: Watched) -> None:
-    assert not lacking(RECORDED, running.prometheus, PATIENCE_S)
+    assert not running.prometheus.lacking(RECORDED, PATIENCE_S)
     groups = running.prometheus.get("rules")["groups"]
     assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
     firing = running.prometheus.get("alerts")["alerts"]
@@ -129,4 +129,4 @@ def test_all_rules_can_be_reckoned(running: Watched) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_panel_has_data(running: Watched, name: str) -> None:
-    assert not lacking(exprs(name, FILLED_IN), running.prometheus, PATIENCE_S)
+    assert not running.prometheus.lacking(exprs(name, FILLED_IN), PATIENCE_S)

@@ -1,0 +1,114 @@
+"""python -m deploy.demo [--seconds S]: run by `conviction up --stand-in -- …`, which tells where the gateway is."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+from urllib.parse import urlsplit
+
+import httpx
+
+from deploy.demo import prometheus
+from deploy.demo.figures import Page, agreement, cache, figures, table
+from deploy.demo.prometheus import Prometheus
+from deploy.demo.traffic import Traffic
+
+BOARDS = {"overview": "Overview", "cost": "Cost", "ab": "A/B", "vllm": "vLLM"}
+FILLED_IN = {"$__rate_interval": "1m", "$__range": "15m"}
+PATIENCE_S = 15.0
+"""Rules are reckoned a second after what they are reckoned from."""
+STARTING_S = 30.0
+
+
+def main() -> int:
+    """0 where both backends have figures and nothing was answered as it should not be."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=main.__doc__)
+    parser.add_argument("--seconds", type=float, default=60, help="how long the traffic lasts (default: 60)")
+    options = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))  # what is running beside it is stopped, what it keeps removed
+    url = os.environ.get("CONVICTION_URL", "http://127.0.0.1:8080")
+    with ExitStack() as stack:
+        watching = _watching(stack, url)
+        good = asyncio.run(drive(url, options.seconds, watching))
+        if sys.stdout.isatty():
+            say("Ctrl-C stops everything.")
+            signal.pause()
+    return 0 if good else 1
+
+
+def _watching(stack: ExitStack, url: str) -> Prometheus | None:
+    """Prometheus, where it is there."""
+    program = prometheus.found()
+    if program is None:
+        say("No Prometheus here: the figures are the gateway's own (requirements/prometheus .envs/tools brings one).")
+        return None
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="conviction-demo-")))
+    watching = stack.enter_context(prometheus.running(program, folder, _targets(url, os.environ)))
+    watching.lacking(['up{job="conviction"} == 1'], STARTING_S)  # it looks for targets some seconds after its start
+    return watching
+
+
+def _targets(url: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The gateway, and vLLM where that runs."""
+    model_server = {"vllm": urlsplit(environment["CONVICTION_VLLM_URLS"]).netloc} if _vllm(environment) else {}
+    return {"conviction": urlsplit(url).netloc, **model_server}
+
+
+def _vllm(environment: Mapping[str, str]) -> bool:
+    """Whether a model server is there that is not the stand-in, which answers for gpt-4 in any case."""
+    own = environment.get("CONVICTION_VLLM_URLS", "")
+    return bool(own) and own != environment.get("OPENAI_BASE_URL")
+
+
+async def drive(url: str, seconds: float, watching: Prometheus | None) -> bool:
+    """The traffic, and what came of it."""
+    async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
+        say(f"{seconds:g} s of mixed traffic; the console is at {url}")
+        traffic, before, began = Traffic(client), await page(client), monotonic()
+        await traffic.drive(seconds)
+        seconds, after = monotonic() - began, await page(client)
+        report = (await client.get("/v1/comparisons/report")).raise_for_status().json()
+    found = figures(before, after, seconds)
+    say("", ", ".join(f"{name} {number}" for name, number in traffic.asked.items()), "")
+    say(*table(found), "", cache(before, after), agreement(report))
+    if report["stand_in"]:
+        whose = "gpt-4" if _vllm(os.environ) else "both backends"
+        say(f"A rule-based STAND-IN answered as {whose}: those are its figures, not a model's.")
+    if watching is not None:
+        boards(watching)
+    say(*(f"WRONG {answer} ({number} times)" for answer, number in traffic.wrong.items()))
+    say("", f"console     {url}", *([] if watching is None else [f"Prometheus  {watching.url}"]))
+    return not traffic.wrong and all(each.real for each in found.values())
+
+
+async def page(client: httpx.AsyncClient) -> Page:
+    return Page((await client.get("/metrics")).raise_for_status().text)
+
+
+def boards(watching: Prometheus) -> None:
+    """How many of each dashboard's queries have data."""
+    asked = {name: prometheus.queries(name, FILLED_IN) for name in BOARDS if name != "vllm" or _vllm(os.environ)}
+    lacking = set(watching.lacking((query for each in asked.values() for query in each), PATIENCE_S))
+    shares = (
+        f"{BOARDS[name]} {sum(query not in lacking for query in each)} of {len(each)}" for name, each in asked.items()
+    )
+    say(f"dashboards, queries with data: {', '.join(shares)}{'' if 'vllm' in asked else '; no vLLM runs'}")
+    say(*(f"  no data: {query}" for query in lacking))
+
+
+def say(*lines: str) -> None:
+    for line in lines:
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

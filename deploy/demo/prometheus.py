@@ -1,0 +1,112 @@
+"""Prometheus beside a gateway on this machine, with the repository's rules and scrape jobs, but quicker ones."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.parse import urlencode
+from urllib.request import ProxyHandler, build_opener
+
+import yaml  # type: ignore[import-untyped]
+
+from app.supervisor.ports import settled
+
+DEPLOY = Path(__file__).parents[1]
+DASHBOARDS = DEPLOY / "grafana" / "dashboards"
+STARTING_S = 120.0
+
+
+@dataclass(frozen=True)
+class Prometheus:
+    """A running one."""
+
+    url: str
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """The data of an answer. Raises `OSError`."""
+        with _open(f"{self.url}/api/v1/{path}?{urlencode(parameters)}") as response:
+            return json.load(response)["data"]
+
+    def values(self, expr: str) -> list[float]:
+        """What an expression has now, of each series."""
+        return [float(series["value"][1]) for series in self.get("query", query=expr)["result"]]
+
+    def lacking(self, exprs: Iterable[str], seconds: float) -> list[str]:
+        """The expressions that have had no value within the time."""
+        ends, left = time.monotonic() + seconds, list(exprs)
+        while left := [expr for expr in left if not any(value == value for value in self.values(expr))]:
+            if time.monotonic() > ends:
+                break
+            time.sleep(0.5)
+        return left
+
+
+def found() -> str | None:
+    """The program, where there is one."""
+    return shutil.which("prometheus")
+
+
+@contextmanager
+def running(program: str, folder: Path, targets: Mapping[str, str], key: str = "") -> Iterator[Prometheus]:
+    """One that reads these targets, host and port by job, each second; it keeps all in the folder."""
+    port = settled("127.0.0.1", 0, "")
+    (folder / "metrics_key").write_text(key)
+    for name in ("rules.yml", "alerts.yml"):
+        rules = (DEPLOY / "prometheus" / name).read_text()
+        (folder / name).write_text(re.sub(r"^    interval: \w+$", "    interval: 1s", rules, flags=re.MULTILINE))
+    config = folder / "prometheus.yml"
+    config.write_text(yaml.safe_dump(_quicker(targets, folder / "metrics_key")))
+    place = (f"--storage.tsdb.path={folder / 'tsdb'}", f"--web.listen-address=127.0.0.1:{port}")
+    with (folder / "prometheus.log").open("w") as log:
+        process = subprocess.Popen([program, f"--config.file={config}", *place], stdout=log, stderr=log)
+    try:
+        yield Prometheus(_ready(f"http://127.0.0.1:{port}", process, folder / "prometheus.log"))
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def queries(dashboard: str, filled_in: Mapping[str, str]) -> list[str]:
+    """What a dashboard's panels ask, with what Grafana fills in."""
+    panels = json.loads((DASHBOARDS / f"{dashboard}.json").read_text())["panels"]
+    exprs: list[str] = [target["expr"] for panel in panels for target in panel["targets"]]
+    for variable, value in filled_in.items():
+        exprs = [expr.replace(variable, value) for expr in exprs]
+    return exprs
+
+
+def _quicker(targets: Mapping[str, str], key: Path) -> dict[str, Any]:
+    """deploy/prometheus/prometheus.yml, of these targets."""
+    config: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] in targets]
+    for job in config["scrape_configs"]:
+        job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]
+        if "authorization" in job:
+            job["authorization"]["credentials_file"] = str(key)
+    return config
+
+
+def _ready(url: str, process: subprocess.Popen[bytes], log: Path) -> str:
+    """The address, once it answers. Raises `RuntimeError` where it does not."""
+    ends = time.monotonic() + STARTING_S
+    while time.monotonic() < ends and process.poll() is None:
+        try:
+            with _open(f"{url}/-/ready"):
+                return url
+        except (HTTPError, OSError):
+            time.sleep(0.1)
+    raise RuntimeError(f"Prometheus does not start: {log.read_text()[-500:]}")
+
+
+def _open(url: str) -> Any:
+    return build_opener(ProxyHandler({})).open(url, timeout=60)

@@ -1,0 +1,89 @@
+"""The demonstration: its figures, and the whole of it as `make demo` runs it, but for a few seconds."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.backends.base import BACKEND_NAMES
+from deploy.demo.figures import Page, agreement, cache, figures, table
+from tests.supervisor.running import COMMAND, PRICES, environment
+
+ROOT = Path(__file__).parents[2]
+COUNTED = """
+conviction_requests_total{{backend="mistral",detail="brief",outcome="ok"}} {answered}
+conviction_requests_total{{backend="mistral",detail="brief",outcome="rate_limited"}} {refused}
+conviction_tokens_total{{backend="mistral",type="input"}} {read}
+conviction_tokens_total{{backend="mistral",type="output"}} {written}
+conviction_time_per_output_token_seconds_sum{{backend="mistral"}} {seconds}
+conviction_time_per_output_token_seconds_count{{backend="mistral"}} {answered}
+conviction_cost_usd_total{{backend="mistral",basis="capacity"}} {usd}
+conviction_cache_requests_total{{result="hit"}} {refused}
+"""
+BEFORE = Page(COUNTED.format(answered=10, refused=1, read=100, written=50, seconds=5, usd=0.001))
+AFTER = Page(COUNTED.format(answered=30, refused=4, read=700, written=450, seconds=6, usd=0.003))
+
+
+def test_figures_are_of_what_was_counted_in_between() -> None:
+    found = figures(BEFORE, AFTER, 20)
+    own = found["mistral"]
+    assert (own.answered, own.refused, own.tokens_per_second) == (20, 3, 20)
+    assert own.ms_per_token == pytest.approx(50)
+    assert own.usd_per_1k_tokens == pytest.approx(0.002)
+    assert own.real
+    assert "3 from the cache" in cache(BEFORE, AFTER)
+
+
+def test_a_backend_that_was_not_asked_has_no_figures() -> None:
+    other = figures(BEFORE, AFTER, 20)["gpt-4"]
+    assert (other.answered, other.ms_per_token, other.usd_per_1k_tokens) == (0, None, None)
+    assert not other.real
+    assert list(table({"gpt-4": other}))[1].split() == ["gpt-4", "0", "0", "0.0", "-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "line"),
+    [
+        (None, "agreement: nothing to tell it by (7 pairs of 3 tickers)"),
+        ({"value": 0.5, "low": None, "high": None}, "agreement: 50.0% of 7 pairs of 3 tickers"),
+        ({"value": 0.5, "low": 0.25, "high": 0.75}, "agreement: 50.0% (25.0% to 75.0%) of 7 pairs of 3 tickers"),
+    ],
+)
+def test_agreement_is_told_with_its_interval_where_there_is_one(estimate: dict[str, float | None], line: str) -> None:
+    assert agreement({"answered_by_both": 7, "tickers": 3, "agreement": estimate}) == line
+
+
+@pytest.mark.slow
+def test_both_backends_have_figures_after_a_few_seconds(tmp_path: Path) -> None:
+    more = PRICES | {
+        "CONVICTION_EXPERIMENTS_FILE": str(ROOT / "deploy" / "demo" / "experiments.json"),
+        "CONVICTION_SHADOW_FRACTION": "0.2",
+        "CONVICTION_MISTRAL_USD_PER_DAY": "5",
+        "CONVICTION_GPT4_USD_PER_DAY": "5",
+    }
+    ended = subprocess.run(
+        [*COMMAND, "--stand-in", "--", sys.executable, "-m", "deploy.demo", "--seconds", "4"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=ROOT,
+        env=environment(tmp_path / "run", more),
+    )
+    said = ended.stdout
+    assert ended.returncode == 0, said + ended.stderr
+    for backend in BACKEND_NAMES:
+        row = re.search(rf"^ *{re.escape(backend)} (.*)$", said, re.MULTILINE)
+        assert row, said
+        answered, refused, *rest = map(float, row[1].split())
+        assert answered > refused > 0
+        assert len(rest) == 3 and min(rest) > 0
+    assert re.search(r"agreement: [0-9.]+% .*of [1-9]\d* pairs of 5 tickers", said)
+    assert "STAND-IN answered as both backends" in said
+    if shutil.which("prometheus"):
+        shares = re.findall(r"(\d+) of (\d+)", said.partition("queries with data: ")[2].partition("\n")[0])
+        assert len(shares) == 3 and all(some == every != "0" for some, every in shares), said
