@@ -13,6 +13,7 @@ from app.deadline import Deadline
 from app.errors import UnparsedAnswer
 from app.flights import Flight
 from app.lane import Lane
+from app.tracing import generation, used
 
 MOST = 2
 """Calls for one answer: a text that is none is asked for once more, unless somebody has heard a part of it."""
@@ -52,15 +53,18 @@ class Attempts:
             raise UnparsedAnswer(f"{self._lane.name} gave no valid answer: {error}") from error
 
     async def _call(self, prompt: Sequence[Message]) -> Completion:
-        async with self._lane.backend.answer(prompt, self._detail, self._deadline) as stream:
-            began = perf_counter()
-            try:
-                async for text in stream:
-                    self._flight.tell(text)
-                return stream.completion
-            finally:
-                self.waited_s += perf_counter() - began
-                self.usage, self.asked = _sum(self.usage, stream.usage), stream.asked
+        backend = self._lane.backend
+        with generation(backend.name) as call:
+            async with backend.answer(prompt, self._detail, self._deadline) as stream:
+                began = perf_counter()
+                try:
+                    async for text in stream:
+                        self._flight.tell(text)
+                    return stream.completion
+                finally:
+                    self.waited_s += perf_counter() - began
+                    self.usage, self.asked = _sum(self.usage, stream.usage), stream.asked
+                    call.note(used(stream.asked, stream.usage))
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -17,6 +17,7 @@ from app.settlements import Settlements
 from app.stores.admission import Admission, Admissions, Hit, Join
 from app.stores.allowance import Allowance, Estimate
 from app.stores.following import OVER, Landing
+from app.tracing import Step, step
 
 LEASE_S = 15.0
 """A gateway that dies is noticed so much later: what it had sent is charged, and who followed asks anew."""
@@ -73,8 +74,8 @@ class Bookings:
         there are limits, `StoreUnavailable`.
         """
         try:
-            with lane.gate.coming() as at_once:
-                return await self._admissions.admit(
+            with lane.gate.coming() as at_once, _step(lane) as admitting:
+                admission = await self._admissions.admit(
                     request_id,
                     (holder.scope, lane.scope),
                     lane.name,
@@ -85,6 +86,8 @@ class Bookings:
                     counted=share.counted,
                     sent=at_once,
                 )
+                _note(admitting, admission)
+                return admission
         except StoreUnavailable:
             self._settlements.undo(request_id, lane.name)
             if _limited(holder, lane):
@@ -100,13 +103,17 @@ class Bookings:
         if share.key is None:
             return None
         try:
-            return await self._admissions.share(
-                request_id,
-                (holder.scope, lane.scope),
-                share.key,
-                read_cache=share.read_cache,
-                counted=share.counted,
-            )
+            with _step(lane) as sharing:
+                shared = await self._admissions.share(
+                    request_id,
+                    (holder.scope, lane.scope),
+                    share.key,
+                    read_cache=share.read_cache,
+                    counted=share.counted,
+                )
+                if shared is not None:
+                    _note(sharing, shared)
+                return shared
         except StoreUnavailable:
             return None
 
@@ -191,3 +198,19 @@ class Bookings:
 
 def _limited(holder: Holder, lane: Lane) -> bool:
     return holder.scope.allowance != NO_LIMITS or lane.scope.allowance != NO_LIMITS
+
+
+def _step(lane: Lane) -> Step:
+    return step("admission", {"conviction.backend": lane.name})
+
+
+def _note(admitting: Step, admission: Admission) -> None:
+    """Where the answer is to come from."""
+    match admission:
+        case Hit():
+            source = "cache"
+        case Join():
+            source = "coalesced"
+        case _:
+            source = "model"
+    admitting.note({"conviction.source": source})

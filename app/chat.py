@@ -19,6 +19,7 @@ from app.resources import Resources
 from app.stores.admission import Admission, Lead
 from app.stores.allowance import Estimate, Scope
 from app.stores.standing import Standing
+from app.tracing import generation, used
 
 ANSWER_TOKENS: Mapping[BackendName, int] = {"mistral": 2048, "gpt-4": 4096}
 """The most that an answer is thought to take whose request sets no limit, and may take where tokens or money are
@@ -51,14 +52,16 @@ async def chat(body: Mapping[str, Any], lane: Lane, terms: Terms, resources: Res
             stream = lane.backend.chat(bounded, terms.deadline)
             chatting = Chatting(stream, admission.standing if admission else None)
             sent = perf_counter()
-            try:
-                async with stream:
-                    if body.get("stream") is True and stream.status == 200:
-                        lane.meters.first_token.observe(perf_counter() - sent)
-                    yield chatting
-            finally:
-                booking.usage = chatting.usage = stream.usage or NOTHING
-                chatting.cost = lane.cost(booking.usage)
+            with generation(lane.name) as call:
+                try:
+                    async with stream:
+                        if body.get("stream") is True and stream.status == 200:
+                            lane.meters.first_token.observe(perf_counter() - sent)
+                        yield chatting
+                finally:
+                    booking.usage = chatting.usage = stream.usage or NOTHING
+                    chatting.cost = lane.cost(booking.usage)
+                    call.note(used(lane.backend.model, booking.usage))
     if stream.status == 200:
         lane.meters.duration.observe(perf_counter() - began)
 

@@ -11,6 +11,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from app import tracing
+
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request being answered, for every line logged meanwhile."""
 
@@ -60,6 +62,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             "request_id": request_id.get(),
+            "trace_id": tracing.trace_id(),
         }
         document |= {name: value for name, value in vars(record).items() if name not in OWN}
         if record.exc_text:

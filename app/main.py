@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -26,6 +26,7 @@ from app.api.context import RequestContext
 from app.api.guard import Guard
 from app.api.keys_file import load_keys
 from app.api.problems import refuse_route
+from app.api.traced import Traced
 from app.backends.base import BackendName
 from app.costs import Price
 from app.drain import Drain
@@ -35,6 +36,7 @@ from app.pricing import price_list
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.shadow import shadowing
+from app.tracing import Tracer
 
 OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncContextManager[Resources]]
 
@@ -44,20 +46,25 @@ def create_app(settings: Settings, opened: OpenResources = open_resources, drain
     allowance, prices = default_allowance(settings), price_list(settings)
     keyring = load_keys(settings.api_keys_file, allowance)
     experiments = Experiments(settings.experiments_file)
+    tracer = Tracer() if settings.traces else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opened(settings, prices) as resources, shadowing(resources) as shadow:
+        exporting = tracer.exporting() if tracer else nullcontext()
+        async with exporting, opened(settings, prices) as resources, shadowing(resources) as shadow:
             app.state.resources, app.state.shadow = resources, shadow
             yield
 
     app = FastAPI(
         lifespan=lifespan,
         middleware=[  # outermost first
+            *([Middleware(Traced, tracer=tracer)] if tracer else []),
             Middleware(RequestContext),
             Middleware(Guard, keys=keyring, allowance=allowance),
         ],
         exception_handlers={HTTPException: refuse_route},
+        # FastAPI's own traces tell paths and errors' messages.
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -20,6 +20,7 @@ from app.narration import Narration
 from app.resources import Resources
 from app.stopwatch import Stopwatch
 from app.stores.standing import Standing
+from app.tracing import step
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ async def looked_up(question: Question, market: Snapshots, watch: Stopwatch) -> 
     if question.metrics is not None:
         return question
     assert question.ticker is not None
-    with watch.waiting():
+    with watch.waiting(), step("market", {}):
         found = await market.of(question.ticker, question.as_of)
     return replace(question, metrics=found.metrics, source=found.source)
 

@@ -16,6 +16,7 @@ from app.backends.base import BackendName
 from app.errors import InvalidSettings
 
 PREFIX = "CONVICTION_"
+OTLP = "http/protobuf"
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 AtOnce = Annotated[int, Field(gt=0)]
@@ -93,6 +94,15 @@ class Settings(_Environment):
     backend_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
     first_token_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
     """A server that has said nothing by then is given up, or another asked in its place."""
+    otel_sdk_disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
+    """This and what follows tell whether requests are traced; all else OpenTelemetry's SDK reads itself."""
+    otel_traces_exporter: Literal["otlp", "none"] | None = Field(default=None, validation_alias="OTEL_TRACES_EXPORTER")
+    otel_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT", repr=False)
+    otel_traces_endpoint: str | None = Field(
+        default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", repr=False
+    )
+    otel_protocol: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_PROTOCOL")
+    otel_traces_protocol: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
     model_store: Path = Field(default_factory=lambda: _model_store())
     """By default the working directory's, or else the one beside the package."""
     hosting_usd_per_hour: Money | None = None
@@ -144,7 +154,19 @@ class Settings(_Environment):
                 "CONVICTION_API_KEYS_FILE: keys are needed to listen on an address that is not loopback "
                 "(CONVICTION_HOST)"
             )
+        if self.traces and (self.otel_traces_protocol or self.otel_protocol or OTLP) != OTLP:
+            raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL: must be {OTLP} (OTEL_TRACES_EXPORTER=none: no traces)")
+        endpoint = self.otel_traces_endpoint or self.otel_endpoint
+        if self.traces and endpoint and not endpoint.startswith(("http://", "https://")):
+            raise ValueError("OTEL_EXPORTER_OTLP_ENDPOINT: must start with http:// or https://")
         return self
+
+    @property
+    def traces(self) -> bool:
+        """Whether requests are traced."""
+        if self.otel_sdk_disabled or self.otel_traces_exporter == "none":
+            return False
+        return bool(self.otel_traces_exporter or self.otel_endpoint or self.otel_traces_endpoint)
 
 
 class UpSettings(_Environment):

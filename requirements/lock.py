@@ -40,7 +40,7 @@ class Contents:
 
 LISTS = {
     "dev": Contents(("dev",)),
-    "gateway": Contents(),
+    "gateway": Contents(("tracing",)),
     "vllm": Contents(("vllm-cpu",), also=(INTEL_RUNTIME,), without=TORCH_BUILDS, project=False),
     "training": Contents(
         ("training",),

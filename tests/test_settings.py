@@ -167,6 +167,41 @@ def test_loopback(host: str, own: bool) -> None:
     assert is_loopback(host) is own
 
 
+@pytest.mark.parametrize(
+    ("given", "on"),
+    [
+        ({}, False),
+        ({"EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, True),
+        ({"EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector/v1/traces"}, True),
+        ({"TRACES_EXPORTER": "otlp"}, True),
+        (
+            {"TRACES_EXPORTER": "none", "EXPORTER_OTLP_ENDPOINT": "collector:4317", "EXPORTER_OTLP_PROTOCOL": "grpc"},
+            False,
+        ),
+        ({"TRACES_EXPORTER": "otlp", "SDK_DISABLED": "true"}, False),
+        ({"TRACES_EXPORTER": "otlp", "EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, True),
+        ({"SERVICE_NAME": "a", "BSP_SCHEDULE_DELAY": "1"}, False),
+    ],
+)
+def test_what_turns_traces_on(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], on: bool) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"OTEL_{name}", value)
+    assert load_settings().traces is on
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("TRACES_EXPORTER", "hush"), ("EXPORTER_OTLP_ENDPOINT", "hush:4317"), ("EXPORTER_OTLP_PROTOCOL", "grpc")],
+)
+def test_traces_that_cannot_be_sent_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    monkeypatch.setenv(f"OTEL_{name}", value)
+    with pytest.raises(InvalidSettings, match=f"OTEL_{name}: ") as refused:
+        load_settings()
+    assert "hush" not in refused.value.detail
+
+
 @pytest.mark.parametrize("whose", ["KEY", "MISTRAL", "GPT4"])
 def test_limits_are_read_and_none_is_the_default(monkeypatch: pytest.MonkeyPatch, whose: str) -> None:
     given = {"REQUESTS_PER_MINUTE": "60", "TOKENS_PER_MINUTE": "100000", "USD_PER_DAY": "1.000000001"}

@@ -9,6 +9,8 @@ from __future__ import annotations
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from pydantic import SecretStr
 
+from app import tracing
+
 CONNECT_TIMEOUT_S = 5.0
 DNS_TTL_S = 60
 
@@ -38,8 +40,8 @@ class Session:
         return await self._http.get(url, proxy=proxy, allow_redirects=False)
 
     async def post(self, url: str, body: bytes, proxy: str | None) -> ClientResponse:
-        """As `get`, with a body of JSON."""
-        return await self._http.post(url, data=body, proxy=proxy, allow_redirects=False)
+        """As `get`, with a body of JSON, and with W3C's headers where the call is traced."""
+        return await self._http.post(url, data=body, proxy=proxy, headers=tracing.headers(), allow_redirects=False)
 
     async def close(self) -> None:
         await self._http.close()

