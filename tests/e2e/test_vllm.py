@@ -135,15 +135,15 @@ def test_it_looks_nothing_up_and_knows_no_secret(vllm_up: Up) -> None:
 
 
 def test_when_vllm_dies_the_gateway_says_so_until_it_is_back(vllm_up: Up) -> None:
-    before, question = vllm_up.child("vllm"), {**SNPS, "detail": "brief"}
+    before, question, made = vllm_up.child("vllm"), {**SNPS, "detail": "brief"}, {"Cache_Control": "no-store"}
     os.kill(before, signal.SIGKILL)
-    missed = until(lambda: refused(vllm_up.ask(question)), 30)
+    missed = until(lambda: refused(vllm_up.ask(question, **made)), 30)
     assert missed
     assert missed.document["code"] == "backend_unavailable"
     assert int(missed.headers["Retry-After"]) > 0
     assert "/" not in missed.document["detail"]
     assert answered(vllm_up.ask(question, X_Backend="gpt-4"))["backend"] == "gpt-4"
-    assert until(lambda: vllm_up.ask(question).status == 200, BACK_S)
+    assert until(lambda: vllm_up.ask(question, **made).status == 200, BACK_S)
     assert vllm_up.child("vllm") != before
     assert (vllm_up.run_dir / "vllm.log.1").exists()
 
