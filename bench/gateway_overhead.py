@@ -28,6 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from app.contract.fingerprint import EXAMPLE  # noqa: E402 - the repository need not be installed
 
+MADE = {"Content-Type": "application/json", "Cache-Control": "no-store"}
 WARM_UP = 50
 START_S = 30.0
 
@@ -72,7 +73,7 @@ def ask(port: int, body: bytes, times: int) -> list[tuple[float, float]]:
     taken = []
     for _ in range(times):
         began = perf_counter()
-        connection.request("POST", "/v1/recommendations", body, {"Content-Type": "application/json"})
+        connection.request("POST", "/v1/recommendations", body, MADE)
         response = connection.getresponse()
         answer = json.loads(response.read())
         if response.status != 200:

@@ -1,6 +1,7 @@
 """Latency of the hosted backend through a running gateway, one request after another: `make bench`.
 
-Every request differs in its figures, so that nothing but the prompt's fixed part can come from a cache.
+Every request differs in its figures, so that nothing but the prompt's fixed part can come from vLLM's cache, and asks
+for an answer of its own: in brief, figures that read alike are the same question.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import httpx
 from app.contract.fingerprint import EXAMPLE
 
 REQUESTS = {"brief": 20, "full": 5}
+MADE = {"Cache-Control": "no-store"}
 FIGURES = ("total_ms", "ttft_ms", "ms_per_token", "gateway_ms")
 
 
@@ -30,7 +32,7 @@ def main() -> None:
 def ask(client: httpx.Client, detail: str, index: int) -> dict[str, Any]:
     """An answer, or the end of the benchmark."""
     metrics = EXAMPLE.document() | {"price": 571.29 + index / 10}
-    response = client.post("/v1/recommendations", json={"metrics": metrics, "detail": detail})
+    response = client.post("/v1/recommendations", json={"metrics": metrics, "detail": detail}, headers=MADE)
     answer: dict[str, Any] = response.raise_for_status().json()
     return answer
 
