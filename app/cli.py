@@ -113,7 +113,7 @@ def serve() -> int:
 
 def ask(options: argparse.Namespace) -> int:
     """Ask a gateway and show what it says."""
-    from app import client, terminal
+    from app import client
 
     if options.ticker is None and options.metrics is None and options.batch is None:
         print("conviction: give a TICKER, --metrics FILE, or --batch FILE", file=sys.stderr)
@@ -123,12 +123,8 @@ def ask(options: argparse.Namespace) -> int:
         return 2
     try:
         return compare(options) if options.command == "compare" else recommend(options)
-    except client.Unreachable as error:
-        print(f"conviction: {error.detail}", file=sys.stderr)
-        return 3
-    except client.Refused as error:
-        print(terminal.problem(error.document), file=sys.stderr)
-        return 1
+    except (client.Unreachable, client.Refused) as error:
+        return client.told(error)
 
 
 def recommend(options: argparse.Namespace) -> int:

@@ -13,7 +13,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
-from app.errors import ConvictionError, InvalidRequest
+from app import terminal
+from app.errors import ConvictionError, InvalidRequest, InvalidSettings
 from app.settings import is_loopback, load_client_settings
 
 PATIENCE_S = 660.0
@@ -59,6 +60,15 @@ def _read(file: str) -> Json:
 def ask(body: Json, backend: str | None) -> Json:
     """The gateway's answer to a question. Raises as `call` does."""
     return call("POST", "/v1/recommendations", body, {} if backend is None else {"X-Backend": backend})
+
+
+def told(error: InvalidSettings | Unreachable | Refused) -> int:
+    """Say on standard error why a command ends; its exit status: 1 refused, 2 wrong settings, 3 not reached."""
+    if isinstance(error, Refused):
+        print(terminal.problem(error.document), file=sys.stderr)
+        return 1
+    print(f"conviction: {error.detail}", file=sys.stderr)
+    return 3 if isinstance(error, Unreachable) else 2
 
 
 def call(method: str, path: str, body: Json | None = None, headers: Mapping[str, str] | None = None) -> Json:

@@ -33,15 +33,8 @@ def run(argv: Sequence[str]) -> int:
                 print(json.dumps(list(issued()), indent=2) if options.json else terminal.keys(issued()))
             case "revoke":
                 revoke(options.id)
-    except InvalidSettings as error:
-        print(f"conviction: {error.detail}", file=sys.stderr)
-        return 2
-    except client.Unreachable as error:
-        print(f"conviction: {error.detail}", file=sys.stderr)
-        return 3
-    except client.Refused as error:
-        print(terminal.problem(error.document), file=sys.stderr)
-        return 1
+    except (InvalidSettings, client.Unreachable, client.Refused) as error:
+        return client.told(error)
     return 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from app import client, terminal
+from app import client
 from app.batch_command import Progress
 from app.errors import InvalidSettings, MarketError
 from app.market import open_provider
@@ -43,15 +43,8 @@ def run(argv: Sequence[str]) -> int:
             found = list(realised(advice, provider, options.horizon, lambda: progress.show(0)))
         finally:
             progress.end()
-    except InvalidSettings as error:
-        print(f"conviction: {error.detail}", file=sys.stderr)
-        return 2
-    except client.Unreachable as error:
-        print(f"conviction: {error.detail}", file=sys.stderr)
-        return 3
-    except client.Refused as error:
-        print(terminal.problem(error.document), file=sys.stderr)
-        return 1
+    except (InvalidSettings, client.Unreachable, client.Refused) as error:
+        return client.told(error)
     except MarketError as error:
         print(f"conviction: market data: {error.detail}", file=sys.stderr)
         return 1
