@@ -54,13 +54,16 @@ class Gate:
 
     @contextmanager
     def coming(self) -> Iterator[bool]:
-        """Announce oneself while one is on the way; whether all who are will find a place at once."""
+        """Announce oneself while one is on the way; whether all who are will find a place at once.
+
+        One counts until the loop's next turn, which is when a task that is made now takes its place.
+        """
         at_once = self._inside + self._coming < self._at_once
         self._coming += 1
         try:
             yield at_once
         finally:
-            self._coming -= 1
+            asyncio.get_running_loop().call_soon(self._arrived)
 
     @asynccontextmanager
     async def entered(self) -> AsyncIterator[None]:
@@ -88,6 +91,9 @@ class Gate:
             else:
                 self._line.remove(turn)
             raise
+
+    def _arrived(self) -> None:
+        self._coming -= 1
 
     def _leave(self) -> None:
         """Hand one's place to the next in line."""

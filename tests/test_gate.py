@@ -77,12 +77,39 @@ async def test_a_place_is_promised_to_no_more_than_there_are() -> None:
     with gate.coming() as first, gate.coming() as second, gate.coming() as third:
         assert (first, second, third) == (True, True, False)
     async with gate.entered():
+        await asyncio.sleep(0)
         with gate.coming() as first, gate.coming() as second:
             assert (first, second) == (True, False)
         with pytest.raises(ZeroDivisionError), gate.coming():
             raise ZeroDivisionError
+    await asyncio.sleep(0)
     with gate.coming() as first, gate.coming() as second:
         assert (first, second) == (True, True)
+
+
+async def test_a_place_stays_promised_until_the_task_takes_it() -> None:
+    """Calls whose admission comes back at the same moment, and one that comes just then."""
+    gate, admitted = Gate(at_once=2, line=5), asyncio.Event()
+    promised, waited = list[bool](), list[bool]()
+
+    async def call(at_once: bool) -> None:
+        waited.append(at_once and gate.waiting > 0)
+        async with gate.entered():
+            await asyncio.sleep(0.01)
+
+    async def come() -> asyncio.Task[None]:
+        with gate.coming() as at_once:
+            promised.append(at_once)
+            await admitted.wait()
+        return asyncio.create_task(call(at_once))
+
+    early = [asyncio.create_task(come()) for _ in range(2)]
+    await asyncio.sleep(0)
+    admitted.set()
+    late = asyncio.create_task(come())
+    await asyncio.gather(*[await coming for coming in (*early, late)])
+    assert promised == [True, True, False]
+    assert not any(waited)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["come", "go", "leave"]), st.integers(0, 9)), max_size=60))
