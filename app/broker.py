@@ -142,7 +142,7 @@ class Broker:
         attempts = Attempts(lane, inquiry.detail, flight, Deadline.after(self._patience.call_s))
         async with opening as booking:
             try:
-                async with lane.gate.entered():
+                async with lane.gate.entered(booking.sent):
                     await self._bookings.sending(booking, inquiry.terms.holder, lane)
                     answer, completion = await attempts.answer(inquiry.prompt)
             except ConvictionError as error:

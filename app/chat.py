@@ -47,7 +47,7 @@ async def chat(body: Mapping[str, Any], lane: Lane, terms: Terms, resources: Res
     opening = bookings.without(lane) if admission is None else bookings.open(request_id, lane, _sent(admission))
     limit = terms.deadline.limit(f"no answer within {terms.deadline.seconds:g} s")
     with lane.meters.in_flight.track_inprogress():
-        async with opening as booking, limit, lane.gate.entered():
+        async with opening as booking, limit, lane.gate.entered(booking.sent):
             await bookings.sending(booking, terms.holder, lane)
             stream = lane.backend.chat(bounded, terms.deadline)
             chatting = Chatting(stream, admission.standing if admission else None)

@@ -24,7 +24,7 @@ class Gate:
         self._longest = line
         self._clock = clock
         self._inside = 0
-        self._coming = 0
+        self._promised = 0
         self._line: deque[asyncio.Future[None]] = deque()
         self._mean_s = FIRST_GUESS_S
 
@@ -54,22 +54,27 @@ class Gate:
 
     @contextmanager
     def coming(self) -> Iterator[bool]:
-        """Announce oneself while one is on the way; whether all who are will find a place at once.
+        """Announce oneself while one is on the way; whether a place is promised.
 
-        One counts until the loop's next turn, which is when a task that is made now takes its place.
+        A promise lasts through the loop's next turn, so that a task that is made now still enters by it.
         """
-        at_once = self._inside + self._coming < self._at_once
-        self._coming += 1
+        promised = not self._line and self._inside + self._promised < self._at_once
+        self._promised += promised
         try:
-            yield at_once
+            yield promised
         finally:
-            asyncio.get_running_loop().call_soon(self._arrived)
+            if promised:
+                loop = asyncio.get_running_loop()
+                loop.call_soon(loop.call_soon, self._withdraw)
 
     @asynccontextmanager
-    async def entered(self) -> AsyncIterator[None]:
-        """Wait for one's turn. Raises `Overloaded` as `check` does."""
-        self.check()
-        await self._enter()
+    async def entered(self, promised: bool = False) -> AsyncIterator[None]:
+        """Wait for one's turn, unless a place is promised. Raises `Overloaded` as `check` does."""
+        if promised:
+            self._inside += 1
+        else:
+            self.check()
+            await self._enter()
         began = self._clock()
         try:
             yield
@@ -78,11 +83,11 @@ class Gate:
             self._leave()
 
     async def _enter(self) -> None:
-        if self._inside < self._at_once:
-            self._inside += 1
-            return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(turn)
+        self._let_in()
+        if turn.done():
+            return
         try:
             await turn
         except asyncio.CancelledError:
@@ -92,14 +97,18 @@ class Gate:
                 self._line.remove(turn)
             raise
 
-    def _arrived(self) -> None:
-        self._coming -= 1
+    def _withdraw(self) -> None:
+        self._promised -= 1
+        self._let_in()
 
     def _leave(self) -> None:
-        """Hand one's place to the next in line."""
-        while self._line:
+        self._inside -= 1
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Hand the places that are neither taken nor promised to the first in line."""
+        while self._line and self._inside + self._promised < self._at_once:
             turn = self._line.popleft()
             if not turn.done():
+                self._inside += 1
                 turn.set_result(None)
-                return
-        self._inside -= 1

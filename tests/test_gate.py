@@ -77,39 +77,59 @@ async def test_a_place_is_promised_to_no_more_than_there_are() -> None:
     with gate.coming() as first, gate.coming() as second, gate.coming() as third:
         assert (first, second, third) == (True, True, False)
     async with gate.entered():
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         with gate.coming() as first, gate.coming() as second:
             assert (first, second) == (True, False)
         with pytest.raises(ZeroDivisionError), gate.coming():
             raise ZeroDivisionError
-    await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
     with gate.coming() as first, gate.coming() as second:
         assert (first, second) == (True, True)
 
 
-async def test_a_place_stays_promised_until_the_task_takes_it() -> None:
-    """Calls whose admission comes back at the same moment, and one that comes just then."""
-    gate, admitted = Gate(at_once=2, line=5), asyncio.Event()
-    promised, waited = list[bool](), list[bool]()
+async def test_a_promise_is_kept_until_the_task_takes_its_place() -> None:
+    """Among calls whose admissions come back at the same moment, one that comes just then, and one that overtakes."""
+    gate, admitted, done = Gate(at_once=2, line=5), asyncio.Event(), asyncio.Event()
+    promises, early_inside = list[bool](), list[bool]()
 
-    async def call(at_once: bool) -> None:
-        waited.append(at_once and gate.waiting > 0)
-        async with gate.entered():
-            await asyncio.sleep(0.01)
+    async def call(promised: bool) -> None:
+        async with gate.entered(promised):
+            early_inside.append(promised)
+            await done.wait()
 
-    async def come() -> asyncio.Task[None]:
-        with gate.coming() as at_once:
-            promised.append(at_once)
-            await admitted.wait()
-        return asyncio.create_task(call(at_once))
+    async def come(admission: asyncio.Event) -> asyncio.Task[None]:
+        with gate.coming() as promised:
+            promises.append(promised)
+            await admission.wait()
+        return asyncio.create_task(call(promised))
 
-    early = [asyncio.create_task(come()) for _ in range(2)]
+    early = [asyncio.create_task(come(admitted)) for _ in range(2)]
     await asyncio.sleep(0)
+    at_once = asyncio.Event()
+    at_once.set()
+    overtaking = await asyncio.create_task(come(at_once))
     admitted.set()
-    late = asyncio.create_task(come())
-    await asyncio.gather(*[await coming for coming in (*early, late)])
-    assert promised == [True, True, False]
-    assert not any(waited)
+    late = asyncio.create_task(come(admitted))
+    calls = [overtaking, *await asyncio.gather(*early, late)]
+    await asyncio.sleep(0.01)
+    assert promises == [True, True, False, False]
+    assert early_inside == [True, True]
+    assert gate.waiting == 2
+    done.set()
+    await asyncio.gather(*calls)
+    assert early_inside == [True, True, False, False]
+
+
+async def test_a_place_that_was_promised_and_not_taken_goes_to_the_next_in_line() -> None:
+    gate = Gate(at_once=1, line=1)
+    with gate.coming() as promised:
+        caller = Caller(gate)
+        await asyncio.sleep(0)
+        assert promised
+        assert (caller.inside, gate.waiting) == (False, 1)
+    await asyncio.sleep(0.01)
+    assert (caller.inside, gate.waiting) == (True, 0)
+    await caller.leave()
 
 
 @given(st.lists(st.tuples(st.sampled_from(["come", "go", "leave"]), st.integers(0, 9)), max_size=60))
