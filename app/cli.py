@@ -85,20 +85,22 @@ def serve() -> int:
 
     import uvicorn
 
+    from app.api.door import Door, listening
     from app.drain import Drain, DrainingServer
     from app.logging import log_config
     from app.main import create_app
+    from app.pressure import Pressure
     from app.settings import load_settings
 
     settings = load_settings()
     secrets = (settings.openai_api_key, settings.redis_url)
     logging.config.dictConfig(log_config(secret.get_secret_value() for secret in secrets if secret))
-    drain = Drain()
+    drain, pressure = Drain(), Pressure()
     config = uvicorn.Config(
-        create_app(settings, drain=drain),
+        create_app(settings, drain=drain, pressure=pressure),
         host=settings.host,
         port=settings.port,
-        http="httptools",
+        http=Door.under(pressure),
         lifespan="on",
         ws="none",
         log_config=None,
@@ -107,7 +109,7 @@ def serve() -> int:
         server_header=False,
         timeout_graceful_shutdown=int(settings.backend_timeout_s) + 5,
     )
-    DrainingServer(config, drain, settings.drain_s).run()
+    DrainingServer(config, drain, settings.drain_s).run(listening(config))
     return 0
 
 

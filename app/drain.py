@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import uvicorn
+
+
+COLLECT = (20_000, 20, 50)
+"""New objects before young ones are looked through, and so many times that before older ones are: by Python's own
+figures, it stops for a sixteenth of a second twice a second under load."""
 
 
 @dataclass
@@ -36,6 +42,13 @@ class DrainingServer(uvicorn.Server):
         with super().capture_signals():
             yield
             self._captured_signals.clear()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Uvicorn's startup. What there is then stays, and is not looked through for garbage any more."""
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*COLLECT)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Uvicorn's shutdown, after the notice."""

@@ -32,6 +32,7 @@ from app.costs import Price
 from app.drain import Drain
 from app.experiments_file import Experiments
 from app.holder import default_allowance
+from app.pressure import Pressure
 from app.pricing import price_list
 from app.resources import Resources, open_resources
 from app.settings import Settings
@@ -41,8 +42,16 @@ from app.tracing import Tracer
 OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncContextManager[Resources]]
 
 
-def create_app(settings: Settings, opened: OpenResources = open_resources, drain: Drain | None = None) -> FastAPI:
-    """The gateway; `drain` says whether it is about to stop. Raises `InvalidSettings` before anything is started."""
+def create_app(
+    settings: Settings,
+    opened: OpenResources = open_resources,
+    drain: Drain | None = None,
+    pressure: Pressure | None = None,
+) -> FastAPI:
+    """The gateway; `drain` says whether it is about to stop, `pressure` is told whether it keeps up.
+
+    Raises `InvalidSettings` before anything is started.
+    """
     allowance, prices = default_allowance(settings), price_list(settings)
     keyring = load_keys(settings.api_keys_file, allowance)
     experiments = Experiments(settings.experiments_file)
@@ -53,7 +62,8 @@ def create_app(settings: Settings, opened: OpenResources = open_resources, drain
         exporting = tracer.exporting() if tracer else nullcontext()
         async with exporting, opened(settings, prices) as resources, shadowing(resources) as shadow:
             app.state.resources, app.state.shadow = resources, shadow
-            yield
+            with pressure.watched(resources.collectors) if pressure else nullcontext():
+                yield
 
     app = FastAPI(
         lifespan=lifespan,

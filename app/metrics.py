@@ -188,12 +188,13 @@ class Collectors:
             self.pairs.labels(*actions)
         self.limited = Counter(
             "conviction_limited_total",
-            "Requests refused for a limit, by whose it is and which.",
+            "Requests refused for a limit, by whose it is and which; gateway: its processor's.",
             ("scope", "reason"),
             registry=registry,
         )
         for limit in product(SCOPES, REASONS):
             self.limited.labels(*limit)
+        self.outpaced = self.limited.labels("gateway", "processor")
         self.shadow_copies = Counter(
             "conviction_shadow_copies_total",
             "Answers to be copied to the other backend: stored as a pair, shed for load, refused for a limit, or lost.",

@@ -1,0 +1,59 @@
+"""Whether the processor keeps up, by how late the event loop comes to what is due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from app.metrics import Collectors
+
+LOOK_S = 0.01
+LATE_S = 0.01
+"""So much behind its time, a look is late: requests that come now wait longer in line than they take."""
+HELD_S = 1.0
+"""For so long after requests were refused one late look is enough to refuse again."""
+
+
+class Pressure:
+    """`high` while what comes cannot be kept up with. The first time it takes two late looks in a row, since one may be
+    a single long step, such as a collection of garbage.
+    """
+
+    def __init__(self) -> None:
+        self.high = False
+        self.refused = 0
+        """Requests refused since the last look, as whoever refuses them counts."""
+        self._late_looks = 0
+        self._alert_until = 0.0
+
+    @contextmanager
+    def watched(self, collectors: Collectors) -> Iterator[None]:
+        """Look every so often, and count in the metrics what was refused, until the context ends."""
+        looking = asyncio.create_task(self._look_on(collectors))
+        try:
+            yield
+        finally:
+            looking.cancel()
+            self._report(collectors)
+
+    async def _look_on(self, collectors: Collectors) -> None:
+        while True:
+            began = monotonic()
+            await asyncio.sleep(LOOK_S)
+            now = monotonic()
+            self.look(now, now - began - LOOK_S)
+            self._report(collectors)
+
+    def look(self, now: float, late_s: float) -> None:
+        """Take note that the loop came so late; both in seconds, `now` by any clock that does not go back."""
+        self._late_looks = self._late_looks + 1 if late_s > LATE_S else 0
+        self.high = self._late_looks > 1 or (self._late_looks == 1 and now < self._alert_until)
+        if self.high:
+            self._alert_until = now + HELD_S
+
+    def _report(self, collectors: Collectors) -> None:
+        if self.refused:
+            collectors.outpaced.inc(self.refused)
+            self.refused = 0
