@@ -17,7 +17,7 @@ from app.contract.prompt import Detail
 from app.contract.recommendation import Action
 from app.costs import Basis, Cost, plain
 from app.experiments import Assignment
-from app.market.snapshot import MetricsSource
+from app.market.source import MetricsSource
 
 DISCLAIMER = "A model's reading of past figures: not investment advice, and no promise of what a price will do."
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import uvicorn
 
-
 COLLECT = (20_000, 20, 50)
 """New objects before young ones are looked through, and so many times that before older ones are: by Python's own
 figures, it stops for a sixteenth of a second twice a second under load."""

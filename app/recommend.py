@@ -13,8 +13,8 @@ from app.contract.features import Metrics
 from app.contract.prompt import PROMPT_VERSION, Detail, messages
 from app.contract.recommendation import FullAnswer
 from app.lane import Lane
-from app.market.snapshot import MetricsSource
 from app.market.snapshots import Snapshots
+from app.market.source import MetricsSource
 from app.metrics import BackendMeters
 from app.narration import Narration
 from app.resources import Resources

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from app.costs import list_price
 from app.errors import NotConfigured
-from app.market.snapshot import OptionSource
+from app.market.source import OptionSource
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]

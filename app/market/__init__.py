@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.errors import InsufficientHistory, MarketDataUnavailable, NotConfigured
-from app.market.option_statistics import ExpiryScope
-from app.market.provider import Provider
+from app.market.provider import Deferred, ExpiryScope, Provider
 
 __all__ = ["KINDS", "InsufficientHistory", "MarketDataUnavailable", "open_provider"]
 
@@ -14,19 +13,35 @@ KINDS = ("yfinance", "parquet", "sample")
 
 
 def open_provider(kind: str, folder: Path | None = None, expiries: ExpiryScope = "nearest") -> Provider:
-    """The provider called `kind`; imports only what that one needs."""
-    if kind == "yfinance":
-        from app.market.yfinance import YFinanceProvider
+    """The provider called `kind`. One that reads a folder is opened at once: there may be something wrong with it.
 
-        return YFinanceProvider(expiries)
-    if kind == "sample":
-        from app.market.sample import SampleProvider
-
-        return SampleProvider()
-    if kind == "parquet":
-        from app.market.parquet import ParquetProvider
-
-        if folder is None:
+    Raises `NotConfigured`, and what a folder's provider raises.
+    """
+    match kind:
+        case "yfinance":
+            return Deferred(kind, lambda: _yfinance(expiries))
+        case "sample":
+            return Deferred(kind, _sample)
+        case "parquet" if folder is not None:
+            return _parquet(folder)
+        case "parquet":
             raise NotConfigured("the parquet market needs CONVICTION_MARKET_DIR")
-        return ParquetProvider(folder)
     raise NotConfigured(f"CONVICTION_MARKET is {kind!r}; it may be {', '.join(KINDS)}")
+
+
+def _yfinance(expiries: ExpiryScope) -> Provider:
+    from app.market.yfinance import YFinanceProvider
+
+    return YFinanceProvider(expiries)
+
+
+def _sample() -> Provider:
+    from app.market.sample import SampleProvider
+
+    return SampleProvider()
+
+
+def _parquet(folder: Path) -> Provider:
+    from app.market.parquet import ParquetProvider
+
+    return ParquetProvider(folder)

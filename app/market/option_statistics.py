@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from app.market.provider import Chain
-
-ExpiryScope = Literal["nearest", "all"]
+from app.market.provider import Chain, ExpiryScope
 
 MAX_IV = 500.0
 """Percent. Sources answer 500 to 2000 for contracts that hardly trade, and 0 where they know none."""

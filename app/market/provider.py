@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
+
+ExpiryScope = Literal["nearest", "all"]
 
 BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 
@@ -41,3 +46,24 @@ class Provider(Protocol):
 
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
         """The option chain known on `as_of` (None: the latest), or None where there is none."""
+
+
+class Deferred:
+    """A provider that is opened when it is first asked, by whatever thread asks.
+
+    What it is made of takes some 100 MB of memory, which a gateway that is given metrics and no tickers does without.
+    """
+
+    def __init__(self, name: str, opening: Callable[[], Provider]) -> None:
+        self.name = name
+        self._opening = opening
+
+    def bars(self, ticker: str, as_of: date | None) -> pd.DataFrame:
+        return self._opened.bars(ticker, as_of)
+
+    def chain(self, ticker: str, as_of: date | None) -> Chain | None:
+        return self._opened.chain(ticker, as_of)
+
+    @cached_property
+    def _opened(self) -> Provider:
+        return self._opening()

@@ -88,15 +88,11 @@ def _entropy(ticker: str, day: str, seed: int) -> int:
 
 def _moneyness(random: np.random.Generator, deviation: float) -> Floats:
     """Strikes over price, evenly spread: exchanges list more of them below the price than above."""
-    below, above = (
-        min(random.uniform(least, most) * deviation, limit) for least, most, limit in STRIKE_REACH.values()
-    )
+    below, above = (min(random.uniform(least, most) * deviation, limit) for least, most, limit in STRIKE_REACH.values())
     return np.round(np.linspace(1 - below, 1 + above, STRIKES), 4)
 
 
-def _implied_volatilities(
-    random: np.random.Generator, realised: float, moneyness: Floats
-) -> tuple[Floats, Floats]:
+def _implied_volatilities(random: np.random.Generator, realised: float, moneyness: Floats) -> tuple[Floats, Floats]:
     """Calls and puts: a smile about the premium over realised volatility, half the skew to each side."""
     median, spread = VOLATILITY_PREMIUM
     level = realised * median * np.exp(spread * random.standard_normal())

@@ -1,56 +1,23 @@
-"""What is known of a stock at one close: the contract's metrics, and where they come from."""
+"""A stock measured at one close."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Literal
 
 import pandas as pd
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from app.contract.features import PRICE_MAX, Metrics, Options, Technicals
 from app.errors import InsufficientHistory
 from app.market.bars import last_date
 from app.market.indicators import technicals
-from app.market.option_statistics import ExpiryScope, option_statistics
-from app.market.provider import Chain, Provider
+from app.market.option_statistics import option_statistics
+from app.market.provider import Chain, ExpiryScope, Provider
 from app.market.simulation import SEED, simulated_chain
-
-OptionSource = Literal["provider", "simulated", "none"]
+from app.market.source import MetricsSource, OptionSource, Snapshot
 
 DECIMALS = 6
-
-
-class MetricsSource(BaseModel):
-    """Where metrics come from, as answers state it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    provider: str
-    simulated: list[str]
-    """The groups of metrics that were made up: ["options"] or none."""
-    fetched_at: AwareDatetime
-    age_s: float
-    """Seconds since they were fetched."""
-    stale: bool = False
-    """Whether they are older than they should be, since the source cannot be asked now."""
-    excluded: dict[str, int]
-    """Implied volatilities left out of the means, a side; and metrics left out as beyond bounds, by name."""
-
-    def aged(self, now: datetime) -> MetricsSource:
-        """The same source, seen from `now`."""
-        return self.model_copy(update={"age_s": round((now - self.fetched_at).total_seconds(), 3)})
-
-
-class Snapshot(BaseModel):
-    """The metrics of one stock at one close."""
-
-    model_config = ConfigDict(frozen=True)
-
-    ticker: str
-    metrics: Metrics
-    source: MetricsSource
 
 
 def snapshot(
@@ -107,9 +74,7 @@ def _chain(
     return provider.chain(ticker, as_of)
 
 
-def _within_bounds(
-    group: type[BaseModel], values: Mapping[str, float]
-) -> tuple[dict[str, float], dict[str, int]]:
+def _within_bounds(group: type[BaseModel], values: Mapping[str, float]) -> tuple[dict[str, float], dict[str, int]]:
     """The values the contract accepts, and a count of one for each that it refuses."""
     fitting = dict(values)
     beyond: dict[str, int] = {}

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 
 from app.errors import MarketDataRateLimited, MarketDataUnavailable
 from app.market.provider import Provider
-from app.market.snapshot import OptionSource, Snapshot, snapshot
+from app.market.source import OptionSource, Snapshot
 
 KEPT = 4096
 """Snapshots, of some 5 KB each; the ones not asked for longest go first."""
@@ -68,7 +68,7 @@ class Snapshots:
     def _fetch(self, key: Key) -> asyncio.Task[Snapshot]:
         """The fetch under way, or a new one."""
         if key not in self._fetches:
-            task = asyncio.create_task(asyncio.to_thread(snapshot, self.provider, *key, self._options))
+            task = asyncio.create_task(asyncio.to_thread(_measured, self.provider, *key, self._options))
             task.add_done_callback(lambda done: self._fetched(key, done))
             self._fetches[key] = task
         return self._fetches[key]
@@ -88,3 +88,9 @@ class Snapshots:
     def _dated(self, kept: Snapshot, *, stale: bool) -> Snapshot:
         source = kept.source.aged(self._now()).model_copy(update={"stale": stale})
         return kept.model_copy(update={"source": source})
+
+
+def _measured(provider: Provider, ticker: str, as_of: date | None, options: OptionSource) -> Snapshot:
+    from app.market.snapshot import snapshot  # pandas and TA-Lib: not before a ticker is asked for
+
+    return snapshot(provider, ticker, as_of, options)

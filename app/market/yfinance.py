@@ -14,8 +14,7 @@ from app.errors import InsufficientHistory
 from app.market.adjustment import PRICES, back_adjust
 from app.market.bars import require_recent, tidy, uninterrupted, up_to
 from app.market.deadline import within
-from app.market.option_statistics import ExpiryScope
-from app.market.provider import Chain
+from app.market.provider import Chain, ExpiryScope
 from app.market.yahoo_errors import own_errors
 
 NEW_YORK = ZoneInfo("America/New_York")

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from app.contract.features import Metrics
 from app.market.parquet import ParquetProvider
-from app.market.snapshot import OptionSource, snapshot
+from app.market.snapshot import snapshot
+from app.market.source import OptionSource
 
 from .synthetic import BARS, option_chain, random_walk
 

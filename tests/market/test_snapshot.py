@@ -15,7 +15,8 @@ from app.errors import InsufficientHistory
 from app.market.bars import tidy, up_to
 from app.market.parquet import ParquetProvider
 from app.market.provider import Chain
-from app.market.snapshot import Snapshot, snapshot
+from app.market.snapshot import snapshot
+from app.market.source import Snapshot
 
 from .synthetic import LAST_DAY, option_chain, random_walk
 

@@ -15,7 +15,8 @@ from app.contract.features import Metrics
 from app.contract.prompt import Detail
 from app.contract.recommendation import Answer, UnparsedAnswer, parse
 from app.market import InsufficientHistory
-from app.market.snapshot import OptionSource, snapshot
+from app.market.snapshot import snapshot
+from app.market.source import OptionSource
 from training.artifacts import Artifacts, read_rows
 from training.data.market import open_market
 
