@@ -9,8 +9,8 @@ from time import monotonic
 
 from app.metrics import Collectors
 
-LOOK_S = 0.01
-LATE_S = 0.01
+LOOK_S = 0.005
+LATE_S = 0.005
 """So much behind its time, a look is late: requests that come now wait longer in line than they take."""
 HELD_S = 1.0
 """For so long after requests were refused one late look is enough to refuse again."""

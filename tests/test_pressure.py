@@ -1,0 +1,72 @@
+"""When the processor is taken not to keep up, and that what was refused for it is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.metrics import Collectors
+from app.pressure import HELD_S, LATE_S, LOOK_S, Pressure
+
+LATE = 2 * LATE_S
+
+
+def test_one_late_look_is_a_long_step_and_two_are_too_much_work() -> None:
+    pressure = Pressure()
+    pressure.look(0.0, LATE)
+    assert not pressure.high
+    pressure.look(0.1, LATE)
+    assert pressure.high
+    pressure.look(0.2, 0.0)
+    assert not pressure.high
+
+
+def test_a_look_between_makes_two_late_ones_none_in_a_row() -> None:
+    pressure = Pressure()
+    for now, late in enumerate((LATE, 0.0, LATE, 0.0, LATE)):
+        pressure.look(10.0 * now, late)
+        assert not pressure.high
+
+
+def test_for_a_while_after_it_was_high_one_late_look_is_enough() -> None:
+    pressure = Pressure()
+    for now, late, high in (
+        (0.0, LATE, False),
+        (0.1, LATE, True),
+        (0.2, 0.0, False),
+        (0.3, LATE, True),
+        (0.4, 0.0, False),
+        (0.3 + HELD_S, LATE, False),
+        (0.4 + HELD_S, LATE, True),
+    ):
+        pressure.look(now, late)
+        assert pressure.high is high, now
+
+
+@given(st.lists(st.floats(0, LATE_S), max_size=50))
+def test_a_loop_that_is_in_time_is_never_under_pressure(lateness: list[float]) -> None:
+    pressure = Pressure()
+    for number, late in enumerate(lateness):
+        pressure.look(LOOK_S * number, late)
+        assert not pressure.high
+
+
+async def test_a_loop_that_is_kept_busy_is_found_out_and_its_refusals_are_counted() -> None:
+    pressure, collectors, seen = Pressure(), Collectors(), False
+    with pressure.watched(collectors):
+        for _ in range(200):
+            time.sleep(3 * (LATE_S + LOOK_S))  # noqa: ASYNC251 - to keep the loop busy is the point
+            await asyncio.sleep(0)
+            seen = seen or pressure.high
+            if seen:
+                break
+        pressure.refused += 3
+    assert seen
+    assert (
+        collectors.registry.get_sample_value("conviction_limited_total", {"scope": "gateway", "reason": "processor"})
+        == 3
+    )
+    assert pressure.refused == 0
