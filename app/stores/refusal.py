@@ -12,7 +12,7 @@ from app.stores.standing import Reason, Standing, kind
 def refusal(scope: Scope, reason: Reason, wait_us: int, standing: Standing) -> LimitReached:
     """The error; a negative wait is one that never ends, since the call is more than the limit itself."""
     whose, limit = kind(scope.name), _limit(scope, reason)
-    if reason == "budget":
+    if reason == "budget" and wait_us >= 0:
         detail = f"what is left of the {whose}'s {limit} does not cover the request"
     elif wait_us < 0:
         detail = f"the request may take more than the {whose}'s limit of {limit}"

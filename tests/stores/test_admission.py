@@ -139,6 +139,15 @@ async def test_a_request_larger_than_the_limit_is_told_so(
     assert "Retry-After" not in error.headers()
 
 
+async def test_a_call_that_may_cost_more_than_a_whole_day_will_never_do(
+    admissions: Admissions, names: Iterator[str]
+) -> None:
+    error = await refused(admissions, names, key(nano_usd=4999))
+    assert isinstance(error, BudgetExceeded)
+    assert error.detail == "the request may take more than the key's limit of 0.000004999 USD a day"
+    assert error.retry_after is None
+
+
 async def test_usd_a_day(admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock) -> None:
     scope = key(nano_usd=12_000)
     first = await admitted(admissions, names, scope)

@@ -112,7 +112,7 @@ class Model:
                 waits.append(self.wait(scope, "tokens", allowance.tokens_per_minute, estimate.tokens))
                 cap, spent = allowance.nano_usd_per_day, self.used[self.day] + self.reserved[self.day]
                 if cap is not None and spent + estimate.nano_usd > cap:
-                    waits.append(DAY_US - self.now % DAY_US)
+                    waits.append(float("inf") if estimate.nano_usd > cap else DAY_US - self.now % DAY_US)
         return max(waits)
 
     def held(self, name: str) -> bool:

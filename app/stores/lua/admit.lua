@@ -28,7 +28,7 @@ for place, scope in ipairs(scopes) do
   if scope.rpm >= 0 and not counted then check(place, 'requests', wait(scope.requests, 1, scope.rpm)) end
   if leads and scope.tpm >= 0 then check(place, 'tokens', wait(scope.tokens, tokens, scope.tpm)) end
   if leads and scope.cap >= 0 and scope.used + scope.reserved + nano_usd > scope.cap then
-    check(place, 'budget', DAY - now % DAY)
+    check(place, 'budget', nano_usd > scope.cap and NEVER or DAY - now % DAY)
   end
 end
 if refused then
