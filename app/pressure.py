@@ -12,20 +12,20 @@ from app.metrics import Collectors
 LOOK_S = 0.005
 LATE_S = 0.005
 """So much behind its time, a look is late: requests that come now wait longer in line than they take."""
+SUSTAINED_S = 0.1
+"""For so long looks have to be late before requests are refused: a burst is over by then."""
 HELD_S = 1.0
 """For so long after requests were refused one late look is enough to refuse again."""
 
 
 class Pressure:
-    """`high` while what comes cannot be kept up with. The first time it takes two late looks in a row, since one may be
-    a single long step, such as a collection of garbage.
-    """
+    """`high` while what comes cannot be kept up with."""
 
     def __init__(self) -> None:
         self.high = False
         self.refused = 0
         """Requests refused since the last look, as whoever refuses them counts."""
-        self._late_looks = 0
+        self._late_since: float | None = None
         self._alert_until = 0.0
 
     @contextmanager
@@ -48,8 +48,12 @@ class Pressure:
 
     def look(self, now: float, late_s: float) -> None:
         """Take note that the loop came so late; both in seconds, `now` by any clock that does not go back."""
-        self._late_looks = self._late_looks + 1 if late_s > LATE_S else 0
-        self.high = self._late_looks > 1 or (self._late_looks == 1 and now < self._alert_until)
+        if late_s <= LATE_S:
+            self._late_since, self.high = None, False
+            return
+        if self._late_since is None:
+            self._late_since = now
+        self.high = now - self._late_since >= SUSTAINED_S or now < self._alert_until
         if self.high:
             self._alert_until = now + HELD_S
 

@@ -9,41 +9,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.metrics import Collectors
-from app.pressure import HELD_S, LATE_S, LOOK_S, Pressure
+from app.pressure import HELD_S, LATE_S, LOOK_S, SUSTAINED_S, Pressure
 
 LATE = 2 * LATE_S
 
 
-def test_one_late_look_is_a_long_step_and_two_are_too_much_work() -> None:
+def test_a_burst_is_not_too_much_and_what_does_not_end_is() -> None:
     pressure = Pressure()
-    pressure.look(0.0, LATE)
-    assert not pressure.high
-    pressure.look(0.1, LATE)
-    assert pressure.high
-    pressure.look(0.2, 0.0)
+    for now, high in ((0.0, False), (SUSTAINED_S / 2, False), (SUSTAINED_S, True), (SUSTAINED_S + 0.01, True)):
+        pressure.look(now, LATE)
+        assert pressure.high is high
+    pressure.look(SUSTAINED_S + 0.02, 0.0)
     assert not pressure.high
 
 
-def test_a_look_between_makes_two_late_ones_none_in_a_row() -> None:
+def test_a_look_in_time_begins_the_counting_anew() -> None:
     pressure = Pressure()
-    for now, late in enumerate((LATE, 0.0, LATE, 0.0, LATE)):
-        pressure.look(10.0 * now, late)
+    for number, late in enumerate((LATE, 0.0, LATE, 0.0, LATE)):
+        pressure.look(SUSTAINED_S * number, late)
         assert not pressure.high
 
 
 def test_for_a_while_after_it_was_high_one_late_look_is_enough() -> None:
     pressure = Pressure()
-    for now, late, high in (
-        (0.0, LATE, False),
-        (0.1, LATE, True),
-        (0.2, 0.0, False),
-        (0.3, LATE, True),
-        (0.4, 0.0, False),
-        (0.3 + HELD_S, LATE, False),
-        (0.4 + HELD_S, LATE, True),
+    for after, late, high in (
+        (0.0, LATE, True),
+        (0.1, 0.0, False),
+        (0.2, LATE, True),
+        (0.3, 0.0, False),
+        (0.2 + HELD_S, LATE, False),
+        (0.3 + HELD_S, 0.0, False),
     ):
-        pressure.look(now, late)
-        assert pressure.high is high, now
+        if after == 0.0:
+            pressure.look(0.0, LATE)
+        pressure.look(SUSTAINED_S + after, late)
+        assert pressure.high is high, after
 
 
 @given(st.lists(st.floats(0, LATE_S), max_size=50))
