@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from fastapi import APIRouter
 from pydantic import TypeAdapter
@@ -15,6 +16,7 @@ from app.api.schemas import Component, Liveness, Readiness
 from app.api.state import experiments_of, resources_of
 from app.errors import StoreUnavailable
 from app.experiments_file import Experiments
+from app.resources import Resources
 from app.stores.ledger import Ledger
 
 router = APIRouter()
@@ -30,20 +32,35 @@ async def live() -> Response:
 
 @router.get("/health/ready", **documents.READY)
 async def ready(request: Request) -> Response:
-    """Whether the default backend and the store could serve a request now."""
+    """Whether a backend and the store could serve a request now."""
     resources = resources_of(request)
-    default = resources.settings.default_backend
-    backend, store = await asyncio.gather(unready(resources.lanes[default].backend), _store_unready(resources.ledger))
+    backends, store = await asyncio.gather(_backends(resources), _store_unready(resources.ledger))
     stops = "the gateway is about to stop" if request.app.state.drain.begun else None
-    components = {
-        default: Component(backend is None, backend),
+    others = {
         "store": Component(store is None, store),
         "gateway": Component(stops is None, stops),
         **_experiments(experiments_of(request)),
     }
-    fit = all(component.ready for component in components.values())
+    components = backends | others
+    fit = _any_ready(backends) and all(component.ready for component in others.values())
     answer = Readiness(fit, components, resources.market.provider.name)
     return Response(READINESS.dump_json(answer), 200 if fit else 503, media_type="application/json")
+
+
+async def _backends(resources: Resources) -> dict[str, Component]:
+    """The default backend, and the others only while it is away: those who asked for them are answered still."""
+    default = resources.settings.default_backend
+    components: dict[str, Component] = {}
+    for name in sorted(resources.lanes, key=lambda name: name != default):
+        reason = await unready(resources.lanes[name].backend)
+        components[name] = Component(reason is None, reason)
+        if _any_ready(components):
+            break
+    return components
+
+
+def _any_ready(components: Mapping[str, Component]) -> bool:
+    return any(component.ready for component in components.values())
 
 
 def _experiments(experiments: Experiments) -> dict[str, Component]:

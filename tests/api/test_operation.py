@@ -49,11 +49,23 @@ async def test_ready_when_default_backend_and_store_are(running: Gateway) -> Non
     }
 
 
-async def test_not_ready_names_the_backend(running: Gateway) -> None:
+async def test_ready_while_another_backend_answers_and_the_default_is_said_to_be_away(running: Gateway) -> None:
+    """A balancer that took every gateway away for one backend would take the other from those who ask for it."""
     running.backends["mistral"].unready = BackendUnavailable("mistral cannot be reached")
     response = await running.client.get("/health/ready")
+    assert response.status_code == 200
+    components = response.json()["components"]
+    assert components["mistral"] == {"ready": False, "reason": "mistral cannot be reached"}
+    assert components["gpt-4"] == {"ready": True, "reason": None}
+
+
+async def test_not_ready_names_the_backends(running: Gateway) -> None:
+    for name, backend in running.backends.items():
+        backend.unready = BackendUnavailable(f"{name} cannot be reached")
+    response = await running.client.get("/health/ready")
     assert response.status_code == 503
-    assert response.json()["components"]["mistral"] == {"ready": False, "reason": "mistral cannot be reached"}
+    for name in running.backends:
+        assert response.json()["components"][name] == {"ready": False, "reason": f"{name} cannot be reached"}
 
 
 async def test_a_gateway_that_is_about_to_stop_is_not_ready_and_still_answers(running: Gateway) -> None:
