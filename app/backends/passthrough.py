@@ -92,14 +92,16 @@ class Chat:
         return to_json(body)
 
     async def _begun(self, call: Call) -> None:
-        """What streams has begun with its first bytes, what does not with its status."""
+        """What streams has begun with its first piece of text, not with the role that goes before it, so that a server
+        that says no more is given up in time; what does not stream has begun with its status."""
         headers = call.response.headers
         self.headers = {name: headers[name] for name in PASSED if name in headers}
         if headers.get("Content-Type", "").startswith("text/event-stream"):
             options = self._options if isinstance(self._options, Mapping) else {}
             asked = bool(options.get("include_usage"))
             self._relay = Events(asked, bool(self._tally) and not (asked and options.get(next(iter(TALLY)))))
-            self._first = await self._next(call)
+            while not (self._relay.pieces or self._ended):
+                self._first += await self._next(call)
 
     async def _next(self, call: Call) -> bytes:
         """What comes next for the client, if anything does yet."""

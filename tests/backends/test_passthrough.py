@@ -238,6 +238,19 @@ async def test_a_stream_that_says_nothing_is_asked_of_another(make: Make, script
     assert (await passed(backend, STREAMED))[2] == events_of(said("x"), "[DONE]").encode()
 
 
+async def test_a_role_is_no_beginning(make: Make, script: Script) -> None:
+    """A server that tells the role and nothing after it is given up as one that says nothing, and passed to nobody."""
+    role = json.dumps({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+    mute, second = await script(dripping(begun(role), size=1000)), await script(sse(role, said("x"), "[DONE]"))
+    backend = make("gpt-4", mute.url, second.url, first_token_s=0.2)
+    assert (await passed(backend, STREAMED))[2] == events_of(role, said("x"), "[DONE]").encode()
+
+
+async def test_an_answer_without_text_ends_as_it_ends(make: Make, script: Script) -> None:
+    server = await script(sse(said("", "stop"), "[DONE]"))
+    assert (await passed(make("gpt-4", server.url), STREAMED))[2] == events_of(said("", "stop"), "[DONE]").encode()
+
+
 async def test_what_does_not_stream_may_take_its_time(make: Make, script: Script) -> None:
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.5)
