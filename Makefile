@@ -51,6 +51,8 @@ bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(ENVS)/litellm/.complet
 	$(GATEWAY)/python -m bench.gateway --litellm $(ENVS)/litellm
 	@CONVICTION_PORT=0 $(GATEWAY)/conviction up -- $(GATEWAY)/python -m bench.gateway.hosted
 	$(GATEWAY)/python bench/scrape.py
+	$(GATEWAY)/python bench/report.py
+	$(GATEWAY)/python bench/shadow.py
 	$(GATEWAY)/python bench/features.py --market $(MARKET)
 	$(TRAINING) bench/training.py --market $(MARKET)
 
