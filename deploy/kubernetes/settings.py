@@ -10,7 +10,7 @@ from typing import Any
 from app.settings import PREFIX, Settings
 
 SCHEMA = Path(__file__).parent / "gateway" / "values.schema.json"
-CHART_S_OWN = {"host", "port", "api_keys_file", "drain_s", "backend_timeout_s", "experiments_file", "allow_root"}
+SET_BY_CHART = {"host", "port", "api_keys_file", "drain_s", "backend_timeout_s", "experiments_file", "allow_root"}
 NO_VOLUME = {"store_dir", "market_dir"}
 PROXIES = ["HTTPS_PROXY", "NO_PROXY"]
 """Which Settings' `proxy_for` reads through the standard library."""
@@ -19,7 +19,7 @@ PROXIES = ["HTTPS_PROXY", "NO_PROXY"]
 def allowed() -> list[str]:
     """Names of environment variables, sorted."""
     fields = Settings.model_fields
-    plain = fields.keys() - CHART_S_OWN - NO_VOLUME
+    plain = fields.keys() - SET_BY_CHART - NO_VOLUME
     return sorted(PROXIES + [variable(name) for name in plain if "SecretStr" not in str(fields[name].annotation)])
 
 

@@ -1,0 +1,56 @@
+"""Brings what is made from other files up to date, or checks it.
+
+python -m deploy.kubernetes settings        the settings that values.schema.json allows, from app/settings.py
+python -m deploy.kubernetes engines FOLDER  the engines' values against their charts; exit status 1 where one is wrong
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from deploy.kubernetes import charts, settings
+from deploy.kubernetes.helm import CHART, Refused, example, rendered
+
+
+def engines(folder: Path) -> int:
+    """A line for each fault, and for each chart; where there is none, checked.json is written."""
+    faults = [f"conviction: {fault}" for fault in charts.invalid(rendered(CHART, example()), folder / "crds")]
+    for path in ("weights.yaml", "llm-d/gateway.yaml", "llm-d/scaling.yaml"):
+        faults += [f"{path}: {fault}" for fault in charts.invalid(charts.manifests_in(path), folder / "crds")]
+    for engine in charts.ALL:
+        faults += [f"{engine.values}: {fault}" for fault in faults_of(engine, folder)]
+        print(f"{engine.values}: {engine.chart} {engine.version} read")
+    print(*faults, sep="\n", end="\n" if faults else "")
+    if not faults:
+        charts.CHECKED.write_text(json.dumps(charts.record(), indent=2) + "\n")
+    return 1 if faults else 0
+
+
+def faults_of(engine: charts.Engine, folder: Path) -> list[str]:
+    """What is wrong with the values for one chart."""
+    if (found := charts.version_of(folder / engine.chart)) not in (engine.version, "0.0.0"):
+        return [f"made for {engine.chart} {engine.version}, not {found}"]
+    try:
+        manifests = engine.manifests(folder)
+        unused = [f"{value} changes nothing" for value in charts.without_effect(engine, folder)]
+    except Refused as error:
+        return [str(error)]
+    return [*charts.invalid(manifests, folder / "crds"), *unused]
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status."""
+    match arguments:
+        case ["settings"]:
+            settings.write()
+            return 0
+        case ["engines", folder]:
+            return engines(Path(folder))
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
