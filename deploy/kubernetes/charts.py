@@ -1,7 +1,7 @@
 """The engines' charts, which are not in this repository: that our values are theirs, and what they become is valid.
 
-A folder of charts has, unpacked, `vllm-stack`, `llm-d-modelservice` and `llm-d-router-gateway`, and in `crds` the custom
-resource definitions of what the charts make, a file each.
+A folder of charts has, unpacked, `vllm-stack`, `llm-d-modelservice` and `llm-d-router-gateway`, and in `crds` the
+custom resource definitions of what the charts make, a file each.
 """
 
 from __future__ import annotations

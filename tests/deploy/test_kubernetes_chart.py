@@ -217,7 +217,8 @@ def test_rules_are_those_of_compose(documents: list[Document], name: str) -> Non
 
 def test_dashboards_are_those_of_compose(documents: list[Document]) -> None:
     made = one(documents, "ConfigMap", "dashboards")["data"]
-    files = {f"conviction-{path.name}": path.read_text() for path in (ROOT / "deploy/grafana/dashboards").glob("*.json")}
+    paths = (ROOT / "deploy/grafana/dashboards").glob("*.json")
+    files = {f"conviction-{path.name}": path.read_text() for path in paths}
     assert made == files
     assert len(made) >= 4
     assert sum(map(len, made.values())) < 1_000_000, "a ConfigMap holds a mebibyte"

@@ -1,6 +1,6 @@
-"""Values for the engines' charts: what vLLM is told, who may reach it, when it is multiplied, and that charts take them.
+"""Values for the engines' charts: what vLLM is told, who may reach it, how it scales; and that the charts take them.
 
-The charts are not in this repository. CONVICTION_CHARTS names a folder that has them (docs/kubernetes.md); without it,
+The charts are not in this repository. ENGINE_CHARTS names a folder that has them (docs/kubernetes.md); without it,
 what needs them is skipped, and the values must be those that were checked before.
 """
 
@@ -55,7 +55,7 @@ def container() -> Document:
 
 
 def arguments() -> list[list[str]]:
-    """What vLLM is told by either: the model, then what the values add; prefix caching and sizes by the chart's flags."""
+    """What vLLM is told by either: the model, then what the values add."""
     given = server()
     sizes = given["vllmConfig"]
     by_chart = [f"--max-model-len={sizes['maxModelLen']}", f"--max-num-seqs={sizes['maxNumSeqs']}"]
@@ -88,9 +88,9 @@ def parsed(commands: list[list[str]]) -> list[Document]:
 @pytest.fixture(scope="module")
 def folder() -> Path:
     """The folder of charts and CRDs."""
-    named = os.environ.get("CONVICTION_CHARTS")
+    named = os.environ.get("ENGINE_CHARTS")
     if not named:
-        pytest.skip("CONVICTION_CHARTS names no folder with the engines' charts and CRDs: see docs/kubernetes.md")
+        pytest.skip("ENGINE_CHARTS names no folder with the engines' charts and CRDs: see docs/kubernetes.md")
     return Path(named)
 
 
