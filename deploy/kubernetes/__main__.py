@@ -1,31 +1,30 @@
 """Brings what is made from other files up to date, or checks it.
 
 python -m deploy.kubernetes settings        the settings that values.schema.json allows, from app/settings.py
-python -m deploy.kubernetes engines FOLDER  the engines' values against their charts; exit status 1 where one is wrong
+python -m deploy.kubernetes engines FOLDER  the engines' values against their charts; where one is wrong, status 1
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from deploy.kubernetes import charts, settings
 from deploy.kubernetes.helm import CHART, Refused, example, rendered
 
 
-def engines(folder: Path) -> int:
-    """A line for each fault, and for each chart; where there is none, checked.json is written."""
-    faults = [f"conviction: {fault}" for fault in charts.invalid(rendered(CHART, example()), folder / "crds")]
+def faults(folder: Path) -> Iterator[str]:
+    """What is wrong with the chart's manifests, our own for the engines, and our values for their charts."""
+    for fault in charts.invalid(rendered(CHART, example()), folder / "crds"):
+        yield f"gateway: {fault}"
     for path in ("weights.yaml", "llm-d/gateway.yaml", "llm-d/scaling.yaml"):
-        faults += [f"{path}: {fault}" for fault in charts.invalid(charts.manifests_in(path), folder / "crds")]
+        for fault in charts.invalid(charts.manifests_in(path), folder / "crds"):
+            yield f"{path}: {fault}"
     for engine in charts.ALL:
-        faults += [f"{engine.values}: {fault}" for fault in faults_of(engine, folder)]
-        print(f"{engine.values}: {engine.chart} {engine.version} read")
-    print(*faults, sep="\n", end="\n" if faults else "")
-    if not faults:
-        charts.CHECKED.write_text(json.dumps(charts.record(), indent=2) + "\n")
-    return 1 if faults else 0
+        for fault in faults_of(engine, folder):
+            yield f"{engine.values}: {fault}"
 
 
 def faults_of(engine: charts.Engine, folder: Path) -> list[str]:
@@ -47,7 +46,11 @@ def main(arguments: list[str]) -> int:
             settings.write()
             return 0
         case ["engines", folder]:
-            return engines(Path(folder))
+            found = list(faults(Path(folder)))
+            print(*found or ["nothing is wrong"], sep="\n")
+            if not found:
+                charts.CHECKED.write_text(json.dumps(charts.record(), indent=2) + "\n")
+            return 1 if found else 0
     print(__doc__, file=sys.stderr)
     return 2
 
