@@ -1,9 +1,11 @@
-"""python -m deploy.scale [prove | soak | simulate | measure]; see docs/scale.md."""
+"""python -m deploy.scale [prove | soak | simulate]; see docs/scale.md."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 
@@ -26,19 +28,9 @@ def main() -> int:
     simulation = commands.add_parser("simulate", help="1 to 100 model servers: waiting, scaling and cost against load")
     simulation.add_argument("--out", type=Path, help="a folder for the tables, and for python -m deploy.scale.plot")
     simulation.add_argument("--requests", type=int, default=20_000, help="of each simulated load (default: 20000)")
-    measuring = commands.add_parser("measure", help="what the simulation takes from a running vLLM server")
-    measuring.add_argument("--url", required=True, help="its address, ending in /v1")
-    measuring.add_argument("--at-once", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     options = parser.parse_args()
-    match options.command:
-        case "soak":
-            from deploy.scale.soak import soak as run
-        case "simulate":
-            from deploy.scale.simulate import simulate as run
-        case "measure":
-            from deploy.scale.measure import measure as run
-        case _:
-            from deploy.scale.prove import prove as run
+    name = options.command or "prove"
+    run: Callable[[argparse.Namespace], int] = getattr(import_module(f"deploy.scale.{name}"), name)
     return run(options)
 
 

@@ -35,7 +35,7 @@ async def sums(redis: Redis, kind: str) -> Counter[str]:
     """Of every day: `ledger:mistral` (nano_usd, unconfirmed_nano_usd …), `budget:key:…` (used, reserved)."""
     added: Counter[str] = Counter()
     for key in await redis.keys(f"conviction:{kind}:*"):
-        added.update({name: int(value) for name, value in (await redis.hgetall(key)).items()})
+        added.update({str(name): int(value) for name, value in (await redis.hgetall(key)).items()})
     return added
 
 
@@ -87,7 +87,10 @@ class Books:
 
 
 async def _charged(redis: Redis, payers: Sequence[Payer]) -> Counter[str]:
-    return Counter({payer.name: (await sums(redis, f"budget:key:file:{payer.name}"))["used"] for payer in payers})
+    charged: Counter[str] = Counter()
+    for payer in payers:
+        charged[payer.name] = (await sums(redis, f"budget:key:file:{payer.name}"))["used"]
+    return charged
 
 
 def _usd(nano: int) -> str:
