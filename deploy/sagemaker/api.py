@@ -9,40 +9,27 @@ from botocore.exceptions import ClientError
 
 from deploy.sagemaker.part import OWNER, Change, digest
 from deploy.sagemaker.settings import Deployment
-from deploy.sagemaker.told import absent
+from deploy.sagemaker.told import Refused, absent
 
 STAGE = "v1"
 PATH = "/chat/completions"
 STATEMENT = "conviction-api"
+SIGNED = "AWS_IAM"
 WHOLE = ("2015-03-31", "invocations", "BUFFERED", 29_000)
 STREAMED = ("2021-11-15", "response-streaming-invocations", "STREAM", 300_000)
 
 
-def definition(deployment: Deployment, function_arn: str) -> dict[str, Any]:
-    """In OpenAPI, with API Gateway's extensions."""
+def integration(deployment: Deployment, function_arn: str) -> dict[str, Any]:
+    """How the method reaches the function: PutIntegration's parameters."""
     version, action, transfer, timeout_ms = STREAMED if deployment.stream else WHOLE
     partition = function_arn.split(":")[1]
-    uri = f"arn:{partition}:apigateway:{deployment.region}:lambda:path/{version}/functions/{function_arn}/{action}"
-    integration = {
-        "type": "aws_proxy",
-        "httpMethod": "POST",
-        "uri": uri,
-        "passthroughBehavior": "when_no_match",
+    path = f"{version}/functions/{function_arn}/{action}"
+    return {
+        "type": "AWS_PROXY",
+        "integrationHttpMethod": "POST",
+        "uri": f"arn:{partition}:apigateway:{deployment.region}:lambda:path/{path}",
         "timeoutInMillis": timeout_ms,
         "responseTransferMode": transfer,
-    }
-    post = {
-        "security": [{"sigv4": []}],
-        "responses": {"200": {"description": "a chat completion"}},
-        "x-amazon-apigateway-auth": {"type": "AWS_IAM"},
-        "x-amazon-apigateway-integration": integration,
-    }
-    signed = {"type": "apiKey", "name": "Authorization", "in": "header", "x-amazon-apigateway-authtype": "awsSigv4"}
-    return {
-        "openapi": "3.0.1",
-        "info": {"title": deployment.name, "version": "1", "description": deployment.name},
-        "paths": {PATH: {"post": post}},
-        "components": {"securitySchemes": {"sigv4": signed}},
     }
 
 
@@ -50,22 +37,23 @@ class Api:
     """`Part`: the API, its stage, and its right to call the function."""
 
     def __init__(self, gateway: Any, aws_lambda: Any, deployment: Deployment) -> None:
-        self.name = f"API {deployment.name}, POST /{STAGE}{PATH}, signed by AWS_IAM"
+        self.name = f"API {deployment.name}, POST /{STAGE}{PATH}, signed by {SIGNED}"
         self._gateway, self._lambda, self._deployment = gateway, aws_lambda, deployment
 
     def ensure(self) -> Change:
         """Deployed last, and the stage remembers of what: one cut off before is deployed anew."""
         function = self._lambda.get_function(FunctionName=self._deployment.name)["Configuration"]["FunctionArn"]
-        wanted = definition(self._deployment, function)
+        wanted = integration(self._deployment, function)
         found = self._found()
         if found is not None and self._deployed(found) == digest(wanted) and self._permitted(found):
             return "as it was"
         ident = found or self._made()
-        self._gateway.put_rest_api(restApiId=ident, mode="overwrite", body=json.dumps(wanted).encode())
+        method = self._method(ident)
+        self._gateway.put_integration(**method, **wanted)
         self._permit(ident, function)
-        self._gateway.create_deployment(
-            restApiId=ident, stageName=STAGE, description=digest(wanted), variables={"definition": digest(wanted)}
-        )
+        self._gateway.create_deployment(restApiId=ident, stageName=STAGE)
+        remember = {"op": "replace", "path": "/variables/integration", "value": digest(wanted)}
+        self._gateway.update_stage(restApiId=ident, stageName=STAGE, patchOperations=[remember])
         return "made" if found is None else "changed"
 
     def state(self) -> str:
@@ -91,6 +79,28 @@ class Api:
         )
         return str(made["id"])
 
+    def _method(self, ident: str) -> dict[str, str]:
+        """POST on the path, which is there afterwards; raises `Refused` where it asks for no signature."""
+        pages = self._gateway.get_paginator("get_resources").paginate(restApiId=ident)
+        resources = {each["path"]: each["id"] for page in pages for each in page["items"]}
+        parent, path = resources["/"], ""
+        for part in PATH.strip("/").split("/"):
+            path = f"{path}/{part}"
+            parent = resources.get(path) or self._child(ident, parent, part)
+        method = {"restApiId": ident, "resourceId": parent, "httpMethod": "POST"}
+        try:
+            signed_by = self._gateway.get_method(**method)["authorizationType"]
+        except ClientError as error:
+            if not absent(error):
+                raise
+            signed_by = self._gateway.put_method(**method, authorizationType=SIGNED)["authorizationType"]
+        if signed_by != SIGNED:
+            raise Refused(f"the method of the API {ident} is open (authorization {signed_by}): it is not deployed")
+        return method
+
+    def _child(self, ident: str, parent: str, part: str) -> str:
+        return str(self._gateway.create_resource(restApiId=ident, parentId=parent, pathPart=part)["id"])
+
     def _found(self) -> str | None:
         pages = self._gateway.get_paginator("get_rest_apis").paginate()
         own = (each["id"] for page in pages for each in page["items"] if self._owned(each))
@@ -108,7 +118,7 @@ class Api:
             if absent(error):
                 return None
             raise
-        found: str | None = stage.get("variables", {}).get("definition")
+        found: str | None = stage.get("variables", {}).get("integration")
         return found
 
     def _permitted(self, ident: str) -> bool:

@@ -21,6 +21,7 @@ from moto.server import ThreadedMotoServer
 from app.contract.fingerprint import fingerprint
 from app.contract.manifest import BuildRecord
 from deploy.sagemaker import __main__ as command
+from deploy.sagemaker.api import integration
 from deploy.sagemaker.endpoint import MOUNTED, environment
 from deploy.sagemaker.scaling import METRIC
 from deploy.sagemaker.settings import Deployment, load
@@ -199,6 +200,8 @@ def test_what_aws_has_is_what_was_meant(run: Run, operations: list[str]) -> None
         "FunctionArn"
     ]
     assert integration["uri"].endswith(f"/functions/{arn}/invocations")
+    method = gateway.get_method(restApiId=api["id"], resourceId=resource["id"], httpMethod="POST")
+    assert method["authorizationType"] == "AWS_IAM", "it is open to nobody who cannot sign"
     (statement,) = json.loads(
         boto3.client("lambda", region_name=REGION).get_policy(FunctionName="conviction")["Policy"]
     )["Statement"]
@@ -263,6 +266,25 @@ def test_what_another_made_is_left_alone(run: Run, operations: list[str]) -> Non
 
 
 @pytest.mark.slow
+def test_a_method_that_has_been_opened_is_not_deployed(run: Run, operations: list[str]) -> None:
+    run("push")
+    run("deploy")
+    gateway = boto3.client("apigateway", region_name=REGION)
+    (api,) = gateway.get_rest_apis()["items"]
+    found = gateway.get_resources(restApiId=api["id"])["items"]
+    (method,) = [
+        {"restApiId": api["id"], "resourceId": each["id"], "httpMethod": "POST"}
+        for each in found
+        if each["path"] == "/chat/completions"
+    ]
+    gateway.delete_method(**method)
+    gateway.put_method(**method, authorizationType="NONE")
+    operations.clear()
+    assert "is open (authorization NONE): it is not deployed" in run("deploy", status=1, stream=True)
+    assert "CreateDeployment" not in operations
+
+
+@pytest.mark.slow
 def test_weights_that_are_not_those_that_were_built_are_not_pushed(
     run: Run, operations: list[str], models: Path
 ) -> None:
@@ -316,6 +338,17 @@ def test_the_container_is_given_the_flags_that_compose_gives_vllm(tmp_path: Path
     }
     own = {"model": MOUNTED, "served-model-name": MODEL_ID, "dtype": "float16"}  # a T4 needs the last
     assert given == composed | own
+
+
+def test_a_streamed_answer_goes_by_lambda_s_other_action(tmp_path: Path) -> None:
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:conviction"
+    streamed = integration(load(toml(tmp_path, stream=True)), arn)
+    assert streamed["responseTransferMode"] == "STREAM"
+    assert streamed["uri"] == (
+        f"arn:aws:apigateway:us-east-1:lambda:path/2021-11-15/functions/{arn}/response-streaming-invocations"
+    )
+    whole = integration(load(toml(tmp_path)), arn)
+    assert (whole["responseTransferMode"], whole["timeoutInMillis"]) == ("BUFFERED", 29_000)
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [

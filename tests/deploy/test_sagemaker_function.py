@@ -24,7 +24,7 @@ from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
 from app.rules import answer
-from deploy.sagemaker.lambda_function import FILES, SOURCE, code
+from deploy.sagemaker.lambda_function import BUFFERED_S, FILES, SOURCE, code
 
 from ..backends.sagemaker_runtime import ENDPOINT, REGION, SECRET_KEY, Runtime, create_runtime, credentials
 from ..conftest import StandIn, served
@@ -150,6 +150,17 @@ def test_the_model_s_own_refusal_is_passed_on(relay: ModuleType) -> None:
     answered = relay.handler(event(body(False, temperature=1)), None)
     assert answered["statusCode"] == 400
     assert json.loads(answered["body"])["error"]["message"] == "the temperature must be 0"
+
+
+def test_a_model_that_takes_too_long_is_told_of_before_api_gateway_gives_up(
+    relay: ModuleType, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert relay.READ_S < BUFFERED_S
+    monkeypatch.setattr(relay, "READ_S", 0.5)
+    stand_in.fail("timeout")
+    answered = relay.handler(event(body(False)), None)
+    assert answered["statusCode"] == 504
+    assert json.loads(answered["body"])["error"]["message"] == "the model did not answer in time"
 
 
 class LambdaApi:

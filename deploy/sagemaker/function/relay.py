@@ -22,8 +22,8 @@ from urllib3.exceptions import HTTPError
 
 Answer = tuple[int, dict[str, str], Iterable[bytes]]
 
-READ_S = 60
-"""What SageMaker gives a model that does not stream."""
+STREAMED_READ_S, READ_S = 60, 27
+"""For the next piece of an answer; for a whole one, before API Gateway's 29 s are over."""
 ANSWERS = {
     "ThrottlingException": (429, "too many requests"),
     "ModelNotReadyException": (503, "the model is still being loaded"),
@@ -134,4 +134,5 @@ def log(code: str) -> None:
 @functools.cache
 def runtime() -> Any:
     """The client, once a container of Lambda's: what is asked twice would be billed and answered twice."""
-    return boto3.client("sagemaker-runtime", config=Config(read_timeout=READ_S, retries={"total_max_attempts": 1}))
+    seconds = STREAMED_READ_S if "STREAM" in os.environ else READ_S
+    return boto3.client("sagemaker-runtime", config=Config(read_timeout=seconds, retries={"total_max_attempts": 1}))
