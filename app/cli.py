@@ -13,6 +13,10 @@ from app.errors import InvalidSettings, RequestError
 EPILOG = """exit status: 0 done, 1 the gateway refused or failed, 2 wrong usage or settings,
 3 the gateway cannot be reached"""
 
+ROOT = (
+    "this is root, and the image serves as a user without rights: leave out `--user` (its own is 10001), or name "
+    "another than 0; CONVICTION_ALLOW_ROOT=1 serves as root all the same"
+)
 BACKENDS = ("mistral", "gpt-4", "cascade")
 
 
@@ -36,6 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from app.outcomes_command import run as outcomes
 
             return outcomes(given[1:])
+        case ["weights"]:
+            from app.weights_command import run as weights
+
+            return weights(given[1:])
     options = parser().parse_args(given)
     try:
         return serve() if options.command == "serve" else ask(options)
@@ -58,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("stand-in", help="an OpenAI-style server for tests and demonstrations", add_help=False)
     commands.add_parser("keys", help="issue, list and revoke the keys of a running gateway", add_help=False)
     commands.add_parser("outcomes", help="what became of the stocks that stored pairs are about", add_help=False)
+    commands.add_parser("weights", help="check the served model's files by their hashes", add_help=False)
     ask = _asking(commands, "recommend", "ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)")
     ask.add_argument("--backend", choices=BACKENDS, help="who answers (default: the gateway's)")
     both = _asking(commands, "compare", "ask both backends of a running gateway; of many questions, print the report")
@@ -82,6 +91,7 @@ def _asking(
 def serve() -> int:
     """Run the gateway until it is told to stop."""
     import logging.config
+    import os
 
     import uvicorn
 
@@ -93,7 +103,9 @@ def serve() -> int:
     from app.settings import load_settings
 
     settings = load_settings()
-    secrets = (settings.openai_api_key, settings.redis_url)
+    if os.geteuid() == 0 and not settings.allow_root:
+        raise InvalidSettings(ROOT)
+    secrets = (settings.openai_api_key, settings.redis_url, settings.redis_password)
     logging.config.dictConfig(log_config(secret.get_secret_value() for secret in secrets if secret))
     drain, pressure = Drain(), Pressure()
     config = uvicorn.Config(

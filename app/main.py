@@ -37,6 +37,7 @@ from app.pricing import price_list
 from app.resources import Resources, open_resources
 from app.settings import Settings
 from app.shadow import shadowing
+from app.stores.exposure import require_password
 from app.tracing import Tracer
 
 OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncContextManager[Resources]]
@@ -52,6 +53,8 @@ def create_app(
 
     Raises `InvalidSettings` before anything is started.
     """
+    if not settings.allow_open_store:
+        require_password(settings.redis_url)
     allowance, prices = default_allowance(settings), price_list(settings)
     keyring = load_keys(settings.api_keys_file, allowance)
     experiments = Experiments(settings.experiments_file)

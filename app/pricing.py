@@ -14,7 +14,7 @@ from app.settings import Settings
 def price_list(settings: Settings) -> dict[BackendName, Price]:
     """The price of each backend that is set up; `InvalidSettings` where one has none: nothing is for free."""
     prices: dict[BackendName, Price] = {}
-    if settings.vllm_urls:
+    if settings.hosted_servers:
         prices["mistral"] = _hosted(settings)
     if settings.openai_api_key:
         try:

@@ -132,7 +132,7 @@ def _publish(settings: Settings, prices: Mapping[BackendName, Price], collectors
     hosted = prices.get("mistral")
     if isinstance(hosted, CapacityPrice):
         collectors.hosting_price.labels("mistral").set(float(hosted.usd_per_hour))
-    collectors.replicas.labels("mistral").set(len(settings.vllm_urls))
+    collectors.replicas.labels("mistral").set(settings.hosted_servers)
     warning = shutdown_warning(settings.gpt4_model, datetime.now(UTC).date())
     if warning and settings.openai_api_key:
         log.warning(warning)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.backends.base import BackendName
+from app.contract.fingerprint import fingerprint
 from app.errors import InvalidSettings
+from app.secret_files import SecretFiles
 
 PREFIX = "CONVICTION_"
 OTLP = "http/protobuf"
@@ -25,23 +28,58 @@ UsdPerDay = Annotated[Decimal, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
 
 class _Environment(BaseSettings):
-    """Reads CONVICTION_<NAME>, or the name a field gives itself; an empty variable counts as unset."""
+    """Reads CONVICTION_<NAME>, or the name a field gives itself; an empty variable counts as unset.
+
+    A secret may stand in a file, which the variable with _FILE at its end names.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True, validate_by_name=True
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic names them
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, SecretFiles(settings_cls)
 
-class Settings(_Environment):
+
+class ModelSettings(_Environment):
+    """Which published model is served."""
+
+    model_store: Path = Field(default_factory=lambda: _model_store())
+    """By default the working directory's, or else the one beside the package."""
+    allow_foreign_model: bool = False
+    """Serve a model whose contract fingerprint is not this gateway's."""
+
+
+class Settings(ModelSettings):
     """The gateway's settings."""
 
     vllm_urls: Annotated[tuple[str, ...], NoDecode] = ()
     """OpenAI-style base URLs of the vLLM servers that share the load, comma separated; none: no mistral."""
+    sagemaker_endpoint: Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")] | None = None
+    """A SageMaker endpoint in their place, and the id that its vLLM serves the model under, which no list tells."""
+    sagemaker_model: Annotated[str, Field(min_length=1)] | None = None
+    aws_region: Annotated[str, Field(pattern=r"^[a-z]{2,}(-[a-z]+)+-\d+$")] | None = Field(
+        default=None, validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION")
+    )
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
     gpt4_model: Annotated[str, Field(min_length=1)] = "gpt-4.1"
+    redis_password: SecretStr | None = Field(default=None, validation_alias="REDIS_PASSWORD")
+    """For a URL that holds none."""
     redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL")
-    """None: an embedded server that lives and dies with the gateway. Secret, since it may hold a password."""
+    """None: an embedded server that lives and dies with the gateway. Secret, since it holds the password."""
+    allow_open_store: bool = False
+    """Use a store on a public address that asks for no password."""
+    allow_root: bool = True
+    """Serve as root; the image says no."""
     store_dir: Path | None = None
     """Where the embedded server keeps what it holds, for one gateway at a time; None: nothing is kept."""
     market: Literal["yfinance", "parquet", "sample"] = "yfinance"
@@ -89,8 +127,6 @@ class Settings(_Environment):
     """Of the answers that a backend has made, so many are also asked of the other, to be compared."""
     shadow_usd_per_day: UsdPerDay = Decimal(1)
     """What those copies may cost, whatever their backends' limits allow."""
-    allow_foreign_model: bool = False
-    """Serve a model whose contract fingerprint is not this gateway's."""
     backend_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
     first_token_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
     """A server that has said nothing by then is given up, or another asked in its place."""
@@ -103,8 +139,6 @@ class Settings(_Environment):
     )
     otel_protocol: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_PROTOCOL")
     otel_traces_protocol: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
-    model_store: Path = Field(default_factory=lambda: _model_store())
-    """By default the working directory's, or else the one beside the package."""
     hosting_usd_per_hour: Money | None = None
     """What a replica of the hosted model costs; None: as the model's manifest says."""
     capacity_tokens_per_hour: Annotated[int, Field(gt=0)] | None = None
@@ -140,10 +174,20 @@ class Settings(_Environment):
 
     @field_validator("redis_url")
     @classmethod
-    def _a_store(cls, url: SecretStr | None) -> SecretStr | None:
-        if url is not None and not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+    def _a_store(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        """With the password in it that was given beside it."""
+        if url is None:
+            return None
+        scheme, separator, rest = url.get_secret_value().partition("://")
+        if not separator or scheme not in ("redis", "rediss", "unix"):
             raise ValueError("must start with redis://, rediss:// or unix://")
-        return url
+        password = info.data.get("redis_password")
+        if password is None:
+            return url
+        user, _, place = rest.rpartition("@")
+        if ":" in user:
+            raise ValueError("holds a password, and so does REDIS_PASSWORD; unset one of them")
+        return SecretStr(f"{scheme}://{user}:{quote(password.get_secret_value(), safe='')}@{place}")
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -160,6 +204,34 @@ class Settings(_Environment):
         if self.traces and endpoint and not endpoint.startswith(("http://", "https://")):
             raise ValueError("OTEL_EXPORTER_OTLP_ENDPOINT: must start with http:// or https://")
         return self
+
+    @model_validator(mode="after")
+    def _sagemaker_can_be_asked(self) -> Self:
+        if self.sagemaker_endpoint is None:
+            return self
+        if self.vllm_urls:
+            raise ValueError(
+                "CONVICTION_SAGEMAKER_ENDPOINT: stands in the place of CONVICTION_VLLM_URLS, not beside it"
+            )
+        if self.aws_region is None:
+            raise ValueError("AWS_REGION: needed to ask CONVICTION_SAGEMAKER_ENDPOINT")
+        if not self.sagemaker_model:
+            raise ValueError("CONVICTION_SAGEMAKER_MODEL: needed, the id that the endpoint serves its model under")
+        if not (self.allow_foreign_model or self.sagemaker_model.endswith(f"-{fingerprint()}")):
+            raise ValueError(
+                "CONVICTION_SAGEMAKER_MODEL: was not made for this gateway's contract, whose fingerprint "
+                f"{fingerprint()} would end its id; CONVICTION_ALLOW_FOREIGN_MODEL=1 takes any"
+            )
+        if find_spec("botocore") is None:
+            raise ValueError(
+                "CONVICTION_SAGEMAKER_ENDPOINT: needs botocore, which pip install 'conviction[sagemaker]' brings"
+            )
+        return self
+
+    @property
+    def hosted_servers(self) -> int:
+        """Addresses that the hosted model is asked at; none: it is not set up."""
+        return len(self.vllm_urls) or int(self.sagemaker_endpoint is not None)
 
     @property
     def traces(self) -> bool:
@@ -207,6 +279,14 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise _invalid(Settings, error) from None
+
+
+def load_model_settings() -> ModelSettings:
+    """Which model is served; `InvalidSettings` names every variable that is wrong."""
+    try:
+        return ModelSettings()
+    except ValidationError as error:
+        raise _invalid(ModelSettings, error) from None
 
 
 def load_up_settings() -> UpSettings:

@@ -13,7 +13,15 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.contract", "app.errors", "app.deadline", "app.leash"),
-    ("app.backends.base", "app.invented", "app.logging", "app.rules", "app.stopwatch", "app.tracing"),
+    (
+        "app.backends.base",
+        "app.invented",
+        "app.logging",
+        "app.rules",
+        "app.secret_files",
+        "app.stopwatch",
+        "app.tracing",
+    ),
     ("app.market", "app.costs", "app.settings"),
     ("app.holder", "app.issued_key", "app.pairs", "app.stores.allowance"),
     ("app.backends", "app.stores", "app.metrics", "app.pricing", "app.routing", "app.stand_in", "app.statistics"),
@@ -47,6 +55,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "app.keys_command",
         "app.outcomes_command",
         "app.outcomes_text",
+        "app.weights_command",
     ),
     ("app.cli",),
 )

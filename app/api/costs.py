@@ -51,7 +51,7 @@ async def _costs(resources: Resources) -> Costs:
     use = dict(zip(lanes, await asyncio.gather(*map(resources.use.of, lanes)), strict=True))
     models = {name: lane.backend.model or None for name, lane in lanes.items()}
     hourly, listed = lanes["mistral"].price, lanes["gpt-4"].price
-    replicas = max(1, len(settings.vllm_urls))
+    replicas = max(1, settings.hosted_servers)
     return Costs(
         at=datetime.now(UTC),
         models=models,

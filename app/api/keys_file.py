@@ -15,6 +15,9 @@ from app.stores.allowance import Allowance
 SHORTEST = 16
 """Characters of a key."""
 
+MOUNTED = Path("/run/secrets")
+"""Where a container sees its secrets, with the modes they have on the machine outside."""
+
 log = logging.getLogger(__name__)
 
 
@@ -48,8 +51,10 @@ def load_keys(path: Path | None, allowance: Allowance) -> Keyring | None:
         lines = path.read_text("utf-8").splitlines()
         shared = path.stat().st_mode & 0o077
     except (OSError, UnicodeDecodeError):
-        raise InvalidSettings("CONVICTION_API_KEYS_FILE: the file cannot be read") from None
-    if shared:
+        raise InvalidSettings(
+            "CONVICTION_API_KEYS_FILE: the file cannot be read; make one of name:key lines, readable by the gateway"
+        ) from None
+    if shared and path.parent != MOUNTED:
         log.warning("the keys file can be read by others than its owner; chmod 600 keeps it private")
     keys: dict[str, str] = {}
     for number, line in enumerate(map(str.strip, lines), 1):
@@ -65,5 +70,5 @@ def load_keys(path: Path | None, allowance: Allowance) -> Keyring | None:
             raise InvalidSettings(f"CONVICTION_API_KEYS_FILE: line {number} repeats a name or a key")
         keys[name] = key
     if not keys:
-        raise InvalidSettings("CONVICTION_API_KEYS_FILE: the file holds no key")
+        raise InvalidSettings("CONVICTION_API_KEYS_FILE: the file holds no key; write a line name:key into it")
     return Keyring(keys, allowance)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from aiohttp import ClientError, ClientResponse
+from aiohttp import ClientError
 
 from app.backends.endpoints import AVOIDED_S, Endpoint
+from app.backends.origin import Response
 from app.backends.upstream_errors import CallFailed, broken_off
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded
@@ -26,16 +27,16 @@ class Call:
         self._name, self._deadline, self._patience_s = name, deadline, patience_s
         self._started = monotonic()
         self._probe = endpoint.admit()
-        self._response: ClientResponse | None = None
+        self._response: Response | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._late = self._lingers = self._over = False
 
     @property
-    def response(self) -> ClientResponse:
+    def response(self) -> Response:
         assert self._response is not None, "nothing has been received"
         return self._response
 
-    def receive(self, response: ClientResponse) -> None:
+    def receive(self, response: Response) -> None:
         self._response = response
 
     def begun(self) -> None:

@@ -11,7 +11,7 @@ from aiohttp import ClientError
 from app.backends.call import Call
 from app.backends.endpoints import Endpoint, choose, set_aside
 from app.backends.identity import Identity
-from app.backends.session import Session
+from app.backends.origin import Origin
 from app.backends.upstream_errors import CallFailed, refusal, unreachable
 from app.deadline import Deadline
 
@@ -38,13 +38,13 @@ class Calls:
     def __init__(
         self,
         identity: Identity,
-        session: Session,
+        origin: Origin,
         endpoints: Sequence[Endpoint],
         first_token_s: float,
         jitter: Callable[[], float] = random,
     ) -> None:
         self.name = identity.name
-        self._identity, self._session, self._endpoints = identity, session, endpoints
+        self._identity, self._origin, self._endpoints = identity, origin, endpoints
         self._first_token_s = first_token_s
         self._jitter = jitter
 
@@ -90,7 +90,7 @@ class Calls:
         patience = min(left, self._first_token_s) if streamed else left
         try:
             async with asyncio.timeout(patience):
-                await self._send(call, request)
+                await self._send(call, request, streamed)
                 await begun(call)
         except TimeoutError:
             failure = call.too_late() if patience == left else call.silent()
@@ -107,15 +107,13 @@ class Calls:
         call.begun()
         return call
 
-    async def _send(self, call: Call, request: Request) -> None:
+    async def _send(self, call: Call, request: Request, streamed: bool) -> None:
         """Until the server answers with status 200."""
         endpoint = call.endpoint
         if not endpoint.model:
-            await self._identity.learn(endpoint, self._session)
+            await self._identity.learn(endpoint, self._origin)
         try:
-            response = await self._session.post(
-                f"{endpoint.url}/chat/completions", request(endpoint.model), endpoint.proxy
-            )
+            response = await self._origin.chat(endpoint.url, request(endpoint.model), endpoint.proxy, streamed)
             call.receive(response)
             if response.status != 200:
                 raise await refusal(self.name, self._identity.dialect, response)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from app.contract.probabilities import TOP_LOGPROBS
@@ -59,6 +59,16 @@ VLLM = Dialect(
     bounded_strings=True,
     continuous_usage=True,
 )
+
+SAGEMAKER = replace(
+    VLLM,
+    url_setting="CONVICTION_SAGEMAKER_ENDPOINT",
+    model_setting="CONVICTION_SAGEMAKER_MODEL",
+    key_setting="the AWS credentials and what they may do",
+    fresh_s=15.0,  # a check is a token that is made
+    idle_s=20.0,
+)
+"""vLLM as well, behind SageMaker's runtime."""
 
 
 def openai_dialect(model: str) -> Dialect:

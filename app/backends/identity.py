@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from app.backends.dialects import Dialect
 from app.backends.endpoints import Endpoint
 from app.backends.events import Listing
-from app.backends.session import Session
+from app.backends.origin import LISTING_MAX, Origin, read
 from app.backends.upstream_errors import RETRY_AFTER_S, CallFailed, refusal, unreachable
 from app.errors import BackendUnavailable, NotConfigured
 
@@ -28,9 +28,9 @@ class Identity:
         """Empty until a server has said."""
         self._made_for = made_for
 
-    async def learn(self, endpoint: Endpoint, session: Session) -> None:
+    async def learn(self, endpoint: Endpoint, origin: Origin) -> None:
         """Set the endpoint's model. Raises `CallFailed` where it serves none that would do."""
-        served = await self._served(endpoint, session)
+        served = await self._served(endpoint, origin)
         if not served:
             raise CallFailed(
                 BackendUnavailable(f"{self.name} lists no models", retry_after=RETRY_AFTER_S), elsewhere=True
@@ -49,12 +49,12 @@ class Identity:
             raise CallFailed(foreign, elsewhere=True)
         self.model = endpoint.model = model
 
-    async def _served(self, endpoint: Endpoint, session: Session) -> list[str]:
+    async def _served(self, endpoint: Endpoint, origin: Origin) -> list[str]:
         try:
-            async with await session.get(f"{endpoint.url}/models", endpoint.proxy) as response:
-                if response.status != 200:
-                    raise await refusal(self.name, self.dialect, response)
-                listing = await response.read()
+            response = await origin.models(endpoint.url, endpoint.proxy)
+            if response.status != 200:
+                raise await refusal(self.name, self.dialect, response)
+            listing = await read(response, LISTING_MAX)
         except (ClientError, OSError):
             raise unreachable(self.name) from None
         try:

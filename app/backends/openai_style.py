@@ -18,6 +18,7 @@ from app.backends.calls import Calls
 from app.backends.dialects import Dialect
 from app.backends.endpoints import Endpoint, set_aside
 from app.backends.identity import Identity
+from app.backends.origin import Origin
 from app.backends.passthrough import Chat
 from app.backends.session import Session
 from app.backends.upstream_errors import RETRY_AFTER_S, CallFailed
@@ -34,7 +35,8 @@ class OpenAIStyle:
     """A model behind one or several servers that speak OpenAI's protocol. Made where an event loop runs.
 
     `model` is asked for by name; where it is None the servers are asked which they serve, and the id must
-    end in `made_for` (a contract's fingerprint) if that is given. Until then `self.model` is empty.
+    end in `made_for` (a contract's fingerprint) if that is given. Until then `self.model` is empty. `origin`, which is
+    closed with it, carries the requests where they are not plain HTTP.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class OpenAIStyle:
         urls: Sequence[str],
         dialect: Dialect,
         *,
+        origin: Origin | None = None,
         key: SecretStr | None = None,
         model: str | None = None,
         made_for: str = "",
@@ -57,8 +60,8 @@ class OpenAIStyle:
         self._endpoints = [
             Endpoint(url, model or "", proxy_for(url), dialect.fresh_s, breaker=Breaker(clock)) for url in urls
         ]
-        self._session = Session(key, dialect.idle_s)
-        self._calls = Calls(self._identity, self._session, self._endpoints, first_token_s, jitter)
+        self._origin = origin or Session(key, dialect.idle_s)
+        self._calls = Calls(self._identity, self._origin, self._endpoints, first_token_s, jitter)
         self._identifying: asyncio.Task[None] | None = None
 
     @property
@@ -107,7 +110,7 @@ class OpenAIStyle:
         if self._identifying is not None:
             self._identifying.cancel()
             await asyncio.wait((self._identifying,))
-        await self._session.close()
+        await self._origin.close()
 
     async def _identify(self) -> None:
         """Ask all servers, until one has said."""
@@ -128,7 +131,7 @@ class OpenAIStyle:
             if endpoint.breaker.state == "open":
                 raise set_aside(self.name, [endpoint])
             async with asyncio.timeout(CHECK_S):
-                await self._identity.learn(endpoint, self._session)
+                await self._identity.learn(endpoint, self._origin)
         except TimeoutError:
             return BackendUnavailable(f"{self.name} does not respond", retry_after=RETRY_AFTER_S)
         except CallFailed as failure:

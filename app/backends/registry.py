@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from app.backends.base import Backend, BackendName
-from app.backends.dialects import VLLM, openai_dialect
+from app.backends.dialects import SAGEMAKER, VLLM, openai_dialect
 from app.backends.openai_style import OpenAIStyle
+from app.backends.sagemaker import SageMaker
+from app.backends.signature import Signer
 from app.backends.unconfigured import Unconfigured
 from app.contract.fingerprint import fingerprint
 from app.settings import Settings
@@ -18,6 +20,8 @@ def build_backends(settings: Settings) -> dict[BackendName, Backend]:
 
 
 def _mistral(settings: Settings) -> Backend:
+    if settings.sagemaker_endpoint:
+        return _on_sagemaker(settings)
     if not settings.vllm_urls:
         return Unconfigured("mistral", "CONVICTION_VLLM_URLS")
     return OpenAIStyle(
@@ -25,6 +29,18 @@ def _mistral(settings: Settings) -> Backend:
         settings.vllm_urls,
         VLLM,
         made_for="" if settings.allow_foreign_model else fingerprint(),
+        first_token_s=settings.first_token_timeout_s,
+    )
+
+
+def _on_sagemaker(settings: Settings) -> Backend:
+    signer = Signer("mistral", settings.aws_region or "")
+    return OpenAIStyle(
+        "mistral",
+        [f"{signer.url}/endpoints/{settings.sagemaker_endpoint}"],
+        SAGEMAKER,
+        origin=SageMaker(signer, settings.sagemaker_model or "", SAGEMAKER.idle_s),
+        model=settings.sagemaker_model,
         first_token_s=settings.first_token_timeout_s,
     )
 

@@ -6,6 +6,8 @@ Plain aiohttp. Through the openai package, over the same aiohttp, a brief answer
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from pydantic import SecretStr
 
@@ -18,30 +20,32 @@ NO_KEY = "EMPTY"
 """What a server without keys is sent in a key's place."""
 
 
+def open_http(idle_s: float, headers: Mapping[str, str]) -> ClientSession:
+    """The pool, with these headers on every request. Needs a running event loop from here on."""
+    return ClientSession(
+        connector=TCPConnector(limit=0, ttl_dns_cache=DNS_TTL_S, keepalive_timeout=idle_s),
+        headers={"Content-Type": "application/json", "User-Agent": "conviction", **headers},
+        skip_auto_headers=("Accept", "Accept-Encoding"),
+        cookie_jar=DummyCookieJar(),
+        timeout=ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+    )
+
+
 class Session:
-    """Sends requests with the key. Needs a running event loop from its creation on."""
+    """`Origin` that is HTTP as it is, with the key. Needs a running event loop from its creation on."""
 
     def __init__(self, key: SecretStr | None, idle_s: float) -> None:
         secret = key.get_secret_value() if key else NO_KEY
-        self._http = ClientSession(
-            connector=TCPConnector(limit=0, ttl_dns_cache=DNS_TTL_S, keepalive_timeout=idle_s),
-            headers={
-                "Authorization": f"Bearer {secret}",
-                "Content-Type": "application/json",
-                "User-Agent": "conviction",
-            },
-            skip_auto_headers=("Accept", "Accept-Encoding"),
-            cookie_jar=DummyCookieJar(),
-            timeout=ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+        self._http = open_http(idle_s, {"Authorization": f"Bearer {secret}"})
+
+    async def models(self, url: str, proxy: str | None) -> ClientResponse:
+        return await self._http.get(f"{url}/models", proxy=proxy, allow_redirects=False)
+
+    async def chat(self, url: str, body: bytes, proxy: str | None, streamed: bool) -> ClientResponse:  # noqa: ARG002
+        """With W3C's headers where the call is traced; the body itself says whether it is streamed."""
+        return await self._http.post(
+            f"{url}/chat/completions", data=body, proxy=proxy, headers=tracing.headers(), allow_redirects=False
         )
-
-    async def get(self, url: str, proxy: str | None) -> ClientResponse:
-        """The response, its body still to be read. Raises aiohttp's errors, whose fields hold the key."""
-        return await self._http.get(url, proxy=proxy, allow_redirects=False)
-
-    async def post(self, url: str, body: bytes, proxy: str | None) -> ClientResponse:
-        """As `get`, with a body of JSON, and with W3C's headers where the call is traced."""
-        return await self._http.post(url, data=body, proxy=proxy, headers=tracing.headers(), allow_redirects=False)
 
     async def close(self) -> None:
         await self._http.close()

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from aiohttp import ClientResponse
 from pydantic import BaseModel, ValidationError
 
 from app.backends.dialects import Dialect
+from app.backends.origin import Response, read
 from app.errors import BackendError, BackendUnavailable, NotConfigured
 
 RETRY_AFTER_S = 5.0
@@ -64,11 +64,9 @@ def broken_off(name: str) -> CallFailed:
     return CallFailed(BackendError(f"{name} broke its answer off, or sent what is none"), blamed=True, unanswered=True)
 
 
-async def refusal(name: str, dialect: Dialect, response: ClientResponse) -> CallFailed:
+async def refusal(name: str, dialect: Dialect, response: Response) -> CallFailed:
     """What an answer with another status than 200 means, once its body is read. Raises aiohttp's errors."""
-    document = b""
-    while len(document) < DOCUMENT_MAX and (piece := await response.content.readany()):
-        document += piece
+    document = await read(response, DOCUMENT_MAX)
     return refused(name, dialect, response.status, retry_after(response.headers.get("Retry-After")), document)
 
 

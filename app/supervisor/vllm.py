@@ -21,7 +21,7 @@ LOADING_S = 900.0
 """After which one that does not answer is started again; the first start compiles for minutes."""
 
 POLL_S = 0.5
-SECRETS = ("OPENAI_", "CONVICTION_", "REDIS_URL")
+SECRETS = ("OPENAI_", "CONVICTION_", "REDIS_")
 """What variables begin with that are none of its business."""
 
 

@@ -175,6 +175,6 @@ async def test_a_connection_is_used_again_after_a_whole_answer(make: Make, stand
     backend = make("gpt-4", stand_in.url, key=stand_in.key)
     for _ in range(5):
         await backend.complete(BRIEF, "brief", soon())
-    connector = backend._session._http.connector
+    connector = backend._origin._http.connector
     assert connector is not None
     assert [len(kept) for kept in connector._conns.values()] == [1]

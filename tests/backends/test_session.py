@@ -25,7 +25,7 @@ async def test_the_key_is_in_no_repr() -> None:
     session = Session(SecretStr(KEY), 1.0)
     assert KEY not in repr(session) + repr(vars(session))
     with pytest.raises(ClientError) as raised:
-        await session.get("http://127.0.0.1:9/v1", None)
+        await session.models("http://127.0.0.1:9/v1", None)
     assert KEY not in "".join(traceback.format_exception(raised.value))
     await session.close()
 

@@ -1,0 +1,20 @@
+{{- define "conviction.environment" -}}
+- {name: CONVICTION_HOST, value: "0.0.0.0"}
+- {name: CONVICTION_PORT, value: "8080"}
+- {name: CONVICTION_API_KEYS_FILE, value: /etc/conviction/secrets/api_keys}
+- {name: CONVICTION_DRAIN_S, value: {{ .Values.drainSeconds | quote }}}
+- {name: CONVICTION_BACKEND_TIMEOUT_S, value: {{ .Values.backendTimeoutSeconds | quote }}}
+{{- if .Values.experiments }}
+- {name: CONVICTION_EXPERIMENTS_FILE, value: /etc/conviction/experiments/experiments.json}
+{{- end }}
+{{- range $name, $value := .Values.settings }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+- {name: REDIS_URL_FILE, value: /etc/conviction/secrets/redis_url}
+{{- if .Values.secrets.redisPassword.name }}
+- {name: REDIS_PASSWORD_FILE, value: /etc/conviction/secrets/redis_password}
+{{- end }}
+{{- if .Values.secrets.openai.name }}
+- {name: OPENAI_API_KEY_FILE, value: /etc/conviction/secrets/openai_api_key}
+{{- end }}
+{{- end }}

@@ -1,0 +1,55 @@
+"""Helm, as the package helm-binary brings it: what a chart becomes with given values, or why it is refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+HELM = Path(sys.executable).parent / "helm"
+CHART = Path(__file__).parent / "gateway"
+EXAMPLE = Path(__file__).parent / "example.yaml"
+
+Document = dict[str, Any]
+
+
+class Refused(Exception):
+    """What Helm says of values or of a chart that it does not take."""
+
+
+def lint(chart: Path, values: Mapping[str, Any]) -> None:
+    """Raise `Refused` where Helm has so much as a warning."""
+    _run(["lint", "--strict", str(chart), "--values", "-"], values)
+
+
+def rendered(
+    chart: Path, values: Mapping[str, Any], release: str = "conviction", namespace: str = "conviction"
+) -> list[Document]:
+    """The manifests of a release, CRDs not among them. Raises `Refused`."""
+    command = ["template", release, str(chart), "--namespace", namespace, "--values", "-"]
+    return [document for document in yaml.safe_load_all(_run(command, values)) if document]
+
+
+def example() -> Document:
+    """The values of example.yaml."""
+    values: Document = yaml.safe_load(EXAMPLE.read_text())
+    return values
+
+
+def one(documents: list[Document], kind: str, ending: str = "") -> Document:
+    """The only one of its kind whose name ends so."""
+    [found] = [each for each in documents if each["kind"] == kind and each["metadata"]["name"].endswith(ending)]
+    return found
+
+
+def _run(command: list[str], values: Mapping[str, Any]) -> str:
+    done = subprocess.run([HELM, *command], input=json.dumps(values), capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        said = (done.stderr + done.stdout).splitlines()
+        raise Refused("\n".join(line for line in said if "found symbolic link" not in line))
+    return done.stdout

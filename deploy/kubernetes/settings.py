@@ -1,0 +1,42 @@
+"""Which settings of the gateway a value may name: those that the chart neither sets itself nor takes from a secret."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from app.settings import PREFIX, Settings
+
+SCHEMA = Path(__file__).parent / "gateway" / "values.schema.json"
+SET_BY_CHART = {"host", "port", "api_keys_file", "drain_s", "backend_timeout_s", "experiments_file", "allow_root"}
+NO_VOLUME = {"store_dir", "market_dir"}
+PROXIES = ["HTTPS_PROXY", "NO_PROXY"]
+"""Which Settings' `proxy_for` reads through the standard library."""
+
+
+def allowed() -> list[str]:
+    """Names of environment variables, sorted."""
+    fields = Settings.model_fields
+    plain = fields.keys() - SET_BY_CHART - NO_VOLUME
+    return sorted(PROXIES + [variable(name) for name in plain if "SecretStr" not in str(fields[name].annotation)])
+
+
+def variable(field: str) -> str:
+    """The environment variable that a field is read from."""
+    alias = Settings.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else PREFIX + field.upper()
+
+
+def in_schema(schema: dict[str, Any]) -> list[str]:
+    """The names that the chart's schema allows."""
+    names: list[str] = schema["properties"]["settings"]["propertyNames"]["enum"]
+    return names
+
+
+def write() -> None:
+    """Bring the schema's names up to date; nothing else in the file changes."""
+    text = SCHEMA.read_text()
+    names = ",\n".join(f"        {json.dumps(name)}" for name in allowed())
+    SCHEMA.write_text(re.sub(r'(?s)("propertyNames": \{"enum": \[)[^\]]*\]', rf"\g<1>\n{names}\n      ]", text))

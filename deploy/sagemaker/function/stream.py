@@ -1,0 +1,67 @@
+"""In the place of Lambda's own Python runtime, which streams nothing: asks Lambda for the next event and sends each
+answer on as it is written, in the form that API Gateway takes from a streamed integration."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+
+import relay  # type: ignore[import-not-found]  # beside it in Lambda's archive
+
+RUNTIME = "/2018-06-01/runtime"
+BETWEEN = b"\0" * 8
+"""Stands between status and headers, as JSON, and the body."""
+STREAMED = {
+    "Content-Type": "application/vnd.awslambda.http-integration-response",
+    "Lambda-Runtime-Function-Response-Mode": "streaming",
+    "Transfer-Encoding": "chunked",
+}
+
+
+def main() -> None:
+    while True:
+        answer_next(os.environ["AWS_LAMBDA_RUNTIME_API"])
+
+
+def answer_next(api: str) -> None:
+    """Wait for an event and answer it; what fails unforeseen is told to Lambda, and the next is waited for."""
+    connection = http.client.HTTPConnection(api)
+    connection.request("GET", f"{RUNTIME}/invocation/next")
+    asked = connection.getresponse()
+    event, ident = json.load(asked), asked.headers["Lambda-Runtime-Aws-Request-Id"]
+    try:
+        status, headers, pieces = relay.respond(event)
+    except Exception as error:  # noqa: BLE001
+        post(connection, f"{RUNTIME}/invocation/{ident}/error", failure(error), {})
+        return
+    try:
+        post(connection, f"{RUNTIME}/invocation/{ident}/response", whole(status, headers, pieces), STREAMED)
+    except Exception as error:  # noqa: BLE001  # a connection that ends within a chunk tells Lambda of it
+        print(f"the answer to {ident} was broken off: {type(error).__name__}", file=sys.stderr, flush=True)
+    finally:
+        connection.close()
+
+
+def whole(status: int, headers: Mapping[str, str], pieces: Iterable[bytes]) -> Iterator[bytes]:
+    yield json.dumps({"statusCode": status, "headers": headers}).encode() + BETWEEN
+    for piece in pieces:
+        if piece:
+            yield piece
+
+
+def failure(error: Exception) -> bytes:
+    return json.dumps({"errorType": type(error).__name__, "errorMessage": "unforeseen"}).encode()
+
+
+def post(
+    connection: http.client.HTTPConnection, path: str, body: bytes | Iterator[bytes], headers: Mapping[str, str]
+) -> None:
+    connection.request("POST", path, body=body, headers=headers, encode_chunked="Transfer-Encoding" in headers)
+    connection.getresponse().read()
+
+
+if __name__ == "__main__":
+    main()

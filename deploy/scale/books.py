@@ -1,0 +1,97 @@
+"""What the store holds of money, in nano-dollars, held against what answers said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from redis.asyncio import Redis
+
+from app.attempts import MOST
+from app.backends.base import Usage
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import Detail, messages
+from app.contract.recommendation import ANSWER_TOKENS
+from app.costs import NANO
+from app.lane import TEMPLATE_TOKENS
+from deploy.scale.load import Payer
+from deploy.scale.parts import until
+from deploy.scale.settings import PRICE
+
+LEDGER = "ledger:mistral"
+SLACK = 8
+"""Bytes by which prompts differ."""
+
+
+def most(detail: Detail = "full") -> int:
+    """No question of the load reserves more, whatever its number."""
+    prompt = sum(len(message["content"].encode()) for message in messages(EXAMPLE, "SNPS", detail)) + TEMPLATE_TOKENS
+    return PRICE.cost(Usage(MOST * (prompt + SLACK), MOST * ANSWER_TOKENS[detail])).nano_usd
+
+
+async def sums(redis: Redis, kind: str) -> Counter[str]:
+    """Of every day: `ledger:mistral` (nano_usd, unconfirmed_nano_usd …), `budget:key:…` (used, reserved)."""
+    added: Counter[str] = Counter()
+    for key in await redis.keys(f"conviction:{kind}:*"):
+        added.update({str(name): int(value) for name, value in (await redis.hgetall(key)).items()})
+    return added
+
+
+async def closed(redis: Redis) -> None:
+    """Return once nothing is reserved: what the dead held is unconfirmed 15 s after they died. Raises `ScaleError`."""
+
+    async def none_open() -> bool:
+        return not await redis.zcard("conviction:leases")
+
+    await until(none_open, "the store's reservations end")
+
+
+@dataclass(frozen=True)
+class Money:
+    """Whether it is as it should be, and how it is."""
+
+    right: bool
+    said: str
+
+
+@dataclass(frozen=True)
+class Books:
+    """Opened before a load, closed after it."""
+
+    redis: Redis
+    ledger: Counter[str]
+    charged: Counter[str]
+    """By payer's name."""
+
+    @classmethod
+    async def open(cls, redis: Redis, payers: Sequence[Payer]) -> Self:
+        return cls(redis, await sums(redis, LEDGER), await _charged(redis, payers))
+
+    async def close(self, payers: Sequence[Payer]) -> Money:
+        """Each payer was charged what its answers said and, of requests without an answer, what they may have taken;
+        and the ledger, unconfirmed calls among it, is the sum of all charges."""
+        await closed(self.redis)
+        ledger, charged = await sums(self.redis, LEDGER), await _charged(self.redis, payers)
+        ledger.subtract(self.ledger)
+        charged.subtract(self.charged)
+        right = all(p.stated <= charged[p.name] <= p.stated + p.unheard * most() for p in payers)
+        confirmed, unconfirmed = ledger["nano_usd"], ledger["unconfirmed_nano_usd"]
+        stated, unheard = sum(p.stated for p in payers), sum(p.unheard for p in payers)
+        right = right and confirmed + unconfirmed == charged.total() and stated <= confirmed
+        apart = f", {_usd(confirmed - stated)} of requests without an answer" if confirmed != stated else ""
+        apart += f", unconfirmed {_usd(unconfirmed)} ({ledger['unconfirmed_requests']} calls)" if unconfirmed else ""
+        told = f"ledger {_usd(confirmed)} = answers {_usd(stated)}{apart}"
+        return Money(right and (unheard > 0 or confirmed == stated), told if right else f"WRONG MONEY: {told}")
+
+
+async def _charged(redis: Redis, payers: Sequence[Payer]) -> Counter[str]:
+    charged: Counter[str] = Counter()
+    for payer in payers:
+        charged[payer.name] = (await sums(redis, f"budget:key:file:{payer.name}"))["used"]
+    return charged
+
+
+def _usd(nano: int) -> str:
+    return f"{nano / NANO:.6f} USD"

@@ -1,0 +1,44 @@
+"""The model servers: stand-ins, or vLLM with the default model as `conviction up` would start it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+
+from app.settings import Settings, UpSettings
+from app.stand_in.server import DEFAULT_KEY
+from app.supervisor import vllm, weights
+from app.supervisor.process import Program
+from deploy.scale import settings
+
+LOADING_S = 900.0
+SERVED = re.compile(r"^vllm:request_success_total\{.*\} (\S+)$", re.MULTILINE)
+
+
+def programs(folder: Path, ports: Sequence[int], *, real: bool) -> list[Program]:
+    """One a port. Raises `UnusableModel` and `CannotUse` where the default model cannot be served here."""
+    names = [f"model-{number}" for number in range(1, len(ports) + 1)]
+    if not real:
+        return [settings.stand_in(name, folder, port, hosted=True) for name, port in zip(names, ports, strict=True)]
+    own, given = UpSettings(), Settings()
+    kind: weights.Kind = "awq" if weights.can_serve_4_bit() else "bf16"
+    chosen = weights.choose(given.model_store, own.models, kind, foreign=False)
+    apart = [own.model_copy(update={"run_dir": folder / name}) for name in names]
+    for each in apart:
+        each.run_dir.mkdir()
+    return [
+        replace(vllm.program(chosen, each, port, settings.environment()), name=name)
+        for name, each, port in zip(names, apart, ports, strict=True)
+    ]
+
+
+async def calls(client: httpx.AsyncClient, origin: str, *, real: bool) -> int:
+    """Completions begun (stand-in) or ended (vLLM) since its start. Raises `httpx.TransportError`."""
+    if real:
+        return sum(int(float(number)) for number in SERVED.findall((await client.get(f"{origin}/metrics")).text))
+    tally = (await client.get(f"{origin}/stand-in/tally", headers={"Authorization": f"Bearer {DEFAULT_KEY}"})).json()
+    return int(tally["open"] + tally["answered"] + tally["abandoned"])

@@ -1,0 +1,148 @@
+"""The least time that a GPU can take: to read the weights and the cache from its memory, and to do the sums.
+
+Nothing that runs on the card is quicker, so a rate from here is a ceiling. Published rates, as shares of their own
+ceilings, say how far below it one comes out.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FIGURES = Path(__file__).with_name("figures.toml")
+HOUR_S = 3600
+Positive = Annotated[float, Field(gt=0)]
+
+
+class _Figures(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(_Figures):
+    """A decoder with grouped-query attention and a gated feed-forward layer, of no bias."""
+
+    name: str
+    source: str
+    layers: int
+    hidden: int
+    intermediate: int
+    kv_heads: int
+    head_size: int
+    vocabulary: int
+    bits_a_weight: Positive
+    kv_bytes_a_value: int
+
+    @property
+    def quantised(self) -> int:
+        """Weights of the layers."""
+        attention = 2 * self.hidden**2 + 2 * self.hidden * self.kv_heads * self.head_size
+        return self.layers * (attention + 3 * self.hidden * self.intermediate)
+
+    @property
+    def bytes_a_token(self) -> float:
+        """That are read to make one token: the layers and the output layer; of the embeddings, one row."""
+        return self.quantised * self.bits_a_weight / 8 + 2 * self.vocabulary * self.hidden
+
+    @property
+    def bytes(self) -> float:
+        return self.bytes_a_token + 2 * self.vocabulary * self.hidden
+
+    @property
+    def flops_a_token(self) -> float:
+        return 2.0 * (self.quantised + self.vocabulary * self.hidden)
+
+    @property
+    def kv_bytes_a_token(self) -> int:
+        return 2 * self.layers * self.kv_heads * self.head_size * self.kv_bytes_a_value
+
+
+class Request(_Figures):
+    """Tokens; `shared` ones of the prompt are in the prefix cache."""
+
+    prompt: int
+    answer: int
+    shared: int = 0
+
+
+class Load(Request):
+    """So many requests at a time."""
+
+    at_once: int
+
+
+class Requests(_Figures):
+    source: str
+    brief: Request
+    full: Request
+
+
+class Server(_Figures):
+    source: str
+    memory_share: Positive
+    other_bytes: float
+    at_once: int
+
+
+class Gpu(_Figures):
+    """Bytes, bytes a second, and 16-bit operations a second without sparsity."""
+
+    memory: Positive
+    bandwidth: Positive
+    flops: Positive
+    source: str
+    note: str = ""
+
+
+class Published(_Figures):
+    gpu: str
+    engine: str
+    what: Load
+    tokens_per_second: Positive
+    source: str
+
+
+class Figures(_Figures):
+    model: Model
+    requests: Requests
+    server: Server
+    gpus: dict[str, Gpu]
+    published: tuple[Published, ...]
+
+    def ms_a_token(self, gpu: Gpu) -> float:
+        """One request alone."""
+        return 1000 * self.model.bytes_a_token / gpu.bandwidth
+
+    def kv_room(self, gpu: Gpu) -> int:
+        """Tokens whose keys and values fit."""
+        left = gpu.memory * self.server.memory_share - self.model.bytes - self.server.other_bytes
+        return int(left / self.model.kv_bytes_a_token)
+
+    def seconds(self, gpu: Gpu, load: Load) -> float:
+        """Of the card's time that a request takes, so many being answered together."""
+        model = self.model
+        context = load.prompt + load.answer / 2
+        step_bytes = model.bytes_a_token + load.at_once * context * model.kv_bytes_a_token
+        step = max(step_bytes / gpu.bandwidth, load.at_once * model.flops_a_token / gpu.flops)
+        reading = (load.prompt - load.shared) * model.flops_a_token / gpu.flops
+        return reading + load.answer * step / load.at_once
+
+    def an_hour(self, gpu: Gpu, request: Request) -> float:
+        """Requests that no such card can pass."""
+        at_once = min(self.server.at_once, self.kv_room(gpu) // (request.prompt + request.answer))
+        return HOUR_S / self.seconds(gpu, Load(**request.model_dump(), at_once=at_once))
+
+    def share(self, published: Published) -> float:
+        """Of its ceiling that was measured."""
+        load = published.what
+        return published.tokens_per_second * self.seconds(self.gpus[published.gpu], load) / (load.prompt + load.answer)
+
+    def to_plan_with(self, name: str) -> float:
+        """The least share that was published of vLLM on any card, and of anything on this one."""
+        return min(self.share(each) for each in self.published if each.gpu == name or each.engine.startswith("vLLM"))
+
+
+def figures(path: Path = FIGURES) -> Figures:
+    return Figures.model_validate(tomllib.loads(path.read_text()))

@@ -1,0 +1,214 @@
+"""The ledger's backup as the operations guide has it made: copied while it is written, restored elsewhere, equal.
+
+And what a full disk does: nothing is answered that is not kept, and once there is room again all goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import cast
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.backends.base import Usage
+from app.errors import StoreUnavailable
+from app.stores.admission import Admissions, Lead
+from app.stores.allowance import Allowance, Estimate, Scope
+from app.stores.connection import open_redis
+from app.stores.ledger import Ledger
+from app.stores.pipelined import Pipelined
+from tests.valkey import Valkey
+
+SCOPES = (Scope("backend:gpt-4", Allowance(None, None, 10**15)),)
+PATIENCE_S = 30.0
+COMPOSE = ("--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction")
+"""As docker-compose.yml starts it, snapshots by time among its defaults."""
+EMBEDDED = ("--appendonly", "yes", "--appendfsync", "no", "--save", "")
+
+
+@asynccontextmanager
+async def opened(valkey: Valkey) -> AsyncIterator[tuple[Redis, Admissions]]:
+    async with open_redis(SecretStr(valkey.url)) as redis:
+        store = Pipelined(redis, PATIENCE_S)
+        try:
+            yield redis, Admissions(store)
+        finally:
+            await store.close()
+
+
+async def book(admissions: Admissions, nano_usd: int) -> None:
+    """A call, admitted and settled."""
+    name = uuid4().hex
+    admitted = await admissions.admit(name, SCOPES, "gpt-4", Estimate(1000, 10**6), lease_s=60, sent=True)
+    assert isinstance(admitted, Lead)
+    assert await admissions.settle(name, Usage(100, 10), nano_usd) == "settled"
+
+
+async def booked(redis: Redis) -> dict[str, dict[str, str]]:
+    """Every ledger and budget, by its key."""
+    keys = [str(key) for kind in ("ledger", "budget") for key in await redis.keys(f"conviction:{kind}:*")]
+    return {key: cast(dict[str, str], await redis.hgetall(key)) for key in keys}
+
+
+def spent(books: dict[str, dict[str, str]]) -> int:
+    return sum(int(sums["nano_usd"]) for key, sums in books.items() if ":ledger:" in key)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Where the server works, and where the backup goes."""
+    (tmp_path / "lost").mkdir()
+    return tmp_path / "lost", tmp_path / "kept"
+
+
+async def test_a_copied_log_restores_the_ledger_after_the_server_and_its_disk_are_gone(
+    folders: tuple[Path, Path],
+) -> None:
+    """Copied as the guide says, while calls go on being booked: no rewrite meanwhile, the manifest first."""
+    lost, kept = folders
+    with Valkey(lost, COMPOSE) as valkey:
+        async with opened(valkey) as (redis, admissions):
+            for number in range(50):
+                await book(admissions, 1000 + number)
+            before = await booked(redis)
+            going_on = asyncio.create_task(_go_on(admissions))
+            await redis.config_set("auto-aof-rewrite-percentage", 0)
+            await rewritten(redis)
+            await asyncio.to_thread(shutil.copytree, lost / "appendonlydir", kept / "appendonlydir")
+            await redis.config_set("auto-aof-rewrite-percentage", 100)
+            going_on.cancel()
+            await asyncio.gather(going_on, return_exceptions=True)
+            after = await booked(redis)
+        valkey.kill()
+    shutil.rmtree(lost)
+    with Valkey(kept, COMPOSE) as valkey:
+        async with opened(valkey) as (redis, admissions):
+            restored = await booked(redis)
+            assert spent(before) == sum(range(1000, 1050))
+            assert spent(before) <= spent(restored) <= spent(after)
+            await book(admissions, 7)
+            assert spent(await booked(redis)) == spent(restored) + 7
+
+
+async def test_a_snapshot_restores_the_ledger_to_its_moment(folders: tuple[Path, Path]) -> None:
+    """A server that finds no log but a snapshot reads that; its log is turned on once it has."""
+    lost, kept = folders
+    with Valkey(lost, COMPOSE) as valkey:
+        async with opened(valkey) as (redis, admissions):
+            for number in range(50):
+                await book(admissions, 1000 + number)
+            before = await booked(redis)
+            await redis.save()
+            kept.mkdir()
+            shutil.copyfile(lost / "dump.rdb", kept / "dump.rdb")
+            await book(admissions, 10**6)
+        valkey.kill()
+    shutil.rmtree(lost)
+    with Valkey(kept, ("--appendonly", "no")) as valkey:
+        async with opened(valkey) as (redis, _):
+            assert await booked(redis) == before
+            await redis.config_set("appendonly", "yes")
+            await rewritten(redis)
+        valkey.kill()
+    with Valkey(kept, COMPOSE) as valkey:
+        async with opened(valkey) as (redis, _):
+            assert await booked(redis) == before
+
+
+async def test_a_killed_server_has_all_that_was_answered(folders: tuple[Path, Path]) -> None:
+    lost, _ = folders
+    with Valkey(lost, COMPOSE) as valkey:
+        async with opened(valkey) as (redis, admissions):
+            for number in range(50):
+                await book(admissions, 1000 + number)
+            before = await booked(redis)
+        valkey.kill()
+        valkey.start()
+        async with opened(valkey) as (redis, _):
+            assert await booked(redis) == before
+
+
+@pytest.mark.parametrize("options", [COMPOSE, EMBEDDED], ids=["compose", "embedded"])
+async def test_a_full_disk_refuses_and_loses_nothing(
+    folders: tuple[Path, Path], options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit on the size of files stands for the disk: writes fail, until it is lifted."""
+    lost, _ = folders
+    unkilled = partial(subprocess.Popen, restore_signals=False)  # SIGXFSZ stays ignored, as Python has it
+    monkeypatch.setattr("tests.valkey.subprocess.Popen", unkilled)
+    with Valkey(lost, options) as valkey:
+        async with opened(valkey) as (redis, admissions):
+            for _ in range(20):
+                await book(admissions, 1000)
+            process = int((await redis.info("server"))["process_id"])
+            [log] = lost.glob("appendonlydir/*.incr.aof")
+            before = await booked(redis)
+            limit(process, log.stat().st_size + 4096)
+            answered = await until_refused(admissions)
+            assert "MISCONF" in await refusal(redis)
+            with pytest.raises(StoreUnavailable):  # so that the gateway is not ready
+                await Ledger(redis).check()
+            limit(process, resource.RLIM_INFINITY)
+            await again(redis)
+            after = await booked(redis)
+            assert spent(before) + 1000 * answered <= spent(after) <= spent(before) + 1000 * (answered + 1)
+            await book(admissions, 7)
+            assert spent(await booked(redis)) == spent(after) + 7
+            after = await booked(redis)
+        valkey.kill()
+        valkey.start()
+        async with opened(valkey) as (redis, _):
+            assert await booked(redis) == after
+
+
+def limit(process: int, size: int) -> None:
+    """Bytes of a file that the process may write."""
+    resource.prlimit(process, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+async def until_refused(admissions: Admissions) -> int:
+    """How many calls were booked before."""
+    for answered in range(10_000):
+        try:
+            await book(admissions, 1000)
+        except StoreUnavailable:
+            return answered
+    raise AssertionError("the disk was never full")
+
+
+async def refusal(redis: Redis) -> str:
+    """What a write is refused with; nothing where it is not."""
+    try:
+        await redis.set("conviction:tests:written", 1)
+    except RedisError as error:
+        return str(error)
+    return ""
+
+
+async def rewritten(redis: Redis) -> None:
+    """Until no rewrite of the log is under way."""
+    while int((await redis.info("persistence"))["aof_rewrite_in_progress"]):  # noqa: ASYNC110 - the server's, nobody's event
+        await asyncio.sleep(0.01)
+
+
+async def again(redis: Redis) -> None:
+    """Until it takes writes: it tries its log anew every second."""
+    async with asyncio.timeout(PATIENCE_S):
+        while await refusal(redis):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+async def _go_on(admissions: Admissions) -> None:
+    while True:
+        await book(admissions, 1)

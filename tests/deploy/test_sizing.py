@@ -1,0 +1,100 @@
+"""The figures that sizing goes by: the contract's own tokens, the model's bytes, and what Valkey really keeps."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mistral_common.protocol.instruct.messages import UserMessage
+from mistral_common.protocol.instruct.request import ChatCompletionRequest
+from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+
+from app import rules
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import ANSWER, TASK, Detail, messages
+from app.contract.recommendation import canonical
+from app.settings import Settings
+from deploy.sizing.floor import Load, Request, figures
+from deploy.sizing.store import KINDS, Left, measure
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "operations.md"
+BLOCK = 16
+"""Tokens that vLLM keeps together in its prefix cache."""
+KNOWN = figures()
+
+
+@pytest.fixture(scope="module")
+def mistral() -> MistralTokenizer:
+    return MistralTokenizer.v3()
+
+
+@pytest.mark.parametrize("detail", ANSWER)
+def test_requests_are_as_long_as_the_contract_makes_them(mistral: MistralTokenizer, detail: Detail) -> None:
+    plain = mistral.instruct_tokenizer.tokenizer
+    [message] = messages(EXAMPLE, "SNPS", detail)
+    asked = ChatCompletionRequest(messages=[UserMessage(content=message["content"])])
+    shared = len(plain.encode(TASK + ANSWER[detail], bos=True, eos=False))
+    counted = Request(
+        prompt=len(mistral.encode_chat_completion(asked).tokens),
+        shared=shared // BLOCK * BLOCK,
+        answer=len(plain.encode(canonical(rules.answer(EXAMPLE, detail)), bos=False, eos=True)),
+    )
+    assert getattr(KNOWN.requests, detail) == counted
+
+
+def test_the_model_is_as_large_as_it_is_published() -> None:
+    """TheBloke/Mistral-7B-Instruct-v0.2-AWQ has a file of 4.15 GB, its vocabulary 768 words smaller."""
+    assert KNOWN.model.bytes == pytest.approx(4.15e9, rel=0.01)
+    assert KNOWN.model.bytes_a_token == pytest.approx(3.89e9, rel=0.01)
+    assert KNOWN.model.flops_a_token == pytest.approx(2 * 7.11e9, rel=0.01)
+    assert KNOWN.model.kv_bytes_a_token == 128 * 1024
+
+
+def test_calls_at_a_time_are_the_gateway_s() -> None:
+    assert KNOWN.server.at_once == Settings.model_fields["mistral_at_once"].default
+
+
+def test_nothing_published_passes_its_ceiling() -> None:
+    assert all(0 < KNOWN.share(each) < 1 for each in KNOWN.published)
+    assert all(0 < KNOWN.to_plan_with(name) < 1 for name in KNOWN.gpus)
+
+
+def test_more_at_a_time_is_more_an_hour_until_the_sums_take_the_time() -> None:
+    gpu = KNOWN.gpus["L4"]
+    alone, some, many = (KNOWN.seconds(gpu, Load(prompt=0, answer=100, at_once=number)) for number in (1, 8, 64))
+    assert alone > some > many > 100 * KNOWN.model.flops_a_token / gpu.flops
+    assert alone == pytest.approx(100 * KNOWN.ms_a_token(gpu) / 1000, rel=0.01)
+
+
+def test_each_figure_has_a_source() -> None:
+    once = (KNOWN.model.source, KNOWN.requests.source, KNOWN.server.source)
+    sources = [*once, *(gpu.source for gpu in KNOWN.gpus.values()), *(each.source for each in KNOWN.published)]
+    assert all(len(source) > 20 for source in sources)
+
+
+def test_the_guide_has_the_table_that_is_printed() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "deploy.sizing"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    guide = GUIDE.read_text()
+    assert all(table in guide for table in printed.strip().split("\n\n"))
+
+
+@pytest.mark.slow
+async def test_valkey_keeps_about_what_the_guide_says() -> None:
+    """Within a half: allocators and lengths of answers differ."""
+    left = {each.name: each async for each in measure(100)}
+    assert set(left) == {kind.name for kind in KINDS}
+    guide = GUIDE.read_text()
+    for name, each in left.items():
+        [(said,)] = [found.groups() for found in re.finditer(rf"^\| {re.escape(name)} \| ([\d,]+) \|", guide, re.M)]
+        assert int(said.replace(",", "")) == pytest.approx(each.total, rel=0.5), each
+    assert number_of(left["brief"], "reservation") == number_of(left["brief"], "answer") == 100
+
+
+def number_of(left: Left, what: str) -> int:
+    return left.by_key[f"conviction:{what}"][1]

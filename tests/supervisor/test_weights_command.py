@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import pytest
+
+from app import cli
+from tests.supervisor.conftest import Store
+
+
+@pytest.fixture(autouse=True)
+def there(monkeypatch: pytest.MonkeyPatch, store: Store) -> None:
+    monkeypatch.setenv("CONVICTION_MODEL_STORE", str(store.store))
+    monkeypatch.setenv("CONVICTION_MODELS", str(store.models))
+
+
+def test_weights_that_are_the_ones_built_pass(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["weights"]) == 0
+    assert store.manifest.model_id in capsys.readouterr().out
+
+
+def test_spoilt_weights_are_refused_by_name(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    (store.folder / "awq" / "model.safetensors").write_bytes(b"spoilt")
+    assert cli.main(["weights"]) == 2
+    assert "model.safetensors is not what was published" in capsys.readouterr().err
+
+
+def test_without_a_build_the_remedy_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["weights", "--kind", "bf16"]) == 2
+    assert "`make model` builds it" in capsys.readouterr().err

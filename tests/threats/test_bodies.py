@@ -1,0 +1,85 @@
+"""Bodies that are made to cost more than they weigh, at every path that takes one."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.main import create_app
+from app.settings import Settings
+from tests.doubles import EXAMPLE_BODY, Gateway, gateway
+
+KEY = "ops-0123456789abcdef"
+JSON = {"Content-Type": "application/json", "X-API-Key": KEY}
+PATHS = (
+    "/v1/recommendations",
+    "/v1/recommendations/batch",
+    "/v1/comparisons",
+    "/v1/chat/completions",
+    "/v1/keys",
+)
+MOST = 4 * 1024 * 1024
+"""Bytes of the largest body that any of them takes, a batch."""
+
+
+@pytest.fixture
+async def running(store_url: str, tmp_path: Path) -> AsyncIterator[Gateway]:
+    """With keys, since where there are none none are issued."""
+    keys = tmp_path / "keys"
+    keys.write_text(f"ops:{KEY}\n")
+    keys.chmod(0o600)
+    async with gateway(store_url, api_keys_file=keys) as running:
+        yield running
+
+
+def test_these_are_all_the_paths_that_take_a_body() -> None:
+    document = create_app(Settings()).openapi()
+    operations = [(path, each) for path, of_path in document["paths"].items() for each in of_path.values()]
+    assert {path for path, each in operations if "requestBody" in each} == set(PATHS)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 50_000, b'{"a":' * 10_000, b'{"messages": ' + b"[" * 50_000, b'{"items": ' + b"[" * 50_000],
+    ids=["arrays", "objects", "messages", "items"],
+)
+async def test_a_deep_body_is_refused(running: Gateway, path: str, body: bytes) -> None:
+    response = await running.client.post(path, content=body, headers=JSON)
+    assert response.status_code == 422
+    assert running.asked == 0
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_an_oversized_body_is_refused_before_it_is_read(running: Gateway, path: str) -> None:
+    headers = JSON | {"Content-Length": str(MOST + 1)}
+    response = await running.client.post(path, content=b"", headers=headers)
+    assert response.status_code == 413
+    assert running.asked == 0
+
+
+@pytest.fixture(scope="module")
+def bomb() -> bytes:
+    """Thirty megabytes of spaces in fewer bytes than any path takes."""
+    packed = gzip.compress(b" " * 30_000_000)
+    assert len(packed) < 60_000
+    return packed
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_packed_body_is_not_unpacked(running: Gateway, path: str, bomb: bytes) -> None:
+    """It is no JSON as it stands, and nothing makes it any."""
+    response = await running.client.post(path, content=bomb, headers=JSON | {"Content-Encoding": "gzip"})
+    assert response.status_code == 422
+    assert running.asked == 0
+
+
+async def test_a_number_of_a_million_digits_is_refused(running: Gateway) -> None:
+    body = b'{"items": [' + b"1" * 1_000_000 + b"]}"
+    response = await running.client.post("/v1/recommendations/batch", content=body, headers=JSON)
+    assert response.status_code in (200, 422)
+    assert running.asked == 0
+    assert (await running.client.post("/v1/recommendations", json=EXAMPLE_BODY, headers=JSON)).status_code == 200
