@@ -193,6 +193,7 @@ class CountingBackend:
     says: str = ""
     """The model that it turns out to have."""
     breaker: BreakerState = "closed"
+    stand_in: bool | None = None
     closed: bool = False
 
     async def identify(self) -> None:

@@ -41,6 +41,7 @@ async def state(backend: Backend, price: Price | None) -> BackendState:
         reason=reason,
         price=BackendPrice.of(price) if price else None,
         shutdown=price.shutdown if isinstance(price, ListPrice) else None,
+        stand_in=backend.stand_in,
     )
 
 

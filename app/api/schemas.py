@@ -96,6 +96,10 @@ class BackendState:
     reason: Annotated[str | None, Field(description="why it is not ready")]
     price: BackendPrice | None
     shutdown: Annotated[date | None, Field(description="the day from which its vendor refuses the model")]
+    stand_in: Annotated[
+        bool | None,
+        Field(description="whether the rule-based analyst answers in the model's place; null while nobody has asked"),
+    ]
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def stand_in(self) -> bool | None:
+        """Whether its servers are a rule-based stand-in; None while none has been asked."""
+        ...
+
+    @property
     def breaker(self) -> BreakerState:
         """Whether calls are let through to the servers behind the name."""
         ...

@@ -26,6 +26,8 @@ class Identity:
         self.configured = configured or ""
         self.model = self.configured
         """Empty until a server has said."""
+        self.stand_in: bool | None = None
+        """Whether a rule-based stand-in serves in the model's place; None until a server has said."""
         self._made_for = made_for
 
     async def learn(self, endpoint: Endpoint, origin: Origin) -> None:
@@ -54,6 +56,7 @@ class Identity:
             response = await origin.models(endpoint.url, endpoint.proxy)
             if response.status != 200:
                 raise await refusal(self.name, self.dialect, response)
+            self.stand_in = response.headers.get("X-Stand-In") == "true"
             listing = await read(response, LISTING_MAX)
         except (ClientError, OSError):
             raise unreachable(self.name) from None

@@ -69,6 +69,10 @@ class OpenAIStyle:
         return self._identity.model
 
     @property
+    def stand_in(self) -> bool | None:
+        return self._identity.stand_in
+
+    @property
     def breaker(self) -> BreakerState:
         """The best of its servers'."""
         return min((endpoint.breaker.state for endpoint in self._endpoints), key=BREAKER_STATES.index)

@@ -16,6 +16,7 @@ class Unconfigured:
     """Answers nothing; `model` is what would be asked for, empty where only a server could say."""
 
     breaker: BreakerState = "closed"
+    stand_in: bool | None = None
 
     def __init__(self, name: BackendName, setting: str, model: str = "") -> None:
         self.name = name

@@ -190,3 +190,13 @@ async def test_a_backend_that_cannot_be_asked_is_left_without_a_model(make: Make
     backend = make("mistral", DOWN)
     await backend.identify()
     assert backend.model == ""
+
+
+async def test_a_stand_in_is_known_by_its_list_of_models(make: Make, script: Script) -> None:
+    plain = listing("gpt-4.1")
+    marked = plain.replace(b"\r\n\r\n", b"\r\nx-stand-in: true\r\n\r\n", 1)
+    for reply, stand_in in ((marked, True), (plain, False)):
+        backend = make("gpt-4", (await script(reply)).url)
+        assert backend.stand_in is None
+        await backend.check()
+        assert backend.stand_in is stand_in

@@ -77,6 +77,12 @@ async def test_an_analysis_is_seen_while_it_is_written_and_then_the_answer(brows
         assert "mistral says" in await page.inner_text("#announcer")
 
 
+async def test_a_stand_in_is_named_before_anything_is_asked(browser: Browser, open_gateway: str) -> None:
+    async with window(browser, open_gateway) as opened:
+        await opened.page.locator("#stand-in").wait_for()
+        assert "gpt-4 and mistral" in await opened.page.inner_text("#stand-in")
+
+
 async def test_both_are_written_side_by_side(browser: Browser, open_gateway: str) -> None:
     async with window(browser, open_gateway) as opened:
         await ask(opened.page, backend="both")
