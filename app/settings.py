@@ -141,6 +141,8 @@ class Settings(ModelSettings):
     otel_traces_protocol: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
     hosting_usd_per_hour: Money | None = None
     """What a replica of the hosted model costs; None: as the model's manifest says."""
+    hosting_replicas: Annotated[int, Field(gt=0)] | None = None
+    """Servers that are paid for, where one address stands for several; None: one an address."""
     capacity_tokens_per_hour: Annotated[int, Field(gt=0)] | None = None
     """Tokens a replica makes at measured capacity; None: as the model's manifest says."""
 
@@ -230,8 +232,9 @@ class Settings(ModelSettings):
 
     @property
     def hosted_servers(self) -> int:
-        """Addresses that the hosted model is asked at; none: it is not set up."""
-        return len(self.vllm_urls) or int(self.sagemaker_endpoint is not None)
+        """Servers of the hosted model that are paid for; none: it is not set up."""
+        addresses = len(self.vllm_urls) or int(self.sagemaker_endpoint is not None)
+        return (self.hosting_replicas or addresses) if addresses else 0
 
     @property
     def traces(self) -> bool:

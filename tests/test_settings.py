@@ -215,3 +215,13 @@ def test_limits_are_read_and_none_is_the_default(monkeypatch: pytest.MonkeyPatch
             patched.setenv(f"CONVICTION_{whose}_{name}", wrong)
             with pytest.raises(InvalidSettings, match=f"CONVICTION_{whose}_{name}"):
                 load_settings()
+
+
+@pytest.mark.parametrize(("urls", "replicas", "paid"), [("http://a/v1", "", 1), ("http://a/v1", "8", 8), ("", "8", 0)])
+def test_one_address_may_stand_for_several_servers(
+    monkeypatch: pytest.MonkeyPatch, urls: str, replicas: str, paid: int
+) -> None:
+    monkeypatch.setenv("CONVICTION_VLLM_URLS", urls)
+    if replicas:
+        monkeypatch.setenv("CONVICTION_HOSTING_REPLICAS", replicas)
+    assert load_settings().hosted_servers == paid
