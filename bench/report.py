@@ -24,7 +24,6 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402 - the repository need not be installed
-from gateway_overhead import free_port, running  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 from redis import Redis  # noqa: E402
 
@@ -32,6 +31,7 @@ from app.backends.base import BACKEND_NAMES  # noqa: E402
 from app.pairs import FAILURES, NO_ACTION, RECORD  # noqa: E402
 from app.stores.comparisons import CHUNK, PAIRS  # noqa: E402
 from app.stores.embedded import embedded_server  # noqa: E402
+from bench.gateway_overhead import free_port, running  # noqa: E402
 
 DAY_MS = 86_400_000
 PAUSE_S = 0.002

@@ -22,9 +22,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import numpy as np
-from gateway_overhead import free_port, running
 
 from app.contract.fingerprint import EXAMPLE
+from bench.gateway_overhead import free_port, running
 
 LIMIT_MS = 20.0
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")

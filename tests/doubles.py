@@ -350,4 +350,4 @@ def without(names: Iterable[str], mapping: Mapping[str, object]) -> dict[str, ob
 async def ledger(gateway: Gateway, backend: BackendName) -> dict[str, int]:
     """Today's sums of a backend."""
     sums = await gateway.resources.ledger._redis.hgetall(ledger_key(backend, datetime.now(UTC)))
-    return {name: int(value) for name, value in sums.items()}
+    return {str(name): int(value) for name, value in sums.items()}
