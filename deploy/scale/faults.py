@@ -43,7 +43,7 @@ async def rolling_restart(stack: Stack, load: Load) -> Finding:
 
 
 async def killed(stack: Stack, load: Load, name: str, within_s: float) -> Finding:
-    """kill -9: requests may fail for `within_s`. When everything is whole again is told, and not judged: a gateway takes
+    """kill -9: requests may fail for `within_s`. When all is whole again is told, and not judged: a gateway takes
     seconds to start, a vLLM as long as it loads, and meanwhile the others do its work."""
     part = stack.parts[name]
     books = await Books.open(stack, load.payers)
