@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from deploy.image import gateway
 from deploy.image.base import STAND_IN, base, official
-from deploy.image.engines import ROOT, Broken, Engine, found
+from deploy.image.containers import ROOT, Broken, Engine
+from deploy.image.engines import found
 
 CANNOT = 77
 MIB = 2**20

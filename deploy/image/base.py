@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from deploy.image.engines import ROOT, Broken, Engine, told
+from deploy.image.containers import ROOT, Broken, Engine, told
 
 STAND_IN = "localhost/conviction-base-stand-in:bookworm"
 """Debian 12 with its own Python 3.11: larger than Python's slim image, and not what is deployed."""

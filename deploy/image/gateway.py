@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.image.engines import Broken, Engine, Order
+from deploy.image.containers import Broken, Engine, Order
 from deploy.image.trial import BODY, Trial, trial
 
 SEALED = """

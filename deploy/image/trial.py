@@ -14,7 +14,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
-from deploy.image.engines import Broken, Engine, Order, Running
+from deploy.image.containers import Broken, Engine, Order, Running
 
 READY_S, ANSWER_S = 120, 60
 BODY = {

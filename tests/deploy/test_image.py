@@ -14,7 +14,7 @@ import pytest
 
 from deploy.image import gateway, pip_settings
 from deploy.image.base import official
-from deploy.image.engines import Broken, Order, Running, told
+from deploy.image.containers import Broken, Order, Running, told
 from deploy.image.sealed import Sealed
 
 
