@@ -18,7 +18,7 @@ import pytest
 
 from app.settings import Settings
 from app.supervisor.process import Program
-from deploy.scale import faults, settings
+from deploy.scale import faults, model_server, settings
 from deploy.scale.load import Payer, read
 from deploy.scale.parts import Part, ScaleError, until
 from deploy.scale.prove import prove
@@ -145,6 +145,20 @@ def test_keys_are_written_for_nobody_else(tmp_path: Path) -> None:
 def test_a_check_that_there_is_not_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert prove(Namespace(only=["nothing"], folder=tmp_path, vllm=False, within=10.0)) == 2
     assert "there are limits, budgets, single-flight" in capsys.readouterr().err
+
+
+@needs_haproxy
+def test_without_the_model_vllm_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVICTION_MODELS", str(tmp_path / "models"))
+    assert prove(Namespace(only=None, folder=tmp_path, vllm=True, within=10.0)) == 2
+    assert "`make model` builds it" in capsys.readouterr().err
+
+
+def test_vllm_s_calls_are_those_that_it_counts() -> None:
+    page = (Path(__file__).parent / "vllm_metrics.txt").read_text()
+    assert sum(map(float, model_server.SERVED.findall(page))) == 40
 
 
 @pytest.mark.slow
