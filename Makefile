@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench demo model train dashboards requirements clean
+.PHONY: help serve test lint bench demo model train dashboards requirements secrets sbom audit check clean
 
 PORT ?= $(or $(CONVICTION_PORT),8080)
 PYTHON ?= python3
@@ -70,6 +70,18 @@ dashboards: $(ENVS)/gateway/.complete ## write Grafana's dashboards anew from de
 
 requirements: $(ENVS)/lock/.complete ## make the pinned lists agree with pyproject.toml (UPGRADE=1: the newest of all)
 	PATH="$(CURDIR)/$(ENVS)/lock/bin:$$PATH" $(ENVS)/lock/bin/python requirements/lock.py $(if $(UPGRADE),--upgrade)
+
+secrets: ## what `docker compose up` needs, where it is missing: ./secrets, a file a secret, and ./.env
+	@deploy/first-time
+
+sbom: $(ENVS)/audit/.complete ## what the gateway's image holds, as CycloneDX JSON: .run/sbom.json
+	@requirements/sbom .run/sbom.json $(ENVS)/audit
+
+audit: $(ENVS)/audit/.complete ## known vulnerabilities of all that is pinned (status 77: they could not be looked up)
+	@$(ENVS)/audit/bin/python requirements/audit.py
+
+check: $(ENVS)/gateway/.complete $(ENVS)/audit/.complete $(TOOLS)/promtool ## all checks of deployment, a line each (QUICK=1: those of CI)
+	@deploy/check $(if $(QUICK),--quick)
 
 clean: ## remove environments, weights, logs, caches, and the store of `make serve`
 	rm -rf .envs .models .run *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis

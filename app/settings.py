@@ -6,6 +6,7 @@ from decimal import Decimal
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
+from re import fullmatch
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -66,9 +67,7 @@ class Settings(ModelSettings):
     sagemaker_endpoint: Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")] | None = None
     """A SageMaker endpoint in their place, and the id that its vLLM serves the model under, which no list tells."""
     sagemaker_model: Annotated[str, Field(min_length=1)] | None = None
-    aws_region: Annotated[str, Field(pattern=r"^[a-z]{2,}(-[a-z]+)+-\d+$")] | None = Field(
-        default=None, validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION")
-    )
+    aws_region: str = Field(default="", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     openai_base_url: str | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
     gpt4_model: Annotated[str, Field(min_length=1)] = "gpt-4.1"
@@ -215,8 +214,8 @@ class Settings(ModelSettings):
             raise ValueError(
                 "CONVICTION_SAGEMAKER_ENDPOINT: stands in the place of CONVICTION_VLLM_URLS, not beside it"
             )
-        if self.aws_region is None:
-            raise ValueError("AWS_REGION: needed to ask CONVICTION_SAGEMAKER_ENDPOINT")
+        if not fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d+", self.aws_region):
+            raise ValueError("AWS_REGION: a region is needed to ask CONVICTION_SAGEMAKER_ENDPOINT, as eu-central-1")
         if not self.sagemaker_model:
             raise ValueError("CONVICTION_SAGEMAKER_MODEL: needed, the id that the endpoint serves its model under")
         if not (self.allow_foreign_model or self.sagemaker_model.endswith(f"-{fingerprint()}")):

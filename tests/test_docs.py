@@ -17,6 +17,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 VARIABLES = {
     *(PREFIX + name.upper() for form in (Settings, UpSettings, ClientSettings) for name in form.model_fields),
     PREFIX + "MODEL_ID",  # docker-compose.yml's own
+    PREFIX + "API_KEY_FILE",  # a secret by file
 }
 
 

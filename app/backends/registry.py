@@ -34,7 +34,7 @@ def _mistral(settings: Settings) -> Backend:
 
 
 def _on_sagemaker(settings: Settings) -> Backend:
-    signer = Signer("mistral", settings.aws_region or "")
+    signer = Signer("mistral", settings.aws_region)
     return OpenAIStyle(
         "mistral",
         [f"{signer.url}/endpoints/{settings.sagemaker_endpoint}"],

@@ -16,11 +16,15 @@ from app.contract.prompt import Detail, messages
 from app.contract.recommendation import ANSWER_TOKENS
 from app.costs import NANO
 from app.lane import TEMPLATE_TOKENS
+from deploy.scale import model_server
 from deploy.scale.load import Payer
 from deploy.scale.parts import until
 from deploy.scale.settings import PRICE
+from deploy.scale.stack import Stack
 
 LEDGER = "ledger:mistral"
+ON_ITS_WAY = 25
+"""Tokens that may have been sent, and not been read when a client left."""
 SLACK = 8
 """Bytes by which prompts differ."""
 
@@ -60,30 +64,43 @@ class Money:
 class Books:
     """Opened before a load, closed after it."""
 
-    redis: Redis
+    stack: Stack
     ledger: Counter[str]
     charged: Counter[str]
     """By payer's name."""
+    served: tuple[int, ...]
 
     @classmethod
-    async def open(cls, redis: Redis, payers: Sequence[Payer]) -> Self:
-        return cls(redis, await sums(redis, LEDGER), await _charged(redis, payers))
+    async def open(cls, stack: Stack, payers: Sequence[Payer]) -> Self:
+        ledger, charged = await sums(stack.redis, LEDGER), await _charged(stack.redis, payers)
+        return cls(stack, ledger, charged, await _served(stack))
 
     async def close(self, payers: Sequence[Payer]) -> Money:
         """Each payer was charged what its answers said and, of requests without an answer, what they may have taken;
-        and the ledger, unconfirmed calls among it, is the sum of all charges."""
-        await closed(self.redis)
-        ledger, charged = await sums(self.redis, LEDGER), await _charged(self.redis, payers)
+        and the ledger, unconfirmed calls among it, is the sum of all charges and no less than stand-ins served."""
+        await closed(self.stack.redis)
+        ledger, charged = await sums(self.stack.redis, LEDGER), await _charged(self.stack.redis, payers)
         ledger.subtract(self.ledger)
         charged.subtract(self.charged)
         right = all(p.stated <= charged[p.name] <= p.stated + p.unheard * most() for p in payers)
         confirmed, unconfirmed = ledger["nano_usd"], ledger["unconfirmed_nano_usd"]
         stated, unheard = sum(p.stated for p in payers), sum(p.unheard for p in payers)
         right = right and confirmed + unconfirmed == charged.total() and stated <= confirmed
+        # A stand-in that was killed has counted from 0 since.
+        each = zip(await _served(self.stack), self.served, strict=True)
+        served = sum(now - before if now >= before else now for now, before in each)
+        right = right and PRICE.cost(Usage(served - ON_ITS_WAY * unheard, 0)).nano_usd <= confirmed + unconfirmed
         apart = f", {_usd(confirmed - stated)} of requests without an answer" if confirmed != stated else ""
         apart += f", unconfirmed {_usd(unconfirmed)} ({ledger['unconfirmed_requests']} calls)" if unconfirmed else ""
         told = f"ledger {_usd(confirmed)} = answers {_usd(stated)}{apart}"
         return Money(right and (unheard > 0 or confirmed == stated), told if right else f"WRONG MONEY: {told}")
+
+
+async def _served(stack: Stack) -> tuple[int, ...]:
+    """Tokens by model server; vLLM is not asked."""
+    if stack.real:
+        return tuple(0 for _ in stack.servers)
+    return tuple([await model_server.tokens(stack.client, server) for server in stack.servers])
 
 
 async def _charged(redis: Redis, payers: Sequence[Payer]) -> Counter[str]:

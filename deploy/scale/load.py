@@ -60,11 +60,12 @@ class Asked:
 
 @dataclass
 class Load:
-    """So many clients. Streams and full answers are a quarter of all each, unless brief answers alone are asked for."""
+    """So many clients. Of the questions one in `full_every` is for a full answer, every other one of those as a stream;
+    0: all are brief."""
 
     stack: Stack
     clients: int = 8
-    brief_only: bool = False
+    full_every: int = 2
     pause_s: float = PAUSE_S
     asked: list[Asked] = field(default_factory=list)
     payers: list[Payer] = field(default_factory=list)
@@ -111,8 +112,8 @@ class Load:
                 await asyncio.sleep(self.pause_s if asked.ok else PAUSE_AFTER_FAILURE_S)
 
     async def _ask(self, client: httpx.AsyncClient, payer: Payer, turn: int) -> Asked:
-        detail = "full" if turn % 4 in (1, 3) and not self.brief_only else "brief"
-        body = question(detail, stream=turn % 4 == 3)
+        full = bool(self.full_every) and turn % self.full_every == 0
+        body = question("full" if full else "brief", stream=full and turn // self.full_every % 2 == 0)
         headers, began = {"Authorization": f"Bearer {payer.key}", "X-Backend": "mistral"}, monotonic()
         try:
             response = await client.post(PATH, json=body, headers=headers)

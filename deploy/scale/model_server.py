@@ -16,6 +16,7 @@ from app.supervisor.process import Program
 from deploy.scale import settings
 
 LOADING_S = 900.0
+OWN = {"Authorization": f"Bearer {DEFAULT_KEY}"}
 SERVED = re.compile(r"^vllm:request_success_total\{.*\} (\S+)$", re.MULTILINE)
 
 
@@ -36,9 +37,15 @@ def programs(folder: Path, ports: Sequence[int], *, real: bool) -> list[Program]
     ]
 
 
+async def tokens(client: httpx.AsyncClient, origin: str) -> int:
+    """That a stand-in has sent and read since its start."""
+    tally = (await client.get(f"{origin}/stand-in/tally", headers=OWN)).json()
+    return int(tally["prompt_tokens"] + tally["completion_tokens"])
+
+
 async def calls(client: httpx.AsyncClient, origin: str, *, real: bool) -> int:
     """Completions begun (stand-in) or ended (vLLM) since its start. Raises `httpx.TransportError`."""
     if real:
         return sum(int(float(number)) for number in SERVED.findall((await client.get(f"{origin}/metrics")).text))
-    tally = (await client.get(f"{origin}/stand-in/tally", headers={"Authorization": f"Bearer {DEFAULT_KEY}"})).json()
+    tally = (await client.get(f"{origin}/stand-in/tally", headers=OWN)).json()
     return int(tally["open"] + tally["answered"] + tally["abandoned"])

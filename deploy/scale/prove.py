@@ -62,7 +62,7 @@ def _checks(real: bool, within_s: float) -> dict[str, Check]:
     """By name. In front of real models, fewer clients ask for brief answers alone: a full one takes them a minute."""
 
     def load(stack: Stack) -> Load:
-        return Load(stack, clients=2, brief_only=True) if real else Load(stack)
+        return Load(stack, clients=2, full_every=0) if real else Load(stack)
 
     async def restart(stack: Stack) -> Finding:
         return await faults.rolling_restart(stack, load(stack))

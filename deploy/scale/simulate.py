@@ -37,19 +37,19 @@ Row = Sequence[str | int | float]
 def simulate(options: argparse.Namespace) -> int:
     """Print the tables; with a folder, write all as CSV."""
     known = figures()
-    steady = list(steady_loads(known, options.requests))
+    even = list(steady_loads(known, options.requests))
     scaled = list(scaled_loads(known))
     for name, server in known.servers.items():
         for detail in get_args(Detail):
             most = server.per_second(known.request(server, detail))
             print(f"\n{server.name}, {detail}: each at most {most:.3g} a second\n")
-            print("\n".join(markdown(COLUMNS[2:], (row[2:] for row in steady if row[:2] == (name, detail)))))
+            print("\n".join(markdown(COLUMNS[2:], (row[2:] for row in even if row[:2] == (name, detail)))))
     print(
         f"\n{known.servers[SCALED].name}, {SCALED_DETAIL}: {LOWEST:g} to {HIGHEST:g} servers' worth of load and back\n"
     )
     print("\n".join(markdown(SCALED_COLUMNS, scaled)))
     if options.out is not None:
-        write(options.out / "steady.csv", COLUMNS, steady)
+        write(options.out / "steady.csv", COLUMNS, even)
         write(options.out / "scaled.csv", SCALED_COLUMNS, scaled)
     return 0
 
@@ -60,10 +60,10 @@ def steady_loads(known: Figures, requests: int) -> Iterator[Row]:
         for detail in get_args(Detail):
             for replicas in REPLICAS:
                 for load in LOADS:
-                    yield (name, detail, replicas, load, *_steady(known, server, detail, replicas, load, requests))
+                    yield (name, detail, replicas, load, *steady(known, server, detail, replicas, load, requests))
 
 
-def _steady(
+def steady(
     known: Figures, server: ModelServer, detail: Detail, replicas: int, load: float, requests: int
 ) -> tuple[float, ...]:
     request, draw = known.request(server, detail), np.random.default_rng(SEED)
@@ -107,7 +107,9 @@ def markdown(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _cell(value: str | int | float) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def write(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

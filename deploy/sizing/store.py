@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from tempfile import NamedTemporaryFile
+from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import Any, cast
 
 import httpx
@@ -59,22 +60,26 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Left:
-    """Bytes a request: all that the server uses more, and by key; and how many keys there are of each kind."""
+    """Bytes a request: all that the server uses more, in memory and in its log, and by key, with the number of keys."""
 
     name: str
     total: float
+    logged: float
     by_key: Mapping[str, tuple[float, int]]
 
 
 async def measure(requests: int) -> AsyncIterator[Left]:
     """Send so many of each kind."""
-    async with embedded_server(None) as url, open_redis(SecretStr(url)) as redis, gateway(url) as client:
-        for kind in KINDS:
-            await send(client, kind, range(10))  # so that scripts are loaded and connections made
-            await empty(redis)
-            before = await used(redis)
-            await send(client, kind, range(requests))
-            yield Left(kind.name, (await used(redis) - before) / requests, await by_key(redis))
+    with TemporaryDirectory(prefix="conviction-sizing-") as folder:
+        log = Path(folder) / "appendonlydir"
+        async with embedded_server(Path(folder)) as url, open_redis(SecretStr(url)) as redis, gateway(url) as client:
+            for kind in KINDS:
+                await send(client, kind, range(10))  # so that scripts are loaded and connections made
+                await empty(redis)
+                memory, disk = await used(redis), size(log)
+                await send(client, kind, range(requests))
+                memory, disk = await used(redis) - memory, size(log) - disk
+                yield Left(kind.name, memory / requests, disk / requests, await by_key(redis))
 
 
 async def send(client: httpx.AsyncClient, kind: Kind, numbers: range) -> None:
@@ -92,6 +97,10 @@ async def send(client: httpx.AsyncClient, kind: Kind, numbers: range) -> None:
 async def empty(redis: Redis) -> None:
     """At once: otherwise the memory is given back while the next is measured."""
     await redis.eval("return redis.call('FLUSHALL', 'SYNC')", 0)
+
+
+def size(log: Path) -> int:
+    return sum(file.stat().st_size for file in log.glob("*.incr.aof"))
 
 
 async def used(redis: Redis) -> int:
@@ -150,12 +159,17 @@ async def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deploy.sizing.store", description=__doc__)
     parser.add_argument("--requests", type=int, default=500, help="of each kind (default: 500)")
     rows = [row(left) async for left in measure(parser.parse_args().requests)]
-    print("\n".join(table(("request", "bytes", "keys: bytes x number"), iter(rows))))
+    print("\n".join(table(("request", "bytes", "bytes of its log", "keys: bytes x number"), iter(rows))))
 
 
 def row(left: Left) -> tuple[str, ...]:
     parts = ((name.removeprefix("conviction:"), *each) for name, each in sorted(left.by_key.items()))
-    return left.name, f"{left.total:,.0f}", ", ".join(f"{name} {size:,.0f} x {number}" for name, size, number in parts)
+    return (
+        left.name,
+        f"{left.total:,.0f}",
+        f"{left.logged:,.0f}",
+        ", ".join(f"{name} {size:,.0f} x {number}" for name, size, number in parts),
+    )
 
 
 if __name__ == "__main__":

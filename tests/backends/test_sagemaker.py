@@ -283,7 +283,7 @@ async def test_credentials_come_by_botocore_s_whole_chain(
 
 WRONG: list[tuple[dict[str, str], str]] = [
     ({"CONVICTION_VLLM_URLS": "http://x/v1"}, "in the place of CONVICTION_VLLM_URLS"),
-    ({"AWS_REGION": ""}, "AWS_REGION: needed"),
+    ({"AWS_REGION": ""}, "AWS_REGION: a region is needed"),
     ({"CONVICTION_SAGEMAKER_MODEL": ""}, "CONVICTION_SAGEMAKER_MODEL: needed"),
     ({"CONVICTION_SAGEMAKER_MODEL": "mistral-7b-1-0123456789ab"}, "CONVICTION_SAGEMAKER_MODEL: was not made"),
     ({"CONVICTION_SAGEMAKER_ENDPOINT": "a/b"}, "CONVICTION_SAGEMAKER_ENDPOINT: "),
@@ -350,3 +350,8 @@ async def test_the_gateway_answers_by_way_of_the_endpoint(runtime: Runtime) -> N
         assert (await client.get("/health/ready")).status_code == 200
         assert (await client.get("/v1/costs")).json()["hosted"] is not None
         assert 'conviction_backend_replicas{backend="mistral"} 1.0' in (await client.get("/metrics")).text
+
+
+def test_aws_variables_are_no_matter_where_sagemaker_is_not_asked(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("AWS_REGION", "of something else")
+    assert load_settings().hosted_servers == 0

@@ -19,6 +19,7 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from app.backends.base import Usage
@@ -28,7 +29,7 @@ from app.stores.allowance import Allowance, Estimate, Scope
 from app.stores.connection import open_redis
 from app.stores.ledger import Ledger
 from app.stores.pipelined import Pipelined
-from tests.valkey import Valkey
+from tests.valkey import KEPT, Valkey
 
 SCOPES = (Scope("backend:gpt-4", Allowance(None, None, 10**15)),)
 PATIENCE_S = 30.0
@@ -102,7 +103,7 @@ async def test_a_copied_log_restores_the_ledger_after_the_server_and_its_disk_ar
 
 
 async def test_a_snapshot_restores_the_ledger_to_its_moment(folders: tuple[Path, Path]) -> None:
-    """A server that finds no log but a snapshot reads that; its log is turned on once it has."""
+    """A server that is to keep no log reads it, and is told to keep one then; one that is begins with nothing."""
     lost, kept = folders
     with Valkey(lost, COMPOSE) as valkey:
         async with opened(valkey) as (redis, admissions):
@@ -115,6 +116,10 @@ async def test_a_snapshot_restores_the_ledger_to_its_moment(folders: tuple[Path,
             await book(admissions, 10**6)
         valkey.kill()
     shutil.rmtree(lost)
+    astray = Path(shutil.copytree(kept, kept.with_name("astray")))
+    with Valkey(astray, COMPOSE) as valkey:
+        async with opened(valkey) as (redis, _):
+            assert await booked(redis) == {}
     with Valkey(kept, ("--appendonly", "no")) as valkey:
         async with opened(valkey) as (redis, _):
             assert await booked(redis) == before
@@ -139,14 +144,17 @@ async def test_a_killed_server_has_all_that_was_answered(folders: tuple[Path, Pa
             assert await booked(redis) == before
 
 
+@pytest.fixture
+def unkilled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing beyond a limit is an error, as on a full disk, and no signal: SIGXFSZ stays ignored, as Python has it."""
+    monkeypatch.setattr("tests.valkey.subprocess.Popen", partial(subprocess.Popen, restore_signals=False))
+
+
+@pytest.mark.usefixtures("unkilled")
 @pytest.mark.parametrize("options", [COMPOSE, EMBEDDED], ids=["compose", "embedded"])
-async def test_a_full_disk_refuses_and_loses_nothing(
-    folders: tuple[Path, Path], options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_disk_refuses_and_loses_nothing(folders: tuple[Path, Path], options: tuple[str, ...]) -> None:
     """A limit on the size of files stands for the disk: writes fail, until it is lifted."""
     lost, _ = folders
-    unkilled = partial(subprocess.Popen, restore_signals=False)  # SIGXFSZ stays ignored, as Python has it
-    monkeypatch.setattr("tests.valkey.subprocess.Popen", unkilled)
     with Valkey(lost, options) as valkey:
         async with opened(valkey) as (redis, admissions):
             for _ in range(20):
@@ -170,6 +178,25 @@ async def test_a_full_disk_refuses_and_loses_nothing(
         valkey.start()
         async with opened(valkey) as (redis, _):
             assert await booked(redis) == after
+
+
+@pytest.mark.usefixtures("unkilled")
+async def test_a_server_that_syncs_each_write_ends_on_a_full_disk_and_loses_nothing(
+    folders: tuple[Path, Path],
+) -> None:
+    lost, _ = folders
+    with Valkey(lost, KEPT) as valkey:
+        async with opened(valkey) as (redis, admissions):
+            process = int((await redis.info("server"))["process_id"])
+            [log] = lost.glob("appendonlydir/*.incr.aof")
+            limit(process, log.stat().st_size + 4096)
+            answered = await until_refused(admissions)
+            with pytest.raises(RedisConnectionError):
+                await redis.ping()
+        valkey.kill()
+        valkey.start()
+        async with opened(valkey) as (redis, _):
+            assert 1000 * answered <= spent(await booked(redis)) <= 1000 * (answered + 1)
 
 
 def limit(process: int, size: int) -> None:

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import pytest
 
 from app.settings import Settings
 from app.supervisor.process import Program
-from deploy.scale import faults, settings
+from deploy.scale import faults, model_server, settings
 from deploy.scale.load import Payer, read
 from deploy.scale.parts import Part, ScaleError, until
+from deploy.scale.prove import prove
 from deploy.scale.soak import LEAK, growth
 from deploy.scale.stack import GATEWAYS
 
@@ -140,22 +142,31 @@ def test_keys_are_written_for_nobody_else(tmp_path: Path) -> None:
     assert Payer("admin", keys.by_name["admin"]).unheard == 0
 
 
-def scale(*arguments: str, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "deploy.scale", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
+def test_a_check_that_there_is_not_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert prove(Namespace(only=["nothing"], folder=tmp_path, vllm=False, within=10.0)) == 2
+    assert "there are limits, budgets, single-flight" in capsys.readouterr().err
 
 
-def test_a_check_that_there_is_not_is_no_success() -> None:
-    ended = scale("--only", "nothing", timeout_s=60)
-    assert ended.returncode == 2
-    assert "single-flight" in ended.stderr
+@needs_haproxy
+def test_without_the_model_vllm_is_no_success(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVICTION_MODELS", str(tmp_path / "models"))
+    assert prove(Namespace(only=None, folder=tmp_path, vllm=True, within=10.0)) == 2
+    assert "`make model` builds it" in capsys.readouterr().err
+
+
+def test_vllm_s_calls_are_those_that_it_counts() -> None:
+    page = (Path(__file__).parent / "vllm_metrics.txt").read_text()
+    assert sum(map(float, model_server.SERVED.findall(page))) == 40
 
 
 @pytest.mark.slow
 @needs_haproxy
 def test_three_gateways_are_one(tmp_path: Path) -> None:
     """All of the proof, with time for a machine that is busy with other things."""
-    ended = scale("--within", "60", "--folder", str(tmp_path))
+    command = [sys.executable, "-m", "deploy.scale", "--within", "60", "--folder", str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     lines = ended.stdout.splitlines()
     assert "STAND-IN" in lines[0]

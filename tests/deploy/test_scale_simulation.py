@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from math import factorial
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from deploy.scale import simulate
 from deploy.scale.queueing import Floats, Simulation
 from deploy.scale.scaling import Autoscaler, rise_and_fall
-from deploy.scale.service import Step, figures, usd_per_1k_tokens
+from deploy.scale.service import Detail, Step, figures, usd_per_1k_tokens
 
 REQUESTS = 100_000
 
@@ -157,3 +159,41 @@ def test_the_files_have_a_row_for_every_load(
     assert len(steady) == 1 + 3 * 2 * 2 * 2
     assert len(scaled) == 1 + 1 + 2 * 3
     assert printed.count("| replicas | load |") == 6
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def recorded(name: str) -> list[dict[str, str]]:
+    with (ROOT / "docs" / "scale" / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(("server", "detail", "replicas", "load"), [("l4", "full", 1, 0.9), ("cpu", "brief", 2, 0.95)])
+def test_the_recorded_figures_are_what_the_simulation_gives(
+    server: str, detail: Detail, replicas: int, load: float
+) -> None:
+    (row,) = (
+        row
+        for row in recorded("steady.csv")
+        if (row["server"], row["detail"], row["replicas"], row["load"]) == (server, detail, f"{replicas}", f"{load}")
+    )
+    known = figures()
+    found = simulate.steady(known, known.servers[server], detail, replicas, load, 20_000)
+    assert found == pytest.approx([float(row[column]) for column in simulate.COLUMNS[4:]], rel=1e-4, abs=1e-6)
+
+
+def test_the_documentation_s_figures_are_the_recorded_ones() -> None:
+    """Of its tables, whatever a row begins with."""
+    page = (ROOT / "docs" / "scale.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in page.splitlines() if line[:2] == "| "]
+    told = [row for row in rows if row[-1].startswith("0.00") or "e-05" in row[-1]]
+    kept = [list(row.values())[2:] for row in recorded("steady.csv")]
+    kept += [list(row.values())[1:] for row in recorded("scaled.csv")]
+    known = [_three_digits(row) for row in kept]
+    assert len(told) > 20
+    assert [row for row in told if not {_three_digits(row[1:]), _three_digits(row[2:])} & {*known}] == []
+
+
+def _three_digits(cells: list[str]) -> tuple[str, ...]:
+    return tuple(f"{float(cell):.3g}" if re.fullmatch(r"[\d.e+-]+", cell) else cell for cell in cells)

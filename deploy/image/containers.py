@@ -1,0 +1,79 @@
+"""What an engine is asked for: to build an image, and to run a container of it, sealed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+PULL_S, BUILD_S, STOP_S = 300, 3600, 60
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Of a base made of a root file system alone."""
+
+ROOT = Path(__file__).parents[2]
+
+
+class Broken(Exception):
+    """An engine did not do what it was told; its last words."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A container to start: always on this machine's network, with a read-only root and no capability."""
+
+    image: str
+    command: Sequence[str] = ()
+    """Empty: the image's own."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    secrets: Path | None = None
+    """A folder to see at /run/secrets."""
+    user: str | None = None
+    """None: the image's own."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A container: the process that lives as long as it does, and what it has printed so far."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace").strip()
+
+    def ended(self, seconds: float = STOP_S) -> int:
+        """Its exit status; raises `TimeoutExpired` where it goes on."""
+        return self.process.wait(seconds)
+
+
+class Engine(Protocol):
+    """`has` pulls what is not there; `take` makes a base of a root file system; `running` kills what is left."""
+
+    name: str
+
+    def has(self, image: str) -> bool: ...
+    def take(self, image: str, rootfs: Path) -> None: ...
+    def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None: ...
+    def config(self, image: str) -> dict[str, Any]: ...
+    def bytes(self, image: str) -> int: ...
+    def running(self, order: Order, log: Path) -> AbstractContextManager[Running]: ...
+    def stop(self, running: Running) -> None: ...
+
+
+def told(*command: str, seconds: float = 600, environment: Mapping[str, str] | None = None) -> str:
+    """What the command prints; raises `Broken` with the end of its errors where it fails."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=seconds, cwd=ROOT, env={**os.environ, **(environment or {})}
+    )
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines()[-20:]
+        raise Broken(f"{' '.join(command[:2])} failed ({done.returncode}):\n" + "\n".join(last))
+    return done.stdout
+
+
+def given(arguments: Mapping[str, str]) -> list[str]:
+    return [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]

@@ -1,0 +1,39 @@
+"""What pip on this machine is told of registries, for a build whose pip knows nothing of it. None of it stays."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+OWN = ("cert", "constraint", "default-timeout", "extra-index-url", "find-links", "index-url", "trusted-host")
+
+
+def settings() -> dict[str, str]:
+    """The settings that decide where packages come from; those of the environment last, as for pip itself."""
+    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    lines = sorted(listed.stdout.splitlines(), key=lambda line: line.startswith(":env:"))
+    found = dict(re.findall(r"^[\w:]*\.([\w-]+)=(.+)$", "\n".join(lines), re.MULTILINE))
+    return {name: str(ast.literal_eval(value)) for name, value in found.items() if name in OWN}
+
+
+def volumes(folder: Path) -> Iterator[str]:
+    """Mounts, HOST:INSIDE:ro, of a configuration written into the folder and of all the files that it names."""
+    told = settings()
+    if not told:
+        return
+    written = folder / "pip.conf"
+    written.write_text("\n".join(["[global]", *(f"{name} = {value}" for name, value in told.items())]) + "\n")
+    yield f"{written}:/etc/pip.conf:ro"
+    for path in sorted(set(_paths(told))):
+        yield f"{path}:{path}:ro"
+
+
+def _paths(told: dict[str, str]) -> Iterator[Path]:
+    for word in (word for value in told.values() for word in value.split()):
+        path = Path(word.removeprefix("file://"))
+        if path.is_absolute() and path.exists():
+            yield path.parent if word.startswith("file://") else path  # the pages of an index point beside it

@@ -1,0 +1,61 @@
+"""A container of the kernel's own parts: a read-only root, few file systems, one process tree, no capability."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+MOUNTS = """
+mount --rbind "$root" "$root"
+mount --options remount,bind,ro "$root"
+mount --types tmpfs --options nosuid,nodev tmpfs "$root/tmp"
+mount --types tmpfs --options nosuid,nodev tmpfs "$root/run"
+mount --types proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+if [ -n "$secrets" ]; then
+    mkdir "$root/run/secrets"
+    mount --bind "$secrets" "$root/run/secrets"
+    mount --options remount,bind,ro "$root/run/secrets"
+fi
+mount --options remount,ro "$root/run"
+exec env --ignore-environment "$(command -v chroot)" "$root" "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A root file system to run a command in. Network and host name are this machine's; cgroups set no limit."""
+
+    root: Path
+    workdir: str
+    user: str
+    """uid or uid:gid, in figures."""
+    environment: Mapping[str, str]
+    secrets: Path | None
+
+    def start(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        """The command is the first process of a process tree of its own, as in a container."""
+        uid, _, gid = self.user.partition(":")
+        given = [f"{name}={value}" for name, value in self.environment.items()]
+        who = ["--reuid", uid, "--regid", gid or uid, "--clear-groups"]
+        none = ["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs"]
+        inside = ["/usr/bin/setpriv", *who, *none, "/usr/bin/env", "--chdir", self.workdir, *given, *command]
+        apart = ["unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child"]
+        with log.open("wb") as file:
+            return subprocess.Popen(
+                [*apart, "sh", "-euc", MOUNTS, "sh", *inside],
+                env={**os.environ, "root": str(self.root), "secrets": str(self.secrets or "")},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    @staticmethod
+    def stop(process: subprocess.Popen[bytes]) -> None:
+        """Tell the first process inside to stop: its parent here would pass nothing on."""
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGTERM)

@@ -1,0 +1,105 @@
+"""deploy/check: each check's end is told as it was, and none can be forgotten or fail unseen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.checks import __main__ as command
+from deploy.checks.listed import CHECKS, PYTHON, Check
+from deploy.checks.running import ROOT, run
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with tests of its own."""
+    (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\nmarkers = ["slow: x"]\n')
+    (tmp_path / "test_good.py").write_text("def test_one(): pass\ndef test_two(): pass\n")
+    (tmp_path / "test_bad.py").write_text("def test_one(): pass\ndef test_two(): assert False\n")
+    (tmp_path / "test_half.py").write_text(
+        "import pytest\ndef test_one(): pass\ndef test_two(): pytest.skip('no such tool')\n"
+    )
+    (tmp_path / "test_none.py").write_text("import pytest\ndef test_two(): pytest.skip('no such tool')\n")
+    (tmp_path / "test_broken.py").write_text("import nothing_of_that_name\n")
+    (tmp_path / "test_slow.py").write_text("import pytest\n@pytest.mark.slow\ndef test_one(): assert False\n")
+    (tmp_path / "test_empty.py").write_text("")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "note"),
+    [
+        ("good", "ok", "2 tests"),
+        ("bad", "failed", "test_two"),
+        ("half", "ok", "1 of 2 skipped: no such tool"),
+        ("none", "skipped", "1 of 1 skipped: no such tool"),
+        ("broken", "failed", "test_broken"),
+        ("slow", "failed", ""),
+        ("empty", "failed", ""),
+        ("absent", "failed", "nothing is at test_absent.py"),
+    ],
+)
+def test_tests_are_told_as_they_ended(checkout: Path, name: str, state: str, note: str) -> None:
+    outcome = run(Check(name, "", tests=(f"test_{name}.py",)), checkout, checkout)
+    assert outcome.state == state, outcome.log.read_text()
+    assert note in outcome.note
+    assert outcome.log == checkout / f"{name}.log"
+
+
+@pytest.mark.parametrize(
+    ("program", "state", "note"),
+    [
+        ("print('done')", "ok", ""),
+        ("print('it broke'); raise SystemExit(3)", "failed", "exit status 3: it broke"),
+        ("print('no network'); raise SystemExit(77)", "skipped", "no network"),
+    ],
+)
+def test_commands_are_told_as_they_ended(checkout: Path, program: str, state: str, note: str) -> None:
+    outcome = run(Check("a command", "", command=(PYTHON, "-c", program)), checkout, checkout)
+    assert (outcome.state, outcome.note) == (state, note)
+    assert outcome.log.name == "a-command.log"
+
+
+def test_a_command_that_is_not_there_has_failed(checkout: Path) -> None:
+    outcome = run(Check("x", "", command=("no-such-program",)), checkout, checkout)
+    assert outcome.state == "failed"
+    assert "no-such-program" in outcome.note
+
+
+def test_what_a_check_needs_is_named_where_it_is_missing(checkout: Path) -> None:
+    outcome = run(Check("x", "", command=("true",), needs=".envs/x"), checkout, checkout)
+    assert (outcome.state, outcome.note) == ("skipped", ".envs/x is not there: `make check` makes it")
+
+
+def test_a_failure_is_the_status_of_all_and_names_its_log(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = (run(Check(name, "says", tests=(f"test_{name}.py",)), checkout, checkout) for name in ("good", "bad"))
+    assert command.made([good]) == 0
+    assert command.made([bad, good]) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("ok ")
+    assert str(bad.log) in printed[2]
+    assert printed[-1] == "deploy/check: 1 ok, 1 failed, 0 skipped"
+
+
+def test_a_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["kubernets"]) == 2
+    assert "kubernetes" in capsys.readouterr().out
+
+
+def test_quick_checks_build_no_image_and_prove_no_scale() -> None:
+    chosen = {check.name for check in CHECKS if command.wanted(check, command.parser().parse_args(["--quick"]))}
+    assert not chosen & {"image", "training image", "scale proof", "sbom"}
+    assert {"compose", "kubernetes", "sagemaker", "threats", "refusals", "audit"} <= chosen
+
+
+def test_each_check_is_one_thing_and_named_once() -> None:
+    assert len({check.name for check in CHECKS}) == len(CHECKS)
+    assert all(bool(check.tests) != bool(check.command) for check in CHECKS)
+
+
+def test_every_test_of_deployment_is_in_a_check() -> None:
+    listed = {path for check in CHECKS for pattern in check.tests for path in ROOT.glob(pattern)}
+    elsewhere = {"test_demo.py", "test_monitoring.py"}  # of a running gateway, not of a deployment
+    forgotten = {path.name for path in (ROOT / "tests/deploy").glob("test_*.py") if path not in listed} - elsewhere
+    assert not forgotten
