@@ -1,4 +1,5 @@
-"""The protocol that requests come in by: while the processor cannot keep up it refuses them, before they cost anything.
+"""The protocol that requests come in by: while the processor cannot keep up it refuses them, before they cost anything,
+and it hangs up on those who do not come to the end of their headers.
 
 A refusal by the application, after routing and keys, takes a fifth of an answer's time: at twice the load that can be
 answered, refusals alone would use up much of the processor.
@@ -6,6 +7,7 @@ answered, refusals alone would use up much of the processor.
 
 from __future__ import annotations
 
+from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from dataclasses import dataclass
 from socket import socket
@@ -29,6 +31,9 @@ ERROR = Overloaded("the gateway has more requests than it can keep up with", ret
 ID_HEADER = HEADER.lower().encode()
 PLACE = "request-id-here"
 ACCEPTED_A_TURN = 16
+HEADERS_S = 30.0
+"""For so long a request's headers may take to come, from the connection's beginning or the request's first byte."""
+TOO_SLOW = STATUS_LINE[408] + b"content-length: 0\r\nconnection: close\r\n\r\n"
 FEW = 64
 """Requests under way among which none is refused: they are over in a tenth of a second, however late it is."""
 
@@ -71,14 +76,28 @@ class Door(HttpToolsProtocol):
     chats, others = rendered(error_response), rendered(problem_response)
     pressure: ClassVar[Pressure]
     _refusing = False
+    _patience: TimerHandle | None = None
 
     @classmethod
     def under(cls, pressure: Pressure) -> type[Door]:
         """The door of a gateway, for uvicorn, which makes one for each connection."""
         return type(cls.__name__, (cls,), {"pressure": pressure})
 
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._await_nothing()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._await_headers()
+
     def on_headers_complete(self) -> None:
         """Let the request in, or see to it that its end is answered by a refusal."""
+        self._await_nothing()
         self._refusing = self.pressure.high and len(self.tasks) >= FEW and not self._waits() and self.url not in ALWAYS
         if not self._refusing:
             super().on_headers_complete()
@@ -94,6 +113,19 @@ class Door(HttpToolsProtocol):
             super().on_message_complete()
         elif not self.transport.is_closing():
             self._refuse(self.parser.should_keep_alive())
+
+    def _await_headers(self) -> None:
+        self._await_nothing()
+        self._patience = self.loop.call_later(HEADERS_S, self._hang_up)
+
+    def _await_nothing(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+
+    def _hang_up(self) -> None:
+        if not (self.transport.is_closing() or self._waits()):
+            self.transport.write(TOO_SLOW)
+            self.transport.close()
 
     def _waits(self) -> bool:
         """Whether the request comes while another on its connection is under way."""

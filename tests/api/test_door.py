@@ -179,6 +179,28 @@ def test_few_requests_are_never_refused(stand: Stand, monkeypatch: pytest.Monkey
             assert (answer.status, answer.read()) == (200, b"{}")
 
 
+def test_headers_have_their_time(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that says nothing, one that does not come to an end, and one whose second request does not."""
+    stand.pressure.high = False
+    monkeypatch.setattr(door, "HEADERS_S", 0.3)
+    for beginning, answers in ((b"", 0), (b"GET / HTTP/1.1\r\nX-More", 0), (b"GET / HTTP/1.1\r\n\r\nGET /next", 1)):
+        with create_connection(("127.0.0.1", stand.port), timeout=10) as connection:
+            connection.sendall(beginning)
+            said = connection.makefile("rb").read()
+        assert said.count(b"HTTP/1.1 200 OK") == answers
+        assert said.endswith(b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+
+
+def test_who_is_answered_slowly_is_not_hung_up_on(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand.pressure.high = False
+    monkeypatch.setattr(door, "HEADERS_S", 0.1)
+    with create_connection(("127.0.0.1", stand.port), timeout=10) as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        time.sleep(0.3)
+        stand.held.set()
+        assert connection.makefile("rb").read().startswith(b"HTTP/1.1 200 OK")
+
+
 def test_many_connections_are_accepted_at_a_time(stand: Stand) -> None:
     assert len(stand.server.servers) == ACCEPTED_A_TURN
     assert len({sock.getsockname() for server in stand.server.servers for sock in server.sockets}) == 1
