@@ -100,6 +100,7 @@ class Calls:
             call.fail(failure)
             if failure.blamed or failure.status == MODEL_GONE:
                 endpoint.model = self._identity.configured
+                failure.passing |= not endpoint.model  # which is asked for before another attempt
             raise
         except BaseException:
             call.end()

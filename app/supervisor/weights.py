@@ -44,8 +44,12 @@ class Weights:
         return self.folder.with_name(f"golden-{self.kind}.json")
 
     def verify(self) -> None:
-        """Raise `UnusableModel` unless every file is the one that was built."""
+        """Raise `UnusableModel` unless every file is the one that was built, and there is no other: vLLM loads what it
+        finds."""
         verify(self.folder, self.build.weights)
+        found = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if not path.is_dir())
+        for stranger in sorted(set(found) - set(self.build.weights)):
+            raise UnusableModel(f"{self.folder / stranger} is in no record of the build: remove it")
 
     def passed(self) -> bool:
         """Whether this very build has been asked the golden prompts and answered as recorded."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from types import SimpleNamespace
 
 import pytest
 
 from app.backends.breaker import IN_A_ROW, PAUSE_S
-from app.contract.fingerprint import EXAMPLE
+from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.deadline import Deadline
 from app.errors import BackendError, BackendUnavailable, DeadlineExceeded
@@ -187,6 +188,20 @@ async def test_one_call_probes_and_the_others_need_not_wait_for_its_end(make: Ma
         await asked
         assert backend.breaker == "closed"
         assert (await backend.complete(BRIEF, "brief", soon())).text == "{}"
+
+
+async def test_a_model_that_has_been_changed_is_learned_by_its_refusal(make: Make, script: Script) -> None:
+    """One that is configured stays, and so does the refusal."""
+    old, new = (http("200 OK", json.dumps({"data": [{"id": f"{name}-{fingerprint()}"}]})) for name in ("old", "new"))
+    answer = sse(said("{}", "stop"), used(1, 1), "[DONE]")
+    server = await script(old, answer, http("404 No", "{}"), new, answer)
+    backend = make("mistral", server.url)
+    for model in ("old", "new"):
+        await backend.complete(BRIEF, "brief", soon())
+        assert backend.model == f"{model}-{fingerprint()}"
+    configured = make("gpt-4", (await script(http("404 No", "{}"), answer)).url)
+    with pytest.raises(BackendError):
+        await configured.complete(BRIEF, "brief", soon())
 
 
 @pytest.mark.usefixtures("no_retries")

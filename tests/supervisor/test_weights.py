@@ -44,6 +44,17 @@ def test_spoilt_weights_are_refused(store: Store) -> None:
         chosen(store).verify()
 
 
+def test_weights_that_nobody_built_are_refused(store: Store) -> None:
+    """vLLM would load them with the others."""
+    stranger = store.folder / "awq" / "more" / "model-2.safetensors"
+    stranger.parent.mkdir()
+    stranger.write_bytes(b"poisoned")
+    with pytest.raises(UnusableModel, match=r"more/model-2\.safetensors is in no record of the build"):
+        chosen(store).verify()
+    stranger.unlink()
+    chosen(store).verify()
+
+
 def test_a_spoilt_adapter_is_refused(store: Store) -> None:
     (store.published / "adapter" / "adapter_model.safetensors").write_bytes(b"spoilt")
     with pytest.raises(UnusableModel, match=r"adapter_model\.safetensors is not what was published"):
