@@ -7,6 +7,7 @@ It uses Docker or Podman where one works, else buildah, as root, which needs no 
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ TRAINED = "import accelerate, peft, torch, transformers, training; print(f'PyTor
 
 def main() -> int:
     options = parser().parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs is stopped, and taken away
     engine = found()
     if engine is None:
         print("neither Docker, Podman nor, as root, buildah works here", file=sys.stderr)

@@ -23,12 +23,13 @@ from app.contract.manifest import BuildRecord
 from deploy.sagemaker import __main__ as command
 from deploy.sagemaker.api import integration
 from deploy.sagemaker.endpoint import MOUNTED, environment
-from deploy.sagemaker.scaling import METRIC
 from deploy.sagemaker.settings import Deployment, load
 from deploy.sagemaker.told import Refused, told
 
 ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
+CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+"""As Application Auto Scaling names it, of a variant without inference components."""
 MODEL_ID = f"mistral-7b-1-{fingerprint()}"
 OLDER_ID = f"mistral-7b-0-{fingerprint()}"
 READING = re.compile("Describe|List|Get|Head")
@@ -187,7 +188,7 @@ def test_what_aws_has_is_what_was_meant(run: Run, operations: list[str]) -> None
     scaling = boto3.client("application-autoscaling", region_name=REGION)
     (policy,) = scaling.describe_scaling_policies(ServiceNamespace="sagemaker")["ScalingPolicies"]
     tracked = policy["TargetTrackingScalingPolicyConfiguration"]
-    assert tracked["PredefinedMetricSpecification"]["PredefinedMetricType"] == METRIC
+    assert tracked["PredefinedMetricSpecification"]["PredefinedMetricType"] == CONCURRENCY
     assert policy["ResourceId"] == f"endpoint/conviction/variant/{variant['VariantName']}"
 
     gateway = boto3.client("apigateway", region_name=REGION)
