@@ -118,7 +118,7 @@ class Settings(ModelSettings):
     drain_s: Seconds = 3.0
     """From SIGTERM on the gateway is not ready, and goes on accepting for so long: load balancers turn away."""
     default_backend: BackendName = "mistral"
-    cascade_threshold: Annotated[float, Field(ge=0, le=1)] = 0.7
+    cascade_threshold: Annotated[float, Field(ge=0, le=1)] = 0.9
     """A cascade passes an answer on whose probability is below: 0 none, 1 nearly all. See the training report."""
     experiments_file: Path | None = None
     """JSON, read again when it changes; None: no experiment."""
