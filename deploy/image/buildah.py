@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.image import pip_settings
-from deploy.image.containers import BUILD_S, PATH, PULL_S, Broken, Order, Running, given, told
+from deploy.image.containers import BUILD_S, PATH, PULL_S, STOP_S, Broken, Order, Running, given, told
 from deploy.image.sealed import Sealed
 
 
@@ -38,9 +39,10 @@ class Buildah:
         self._told("commit", "--quiet", "--rm", container, image)
 
     def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None:
+        """Without a cache of layers: there a label would keep the revision it had at first."""
         with tempfile.TemporaryDirectory() as folder:
             volumes = [word for each in pip_settings.volumes(Path(folder)) for word in ("--volume", each)]
-            options = ["--format", "docker", "--network", "host", "--layers", "--target", target, "--tag", image]
+            options = ["--format", "docker", "--network", "host", "--target", target, "--tag", image]
             self._told("build", *options, *volumes, *given(arguments), ".", seconds=BUILD_S)
 
     def config(self, image: str) -> dict[str, Any]:
@@ -66,12 +68,12 @@ class Buildah:
         try:
             yield Running(process, log)
         finally:
-            process.kill()
-            process.wait()
+            Sealed.tell(process, signal.SIGKILL)
+            process.wait(STOP_S)
             self._told("rm", container)
 
     def stop(self, running: Running) -> None:
-        Sealed.stop(running.process)
+        Sealed.tell(running.process, signal.SIGTERM)
 
     def _mounted(self, image: str) -> tuple[str, Path]:
         container = self._told("from", "--pull-never", image).strip()

@@ -11,6 +11,9 @@ from typing import Any
 from deploy.image.containers import Broken, Engine, Order
 from deploy.image.trial import BODY, Trial, trial
 
+RUN_S = 600
+"""For one command: a busy machine imports PyTorch in more than a minute."""
+
 SEALED = """
 import os
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -112,7 +115,7 @@ def _healthy(tried: Trial, image: str) -> None:
 
 def _run(engine: Engine, order: Order) -> tuple[int, str]:
     with tempfile.TemporaryDirectory() as folder, engine.running(order, Path(folder) / "log") as running:
-        return running.ended(), running.said()
+        return running.ended(RUN_S), running.said()
 
 
 def _expect(held: bool, otherwise: str) -> None:

@@ -44,7 +44,7 @@ class Sealed:
         who = ["--reuid", uid, "--regid", gid or uid, "--clear-groups"]
         none = ["--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--no-new-privs"]
         inside = ["/usr/bin/setpriv", *who, *none, "/usr/bin/env", "--chdir", self.workdir, *given, *command]
-        apart = ["unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child"]
+        apart = ["unshare", "--mount", "--pid", "--ipc", "--fork"]
         with log.open("wb") as file:
             return subprocess.Popen(
                 [*apart, "sh", "-euc", MOUNTS, "sh", *inside],
@@ -54,8 +54,11 @@ class Sealed:
             )
 
     @staticmethod
-    def stop(process: subprocess.Popen[bytes]) -> None:
-        """Tell the first process inside to stop: its parent here would pass nothing on."""
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for child in children:
-            os.kill(int(child), signal.SIGTERM)
+    def tell(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        """Signal the first process inside, with which all others end: its parent here would pass nothing on.
+
+        Nor does the parent's own end reach it: who changes user loses that tie.
+        """
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        for child in children.read_text().split() if process.poll() is None else ():
+            os.kill(int(child), number)

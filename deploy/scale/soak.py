@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import csv
-import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from deploy.scale.load import Load
 from deploy.scale.parts import ScaleError
 from deploy.scale.stack import GATEWAYS, Stack, running
 
+ANONYMOUS = re.compile(r"^RssAnon:\s+(\d+) kB$", re.MULTILINE)
 EVERY_S = 5.0
 CLIENTS = 8
 FULL_EVERY = 20
@@ -47,10 +48,10 @@ class Growth:
         return "GROWS" if self.low > LEAK else "too short to tell"
 
 
-def growth(answered: Sequence[float], resident: Sequence[float]) -> Growth:
-    """The slope of resident bytes over answers so far, by least squares over the medians of blocks after warm-up."""
+def growth(answered: Sequence[float], sizes: Sequence[float]) -> Growth:
+    """The slope of memory over answers so far, by least squares over the medians of blocks after warm-up."""
     first = int(len(answered) * WARM)
-    x, y = np.asarray(answered[first:], float), np.asarray(resident[first:], float)
+    x, y = np.asarray(answered[first:], float), np.asarray(sizes[first:], float)
     medians = np.array([(np.median(x[part]), np.median(y[part])) for part in np.array_split(np.arange(len(x)), BLOCKS)])
     u, v = medians.T
     spread = ((u - u.mean()) ** 2).sum()
@@ -101,7 +102,7 @@ async def _watch(stack: Stack, load: Load, options: argparse.Namespace) -> list[
         while (passed := monotonic() - began) < options.minutes * 60:
             failed = len(load.failed)
             rows.append(
-                [round(passed, 1), len(load.asked) - failed, failed, *(resident(g.pid) for g in stack.gateways)]
+                [round(passed, 1), len(load.asked) - failed, failed, *(allocated(g.pid) for g in stack.gateways)]
             )
             writer.writerow(rows[-1])
             file.flush()
@@ -123,6 +124,7 @@ def _names(stack: Stack) -> list[str]:
     return [gateway.name for gateway in stack.gateways]
 
 
-def resident(pid: int) -> int:
-    """Bytes."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def allocated(pid: int) -> int:
+    """Anonymous bytes resident: what was allocated. Pages of files come and go as the kernel likes."""
+    (kib,) = ANONYMOUS.findall(Path(f"/proc/{pid}/status").read_text())
+    return 1024 * int(kib)

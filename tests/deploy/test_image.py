@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -125,6 +126,18 @@ def test_a_sealed_command_writes_to_tmp_alone_and_has_no_rights(tmp_path: Path) 
     assert "NoNewPrivs:\t1" in said
     assert "a-secret" in said
     assert "Read-only file system" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make namespaces")
+def test_a_sealed_command_does_not_outlive_its_order(tmp_path: Path) -> None:
+    program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    apart = ["unshare", "--pid", "--fork", sys.executable, "-c", program]
+    with subprocess.Popen(apart, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == b"1"
+        Sealed.tell(process, signal.SIGKILL)
+        assert process.wait(60) != 0
+        Sealed.tell(process, signal.SIGKILL)  # it has ended: nobody is told
 
 
 def test_what_pip_is_told_here_is_passed_on_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ of it once, as it is typed."""
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from deploy.scale import faults, model_server, settings
 from deploy.scale.load import Payer, read
 from deploy.scale.parts import Part, ScaleError, until
 from deploy.scale.prove import prove
-from deploy.scale.soak import LEAK, growth
+from deploy.scale.soak import LEAK, allocated, growth
 from deploy.scale.stack import GATEWAYS
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +107,12 @@ def test_memory_is_flat_grows_or_cannot_be_told(leak: int, answers: int, verdict
     assert found.verdict == verdict
     assert found.low <= leak <= found.high or verdict == "flat"
     assert LEAK < 1_000
+
+
+def test_memory_is_what_was_allocated() -> None:
+    before = allocated(os.getpid())
+    held = b"x" * 50_000_000
+    assert allocated(os.getpid()) - before == pytest.approx(len(held), rel=0.1)
 
 
 async def test_what_ends_is_started_again(tmp_path: Path) -> None:
