@@ -98,9 +98,10 @@ class Calls:
             raise failure from None
         except CallFailed as failure:
             call.fail(failure)
-            if failure.blamed or failure.status == MODEL_GONE:
+            gone = failure.status == MODEL_GONE
+            if failure.blamed or gone:
                 endpoint.model = self._identity.configured
-                failure.passing |= not endpoint.model  # which is asked for before another attempt
+            failure.passing |= gone and not endpoint.model  # which is asked for before another attempt
             raise
         except BaseException:
             call.end()

@@ -15,8 +15,8 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 ANALYSIS_MAX = 1500
 """Characters; bounds the grammar, so that a model that rambles still closes its JSON."""
 
-ANSWER_TOKENS: dict[Detail, int] = {"brief": 48, "full": 1200}
-"""The longest answer in any tokenizer at hand, with room to spare."""
+ANSWER_TOKENS: dict[Detail, int] = {"brief": 48, "full": 1560}
+"""The longest answer that the grammar allows, were each character a token of its own."""
 
 
 class UnparsedAnswer(ValueError):
