@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ BAR = 30
 Json = client.Json
 
 
-def recommend_batch(file: str, backend: str | None, *, brief: bool) -> int:
+def recommend_batch(file: str, route: Mapping[str, str], *, brief: bool) -> int:
     """Write each answer to standard output as it comes, as a line of JSON; 1 if any question failed, else 0.
 
     Raises `InvalidRequest` for a file that holds no questions, and as `client.lines` does.
@@ -26,7 +26,7 @@ def recommend_batch(file: str, backend: str | None, *, brief: bool) -> int:
     questions, failed = read(file), 0
     progress = Progress(len(questions))
     try:
-        for line in _answers(questions, backend, "brief" if brief else "full"):
+        for line in _answers(questions, route, "brief" if brief else "full"):
             failed += "problem" in line
             progress.clear()
             print(json.dumps(line), flush=True)
@@ -36,13 +36,12 @@ def recommend_batch(file: str, backend: str | None, *, brief: bool) -> int:
     return 1 if failed else 0
 
 
-def _answers(questions: Sequence[Any], backend: str | None, detail: str) -> Iterator[Json]:
+def _answers(questions: Sequence[Any], route: Mapping[str, str], detail: str) -> Iterator[Json]:
     """A line a question, as they are answered; `Unreachable` where some never are."""
-    headers = {} if backend is None else {"X-Backend": backend}
     for start in range(0, len(questions), MOST):
         part = questions[start : start + MOST]
         summed_up = False
-        for line in client.lines("/v1/recommendations/batch", {"items": part, "detail": detail}, headers):
+        for line in client.lines("/v1/recommendations/batch", {"items": part, "detail": detail}, route):
             if "index" in line:
                 yield {**line, "index": start + line["index"]}
             summed_up = "summary" in line

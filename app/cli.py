@@ -69,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("weights", help="check the served model's files by their hashes", add_help=False)
     ask = _asking(commands, "recommend", "ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)")
     ask.add_argument("--backend", choices=BACKENDS, help="who answers (default: the gateway's)")
+    ask.add_argument("--fallback", choices=("mistral", "gpt-4"), help="who answers where that one is away")
     both = _asking(commands, "compare", "ask both backends of a running gateway; of many questions, print the report")
     both.add_argument("--half-width", type=float, metavar="SHARE", help="say how many pairs are needed for that")
     return top
@@ -146,10 +147,11 @@ def recommend(options: argparse.Namespace) -> int:
     from app import client, terminal
     from app.batch_command import recommend_batch
 
+    route = client.route(options.backend, options.fallback)
     if options.batch is not None:
-        return recommend_batch(options.batch, options.backend, brief=options.brief)
+        return recommend_batch(options.batch, route, brief=options.brief)
     body = client.body(options.ticker, options.metrics, options.as_of, brief=options.brief)
-    answer = client.ask(body, options.backend)
+    answer = client.ask(body, route)
     print(json.dumps(answer, indent=2) if options.json else terminal.recommendation(answer))
     return 0
 

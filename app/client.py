@@ -57,9 +57,15 @@ def _read(file: str) -> Json:
     return document
 
 
-def ask(body: Json, backend: str | None) -> Json:
+def route(backend: str | None, fallback: str | None) -> dict[str, str]:
+    """The headers that say who is to answer, and who in its place; None: as the gateway is set."""
+    named = {"X-Backend": backend, "X-Fallback": fallback}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def ask(body: Json, route: Mapping[str, str]) -> Json:
     """The gateway's answer to a question. Raises as `call` does."""
-    return call("POST", "/v1/recommendations", body, {} if backend is None else {"X-Backend": backend})
+    return call("POST", "/v1/recommendations", body, route)
 
 
 def told(error: InvalidSettings | Unreachable | Refused) -> int:

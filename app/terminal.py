@@ -27,7 +27,9 @@ def _lines(answer: Json) -> Iterator[str]:
         yield ""
         yield textwrap.fill(answer["analysis"], WIDTH)
     yield ""
-    yield f"by {answer['backend']} ({answer['model']})" + (", a stand-in, not a model" if answer["stand_in"] else "")
+    place = f" in {answer['fallback_from']}'s place" if answer["fallback_from"] else ""
+    stand_in = ", a stand-in, not a model" if answer["stand_in"] else ""
+    yield f"by {answer['backend']}{place} ({answer['model']}){stand_in}"
     if answer["cascade"]:
         yield _cascade(answer["cascade"])
     yield _effort(answer)

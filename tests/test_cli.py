@@ -16,6 +16,7 @@ import pytest
 from app import cli
 from app.backends.base import Backend, BackendName
 from app.contract.fingerprint import EXAMPLE
+from app.errors import BackendUnavailable
 from app.main import create_app
 from app.routing import CHOICES
 from app.settings import Settings
@@ -37,7 +38,9 @@ def url(store_url: str, backend: CountingBackend, tmp_path: Path, monkeypatch: p
     keys.write_text(f"cli:{KEY}")
     keys.chmod(0o600)
     backends: dict[BackendName, Backend] = {"mistral": backend, "gpt-4": CountingBackend("gpt-4")}
-    settings = Settings.model_validate({"market": "sample", "api_keys_file": keys, "cache_s": 0})
+    settings = Settings.model_validate(
+        {"market": "sample", "api_keys_file": keys, "cache_s": 0, "cascade_threshold": 0.7}
+    )
     with served(create_app(settings, opened_with(store_url, backends)), lifespan="on") as url:
         monkeypatch.setenv("CONVICTION_URL", url)
         monkeypatch.setenv("CONVICTION_API_KEY", KEY)
@@ -81,6 +84,15 @@ def test_metrics_come_from_standard_input(monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.setattr(sys, "stdin", io.StringIO('{"price": 12.5, "technicals": {"RSI_14": 28, "OBV": 1}}'))
     assert cli.main(["recommend", "--metrics", "-", "--brief"]) == 0
     assert "missing: call_iv_avg" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("url")
+def test_another_answers_where_the_backend_is_away(
+    backend: CountingBackend, metrics: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    backend.script = [BackendUnavailable("away")]
+    assert cli.main(["recommend", "--metrics", metrics, "--fallback", "gpt-4"]) == 0
+    assert "by gpt-4 in mistral's place" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("url")
