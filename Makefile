@@ -54,7 +54,7 @@ bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(ENVS)/litellm/.complet
 	$(GATEWAY)/python bench/report.py
 	$(GATEWAY)/python bench/shadow.py
 	$(GATEWAY)/python bench/features.py --market $(MARKET)
-	$(TRAINING) bench/training.py --market $(MARKET)
+	$(TRAINING) -m bench.training --market $(MARKET)
 
 demo: $(ENVS)/gateway/.complete ## everything, the stand-in as both models (STAND_IN=gpt-4: as that one), and a minute of traffic
 	@PATH="$(TOOLS):$$PATH" CONVICTION_PORT=$(PORT) $(DEMO) exec $(GATEWAY)/conviction up --stand-in $(STAND_IN) -- \

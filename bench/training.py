@@ -1,6 +1,6 @@
 """Non-padding tokens a second of fine-tuning, beside TRL's trainer with its defaults: same base, adapter and pairs.
 
-    .envs/training/bin/python bench/training.py --market FOLDER
+    .envs/training/bin/python -m bench.training --market FOLDER
 
 Rounds alternate, each one epoch over the same pairs in the mix of the run; the ratio is of neighbouring rounds.
 """
@@ -63,7 +63,13 @@ def theirs(config: Config, base: Path, rows: list[dict[str, Any]], tokenizer: An
     lora = LoraConfig(r=settings.rank, lora_alpha=settings.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
     trainer = SFTTrainer(
         model=str(base),
-        args=SFTConfig(output_dir=str(out), num_train_epochs=1, report_to=[], save_strategy="no"),
+        args=SFTConfig(
+            output_dir=str(out),
+            num_train_epochs=1,
+            report_to=[],
+            save_strategy="no",
+            use_cpu=not torch.cuda.is_available(),  # which the defaults leave to whoever has no GPU
+        ),
         train_dataset=Dataset.from_list(conversations),
         processing_class=tokenizer,
         peft_config=lora,

@@ -112,13 +112,13 @@ def test_the_cap_keeps_what_was_paid_and_a_higher_one_goes_on(
 ) -> None:
     before = stand_in.tally()["answered"]
     with pytest.raises(CapReached):
-        label(paid(max_usd="0.0135"), data)
+        label(paid(max_usd="0.0165"), data)
     some = journal_of(data)
     assert 0 < len(some.labels) < PROMPTS
-    assert some.spent <= 13_500_000
+    assert some.spent <= 16_500_000
     assert not data.done("label")
     with pytest.raises(SystemExit) as ended:
-        main(["label", "--config", str(settings(max_usd="0.0135")), "--runs", str(data.folder.parent)])
+        main(["label", "--config", str(settings(max_usd="0.0165")), "--runs", str(data.folder.parent)])
     assert ended.value.code == 2
     assert "raise it and run again" in capsys.readouterr().err
     label(paid(max_usd="0.5"), data)
