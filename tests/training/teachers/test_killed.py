@@ -87,7 +87,8 @@ def test_a_killed_run_loses_no_label_and_pays_for_none_twice(data: Artifacts, se
     final = journal_of(data)
     assert kept.labels.items() <= final.labels.items()
     assert server.asked.total() == PROMPTS + len(again)
-    assert data.manifest("label")["cost"]["unsettled"]["calls"] == len(again)
+    unsettled = data.manifest("label")["cost"]["unsettled"]["calls"]
+    assert len(again) <= unsettled <= concurrency  # the last may not have reached the server
 
 
 def test_a_killed_run_finds_the_batch_whose_id_it_never_learnt(data: Artifacts, settings: Settings) -> None:
