@@ -303,7 +303,7 @@ async def gateway(
         "mistral": CountingBackend("mistral"),
         "gpt-4": CountingBackend("gpt-4"),
     }
-    given = Settings.model_validate({"market": "sample", "cache_s": 0, **settings})
+    given = Settings.model_validate({"market": "sample", "cache_s": 0, "cascade_threshold": 0.7, **settings})
     app = create_app(given, opened_with(store_url, backends, provider))
     async with app.router.lifespan_context(app):
         if wire:

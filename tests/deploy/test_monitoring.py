@@ -37,8 +37,8 @@ VALUES = {
     "mistral_action": {*ACTIONS, ERROR},
     "gpt4_action": {*ACTIONS, ERROR},
     "state": set(BREAKER_STATES),
-    "scope": set(SCOPES),
-    "reason": set(REASONS),
+    "scope": {*SCOPES, "gateway"},
+    "reason": {*REASONS, "processor"},
     "store": set(STORES),
 }
 """Of labels whose values are the same wherever they are; `result` is of two metrics."""
