@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import boto3
 import pytest
 
 from app.backends.dialects import SAGEMAKER
@@ -80,8 +81,9 @@ def runtime(running: tuple[Runtime, str], stand_in: StandIn, monkeypatch: pytest
 
 
 @pytest.fixture
-def relay(runtime: Runtime) -> ModuleType:
-    """The module as Lambda loads it."""
+def relay(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module as Lambda loads it, in a process that has asked AWS nothing before."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     spec = util.spec_from_file_location("relay", SOURCE / "relay.py")
     assert spec is not None
     assert spec.loader is not None
