@@ -96,11 +96,11 @@ def serve() -> int:
 
     import uvicorn
 
-    from app.api.door import Door, listening
+    from app.api.load_shedding import Shedding, listening
     from app.drain import Drain, DrainingServer
     from app.logging import log_config
+    from app.loop_lag import LoopLag
     from app.main import create_app
-    from app.pressure import Pressure
     from app.settings import load_settings
 
     settings = load_settings()
@@ -108,12 +108,12 @@ def serve() -> int:
         raise InvalidSettings(ROOT)
     secrets = (settings.openai_api_key, settings.redis_url, settings.redis_password)
     logging.config.dictConfig(log_config(secret.get_secret_value() for secret in secrets if secret))
-    drain, pressure = Drain(), Pressure()
+    drain, lag = Drain(), LoopLag()
     config = uvicorn.Config(
-        create_app(settings, drain=drain, pressure=pressure),
+        create_app(settings, drain=drain, lag=lag),
         host=settings.host,
         port=settings.port,
-        http=Door.under(pressure),
+        http=Shedding.under(lag),
         lifespan="on",
         ws="none",
         log_config=None,

@@ -32,7 +32,7 @@ from app.costs import Price
 from app.drain import Drain
 from app.experiments_file import Experiments
 from app.holder import default_allowance
-from app.pressure import Pressure
+from app.loop_lag import LoopLag
 from app.pricing import price_list
 from app.resources import Resources, open_resources
 from app.settings import Settings
@@ -47,9 +47,9 @@ def create_app(
     settings: Settings,
     opened: OpenResources = open_resources,
     drain: Drain | None = None,
-    pressure: Pressure | None = None,
+    lag: LoopLag | None = None,
 ) -> FastAPI:
-    """The gateway; `drain` says whether it is about to stop, `pressure` is told whether it keeps up.
+    """The gateway; `drain` says whether it is about to stop, `lag` is told whether it keeps up.
 
     Raises `InvalidSettings` before anything is started.
     """
@@ -65,7 +65,7 @@ def create_app(
         exporting = tracer.exporting() if tracer else nullcontext()
         async with exporting, opened(settings, prices) as resources, shadowing(resources) as shadow:
             app.state.resources, app.state.shadow = resources, shadow
-            with pressure.watched(resources.collectors) if pressure else nullcontext():
+            with lag.watched(resources.collectors) if lag else nullcontext():
                 yield
 
     app = FastAPI(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from app.costs import prices
 from app.stand_in import Mode, create_stand_in
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
+from tests.doubles import Gateway, gateway
 
 STAND_IN_KEY = "sk-stand-in-0123456789abcdef"
 STORE_PATIENCE_S = 20.0
@@ -119,6 +120,13 @@ async def own_store(store_url: str) -> str:
     async with open_redis(SecretStr(url)) as redis:
         await redis.flushdb()
     return url
+
+
+@pytest.fixture
+async def running(store_url: str) -> AsyncIterator[Gateway]:
+    """A gateway whose models are doubles."""
+    async with gateway(store_url) as running:
+        yield running
 
 
 @pytest.fixture

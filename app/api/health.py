@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 
 from fastapi import APIRouter
 from pydantic import TypeAdapter
@@ -42,7 +41,8 @@ async def ready(request: Request) -> Response:
         **_experiments(experiments_of(request)),
     }
     components = backends | others
-    fit = _any_ready(backends) and all(component.ready for component in others.values())
+    some = any(component.ready for component in backends.values())
+    fit = some and all(component.ready for component in others.values())
     answer = Readiness(fit, components, resources.market.provider.name)
     return Response(READINESS.dump_json(answer), 200 if fit else 503, media_type="application/json")
 
@@ -54,13 +54,9 @@ async def _backends(resources: Resources) -> dict[str, Component]:
     for name in sorted(resources.lanes, key=lambda name: name != default):
         reason = await unready(resources.lanes[name].backend)
         components[name] = Component(reason is None, reason)
-        if _any_ready(components):
+        if reason is None:
             break
     return components
-
-
-def _any_ready(components: Mapping[str, Component]) -> bool:
-    return any(component.ready for component in components.values())
 
 
 def _experiments(experiments: Experiments) -> dict[str, Component]:

@@ -6,7 +6,7 @@ from app.backends.base import Backend, BackendName
 from app.backends.dialects import SAGEMAKER, VLLM, openai_dialect
 from app.backends.openai_style import OpenAIStyle
 from app.backends.sagemaker import SageMaker
-from app.backends.signature import Signer
+from app.backends.sagemaker.sigv4 import Signer
 from app.backends.unconfigured import Unconfigured
 from app.contract.fingerprint import fingerprint
 from app.settings import Settings

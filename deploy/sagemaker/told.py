@@ -11,7 +11,7 @@ from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from app.backends.refused_by_aws import MEANT
+from app.backends.sagemaker.errors import MEANT
 
 LONGEST = 500
 RETRIES = Config(retries={"mode": "standard", "max_attempts": 5})

@@ -16,8 +16,8 @@ import pytest
 from app.backends.base import Backend
 from app.backends.dialects import SAGEMAKER
 from app.backends.openai_style import OpenAIStyle
-from app.backends.refused_by_aws import as_refused
 from app.backends.registry import build_backends
+from app.backends.sagemaker.errors import as_refused
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import canonical, parse

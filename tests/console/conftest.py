@@ -16,7 +16,6 @@ import pytest_asyncio
 
 from app.stand_in import create_stand_in
 from tests.conftest import STAND_IN_KEY, served
-from tests.doubles import Gateway, gateway
 from tests.test_main import Serving
 
 if TYPE_CHECKING:
@@ -31,12 +30,6 @@ ARGUMENTS = (
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_S = 120.0
 """For each step: a busy machine is no failure."""
-
-
-@pytest.fixture
-async def running(store_url: str) -> AsyncIterator[Gateway]:
-    async with gateway(store_url) as running:
-        yield running
 
 
 @contextmanager

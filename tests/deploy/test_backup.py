@@ -32,6 +32,8 @@ from app.stores.pipelined import Pipelined
 from tests.valkey import KEPT, Valkey
 
 SCOPES = (Scope("backend:gpt-4", Allowance(None, None, 10**15)),)
+CALLS = range(1000, 1050)
+"""What fifty of them cost, in nano-dollars."""
 PATIENCE_S = 30.0
 COMPOSE = ("--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction")
 """As docker-compose.yml starts it, snapshots by time among its defaults."""
@@ -48,12 +50,13 @@ async def opened(valkey: Valkey) -> AsyncIterator[tuple[Redis, Admissions]]:
             await store.close()
 
 
-async def book(admissions: Admissions, nano_usd: int) -> None:
-    """A call, admitted and settled."""
-    name = uuid4().hex
-    admitted = await admissions.admit(name, SCOPES, "gpt-4", Estimate(1000, 10**6), lease_s=60, sent=True)
-    assert isinstance(admitted, Lead)
-    assert await admissions.settle(name, Usage(100, 10), nano_usd) == "settled"
+async def book(admissions: Admissions, *nano_usd: int) -> None:
+    """Calls, each admitted and settled."""
+    for cost in nano_usd:
+        name = uuid4().hex
+        admitted = await admissions.admit(name, SCOPES, "gpt-4", Estimate(1000, 10**6), lease_s=60, sent=True)
+        assert isinstance(admitted, Lead)
+        assert await admissions.settle(name, Usage(100, 10), cost) == "settled"
 
 
 async def booked(redis: Redis) -> dict[str, dict[str, str]]:
@@ -80,8 +83,7 @@ async def test_a_copied_log_restores_the_ledger_after_the_server_and_its_disk_ar
     lost, kept = folders
     with Valkey(lost, COMPOSE) as valkey:
         async with opened(valkey) as (redis, admissions):
-            for number in range(50):
-                await book(admissions, 1000 + number)
+            await book(admissions, *CALLS)
             before = await booked(redis)
             going_on = asyncio.create_task(_go_on(admissions))
             await redis.config_set("auto-aof-rewrite-percentage", 0)
@@ -96,7 +98,7 @@ async def test_a_copied_log_restores_the_ledger_after_the_server_and_its_disk_ar
     with Valkey(kept, COMPOSE) as valkey:
         async with opened(valkey) as (redis, admissions):
             restored = await booked(redis)
-            assert spent(before) == sum(range(1000, 1050))
+            assert spent(before) == sum(CALLS)
             assert spent(before) <= spent(restored) <= spent(after)
             await book(admissions, 7)
             assert spent(await booked(redis)) == spent(restored) + 7
@@ -107,8 +109,7 @@ async def test_a_snapshot_restores_the_ledger_to_its_moment(folders: tuple[Path,
     lost, kept = folders
     with Valkey(lost, COMPOSE) as valkey:
         async with opened(valkey) as (redis, admissions):
-            for number in range(50):
-                await book(admissions, 1000 + number)
+            await book(admissions, *CALLS)
             before = await booked(redis)
             await redis.save()
             kept.mkdir()
@@ -135,8 +136,7 @@ async def test_a_killed_server_has_all_that_was_answered(folders: tuple[Path, Pa
     lost, _ = folders
     with Valkey(lost, COMPOSE) as valkey:
         async with opened(valkey) as (redis, admissions):
-            for number in range(50):
-                await book(admissions, 1000 + number)
+            await book(admissions, *CALLS)
             before = await booked(redis)
         valkey.kill()
         valkey.start()

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from tests.doubles import Gateway, gateway
 from tests.test_main import Serving
 
 PATIENCE_S = 60.0
-
-
-@pytest.fixture
-async def running(store_url: str) -> AsyncIterator[Gateway]:
-    async with gateway(store_url) as running:
-        yield running
 
 
 @contextmanager

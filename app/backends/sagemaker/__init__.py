@@ -16,11 +16,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import to_json
 
 from app.backends.dialects import SAGEMAKER
-from app.backends.frames import Frames
 from app.backends.origin import LISTING_MAX, Content, Response, read
-from app.backends.refused_by_aws import as_refused
+from app.backends.sagemaker.errors import as_refused
+from app.backends.sagemaker.event_stream import Frames
+from app.backends.sagemaker.sigv4 import Signer
 from app.backends.session import open_http
-from app.backends.signature import Signer
 from app.backends.upstream_errors import DOCUMENT_MAX
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages

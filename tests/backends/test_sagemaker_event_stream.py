@@ -7,7 +7,7 @@ from aiohttp import ClientPayloadError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.frames import Frames
+from app.backends.sagemaker.event_stream import Frames
 
 from .sagemaker_runtime import frame, payload_part
 

@@ -18,7 +18,7 @@ HELD_S = 1.0
 """For so long after requests were refused one late look is enough to refuse again."""
 
 
-class Pressure:
+class LoopLag:
     """`high` while what comes cannot be kept up with."""
 
     def __init__(self) -> None:

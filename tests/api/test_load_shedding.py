@@ -17,22 +17,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from app.api import door
-from app.api.door import ACCEPTED_A_TURN, Door, listening
-from app.pressure import Pressure
+from app.api import load_shedding
+from app.api.load_shedding import ACCEPTED_A_TURN, Shedding, listening
+from app.loop_lag import LoopLag
 
 CHAT = "/v1/chat/completions"
 
 
 class Stand:
-    """An application behind a door whose pressure tests set."""
+    """An application whose loop lags as tests say."""
 
     def __init__(self) -> None:
-        self.pressure, self.bodies = Pressure(), list[bytes]()
+        self.lag, self.bodies = LoopLag(), list[bytes]()
         self.held = threading.Event()
         routes = [Route("/slow", self._slow), Route("/{path:path}", self._answer, methods=["GET", "POST"])]
-        door = Door.under(self.pressure)
-        config = uvicorn.Config(Starlette(routes=routes), port=0, http=door, ws="none", log_level="critical")
+        protocol = Shedding.under(self.lag)
+        config = uvicorn.Config(Starlette(routes=routes), port=0, http=protocol, ws="none", log_level="critical")
         self._sockets = listening(config)
         self.server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self.server.run, args=(self._sockets,), daemon=True)
@@ -65,10 +65,10 @@ class Stand:
 @pytest.fixture
 def stand(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stand]:
     """One that refuses from the first request on."""
-    monkeypatch.setattr(door, "FEW", 0)
+    monkeypatch.setattr(load_shedding, "FEW", 0)
     stand = Stand()
     stand.start()
-    stand.pressure.high = True
+    stand.lag.high = True
     yield stand
     stand.stop()
 
@@ -94,7 +94,7 @@ def test_a_refusal_is_a_problem_that_says_when_to_come_again(stand: Stand, conne
     assert (problem["code"], problem["status"], problem["retry_after"]) == ("overloaded", 503, 1)
     assert problem["request_id"] == "mine-1"
     assert stand.bodies == []
-    assert stand.pressure.refused == 1
+    assert stand.lag.refused == 1
 
 
 def test_chat_completions_are_refused_in_openais_words(connection: HTTPConnection) -> None:
@@ -120,11 +120,11 @@ def test_the_connection_is_kept_and_good_for_the_next_request(stand: Stand, conn
     body = b"x" * 300_000
     for _ in range(3):
         ask(connection, "POST", "/v1/recommendations", body).read()
-    stand.pressure.high = False
+    stand.lag.high = False
     response = ask(connection, "POST", "/v1/recommendations", body)
     assert (response.status, json.loads(response.read())) == (200, {"path": "/v1/recommendations"})
     assert stand.bodies == [body]
-    assert stand.pressure.refused == 3
+    assert stand.lag.refused == 3
 
 
 def test_a_connection_that_is_to_end_ends(connection: HTTPConnection) -> None:
@@ -144,16 +144,16 @@ def test_who_asks_before_sending_a_body_need_not_send_it(stand: Stand) -> None:
         said = connection.makefile("rb").read()
     assert said.startswith(b"HTTP/1.1 503 ")
     assert b"connection: close" in said
-    assert stand.pressure.refused == 1
+    assert stand.lag.refused == 1
 
 
 def test_requests_in_line_on_one_connection_are_answered_in_their_order(stand: Stand) -> None:
     """One that waits for another on its connection is not refused before that is answered."""
-    stand.pressure.high = False
+    stand.lag.high = False
     with create_connection(("127.0.0.1", stand.port), timeout=10) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         time.sleep(0.1)
-        stand.pressure.high = True
+        stand.lag.high = True
         connection.sendall(b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         time.sleep(0.1)
         stand.held.set()
@@ -163,7 +163,7 @@ def test_requests_in_line_on_one_connection_are_answered_in_their_order(stand: S
 
 
 def test_few_requests_are_never_refused(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "FEW", 2)
+    monkeypatch.setattr(load_shedding, "FEW", 2)
     with ExitStack() as closing:
         connections = [HTTPConnection("127.0.0.1", stand.port, timeout=10) for _ in range(3)]
         for connection in connections:
@@ -181,8 +181,8 @@ def test_few_requests_are_never_refused(stand: Stand, monkeypatch: pytest.Monkey
 
 def test_headers_have_their_time(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that says nothing, one that does not come to an end, and one whose second request does not."""
-    stand.pressure.high = False
-    monkeypatch.setattr(door, "HEADERS_S", 0.3)
+    stand.lag.high = False
+    monkeypatch.setattr(load_shedding, "HEADERS_S", 0.3)
     for beginning, answers in ((b"", 0), (b"GET / HTTP/1.1\r\nX-More", 0), (b"GET / HTTP/1.1\r\n\r\nGET /next", 1)):
         with create_connection(("127.0.0.1", stand.port), timeout=10) as connection:
             connection.sendall(beginning)
@@ -192,8 +192,8 @@ def test_headers_have_their_time(stand: Stand, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_who_is_answered_slowly_is_not_hung_up_on(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
-    stand.pressure.high = False
-    monkeypatch.setattr(door, "HEADERS_S", 0.1)
+    stand.lag.high = False
+    monkeypatch.setattr(load_shedding, "HEADERS_S", 0.1)
     with create_connection(("127.0.0.1", stand.port), timeout=10) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         time.sleep(0.3)

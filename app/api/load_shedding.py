@@ -1,5 +1,5 @@
-"""The protocol that requests come in by: while the processor cannot keep up it refuses them, before they cost anything,
-and it hangs up on those who do not come to the end of their headers.
+"""Load shedding, in the protocol that requests come in by: while the processor cannot keep up it refuses them, before
+they cost anything. And it hangs up on those who do not come to the end of their headers.
 
 A refusal by the application, after routing and keys, takes a fifth of an answer's time: at twice the load that can be
 answered, refusals alone would use up much of the processor.
@@ -23,7 +23,7 @@ from app.api.openai_errors import PREFIX, error_response
 from app.api.problems import problem_response
 from app.errors import ConvictionError, Overloaded
 from app.logging import request_id
-from app.pressure import Pressure
+from app.loop_lag import LoopLag
 
 ALWAYS = frozenset(path.encode() for path in QUIET)
 """Probes and Prometheus are let in: a gateway that is busy is not to be taken for dead."""
@@ -70,18 +70,18 @@ def rendered(responding: Callable[[ConvictionError], Response]) -> Refusal:
     return Refusal(STATUS_LINE[ERROR.status] + b"".join(headers), bytes(response.body))
 
 
-class Door(HttpToolsProtocol):
+class Shedding(HttpToolsProtocol):
     """Uvicorn's protocol for one connection, but for what it refuses by itself."""
 
     chats, others = rendered(error_response), rendered(problem_response)
-    pressure: ClassVar[Pressure]
+    lag: ClassVar[LoopLag]
     _refusing = False
     _patience: TimerHandle | None = None
 
     @classmethod
-    def under(cls, pressure: Pressure) -> type[Door]:
-        """The door of a gateway, for uvicorn, which makes one for each connection."""
-        return type(cls.__name__, (cls,), {"pressure": pressure})
+    def under(cls, lag: LoopLag) -> type[Shedding]:
+        """The protocol of a gateway, for uvicorn, which makes one for each connection."""
+        return type(cls.__name__, (cls,), {"lag": lag})
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -98,7 +98,7 @@ class Door(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Let the request in, or see to it that its end is answered by a refusal."""
         self._await_nothing()
-        self._refusing = self.pressure.high and len(self.tasks) >= FEW and not self._waits() and self.url not in ALWAYS
+        self._refusing = self.lag.high and len(self.tasks) >= FEW and not self._waits() and self.url not in ALWAYS
         if not self._refusing:
             super().on_headers_complete()
         elif self.expect_100_continue:
@@ -132,7 +132,7 @@ class Door(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, keep_alive: bool) -> None:
-        self.pressure.refused += 1
+        self.lag.refused += 1
         refusal = self.chats if self.url.startswith(PREFIX.encode()) else self.others
         with_body = self.parser.get_method() != b"HEAD"
         self.transport.write(refusal.of(self._request_id(), keep_alive=keep_alive, with_body=with_body))
