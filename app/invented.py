@@ -122,7 +122,7 @@ def _stands(found: re.Match[str], known: _Known) -> bool:
 
 def _shows(value: float, down: float, up: float, known: float) -> bool:
     """Whether a value is the known one, which is up to so much less, or more."""
-    slack = 1e-9 * max(1.0, known)
+    slack = min(1e-9 * max(1.0, known), down / 2)  # of a large figure with decimals, less than these tell apart
     return value - down - slack <= known <= value + up - (slack if up > down else -slack)
 
 

@@ -98,6 +98,13 @@ def test_figures_are_cited_whole() -> None:
     assert figures(text, EXAMPLE).cited == ("45.6", "46", "10.9", "1.5%", "9455", "$77.87", "18.8 million")
 
 
+@pytest.mark.parametrize("value", [1_000_001.0, 9_999_999.125])
+def test_a_large_metric_may_be_told_with_its_decimals(value: float) -> None:
+    metrics = Metrics.model_validate({"price": 5.0, "options": {"call_volume": 3}, "technicals": {"SMA_20": value}})
+    assert figures(f"SMA stands at {value:.3f}.", metrics).invented == ()
+    assert figures(f"SMA stands at {value + 0.01:.3f}.", metrics).invented
+
+
 @given(metrics(), st.integers(0, 3), st.data())
 def test_a_metric_may_be_rounded_to_any_decimals(metrics: Metrics, decimals: int, data: st.DataObject) -> None:
     name, value = data.draw(st.sampled_from(sorted(metrics.values().items())))
