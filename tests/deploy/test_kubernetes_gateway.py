@@ -47,7 +47,7 @@ class Pod:
                     "PYTHONPATH": str(Path.cwd()),
                     "TMPDIR": str(folder),
                     "HOME": "/nonexistent",
-                    **{name: value.replace("/etc/conviction", str(folder)) for name, value in environment.items()},
+                    **{name: _outside(value, folder) for name, value in environment.items()},
                     "CONVICTION_PORT": str(self.port),
                 },
                 stdout=log,
@@ -125,3 +125,8 @@ def _private(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(text)
+
+
+def _outside(value: str, folder: Path) -> str:
+    """A setting, with the pod's folders where they are here."""
+    return value.replace("/run/secrets", str(folder / "secrets")).replace("/etc/conviction", str(folder))

@@ -1,7 +1,7 @@
 {{- define "conviction.environment" -}}
 - {name: CONVICTION_HOST, value: "0.0.0.0"}
 - {name: CONVICTION_PORT, value: "8080"}
-- {name: CONVICTION_API_KEYS_FILE, value: /etc/conviction/secrets/api_keys}
+- {name: CONVICTION_API_KEYS_FILE, value: /run/secrets/api_keys}
 - {name: CONVICTION_DRAIN_S, value: {{ .Values.drainSeconds | quote }}}
 - {name: CONVICTION_BACKEND_TIMEOUT_S, value: {{ .Values.backendTimeoutSeconds | quote }}}
 {{- if .Values.experiments }}
@@ -10,11 +10,11 @@
 {{- range $name, $value := .Values.settings }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
-- {name: REDIS_URL_FILE, value: /etc/conviction/secrets/redis_url}
+- {name: REDIS_URL_FILE, value: /run/secrets/redis_url}
 {{- if .Values.secrets.redisPassword.name }}
-- {name: REDIS_PASSWORD_FILE, value: /etc/conviction/secrets/redis_password}
+- {name: REDIS_PASSWORD_FILE, value: /run/secrets/redis_password}
 {{- end }}
 {{- if .Values.secrets.openai.name }}
-- {name: OPENAI_API_KEY_FILE, value: /etc/conviction/secrets/openai_api_key}
+- {name: OPENAI_API_KEY_FILE, value: /run/secrets/openai_api_key}
 {{- end }}
 {{- end }}
