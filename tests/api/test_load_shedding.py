@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from socket import create_connection
 
@@ -16,11 +17,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from uvicorn.server import ServerState
 
 from app.api import load_shedding
 from app.api.load_shedding import ACCEPTED_A_TURN, Shedding, listening
 from app.loop_lag import LoopLag
 
+SOON_S = 30.0
 CHAT = "/v1/chat/completions"
 
 
@@ -48,6 +51,13 @@ class Stand:
             assert self._thread.is_alive()
             time.sleep(0.005)
 
+    def until(self, reached: Callable[[ServerState], bool]) -> None:
+        """What uvicorn knows of its connections and requests is so."""
+        ends = time.monotonic() + SOON_S
+        while not reached(self.server.server_state):
+            assert time.monotonic() < ends
+            time.sleep(0.005)
+
     def stop(self) -> None:
         self.held.set()
         self.server.should_exit = True
@@ -60,6 +70,10 @@ class Stand:
     def _slow(self, _: Request) -> Response:
         self.held.wait(10)
         return JSONResponse({})
+
+
+def under_way(number: int, state: ServerState) -> bool:
+    return len(state.tasks) == number
 
 
 @pytest.fixture
@@ -152,10 +166,10 @@ def test_requests_in_line_on_one_connection_are_answered_in_their_order(stand: S
     stand.lag.high = False
     with create_connection(("127.0.0.1", stand.port), timeout=10) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.1)
+        stand.until(partial(under_way, 1))
         stand.lag.high = True
         connection.sendall(b"GET /next HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        time.sleep(0.1)
+        stand.until(lambda state: any(each.pipeline for each in state.connections))
         stand.held.set()
         said = connection.makefile("rb").read()
     assert said.count(b"HTTP/1.1 200 OK") == 2
@@ -168,9 +182,9 @@ def test_few_requests_are_never_refused(stand: Stand, monkeypatch: pytest.Monkey
         connections = [HTTPConnection("127.0.0.1", stand.port, timeout=10) for _ in range(3)]
         for connection in connections:
             closing.callback(connection.close)
-        for connection in connections[:2]:
+        for number, connection in enumerate(connections[:2], 1):
             connection.request("GET", "/slow")
-            time.sleep(0.1)
+            stand.until(partial(under_way, number))
         refused = ask(connections[2], "GET", "/")
         assert (refused.status, json.loads(refused.read())["code"]) == (503, "overloaded")
         stand.held.set()
@@ -182,7 +196,7 @@ def test_few_requests_are_never_refused(stand: Stand, monkeypatch: pytest.Monkey
 def test_headers_have_their_time(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that says nothing, one that does not come to an end, and one whose second request does not."""
     stand.lag.high = False
-    monkeypatch.setattr(load_shedding, "HEADERS_S", 0.3)
+    monkeypatch.setattr(load_shedding, "HEADERS_S", 1.0)
     for beginning, answers in ((b"", 0), (b"GET / HTTP/1.1\r\nX-More", 0), (b"GET / HTTP/1.1\r\n\r\nGET /next", 1)):
         with create_connection(("127.0.0.1", stand.port), timeout=10) as connection:
             connection.sendall(beginning)
@@ -193,10 +207,10 @@ def test_headers_have_their_time(stand: Stand, monkeypatch: pytest.MonkeyPatch) 
 
 def test_who_is_answered_slowly_is_not_hung_up_on(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
     stand.lag.high = False
-    monkeypatch.setattr(load_shedding, "HEADERS_S", 0.1)
+    monkeypatch.setattr(load_shedding, "HEADERS_S", 0.5)
     with create_connection(("127.0.0.1", stand.port), timeout=10) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        time.sleep(0.3)
+        time.sleep(1.0)
         stand.held.set()
         assert connection.makefile("rb").read().startswith(b"HTTP/1.1 200 OK")
 
