@@ -43,6 +43,7 @@ test: lint $(ENVS)/vllm/.complete $(ENVS)/training/.complete $(QUANTISER) $(BUIL
 
 lint: $(ENVS)/gateway/.complete ## ruff, and mypy in strict mode
 	$(GATEWAY)/ruff check .
+	$(GATEWAY)/ruff format --check --quiet .
 	$(GATEWAY)/mypy
 
 bench: $(ENVS)/gateway/.complete $(ENVS)/vllm/.complete $(ENVS)/litellm/.complete $(BUILT) ## latency and speeds on this machine, beside others'

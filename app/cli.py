@@ -96,11 +96,12 @@ def serve() -> int:
 
     import uvicorn
 
-    from app.api.load_shedding import Shedding, listening
-    from app.drain import Drain, DrainingServer
+    from app.api.load_shedding import Shedding
+    from app.drain import Drain
     from app.logging import log_config
     from app.loop_lag import LoopLag
     from app.main import create_app
+    from app.server import Server, listening
     from app.settings import load_settings
 
     settings = load_settings()
@@ -122,7 +123,7 @@ def serve() -> int:
         server_header=False,
         timeout_graceful_shutdown=int(settings.backend_timeout_s) + 5,
     )
-    DrainingServer(config, drain, settings.drain_s).run(listening(config))
+    Server(config, drain, settings.drain_s).run(listening(config))
     return 0
 
 

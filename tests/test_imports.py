@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("app.lane",),
     ("app.answer", "app.asking", "app.attempts"),
     ("app.bookings", "app.broker", "app.settlements"),
-    ("app.drain", "app.loop_lag", "app.resources"),
+    ("app.drain", "app.loop_lag", "app.resources", "app.server"),
     ("app.chat", "app.recommend"),
     ("app.comparison", "app.shadow"),
     ("app.cascade", "app.fallback"),

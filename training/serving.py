@@ -24,9 +24,7 @@ class NotServed(ValueError):
 
 
 @contextmanager
-def serve(
-    python: Path, weights: Path, model_id: str, log: Path, adapter: Path | None = None
-) -> Iterator[str]:
+def serve(python: Path, weights: Path, model_id: str, log: Path, adapter: Path | None = None) -> Iterator[str]:
     """The URL of a vLLM with these weights, on a free loopback port; it is stopped at the end.
 
     With an adapter, unmerged, it is the adapter that has the model id.

@@ -24,9 +24,7 @@ BACKENDS = TypeAdapter(Backends)
 async def backends(request: Request) -> Response:
     """The backends, which of them could answer now, and what they cost."""
     resources = resources_of(request)
-    states = await asyncio.gather(
-        *(state(lane.backend, lane.price) for lane in resources.lanes.values())
-    )
+    states = await asyncio.gather(*(state(lane.backend, lane.price) for lane in resources.lanes.values()))
     answer = Backends(resources.settings.default_backend, list(states))
     return Response(BACKENDS.dump_json(answer), media_type="application/json")
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 from asyncio import TimerHandle, Transport
 from collections.abc import Callable
 from dataclasses import dataclass
-from socket import socket
 from typing import ClassVar
 from uuid import uuid4
 
 from starlette.responses import Response
-from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.api.context import ACCEPTED, HEADER, QUIET
@@ -30,21 +28,11 @@ ALWAYS = frozenset(path.encode() for path in QUIET)
 ERROR = Overloaded("the gateway has more requests than it can keep up with", retry_after=1)
 ID_HEADER = HEADER.lower().encode()
 PLACE = "request-id-here"
-ACCEPTED_A_TURN = 16
 HEADERS_S = 30.0
 """For so long a request's headers may take to come, from the connection's beginning or the request's first byte."""
 TOO_SLOW = STATUS_LINE[408] + b"content-length: 0\r\nconnection: close\r\n\r\n"
 FEW = 64
 """Requests under way among which none is refused: they are over in a tenth of a second, however late it is."""
-
-
-def listening(config: Config) -> list[socket]:
-    """The socket of the configured address, as many times as connections are to be accepted in one turn of the loop.
-
-    uvloop accepts one of each. With one alone, who comes while turns are long waits where nobody can refuse him.
-    """
-    first = config.bind_socket()
-    return [first, *(first.dup() for _ in range(ACCEPTED_A_TURN - 1))]
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,7 @@ RATIO_TOLERANCE = 0.01  # relative; and absolute below a ratio of one
 def _number(low: float, high: float, description: str, alias: str | None = None, above: bool = False) -> Any:
     """A field for an optional, finite number within [low, high], or (low, high] where `above`."""
     lower: dict[str, Any] = {"gt": low} if above else {"ge": low}
-    return Field(
-        default=None, le=high, alias=alias, description=description, strict=True, allow_inf_nan=False, **lower
-    )
+    return Field(default=None, le=high, alias=alias, description=description, strict=True, allow_inf_nan=False, **lower)
 
 
 def _written_out(day: Any) -> Any:

@@ -20,8 +20,9 @@ from starlette.routing import Route
 from uvicorn.server import ServerState
 
 from app.api import load_shedding
-from app.api.load_shedding import ACCEPTED_A_TURN, Shedding, listening
+from app.api.load_shedding import Shedding
 from app.loop_lag import LoopLag
+from app.server import ACCEPTED_A_TURN, listening
 
 SOON_S = 30.0
 CHAT = "/v1/chat/completions"

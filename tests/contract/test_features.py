@@ -78,9 +78,7 @@ def test_what_is_not_finite_is_refused(number: str) -> None:
         Metrics.model_validate_json(text)
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"price": 1.0}, {"price": 1.0, "technicals": {"RSI_14": 50.0, "ADX_14": None}}]
-)
+@pytest.mark.parametrize("body", [{}, {"price": 1.0}, {"price": 1.0, "technicals": {"RSI_14": 50.0, "ADX_14": None}}])
 def test_fewer_than_three_metrics_are_refused(body: dict[str, Any]) -> None:
     assert "at least 3 metrics are needed" in refused(body)
 

@@ -17,9 +17,7 @@ BARS = 520
 SEED = 8
 
 
-def random_walk(
-    ticker: str, bars: int = BARS, start: float = 80.0, volatility: float = 0.018
-) -> pd.DataFrame:
+def random_walk(ticker: str, bars: int = BARS, start: float = 80.0, volatility: float = 0.018) -> pd.DataFrame:
     """Daily bars in cents ending on LAST_DAY, adj_close equal to close."""
     random = np.random.default_rng([SEED, *ticker.encode()])
     steps = random.normal(0.0002, volatility, bars)
@@ -39,9 +37,7 @@ def random_walk(
     prices = ["open", "high", "low", "close"]
     frame[prices] = frame[prices].round(2)
     frame["adj_close"] = frame["close"]
-    frame["volume"] = (
-        (2e6 * np.exp(random.normal(0, 0.4, bars)) * (1 + 20 * np.abs(steps))).round(-2).astype("int64")
-    )
+    frame["volume"] = (2e6 * np.exp(random.normal(0, 0.4, bars)) * (1 + 20 * np.abs(steps))).round(-2).astype("int64")
     return frame
 
 

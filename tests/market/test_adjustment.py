@@ -113,14 +113,10 @@ def test_netflix_split_of_2015(real: ParquetProvider) -> None:
 @settings(max_examples=30, deadline=None)
 @given(
     cut=st.integers(260, BARS - 1),
-    events=st.lists(
-        st.tuples(st.integers(1, BARS - 1), st.sampled_from([1.01, 0.1, 1.5, 2, 7, 1.23])), max_size=4
-    ),
+    events=st.lists(st.tuples(st.integers(1, BARS - 1), st.sampled_from([1.01, 0.1, 1.5, 2, 7, 1.23])), max_size=4),
     extra=st.sampled_from([1.0, 0.5, 0.97]),
 )
-def test_features_do_not_change_when_the_future_does(
-    cut: int, events: list[tuple[int, float]], extra: float
-) -> None:
+def test_features_do_not_change_when_the_future_does(cut: int, events: list[tuple[int, float]], extra: float) -> None:
     """Whatever events there are: bars removed from the end, or one more event after it, change nothing."""
     bars = bars_of(random_walk("SYNX"))
     factor = np.ones(BARS)

@@ -20,9 +20,7 @@ def bars_on(days: list[str], close: list[float]) -> pd.DataFrame:
 
 
 def test_tidy_sorts_and_keeps_one_complete_bar_a_day() -> None:
-    raw = bars_on(
-        ["2024-01-03", "2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"], [1.0, 2.0, 3.0, np.nan, 0.0]
-    )
+    raw = bars_on(["2024-01-03", "2024-01-02", "2024-01-03", "2024-01-04", "2024-01-05"], [1.0, 2.0, 3.0, np.nan, 0.0])
     tidied = tidy(raw)
     assert list(tidied.index) == [pd.Timestamp("2024-01-02"), pd.Timestamp("2024-01-03")]
     assert list(tidied["close"]) == [2.0, 3.0]
@@ -55,9 +53,7 @@ def test_an_unexplained_leap_ends_history() -> None:
 def test_stale_bars_are_refused() -> None:
     bars = tidy(bars_on(["2024-01-02"], [1.0]))
     require_recent("SYNA", bars, date(2024, 1, 12))
-    with pytest.raises(
-        InsufficientHistory, match="no daily bars near 2024-01-13; its last before that is 2024-01-02"
-    ):
+    with pytest.raises(InsufficientHistory, match="no daily bars near 2024-01-13; its last before that is 2024-01-02"):
         require_recent("SYNA", bars, date(2024, 1, 13))
     with pytest.raises(InsufficientHistory, match="SYNA has no daily bars on or before 2023-01-01"):
         require_recent("SYNA", bars.iloc[:0], date(2023, 1, 1))

@@ -57,9 +57,7 @@ def test_days_without_bars_are_refused(synthetic: ParquetProvider, day: date) ->
         (date(2024, 3, 14), False),
     ],
 )
-def test_a_chain_answers_on_its_day_and_five_more(
-    synthetic: ParquetProvider, day: date | None, found: bool
-) -> None:
+def test_a_chain_answers_on_its_day_and_five_more(synthetic: ParquetProvider, day: date | None, found: bool) -> None:
     chain = synthetic.chain("synb", day)
     assert (chain is not None) is found
     if chain is not None:
@@ -115,9 +113,7 @@ def test_an_empty_folder_is_not_configured(tmp_path: Path) -> None:
 
 def test_broken_files_are_named_without_their_folder(tmp_path: Path) -> None:
     (tmp_path / "ohlcv.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(
-        MarketDataUnavailable, match=r"^ohlcv\.parquet in the market data folder cannot be read$"
-    ):
+    with pytest.raises(MarketDataUnavailable, match=r"^ohlcv\.parquet in the market data folder cannot be read$"):
         ParquetProvider(tmp_path).bars("SYNA", None)
 
 

@@ -77,9 +77,7 @@ def test_as_of_is_the_day_of_the_last_bar(synthetic: ParquetProvider) -> None:
 
 
 def test_too_short_a_history_names_the_ticker(synthetic: ParquetProvider) -> None:
-    with pytest.raises(
-        InsufficientHistory, match=r"^SYNSHORT: 120 daily bars are known, indicators need 250$"
-    ):
+    with pytest.raises(InsufficientHistory, match=r"^SYNSHORT: 120 daily bars are known, indicators need 250$"):
         snapshot(synthetic, "synshort")
 
 
@@ -144,9 +142,7 @@ wild = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(pattern=wild, start=st.sampled_from([1e-6, 0.01, 50.0, 5e5, 9e9]))
-def test_whatever_the_bars_metrics_are_within_bounds(
-    pattern: list[tuple[float, float, float]], start: float
-) -> None:
+def test_whatever_the_bars_metrics_are_within_bounds(pattern: list[tuple[float, float, float]], start: float) -> None:
     """Cycles of moves, spreads and volumes, still stretches and absurd prices among them."""
     steps, spreads, volumes = (np.resize(column, 300) for column in zip(*pattern, strict=True))
     close = start * np.exp(np.clip(np.cumsum(steps), -8, 8))

@@ -123,9 +123,7 @@ def yahoo(monkeypatch: pytest.MonkeyPatch) -> StandInYahoo:
     cache = yfinance.cache._TzCacheDummy()
     monkeypatch.setattr(yfinance.cache, "get_tz_cache", lambda: cache)
     for name in ("get", "cache_get"):
-        monkeypatch.setattr(
-            yfinance.data.YfData, name, lambda _, *args, **named: stand_in.get(*args, **named)
-        )
+        monkeypatch.setattr(yfinance.data.YfData, name, lambda _, *args, **named: stand_in.get(*args, **named))
     return stand_in
 
 

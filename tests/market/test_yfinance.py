@@ -145,9 +145,7 @@ FAILURES = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("failure", "expected"), FAILURES, ids=lambda value: getattr(value, "__name__", repr(value))
-)
+@pytest.mark.parametrize(("failure", "expected"), FAILURES, ids=lambda value: getattr(value, "__name__", repr(value)))
 @pytest.mark.parametrize("what", ["bars", "chain"])
 def test_failures_are_told_apart(failure: Exception, expected: type[ConvictionError], what: str) -> None:
     source = provider(history=failure, chains=failure)

@@ -29,9 +29,7 @@ def yahoo_history(splits: dict[str, float] | None = None) -> pd.DataFrame:
     walk = random_walk("SYNY").set_index("date")
     walk.index = pd.DatetimeIndex(walk.index, name="Date").tz_localize("America/New_York")
     columns = {"open": "Open", "high": "High", "low": "Low", "close": "Close"}
-    walk = walk.rename(columns=columns | {"adj_close": "Adj Close", "volume": "Volume"}).drop(
-        columns="ticker"
-    )
+    walk = walk.rename(columns=columns | {"adj_close": "Adj Close", "volume": "Volume"}).drop(columns="ticker")
     walk = walk[["Open", "High", "Low", "Close", "Adj Close", "Volume"]].assign(Dividends=0.0)
     walk["Stock Splits"] = 0.0
     for day, ratio in (splits or {}).items():
@@ -66,9 +64,7 @@ class StandInTicker:
         self._hang = hang
         self.asked: list[str] = []
 
-    def history(
-        self, *, start: date, interval: str, auto_adjust: bool, actions: bool, timeout: float
-    ) -> pd.DataFrame:
+    def history(self, *, start: date, interval: str, auto_adjust: bool, actions: bool, timeout: float) -> pd.DataFrame:
         assert (interval, auto_adjust, actions) == ("1d", False, True)
         assert timeout > 0
         if self._hang is not None:

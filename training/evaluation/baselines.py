@@ -77,9 +77,7 @@ def _boosting() -> HistGradientBoostingClassifier:
 BASELINES: dict[str, Baseline] = {
     "majority": Baseline(figures, lambda: DummyClassifier(strategy="most_frequent")),
     "stratified random": Baseline(figures, lambda: DummyClassifier(strategy="stratified", random_state=SEED)),
-    "logistic regression": Baseline(
-        figures, lambda: make_pipeline(SimpleImputer(), StandardScaler(), _regression())
-    ),
+    "logistic regression": Baseline(figures, lambda: make_pipeline(SimpleImputer(), StandardScaler(), _regression())),
     "gradient boosting": Baseline(figures, _boosting),
     "logistic regression on readings": Baseline(words, lambda: make_pipeline(DictVectorizer(), _regression())),
 }

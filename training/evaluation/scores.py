@@ -80,9 +80,7 @@ def _by_missing(rows: Sequence[Row]) -> list[dict[str, Any]]:
         inside = [row for row in rows if least <= row.missing <= most]
         if inside:
             hits = np.array([row.hit for row in inside], dtype=float)
-            bins.append(
-                {"least": least, "most": most, "agreement": clustered(hits, [row.ticker for row in inside])}
-            )
+            bins.append({"least": least, "most": most, "agreement": clustered(hits, [row.ticker for row in inside])})
     return bins
 
 

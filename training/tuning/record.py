@@ -31,6 +31,4 @@ def tuning(run: Artifacts) -> dict[str, Any]:
 def _after(first: list[dict[str, Any]], then: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The second history with its steps and seconds counted on from the first's."""
     steps, seconds = first[-1]["step"], first[-1]["seconds"]
-    return [
-        {**entry, "step": entry["step"] + steps, "seconds": round(entry["seconds"] + seconds, 1)} for entry in then
-    ]
+    return [{**entry, "step": entry["step"] + steps, "seconds": round(entry["seconds"] + seconds, 1)} for entry in then]

@@ -79,4 +79,3 @@ def rounded(weight: torch.Tensor, group_size: int) -> torch.Tensor:
     step = (greatest - least).clamp(min=1e-5) / STEPS
     zero = (-torch.round(least / step)).clamp_(0, STEPS)
     return ((torch.clamp(torch.round(groups / step) + zero, 0, STEPS) - zero) * step).reshape(weight.shape).to(weight)
-
