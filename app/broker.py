@@ -127,8 +127,11 @@ class Broker:
         began = perf_counter()
         landing = await self._following.follow(leader, inquiry.request_id)
         if landing.error is not None:
-            error = TOLD.get(landing.error, BackendError)
-            raise error(f"{inquiry.lane.name} failed the request that this one shared a call with")
+            error = TOLD.get(landing.error, BackendError)(
+                f"{inquiry.lane.name} failed the request that this one shared a call with"
+            )
+            error.retry_after = landing.retry_after
+            raise error
         if landing.value is None:
             return None
         made = _read(landing.value, inquiry).free(perf_counter() - began)
@@ -146,7 +149,7 @@ class Broker:
                     await self._bookings.sending(booking, inquiry.terms.holder, lane)
                     answer, completion = await attempts.answer(inquiry.prompt)
             except ConvictionError as error:
-                booking.landing = Landing(error=error.code)
+                booking.landing = Landing(error=error.code, retry_after=error.retry_after)
                 raise
             finally:
                 booking.usage = attempts.usage

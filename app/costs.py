@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from math import ceil
 from typing import Annotated, Literal
@@ -66,13 +66,16 @@ class ListPrice(BaseModel):
 
     def cost(self, usage: Usage) -> Cost:
         cached = min(usage.cached_tokens, usage.prompt_tokens)
-        usd_per_million = (
-            (usage.prompt_tokens - cached) * Fraction(self.input)
-            + cached * Fraction(self.cached_input)
-            + usage.completion_tokens * Fraction(self.output)
-        )
+        whole, from_cache, out = self._nano_per_token
         tokens = usage.prompt_tokens + usage.completion_tokens
-        return _cost(usd_per_million * NANO / 10**6, tokens, "list_price")
+        nano_usd = (usage.prompt_tokens - cached) * whole + cached * from_cache + usage.completion_tokens * out
+        return _cost(nano_usd, tokens, "list_price")
+
+    @cached_property
+    def _nano_per_token(self) -> tuple[Fraction, Fraction, Fraction]:
+        """Whole, cached and output."""
+        whole, from_cache, out = (Fraction(usd) * NANO / 10**6 for usd in (self.input, self.cached_input, self.output))
+        return whole, from_cache, out
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,13 @@ class CapacityPrice:
         if not (self.usd_per_hour >= 0 and self.tokens_per_hour > 0):
             raise ValueError("an hourly price must not be negative, tokens an hour must be above zero")
 
+    @cached_property
+    def _nano_per_token(self) -> Fraction:
+        return Fraction(self.usd_per_hour) * NANO / Fraction(self.tokens_per_hour)
+
     def cost(self, usage: Usage) -> Cost:
         tokens = usage.prompt_tokens + usage.completion_tokens
-        nano_per_token = Fraction(self.usd_per_hour) * NANO / Fraction(self.tokens_per_hour)
-        return _cost(tokens * nano_per_token, tokens, "capacity")
+        return _cost(tokens * self._nano_per_token, tokens, "capacity")
 
 
 Price = ListPrice | CapacityPrice

@@ -261,13 +261,14 @@ async def test_a_call_may_not_take_longer_than_any_call_though_somebody_waits(ow
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
 async def test_a_failure_is_everybody_s_and_is_paid_for_once(running: Gateway, other: Gateway, elsewhere: bool) -> None:
-    running.mistral.script = [Broken(BUY, BackendError("mistral broke off"), Usage(400, 7))]
+    running.mistral.script = [Broken(BUY, BackendError("mistral broke off", retry_after=2.5), Usage(400, 7))]
     first, go = await held(running)
     second = asking(other if elsewhere else running)
     await (followed(other) if elsewhere else joined(running, 1))
     go.set()
     for response in await asyncio.gather(first, second):
         assert (response.status_code, response.json()["code"]) == (502, "backend_error")
+        assert response.headers["Retry-After"] == "3"
     assert (running.asked, other.asked) == (1, 0)
     sums = await ledger(running, "mistral")
     assert (sums["requests"], sums["output_tokens"]) == (1, 7)

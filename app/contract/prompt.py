@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypedDict
 
 from app.contract.features import Metrics
@@ -100,15 +100,19 @@ def evidence(values: Values) -> dict[str, Line]:
     return lines
 
 
+def _read_off(values: Values) -> list[str]:
+    """A line for each indicator that has a reading, without its figures."""
+    words = readings(values)
+    return [f"{label} {words[reading]}" for label, _, reading in LINES if reading in words]
+
+
 def messages(metrics: Metrics, ticker: str | None, detail: Detail) -> list[Message]:
     """The chat messages that ask for a recommendation. One user turn: Mistral's template has no system role.
 
     `full` shows figures and readings, for an analysis that cites them. `brief` shows the readings alone,
     which halves the prompt; the figures only where nothing can be read off them.
     """
-    lines = list(evidence(metrics.values()).values())
-    if detail == "brief":
-        lines = [replace(line, figures=()) for line in lines if line.reading] or lines
+    values = metrics.values()
+    lines = (_read_off(values) if detail == "brief" else []) or [str(line) for line in evidence(values).values()]
     stock = f"ticker {ticker.upper()}\n" if ticker else ""
-    body = "\n".join(map(str, lines))
-    return [{"role": "user", "content": f"{TASK}{ANSWER[detail]}\n\n{stock}{body}"}]
+    return [{"role": "user", "content": f"{TASK}{ANSWER[detail]}\n\n{stock}" + "\n".join(lines)}]

@@ -39,19 +39,26 @@ class Landing:
     value: bytes | None = None
     ttl_s: float = 0.0
     error: str | None = None
+    retry_after: float | None = None
+    """Seconds after which another attempt makes sense, where a failure's is known."""
 
     def arguments(self) -> tuple[str, bytes | str, int]:
         """As the store's scripts take it."""
         if self.value is not None:
             return "value", self.value, int(1000 * self.ttl_s)
-        return ("over", "", 0) if self.error is None else ("error", self.error, 0)
+        if self.error is None:
+            return "over", "", 0
+        return "error", self.error if self.retry_after is None else f"{self.error} {self.retry_after:g}", 0
 
     @classmethod
     def read(cls, outcome: bytes, payload: bytes) -> Landing:
         """As the store tells it."""
         if outcome == b"value":
             return cls(payload)
-        return cls(error=payload.decode()) if outcome == b"error" else OVER
+        if outcome != b"error":
+            return OVER
+        error, _, seconds = payload.decode().partition(" ")
+        return cls(error=error, retry_after=float(seconds) if seconds else None)
 
 
 OVER = Landing()

@@ -126,16 +126,21 @@ def _script(folder: Path, model: str, question: str, parts: list[str], *, logpro
     )
 
 
+def compact(document: dict[str, Any]) -> str:
+    """Without spaces, as vLLM and OpenAI send events."""
+    return json.dumps(document, separators=(",", ":"))
+
+
 def _events(base: dict[str, Any], parts: list[str], logprobs: bool) -> Iterator[str]:
     def event(delta: dict[str, str], finish: str | None = None, alternatives: Any = None) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": alternatives, "finish_reason": finish}
-        return json.dumps({**base, "choices": [choice]})
+        return compact({**base, "choices": [choice]})
 
     yield event({"role": "assistant", "content": ""})
     for part in parts:
         yield event({"content": part}, alternatives=_alternatives(part) if logprobs else None)
     yield event({}, "stop")
-    yield json.dumps({**base, "choices": [], "usage": USAGE})
+    yield compact({**base, "choices": [], "usage": USAGE})
     yield "[DONE]"
 
 

@@ -55,6 +55,14 @@ def test_brief_shows_readings_alone() -> None:
     assert not any("7.26" in line or "59.4" in line for line in shown)
 
 
+@given(any_metrics())
+def test_brief_shows_what_full_does_but_for_figures(metrics: Metrics) -> None:
+    lines = evidence(metrics.values()).values()
+    read_off = [f"{line.label} {line.reading}" for line in lines if line.reading]
+    shown = messages(metrics, None, "brief")[0]["content"].split("\n\n")[1].splitlines()
+    assert shown == (read_off or list(map(str, lines)))
+
+
 def test_brief_shows_figures_where_nothing_can_be_read_off_them() -> None:
     metrics = Metrics.model_validate({"price": 10.0, "technicals": {"MACDs_12_26_9": 0.5, "R1": 11.0}})
     assert messages(metrics, None, "brief")[0]["content"].endswith("\n\nprice 10\nMACD signal 0.5\npivots R1 11")

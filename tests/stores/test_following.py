@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
@@ -55,6 +56,9 @@ async def lead(admissions: Admissions, name: str) -> None:
     assert isinstance(admission, Lead)
 
 
+BUSY = Landing(error="backend_unavailable", retry_after=2.5)
+
+
 async def follow(admissions: Admissions, follower: Following, name: str) -> asyncio.Task[Landing]:
     """Join, and begin to wait."""
     admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
@@ -62,7 +66,7 @@ async def follow(admissions: Admissions, follower: Following, name: str) -> asyn
     return asyncio.create_task(follower.follow(admission.leader, name))
 
 
-@pytest.mark.parametrize("landing", [Landing(VALUE, 30), Landing(VALUE), Landing(error="unparsed_answer"), OVER])
+@pytest.mark.parametrize("landing", [Landing(VALUE, 30), Landing(VALUE), Landing(error="unparsed_answer"), BUSY, OVER])
 async def test_all_who_follow_are_told_how_it_ended(
     admissions: Admissions, follower: Following, elsewhere: tuple[Admissions, Following], landing: Landing
 ) -> None:
@@ -71,7 +75,7 @@ async def test_all_who_follow_are_told_how_it_ended(
     there = [await follow(*elsewhere, f"there-{n}") for n in range(20)]
     assert await follower.waiting("leader") == 40
     await admissions.settle("leader", USAGE, 7, landing)
-    told = Landing(landing.value, error=landing.error)
+    told = replace(landing, ttl_s=0.0)
     assert await asyncio.wait_for(asyncio.gather(*here, *there), 60) == [told] * 40
     assert await follower.waiting("leader") == 0
 
