@@ -12,7 +12,7 @@ from app.metrics import Collectors
 LOOK_S = 0.005
 LATE_S = 0.005
 """So much behind its time, a look is late: requests that come now wait longer in line than they take."""
-SUSTAINED_S = 0.1
+SUSTAINED_S = 0.05
 """For so long looks have to be late before requests are refused: a burst is over by then."""
 HELD_S = 1.0
 """For so long after requests were refused one late look is enough to refuse again."""
