@@ -44,6 +44,8 @@ class Surroundings:
     folder: Path
     litellm: Path
     """The virtual environment that LiteLLM is installed in."""
+    python: Sequence[str] = (sys.executable,)
+    """What runs Conviction."""
 
     def __post_init__(self) -> None:
         (self.folder / "keys").write_text(f"bench:{KEY}\n")
@@ -72,7 +74,7 @@ def conviction(around: Surroundings) -> Iterator[Contender]:
         "REDIS_URL": f"redis://127.0.0.1:{around.store_port}/0",
         **{f"CONVICTION_{of}_{name}": value for of in ("KEY", "GPT4", "MISTRAL") for name, value in AMPLE.items()},
     }
-    command = [sys.executable, "-m", "app.cli", "serve"]
+    command = [*around.python, "-m", "app.cli", "serve"]
     with running(command, around.cores, around.folder / "conviction.log", environment) as process:
         process.wait_for(f"http://127.0.0.1:{port}/health/live")
         tasks = chat(around.folder, "gpt-4"), chat(around.folder, "gpt-4", stream=True)

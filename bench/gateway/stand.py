@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -92,7 +93,12 @@ def spread(sample: Sample) -> Figures:
 
 
 def stand_for(
-    gateways: Sequence[str], cores: Cores, litellm: Path, seconds: float, stack: ExitStack
+    gateways: Sequence[str],
+    cores: Cores,
+    litellm: Path,
+    seconds: float,
+    stack: ExitStack,
+    python: Sequence[str] = (sys.executable,),
 ) -> tuple[Stand, list[Contender]]:
     """Start everything; the upstream itself comes first of the contenders. All of it ends with the stack."""
     folder = ROOT / ".run/bench"
@@ -102,7 +108,7 @@ def stand_for(
     chat = stack.enter_context(upstream(program, chat_script(folder), KEY, cores.rest, folder))
     hosted = stack.enter_context(upstream(program, recommendation_script(folder), "-", cores.rest, folder))
     shared = stack.enter_context(store(cores.rest, folder))
-    around = Surroundings(chat, hosted, shared.port, cores.gateway, folder, litellm)
+    around = Surroundings(chat, hosted, shared.port, cores.gateway, folder, litellm, python)
     contenders = [direct(around), *(stack.enter_context(GATEWAYS[name](around)) for name in gateways)]
     generator = Generator(compiled("load", folder), cores.rest, folder)
     return Stand(chat, hosted, generator, shared.process, seconds), contenders
