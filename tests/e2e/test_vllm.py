@@ -29,7 +29,7 @@ TOKENS = ROOT / "tests" / "training" / "tokens.json"
 """What training made of the worked example."""
 
 SNPS = {"ticker": "SNPS", "metrics": EXAMPLE.document()}
-BACK_S = 180
+BACK_S = 420
 
 
 def vllm_url(running: Up) -> str:
