@@ -91,13 +91,12 @@ class Load:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Clients stop when it ends, each after its last answer."""
-        async with asyncio.TaskGroup() as group:
-            for place in range(self.clients):
-                group.create_task(self._client(place))
-            try:
-                yield
-            finally:
-                self.over = True
+        clients = [asyncio.create_task(self._client(place)) for place in range(self.clients)]
+        try:
+            yield
+        finally:
+            self.over = True
+            await asyncio.gather(*clients)
 
     async def _client(self, place: int) -> None:
         payer = next(self._fresh)

@@ -15,7 +15,6 @@ from app.supervisor import vllm, weights
 from app.supervisor.process import Program
 from deploy.scale import settings
 
-LOADING_S = 900.0
 OWN = {"Authorization": f"Bearer {DEFAULT_KEY}"}
 SERVED = re.compile(r"^vllm:request_success_total\{.*\} (\S+)$", re.MULTILINE)
 

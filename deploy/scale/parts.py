@@ -14,6 +14,8 @@ from app.supervisor.process import Process, Program
 RESTART_S = 1.0
 """As an orchestrator would wait."""
 START_S = 120.0
+LOADING_S = 900.0
+"""A vLLM's, beside another on few cores."""
 POLL_S = 0.05
 
 
@@ -51,7 +53,7 @@ class Part:
 
     async def back(self, ends: int) -> None:
         """Return once it has ended more than `ends` times and answers again. Raises `ScaleError`."""
-        await until(lambda: self._is_back(ends), self.name)
+        await until(lambda: self._is_back(ends), f"{self.name} is back", LOADING_S)
 
     async def stop(self) -> None:
         """For good."""

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 from app.supervisor.ports import settled
 from app.supervisor.process import Program
 from deploy.scale import model_server, settings
-from deploy.scale.parts import Part, ScaleError, until
+from deploy.scale.parts import LOADING_S, Part, ScaleError, until
 from deploy.scale.settings import Keys
 
 GATEWAYS, MODELS = 3, 2
@@ -108,7 +108,7 @@ async def running(folder: Path, *, real: bool) -> AsyncIterator[Stack]:
                 part.start()
                 stack.push_async_callback(part.stop)
             for part in made.parts.values():
-                await until(part.answers, f"{part.name} starts ({part.program.log})", model_server.LOADING_S)
+                await until(part.answers, f"{part.name} starts ({part.program.log})", LOADING_S)
 
         await start(
             [
