@@ -30,6 +30,8 @@ class Part:
     program: Program
     answers: Callable[[], Awaitable[bool]]
     """Whether it does what it is for, asked from outside."""
+    clean_up: Callable[[], object] = lambda: None
+    """What is done before it is started again."""
     ends: list[int] = field(default_factory=list)
     """Exit statuses so far, negative for a signal."""
     _process: Process | None = None
@@ -68,6 +70,7 @@ class Part:
         while True:
             self.ends.append(await self._process.ended())
             await asyncio.sleep(RESTART_S)
+            self.clean_up()
             self._process = Process.start(self.program)
 
     async def _is_back(self, ends: int) -> bool:

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -104,7 +105,7 @@ async def running(folder: Path, *, real: bool) -> AsyncIterator[Stack]:
 
         async def start(programs: Sequence[Program], answers: Sequence[Callable[[], Awaitable[bool]]]) -> None:
             for each, look in zip(programs, answers, strict=True):
-                part = made.parts[each.name] = Part(each, look)
+                part = made.parts[each.name] = Part(each, look, partial(model_server.clean_up, each))
                 part.start()
                 stack.push_async_callback(part.stop)
             for part in made.parts.values():

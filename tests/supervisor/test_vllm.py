@@ -5,6 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic_core import _pydantic_core
 
 from app.contract.manifest import UnusableModel
 from app.settings import UpSettings
@@ -69,3 +70,15 @@ def test_each_life_has_a_log_of_its_own(store: Store, settings: UpSettings) -> N
     log.write_text("first life")
     assert started(store, settings).log == log
     assert log.with_name("vllm.log.1").read_text() == "first life"
+
+
+@pytest.mark.parametrize("left", [0, 63, 64, 4096, -1], ids=lambda left: f"{left} bytes")
+def test_a_kernel_that_was_cut_off_is_compiled_again(store: Store, settings: UpSettings, left: int) -> None:
+    cache = settings.run_dir / "vllm" / "torch_compile_cache" / "ab"
+    cache.mkdir(parents=True)
+    library, whole, cut = Path(_pydantic_core.__file__).read_bytes(), cache / "whole.main.so", cache / "cut.main.so"
+    whole.write_bytes(library)
+    cut.write_bytes(library[:left])
+    started(store, settings)
+    assert whole.read_bytes() == library
+    assert not cut.exists()
