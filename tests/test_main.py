@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -58,8 +60,18 @@ class Serving:
         connection.close()
         return answer
 
-    def wait(self) -> None:
-        deadline = time.monotonic() + START_S
+    @contextmanager
+    def up(self, start_s: float = START_S, stop_s: float = 10.0) -> Iterator[Self]:
+        """Once it answers; it is told to stop afterwards."""
+        try:
+            self.wait(start_s)
+            yield self
+        finally:
+            self.process.terminate()
+            self.process.wait(stop_s)
+
+    def wait(self, seconds: float = START_S) -> None:
+        deadline = time.monotonic() + seconds
         while True:
             try:
                 self.ask("GET", "/health/live")
@@ -82,12 +94,8 @@ def serving(stand_in: StandIn, tmp_path: Path) -> Iterator[Serving]:
         CONVICTION_CAPACITY_TOKENS_PER_HOUR="100000",
         CONVICTION_DRAIN_S="0.2",
     )
-    try:
-        serving.wait()
+    with serving.up():
         yield serving
-    finally:
-        serving.process.terminate()
-        serving.process.wait(10)
 
 
 def children(pid: int) -> list[int]:

@@ -154,12 +154,8 @@ def traced(
 ) -> Iterator[Serving]:
     soon, fastapi_s_own = {"OTEL_BSP_SCHEDULE_DELAY": "50"}, {"FASTAPI_OTEL_AUTO_CONFIGURE": "true"}
     serving_ = serving(tmp_path_factory.mktemp("traced"), upstream[1], collector[1], **soon, **fastapi_s_own)
-    try:
-        serving_.wait()
+    with serving_.up(stop_s=20):
         yield serving_
-    finally:
-        serving_.process.terminate()
-        serving_.process.wait(20)
 
 
 @needs_sdk

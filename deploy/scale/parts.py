@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from app.supervisor.process import Process, Program
+from app.supervisor.vllm import LOADING_S
 
 RESTART_S = 1.0
 """As an orchestrator would wait."""
 START_S = 120.0
-LOADING_S = 900.0
-"""A vLLM's, beside another on few cores."""
 POLL_S = 0.05
 
 

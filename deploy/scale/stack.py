@@ -21,8 +21,9 @@ from redis.exceptions import RedisError
 
 from app.supervisor.ports import settled
 from app.supervisor.process import Program
+from app.supervisor.vllm import LOADING_S
 from deploy.scale import model_server, settings
-from deploy.scale.parts import LOADING_S, Part, ScaleError, until
+from deploy.scale.parts import Part, ScaleError, until
 from deploy.scale.settings import Keys
 
 GATEWAYS, MODELS = 3, 2

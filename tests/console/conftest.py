@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -51,26 +50,8 @@ def gateway_process(stand_in: str, **settings: str) -> Iterator[Serving]:
             }
             | settings,
         )
-        try:
-            _wait(serving)
+        with serving.up(PATIENCE_S, PATIENCE_S):
             yield serving
-        finally:
-            serving.process.terminate()
-            serving.process.wait(PATIENCE_S)
-
-
-def _wait(serving: Serving) -> None:
-    """Until it answers."""
-    ends = time.monotonic() + PATIENCE_S
-    while time.monotonic() < ends:
-        try:
-            serving.ask("GET", "/health/live")
-        except OSError:
-            assert serving.process.poll() is None, serving.log.read_text()
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError(serving.log.read_text())
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ SCOPES = (Scope("backend:gpt-4", Allowance()),)
 ESTIMATE = Estimate(1000, 5000)
 USAGE = Usage(400, 11)
 VALUE = bytes(range(256))
+BUSY = Landing(error="backend_unavailable", retry_after=2.5)
 
 
 @pytest.fixture
@@ -54,9 +55,6 @@ def often(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
 async def lead(admissions: Admissions, name: str) -> None:
     admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f", sent=True)
     assert isinstance(admission, Lead)
-
-
-BUSY = Landing(error="backend_unavailable", retry_after=2.5)
 
 
 async def follow(admissions: Admissions, follower: Following, name: str) -> asyncio.Task[Landing]:

@@ -14,10 +14,5 @@ PATIENCE_S = 60.0
 @contextmanager
 def started(folder: Path, **environment: str) -> Iterator[Serving]:
     """It answers, and is stopped afterwards."""
-    serving = Serving(folder, CONVICTION_DRAIN_S="0.1", **environment)
-    try:
-        serving.wait()
+    with Serving(folder, CONVICTION_DRAIN_S="0.1", **environment).up(stop_s=PATIENCE_S) as serving:
         yield serving
-    finally:
-        serving.process.terminate()
-        serving.process.wait(PATIENCE_S)
