@@ -13,6 +13,7 @@ from pydantic import Field, PlainSerializer, TypeAdapter
 from app.asking import Source
 from app.backends.base import BackendName, Completion, Usage
 from app.contract.features import Metrics
+from app.contract.hardware import WeightFormat
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
 from app.costs import Basis, Cost, plain
@@ -135,6 +136,10 @@ class Recommendation:
     ]
     cascade: Annotated[Cascaded | None, Field(description="why this backend answered, where a cascade was asked")]
     stand_in: Annotated[bool, Field(description="answered by the rule-based analyst in a model's place")]
+    weights: Annotated[
+        WeightFormat | None,
+        Field(description="the form of the weights that the hosted model's server loaded; null where it is not known"),
+    ] = None
     disclaimer: str = DISCLAIMER
 
     @property

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from app.backends.base import BREAKER_STATES, Backend, BackendName, BreakerState, Usage
+from app.contract.hardware import Profile
 from app.contract.prompt import Message
 from app.costs import NANO, Cost, Price
 from app.gate import Gate
@@ -28,6 +29,8 @@ class Lane:
     gate: Gate
     scope: Scope
     meters: BackendMeters
+    profile: Profile | None = None
+    """How its servers run the model, where that is known."""
 
     @property
     def name(self) -> BackendName:
@@ -62,7 +65,8 @@ def open_lane(backend: Backend, price: Price | None, settings: Settings, collect
         collectors.breaker_state.labels(name, state).set_function(partial(_is, backend, state))
     if usd is not None:
         collectors.budget_limit.labels(name).set(float(usd))
-    return Lane(backend, price, gate, Scope(f"backend:{name}", allowance), collectors.of[name])
+    profile = settings.vllm_profile if name == "mistral" else None
+    return Lane(backend, price, gate, Scope(f"backend:{name}", allowance), collectors.of[name], profile)
 
 
 def _is(backend: Backend, state: BreakerState) -> float:

@@ -166,6 +166,7 @@ def _recommendation(reply: Reply, total_s: float, own_s: float) -> Recommendatio
         fallback_from=None,
         cascade=None,
         stand_in=completion.stand_in,
+        weights=reply.lane.profile.weights if reply.lane.profile else None,
     )
 
 

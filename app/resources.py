@@ -133,6 +133,8 @@ def _publish(settings: Settings, prices: Mapping[BackendName, Price], collectors
     if isinstance(hosted, CapacityPrice):
         collectors.hosting_price.labels("mistral").set(float(hosted.usd_per_hour))
     collectors.replicas.labels("mistral").set(settings.hosted_servers)
+    if settings.vllm_profile:
+        log.info("mistral is served on %s: %s", settings.vllm_profile.machine, settings.vllm_profile)
     warning = shutdown_warning(settings.gpt4_model, datetime.now(UTC).date())
     if warning and settings.openai_api_key:
         log.warning(warning)

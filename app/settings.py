@@ -11,11 +11,22 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import from_json
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.backends.base import BackendName
 from app.contract.fingerprint import fingerprint
+from app.contract.hardware import Profile
 from app.errors import InvalidSettings
 from app.secret_files import SecretFiles
 
@@ -26,6 +37,11 @@ Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 AtOnce = Annotated[int, Field(gt=0)]
 PerMinute = Annotated[int, Field(gt=0, le=10**8)]
 UsdPerDay = Annotated[Decimal, Field(ge=0, le=10**6, allow_inf_nan=False)]
+
+
+def _decoded(given: Any) -> Any:
+    """JSON of a document, for a field that has a document's type."""
+    return from_json(given) if isinstance(given, str) else given
 
 
 class _Environment(BaseSettings):
@@ -64,6 +80,9 @@ class Settings(ModelSettings):
 
     vllm_urls: Annotated[tuple[str, ...], NoDecode] = ()
     """OpenAI-style base URLs of the vLLM servers that share the load, comma separated; none: no mistral."""
+    vllm_profile: Annotated[Profile | None, NoDecode, BeforeValidator(_decoded)] = None
+    """JSON: how the vLLM servers run the model (`app.contract.hardware.Profile`), which answers report. `conviction up`
+    sets it; None: it is not known."""
     sagemaker_endpoint: Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")] | None = None
     """A SageMaker endpoint in their place, and the id that its vLLM serves the model under, which no list tells."""
     sagemaker_model: Annotated[str, Field(min_length=1)] | None = None

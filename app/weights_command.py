@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import get_args
 
-from app.contract.manifest import UnusableModel
+from app.contract.manifest import UnusableModel, WeightKind
 from app.errors import InvalidSettings
 from app.settings import load_model_settings, load_up_settings
 from app.supervisor.weights import choose
@@ -35,5 +36,5 @@ def parser() -> argparse.ArgumentParser:
         "(.models), against the hashes taken when they were built.",
         epilog=EPILOG,
     )
-    parser.add_argument("--kind", choices=("awq", "bf16"), default="awq", help="4-bit (the default) or merged weights")
+    parser.add_argument("--kind", choices=get_args(WeightKind), default="awq", help="the form to check (awq)")
     return parser

@@ -51,6 +51,7 @@ LISTS = {
         without=LLM_PROGRAM,
     ),
     "quantise": Contents(("quantise",)),
+    "uv": Contents(also=("uv>=0.9",), project=False),  # installs all the others
     "audit": Contents(also=("pip-audit>=2.10", "cyclonedx-bom>=7.5"), project=False),  # `make audit`
     "litellm": Contents(also=("litellm[proxy]>=1.108", "prometheus-client"), project=False),  # `make bench` compares
 }

@@ -1,7 +1,6 @@
-"""A published version -> weights this machine can serve: base, adapter merged in, 4-bit AWQ.
+"""A published version -> weights this machine can serve: base, adapter merged in, 4-bit AWQ, and its float32 form.
 
-Steps run in the environments that their pins need, each as a process of its own; each is skipped where its
-record exists, so a build that was cut off goes on where it stopped.
+Each form has a build record, written last; forms that have one are kept, so an interrupted build resumes.
 """
 
 from __future__ import annotations
@@ -11,64 +10,112 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
 
-from app.contract.manifest import BuildRecord, Manifest, current, read, sha256, verify
+from app.contract.hardware import WeightFormat
+from app.contract.manifest import (
+    BuildRecord,
+    Manifest,
+    UnusableModel,
+    WeightKind,
+    build_record,
+    current,
+    read,
+    record_path,
+    sha256,
+    verify,
+)
 from training.artifacts import write_json
-from training.base import prepare
 from training.config import Base, Quantise
-from training.data.calibration import calibrate
-from training.merge import merge
-
-Kind = Literal["awq", "bf16"]
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
-"""glibc keeps freed memory: AutoAWQ otherwise spends half its time giving pages back and faulting them in."""
+"""Keep freed memory in the process: AutoAWQ otherwise spends half its time returning pages and faulting them in."""
 
 
-def build(store: Path, models: Path, quantise_python: Path, kinds: tuple[Kind, ...]) -> Path:
-    """Make what is missing of the store's current version under `models`; returns the version's folder there."""
+def build(store: Path, models: Path, quantise_python: Path, wanted: WeightFormat) -> Path:
+    """Make what is missing of the store's current version under `models`; return the version's folder there."""
     published = current(store)
-    manifest = read(published)
-    folder = models / manifest.model_id
-    folder.mkdir(parents=True, exist_ok=True)
-    if not record_path(folder, "bf16").exists():
-        _say(f"{manifest.model_id}: merging the adapter into {manifest.base.name}")
-        base = prepare(Base.model_validate(manifest.base.source), models / "bases" / manifest.base.name)
-        verify(base, manifest.base.weights)
-        merge(base, published / "adapter", folder / "bf16")
-        _record(published, manifest, folder, "bf16")
-    if "awq" in kinds and not record_path(folder, "awq").exists():
-        settings = Quantise.model_validate(manifest.quantisation)
-        calibrate(folder / "bf16", settings, folder / "calibration.json")
-        _say(f"{manifest.model_id}: quantising to 4 bits" + (", some minutes on two cores" if settings.search else ""))
-        _quantise(quantise_python, folder, settings)
-        _record(published, manifest, folder, "awq")
-    return folder
+    version = _Version(published, read(published), models)
+    if version.built(wanted):
+        return version.folder
+    if not version.built("awq"):
+        if not version.built("merged"):
+            version.merge()
+        version.quantise(quantise_python)
+    if wanted == "dequantized":
+        version.dequantize()
+    return version.folder
 
 
-def record_path(folder: Path, kind: Kind) -> Path:
-    return folder / f"build-{kind}.json"
+class _Version:
+    """A published version and its folder of weights."""
+
+    def __init__(self, published: Path, manifest: Manifest, models: Path) -> None:
+        self._published, self._manifest, self._models = published, manifest, models
+        self.folder = models / manifest.model_id
+
+    def built(self, kind: WeightKind) -> bool:
+        """Whether this form was made from this very manifest."""
+        try:
+            build_record(self._published, self._manifest, self._models, kind)
+        except UnusableModel:
+            return False
+        return True
+
+    def merge(self) -> None:
+        from training.base import prepare
+        from training.merge import merge
+
+        name = self._manifest.base.name
+        _report(f"{self._manifest.model_id}: merging the adapter into {name}")
+        base = prepare(Base.model_validate(self._manifest.base.source), self._models / "bases" / name)
+        verify(base, self._manifest.base.weights)
+        merge(base, self._published / "adapter", self.folder / "merged")
+        self._record("merged")
+
+    def quantise(self, quantise_python: Path) -> None:
+        settings = Quantise.model_validate(self._manifest.quantisation)
+        _report(f"{self._manifest.model_id}: quantizing to 4 bits")
+        if settings.search:
+            self._search(quantise_python, settings)
+        else:
+            from training.awq import quantize_folder
+
+            quantize_folder(self.folder / "merged", settings, self.folder / "awq")
+        self._record("awq")
+
+    def _search(self, python: Path, settings: Quantise) -> None:
+        """Quantize with AutoAWQ's search for scales, in the environment that its pins need."""
+        if not python.exists():
+            raise UnusableModel(
+                f"{self._manifest.model_id} was quantized by AutoAWQ's search, which {python} would run: "
+                f"`make {python.parents[1] / '.complete'}` installs it"
+            )
+        from training.data.calibration import calibrate
+
+        calibration = self.folder / "calibration.json"
+        calibrate(self.folder / "merged", settings, calibration)
+        arguments = ["--merged", str(self.folder / "merged"), "--calibration", str(calibration)]
+        arguments += ["--out", str(self.folder / "awq"), "--settings", json.dumps(settings.model_dump())]
+        command = [str(python), "-m", "training", "quantise", *arguments]
+        subprocess.run(command, check=True, env={**os.environ, **ALLOCATOR})
+
+    def dequantize(self) -> None:
+        from training.awq import dequantize_folder
+
+        _report(f"{self._manifest.model_id}: multiplying the 4-bit weights out into float32")
+        dequantize_folder(self.folder / "awq", self.folder / "dequantized")
+        self._record("dequantized")
+
+    def _record(self, kind: WeightKind) -> None:
+        folder = self.folder / kind
+        record = BuildRecord(
+            model_id=self._manifest.model_id,
+            manifest_sha256=sha256(self._published / "manifest.json"),
+            kind=kind,
+            weights={path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()},
+        )
+        write_json(record_path(self.folder, kind), record.model_dump(mode="json"))
 
 
-def _quantise(python: Path, folder: Path, settings: Quantise) -> None:
-    arguments = ["quantise", "--merged", str(folder / "bf16"), "--calibration", str(folder / "calibration.json")]
-    command = [str(python), "-m", "training", *arguments, "--out", str(folder / "awq")]
-    subprocess.run(
-        [*command, "--settings", json.dumps(settings.model_dump())], check=True, env={**os.environ, **ALLOCATOR}
-    )
-
-
-def _record(published: Path, manifest: Manifest, folder: Path, kind: Kind) -> None:
-    weights = {path.name: sha256(path) for path in sorted((folder / kind).iterdir()) if path.is_file()}
-    record = BuildRecord(
-        model_id=manifest.model_id,
-        manifest_sha256=sha256(published / "manifest.json"),
-        kind=kind,
-        weights=weights,
-    )
-    write_json(record_path(folder, kind), record.model_dump(mode="json"))
-
-
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -14,7 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
+from app.contract import hardware
 from app.contract.manifest import UnusableModel
 from training.artifacts import Artifacts
 from training.config import Config, ConfigError, Quantise, load
@@ -27,10 +29,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run a stage; what its user can mend is said in one line, exit code 2."""
     arguments = _parser().parse_args(argv)
     start = time.monotonic()
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # a log keeps every state of a progress bar
     try:
         arguments.command(arguments)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"{time.monotonic() - start:.0f} s, {peak:.1f} GiB of memory at most", file=sys.stderr)
+        peak, taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, time.monotonic() - start
+        if taken >= 1:
+            print(f"{taken:.0f} s, {peak:.1f} GiB of memory at most", file=sys.stderr)
     except (ConfigError, UnusableModel, FileNotFoundError, MemoryError, ValueError) as error:
         print(f"training: {error}", file=sys.stderr)
         sys.exit(2)
@@ -83,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     _models(sub)
     sub.add_argument("--store", type=Path, default=Path("model_store"))
     sub.add_argument("--quantise-python", type=Path, default=Path(".envs/quantise/bin/python"))
-    sub.add_argument("--kind", choices=("awq", "bf16"), default="awq", help="bf16: without the 4-bit weights")
+    forms = get_args(hardware.WeightFormat)
+    sub.add_argument("--weights", choices=forms, help="their form; by default the one that this machine serves")
     return parser
 
 
@@ -363,7 +369,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from training.build import Kind, build
+    from training.build import build
 
-    kinds: tuple[Kind, ...] = ("bf16", "awq") if arguments.kind == "awq" else ("bf16",)
-    print(build(arguments.store, arguments.models, arguments.quantise_python, kinds))
+    wanted = arguments.weights or hardware.profile().weights
+    print(build(arguments.store, arguments.models, arguments.quantise_python, wanted))

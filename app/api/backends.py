@@ -13,6 +13,7 @@ from app.api import documents
 from app.api.schemas import BackendPrice, Backends, BackendState
 from app.api.state import resources_of
 from app.backends.base import Backend
+from app.contract.hardware import Profile
 from app.costs import ListPrice, Price
 from app.errors import BackendUnavailable
 
@@ -24,12 +25,12 @@ BACKENDS = TypeAdapter(Backends)
 async def backends(request: Request) -> Response:
     """The backends, which of them could answer now, and what they cost."""
     resources = resources_of(request)
-    states = await asyncio.gather(*(state(lane.backend, lane.price) for lane in resources.lanes.values()))
+    states = await asyncio.gather(*(state(lane.backend, lane.price, lane.profile) for lane in resources.lanes.values()))
     answer = Backends(resources.settings.default_backend, list(states))
     return Response(BACKENDS.dump_json(answer), media_type="application/json")
 
 
-async def state(backend: Backend, price: Price | None) -> BackendState:
+async def state(backend: Backend, price: Price | None, profile: Profile | None) -> BackendState:
     """What there is to say of one backend."""
     reason = await unready(backend)
     return BackendState(
@@ -40,6 +41,7 @@ async def state(backend: Backend, price: Price | None) -> BackendState:
         price=BackendPrice.of(price) if price else None,
         shutdown=price.shutdown if isinstance(price, ListPrice) else None,
         stand_in=backend.stand_in,
+        profile=profile,
     )
 
 

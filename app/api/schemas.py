@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 from app.answer import AmountUsd
 from app.backends.base import BackendName
 from app.contract.features import Day, Metrics, Ticker
+from app.contract.hardware import Profile
 from app.contract.prompt import Detail
 from app.costs import Basis, CapacityPrice, ListPrice, Price, plain
 from app.recommend import Question
@@ -100,6 +101,13 @@ class BackendState:
         bool | None,
         Field(description="whether the rule-based analyst answers in the model's place; null while nobody has asked"),
     ]
+    profile: Annotated[
+        Profile | None,
+        Field(
+            description="how its server runs the model: machine, dtype, form of the weights, and the reason for the "
+            "choice; null where that is not known"
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,12 @@ from app.contract.recommendation import Action
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+WeightKind = Literal["merged", "awq", "dequantized"]
+"""Forms of one version: adapter merged into the base, in 4 bits, and the 4 bits multiplied out into float32."""
+
 MANIFEST = "manifest.json"
 CURRENT = "current"
+REMEDY = "`make model` builds it"
 
 
 class UnusableModel(Exception):
@@ -105,7 +109,7 @@ class BuildRecord(_Record):
 
     model_id: str
     manifest_sha256: Sha256
-    kind: Literal["awq", "bf16"]
+    kind: WeightKind
     weights: dict[str, Sha256]
 
 
@@ -132,6 +136,26 @@ def read(folder: Path) -> Manifest:
         raise UnusableModel(f"{folder / MANIFEST}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     verify(folder / "adapter", manifest.adapter)
     return manifest
+
+
+def record_path(folder: Path, kind: WeightKind) -> Path:
+    """The build record of one form in a version's folder of weights."""
+    return folder / f"build-{kind}.json"
+
+
+def build_record(published: Path, manifest: Manifest, models: Path, kind: WeightKind) -> BuildRecord:
+    """Return the record of the weights built here; raise `UnusableModel` where they are missing or of another build."""
+    folder = models / manifest.model_id
+    path = record_path(folder, kind)
+    try:
+        record = BuildRecord.model_validate_json(path.read_bytes())
+    except OSError:
+        raise UnusableModel(f"{manifest.model_id} has no {kind} weights in {models}: {REMEDY}") from None
+    except ValidationError:
+        raise UnusableModel(f"{path} is no build record; without it, {REMEDY}") from None
+    if record.manifest_sha256 != sha256(published / MANIFEST):
+        raise UnusableModel(f"{folder} was built from another manifest; without it, {REMEDY}")
+    return record
 
 
 def verify(folder: Path, files: Mapping[str, str]) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from app.backends.base import Backend, BackendName
 from app.backends.registry import build_backends
+from app.contract import hardware
+from app.contract.hardware import Profile, WeightFormat
 from app.main import create_app
 from app.settings import Settings, UpSettings, load_settings, load_up_settings
 from app.supervisor import gateway, golden, stand_in, store, vllm, weights
+from app.supervisor.failures import CannotUse
 from app.supervisor.ports import settled
 from app.supervisor.process import Process, Program
 from app.supervisor.screen import Screen
@@ -21,6 +25,7 @@ from app.supervisor.service import Service
 from app.supervisor.welcome import welcome
 
 LOOPBACK = "127.0.0.1"
+FORMS: Mapping[WeightFormat, str] = {"awq": "4-bit AWQ", "dequantized": "4-bit AWQ multiplied out into float32"}
 StandsFor = Literal["both", "gpt-4"]
 
 
@@ -33,16 +38,22 @@ class Plan:
     port: int
     weights: weights.Weights | None
     """None: the stand-in answers."""
+    profile: Profile | None
+    """The model server's; None for the stand-in."""
     gpt4_port: int | None = None
     """That of a stand-in which answers as gpt-4 beside the model; None: there is none."""
 
     @property
     def served(self) -> str:
-        if self.weights is None:
+        if self.weights is None or self.profile is None:
             return "STAND-IN: no model is running; every answer is the rule-based analyst's and says so."
-        form = {"awq": "4-bit AWQ", "bf16": "merged weights in bf16"}[self.weights.kind]
+        form = FORMS[self.profile.weights]
         beside = " STAND-IN as gpt-4: the rule-based analyst answers, and says so." if self.gpt4_port else ""
-        return f"Serving {self.weights.model_id}, {form}, as mistral.{beside}"
+        how = f"{self.profile.dtype}, {'compiled' if self.profile.compiled else 'eager'}"
+        return (
+            f"Serving {self.weights.model_id}, {form}, {how}, as mistral.{beside}\n"
+            f"This machine: {self.profile.machine}; {self.profile.reason}."
+        )
 
 
 def make_plan(screen: Screen, *, stands_for: StandsFor | None, lasting: bool) -> Plan:
@@ -51,7 +62,8 @@ def make_plan(screen: Screen, *, stands_for: StandsFor | None, lasting: bool) ->
     Lasting, its store is kept from one start to the next. Unless told to, the gateway waits for no balancer.
     """
     own, given = load_up_settings(), load_settings()
-    chosen = None if stands_for == "both" else choose_weights(screen, own, given)
+    profile = None if stands_for == "both" else supported_profile()
+    chosen = choose_weights(profile, own, given) if profile else None
     port = settled(LOOPBACK, own.vllm_port, "CONVICTION_VLLM_PORT")
     gpt4_port = settled(LOOPBACK, 0, "") if stands_for == "gpt-4" else None
     os.environ |= {
@@ -60,20 +72,26 @@ def make_plan(screen: Screen, *, stands_for: StandsFor | None, lasting: bool) ->
         "CONVICTION_PORT": str(settled(given.host, given.port, "PORT")),
         **({} if "drain_s" in given.model_fields_set else {"CONVICTION_DRAIN_S": "0"}),
         **(store.for_gateway(given, own.run_dir, screen, with_stand_in=stands_for is not None) if lasting else {}),
+        **({"CONVICTION_VLLM_PROFILE": json.dumps(asdict(profile))} if profile else {}),
         **(stand_in.for_gateway(f"http://{LOOPBACK}:{gpt4_port or port}/v1") if stands_for else {}),
     }
     settings = load_settings()
     create_app(settings)  # raises InvalidSettings for what the gateway would refuse
     store.require_free(settings)
-    return Plan(settings, own, port, chosen, gpt4_port)
+    return Plan(settings, own, port, chosen, profile, gpt4_port)
 
 
-def choose_weights(screen: Screen, own: UpSettings, settings: Settings) -> weights.Weights:
-    """The 4-bit weights, or where this machine cannot serve them the merged ones, said aloud."""
-    kind: weights.Kind = "awq" if weights.can_serve_4_bit() else "bf16"
-    if kind == "bf16":
-        screen.say("This CPU lacks AVX-512, which 4-bit weights need here: serving the merged weights in bf16.")
-    return weights.choose(settings.model_store, own.models, kind, foreign=settings.allow_foreign_model)
+def supported_profile() -> Profile:
+    """Return this machine's profile; raise `CannotUse` with the cause and the remedy where it cannot serve a model."""
+    try:
+        return hardware.profile()
+    except hardware.UnsupportedMachine as error:
+        raise CannotUse(str(error)) from None
+
+
+def choose_weights(profile: Profile, own: UpSettings, settings: Settings) -> weights.Weights:
+    """Return the form of the current version that the profile asks for."""
+    return weights.choose(settings.model_store, own.models, profile.weights, foreign=settings.allow_foreign_model)
 
 
 async def up(plan: Plan, command: Sequence[str], screen: Screen) -> int:
@@ -102,12 +120,12 @@ async def up(plan: Plan, command: Sequence[str], screen: Screen) -> int:
 
 def model_servers(plan: Plan, backends: Mapping[BackendName, Backend], screen: Screen) -> Iterator[Service]:
     """The model, the stand-in, or each for one backend."""
-    if plan.weights is None:
+    if plan.weights is None or plan.profile is None:
         yield stand_in_server(plan, plan.port, backends["mistral"], screen)
         return
     if plan.gpt4_port is not None:
         yield stand_in_server(plan, plan.gpt4_port, backends["gpt-4"], screen)
-    yield vllm_server(plan, plan.weights, backends["mistral"], screen)
+    yield vllm_server(plan, plan.weights, plan.profile, backends["mistral"], screen)
 
 
 def stand_in_server(plan: Plan, port: int, backend: Backend, screen: Screen) -> Service:
@@ -119,14 +137,16 @@ def stand_in_server(plan: Plan, port: int, backend: Backend, screen: Screen) -> 
     )
 
 
-def vllm_server(plan: Plan, chosen: weights.Weights, backend: Backend, screen: Screen) -> Service:
+def vllm_server(
+    plan: Plan, chosen: weights.Weights, profile: Profile, backend: Backend, screen: Screen
+) -> Service:
     """vLLM, asked the golden prompts before anyone may use a new build."""
 
     async def become_ready() -> None:
         await vllm.become_ready(backend, screen, plan.own.run_dir / "vllm.log")
         await golden.check(backend, chosen)
 
-    return Service(lambda: vllm.program(chosen, plan.own, plan.port, os.environ), become_ready, screen.say)
+    return Service(lambda: vllm.program(chosen, plan.own, profile, plan.port, os.environ), become_ready, screen.say)
 
 
 async def during(command: Sequence[str], url: str, watched: set[asyncio.Task[None]]) -> int:

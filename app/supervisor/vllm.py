@@ -9,6 +9,7 @@ from struct import Struct
 
 from app.backends.base import Backend
 from app.contract import serving
+from app.contract.hardware import Profile
 from app.settings import UpSettings
 from app.supervisor import golden
 from app.supervisor.failures import CannotUse
@@ -28,7 +29,9 @@ SECRETS = ("OPENAI_", "CONVICTION_", "REDIS_")
 """What variables begin with that are none of its business."""
 
 
-def program(weights: Weights, settings: UpSettings, port: int, inherited: Mapping[str, str]) -> Program:
+def program(
+    weights: Weights, settings: UpSettings, profile: Profile, port: int, inherited: Mapping[str, str]
+) -> Program:
     """Checks the weights' hashes, and what vLLM compiled earlier: this is called before every start."""
     weights.verify()
     discard_cut_off(_cache(settings))
@@ -37,18 +40,17 @@ def program(weights: Weights, settings: UpSettings, port: int, inherited: Mappin
         raise CannotUse(f"{settings.vllm_python} does not exist; CONVICTION_VLLM_PYTHON names vLLM's interpreter")
     return Program(
         "vLLM",
-        serving.command(python, weights.folder, weights.model_id, port),
-        environment(settings, inherited),
+        serving.command(python, weights.folder, weights.model_id, port, profile),
+        environment(settings, profile, inherited),
         fresh_log(settings.run_dir, "vllm"),
     )
 
 
-def environment(settings: UpSettings, inherited: Mapping[str, str]) -> dict[str, str]:
-    """What it inherits but for secrets; it looks nothing up outside and reports to nobody."""
+def environment(settings: UpSettings, profile: Profile, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return what vLLM inherits, without secrets; it looks nothing up outside and reports to no service."""
+    public = {name: value for name, value in inherited.items() if not name.startswith(SECRETS)}
     return {
-        **{name: value for name, value in inherited.items() if not name.startswith(SECRETS)},
-        **serving.ENVIRONMENT,
-        "VLLM_CACHE_ROOT": str(_cache(settings)),
+        **serving.environment(settings.vllm_python.absolute(), profile, _cache(settings), public),
         "VLLM_CPU_KVCACHE_SPACE": str(settings.vllm_cache_gib),
     }
 

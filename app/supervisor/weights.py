@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from pydantic import ValidationError
 
 from app.contract.fingerprint import fingerprint
 from app.contract.manifest import (
-    MANIFEST,
     BuildRecord,
     Manifest,
     UnusableModel,
+    WeightKind,
+    build_record,
     current,
     read,
+    record_path,
     sha256,
     verify,
 )
-
-Kind = Literal["awq", "bf16"]
-REMEDY = "`make model` builds it"
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class Weights:
     """A folder that vLLM can load, and what it must be."""
 
     manifest: Manifest
-    kind: Kind
+    kind: WeightKind
     folder: Path
     build: BuildRecord
     build_sha256: str
@@ -62,31 +58,15 @@ class Weights:
         self._passed.write_text(json.dumps({"build": self.build_sha256}) + "\n")
 
 
-def can_serve_4_bit(cpu: Path = Path("/proc/cpuinfo")) -> bool:
-    """vLLM's 4-bit kernel for CPUs is written in AVX-512; without it the first request ends the server."""
-    try:
-        return "avx512f" in cpu.read_text().split()
-    except OSError:
-        return False
-
-
-def choose(store: Path, models: Path, kind: Kind, *, foreign: bool) -> Weights:
-    """The current version's build of that kind. Raises `UnusableModel` saying what is wrong and what helps."""
+def choose(store: Path, models: Path, kind: WeightKind, *, foreign: bool) -> Weights:
+    """Return the current version's weights of that form. Raises `UnusableModel` with the cause and the remedy."""
     published = current(store)
     manifest = read(published)
     if not foreign and manifest.fingerprint != fingerprint():
         raise UnusableModel(
-            f"{manifest.model_id} was taught the contract {manifest.fingerprint}, this gateway speaks "
+            f"{manifest.model_id} was trained on the contract {manifest.fingerprint}, and this gateway implements "
             f"{fingerprint()}; CONVICTION_ALLOW_FOREIGN_MODEL=1 serves it all the same"
         )
     folder = models / manifest.model_id
-    path = folder / f"build-{kind}.json"
-    try:
-        build = BuildRecord.model_validate_json(path.read_bytes())
-    except OSError:
-        raise UnusableModel(f"{manifest.model_id} has no {kind} build in {models}: {REMEDY}") from None
-    except ValidationError:
-        raise UnusableModel(f"{path} is no record of a build; without it, {REMEDY}") from None
-    if build.manifest_sha256 != sha256(published / MANIFEST):
-        raise UnusableModel(f"{folder} was built from another manifest; without it, {REMEDY}")
-    return Weights(manifest, kind, folder / kind, build, sha256(path))
+    build = build_record(published, manifest, models, kind)
+    return Weights(manifest, kind, folder / kind, build, sha256(record_path(folder, kind)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from app.contract import hardware
 from app.settings import Settings, UpSettings
 from app.stand_in.server import DEFAULT_KEY
 from app.supervisor import vllm, weights
@@ -25,13 +26,13 @@ def programs(folder: Path, ports: Sequence[int], *, real: bool) -> list[Program]
     if not real:
         return [settings.stand_in(name, folder, port, hosted=True) for name, port in zip(names, ports, strict=True)]
     own, given = UpSettings(), Settings()
-    kind: weights.Kind = "awq" if weights.can_serve_4_bit() else "bf16"
-    chosen = weights.choose(given.model_store, own.models, kind, foreign=False)
+    profile = hardware.profile()
+    chosen = weights.choose(given.model_store, own.models, profile.weights, foreign=False)
     apart = [own.model_copy(update={"run_dir": folder / name}) for name in names]
     for each in apart:
         each.run_dir.mkdir()
     return [
-        replace(vllm.program(chosen, each, port, settings.environment()), name=name)
+        replace(vllm.program(chosen, each, profile, port, settings.environment()), name=name)
         for name, each, port in zip(names, apart, ports, strict=True)
     ]
 

@@ -12,9 +12,9 @@ import torch
 from peft.tuners.lora import Linear
 from transformers import TrainerCallback
 
+from training.awq import rounded
+
 ADAPTER = "default"
-STEPS = 15
-"""Between the smallest and the largest weight of a group: 4 bits."""
 
 
 class Rounding(TrainerCallback):  # type: ignore[misc]
@@ -67,15 +67,3 @@ class _Rounded:
         with torch.no_grad():
             base = self._layer.get_base_layer().weight
             return rounded(base + self._layer.get_delta_weight(ADAPTER).to(base.dtype), self._group_size)
-
-
-def rounded(weight: torch.Tensor, group_size: int) -> torch.Tensor:
-    """What 4 bits make of a weight (out, in): each group of a row on 16 even steps from its least to its greatest.
-
-    In half precision and in the order in which AutoAWQ does it, so that the two agree to the last bit.
-    """
-    groups = weight.half().reshape(-1, group_size)
-    least, greatest = groups.amin(1, keepdim=True), groups.amax(1, keepdim=True)
-    step = (greatest - least).clamp(min=1e-5) / STEPS
-    zero = (-torch.round(least / step)).clamp_(0, STEPS)
-    return ((torch.clamp(torch.round(groups / step) + zero, 0, STEPS) - zero) * step).reshape(weight.shape).to(weight)

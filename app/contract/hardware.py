@@ -1,0 +1,221 @@
+"""The hardware profile: what this machine is, and which dtype, weights and vLLM options fit it.
+
+Serving, building, training and evaluation all use this profile. The module needs nothing but the standard library, so
+that `python3 -m app.contract.hardware` can report the choice before anything is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+Dtype = Literal["bfloat16", "float16", "float32"]
+WeightFormat = Literal["awq", "dequantized"]
+"""`awq`: 4-bit weights in AWQ's layout. `dequantized`: the same weights, multiplied out once into float32."""
+
+MIN_MEMORY_GIB = 6.0
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
+BF16_CAPABILITY = (8, 0)
+MIN_CAPABILITY = (7, 5)
+"""Of vLLM's kernels for AWQ (docs.vllm.ai, supported quantization hardware)."""
+
+DTYPE_VARIABLE, WEIGHTS_VARIABLE, COMPILE_VARIABLE = "CONVICTION_DTYPE", "CONVICTION_WEIGHTS", "CONVICTION_COMPILE"
+
+
+class UnsupportedMachine(ValueError):
+    """This machine cannot serve or train the model; the message names the cause and the remedy."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA device, as nvidia-smi describes it."""
+
+    name: str
+    memory_gib: float
+    capability: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was detected. `memory_gib` is the container's limit where it has one."""
+
+    architecture: str
+    cpu: str
+    flags: frozenset[str]
+    cores: int
+    memory_gib: float
+    gpus: tuple[Gpu, ...] = ()
+
+    def __str__(self) -> str:
+        vector = "AVX-512" if "avx512f" in self.flags else "AVX2" if "avx2" in self.flags else "no AVX2"
+        cpu = f"{self.cpu} ({vector})" if self.architecture == "x86_64" else f"{self.cpu} ({self.architecture})"
+        gpu = f", {len(self.gpus)} x {self.gpus[0].name}" if self.gpus else ""
+        return f"{cpu}, {self.cores} cores, {self.memory_gib:.0f} GiB{gpu}"
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What to run on a machine, and why."""
+
+    machine: str
+    device: Literal["cpu", "gpu"]
+    dtype: Dtype
+    weights: WeightFormat
+    compiled: bool
+    threads: int
+    reason: str
+
+    def __str__(self) -> str:
+        how = "compiled" if self.compiled else "eager"
+        return f"{self.weights} weights in {self.dtype}, {how}, {self.threads} threads: {self.reason}"
+
+
+def profile(environment: Mapping[str, str] = os.environ) -> Profile:
+    """Return this machine's profile; CONVICTION_DTYPE, _WEIGHTS and _COMPILE override single choices.
+
+    Raises `UnsupportedMachine` for a machine that is too small or an override that it cannot run.
+    """
+    return choose(detect(), environment)
+
+
+def choose(machine: Machine, environment: Mapping[str, str]) -> Profile:
+    """Derive the profile from what was detected and the overrides."""
+    require_supported(machine)
+    dtype, why = _gpu_dtype(machine.gpus) if machine.gpus else _cpu_dtype(machine.flags)
+    reasons = [why]
+    wanted_dtype = _override(environment, DTYPE_VARIABLE, get_args(Dtype))
+    if wanted_dtype:
+        dtype = wanted_dtype  # type: ignore[assignment]  # one of Dtype's own values
+        reasons = [f"{DTYPE_VARIABLE} asks for {dtype}"]
+    kernel = _has_awq_kernel(machine, dtype)
+    weights: WeightFormat = "awq" if kernel else "dequantized"
+    if not kernel:
+        reasons.append("vLLM's 4-bit kernel needs AVX-512 with bf16")
+    if wanted := _override(environment, WEIGHTS_VARIABLE, get_args(WeightFormat)):
+        if wanted == "awq" and not kernel:
+            raise UnsupportedMachine(
+                f"{WEIGHTS_VARIABLE}=awq needs a GPU or a CPU with AVX-512 and bf16; {machine} has neither: unset it"
+            )
+        weights = wanted  # type: ignore[assignment]
+        reasons.append(f"{WEIGHTS_VARIABLE} asks for {weights}")
+    compiled = _override(environment, COMPILE_VARIABLE, ("0", "1")) != "0"
+    if not compiled:
+        reasons.append(f"{COMPILE_VARIABLE}=0 asks for eager execution")
+    device: Literal["cpu", "gpu"] = "gpu" if machine.gpus else "cpu"
+    return Profile(str(machine), device, dtype, weights, compiled, machine.cores, "; ".join(reasons))
+
+
+def require_supported(machine: Machine) -> None:
+    """Raise `UnsupportedMachine` for less memory than the programs need, or a CPU that vLLM has no build for."""
+    if machine.memory_gib < MIN_MEMORY_GIB:
+        raise UnsupportedMachine(
+            f"{machine.memory_gib:.1f} GiB of memory are too few: gateway, store and model server need "
+            f"{MIN_MEMORY_GIB:.0f} GiB; use a larger machine, or `make demo`, which runs without a model"
+        )
+    if machine.architecture == "x86_64" and "avx2" not in machine.flags and not machine.gpus:
+        raise UnsupportedMachine(
+            f"the CPU ({machine.cpu}) lacks AVX2, which vLLM needs; use a machine with AVX2, point CONVICTION_VLLM_URLS "
+            "at a model server elsewhere, or run `make demo`, which needs no model"
+        )
+
+
+def _gpu_dtype(gpus: tuple[Gpu, ...]) -> tuple[Dtype, str]:
+    oldest = min(gpus, key=lambda gpu: gpu.capability)
+    if oldest.capability < MIN_CAPABILITY:
+        raise UnsupportedMachine(
+            f"{oldest.name} has compute capability {oldest.capability[0]}.{oldest.capability[1]}, and vLLM's 4-bit "
+            "kernels need 7.5; CUDA_VISIBLE_DEVICES= runs on the CPU instead"
+        )
+    named = f"{oldest.name} (sm_{oldest.capability[0]}{oldest.capability[1]})"
+    if oldest.capability >= BF16_CAPABILITY:
+        return "bfloat16", f"{named} computes bf16"
+    return "float16", f"{named} does not compute bf16"
+
+
+def _cpu_dtype(flags: frozenset[str]) -> tuple[Dtype, str]:
+    if found := sorted(flags & BF16_FLAGS):
+        return "bfloat16", f"the CPU computes bf16 ({found[0]})"
+    return "float32", "the CPU does not compute bf16 (neither avx512_bf16 nor amx_bf16)"
+
+
+def _has_awq_kernel(machine: Machine, dtype: Dtype) -> bool:
+    return bool(machine.gpus) or ("avx512f" in machine.flags and dtype == "bfloat16")
+
+
+def _override(environment: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    """Return the variable's value, or "" where it is unset."""
+    value = environment.get(name, "")
+    if value and value not in allowed:
+        raise UnsupportedMachine(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")
+    return value
+
+
+def detect(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> Machine:
+    """Read the CPU's flags, the usable cores, the memory and the GPUs of this machine."""
+    lines = (line.partition(":") for line in _read(proc / "cpuinfo").splitlines())
+    cpu: dict[str, str] = {}
+    for name, _, value in lines:
+        cpu.setdefault(name.strip(), value.strip())
+    return Machine(
+        architecture=platform.machine(),
+        cpu=cpu.get("model name") or cpu.get("CPU part") or "unknown CPU",
+        flags=frozenset((cpu.get("flags") or cpu.get("Features") or "").split()),
+        cores=len(os.sched_getaffinity(0)),
+        memory_gib=_memory_bytes(proc, cgroup) / 2**30,
+        gpus=_gpus(),
+    )
+
+
+def _memory_bytes(proc: Path, cgroup: Path) -> int:
+    total = next(
+        (int(line.split()[1]) * 1024 for line in _read(proc / "meminfo").splitlines() if line.startswith("MemTotal:")),
+        0,
+    )
+    limit = _read(cgroup / "memory.max").strip() or _read(cgroup / "memory/memory.limit_in_bytes").strip()
+    return min(total, int(limit)) if limit.isdigit() else total
+
+
+def _gpus() -> tuple[Gpu, ...]:
+    """Return the devices that nvidia-smi lists and CUDA_VISIBLE_DEVICES does not hide."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or not (smi := shutil.which("nvidia-smi")):
+        return ()
+    query = [smi, "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits"]
+    try:
+        listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    found = []
+    for line in listed.splitlines():
+        name, memory, capability = (part.strip() for part in line.rsplit(",", 2))
+        major, _, minor = capability.partition(".")
+        found.append(Gpu(name, float(memory) / 1024, (int(major), int(minor or 0))))
+    return tuple(found)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def main() -> int:
+    """Print the machine and its profile; exit with 2 and one line where it is not supported."""
+    try:
+        chosen = profile()
+    except UnsupportedMachine as error:
+        print(f"conviction: {error}", file=sys.stderr)
+        return 2
+    print(f"{chosen.machine}\n{chosen}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
