@@ -23,22 +23,22 @@ from app.api import (
     recommendations,
 )
 from app.api.context import RequestContext
-from app.api.guard import Guard
-from app.api.keys_file import load_keys
+from app.api.authentication import Guard
+from app.auth.key_file import load_keys
 from app.api.problems import refuse_route
-from app.api.traced import Traced
+from app.api.request_span import Traced
 from app.backends.base import BackendName
-from app.costs import Price
-from app.drain import Drain
-from app.experiments_file import Experiments
-from app.holder import default_allowance
-from app.loop_lag import LoopLag
-from app.pricing import price_list
+from app.pricing.prices import Price
+from app.serving.drain import Drain
+from app.routing.experiments_file import Experiments
+from app.auth.principal import default_allowance
+from app.serving.loop_lag import LoopLag
+from app.pricing.price_list import price_list
 from app.resources import Resources, open_resources
-from app.settings import Settings
-from app.shadow import shadowing
+from app.settings.gateway import Settings
+from app.comparison.shadow import shadowing
 from app.stores.exposure import require_password
-from app.tracing import Tracer
+from app.telemetry.tracing import Tracer
 
 OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncContextManager[Resources]]
 

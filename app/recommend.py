@@ -7,20 +7,20 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from app.answer import GIVEN, Paid, Probabilities, Recommendation, Timing, seconds_per_token
-from app.asking import Asking, Inquiry, Made, Terms
+from app.recommendation import GIVEN, Paid, Probabilities, Recommendation, Timing, seconds_per_token
+from app.completions.request import Asking, Inquiry, Made, Terms
 from app.contract.features import Metrics
 from app.contract.prompt import PROMPT_VERSION, Detail, messages
 from app.contract.recommendation import FullAnswer
-from app.lane import Lane
+from app.backends.upstream import Lane
 from app.market.snapshots import Snapshots
 from app.market.source import MetricsSource
-from app.metrics import BackendMeters
-from app.narration import Narration
+from app.telemetry.metrics import BackendMeters
+from app.completions.partial_json import Narration
 from app.resources import Resources
-from app.stopwatch import Stopwatch
-from app.stores.standing import Standing
-from app.tracing import step
+from app.telemetry.request_timer import Stopwatch
+from app.accounting.limit_status import Standing
+from app.telemetry.tracing import step
 
 
 @dataclass(frozen=True)

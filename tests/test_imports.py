@@ -12,52 +12,52 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("app.contract", "app.errors", "app.deadline", "app.leash"),
+    ("app.contract", "app.errors", "app.deadline", "app.stores.parent_death"),
     (
         "app.backends.base",
-        "app.invented",
-        "app.logging",
-        "app.rules",
-        "app.secret_files",
-        "app.stopwatch",
-        "app.tracing",
+        "app.comparison.hallucinations",
+        "app.telemetry.logs",
+        "app.contract.rule_based_analyst",
+        "app.settings.secret_files",
+        "app.telemetry.request_timer",
+        "app.telemetry.tracing",
     ),
-    ("app.market", "app.costs", "app.settings"),
-    ("app.holder", "app.issued_key", "app.pairs", "app.stores.allowance"),
-    ("app.backends", "app.stores", "app.metrics", "app.pricing", "app.routing", "app.stand_in", "app.statistics"),
+    ("app.market", "app.pricing.prices", "app.settings.gateway"),
+    ("app.auth.principal", "app.auth.api_key", "app.comparison.pairs", "app.pricing.limits"),
+    ("app.backends", "app.stores", "app.telemetry.metrics", "app.pricing.price_list", "app.routing.headers", "app.stand_in", "app.statistics"),
     (
-        "app.batch",
-        "app.bill",
-        "app.experiments",
-        "app.experiments_file",
-        "app.flights",
-        "app.gate",
-        "app.narration",
-        "app.outcomes",
-        "app.reports",
+        "app.api.batch_runner",
+        "app.accounting.cost_report",
+        "app.routing.experiments",
+        "app.routing.experiments_file",
+        "app.completions.single_flight",
+        "app.backends.concurrency_limit",
+        "app.completions.partial_json",
+        "app.comparison.outcomes",
+        "app.comparison.report_service",
     ),
-    ("app.lane",),
-    ("app.answer", "app.asking", "app.attempts"),
-    ("app.bookings", "app.broker", "app.settlements"),
-    ("app.drain", "app.loop_lag", "app.resources", "app.server"),
-    ("app.chat", "app.recommend"),
-    ("app.comparison", "app.shadow"),
-    ("app.cascade", "app.fallback"),
+    ("app.backends.upstream",),
+    ("app.recommendation", "app.completions.request", "app.completions.retry"),
+    ("app.accounting.reservations", "app.completions.service", "app.accounting.settlement"),
+    ("app.serving.drain", "app.serving.loop_lag", "app.resources", "app.serving.server"),
+    ("app.completions.chat", "app.recommend"),
+    ("app.comparison.compare", "app.comparison.shadow"),
+    ("app.routing.cascade", "app.routing.fallback"),
     ("app.api",),
     ("app.main",),
     (
         "app.supervisor",
-        "app.client",
-        "app.terminal",
-        "app.comparison_text",
-        "app.batch_command",
-        "app.compare_command",
-        "app.keys_command",
-        "app.outcomes_command",
-        "app.outcomes_text",
-        "app.weights_command",
+        "app.cli.client",
+        "app.cli.recommendation_text",
+        "app.cli.comparison_text",
+        "app.cli.batch",
+        "app.cli.compare",
+        "app.cli.keys",
+        "app.cli.outcomes",
+        "app.cli.outcomes_text",
+        "app.cli.weights",
     ),
-    ("app.cli",),
+    ("app.cli.main",),
 )
 """Lowest first. A module imports its own layer and those below."""
 
@@ -68,9 +68,9 @@ TRAINING_LAYERS: tuple[tuple[str, ...], ...] = (
     ("training.evaluation",),
     ("training.publishing", "training.reporting"),
     ("training.costing",),
-    ("training.base", "training.serving"),
-    ("training.dataset", "training.teacher", "training.finetune", "training.merge", "training.quantise"),
-    ("training.evaluate", "training.report", "training.publish", "training.costs", "training.responses"),
+    ("training.finetune.base", "training.vllm_server"),
+    ("training.dataset.stage", "training.labeling.stage", "training.finetune.stage", "training.finetune.merge", "training.quantize.autoawq"),
+    ("training.evaluation.stage", "training.report.stage", "training.publish.stage", "training.costs.stage", "training.evaluation.responses"),
     ("training.build", "training.learning_curve", "training.pipeline"),
     ("training.cli",),
     ("training.__main__",),
@@ -78,12 +78,12 @@ TRAINING_LAYERS: tuple[tuple[str, ...], ...] = (
 """What a step is made of lies below every step."""
 
 TRAINING_MAY = (
-    *("app.contract", "app.market", "app.rules"),
-    *("app.costs", "app.errors", "app.backends.base"),  # list prices, their one error, and what they are asked for
+    *("app.contract", "app.market", "app.contract.rule_based_analyst"),
+    *("app.pricing.prices", "app.errors", "app.backends.base"),  # list prices, their one error, and what they are asked for
     "app.backends.dialects",  # how OpenAI's models want to be asked, for a teacher that is one
 )
 ENVIRONMENT = {
-    "app.settings": "reads it",
+    "app.settings.gateway": "reads it",
     "app.supervisor.up": "hands the whole of it on to the processes it starts",
 }
 
@@ -187,7 +187,7 @@ def test_only_settings_read_the_environment(module: str) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    light = {"app.errors", "app", "app.cli"}
-    top_level = [node for node in APP["app.cli"].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    light = {"app.errors", "app", "app.cli.main"}
+    top_level = [node for node in APP["app.cli.main"].body if isinstance(node, ast.Import | ast.ImportFrom)]
     tree = ast.Module(body=list(top_level), type_ignores=[])
     assert {other for other in imported(tree) if within(other, "app")} <= light

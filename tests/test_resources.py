@@ -10,22 +10,22 @@ import pytest
 from pydantic import SecretStr
 
 from app import resources
-from app.asking import Terms
+from app.completions.request import Terms
 from app.backends.base import BACKEND_NAMES, Backend, BackendName
 from app.contract.fingerprint import EXAMPLE
-from app.costs import CapacityPrice
+from app.pricing.prices import CapacityPrice
 from app.deadline import Deadline
 from app.errors import ConvictionError, MarketDataRateLimited, MarketDataUnavailable
-from app.holder import local_holder
+from app.auth.principal import local_holder
 from app.market import open_provider
 from app.market.provider import Provider
 from app.recommend import Question, recommend
 from app.resources import open_market, open_resources
-from app.settings import Settings
-from app.stopwatch import Stopwatch
-from app.stores.allowance import Allowance, Estimate
+from app.settings.gateway import Settings
+from app.telemetry.request_timer import Stopwatch
+from app.pricing.limits import Allowance, Estimate
 from app.stores.connection import open_redis
-from app.stores.ledger import ledger_key
+from app.accounting.ledger import ledger_key
 from tests.doubles import PRICES, USAGE, BrokenProvider, CountingBackend, opened_with
 
 

@@ -62,8 +62,8 @@ class _Version:
         return True
 
     def merge(self) -> None:
-        from training.base import prepare
-        from training.merge import merge
+        from training.finetune.base import prepare
+        from training.finetune.merge import merge
 
         name = self._manifest.base.name
         _report(f"{self._manifest.model_id}: merging the adapter into {name}")
@@ -78,7 +78,7 @@ class _Version:
         if settings.search:
             self._search(quantise_python, settings)
         else:
-            from training.awq import quantize_folder
+            from training.quantize.awq import quantize_folder
 
             quantize_folder(self.folder / "merged", settings, self.folder / "awq")
         self._record("awq")
@@ -90,7 +90,7 @@ class _Version:
                 f"{self._manifest.model_id} was quantized by AutoAWQ's search, which {python} would run: "
                 f"`make {python.parents[1] / '.complete'}` installs it"
             )
-        from training.data.calibration import calibrate
+        from training.quantize.calibration import calibrate
 
         calibration = self.folder / "calibration.json"
         calibrate(self.folder / "merged", settings, calibration)
@@ -100,7 +100,7 @@ class _Version:
         subprocess.run(command, check=True, env={**os.environ, **ALLOCATOR})
 
     def dequantize(self) -> None:
-        from training.awq import dequantize_folder
+        from training.quantize.awq import dequantize_folder
 
         _report(f"{self._manifest.model_id}: multiplying the 4-bit weights out into float32")
         dequantize_folder(self.folder / "awq", self.folder / "dequantized")

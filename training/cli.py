@@ -192,28 +192,28 @@ def _run_of(arguments: argparse.Namespace) -> tuple[Config, Artifacts]:
 
 
 def _dataset(arguments: argparse.Namespace) -> None:
-    from training.dataset import build
+    from training.dataset.stage import build
 
     build(*_run_of(arguments), arguments.market)
 
 
 def _label(arguments: argparse.Namespace) -> None:
-    from training.teacher import label
+    from training.labeling.stage import label
 
     label(*_run_of(arguments), repeat=arguments.repeat, sample=arguments.sample, estimate_only=arguments.estimate)
 
 
 def _finetune(arguments: argparse.Namespace) -> None:
-    from training.base import prepare
-    from training.finetune import finetune
+    from training.finetune.base import prepare
+    from training.finetune.stage import finetune
 
     config, artifacts = _run_of(arguments)
     finetune(config, artifacts, prepare(config.base, arguments.models / "bases" / config.base.name))
 
 
 def _qat(arguments: argparse.Namespace) -> None:
-    from training.base import prepare
-    from training.finetune import qat
+    from training.finetune.base import prepare
+    from training.finetune.stage import qat
 
     config, artifacts = _run_of(arguments)
     qat(config, artifacts, prepare(config.base, arguments.models / "bases" / config.base.name))
@@ -221,9 +221,9 @@ def _qat(arguments: argparse.Namespace) -> None:
 
 def _merge(arguments: argparse.Namespace) -> None:
     from app.contract.manifest import sha256, verify
-    from training.base import prepare
-    from training.data.calibration import calibrate
-    from training.merge import merge
+    from training.finetune.base import prepare
+    from training.quantize.calibration import calibrate
+    from training.finetune.merge import merge
 
     config, artifacts = _run_of(arguments)
     tuned, folder = artifacts.manifest("qat" if config.qat else "finetune"), artifacts.stage("merge")
@@ -236,7 +236,7 @@ def _merge(arguments: argparse.Namespace) -> None:
 
 
 def _quantise(arguments: argparse.Namespace) -> None:
-    from training.quantise import quantise
+    from training.quantize.autoawq import quantise
 
     calibration = json.loads(arguments.calibration.read_text())["ids"]
     quantise(arguments.merged, calibration, Quantise.model_validate(arguments.settings), arguments.out)
@@ -245,10 +245,10 @@ def _quantise(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from training.artifacts import write_bytes, write_json
     from training.config import Costs, Evaluate
-    from training.evaluate import Question, evaluate
+    from training.evaluation.stage import Question, evaluate
     from training.evaluation import rows
     from training.evaluation.pairs import pairs_of_market, pairs_of_run
-    from training.reporting import plots
+    from training.report.stage import plots
 
     if arguments.market:
         count, settings, api = arguments.pairs or 1000, Evaluate(consistency=0), Costs().api_model
@@ -281,7 +281,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _curve(arguments: argparse.Namespace) -> None:
-    from training.base import prepare
+    from training.finetune.base import prepare
     from training.learning_curve import learning_curve
 
     config, artifacts = _run_of(arguments)
@@ -292,7 +292,7 @@ def _curve(arguments: argparse.Namespace) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from training.report import report
+    from training.report.stage import report
 
     config, artifacts = _run_of(arguments)
     out = arguments.out or artifacts.folder / "report"
@@ -300,11 +300,11 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _publish(arguments: argparse.Namespace) -> None:
-    from training.publish import admit, publish
-    from training.publishing.golden import answers
+    from training.publish.stage import admit, publish
+    from training.publish.golden import answers
 
     if arguments.push_to:
-        from training.publishing.hub import credentials
+        from training.publish.hub import credentials
 
         credentials(os.environ)
     config, artifacts = _run_of(arguments)
@@ -325,13 +325,13 @@ def _push(arguments: argparse.Namespace) -> None:
 
 
 def _to_hub(version: Path, repo: str, weights: Path | None) -> None:
-    from training.publishing.hub import credentials, push
+    from training.publish.hub import credentials, push
 
     print(push(version, repo, *credentials(os.environ), weights))
 
 
 def _costs(arguments: argparse.Namespace) -> None:
-    from training.costs import costs
+    from training.costs.stage import costs
 
     configs = [load(path) for path in arguments.config or sorted(DEFAULT_CONFIG.parent.glob("*.toml"))]
     print(costs(configs, arguments.runs, arguments.store, arguments.usd_per_hour, arguments.out), end="")
@@ -339,7 +339,7 @@ def _costs(arguments: argparse.Namespace) -> None:
 
 def _responses(arguments: argparse.Namespace) -> None:
     from training.artifacts import write_text
-    from training.responses import backends, responses, table
+    from training.evaluation.responses import backends, responses, table
 
     asked = backends(arguments.backend, arguments.raw, arguments.parameters, arguments.key, os.environ)
     if arguments.out is not None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from app.costs import list_price
+from app.pricing.prices import list_price
 from app.errors import NotConfigured
 from app.market.source import OptionSource
 

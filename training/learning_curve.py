@@ -11,12 +11,12 @@ from typing import Any
 
 from training.artifacts import Artifacts, read_rows, write_json, write_rows, write_text
 from training.config import Config
-from training.evaluate import Question, evaluate
+from training.evaluation.stage import Question, evaluate
 from training.evaluation import rows
 from training.evaluation.pairs import Pair, pairs_of_run
-from training.finetune import finetune
-from training.merge import merge
-from training.serving import serve
+from training.finetune.stage import finetune
+from training.finetune.merge import merge
+from training.vllm_server import serve
 
 CURVE = "curve.json"
 

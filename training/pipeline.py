@@ -24,7 +24,7 @@ from app.contract.manifest import verify
 from training.artifacts import Artifacts, write_json
 from training.build import ALLOCATOR
 from training.config import Config
-from training.serving import serve
+from training.vllm_server import serve
 
 System = Literal["awq", "merged", "adapter", "base"]
 EXAMINED: dict[System, tuple[str, ...]] = {

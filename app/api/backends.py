@@ -14,7 +14,7 @@ from app.api.schemas import BackendPrice, Backends, BackendState
 from app.api.state import resources_of
 from app.backends.base import Backend
 from app.contract.hardware import Profile
-from app.costs import ListPrice, Price
+from app.pricing.prices import ListPrice, Price
 from app.errors import BackendUnavailable
 
 router = APIRouter()

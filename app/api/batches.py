@@ -14,30 +14,30 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.answer import RECOMMENDATION
+from app.recommendation import RECOMMENDATION
 from app.api import documents
 from app.api.body import read_json
-from app.api.departure import Streamed
-from app.api.once import refuse_key
+from app.api.disconnect import Streamed
+from app.api.idempotency import refuse_key
 from app.api.problems import foreseen, problem
 from app.api.recommendations import validated
-from app.api.refusals import refusal
+from app.api.validation_errors import refusal
 from app.api.route import Routes
 from app.api.server_sent_events import HEADERS
 from app.api.state import resources_of, shadow_of
-from app.api.terms import terms_of
-from app.asking import Terms
-from app.batch import answers
-from app.cascade import asker_of
+from app.api.request_options import terms_of
+from app.completions.request import Terms
+from app.api.batch_runner import answers
+from app.routing.cascade import asker_of
 from app.contract.prompt import Detail
-from app.costs import plain
+from app.pricing.prices import plain
 from app.deadline import Deadline
 from app.errors import ConvictionError, InvalidRequest
-from app.metrics import Asked
+from app.telemetry.metrics import Asked
 from app.recommend import Answered
 from app.resources import Resources
-from app.shadow import Shadow
-from app.stopwatch import Stopwatch
+from app.comparison.shadow import Shadow
+from app.telemetry.request_timer import Stopwatch
 
 MEDIA_TYPE = "application/x-ndjson"
 MOST = 1000

@@ -16,24 +16,24 @@ from starlette.types import Receive, Scope, Send
 
 from app.api import documents
 from app.api.body import parsed, read_bytes
-from app.api.departure import while_there
-from app.api.once import once, refuse_key
+from app.api.disconnect import while_there
+from app.api.idempotency import once, refuse_key
 from app.api.openai_errors import document
 from app.api.problems import foreseen
-from app.api.refusals import refusal
+from app.api.validation_errors import refusal
 from app.api.route import refuse_fallback
 from app.api.server_sent_events import HEADERS, MEDIA_TYPE
 from app.api.state import holder_of, resources_of
-from app.api.terms import terms_of
-from app.asking import Terms
-from app.chat import Chatting, chat
-from app.costs import plain
+from app.api.request_options import terms_of
+from app.completions.request import Terms
+from app.completions.chat import Chatting, chat
+from app.pricing.prices import plain
 from app.errors import NotFound
-from app.holder import require_backend
-from app.lane import Lane
-from app.metrics import Asked
+from app.auth.principal import require_backend
+from app.backends.upstream import Lane
+from app.telemetry.metrics import Asked
 from app.resources import Resources
-from app.routing import HEADER, named
+from app.routing.headers import HEADER, named
 
 MAX_BYTES = 1024 * 1024
 MOST_TOKENS = 1_000_000

@@ -33,7 +33,7 @@ from app.errors import (
     Overloaded,
     UnknownTicker,
 )
-from app.pairs import Origin
+from app.comparison.pairs import Origin
 
 TAG = "comparisons"
 

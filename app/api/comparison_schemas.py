@@ -9,17 +9,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
-from app.answer import AmountUsd, Recommendation
+from app.recommendation import AmountUsd, Recommendation
 from app.api.problems import Problem, problem
 from app.backends.base import BACKEND_NAMES, BackendName
-from app.comparison import Compared
+from app.comparison.compare import Compared
 from app.contract.features import Ticker
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
-from app.costs import plain
+from app.pricing.prices import plain
 from app.errors import ConvictionError
-from app.pairs import Origin, Pair, Side
-from app.statistics.report import Choice
+from app.comparison.pairs import Origin, Pair, Side
+from app.comparison.statistics.report import Choice
 
 MOST_LISTED, LISTED = 500, 50
 MOST_TICKERS = 1000

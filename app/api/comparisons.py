@@ -13,21 +13,21 @@ from app.api import comparison_documents as documents
 from app.api.body import MAX_BYTES, parsed, read_bytes
 from app.api.comparison_schemas import COMPARISON, PAIRS, Comparison, KeptPair, Listing, Pairs, Reporting, Selection
 from app.api.cursor import opened, sealed
-from app.api.once import once
+from app.api.idempotency import once
 from app.api.recommendations import validated
-from app.api.refusals import refusal
+from app.api.validation_errors import refusal
 from app.api.report_csv import table
 from app.api.route import refuse_fallback
 from app.api.state import holder_of, resources_of
-from app.api.terms import terms_of
+from app.api.request_options import terms_of
 from app.backends.base import BACKEND_NAMES
-from app.comparison import compare
+from app.comparison.compare import compare
 from app.errors import InvalidRequest
-from app.holder import require_backend
-from app.metrics import Asked
+from app.auth.principal import require_backend
+from app.telemetry.metrics import Asked
 from app.resources import Resources
-from app.routing import HEADER
-from app.statistics.report import Report
+from app.routing.headers import HEADER
+from app.comparison.statistics.report import Report
 
 S = TypeVar("S", bound=Selection)
 

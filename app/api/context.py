@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.openai_errors import PREFIX, error_response
 from app.api.problems import foreseen, problem_response
-from app.holder import Holder
-from app.logging import request_id
+from app.auth.principal import Holder
+from app.telemetry.logs import request_id
 
 HEADER = "X-Request-Id"
 ACCEPTED = re.compile(r"[A-Za-z0-9._:-]{1,64}")

@@ -12,13 +12,13 @@ from pydantic import Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app import bill
+from app.accounting import cost_report as bill
 from app.api import comparison_documents as documents
 from app.api.state import resources_of
 from app.backends.base import BackendName
-from app.costs import CapacityPrice, ListPrice
+from app.pricing.prices import CapacityPrice, ListPrice
 from app.resources import Resources
-from app.stores.use import Use
+from app.accounting.recent_usage import Use
 
 router = APIRouter()
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from app.api import examples, once, route, server_sent_events, terms
+from app.api import examples, route, server_sent_events
+from app.api import idempotency as once
+from app.api import request_options as terms
 from app.api.problems import MEDIA_TYPE
 from app.backends.base import BACKEND_NAMES
 from app.errors import (
@@ -35,8 +37,8 @@ from app.errors import (
     UnparsedAnswer,
     UnsupportedMediaType,
 )
-from app.issued_key import ID
-from app.routing import CHOICES, FALLBACK, HEADER, LONGEST_SUBJECT, SUBJECT
+from app.auth.api_key import ID
+from app.routing.headers import CHOICES, FALLBACK, HEADER, LONGEST_SUBJECT, SUBJECT
 
 Document = dict[str, Any]
 

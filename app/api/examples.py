@@ -8,13 +8,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from app import rules
-from app.answer import GIVEN, RECOMMENDATION, Paid, Probabilities, Recommendation, Timing
+from app.contract import rule_based_analyst as rules
+from app.recommendation import GIVEN, RECOMMENDATION, Paid, Probabilities, Recommendation, Timing
 from app.backends.base import Completion, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import PROMPT_VERSION, Detail
 from app.contract.recommendation import FullAnswer, canonical
-from app.costs import list_price
+from app.pricing.prices import list_price
 
 MODEL = "gpt-4.1"
 USAGE: dict[Detail, Usage] = {"full": Usage(471, 118), "brief": Usage(443, 12)}

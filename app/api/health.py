@@ -14,9 +14,9 @@ from app.api.backends import unready
 from app.api.schemas import Component, Liveness, Readiness
 from app.api.state import experiments_of, resources_of
 from app.errors import StoreUnavailable
-from app.experiments_file import Experiments
+from app.routing.experiments_file import Experiments
 from app.resources import Resources
-from app.stores.ledger import Ledger
+from app.accounting.ledger import Ledger
 
 router = APIRouter()
 LIVE = TypeAdapter(Liveness).dump_json(Liveness())

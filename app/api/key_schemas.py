@@ -10,11 +10,11 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator
 
-from app.answer import AmountUsd
+from app.recommendation import AmountUsd
 from app.backends.base import BackendName
-from app.costs import NANO, plain
-from app.issued_key import KeyRecord, KeyText, Terms
-from app.stores.allowance import MOST_A_MINUTE
+from app.pricing.prices import NANO, plain
+from app.auth.api_key import KeyRecord, KeyText, Terms
+from app.pricing.limits import MOST_A_MINUTE
 
 LONGEST_NAME = 64
 USD = re.compile(r"(0|[1-9][0-9]{0,5})(\.[0-9]{1,9})?")

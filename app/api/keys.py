@@ -12,13 +12,13 @@ from starlette.responses import Response
 from app.api import documents
 from app.api.body import read_json
 from app.api.key_schemas import IssuedKey, Key, Keys, NewKey
-from app.api.refusals import refusal
+from app.api.validation_errors import refusal
 from app.api.state import holder_of, resources_of
 from app.errors import Conflict, InvalidRequest, NotFound
-from app.holder import FILE_PREFIX, Holder, require_admin
-from app.issued_key import ID
-from app.settings import Settings
-from app.stores.known_keys import KnownKeys
+from app.auth.principal import FILE_PREFIX, Holder, require_admin
+from app.auth.api_key import ID
+from app.settings.gateway import Settings
+from app.auth.key_cache import KnownKeys
 
 router = APIRouter()
 ISSUED, KEYS = TypeAdapter(IssuedKey), TypeAdapter(Keys)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from app import __version__
-from app.answer import RECOMMENDATION
+from app.recommendation import RECOMMENDATION
 from app.api.backends import BACKENDS
 from app.api.batches import BatchRequest
 from app.api.chat import ChatRequest

@@ -13,7 +13,7 @@ from starlette.routing import Match
 
 from app.errors import ConvictionError, InvalidRequest, MethodNotAllowed, NotFound
 from app.errors import foreseen as foreseen
-from app.logging import request_id
+from app.telemetry.logs import request_id
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 MEDIA_TYPE = "application/problem+json"

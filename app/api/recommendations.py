@@ -13,23 +13,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-from app.answer import RECOMMENDATION
+from app.recommendation import RECOMMENDATION
 from app.api import documents, server_sent_events
 from app.api.body import MAX_BYTES, parsed, read_bytes
-from app.api.departure import Streamed
-from app.api.once import once, refuse_key
+from app.api.disconnect import Streamed
+from app.api.idempotency import once, refuse_key
 from app.api.problems import foreseen, problem
-from app.api.refusals import refusal
+from app.api.validation_errors import refusal
 from app.api.route import Routes, route_headers
 from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
 from app.api.state import resources_of, shadow_of
-from app.api.terms import terms_of
-from app.cascade import asker_of
-from app.fallback import Asker
-from app.metrics import Asked
+from app.api.request_options import terms_of
+from app.routing.cascade import asker_of
+from app.routing.fallback import Asker
+from app.telemetry.metrics import Asked
 from app.recommend import Answered
-from app.stopwatch import Stopwatch
+from app.telemetry.request_timer import Stopwatch
 
 router = APIRouter()
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from app.statistics.report import Report
+from app.comparison.statistics.report import Report
 
 HEAD = ("figure", "backend", "value", "low", "high")
 Row = tuple[Any, ...]

@@ -7,13 +7,13 @@ from starlette.requests import Request
 from app.api.state import experiments_of, holder_of, resources_of
 from app.backends.base import BackendName
 from app.errors import InvalidRequest
-from app.experiments import Assignment
-from app.fallback import Route
-from app.holder import may_ask, require_backend
-from app.logging import request_id
-from app.metrics import Asked
+from app.routing.experiments import Assignment
+from app.routing.fallback import Route
+from app.auth.principal import may_ask, require_backend
+from app.telemetry.logs import request_id
+from app.telemetry.metrics import Asked
 from app.recommend import Question
-from app.routing import FALLBACK, HEADER, SUBJECT, Choice, asked_of, choose, choose_fallback, subject
+from app.routing.headers import FALLBACK, HEADER, SUBJECT, Choice, asked_of, choose, choose_fallback, subject
 
 FROM = "X-Fallback-From"
 

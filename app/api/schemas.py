@@ -1,4 +1,4 @@
-"""The forms of requests, and of the answers that `app.answer` does not hold."""
+"""The forms of requests, and of the answers that `app.recommendation` does not hold."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
-from app.answer import AmountUsd
+from app.recommendation import AmountUsd
 from app.backends.base import BackendName
 from app.contract.features import Day, Metrics, Ticker
 from app.contract.hardware import Profile
 from app.contract.prompt import Detail
-from app.costs import Basis, CapacityPrice, ListPrice, Price, plain
+from app.pricing.prices import Basis, CapacityPrice, ListPrice, Price, plain
 from app.recommend import Question
 
 EARLIEST = date(1970, 1, 1)

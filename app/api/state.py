@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from app.experiments_file import Experiments
-from app.holder import Holder
+from app.routing.experiments_file import Experiments
+from app.auth.principal import Holder
 from app.resources import Resources
-from app.shadow import Shadow
+from app.comparison.shadow import Shadow
 
 
 def resources_of(request: Request) -> Resources:

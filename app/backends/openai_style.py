@@ -25,7 +25,7 @@ from app.backends.upstream_errors import RETRY_AFTER_S, CallFailed
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import BackendUnavailable
-from app.settings import proxy_for
+from app.settings.gateway import proxy_for
 
 CHECK_S = 3.0
 FIRST_TOKEN_S = 30.0

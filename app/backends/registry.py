@@ -9,7 +9,7 @@ from app.backends.sagemaker import SageMaker
 from app.backends.sagemaker.sigv4 import Signer
 from app.backends.unconfigured import Unconfigured
 from app.contract.fingerprint import fingerprint
-from app.settings import Settings
+from app.settings.gateway import Settings
 
 OPENAI_URL = "https://api.openai.com/v1"
 

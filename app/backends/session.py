@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from pydantic import SecretStr
 
-from app import tracing
+from app.telemetry import tracing
 
 CONNECT_TIMEOUT_S = 5.0
 DNS_TTL_S = 60

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.backends.session import NO_KEY
 from app.contract.fingerprint import fingerprint
-from app.settings import Settings
+from app.settings.gateway import Settings
 from app.stand_in.delivery import deliver, spoilt, status_failure
 from app.stand_in.failures import Failure, Plan
 from app.stand_in.protocol import Refused, hosted, read_question, read_request

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from app.errors import InvalidSettings, StoreUnavailable
-from app.stores.server import FILE, Server
+from app.stores.valkey_server import FILE, Server
 
 LONGEST_PATH = 100
 """Of a socket; the kernel takes a few bytes more."""

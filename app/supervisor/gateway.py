@@ -12,7 +12,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
-from app.settings import Settings
+from app.settings.gateway import Settings
 from app.supervisor.files import fresh_log
 from app.supervisor.process import Program
 from app.supervisor.screen import Screen

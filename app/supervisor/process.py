@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from app.leash import leashed
+from app.stores.parent_death import leashed
 
 PATIENCE_S = 20.0
 """From the request to end until the process is killed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.backends.base import Backend
-from app.settings import UpSettings
+from app.settings.gateway import UpSettings
 from app.stand_in.server import DEFAULT_KEY
 from app.supervisor import golden
 from app.supervisor.files import fresh_log

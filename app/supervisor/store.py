@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.errors import InvalidSettings
-from app.settings import Settings
+from app.settings.gateway import Settings
 from app.stores.embedded import fits, locked
 from app.supervisor.screen import Screen
 

@@ -15,7 +15,7 @@ from app.backends.registry import build_backends
 from app.contract import hardware
 from app.contract.hardware import Profile, WeightFormat
 from app.main import create_app
-from app.settings import Settings, UpSettings, load_settings, load_up_settings
+from app.settings.gateway import Settings, UpSettings, load_settings, load_up_settings
 from app.supervisor import gateway, golden, stand_in, store, vllm, weights
 from app.supervisor.failures import CannotUse
 from app.supervisor.ports import settled

@@ -10,7 +10,7 @@ from struct import Struct
 from app.backends.base import Backend
 from app.contract import serving
 from app.contract.hardware import Profile
-from app.settings import UpSettings
+from app.settings.gateway import UpSettings
 from app.supervisor import golden
 from app.supervisor.failures import CannotUse
 from app.supervisor.files import fresh_log

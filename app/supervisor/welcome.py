@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
-from app.settings import Settings
+from app.settings.gateway import Settings
 
 METRICS: dict[str, Any] = {
     "price": 571.29,

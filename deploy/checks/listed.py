@@ -31,8 +31,8 @@ CHECKS = (
         "refusals",
         "start-up refuses missing secrets, weights with a wrong hash, root in the image, an open store in public",
         (
-            "tests/test_secret_files.py",
-            "tests/test_settings.py",
+            "tests/settings/test_secret_files.py",
+            "tests/settings/test_gateway.py",
             "tests/stores/test_exposure.py",
             "tests/supervisor/test_weights*.py",
         ),

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from app.settings import PREFIX, Settings
+from app.settings.gateway import PREFIX, Settings
 
 SCHEMA = Path(__file__).parent / "gateway" / "values.schema.json"
 SET_BY_CHART = {"host", "port", "api_keys_file", "drain_s", "backend_timeout_s", "experiments_file", "allow_root"}

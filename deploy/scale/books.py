@@ -9,13 +9,13 @@ from typing import Self
 
 from redis.asyncio import Redis
 
-from app.attempts import MOST
+from app.completions.retry import MOST
 from app.backends.base import Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import ANSWER_TOKENS
-from app.costs import NANO
-from app.lane import TEMPLATE_TOKENS
+from app.pricing.prices import NANO
+from app.backends.upstream import TEMPLATE_TOKENS
 from deploy.scale import model_server
 from deploy.scale.load import Payer
 from deploy.scale.parts import until

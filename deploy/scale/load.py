@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from app.contract.fingerprint import EXAMPLE
-from app.costs import NANO
+from app.pricing.prices import NANO
 from deploy.scale.stack import PATIENCE_S, Stack
 
 PATH = "/v1/recommendations"

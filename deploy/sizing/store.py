@@ -25,7 +25,7 @@ from redis.asyncio import Redis
 
 from app.contract.fingerprint import EXAMPLE
 from app.main import create_app
-from app.settings import Settings
+from app.settings.gateway import Settings
 from app.stand_in import create_stand_in
 from app.stores.connection import open_redis
 from app.stores.embedded import embedded_server

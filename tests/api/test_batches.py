@@ -18,7 +18,7 @@ import pytest
 from app.backends.base import Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.recommendation import FullAnswer, canonical
-from app.costs import NANO
+from app.pricing.prices import NANO
 from app.errors import BackendError, BackendUnavailable
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, Broken, Gateway, ask, completion, gateway, ledger

@@ -19,11 +19,11 @@ from app.backends.dialects import VLLM, openai_dialect
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
-from app.costs import NANO
+from app.pricing.prices import NANO
 from app.errors import BackendError, BackendUnavailable
 from app.main import create_app
-from app.rules import answer
-from app.settings import Settings
+from app.contract.rule_based_analyst import answer
+from app.settings.gateway import Settings
 from tests.conftest import StandIn
 from tests.doubles import HEARD, PRICES, USAGE, Broken, Gateway, completion, gateway, ledger, listening
 

@@ -11,7 +11,7 @@ import pytest
 from app.contract.features import METRIC_NAMES
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.main import create_app
-from app.settings import Settings
+from app.settings.gateway import Settings
 from app.stand_in import Mode
 from tests.api.test_bad_input import assert_problem
 from tests.conftest import StandIn

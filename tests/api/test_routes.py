@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from app.errors import InvalidSettings
-from app.experiments import Arm, Experiment
+from app.routing.experiments import Arm, Experiment
 from app.main import create_app
-from app.settings import Settings
+from app.settings.gateway import Settings
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, Gateway, ask, gateway
 
@@ -85,7 +85,7 @@ async def test_an_experiment_of_one_detail_leaves_the_other_to_the_default(own_s
 async def test_weights_change_without_a_restart_and_a_bad_file_is_told(
     own_store: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.experiments_file.LOOK_S", 0.0)
+    monkeypatch.setattr("app.routing.experiments_file.LOOK_S", 0.0)
     async with experimenting(own_store, written(path, {"ours": ("mistral", 10_000)})) as running:
         assert (await ask(running)).json()["backend"] == "mistral"
         written(path, {"ours": ("mistral", 0), "theirs": ("gpt-4", 10_000)})

@@ -12,7 +12,7 @@ from schemathesis.config import SchemathesisConfig
 from app.api.openapi import document
 from app.backends.base import Backend, BackendName
 from app.main import create_app
-from app.settings import Settings
+from app.settings.gateway import Settings
 from tests.conftest import served
 from tests.doubles import CountingBackend, opened_with
 

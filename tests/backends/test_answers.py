@@ -11,7 +11,7 @@ from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
 from app.errors import BackendError, DeadlineExceeded, UnparsedAnswer
-from app.rules import answer
+from app.contract.rule_based_analyst import answer
 from app.stand_in import Mode
 
 from ..conftest import StandIn

@@ -14,7 +14,7 @@ from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import canonical, parse
 from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured, UnparsedAnswer
-from app.rules import answer
+from app.contract.rule_based_analyst import answer
 from app.stand_in import Mode
 
 from ..conftest import StandIn

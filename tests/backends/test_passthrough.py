@@ -17,7 +17,7 @@ from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
 from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured
-from app.rules import answer
+from app.contract.rule_based_analyst import answer
 
 from ..conftest import StandIn
 from .conftest import KEY, Make, Script, begun, dripping, events_of, http, said, silent, soon, sse, used

@@ -12,7 +12,7 @@ from app.backends.registry import build_backends
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.errors import BackendUnavailable, NotConfigured
-from app.settings import Settings
+from app.settings.gateway import Settings
 
 from ..conftest import StandIn
 from .conftest import Script, http, soon

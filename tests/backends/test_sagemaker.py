@@ -23,8 +23,8 @@ from app.contract.prompt import Detail, messages
 from app.contract.recommendation import canonical, parse
 from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, InvalidSettings, NotConfigured
 from app.main import create_app
-from app.rules import answer
-from app.settings import Settings, load_settings
+from app.contract.rule_based_analyst import answer
+from app.settings.gateway import Settings, load_settings
 
 from ..conftest import StandIn, served
 from .conftest import soon
@@ -313,7 +313,7 @@ def test_a_foreign_model_and_aws_other_variable_are_taken(environment: pytest.Mo
 
 
 def test_without_botocore_it_is_said_what_to_install(environment: pytest.MonkeyPatch) -> None:
-    environment.setattr("app.settings.find_spec", lambda name: None)
+    environment.setattr("app.settings.gateway.find_spec", lambda name: None)
     environment.setenv("CONVICTION_SAGEMAKER_ENDPOINT", ENDPOINT)
     environment.setenv("CONVICTION_SAGEMAKER_MODEL", MODEL)
     with pytest.raises(InvalidSettings, match=r"needs botocore, which pip install 'conviction\[sagemaker\]' brings"):

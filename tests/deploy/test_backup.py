@@ -24,10 +24,10 @@ from redis.exceptions import RedisError
 
 from app.backends.base import Usage
 from app.errors import StoreUnavailable
-from app.stores.admission import Admissions, Lead
-from app.stores.allowance import Allowance, Estimate, Scope
+from app.accounting.admission import Admissions, Lead
+from app.pricing.limits import Allowance, Estimate, Scope
 from app.stores.connection import open_redis
-from app.stores.ledger import Ledger
+from app.accounting.ledger import Ledger
 from app.stores.pipelined import Pipelined
 from tests.valkey import KEPT, Valkey
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.settings import Settings
+from app.settings.gateway import Settings
 
 ROOT = Path(__file__).parents[2]
 PROFILES = ("gpu", "cpu")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.metrics import Collectors
+from app.telemetry.metrics import Collectors
 from deploy.demo.prometheus import DASHBOARDS as FOLDER
 from deploy.demo.prometheus import DEPLOY, queries
 from tests.deploy.monitored import RECORDED

@@ -7,9 +7,9 @@ import stat
 import subprocess
 from pathlib import Path
 
-from app.api.keys_file import load_keys
+from app.auth.key_file import load_keys
 from app.contract.manifest import current, read
-from app.stores.allowance import Allowance
+from app.pricing.limits import Allowance
 
 ROOT = Path(__file__).parents[2]
 NAMES = {"api_keys", "metrics_key", "openai_api_key", "valkey_password", "grafana_admin_password"}

@@ -12,8 +12,8 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from app import cli
-from app.settings import Settings
+from app.cli.main import main as cli
+from app.settings.gateway import Settings
 from deploy.kubernetes import settings as allowed
 from deploy.kubernetes.charts import KUBERNETES, closed
 from deploy.kubernetes.helm import CHART, Document, Refused, example, lint, one, rendered
@@ -194,7 +194,7 @@ def test_the_command_is_one_that_the_gateway_has(pod: Document) -> None:
     [container] = pod["containers"]
     [command] = container["command"]
     scripts = (ROOT / "pyproject.toml").read_text()
-    assert f'{command} = "app.cli:main"' in scripts
+    assert f'{command} = "app.cli.main:main"' in scripts
     assert cli.parser().parse_args(container["args"]).command == "serve"
 
 

@@ -18,7 +18,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from app.contract.fingerprint import fingerprint
-from app.metrics import Collectors
+from app.telemetry.metrics import Collectors
 from deploy.kubernetes import __main__ as command
 from deploy.kubernetes import charts
 from deploy.kubernetes.helm import CHART, Document, example, one

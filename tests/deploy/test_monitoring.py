@@ -13,11 +13,11 @@ from prometheus_client.samples import Sample
 from app.backends.base import BACKEND_NAMES, BREAKER_STATES
 from app.contract.recommendation import ACTIONS
 from app.errors import ConvictionError
-from app.metrics import ERROR, OK, REASONS, SCOPES, STORES, UNKNOWN, CacheResult, ShadowResult, TokenType
+from app.telemetry.metrics import ERROR, OK, REASONS, SCOPES, STORES, UNKNOWN, CacheResult, ShadowResult, TokenType
 from tests.deploy.monitored import Watched, watched
 from tests.deploy.test_dashboards import NAMES, exprs
 from tests.deploy.test_prometheus_rules import RECORDED, kinds
-from tests.test_metrics import EXPECTED
+from tests.telemetry.test_metrics import EXPECTED
 
 pytestmark = [
     pytest.mark.slow,

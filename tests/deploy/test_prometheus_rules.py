@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from app.errors import ConvictionError
-from app.metrics import Collectors
+from app.telemetry.metrics import Collectors
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 RECORDED = ("conviction:tokens_per_second", "conviction:ms_per_token", "conviction:cost_usd_per_1k_tokens")

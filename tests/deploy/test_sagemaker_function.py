@@ -24,7 +24,7 @@ from app.backends.dialects import SAGEMAKER
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
-from app.rules import answer
+from app.contract.rule_based_analyst import answer
 from deploy.sagemaker.lambda_function import BUFFERED_S, FILES, SOURCE, code
 
 from ..backends.sagemaker_runtime import ENDPOINT, REGION, SECRET_KEY, Runtime, create_runtime, credentials

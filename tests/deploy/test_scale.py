@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 import pytest
 
-from app.settings import Settings
+from app.settings.gateway import Settings
 from app.supervisor.process import Program
 from deploy.scale import faults, model_server, settings
 from deploy.scale.load import Payer, read

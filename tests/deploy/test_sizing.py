@@ -12,11 +12,11 @@ from mistral_common.protocol.instruct.messages import UserMessage
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import ANSWER, TASK, Detail, messages
 from app.contract.recommendation import canonical
-from app.settings import Settings
+from app.settings.gateway import Settings
 from deploy.sizing.floor import Load, Request, figures
 from deploy.sizing.store import KINDS, measure
 

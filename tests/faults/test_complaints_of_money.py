@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from app.backends.base import Usage
-from app.costs import list_price
+from app.pricing.prices import list_price
 from tests.faults.conftest import Start
 from tests.faults.running import PRICE, Books, Replica, chat, question, stated, until
 from tests.faults.upstream import Doing, Upstream

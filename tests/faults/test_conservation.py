@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.backends.base import BACKEND_NAMES, BackendName
-from app.costs import NANO, Price, list_price
+from app.pricing.prices import NANO, Price, list_price
 from app.stand_in.read_back import fixed_part
 from app.stand_in.speech import pieces
 from tests.faults.conftest import Start

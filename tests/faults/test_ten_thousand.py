@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from app.contract.prompt import Detail
-from app.costs import NANO
+from app.pricing.prices import NANO
 from tests.faults.conftest import Start
 from tests.faults.running import PRICE, Books, Replica, most, question, until
 from tests.faults.upstream import Doing, Upstream

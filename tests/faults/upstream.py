@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.backends.base import BackendName
 from app.stand_in.delivery import deliver, spoilt, status_failure
 from app.stand_in.failures import Failure, Mode

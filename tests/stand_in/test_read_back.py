@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.contract.features import METRIC_NAMES, Metrics
 from app.contract.fingerprint import GOLDEN
 from app.contract.prompt import Detail, evidence, messages

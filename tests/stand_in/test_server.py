@@ -14,7 +14,7 @@ from app.backends.session import NO_KEY
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
-from app.rules import answer
+from app.contract.rule_based_analyst import answer
 
 from ..conftest import StandIn
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
-from app.pairs import RECORD, Origin, Pair, Side
+from app.comparison.pairs import RECORD, Origin, Pair, Side
 
 NOON = datetime(2024, 3, 8, 12, tzinfo=UTC)
 

@@ -17,8 +17,8 @@ from pydantic import SecretStr
 
 from app.backends.base import Usage
 from app.errors import BudgetExceeded
-from app.stores.admission import Admissions
-from app.stores.allowance import Allowance, Estimate, Scope
+from app.accounting.admission import Admissions
+from app.pricing.limits import Allowance, Estimate, Scope
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 

@@ -9,10 +9,12 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from app.stores import admission, connection, following
-from app.stores.admission import Admissions
+from app.stores import connection
+from app.accounting import admission
+from app.stores import shared_calls as following
+from app.accounting.admission import Admissions
 from app.stores.connection import open_redis
-from app.stores.following import Following
+from app.stores.shared_calls import Following
 from app.stores.pipelined import Pipelined
 from app.stores.scripts import BOOKS, Script
 

@@ -30,10 +30,10 @@ from pydantic import SecretStr
 
 from app.backends.base import Usage
 from app.errors import LimitReached
-from app.stores.admission import Admissions, Hit, Join, Lead
-from app.stores.allowance import Allowance, Estimate, Scope
+from app.accounting.admission import Admissions, Hit, Join, Lead
+from app.pricing.limits import Allowance, Estimate, Scope
 from app.stores.connection import open_redis
-from app.stores.following import OVER, Landing
+from app.stores.shared_calls import OVER, Landing
 from app.stores.pipelined import Pipelined
 from tests.stores.conftest import PATIENCE_S, Clock
 

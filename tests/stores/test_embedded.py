@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from app.errors import InvalidSettings, StoreUnavailable
 from app.stores.connection import open_redis
 from app.stores.embedded import LONGEST_PATH
-from app.stores.server import Server
+from app.stores.valkey_server import Server
 
 pytestmark = pytest.mark.usefixtures("patient")
 

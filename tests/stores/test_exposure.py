@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from app.errors import InvalidSettings
 from app.main import create_app
-from app.settings import load_settings
+from app.settings.gateway import load_settings
 from app.stores.exposure import require_password
 
 

@@ -19,10 +19,10 @@ from redis.asyncio import Redis
 
 from app.backends.base import Usage
 from app.errors import BudgetExceeded, StoreUnavailable
-from app.stores.admission import Admissions, Join, Lead
-from app.stores.allowance import Allowance, Estimate, Scope
+from app.accounting.admission import Admissions, Join, Lead
+from app.pricing.limits import Allowance, Estimate, Scope
 from app.stores.connection import open_redis
-from app.stores.following import OVER, Following
+from app.stores.shared_calls import OVER, Following
 from app.stores.pipelined import Pipelined
 from tests.stores.callers import LEASE_S, NANO_USD, Order, Said
 
@@ -33,8 +33,8 @@ BACKEND = Scope("backend:gpt-4", Allowance())
 LEADER = """
 import asyncio, sys
 from pydantic import SecretStr
-from app.stores.admission import Admissions
-from app.stores.allowance import Allowance, Estimate, Scope
+from app.accounting.admission import Admissions
+from app.pricing.limits import Allowance, Estimate, Scope
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 async def main():

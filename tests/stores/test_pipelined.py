@@ -18,7 +18,7 @@ from app.errors import StoreUnavailable
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 from app.stores.scripts import Script
-from app.stores.server import Server
+from app.stores.valkey_server import Server
 
 
 async def test_each_caller_has_its_own_reply(store: Pipelined) -> None:

@@ -6,7 +6,7 @@ from io import StringIO
 
 import pytest
 
-from app.settings import Settings
+from app.settings.gateway import Settings
 from app.supervisor import gateway
 from app.supervisor.screen import Screen
 from tests.conftest import served

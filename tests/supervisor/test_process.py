@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from app import leash
+from app.stores import parent_death as leash
 from app.supervisor.process import Process, Program
 from tests.supervisor.observing import eventually, gone, said
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import InvalidSettings
-from app.settings import Settings
+from app.settings.gateway import Settings
 from app.stores.embedded import LONGEST_PATH, locked
 from app.supervisor import store
 from app.supervisor.screen import Screen

@@ -8,7 +8,7 @@ import pytest
 from pydantic_core import _pydantic_core
 
 from app.contract.manifest import UnusableModel
-from app.settings import UpSettings
+from app.settings.gateway import UpSettings
 from app.supervisor import vllm
 from app.supervisor.failures import CannotUse
 from app.supervisor.process import Program

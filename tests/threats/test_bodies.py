@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.main import create_app
-from app.settings import Settings
+from app.settings.gateway import Settings
 from tests.doubles import EXAMPLE_BODY, Gateway, gateway
 
 KEY = "ops-0123456789abcdef"

@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from app.main import create_app
-from app.settings import Settings
+from app.settings.gateway import Settings
 from tests.conftest import served
 from tests.doubles import EXAMPLE_BODY, Gateway, ask
 from tests.threats.conftest import started

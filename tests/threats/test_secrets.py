@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings, load_settings
+from app.settings.gateway import Settings, load_settings
 from tests.conftest import StandIn
 from tests.doubles import EXAMPLE_BODY
 from tests.threats.conftest import started

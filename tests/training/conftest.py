@@ -9,9 +9,9 @@ import pytest
 
 from app.contract.manifest import sha256
 from training.artifacts import Artifacts, write_json
-from training.base import as_mistral
+from training.finetune.base import as_mistral
 from training.config import Config, load
-from training.merge import TOKENIZER_FILES
+from training.finetune.merge import TOKENIZER_FILES
 
 BASE = Path(__file__).parents[2] / ".models" / "bases" / "SmolLM2-135M-Instruct"
 
@@ -100,7 +100,7 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, int]]] = {
 
 
 def make_toy(folder: Path, architecture: str) -> Path:
-    """A base of random weights with the default model's tokenizer, as `training.base.prepare` leaves one."""
+    """A base of random weights with the default model's tokenizer, as `training.finetune.base.prepare` leaves one."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     if not BASE.exists():
         pytest.skip(f"{BASE} is not there: `make model` prepares the base")

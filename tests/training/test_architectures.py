@@ -12,14 +12,14 @@ import transformers
 from safetensors import safe_open
 
 from tests.training.conftest import ARCHITECTURES, make_toy
-from tests.training.test_quantise import PYTHON, ROOT, SETTINGS
+from tests.training.quantize.test_autoawq import PYTHON, ROOT, SETTINGS
 from training.artifacts import Artifacts
 from training.config import Config
-from training.data.calibration import calibrate
-from training.dataset import build
-from training.finetune import finetune
-from training.merge import merge
-from training.teacher import label
+from training.quantize.calibration import calibrate
+from training.dataset.stage import build
+from training.finetune.stage import finetune
+from training.finetune.merge import merge
+from training.labeling.stage import label
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.contract.features import Metrics
 from training.evaluation.agreement import clustered, wilson
 from training.evaluation.pairs import Pair

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.backends.base import Usage
-from app.costs import NANO, Price
+from app.pricing.prices import NANO, Price
 from training.evaluation.agreement import clustered
 from training.evaluation.rows import Row
 

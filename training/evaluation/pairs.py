@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.contract.features import Metrics
 from app.contract.prompt import Detail
 from app.contract.recommendation import Answer, UnparsedAnswer, parse
@@ -18,7 +18,7 @@ from app.market import InsufficientHistory
 from app.market.snapshot import snapshot
 from app.market.source import OptionSource
 from training.artifacts import Artifacts, read_rows
-from training.data.market import open_market
+from training.dataset.market import open_market
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from tests.conftest import StandIn
 from training.evaluation.asking import PATIENCE, Unreachable, connect

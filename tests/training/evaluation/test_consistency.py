@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.contract.features import Metrics
 from app.contract.fingerprint import EXAMPLE, SPARSE
 from app.contract.prompt import Detail, messages

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.contract.recommendation import ACTIONS, Action
-from app.costs import CapacityPrice, ListPrice
+from app.pricing.prices import CapacityPrice, ListPrice
 from tests.training.evaluation.examined import examined
 from training.evaluation.frontier import THRESHOLDS, frontier, passed_on
 from training.evaluation.rows import Row

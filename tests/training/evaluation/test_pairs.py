@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE, SPARSE
 from app.contract.recommendation import canonical
 from training.artifacts import Artifacts, write_rows

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app import rules
+from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE, SPARSE
 from tests.training.evaluation.examined import examined
 from training.evaluation import rows

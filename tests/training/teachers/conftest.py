@@ -15,8 +15,8 @@ from tests.conftest import StandIn
 from tests.training.conftest import CONFIG
 from training.artifacts import Artifacts, read_rows, write_rows
 from training.config import SPLITS, Config, load
-from training.teachers.journal import Journal
-from training.teachers.prompts import Prompt, Question
+from training.labeling.journal import Journal
+from training.labeling.prompts import Prompt, Question
 
 RULES = '[teacher]\nname = "rules"\n'
 

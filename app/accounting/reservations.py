@@ -1,0 +1,216 @@
+"""Calls that were admitted, from their reservation to their settlement."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from app.backends.base import NOTHING, Usage
+from app.pricing.prices import NANO
+from app.errors import StoreUnavailable
+from app.auth.principal import Holder
+from app.backends.upstream import Lane
+from app.telemetry.metrics import Collectors
+from app.accounting.settlement import Settlements
+from app.accounting.admission import Admission, Admissions, Hit, Join
+from app.pricing.limits import Allowance, Estimate
+from app.stores.shared_calls import OVER, Landing
+from app.telemetry.tracing import Step, step
+
+LEASE_S = 15.0
+"""A gateway that dies is noticed so much later: what it had sent is charged, and who followed asks anew."""
+RENEW_S = 4.0
+"""As often it is seen to those whose gateway died: no later than so long after their leases' end."""
+NO_LIMITS = Allowance()
+
+
+@dataclass
+class Booking:
+    """One call's. What is set here when the call ends is booked."""
+
+    request_id: str | None
+    """None: nothing was reserved, since the store is away."""
+    sent: bool = False
+    """It counts as sent, and need not be noted."""
+    usage: Usage = NOTHING
+    landing: Landing = field(default=OVER)
+
+
+@dataclass(frozen=True)
+class Share:
+    """Whether another's answer will do: the key of all that it would do for, if any; and for one who asks again
+    because a shared call came to nothing, that it was counted."""
+
+    key: str | None = None
+    read_cache: bool = True
+    counted: bool = False
+
+
+ALONE = Share()
+
+
+class Bookings:
+    """Admits calls, keeps their reservations alive while they are under way, and closes them when they end.
+
+    Made where an event loop runs. It sees to the leases of gateways that died, too, whether or not anybody asks.
+    """
+
+    def __init__(self, admissions: Admissions, settlements: Settlements, collectors: Collectors) -> None:
+        self._admissions = admissions
+        self._settlements = settlements
+        self._collectors = collectors
+        self._open: set[str] = set()
+        self._tending = asyncio.create_task(self._tend())
+
+    async def admit(
+        self, request_id: str, holder: Holder, lane: Lane, estimate: Estimate, share: Share = ALONE
+    ) -> Admission | None:
+        """Take what the call may need, within the limits of the holder and the backend.
+
+        What finds a place at once is admitted as sent, since nothing is to be waited for in between. None where the
+        store is away and there are no limits. Raises `RateLimited`, `BudgetExceeded` and, where the store is away and
+        there are limits, `StoreUnavailable`.
+        """
+        try:
+            with lane.gate.coming() as at_once, _step(lane) as admitting:
+                admission = await self._admissions.admit(
+                    request_id,
+                    (holder.scope, lane.scope),
+                    lane.name,
+                    estimate,
+                    lease_s=LEASE_S,
+                    flight_key=share.key,
+                    read_cache=share.read_cache,
+                    counted=share.counted,
+                    sent=at_once,
+                )
+                _note(admitting, admission)
+                return admission
+        except StoreUnavailable:
+            self._settlements.undo(request_id, lane.name)
+            if _limited(holder, lane):
+                raise
+            return None
+        except asyncio.CancelledError:
+            self._settlements.undo(request_id, lane.name)
+            raise
+
+    async def share(self, request_id: str, holder: Holder, lane: Lane, share: Share) -> Hit | Join | None:
+        """Take part in what is there already, within request limits; None where a call would have to be made, or
+        where the store is away. Raises `RateLimited`."""
+        if share.key is None:
+            return None
+        try:
+            with _step(lane) as sharing:
+                shared = await self._admissions.share(
+                    request_id,
+                    (holder.scope, lane.scope),
+                    share.key,
+                    read_cache=share.read_cache,
+                    counted=share.counted,
+                )
+                if shared is not None:
+                    _note(sharing, shared)
+                return shared
+        except StoreUnavailable:
+            return None
+
+    @asynccontextmanager
+    async def open(self, request_id: str, lane: Lane, sent: bool = False) -> AsyncIterator[Booking]:
+        """A reservation, for as long as its call takes: then settled, or released if it used nothing."""
+        booking = Booking(request_id, sent)
+        self._open.add(request_id)
+        try:
+            yield booking
+        finally:
+            self._open.discard(request_id)
+            if booking.usage == NOTHING:
+                await self._settlements.release(request_id, lane.name, booking.landing)
+            else:
+                cost = lane.cost(booking.usage)
+                await self._settlements.settle(request_id, lane.name, booking.usage, cost, booking.landing)
+
+    @asynccontextmanager
+    async def without(self, lane: Lane) -> AsyncIterator[Booking]:
+        """A call without a reservation, while the store is away: what it takes is counted, and in no ledger."""
+        booking = Booking(None)
+        try:
+            yield booking
+        finally:
+            if booking.usage != NOTHING:
+                self._settlements.forgo(lane.name, booking.usage, lane.cost(booking.usage))
+
+    async def sending(self, booking: Booking, holder: Holder, lane: Lane) -> None:
+        """Note that the call is about to leave.
+
+        Raises `StoreUnavailable` where the reservation is over, or where there are limits and the store is away:
+        nothing is sent then.
+        """
+        if booking.request_id is None or booking.sent:
+            return
+        try:
+            held = await self._admissions.sent(booking.request_id)
+        except StoreUnavailable:
+            if _limited(holder, lane):
+                raise
+            return
+        if not held:
+            raise StoreUnavailable("the request's reservation had ended before its turn came")
+
+    async def observe(self, lanes: Iterable[Lane]) -> None:
+        """Show how much of backends' budgets is used; what was shown last stays where the store is away."""
+        limited = [lane for lane in lanes if lane.scope.allowance.nano_usd_per_day is not None]
+        if not limited:
+            return
+        try:
+            standing = await self._admissions.standing([lane.scope for lane in limited])
+        except StoreUnavailable:
+            return
+        for lane in limited:
+            self._collectors.budget_used.labels(lane.name).set(standing.used_nano_usd(lane.scope.name) / NANO)
+
+    async def spare(self, lane: Lane) -> bool:
+        """Whether more than half of each of the backend's limits is left. Raises `StoreUnavailable`."""
+        if lane.scope.allowance == NO_LIMITS:
+            return True
+        standing = await self._admissions.standing([lane.scope])
+        return all(2 * window.remaining > window.limit for window in standing.windows())
+
+    async def close(self) -> None:
+        """Wait for calls that still end, and book what is due."""
+        while self._open:  # noqa: ASYNC110 - nobody else waits for that
+            await asyncio.sleep(0.01)
+        self._tending.cancel()
+        await asyncio.wait((self._tending,))
+        await self._settlements.close()
+
+    async def _tend(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            renewals = (self._admissions.renew(request_id, LEASE_S) for request_id in tuple(self._open))
+            # One that fails is tried again; one that lapses is put right when it is settled.
+            await asyncio.gather(*renewals, return_exceptions=True)
+            with suppress(StoreUnavailable):
+                await self._admissions.sweep()
+
+
+def _limited(holder: Holder, lane: Lane) -> bool:
+    return holder.scope.allowance != NO_LIMITS or lane.scope.allowance != NO_LIMITS
+
+
+def _step(lane: Lane) -> Step:
+    return step("admission", {"conviction.backend": lane.name})
+
+
+def _note(admitting: Step, admission: Admission) -> None:
+    """Where the answer is to come from."""
+    match admission:
+        case Hit():
+            source = "cache"
+        case Join():
+            source = "coalesced"
+        case _:
+            source = "model"
+    admitting.note({"conviction.source": source})

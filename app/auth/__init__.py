@@ -1,0 +1,1 @@
+"""Principals and API keys: who sends a request, and what that principal may do."""

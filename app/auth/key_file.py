@@ -1,0 +1,74 @@
+"""The keys file: the first admins' keys, by which all others are issued."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from app.errors import InvalidSettings
+from app.auth.principal import Holder, file_holder
+from app.pricing.limits import Allowance
+
+SHORTEST = 16
+"""Characters of a key."""
+
+MOUNTED = Path("/run/secrets")
+"""Where a container sees its secrets, with the modes they have on the machine outside."""
+
+log = logging.getLogger(__name__)
+
+
+class Keyring:
+    """The keys of the file, as hashes by their holders."""
+
+    def __init__(self, keys: Mapping[str, str], allowance: Allowance) -> None:
+        self._holders = {_digest(key): file_holder(name, allowance) for name, key in keys.items()}
+
+    def holder(self, key: str) -> Holder | None:
+        """Whose key it is; None if nobody's. Takes the same time for every key."""
+        given, found = _digest(key), None
+        for known, holder in self._holders.items():
+            if hmac.compare_digest(known, given):
+                found = holder
+        return found
+
+
+def _digest(key: str) -> bytes:
+    return sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def load_keys(path: Path | None, allowance: Allowance) -> Keyring | None:
+    """The keys in a file, one a line, `key` or `name:key`, each with the allowance; None for no file.
+
+    Raises `InvalidSettings`, naming the line and never the key.
+    """
+    if path is None:
+        return None
+    try:
+        lines = path.read_text("utf-8").splitlines()
+        shared = path.stat().st_mode & 0o077
+    except (OSError, UnicodeDecodeError):
+        raise InvalidSettings(
+            "CONVICTION_API_KEYS_FILE: the file cannot be read; make one of name:key lines, readable by the gateway"
+        ) from None
+    if shared and path.parent != MOUNTED:
+        log.warning("the keys file can be read by others than its owner; chmod 600 keeps it private")
+    keys: dict[str, str] = {}
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        name, key = (part.strip() for part in (line if ":" in line else f"key {number}:{line}").split(":", 1))
+        if not name or len(key) < SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
+            raise InvalidSettings(
+                f"CONVICTION_API_KEYS_FILE: line {number} must be key or name:key, the key "
+                f"{SHORTEST} or more ASCII characters without spaces"
+            )
+        if name in keys or key in keys.values():
+            raise InvalidSettings(f"CONVICTION_API_KEYS_FILE: line {number} repeats a name or a key")
+        keys[name] = key
+    if not keys:
+        raise InvalidSettings("CONVICTION_API_KEYS_FILE: the file holds no key; write a line name:key into it")
+    return Keyring(keys, allowance)

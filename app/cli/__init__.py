@@ -1,0 +1,1 @@
+"""The command `conviction`: its subcommands, the HTTP client and the text that they print."""

@@ -1,0 +1,1 @@
+"""Both backends on the same question: pairs of answers, shadow copies, and reports over stored pairs."""

@@ -1,0 +1,163 @@
+"""Shadow copies: what one backend has answered is asked of the other too, later, to be compared; nobody waits for it.
+
+Copies have a budget of their own and give way first: none is begun while a backend or the gateway itself is busy, or
+where the backend's own limits are more than half used up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from app.recommendation import Recommendation
+from app.completions.request import Terms
+from app.comparison.compare import cited_figures, keep, side
+from app.pricing.prices import NANO
+from app.deadline import Deadline
+from app.errors import ConvictionError, Overloaded, RequestError, StoreUnavailable, foreseen
+from app.auth.principal import Holder, may_ask
+from app.backends.upstream import Lane
+from app.telemetry.metrics import ShadowResult
+from app.comparison.pairs import Pair
+from app.recommend import Answered, Question, consult
+from app.resources import Resources
+from app.telemetry.request_timer import Stopwatch
+from app.pricing.limits import Allowance
+
+AFTER_S = 0.02
+"""From an answer to its copy, so that the answer is on its way before."""
+LATE_S = 0.01
+"""A copy whose turn comes so much too late finds the gateway busy."""
+MOST = 8
+"""Copies at a time, those that wait for their turn among them."""
+NAME = "shadow"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """An answer, and the backend that is to be asked the same."""
+
+    question: Question
+    answer: Recommendation
+    lane: Lane
+    other: Lane
+
+
+class Shadow:
+    """Copies a fraction of what backends answer; lives where an event loop runs."""
+
+    def __init__(self, resources: Resources) -> None:
+        settings = resources.settings
+        self._resources = resources
+        self._fraction = settings.shadow_fraction
+        allowance = Allowance(nano_usd_per_day=int(settings.shadow_usd_per_day * NANO))
+        self._holder = Holder(NAME, NAME, None, False, allowance)
+        self._waiting: set[asyncio.TimerHandle] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def offer(self, question: Question, answered: Answered, lane: Lane, terms: Terms) -> None:
+        """Have the other backend asked the same, if the answer is among those to be copied.
+
+        Not those from the cache, those that nothing may be kept of, and those of keys that may not ask the other.
+        """
+        answer = answered.recommendation
+        if not _chosen(answer.id, self._fraction) or answer.source != "model" or terms.alone:
+            return
+        (other,) = (each for each in self._resources.lanes.values() if each is not lane)
+        if other.price is None or not may_ask(terms.holder, other.name):
+            return
+        if self._busy(lane, other) or len(self._waiting) + len(self._under_way) >= MOST:
+            self._count("shed")
+            return
+        seen = replace(question, metrics=answer.metrics, source=answer.metrics_source)
+        self._wait(Copy(seen, answer, lane, other))
+
+    async def close(self) -> None:
+        """Give up what waits and what is under way; that is billed for what it has used."""
+        self._fraction = 0.0
+        for handle in self._waiting:
+            handle.cancel()
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def _wait(self, copy: Copy) -> None:
+        loop = asyncio.get_running_loop()
+
+        def begin() -> None:
+            self._waiting.discard(handle)
+            if loop.time() > handle.when() + LATE_S or self._busy(copy.lane, copy.other):
+                self._count("shed")
+                return
+            task = loop.create_task(self._copy(copy))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+        handle = loop.call_later(AFTER_S, begin)
+        self._waiting.add(handle)
+
+    async def _copy(self, copy: Copy) -> None:
+        try:
+            self._count(await self._compared(copy))
+        except StoreUnavailable:
+            self._count("refused")
+        except Exception:
+            log.exception("a shadow copy failed")
+            self._count("lost")
+
+    async def _compared(self, copy: Copy) -> ShadowResult:
+        """Ask the other backend, and keep the two answers. A copy that a limit refuses leaves no pair."""
+        if not await self._resources.bookings.spare(copy.other):
+            return "shed"
+        outcome = await self._asked(copy)
+        if isinstance(outcome, RequestError | Overloaded | StoreUnavailable):
+            return "refused"
+        kept = await keep(_pair(copy, outcome), self._resources.comparisons, self._resources.collectors)
+        return "stored" if kept else "lost"
+
+    async def _asked(self, copy: Copy) -> Recommendation | ConvictionError:
+        deadline, watch = Deadline.after(self._resources.settings.backend_timeout_s), Stopwatch()
+        terms = Terms(self._holder, deadline, alone=True)
+        try:
+            return (await consult(copy.question, copy.other, terms, self._resources, watch)).recommendation(watch)
+        except Exception as error:  # noqa: BLE001 - logged where nobody thought of it, and kept as how it ended
+            return foreseen(error)
+
+    def _busy(self, *lanes: Lane) -> bool:
+        return any(lane.gate.half_full for lane in lanes)
+
+    def _count(self, result: ShadowResult) -> None:
+        self._resources.collectors.shadow[result].inc()
+
+
+@asynccontextmanager
+async def shadowing(resources: Resources) -> AsyncIterator[Shadow]:
+    """A shadow, until the gateway stops."""
+    shadow = Shadow(resources)
+    try:
+        yield shadow
+    finally:
+        await shadow.close()
+
+
+def _chosen(recommendation: str, fraction: float) -> bool:
+    """Whether an id, which is random to its last digit, is among the fraction."""
+    return int(recommendation[-8:], 16) < fraction * 2**32
+
+
+def _pair(copy: Copy, outcome: Recommendation | ConvictionError) -> Pair:
+    answer, outcomes = copy.answer, {copy.lane.name: copy.answer, copy.other.name: outcome}
+    return Pair(
+        id=answer.id.removeprefix("rec_"),
+        at=answer.created_at,
+        ticker=answer.ticker,
+        as_of=answer.as_of,
+        detail=copy.question.detail,
+        origin="shadow",
+        sides={name: side(each, cited_figures(each)) for name, each in outcomes.items()},
+    )

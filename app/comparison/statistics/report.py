@@ -1,0 +1,125 @@
+"""All that pairs tell, of a span of time and some tickers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from app.backends.base import BACKEND_NAMES, BackendName
+from app.contract.prompt import Detail
+from app.comparison.pairs import DETAILS, NO_ACTION, ORIGINS, Origin, Records, moment, picked
+from app.comparison.compare.statistics import agreement
+from app.comparison.compare.statistics import latency_cost as effort
+from app.comparison.statistics.agreement import FIRST, SECOND, Needed
+from app.comparison.statistics.latency_cost import Effort
+from app.comparison.statistics.estimate import RESAMPLES, Estimate, Numbers, Sample, Sums, clustered
+
+METHOD = (
+    f"Intervals at 95% confidence by {RESAMPLES} resamples of whole tickers, their percentiles expanded by Student's t;"
+    " none for fewer than five tickers. Agreement, kappa, convictions and ratios are of pairs that both answered."
+    f" Ratios are means of {SECOND} over means of {FIRST}. Costs are as answers state them: list price, or the hourly"
+    " price shared at measured capacity."
+)
+RATIOS = {
+    "latency": ("total_ms", "pairs"),
+    "ttft": ("ttft_ms", "ttfts"),
+    "ms_per_token": ("steps_ms", "steps"),
+    "usd_per_recommendation": ("nano_usd", "pairs"),
+    "usd_per_1k_tokens": ("nano_usd", "tokens"),
+}
+"""Each a sum over another, of either backend."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which pairs: of some tickers, a detail, an origin; None: any."""
+
+    tickers: Sequence[str] | None = None
+    detail: Detail | None = None
+    origin: Origin | None = None
+
+    def mask(self, records: Records) -> NDArray[np.bool_]:
+        """Which of the records."""
+        chosen = np.ones(len(records), np.bool_)
+        if self.tickers is not None:
+            chosen &= np.isin(records["ticker"], np.array([name.encode() for name in self.tickers], "S10"))
+        if self.detail is not None:
+            chosen &= records["detail"] == DETAILS.index(self.detail)
+        if self.origin is not None:
+            chosen &= records["origin"] == ORIGINS.index(self.origin)
+        return chosen
+
+
+@dataclass(frozen=True)
+class Report:
+    """Both backends on the same questions."""
+
+    pairs: int
+    answered_by_both: int
+    tickers: Annotated[int, Field(description="of pairs that both answered; those without a ticker not counted")]
+    first: datetime | None
+    last: datetime | None
+    details: dict[Detail, int]
+    origins: dict[Origin, int]
+    stand_in: Annotated[bool, Field(description="whether any answer is the rule-based analyst's in a model's place")]
+    agreement: Estimate | None
+    kappa: Annotated[Estimate | None, Field(description="Cohen's")]
+    confusion: Annotated[dict[str, dict[str, int]], Field(description=f"{FIRST}'s action, then {SECOND}'s")]
+    conviction_difference: Annotated[Estimate | None, Field(description=f"mean of {FIRST}'s less {SECOND}'s")]
+    conviction_distance: Annotated[Estimate | None, Field(description="mean of how far they lie apart")]
+    backends: dict[BackendName, Effort]
+    ratios: Annotated[dict[str, Estimate | None], Field(description=f"{SECOND} over {FIRST}")]
+    needed: Needed
+    method: str = METHOD
+
+
+def report(records: Records, choice: Choice, half_width: float) -> Report:
+    """The report of chosen records, and how many more pairs an agreement known to a half-width takes."""
+    chosen = picked(records, choice.mask(records))
+    answered = [chosen[name]["action"] != NO_ACTION for name in BACKEND_NAMES]
+    both = picked(chosen, answered[0] & answered[1])
+    sample, tickers = _sample(both)
+    estimate: Callable[[Callable[[Sums], Numbers]], Estimate | None] = sample.estimate if sample else lambda _: None
+    agreed = agreement.agreement(sample) if sample else None
+    sides = {name: effort.effort(chosen[name]) for name in BACKEND_NAMES}
+    return Report(
+        pairs=len(chosen),
+        answered_by_both=len(both),
+        tickers=tickers,
+        first=moment(int(chosen["time_ms"][0])) if len(chosen) else None,
+        last=moment(int(chosen["time_ms"][-1])) if len(chosen) else None,
+        details={name: int((chosen["detail"] == place).sum()) for place, name in enumerate(DETAILS)},
+        origins={name: int((chosen["origin"] == place).sum()) for place, name in enumerate(ORIGINS)},
+        stand_in=any(side.stand_ins for side in sides.values()),
+        agreement=agreed,
+        kappa=estimate(agreement.kappa),
+        confusion=agreement.confusion(chosen),
+        conviction_difference=estimate(agreement.difference),
+        conviction_distance=estimate(agreement.distance),
+        backends=sides,
+        ratios={name: estimate(partial(_ratio, *parts)) for name, parts in RATIOS.items()},
+        needed=agreement.needed(agreed, len(both), half_width),
+    )
+
+
+def _sample(both: Records) -> tuple[Sample | None, int]:
+    """The pairs that both answered, in clusters; and of how many tickers they are."""
+    if not len(both):
+        return None, 0
+    owner, clusters, tickers = clustered(both["ticker"])
+    columns = {**agreement.columns(both), **effort.columns(both, FIRST), **effort.columns(both, SECOND)}
+    return Sample(columns, owner, clusters), tickers
+
+
+def _ratio(over: str, under: str, sums: Sums) -> Numbers:
+    def mean(backend: str) -> Numbers:
+        return sums[f"{backend} {over}"] / sums[under if under == "pairs" else f"{backend} {under}"]
+
+    return mean(SECOND) / mean(FIRST)

@@ -1,0 +1,45 @@
+"""Which price each backend's tokens have, by the settings and the served model's manifest."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from app.backends.base import BackendName
+from app.contract.manifest import Capacity, UnusableModel, current, read
+from app.pricing.prices import CapacityPrice, Price, list_price
+from app.errors import InvalidSettings, NotConfigured
+from app.settings.gateway import Settings
+
+
+def price_list(settings: Settings) -> dict[BackendName, Price]:
+    """The price of each backend that is set up; `InvalidSettings` where one has none: nothing is for free."""
+    prices: dict[BackendName, Price] = {}
+    if settings.hosted_servers:
+        prices["mistral"] = _hosted(settings)
+    if settings.openai_api_key:
+        try:
+            prices["gpt-4"] = list_price(settings.gpt4_model)
+        except NotConfigured as error:
+            raise InvalidSettings(f"CONVICTION_GPT4_MODEL: {error.detail}") from None
+    return prices
+
+
+def _hosted(settings: Settings) -> CapacityPrice:
+    """Each figure from the settings, or else from the manifest of the model that is served."""
+    usd, tokens = settings.hosting_usd_per_hour, settings.capacity_tokens_per_hour
+    if usd is None or tokens is None:
+        measured = _measured(settings)
+        usd = measured.usd_per_hour if usd is None else usd
+        tokens = measured.tokens_per_hour if tokens is None else tokens
+    return CapacityPrice(usd, Decimal(tokens))
+
+
+def _measured(settings: Settings) -> Capacity:
+    needed = "CONVICTION_HOSTING_USD_PER_HOUR and CONVICTION_CAPACITY_TOKENS_PER_HOUR: needed, since"
+    try:
+        capacity = read(current(settings.model_store)).capacity
+    except UnusableModel as error:
+        raise InvalidSettings(f"{needed} CONVICTION_MODEL_STORE has no model to tell: {error}") from None
+    if capacity is None:
+        raise InvalidSettings(f"{needed} the served model's manifest states no capacity")
+    return capacity

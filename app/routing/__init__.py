@@ -1,0 +1,1 @@
+"""Which backend answers: headers, experiments, fallback and cascade."""

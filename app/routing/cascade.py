@@ -1,0 +1,100 @@
+"""A cascade: the first backend answers in brief, and where it is not sure enough the second answers instead."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from app.recommendation import Cascaded, Paid
+from app.completions.request import Terms
+from app.errors import BackendError, Overloaded
+from app.routing.fallback import Asker, Route
+from app.backends.upstream import Lane
+from app.telemetry.metrics import Asked
+from app.recommend import Answered, Question, Reply, consult, looked_up
+from app.resources import Resources
+from app.comparison.shadow import Shadow
+from app.telemetry.request_timer import Stopwatch
+
+
+@dataclass(frozen=True)
+class Cascade(Asker):
+    """One question put to the first backend, and to the second if it must be; each call is booked as its backend's.
+
+    An answer that is kept and was asked for in full is written by the first backend, in a second call. A fallback
+    that is named takes over from the other backend, be it asked first or last; without one, what fails has failed.
+    """
+
+    async def recommend(self) -> Answered:
+        verdict, then = await self._first()
+        answered = await then.recommend() if isinstance(then, Asker) else self._marked(then.answered(self.watch))
+        return self._explained(answered, verdict)
+
+    async def narrate(self) -> AsyncGenerator[str | Answered, None]:
+        verdict, then = await self._first()
+        if isinstance(then, Reply):
+            yield self._explained(self._marked(then.answered(self.watch)), verdict)
+            return
+        async with aclosing(then.narrate()) as pieces:
+            async for piece in pieces:
+                yield piece if isinstance(piece, str) else self._explained(piece, verdict)
+
+    async def _first(self) -> tuple[Cascaded, Asker | Reply]:
+        """What the first backend's answer in brief comes to: the answer itself, or who is asked for it."""
+        route, second, own_s = self.route, self.route.second, self.watch.read()[1]
+        assert second is not None
+        threshold = self.resources.settings.cascade_threshold
+        question = await self._looked_up()
+        brief = replace(question, detail="brief")
+        try:
+            reply = await consult(brief, route.first, self.terms, self.resources, self.watch)
+        except (BackendError, Overloaded) as fault:
+            if route.fallback is not second or self._instead(fault) is None:
+                raise
+            self._turn(fault, second, own_s)
+            return Cascaded(threshold, None, None, True, None), self._next(question, second)
+        verdict = judged(reply, threshold)
+        if verdict.passed_on:
+            self.asked.backend = second.name
+            return verdict, self._next(question, second)
+        if question.detail == "full":
+            return verdict, self._next(question, route.first)
+        return replace(verdict, cost=None), reply
+
+    async def _looked_up(self) -> Question:
+        """The question with its metrics, the same for whoever is asked."""
+        async with self.terms.deadline.limit("no metrics of the ticker in time"):
+            return await looked_up(self.question, self.resources.market, self.watch)
+
+    def _next(self, question: Question, lane: Lane) -> Asker:
+        fallback = None if self.route.fallback is lane else self.route.fallback
+        route = Route(lane, fallback, assignment=self.route.assignment)
+        return Asker(question, route, self.terms, self.resources, self.watch, self.asked)
+
+    def _explained(self, answered: Answered, verdict: Cascaded) -> Answered:
+        failed = self.route.first.name if verdict.action is None else answered.recommendation.fallback_from
+        marked = replace(answered.recommendation, cascade=verdict, fallback_from=failed)
+        return replace(answered, recommendation=marked)
+
+
+def asker_of(
+    question: Question,
+    route: Route,
+    terms: Terms,
+    resources: Resources,
+    watch: Stopwatch,
+    asked: Asked,
+    shadow: Shadow,
+) -> Asker:
+    """Whoever sees a question through on its route. Of a cascade, where both may have been asked, there is no copy."""
+    kind = Asker if route.second is None else Cascade
+    return kind(question, route, terms, resources, watch, asked, shadow)
+
+
+def judged(reply: Reply, threshold: float) -> Cascaded:
+    """Whether the first backend's answer in brief is sure enough."""
+    action, shares = reply.made.answer.action, reply.made.completion.probabilities
+    probability = round(shares[action], 6) if shares else None
+    passed_on = probability is None or probability < threshold
+    return Cascaded(threshold, action, probability, passed_on, Paid.of(reply.made.cost))

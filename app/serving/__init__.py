@@ -1,0 +1,1 @@
+"""The uvicorn server: start, drain, event loop lag and load shedding."""

@@ -1,0 +1,1 @@
+"""Everything that the environment decides, read here and in no other package."""

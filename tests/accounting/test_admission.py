@@ -1,0 +1,490 @@
+"""Admission: limits and budgets to the last unit, whole or not at all, and money booked once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from app.backends.base import Usage
+from app.errors import BudgetExceeded, LimitReached, RateLimited, StoreUnavailable
+from app.accounting.admission import Admissions, Hit, Join, Lead
+from app.pricing.limits import Allowance, Estimate, Scope
+from app.stores.shared_calls import Landing
+from app.stores.pipelined import Pipelined
+from tests.stores.conftest import PATIENCE_S, Clock
+
+USAGE = Usage(prompt_tokens=400, completion_tokens=11, cached_tokens=100, reasoning_tokens=3)
+ESTIMATE = Estimate(1000, 5000)
+BACKEND = Scope("backend:gpt-4", Allowance())
+DAY = "2027-01-15"
+MINUTE_US = 60_000_000
+DAYS_S = 10**6
+"""A lease that does not end."""
+
+
+def key(requests: int | None = None, tokens: int | None = None, nano_usd: int | None = None) -> Scope:
+    return Scope("key:0123456789ab", Allowance(requests, tokens, nano_usd))
+
+
+async def budget(redis: Redis, scope: str, day: str = DAY) -> tuple[int, int]:
+    """Nano-dollars used and reserved."""
+    used, reserved = await redis.hmget(f"conviction:budget:{scope}:{day}", ["used", "reserved"])
+    return int(used or 0), int(reserved or 0)
+
+
+async def ledger(redis: Redis, day: str = DAY) -> dict[str, int]:
+    sums = await redis.hgetall(f"conviction:ledger:gpt-4:{day}")
+    return {name: int(value) for name, value in sums.items()}
+
+
+async def everything(redis: Redis) -> dict[str, object]:
+    """All that is kept."""
+    kept: dict[str, object] = {}
+    for name in await redis.keys("conviction:*"):
+        match await redis.type(name):
+            case "hash":
+                kept[name] = await redis.hgetall(name)
+            case "zset":
+                kept[name] = await redis.zrange(name, 0, -1, withscores=True)
+            case _:
+                kept[name] = await redis.execute_command("GET", name, NEVER_DECODE=True)
+    return kept
+
+
+async def admitted(
+    admissions: Admissions, names: Iterator[str], scope: Scope, estimate: Estimate = ESTIMATE, lease_s: float = DAYS_S
+) -> str:
+    """The id of a request that leads."""
+    name = next(names)
+    admission = await admissions.admit(name, (scope, BACKEND), "gpt-4", estimate, lease_s=lease_s)
+    assert isinstance(admission, Lead)
+    return name
+
+
+async def refused(admissions: Admissions, names: Iterator[str], scope: Scope) -> LimitReached:
+    with pytest.raises(LimitReached) as caught:
+        await admitted(admissions, names, scope)
+    return caught.value
+
+
+async def waits_exactly(
+    admissions: Admissions, names: Iterator[str], scope: Scope, clock: Clock, error: LimitReached
+) -> None:
+    """A microsecond before its time the request is still refused; in time it is not."""
+    assert error.retry_after is not None
+    wait_us = round(error.retry_after * 1_000_000)
+    await clock.forward(wait_us - 1)
+    await refused(admissions, names, scope)
+    await clock.forward(1)
+    await admitted(admissions, names, scope)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 60, 1000])
+async def test_requests_a_minute(admissions: Admissions, names: Iterator[str], clock: Clock, limit: int) -> None:
+    scope = key(requests=limit)
+    for _ in range(limit):
+        await admitted(admissions, names, scope)
+    error = await refused(admissions, names, scope)
+    assert isinstance(error, RateLimited)
+    assert (error.scope, error.reason) == ("key", "requests")
+    assert error.detail == f"the key's limit of {limit} requests a minute is reached"
+    await waits_exactly(admissions, names, scope, clock, error)
+    await clock.forward(MINUTE_US)
+    for _ in range(limit):
+        await admitted(admissions, names, scope)
+    await refused(admissions, names, scope)
+
+
+@pytest.mark.parametrize("limit", [1000, 3333, 10_007])
+async def test_tokens_a_minute(admissions: Admissions, names: Iterator[str], clock: Clock, limit: int) -> None:
+    scope = key(tokens=limit)
+    for _ in range(limit // ESTIMATE.tokens):
+        await admitted(admissions, names, scope)
+    error = await refused(admissions, names, scope)
+    assert (error.code, error.scope, error.reason) == ("rate_limited", "key", "tokens")
+    await waits_exactly(admissions, names, scope, clock, error)
+
+
+async def test_tokens_that_were_not_taken_are_given_back(
+    admissions: Admissions, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(tokens=1000)
+    used = await admitted(admissions, names, scope)
+    await admissions.settle(used, Usage(200, 50), 10)
+    level = await admissions.standing((scope,))
+    assert next(iter(level.windows())).remaining == 750
+    released = await admitted(admissions, names, scope, Estimate(750, 0))
+    await admissions.release(released)
+    assert next(iter((await admissions.standing((scope,))).windows())).remaining == 750
+
+
+async def test_tokens_beyond_the_estimate_are_waited_for(
+    admissions: Admissions, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(tokens=1000)
+    await admissions.settle(await admitted(admissions, names, scope), Usage(2000, 1000), 10)
+    error = await refused(admissions, names, scope)
+    assert error.retry_after == 180
+
+
+async def test_a_request_larger_than_the_limit_is_told_so(
+    admissions: Admissions, names: Iterator[str], clock: Clock
+) -> None:
+    error = await refused(admissions, names, key(tokens=999))
+    assert error.detail == "the request may take more than the key's limit of 999 tokens a minute"
+    assert error.retry_after is None
+    assert "Retry-After" not in error.headers()
+
+
+async def test_a_call_that_may_cost_more_than_a_whole_day_will_never_do(
+    admissions: Admissions, names: Iterator[str]
+) -> None:
+    error = await refused(admissions, names, key(nano_usd=4999))
+    assert isinstance(error, BudgetExceeded)
+    assert error.detail == "the request may take more than the key's limit of 0.000004999 USD a day"
+    assert error.retry_after is None
+
+
+async def test_usd_a_day(admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock) -> None:
+    scope = key(nano_usd=12_000)
+    first = await admitted(admissions, names, scope)
+    await admitted(admissions, names, scope)
+    error = await refused(admissions, names, scope)
+    assert isinstance(error, BudgetExceeded)
+    assert error.detail == "what is left of the key's 0.000012 USD a day does not cover the request"
+    assert (error.scope, error.reason, error.retry_after) == ("key", "budget", 43_200)
+    await admissions.settle(first, USAGE, 2000)
+    assert await budget(redis, scope.name) == (2000, 5000)
+    await admitted(admissions, names, scope)  # 2,000 + 5,000 + 5,000 nano-dollars
+    await waits_exactly(admissions, names, scope, clock, await refused(admissions, names, scope))
+
+
+async def test_the_longest_wait_is_told(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+    scope = key(requests=1, tokens=1500)
+    await admitted(admissions, names, scope)
+    error = await refused(admissions, names, scope)
+    assert (error.reason, error.retry_after) == ("requests", 60)
+    await waits_exactly(admissions, names, scope, clock, error)
+
+
+@pytest.mark.parametrize(
+    "tight", [Allowance(requests_per_minute=1), Allowance(tokens_per_minute=1000), Allowance(nano_usd_per_day=5000)]
+)
+async def test_a_refusal_takes_nothing_anywhere(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock, tight: Allowance
+) -> None:
+    """Whatever the limit, and although another scope came first."""
+    generous = key(100, 100_000, 10**9)
+    scopes = (generous, Scope("backend:gpt-4", tight))
+    call = ("gpt-4", ESTIMATE)
+    await admissions.admit(next(names), scopes, *call, lease_s=10, flight_key="one")
+    before = await everything(redis)
+    with pytest.raises(LimitReached) as caught:
+        await admissions.admit(next(names), scopes, *call, lease_s=10, flight_key="two")
+    assert caught.value.scope == "backend"
+    assert await everything(redis) == before
+
+
+async def test_no_limits_no_refusals(admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock) -> None:
+    for _ in range(50):
+        await admissions.settle(await admitted(admissions, names, key()), USAGE, 7)
+    assert await budget(redis, "backend:gpt-4") == (350, 0)
+    assert (await admissions.standing((key(), BACKEND))).headers() == {}
+
+
+async def test_a_limit_of_nothing_refuses_all(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+    for scope in (key(requests=0), key(tokens=0), key(nano_usd=0)):
+        await refused(admissions, names, scope)
+
+
+async def test_limits_hold_across_connections(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    """Two gateways, 200 callers each, one limit of 50."""
+    others = Pipelined(redis, PATIENCE_S)
+    gateways = (admissions, Admissions(others))
+    calls = [admitted(gateways[number % 2], names, key(requests=50)) for number in range(400)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(result, str) for result in results) == 50
+    assert sum(isinstance(result, RateLimited) for result in results) == 350
+    await others.close()
+
+
+async def test_the_ledger_is_what_answers_said(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(nano_usd=10**9)
+    for _ in range(3):
+        assert await admissions.settle(await admitted(admissions, names, scope), USAGE, 7) == "settled"
+    estimated = Usage(400, 11, 100, 3, estimated=True)
+    await admissions.settle(await admitted(admissions, names, scope), estimated, 9)
+    assert await ledger(redis) == {
+        "requests": 4,
+        "input_tokens": 1200,
+        "cached_input_tokens": 400,
+        "output_tokens": 44,
+        "nano_usd": 30,
+        "estimated_requests": 1,
+    }
+    assert await redis.ttl(f"conviction:ledger:gpt-4:{DAY}") > 365 * 24 * 3600
+
+
+async def test_settling_twice_changes_nothing(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(1000, 100_000, 10**9)
+    name = await admitted(admissions, names, scope)
+    assert await admissions.settle(name, USAGE, 7) == "settled"
+    before = await everything(redis)
+    assert await admissions.settle(name, USAGE, 7_000_000) == "repeated"
+    assert await admissions.release(name) == "repeated"
+    assert await everything(redis) == before
+
+
+async def test_settling_what_is_not_known_books_nothing_and_says_so(
+    admissions: Admissions, redis: Redis, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = await everything(redis)
+    assert await admissions.settle("never-admitted", USAGE, 7) == "unknown"
+    assert "never-admitted" in caplog.text
+    assert await everything(redis) == before
+
+
+async def test_a_request_belongs_to_the_day_it_was_admitted(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(nano_usd=6000)
+    await clock.forward(43_199_000_000)
+    name = await admitted(admissions, names, scope)
+    await clock.forward(2_000_000)
+    await admitted(admissions, names, scope)  # the next day's money
+    await admissions.settle(name, USAGE, 4000)
+    assert await budget(redis, scope.name) == (4000, 0)
+    assert await budget(redis, scope.name, "2027-01-16") == (0, 5000)
+    assert (await ledger(redis))["nano_usd"] == 4000
+    assert await ledger(redis, "2027-01-16") == {}
+
+
+async def test_one_who_may_make_no_call_shares_what_is_there_and_else_takes_nothing(
+    admissions: Admissions, redis: Redis, clock: Clock
+) -> None:
+    scopes = (key(requests=4, tokens=10, nano_usd=1), BACKEND)
+    before = await everything(redis)
+    assert await admissions.share("a", scopes, "f") is None
+    assert await everything(redis) == before
+    await admissions.admit("leader", (BACKEND,), "gpt-4", ESTIMATE, lease_s=1, flight_key="f")
+    assert isinstance(await admissions.share("b", scopes, "f"), Join)
+    await admissions.settle("leader", USAGE, 7, Landing(b"answer", 60))
+    hit = await admissions.share("c", scopes, "f")
+    assert isinstance(hit, Hit)
+    assert hit.value == b"answer"
+    assert [window.remaining for window in hit.standing.windows()] == [2, 10, 1]
+    assert await admissions.share("d", scopes, "f", read_cache=False) is None
+    assert await budget(redis, scopes[0].name) == (0, 0)
+
+
+async def test_a_call_sent_and_never_settled_is_charged_as_unconfirmed(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(nano_usd=5000)
+    name = await admitted(admissions, names, scope, lease_s=10)
+    assert await admissions.sent(name)
+    await clock.forward(10_000_000)
+    await refused(admissions, names, scope)
+    assert await budget(redis, scope.name) == (5000, 0)
+    assert await ledger(redis) == {"unconfirmed_requests": 1, "unconfirmed_nano_usd": 5000}
+    assert not await admissions.renew(name, 10)
+    assert not await admissions.sent(name)
+
+
+async def test_a_call_never_sent_is_released(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(tokens=1000, nano_usd=5000)
+    name = await admitted(admissions, names, scope, lease_s=10)
+    await clock.forward(9_999_999)
+    await refused(admissions, names, scope)
+    await clock.forward(1)
+    other = await admitted(admissions, names, scope, lease_s=10)
+    assert await ledger(redis) == {}
+    assert not await admissions.sent(name)
+    assert await admissions.release(name) == "repeated"
+    assert await admissions.release(other) == "settled"
+    await admissions.admit(name, (scope,), "gpt-4", ESTIMATE, lease_s=10)  # it may try again
+
+
+async def test_a_late_settlement_puts_an_unconfirmed_charge_right_once(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(tokens=100_000, nano_usd=10**6)
+    name = await admitted(admissions, names, scope, lease_s=10)
+    await admissions.sent(name)
+    await clock.forward(10_000_001)
+    await admissions.sweep()
+    assert await admissions.settle(name, USAGE, 7) == "corrected"
+    assert await admissions.settle(name, USAGE, 7) == "repeated"
+    assert await budget(redis, scope.name) == await budget(redis, "backend:gpt-4") == (7, 0)
+    sums = await ledger(redis)
+    assert (sums["requests"], sums["nano_usd"]) == (1, 7)
+    assert (sums["unconfirmed_requests"], sums["unconfirmed_nano_usd"]) == (0, 0)
+
+
+async def test_a_late_release_takes_an_unconfirmed_charge_back(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    name = await admitted(admissions, names, key(), lease_s=10)
+    await admissions.sent(name)
+    await clock.forward(10_000_001)
+    await admissions.sweep()
+    assert await admissions.release(name) == "corrected"
+    assert await budget(redis, "backend:gpt-4") == (0, 0)
+    assert await ledger(redis) == {"unconfirmed_requests": 0, "unconfirmed_nano_usd": 0}
+
+
+async def test_what_was_really_spent_is_booked_though_it_had_been_released(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    """A call that left against the rule, without being marked as sent."""
+    scope = key(tokens=1000)
+    name = await admitted(admissions, names, scope, lease_s=10)
+    await clock.forward(10_000_001)
+    await admissions.sweep()
+    assert await admissions.settle(name, USAGE, 7) == "corrected"
+    assert await budget(redis, scope.name) == (7, 0)
+    assert (await ledger(redis))["nano_usd"] == 7
+    assert next(iter((await admissions.standing((scope,))).windows())).remaining == 589
+
+
+async def test_more_than_the_estimate_is_booked_as_it_is(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(nano_usd=5000)
+    await admissions.settle(await admitted(admissions, names, scope), USAGE, 5001)
+    assert await budget(redis, scope.name) == (5001, 0)
+    await refused(admissions, names, scope)
+
+
+async def test_a_lease_that_is_renewed_goes_on(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+    name = await admitted(admissions, names, key(), lease_s=10)
+    await clock.forward(9_000_000)
+    assert await admissions.sent(name)  # ten seconds more
+    await clock.forward(9_000_000)
+    await admissions.sweep()
+    assert await admissions.renew(name, 60)
+    await clock.forward(59_000_000)
+    await admissions.sweep()
+    assert await admissions.settle(name, USAGE, 7) == "settled"
+
+
+async def test_any_number_of_leases_that_ended_refuse_nobody(
+    admissions: Admissions, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(nano_usd=5000 * 1000)
+    for _ in range(1000):
+        await admitted(admissions, names, scope, lease_s=10)
+    await refused(admissions, names, scope)
+    await clock.forward(10_000_000)
+    await admitted(admissions, names, scope, Estimate(1, 5000 * 1000))
+
+
+async def test_an_answer_in_the_cache_counts_as_a_request_alone(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(requests=3, tokens=1000, nano_usd=5000)
+    call = ((scope, BACKEND), "gpt-4", ESTIMATE)
+    name = next(names)
+    await admissions.admit(name, *call, lease_s=10, flight_key="f")
+    await admissions.settle(name, Usage(900, 100), 5000, Landing(b"\x00\xffanswer", 30))
+    await clock.forward(12_345_678)
+    hit = await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
+    assert isinstance(hit, Hit)
+    assert (hit.value, hit.age_s) == (b"\x00\xffanswer", 12.345678)
+    assert await budget(redis, scope.name) == (5000, 0)
+    with pytest.raises(BudgetExceeded):
+        await admissions.admit(next(names), *call, lease_s=10, flight_key="f", read_cache=False)
+    await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
+    with pytest.raises(RateLimited) as caught:
+        await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
+    assert caught.value.reason == "requests"
+
+
+async def test_the_cache_keeps_no_longer_than_it_should(
+    admissions: Admissions, names: Iterator[str], redis: Redis
+) -> None:
+    call = ((key(),), "gpt-4", ESTIMATE)
+    for name, landing in (
+        ("kept", Landing(b"x", 30)),
+        ("not", Landing(b"x")),
+        ("failed", Landing(error="backend_error")),
+    ):
+        await admissions.admit(name, *call, lease_s=10, flight_key=name)
+        await admissions.settle(name, USAGE, 7, landing)
+    assert await redis.keys("conviction:answer:*") == ["conviction:answer:kept"]
+    assert 0 < await redis.ttl("conviction:answer:kept") <= 30
+
+
+async def test_the_same_call_under_way_is_joined_and_counts_as_a_request_alone(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(requests=2, tokens=1000, nano_usd=5000)
+    call = ((scope, BACKEND), "gpt-4", ESTIMATE)
+    leader = next(names)
+    await admissions.admit(leader, *call, lease_s=10, flight_key="f")
+    joined = await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
+    assert isinstance(joined, Join)
+    assert joined.leader == leader
+    assert await budget(redis, scope.name) == (0, 5000)
+    with pytest.raises(RateLimited):
+        await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
+
+
+async def test_a_leader_whose_lease_is_over_is_followed_by_another(
+    admissions: Admissions, names: Iterator[str], clock: Clock
+) -> None:
+    scope = key(requests=2)
+    call = ((scope, BACKEND), "gpt-4", ESTIMATE)
+    await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
+    follower = next(names)
+    assert isinstance(await admissions.admit(follower, *call, lease_s=10, flight_key="f"), Join)
+    await clock.forward(10_000_000)
+    again = await admissions.admit(follower, *call, lease_s=10, flight_key="f", counted=True)
+    assert isinstance(again, Lead)  # and its two requests were counted once each
+    other = await admissions.admit(next(names), *call, lease_s=10, flight_key="f", counted=True)
+    assert isinstance(other, Join)
+    assert other.leader == follower
+
+
+async def test_a_request_id_serves_once(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    name = await admitted(admissions, names, key(nano_usd=10**6))
+    before = await everything(redis)
+    with pytest.raises(ValueError, match="admitted before"):
+        await admissions.admit(name, (key(),), "gpt-4", ESTIMATE, lease_s=10)
+    assert await everything(redis) == before
+
+
+async def test_no_key_is_named_in_a_refusal(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+    for scope in (key(requests=0), key(tokens=5), key(nano_usd=1)):
+        error = await refused(admissions, names, scope)
+        assert "0123456789ab" not in f"{error.detail} {error.headers()} {error!r}"
+
+
+async def test_a_full_store_admits_nothing_and_settles_all_the_same(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    name = await admitted(admissions, names, key())
+    before = await everything(redis)
+    await redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreUnavailable):
+            await admitted(admissions, names, key(5, 5000, 10**6))
+        assert await everything(redis) == before
+        assert await admissions.settle(name, USAGE, 7) == "settled"
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert (await ledger(redis))["nano_usd"] == 7
+    assert await budget(redis, "backend:gpt-4") == (7, 0)

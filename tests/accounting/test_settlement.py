@@ -1,0 +1,176 @@
+"""What is to be booked is booked once, whether the store is there, hangs, or the one who books is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from app.accounting import settlement as settlements
+from app.backends.base import Usage
+from app.pricing.prices import Cost
+from app.telemetry.metrics import Collectors
+from app.accounting.settlement import Settlements
+from app.accounting.admission import Admissions, Hit, Lead
+from app.pricing.limits import Allowance, Estimate, Scope
+from app.stores.connection import open_redis
+from app.stores.shared_calls import Landing
+from app.stores.pipelined import Pipelined
+from tests.doubles import PRICES
+from tests.valkey import Valkey
+
+SCOPES = (Scope("backend:gpt-4", Allowance(nano_usd_per_day=10**9)),)
+USAGE = Usage(100, 10)
+COST: Cost = PRICES["gpt-4"].cost(USAGE)
+RESERVED = 10**6
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settlements, "RETRY_S", 0.05)
+
+
+@pytest.fixture
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    with Valkey(tmp_path) as valkey:
+        yield valkey
+
+
+@dataclass
+class Books:
+    """Settlements, and the store behind them."""
+
+    redis: Redis
+    admissions: Admissions
+    settlements: Settlements
+    collectors: Collectors
+
+    async def sent(self, name: str, flight: str | None = None) -> None:
+        admission = await self.admissions.admit(
+            name, SCOPES, "gpt-4", Estimate(200, RESERVED), lease_s=60, flight_key=flight, sent=True
+        )
+        assert isinstance(admission, Lead)
+
+    async def settle(self, name: str) -> None:
+        await self.settlements.settle(name, "gpt-4", USAGE, COST)
+
+    async def budget(self) -> tuple[int, int]:
+        """Nano-dollars used and reserved today."""
+        [key] = await self.redis.keys("conviction:budget:backend:gpt-4:*")
+        sums = await self.redis.hgetall(key)
+        return int(sums.get("used", 0)), int(sums.get("reserved", 0))
+
+    async def becomes(self, used: int, reserved: int) -> None:
+        async with asyncio.timeout(20):
+            while await self.budget() != (used, reserved):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def books(valkey: Valkey) -> AsyncIterator[Books]:
+    async with open_redis(SecretStr(valkey.url)) as redis:
+        store, collectors = Pipelined(redis), Collectors()
+        admissions = Admissions(store)
+        books = Books(redis, admissions, Settlements(admissions, collectors), collectors)
+        yield books
+        await books.settlements.close()
+        await store.close()
+
+
+async def test_a_call_is_settled_counted_and_its_answer_kept(books: Books) -> None:
+    await books.sent("one", "flight")
+    await books.settlements.settle("one", "gpt-4", USAGE, COST, Landing(b"said", 60))
+    assert await books.budget() == (COST.nano_usd, 0)
+    value = books.collectors.registry.get_sample_value
+    assert value("conviction_tokens_total", {"backend": "gpt-4", "type": "output"}) == 10
+    hit = await books.admissions.admit("two", SCOPES, "gpt-4", Estimate(1, 1), lease_s=60, flight_key="flight")
+    assert isinstance(hit, Hit)
+    assert hit.value == b"said"
+
+
+async def test_a_call_that_cost_nothing_is_released(books: Books) -> None:
+    await books.sent("one")
+    assert await books.budget() == (0, RESERVED)
+    await books.settlements.release("one", "gpt-4")
+    assert await books.budget() == (0, 0)
+
+
+async def test_what_the_store_did_not_take_is_booked_once_it_is_back(
+    books: Books, valkey: Valkey, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("one", "two", "free"):
+        await books.sent(name)
+    valkey.hang()
+    await asyncio.gather(books.settle("one"), books.settle("two"), books.settlements.release("free", "gpt-4"))
+    assert caplog.text.count("a settlement waits for the store") == 3
+    assert books.collectors.registry.get_sample_value("conviction_store_errors_total", {"store": "ledger"}) == 3
+    valkey.go_on()
+    await books.becomes(2 * COST.nano_usd, 0)
+
+
+async def test_it_is_tried_until_it_is_done_and_never_booked_twice(books: Books, valkey: Valkey) -> None:
+    await books.sent("one")
+    valkey.kill()
+    await books.settle("one")
+    await asyncio.sleep(0.3)
+    valkey.start()
+    await books.becomes(COST.nano_usd, 0)
+    await books.settle("one")
+    assert await books.budget() == (COST.nano_usd, 0)
+
+
+@pytest.mark.parametrize("free", [False, True], ids=["settled", "released"])
+async def test_one_who_is_interrupted_while_booking_has_it_booked(books: Books, valkey: Valkey, free: bool) -> None:
+    await books.sent("one")
+    valkey.hang()
+    booking = asyncio.create_task(books.settlements.release("one", "gpt-4") if free else books.settle("one"))
+    await asyncio.sleep(0.05)
+    booking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await booking
+    valkey.go_on()
+    await books.becomes(0 if free else COST.nano_usd, 0)
+
+
+async def test_at_the_end_what_is_due_is_tried_once_more(
+    books: Books, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settlements, "RETRY_S", 60)
+    await books.sent("one")
+    valkey.hang()
+    await books.settle("one")
+    valkey.go_on()
+    await books.settlements.close()
+    assert await books.budget() == (COST.nano_usd, 0)
+
+
+async def test_what_can_never_be_booked_is_said(
+    books: Books, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(settlements, "KEPT", 2)
+    names = ("oldest", "older", "newest")
+    for name in names:
+        await books.sent(name)
+    valkey.kill()
+    for name in names:
+        await books.settle(name)
+    lost = f"{COST.nano_usd} nano-dollars of gpt-4 are in no ledger: "
+    assert lost + "oldest" in caplog.text
+    assert lost + "newest" not in caplog.text
+    await books.settlements.close()
+    assert lost + "newest" in caplog.text
+
+
+async def test_a_call_without_a_reservation_is_counted_and_said_to_be_in_no_ledger(
+    books: Books, caplog: pytest.LogCaptureFixture
+) -> None:
+    books.settlements.forgo("gpt-4", USAGE, COST)
+    value = books.collectors.registry.get_sample_value
+    assert value("conviction_tokens_total", {"backend": "gpt-4", "type": "input"}) == 100
+    assert value("conviction_store_errors_total", {"store": "ledger"}) == 1
+    assert f"{COST.nano_usd} nano-dollars of gpt-4 are in no ledger" in caplog.text

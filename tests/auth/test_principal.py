@@ -1,0 +1,45 @@
+"""Holders: what each may ask, and what it may use up."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.errors import Forbidden
+from app.auth.principal import Holder, default_allowance, file_holder, local_holder, require_admin, require_backend
+from app.settings.gateway import Settings
+from app.pricing.limits import Allowance
+
+NONE = Allowance(None, None, None)
+SCOPED = Holder("0123456789ab", "ann", frozenset({"mistral"}), False, NONE)
+
+
+def test_a_scope_names_the_backends_that_may_be_asked() -> None:
+    require_backend(SCOPED, "mistral")
+    with pytest.raises(Forbidden, match="may not ask gpt-4; it may ask mistral"):
+        require_backend(SCOPED, "gpt-4")
+
+
+@pytest.mark.parametrize("holder", [local_holder(NONE), file_holder("ann", NONE)])
+def test_this_machine_and_the_keys_file_may_do_all(holder: Holder) -> None:
+    require_backend(holder, "mistral")
+    require_backend(holder, "gpt-4")
+    require_admin(holder)
+
+
+def test_what_takes_an_admin_is_refused_to_others() -> None:
+    with pytest.raises(Forbidden, match="admin"):
+        require_admin(SCOPED)
+
+
+def test_use_is_counted_by_id() -> None:
+    assert SCOPED.scope.name == "key:0123456789ab"
+    assert file_holder("ann", NONE).scope.name == "key:file:ann"
+    assert local_holder(NONE).scope.name == "key:local"
+
+
+def test_the_settings_decide_where_a_key_does_not() -> None:
+    assert default_allowance(Settings()) == NONE
+    settings = Settings.model_validate(
+        {"key_requests_per_minute": 60, "key_tokens_per_minute": 9000, "key_usd_per_day": "0.000000001"}
+    )
+    assert default_allowance(settings) == Allowance(60, 9000, 1)

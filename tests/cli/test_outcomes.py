@@ -1,0 +1,129 @@
+"""`conviction outcomes` against a gateway that is served, pairs in a real store and bars in a real folder."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import SecretStr
+
+from app.cli.main import main as cli
+from app.cli import outcomes as outcomes_command
+from app.contract.recommendation import Action
+from app.main import create_app
+from app.cli.outcomes_text import NOT_SHOWN
+from app.comparison.pairs import Pair, Side
+from app.settings.gateway import Settings
+from app.comparison.pair_store import Comparisons
+from app.stores.connection import open_redis
+from app.stores.pipelined import Pipelined
+from tests.conftest import served
+from tests.doubles import CountingBackend, opened_with
+
+FIRST = date(2024, 1, 1)
+STOCKS = ("UP", "DOWN", "ALSO", "MORE", "LAST", "EXTRA")
+Output = pytest.CaptureFixture[str]
+
+
+def pair(ticker: str | None, as_of: date | None, mistral: Action | None, gpt4: Action) -> Pair:
+    sides = {
+        "mistral": Side(failure="backend_error") if mistral is None else Side(action=mistral, conviction=9),
+        "gpt-4": Side(action=gpt4, conviction=3),
+    }
+    return Pair(uuid4().hex, datetime.now(UTC), ticker, as_of, "brief", "comparison", sides)  # type: ignore[arg-type]
+
+
+def bars(stock: str) -> pd.DataFrame:
+    closes = 100 * (0.99 if stock == "DOWN" else 1.01) ** np.arange(40)
+    prices = dict.fromkeys(("open", "high", "low", "close"), closes)
+    return pd.DataFrame({"ticker": stock, "date": pd.bdate_range(FIRST, periods=40), **prices, "volume": 1000})
+
+
+@pytest.fixture
+def asked(own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A gateway that keeps pairs, and a market that rises but for DOWN."""
+
+    async def keep() -> None:
+        async with open_redis(SecretStr(own_store)) as redis:
+            store = Pipelined(redis)
+            comparisons = Comparisons(store, 1000)
+            await comparisons.append(pair("UP", FIRST, "sell", "sell"))
+            for stock in STOCKS:
+                await comparisons.append(pair(stock, FIRST, "sell" if stock == "DOWN" else "buy", "buy"))
+            await comparisons.append(pair("UP", date(2024, 1, 2), None, "buy"))
+            await comparisons.append(pair(None, FIRST, "buy", "buy"))
+            await comparisons.append(pair("UP", None, "buy", "buy"))
+            await store.close()
+
+    asyncio.run(keep())
+    pd.concat(map(bars, STOCKS)).to_parquet(tmp_path / "ohlcv.parquet")
+    monkeypatch.setenv("CONVICTION_MARKET", "parquet")
+    monkeypatch.setenv("CONVICTION_MARKET_DIR", str(tmp_path))
+    backends = {"mistral": CountingBackend("mistral"), "gpt-4": CountingBackend("gpt-4")}
+    opened = opened_with(own_store, backends)  # type: ignore[arg-type]
+    with served(create_app(Settings.model_validate({"market": "sample"}), opened), lifespan="on") as url:
+        monkeypatch.setenv("CONVICTION_URL", url)
+        monkeypatch.delenv("CONVICTION_API_KEY", raising=False)
+        yield
+
+
+@pytest.mark.usefixtures("asked")
+def test_stored_pairs_are_held_against_what_came(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes_command, "PAGE", 3)
+    assert cli.main(["outcomes", "--horizon", "5d,20", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["market"] == "parquet"
+    assert told["not_shown"] == NOT_SHOWN
+    five, twenty = told["horizons"]
+    assert (five["sessions"], twenty["sessions"]) == (5, 20)
+    # Six stocks, the first advice on UP given up for the later, and UP a day later; UP without a day is of today.
+    assert (five["questions"], five["pending"], five["without_bars"]) == (7, 1, 0)
+    whole = {each["backend"]: each for each in five["hits"] if each["action"] is None and each["conviction"] is None}
+    assert whole["mistral"]["advice"] == 6
+    assert whole["mistral"]["hit_rate"]["value"] == 1
+    assert whole["gpt-4"]["advice"] == 7
+    assert whole["gpt-4"]["hit_rate"]["value"] == pytest.approx(6 / 7, abs=1e-5)
+    assert whole["gpt-4"]["base_rate"]["value"] == pytest.approx(6 / 7, abs=1e-5)
+    assert whole["gpt-4"]["lead"]["value"] == pytest.approx(0, abs=1e-6)
+    [buys] = [
+        each
+        for each in five["hits"]
+        if (each["backend"], each["action"], each["conviction"]) == ("gpt-4", "buy", "1-4")
+    ]
+    assert buys["mean_return"]["value"] == pytest.approx((6 * (1.01**5 - 1) + 0.99**5 - 1) / 7, abs=1e-6)
+
+
+@pytest.mark.usefixtures("asked")
+def test_people_are_told_the_base_rate_and_what_is_not_shown(capsys: Output) -> None:
+    assert cli.main(["outcomes", "--tickers", "UP,DOWN"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "5 sessions, bars from parquet: 3 questions" in told
+    assert NOT_SHOWN in told
+    assert "hold is right within 2.2% either way" in told
+
+
+@pytest.mark.usefixtures("asked")
+def test_what_the_gateway_refuses_is_shown(capsys: Output) -> None:
+    assert cli.main(["outcomes", "--from", "yesterday"]) == 1
+    assert "from must be a date" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["", "0d", "5w", "5d,,20d", "253d", "-5d"])
+def test_a_horizon_is_sessions(wrong: str, capsys: Output) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["outcomes", f"--horizon={wrong}"])
+    assert "sessions from 1d to 252d" in capsys.readouterr().err
+
+
+def test_without_a_gateway_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
+    monkeypatch.setenv("CONVICTION_MARKET", "sample")
+    monkeypatch.setenv("CONVICTION_URL", "http://127.0.0.1:9")
+    assert cli.main(["outcomes"]) == 3
+    assert "no gateway answers" in capsys.readouterr().err

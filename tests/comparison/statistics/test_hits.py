@@ -1,0 +1,108 @@
+"""Hit rates beside base rates, reckoned by hand and by simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from app.contract.recommendation import ACTIONS
+from app.comparison.statistics.hits import Hits, Outcomes, came_true, hits
+
+PLACE = {action: place for place, action in enumerate(ACTIONS)}
+
+
+def outcomes(rows: Sequence[tuple[str, float, str | None, int]]) -> Outcomes:
+    """Ticker, return, mistral's action and conviction; gpt-4 says nothing."""
+    tickers, returns, actions, sure = zip(*rows, strict=True)
+    given = np.array([-1 if action is None else PLACE[action] for action in actions], np.int8)
+    silent = np.full(len(rows), -1, np.int8)
+    return Outcomes(
+        np.array([ticker.encode() for ticker in tickers]),
+        np.array(returns),
+        {"mistral": given, "gpt-4": silent},
+        {"mistral": np.array(sure, np.int8), "gpt-4": np.zeros(len(rows), np.int8)},
+    )
+
+
+def group(found: list[Hits], action: str | None = None, conviction: str | None = None) -> Hits:
+    [one] = [each for each in found if (each.action, each.conviction) == (action, conviction)]
+    return one
+
+
+def value(estimate: object) -> float:
+    assert estimate is not None
+    return float(estimate.value)  # type: ignore[attr-defined]
+
+
+def test_each_action_has_its_own_way_of_being_right() -> None:
+    right = came_true(np.array([0.05, -0.05, 0.02, -0.02, 0.0]), sessions=9)
+    told = dict(zip(ACTIONS, right.tolist(), strict=True))
+    assert told["buy"] == [True, False, True, False, False]
+    assert told["sell"] == [False, True, False, True, False]
+    assert told["hold"] == [False, False, True, True, True]
+
+
+def test_hit_rate_base_rate_and_lead_by_hand() -> None:
+    found = hits(
+        outcomes(
+            [
+                ("A", 0.10, "buy", 9),
+                ("B", -0.10, "buy", 3),
+                ("C", 0.10, "buy", 8),
+                ("D", -0.10, "sell", 6),
+                ("E", 0.001, "hold", 5),
+                ("F", -0.10, None, 0),
+            ]
+        ),
+        sessions=5,
+    )
+    buys = group(found, "buy")
+    assert (buys.advice, buys.tickers) == (3, 3)
+    assert value(buys.hit_rate) == pytest.approx(2 / 3, abs=1e-5)
+    assert value(buys.base_rate) == 0.5
+    assert value(buys.lead) == pytest.approx(1 / 6, abs=1e-5)
+    assert value(buys.mean_return) == pytest.approx(0.1 / 3, abs=1e-6)
+    whole = group(found)
+    assert whole.advice == 5
+    assert value(whole.hit_rate) == 0.8
+    assert value(whole.base_rate) == pytest.approx((3 * 0.5 + 0.5 + 1 / 6) / 5, abs=1e-5)
+    assert {each.backend for each in found} == {"mistral"}
+    assert value(group(found, "buy", "8-10").hit_rate) == 1
+    assert value(group(found, "buy", "1-4").hit_rate) == 0
+
+
+def test_few_stocks_leave_no_interval() -> None:
+    rows = [(ticker, 0.1, "buy", 9) for ticker in "ABCD"] + [(ticker, -0.1, "sell", 2) for ticker in "EFGHIJ"]
+    found = hits(outcomes(rows), sessions=5)
+    assert group(found, "buy").hit_rate is not None
+    assert group(found, "buy").hit_rate.low is None  # type: ignore[union-attr]
+    sells = group(found, "sell").hit_rate
+    assert sells is not None and sells.low is not None
+    assert sells.value == 1
+    assert sells.low < 0.7
+
+
+def test_days_of_one_stock_are_not_so_many_stocks() -> None:
+    random = np.random.default_rng(3)
+    drift = {f"T{number}": random.normal(0, 0.1) for number in range(30)}
+    alike = [(name, drift[name] + random.normal(0, 0.01), "buy", 5) for name in drift for _ in range(20)]
+    apart = [(f"{name}{day}", each, "buy", 5) for day, (name, each, *_) in enumerate(alike)]
+    one, other = (group(hits(outcomes(rows), 5)).hit_rate for rows in (alike, apart))
+    assert one is not None and other is not None
+    assert one.value == other.value
+    assert one.half_width is not None and other.half_width is not None
+    assert one.half_width > 2.5 * other.half_width
+
+
+def test_advice_by_lot_leads_by_nothing() -> None:
+    """In 95 of 100 draws or so, the interval of what is drawn by lot holds nought."""
+    random = np.random.default_rng(4)
+    held = 0
+    for _ in range(40):
+        rows = [(f"T{n}", random.normal(0, 0.05), str(random.choice(ACTIONS)), 5) for n in range(150)]
+        lead = group(hits(outcomes(rows), 5)).lead
+        assert lead is not None and lead.low is not None and lead.high is not None
+        held += lead.low <= 0 <= lead.high
+    assert held >= 34

@@ -1,0 +1,211 @@
+"""One question to both: at once, of the same metrics, each alone, and what is kept of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from app.completions.request import Terms
+from app.backends.base import BACKEND_NAMES, Usage
+from app.comparison.compare import Compared, compare, keep
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import Detail
+from app.contract.recommendation import BriefAnswer, FullAnswer, canonical
+from app.deadline import Deadline
+from app.errors import BackendError, ConvictionError, Overloaded, RateLimited, StoreUnavailable, UnknownTicker
+from app.auth.principal import local_holder
+from app.market.sample import SampleProvider
+from app.comparison.pairs import Pair
+from app.recommend import Question
+from app.pricing.limits import Allowance
+from tests.doubles import Broken, BrokenProvider, CountingBackend, Gateway, completion, gateway, ledger
+
+BUY = completion(canonical(BriefAnswer(action="buy", conviction=8)))
+SELL = completion(canonical(BriefAnswer(action="sell", conviction=3)), probabilities=None, stand_in=True)
+
+pytestmark = pytest.mark.usefixtures("patient_gateway")
+
+
+def question(detail: Detail = "brief") -> Question:
+    return Question("snps", None, EXAMPLE, detail)
+
+
+def terms(seconds: float = 30, **allowed: int) -> Terms:
+    return Terms(local_holder(Allowance(**allowed)), Deadline.after(seconds))
+
+
+@pytest.fixture
+async def running(own_store: str) -> AsyncIterator[Gateway]:
+    async with gateway(own_store, cache_s=3600) as running:
+        yield running
+
+
+async def kept(running: Gateway) -> Sequence[Pair]:
+    return (await running.resources.comparisons.page(None, 100))[0]
+
+
+def pairs_of(running: Gateway, mistral: str, gpt4: str) -> float:
+    return running.sample("conviction_ab_pairs_total", mistral_action=mistral, gpt4_action=gpt4)
+
+
+async def test_both_answer_the_same_prompt_and_the_pair_is_kept(running: Gateway) -> None:
+    running.mistral.script, running.backends["gpt-4"].script = [BUY], [SELL]
+    compared = await compare(question(), terms(), running.resources)
+    assert running.mistral.asked == running.backends["gpt-4"].asked
+    assert await kept(running) == [compared.pair]
+    assert compared.stored
+    pair = compared.pair
+    assert (pair.ticker, pair.as_of, pair.detail, pair.origin, pair.agree) == (
+        *("SNPS", EXAMPLE.as_of, "brief", "comparison", False),
+    )
+    mistral, gpt4 = pair.sides["mistral"], pair.sides["gpt-4"]
+    assert (mistral.action, mistral.conviction, mistral.stand_in) == ("buy", 8, False)
+    assert mistral.probabilities == {"buy": 0.7, "sell": 0.1, "hold": 0.2}
+    assert (gpt4.action, gpt4.conviction, gpt4.probabilities, gpt4.stand_in) == ("sell", 3, None, True)
+    assert (mistral.input_tokens, mistral.cached_tokens, mistral.output_tokens) == (400, 100, 11)
+    assert (mistral.ttft_ms, mistral.ms_per_token, mistral.figures) == (100, 40, None)
+    answer = compared.outcomes["gpt-4"]
+    assert not isinstance(answer, ConvictionError)
+    assert gpt4.nano_usd == (await ledger(running, "gpt-4"))["nano_usd"] == round(float(answer.cost.usd) * 1e9)
+    assert pairs_of(running, "buy", "sell") == 1
+
+
+async def test_they_are_asked_at_once(running: Gateway) -> None:
+    for backend in running.backends.values():
+        backend.go = asyncio.Event()
+    comparing = asyncio.create_task(compare(question(), terms(), running.resources))
+    for backend in running.backends.values():
+        await backend.began()
+    for backend in running.backends.values():
+        assert backend.go is not None
+        backend.go.set()
+    assert (await comparing).pair.agree is True
+
+
+async def test_what_is_in_the_cache_does_not_answer_and_nothing_is_left_there(running: Gateway) -> None:
+    for _ in range(3):
+        await compare(question(), terms(), running.resources)
+    assert running.asked == 6
+    assert running.sample("conviction_cache_requests_total", result="miss") == 6
+    assert not [key async for key in running.resources.ledger._redis.scan_iter("conviction:answer:*")]
+
+
+@pytest.mark.parametrize("failing", BACKEND_NAMES)
+async def test_one_that_fails_leaves_the_other_s_answer_standing(running: Gateway, failing: str) -> None:
+    standing = next(name for name in BACKEND_NAMES if name != failing)
+    broken: CountingBackend = running.backends[failing]  # type: ignore[index]
+    broken.script = [Broken("{", BackendError("no"), Usage(400, 1))]
+    compared = await compare(question(), terms(), running.resources)
+    assert isinstance(compared.outcomes[failing], BackendError)  # type: ignore[index]
+    assert compared.pair.sides[standing].action is not None
+    side = compared.pair.sides[failing]  # type: ignore[index]
+    assert (side.failure, side.action) == ("backend_error", None)
+    assert await kept(running) == [compared.pair]
+    action = str(compared.pair.sides[standing].action)
+    assert pairs_of(running, *(("error", action) if failing == "mistral" else (action, "error"))) == 1
+    assert running.sample("conviction_requests_total", backend=failing, detail="brief", outcome="backend_error") == 1
+    assert running.sample("conviction_requests_total", backend=standing, detail="brief", outcome="ok") == 1
+
+
+async def test_so_does_one_that_fails_as_nobody_thought_of(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    running.mistral.script = [Broken("{", ValueError("a path: /root"))]
+    compared = await compare(question(), terms(), running.resources)
+    assert compared.pair.sides["mistral"].failure == "internal_error"
+    assert "/root" not in compared.outcomes["mistral"].detail  # type: ignore[union-attr]
+    assert compared.pair.sides["gpt-4"].action is not None
+    assert "unforeseen" in caplog.text
+
+
+async def test_one_that_takes_too_long_does_not_take_the_other_with_it(running: Gateway) -> None:
+    running.mistral.go = asyncio.Event()
+    compared = await compare(question(), terms(4), running.resources)
+    assert compared.pair.sides["mistral"].failure == "deadline_exceeded"
+    assert compared.pair.sides["gpt-4"].action is not None
+    await running.mistral.streams[0].left.wait()
+
+
+async def test_both_that_fail_are_a_pair_as_well(running: Gateway) -> None:
+    for backend in running.backends.values():
+        backend.script = [BackendError("no")]
+    compared = await compare(question(), terms(), running.resources)
+    assert [side.failure for side in compared.pair.sides.values()] == ["backend_error"] * 2
+    assert pairs_of(running, "error", "error") == 1
+
+
+async def test_each_side_is_a_request_within_limits_and_a_pair_that_is_refused_is_none(running: Gateway) -> None:
+    limited = {"requests_per_minute": 1}
+    compared = await compare(question(), terms(**limited), running.resources)
+    failures = {side.failure for side in compared.pair.sides.values()}
+    assert failures == {None, "rate_limited"}
+    with pytest.raises(RateLimited):
+        await compare(question(), terms(**limited), running.resources)
+    assert len(await kept(running)) == 1
+
+
+async def test_a_backend_s_own_limit_refuses_its_side_alone(own_store: str) -> None:
+    async with gateway(own_store, gpt4_usd_per_day="0.000001") as running:
+        compared = await compare(question(), terms(), running.resources)
+        assert compared.pair.sides["gpt-4"].failure == "budget_exceeded"
+        assert compared.pair.sides["mistral"].action is not None
+        assert not running.backends["gpt-4"].asked
+
+
+async def test_full_lines_are_a_refusal(own_store: str) -> None:
+    async with gateway(own_store, mistral_at_once=1, mistral_line=0, gpt4_at_once=1, gpt4_line=0) as running:
+        for backend in running.backends.values():
+            backend.go = asyncio.Event()
+        first = asyncio.create_task(compare(question(), terms(), running.resources))
+        for backend in running.backends.values():
+            await backend.began()
+        with pytest.raises(Overloaded):
+            await compare(question(), terms(), running.resources)
+        for backend in running.backends.values():
+            assert backend.go is not None
+            backend.go.set()
+        await first
+
+
+async def test_metrics_are_looked_up_once_for_both(own_store: str) -> None:
+    async with gateway(own_store, provider=SampleProvider()) as running:
+        compared = await compare(Question("AAPL", None, None, "brief"), terms(), running.resources)
+        one, other = compared.outcomes.values()
+        assert not isinstance(one, ConvictionError) and not isinstance(other, ConvictionError)
+        assert one.metrics == other.metrics
+        assert one.metrics_source == other.metrics_source is not None
+
+
+async def test_without_metrics_nobody_is_asked(own_store: str) -> None:
+    async with gateway(own_store, provider=BrokenProvider(UnknownTicker("no such stock"))) as running:
+        with pytest.raises(UnknownTicker):
+            await compare(Question("NOPE", None, None, "brief"), terms(), running.resources)
+        assert running.asked == 0
+        assert await kept(running) == []
+
+
+async def test_invented_figures_are_counted(running: Gateway) -> None:
+    said = FullAnswer(analysis="RSI 59.4; support at $540 and $541; OBV 18.8 million", action="buy", conviction=5)
+    running.mistral.script = [completion(canonical(said))]
+    compared: Compared = await compare(question("full"), terms(), running.resources)
+    cited = compared.cited["mistral"]
+    assert cited is not None
+    assert cited.invented == ("$540",)  # 541 is SMA_50's 541.2
+    side = compared.pair.sides["mistral"]
+    assert (side.figures, side.invented) == (4, 1)
+    assert compared.pair.sides["gpt-4"].invented == 0
+
+
+async def test_a_store_that_is_away_leaves_the_answers(
+    running: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away(pair: Pair) -> Pair:
+        raise StoreUnavailable("Redis does not answer")
+
+    monkeypatch.setattr(running.resources.comparisons, "append", away)
+    compared = await compare(question(), terms(), running.resources)
+    assert not compared.stored
+    assert compared.pair.agree is True
+    assert running.sample("conviction_store_errors_total", store="comparisons") == 1
+    assert "not stored" in caplog.text
+    assert await keep(compared.pair, running.resources.comparisons, running.resources.collectors) is None

@@ -1,0 +1,141 @@
+"""Invented figures are found, and what is no figure, or is one of the metrics however rounded, is not taken for one."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.contract import rule_based_analyst as rules
+from app.contract.features import METRIC_NAMES, Metrics
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import figure
+from app.contract.recommendation import FullAnswer
+from app.comparison.hallucinations import figures
+from tests.contract.strategies import metrics
+
+GPT4 = """Analyzing the provided options statistics and technical indicators for SNPS (Synopsys Inc.):
+
+1. **Implied Volatility (IV):** The average IV for put options (68.32%) is higher than for call options (57.40%).
+2. **Last Price:** put options ($23.00) compared to call options ($77.87) also support a bearish sentiment.
+3. **Volume and Open Interest:** puts (1947 and 11688, respectively), calls (268 and 9455, respectively). The
+put-call ratio of 7.26 further emphasizes it.
+4. **Skew:** The negative IV skew (-10.92) indicates that out-of-the-money (OTM) puts are more expensive.
+
+- **MACD:** The MACD (10.44) and its histogram (0.63) are positive.
+- **RSI:** An RSI of 59.44 suggests that SNPS is neither overbought nor oversold.
+- **Bollinger Bands (BB):** The BB percentage (BBP) of 0.76 indicates that the price is closer to the upper band.
+- **Moving Averages:** SNPS is trading above its SMA 20, SMA 50, SMA 200, and EMA 50.
+- **Stochastic Oscillator:** (STOCHk_14_3_3: 45.65 and STOCHd_14_3_3: 45.95) are in the middle range.
+
+**Conviction Level:** 7/10."""
+"""GPT-4's answer on SNPS as the case study prints it, shortened."""
+
+NOT_INVENTED = {
+    "rounded": "RSI 59, RSI 59.4, price 571.3, price $571, IV of 57.4% and 68%",
+    "cut off": "On-balance volume near 18 million, RSI 59.4, put-call ratio 7.2",
+    "thousands": "open interest of 11,688 puts, 11.7K, 11.7 thousand, about 12,000, and 9,500 calls",
+    "as percent": "at 76% of the bands, money flow of 6%",
+    "distances": "1.5% above SMA20, 17.1% above the 200-day average, 0.92 below S1, 0.2% under S1",
+    "derived": "puts 10.9 points dearer, mean IV of 62.9%, 1.24 puts per call, call prices 3.39 times those of puts",
+    "periods": "the 50- and 200-day averages, a 14-period RSI, 52-week, 20 EMA, SMA (50), RSI(14), MACD (12, 26, 9)",
+    "names": "R1, S2, MACD_12_26_9, BBP_20_2.0, SMA20, EMA_50, CCI_14_0.015, Q3",
+    "dates": "on 2024-03-08, March 8, 2024, 8 March, in March 2024, 3/8/2024",
+    "lists": "1. one\n2. two\n(3) three\n12) twelve\n13. thirteen",
+    "scales": "7/10, conviction 7 out of 10, on a scale of 0-100, from 1 to 10",
+    "bounds": "below 70, above the 30 line, under the 80 threshold, ADX below 25, between 30 and 70, above zero, > 50",
+    "counts": "two of 3 votes, +2 (1), -1 (12), bulls lead by 14, 5 of 7 indicators, the 2nd",
+    "range": "S1-R2 from 568.6-583",
+}
+INVENTED = {
+    "support at $540": ("$540",),
+    "RSI of 81.2 is overbought": ("81.2",),
+    "RSI at 42": ("42",),
+    "resistance near 600 and 612.50": ("600", "612.50"),
+    "up 12% since 2024-01-02": ("12%",),
+    "a P/E of 34.7 and EPS 3.06": ("34.7", "3.06"),
+    "volume of 2.4 million": ("2.4 million",),
+    "1/29/2021: 579.38, 582.06": ("579.38", "582.06"),
+    "a target of 650 USD, USD 650 or $650": ("650", "USD 650", "$650"),
+    "open interest of 10,000": ("10,000",),
+    "the put-call ratio is 0.76%": (),
+    "$25 above": ("$25",),
+    "25% more": ("25%",),
+    "the 540 level": ("540",),
+}
+
+
+def test_what_gpt4_said_in_the_case_study_is_all_the_metrics() -> None:
+    found = figures(GPT4, EXAMPLE)
+    assert found.invented == ()
+    assert len(found.cited) == 16
+
+
+@pytest.mark.parametrize("text", NOT_INVENTED.values(), ids=NOT_INVENTED)
+def test_nothing_is_taken_for_invented(text: str) -> None:
+    assert figures(text, EXAMPLE).invented == ()
+
+
+@pytest.mark.parametrize("kind", ["periods", "names", "dates", "lists", "scales", "bounds", "counts"])
+def test_what_is_no_figure_is_not_cited(kind: str) -> None:
+    assert figures(NOT_INVENTED[kind], EXAMPLE).cited == ()
+
+
+@pytest.mark.parametrize(("text", "invented"), INVENTED.items())
+def test_the_invented_are_found_as_they_are_written(text: str, invented: tuple[str, ...]) -> None:
+    assert figures(text, EXAMPLE).invented == invented
+
+
+@given(metrics())
+def test_the_rule_based_analyst_invents_nothing(metrics: Metrics) -> None:
+    said = rules.answer(metrics, "full")
+    assert isinstance(said, FullAnswer)
+    assert figures(said.analysis, metrics).invented == ()
+
+
+def test_figures_are_cited_whole() -> None:
+    text = "STOCH K 45.6 D 46 falling; IV skew -10.9, price +1.5% above; 9455 calls at $77.87; OBV 18.8 million"
+    assert figures(text, EXAMPLE).cited == ("45.6", "46", "10.9", "1.5%", "9455", "$77.87", "18.8 million")
+
+
+@pytest.mark.parametrize("value", [1_000_001.0, 9_999_999.125])
+def test_a_large_metric_may_be_told_with_its_decimals(value: float) -> None:
+    metrics = Metrics.model_validate({"price": 5.0, "options": {"call_volume": 3}, "technicals": {"SMA_20": value}})
+    assert figures(f"SMA stands at {value:.3f}.", metrics).invented == ()
+    assert figures(f"SMA stands at {value + 0.01:.3f}.", metrics).invented
+
+
+@given(metrics(), st.integers(0, 3), st.data())
+def test_a_metric_may_be_rounded_to_any_decimals(metrics: Metrics, decimals: int, data: st.DataObject) -> None:
+    name, value = data.draw(st.sampled_from(sorted(metrics.values().items())))
+    for text in (f"{value:.{decimals}f}", f"{value:,.{decimals}f}", figure(value)):
+        assert figures(f"{name.split('_')[0]} stands at {text}.", metrics).invented == ()
+
+
+FAR = st.integers(3_000_000, 9_000_000).map(lambda number: number * 1000 + 777)
+"""Beyond any sum of what the strategies draw."""
+
+
+@given(metrics(), FAR)
+def test_a_figure_that_is_far_from_all_is_invented(metrics: Metrics, number: int) -> None:
+    for text in (f"{number}", f"{number:,}", f"${number}.25", f"{number}.5%"):
+        assert figures(f"Support lies at {text} or so", metrics).invented == (text,)
+
+
+@given(st.text(st.sampled_from("0123456789.,-+$%()/ KMkm:\n_RSIadxday"), max_size=200))
+def test_any_text_is_read(text: str) -> None:
+    found = figures(text, EXAMPLE)
+    assert set(found.invented) <= set(found.cited)
+
+
+@given(st.text(max_size=60))
+def test_where_there_are_no_digits_there_is_no_figure(text: str) -> None:
+    words = "".join(letter for letter in text if not letter.isdigit())
+    assert figures(words, EXAMPLE).cited == ()
+
+
+def test_every_metric_is_known() -> None:
+    values = EXAMPLE.values()
+    assert set(values) == set(METRIC_NAMES)
+    for value in values.values():
+        assert figures(f"a value of {value} is given", EXAMPLE).invented == ()

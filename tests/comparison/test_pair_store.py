@@ -1,0 +1,121 @@
+"""Stored pairs: in order, a page or a span at a time, the oldest dropped, whoever appends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from app.backends.base import BACKEND_NAMES
+from app.errors import StoreUnavailable
+from app.comparison.pairs import Pair, Side, joined
+from app.comparison.compare import pair_store as module
+from app.comparison.pair_store import PAIRS, Comparisons
+from app.stores.connection import open_redis
+from app.stores.pipelined import Pipelined
+
+SIDES = dict.fromkeys(BACKEND_NAMES, Side(action="buy", conviction=7))
+
+
+def pair(ticker: str = "AAPL") -> Pair:
+    return Pair(uuid4().hex, datetime.now(UTC), ticker, None, "brief", "comparison", SIDES)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK", 4)
+
+
+@pytest.fixture
+async def kept(store: Pipelined) -> AsyncIterator[Comparisons]:
+    yield Comparisons(store, 10)
+
+
+async def test_nothing_stored_is_an_empty_page_and_span(kept: Comparisons) -> None:
+    assert await kept.page(None, 10) == ([], None)
+    assert await kept.span(None, None) == []
+
+
+async def test_pages_go_from_the_newest_to_the_oldest(kept: Comparisons) -> None:
+    stored = [await kept.append(pair()) for _ in range(9)]
+    seen: list[Pair] = []
+    before = None
+    while True:
+        page, before = await kept.page(before, 4)
+        seen += page
+        if before is None:
+            break
+        assert len(page) == 4
+    assert seen == stored[::-1]
+
+
+async def test_a_page_is_not_moved_by_what_is_appended_meanwhile(kept: Comparisons) -> None:
+    stored = [await kept.append(pair()) for _ in range(6)]
+    _, before = await kept.page(None, 2)
+    await kept.append(pair())
+    assert (await kept.page(before, 2))[0] == stored[3:1:-1]
+
+
+async def test_the_oldest_are_dropped(kept: Comparisons, redis: Redis) -> None:
+    stored = [await kept.append(pair()) for _ in range(37)]
+    page, before = await kept.page(None, 100)
+    assert page == stored[:-11:-1]
+    assert before is None
+    assert [Pair.of(record) for record in joined(await kept.span(None, None))] == stored[-10:]
+    chunks = {key async for key in redis.scan_iter(f"{PAIRS}:*")}
+    assert chunks == {f"{PAIRS}:{number}" for number in (6, 7, 8, 9)}
+    assert await kept.page(5, 10) == ([], None)  # a place whose pairs are gone
+
+
+async def test_a_span_is_of_times(kept: Comparisons) -> None:
+    stored = []
+    for _ in range(9):
+        stored.append(await kept.append(pair()))
+        await asyncio.sleep(0.003)
+    times = [round(1000 * each.at.timestamp()) for each in stored]
+
+    async def span(start: int | None, end: int | None) -> list[Pair]:
+        return [Pair.of(record) for record in joined(await kept.span(start, end))]
+
+    assert await span(times[2], times[7]) == stored[2:7]
+    assert await span(times[5], None) == stored[5:]
+    assert await span(None, times[1]) == stored[:1]
+    assert await span(times[8] + 1, None) == []
+    assert await span(None, times[0]) == []
+
+
+async def test_gateways_that_append_at_once_lose_nothing_and_keep_the_order(redis: Redis, store: Pipelined) -> None:
+    many = [Comparisons(store, 1000) for _ in range(3)]
+    stored = await asyncio.gather(*(each.append(pair()) for _ in range(40) for each in many))
+    records = joined(await many[0].span(None, None))
+    assert {Pair.of(record).id for record in records} == {each.id for each in stored}
+    assert len(records) == 120
+    assert list(records["time_ms"]) == sorted(records["time_ms"])
+
+
+async def test_a_clock_that_is_put_back_keeps_the_order(kept: Comparisons, redis: Redis) -> None:
+    await kept.append(pair())
+    ahead = round(1000 * datetime.now(UTC).timestamp()) + 60_000
+    await redis.hset(PAIRS, "last_ms", ahead)
+    later = await kept.append(pair())
+    assert round(1000 * later.at.timestamp()) == ahead
+
+
+async def test_the_secret_is_one_for_all(store: Pipelined) -> None:
+    one, other = Comparisons(store, 10), Comparisons(store, 10)
+    first, second = await asyncio.gather(one.secret(), other.secret())
+    assert first == second
+    assert len(first) == 32
+
+
+async def test_a_store_that_is_away_is_said_so() -> None:
+    async with open_redis(SecretStr("redis://127.0.0.1:1")) as redis:
+        away = Comparisons(Pipelined(redis), 10)
+        for work in (away.append(pair()), away.page(None, 10), away.span(None, None), away.secret()):
+            with pytest.raises(StoreUnavailable):
+                await work

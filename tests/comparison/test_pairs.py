@@ -1,0 +1,96 @@
+"""A pair's record: as small as it is said to be, and read back as it was written."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+import app.errors
+from app.backends.base import BACKEND_NAMES
+from app.contract.recommendation import ACTIONS
+from app.comparison.pairs import DETAILS, FAILURES, ORIGINS, RECORD, Pair, Side, joined, picked
+
+TIMES = st.none() | st.floats(0, 1e6, width=32).map(lambda number: float(f"{number:.7g}"))
+TOKENS = st.integers(0, 10**6)
+SHARES = st.sampled_from([None, (1.0, 0.0, 0.0), (0.25, 0.5, 0.25)])
+SIDES = st.builds(Side, failure=st.sampled_from(FAILURES[1:])) | st.builds(
+    Side,
+    action=st.sampled_from(ACTIONS),
+    conviction=st.integers(1, 10),
+    probabilities=SHARES.map(lambda shares: dict(zip(ACTIONS, shares, strict=True)) if shares else None),
+    total_ms=TIMES,
+    ttft_ms=TIMES,
+    ms_per_token=TIMES,
+    input_tokens=TOKENS,
+    cached_tokens=TOKENS,
+    output_tokens=TOKENS,
+    nano_usd=st.integers(0, 10**15),
+    figures=st.none() | st.integers(0, 1000),
+    invented=st.none() | st.integers(0, 1000),
+    stand_in=st.booleans(),
+)
+PAIRS = st.builds(
+    Pair,
+    id=st.binary(min_size=16, max_size=16).map(bytes.hex),
+    at=st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)).map(
+        lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)
+    ),
+    ticker=st.none() | st.from_regex(r"[A-Z0-9][A-Z0-9.\-]{0,9}", fullmatch=True),
+    as_of=st.none() | st.dates(date(1970, 1, 1), date(2100, 1, 1)),
+    detail=st.sampled_from(DETAILS),
+    origin=st.sampled_from(ORIGINS),
+    sides=st.fixed_dictionaries(dict.fromkeys(BACKEND_NAMES, SIDES)),
+)
+
+
+@given(PAIRS)
+def test_what_was_packed_is_read_back(pair: Pair) -> None:
+    packed = pair.pack()
+    assert len(packed) == RECORD.itemsize
+    assert Pair.of(np.frombuffer(packed, RECORD)[0]) == pair
+
+
+def test_a_hundred_thousand_pairs_are_less_than_15_megabytes() -> None:
+    assert RECORD.itemsize * 100_000 < 15e6
+
+
+def test_every_error_has_its_place() -> None:
+    codes = {each.code for each in vars(app.errors).values() if isinstance(each, type) and hasattr(each, "code")}
+    assert codes == set(FAILURES[1:])
+    assert len(set(FAILURES)) == len(FAILURES) < 256
+
+
+def test_what_is_too_large_for_its_place_is_cut() -> None:
+    side = Side(action="buy", conviction=1, figures=10**6, invented=10**6, input_tokens=2**40)
+    pair = Pair(
+        "00" * 16, datetime(2024, 1, 1, tzinfo=UTC), None, None, "full", "shadow", dict.fromkeys(BACKEND_NAMES, side)
+    )
+    read = Pair.of(np.frombuffer(pair.pack(), RECORD)[0]).sides["mistral"]
+    assert (read.figures, read.invented, read.input_tokens) == (2**16 - 2, 2**16 - 2, 2**32 - 1)
+
+
+def test_they_agree_where_the_actions_are_the_same() -> None:
+    def agree(one: Side, other: Side) -> bool | None:
+        sides = dict(zip(BACKEND_NAMES, (one, other), strict=True))
+        return Pair("00" * 16, datetime(2024, 1, 1, tzinfo=UTC), None, None, "full", "shadow", sides).agree
+
+    buy, sell, failed = Side(action="buy"), Side(action="sell"), Side(failure="backend_error")
+    assert (agree(buy, buy), agree(buy, sell), agree(failed, buy), agree(failed, failed)) == (True, False, None, None)
+
+
+@given(st.lists(PAIRS, max_size=6), st.data())
+def test_runs_are_joined_and_picked_from_as_they_are(pairs: list[Pair], data: st.DataObject) -> None:
+    runs = [np.frombuffer(pair.pack(), RECORD) for pair in pairs]
+    records = joined(runs)
+    assert [Pair.of(record) for record in records] == pairs
+    mask = np.array([data.draw(st.booleans()) for _ in pairs], np.bool_)
+    assert [Pair.of(record) for record in picked(records, mask)] == [
+        pair for pair, chosen in zip(pairs, mask, strict=True) if chosen
+    ]
+    sides = picked(records["gpt-4"], mask)
+    assert [Side.of(side) for side in sides] == [
+        pair.sides["gpt-4"] for pair, chosen in zip(pairs, mask, strict=True) if chosen
+    ]

@@ -1,0 +1,59 @@
+"""Reports are made one at a time; who would wait too long is told so."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from app.comparison.compare import report_service as reports
+from app.backends.base import BACKEND_NAMES
+from app.errors import Overloaded
+from app.comparison.pairs import Records
+from app.comparison.report_service import LINE, Reports
+from app.comparison.statistics.report import Choice, Report
+from app.comparison.statistics.report import report as real
+from app.comparison.pair_store import Comparisons
+from tests.statistics.pairs import pair, records, side
+
+
+class Kept(Comparisons):
+    """Pairs that need no store."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def span(self, start_ms: int | None, end_ms: int | None) -> list[Records]:
+        return [records([pair(side("buy"), side("buy"))]), records([pair(side("buy"), side("sell"))])]
+
+
+async def test_runs_are_summed_up_together() -> None:
+    found = await Reports(Kept()).of(None, None, Choice(), 0.02)
+    assert (found.pairs, found.confusion["buy"]["sell"]) == (2, 1)
+    assert tuple(found.backends) == BACKEND_NAMES
+
+
+async def test_one_at_a_time_off_the_loop_and_the_rest_wait_or_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, at_once, most = threading.Event(), 0, 0
+
+    def slow(found: Records, choice: Choice, half_width: float) -> Report:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        assert threading.current_thread() is not threading.main_thread()
+        assert go.wait(30)
+        at_once -= 1
+        return real(found, choice, half_width)
+
+    monkeypatch.setattr(reports, "report", slow)
+    made = Reports(Kept())
+    asked = [asyncio.create_task(made.of(None, None, Choice(), 0.02)) for _ in range(LINE + 2)]
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    (refused,) = (each for each in asked if each.done())
+    with pytest.raises(Overloaded):
+        refused.result()
+    go.set()
+    results = await asyncio.gather(*(each for each in asked if each is not refused))
+    assert [each.pairs for each in results] == [2] * (LINE + 1)
+    assert most == 1

@@ -1,0 +1,191 @@
+"""The flow of a chat completion: what is reserved for it, and that what it took is booked however it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from app.completions.request import Terms
+from app.backends.base import BackendName, Usage
+from app.completions.chat import ANSWER_TOKENS, chat
+from app.pricing.prices import NANO
+from app.deadline import Deadline
+from app.errors import BackendError, BudgetExceeded, DeadlineExceeded, Overloaded, StoreUnavailable
+from app.auth.principal import local_holder
+from app.backends.upstream import TEMPLATE_TOKENS
+from app.pricing.limits import Allowance
+from tests.doubles import HEARD, PRICES, USAGE, Broken, Gateway, completion, gateway, ledger
+
+BODY: Mapping[str, Any] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Good morning."}]}
+STREAMED = {**BODY, "stream": True}
+SAID = completion("Good morning to you.")
+COST = PRICES["gpt-4"].cost(USAGE)
+
+
+@pytest.fixture
+async def running(own_store: str) -> AsyncIterator[Gateway]:
+    async with gateway(own_store) as running:
+        yield running
+
+
+def terms(seconds: float = 20, **limits: int) -> Terms:
+    return Terms(local_holder(Allowance(**limits)), Deadline.after(seconds))
+
+
+async def passed(
+    running: Gateway, body: Mapping[str, Any], asked: Terms | None = None, name: BackendName = "gpt-4"
+) -> bytes:
+    lane = running.resources.lanes[name]
+    async with chat(body, lane, asked or terms(), running.resources) as chatting:
+        return b"".join([piece async for piece in chatting.stream])
+
+
+async def reserved(running: Gateway) -> int:
+    redis = running.resources.ledger._redis
+    keys = await redis.keys("conviction:budget:backend:gpt-4:*")
+    return sum([int(await redis.hget(key, "reserved") or 0) for key in keys])
+
+
+@pytest.mark.parametrize("body", [BODY, STREAMED], ids=["whole", "streamed"])
+async def test_what_it_told_is_booked_stated_and_counted(running: Gateway, body: Mapping[str, Any]) -> None:
+    running.backends["gpt-4"].script = [SAID]
+    async with chat(body, running.resources.lanes["gpt-4"], terms(), running.resources) as chatting:
+        assert running.sample("conviction_in_flight_requests", backend="gpt-4") == 1
+        assert await reserved(running) > COST.nano_usd
+        async for _ in chatting.stream:
+            pass
+    assert (chatting.usage, chatting.cost) == (USAGE, COST)
+    sums = await ledger(running, "gpt-4")
+    assert (sums["requests"], sums["nano_usd"], await reserved(running)) == (1, COST.nano_usd, 0)
+    assert running.sample("conviction_tokens_total", backend="gpt-4", type="output") == 11
+    assert running.sample("conviction_request_duration_seconds_count", backend="gpt-4") == 1
+    firsts = running.sample("conviction_time_to_first_token_seconds_count", backend="gpt-4")
+    assert firsts == (1 if "stream" in body else 0)
+    assert running.sample("conviction_in_flight_requests", backend="gpt-4") == 0
+
+
+async def test_a_failure_before_it_begins_is_booked_as_what_it_used(running: Gateway) -> None:
+    failed = BackendError("failed")
+    failed.usage = Usage(400, 5, estimated=True)  # type: ignore[attr-defined]
+    running.backends["gpt-4"].script = [failed]
+    with pytest.raises(BackendError):
+        await passed(running, BODY)
+    sums = await ledger(running, "gpt-4")
+    assert (sums["requests"], sums["output_tokens"], sums["estimated_requests"]) == (1, 5, 1)
+    assert await reserved(running) == 0
+
+
+async def test_a_call_that_used_nothing_is_in_no_ledger(running: Gateway) -> None:
+    running.backends["gpt-4"].script = [BackendError("failed")]
+    with pytest.raises(BackendError):
+        await passed(running, BODY)
+    assert await ledger(running, "gpt-4") == {}
+    assert await reserved(running) == 0
+    assert running.sample("conviction_request_duration_seconds_count", backend="gpt-4") == 0
+
+
+async def test_a_failure_in_mid_stream_is_booked(running: Gateway) -> None:
+    running.backends["gpt-4"].script = [Broken("Good", BackendError("broke off"), Usage(400, 2, estimated=True))]
+    with pytest.raises(BackendError):
+        await passed(running, STREAMED)
+    assert (await ledger(running, "gpt-4"))["output_tokens"] == 2
+
+
+async def test_one_who_leaves_in_mid_stream_pays_for_what_came(running: Gateway) -> None:
+    running.backends["gpt-4"].go = asyncio.Event()
+    asking = asyncio.create_task(passed(running, STREAMED))
+    async with asyncio.timeout(20):
+        while not running.backends["gpt-4"].chat_streams:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await running.backends["gpt-4"].chat_streams[0].stream.began.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert running.backends["gpt-4"].chat_streams[0].stream.left.is_set()
+    sums = await ledger(running, "gpt-4")
+    assert (sums["nano_usd"], sums["estimated_requests"]) == (PRICES["gpt-4"].cost(HEARD).nano_usd, 1)
+
+
+async def test_the_deadline_ends_it_and_what_came_is_booked(running: Gateway) -> None:
+    running.backends["gpt-4"].go = asyncio.Event()
+    with pytest.raises(DeadlineExceeded, match=r"no answer within 0.2 s"):
+        await passed(running, STREAMED, terms(0.2))
+    assert (await ledger(running, "gpt-4"))["nano_usd"] == PRICES["gpt-4"].cost(HEARD).nano_usd
+
+
+# Limits
+
+
+async def test_without_limits_the_body_is_passed_as_it_is(running: Gateway) -> None:
+    await passed(running, BODY)
+    assert running.backends["gpt-4"].chats == [BODY]
+
+
+@pytest.mark.parametrize("name", ["mistral", "gpt-4"])
+@pytest.mark.parametrize("limits", [{"tokens_per_minute": 10**6}, {"nano_usd_per_day": 10**9}])
+async def test_where_tokens_or_money_are_limited_an_answer_is(
+    running: Gateway, limits: dict[str, int], name: BackendName
+) -> None:
+    await passed(running, BODY, terms(**limits), name)
+    assert running.backends[name].chats == [{**BODY, "max_completion_tokens": ANSWER_TOKENS[name]}]
+
+
+async def test_a_backend_s_own_budget_needs_one_too(own_store: str) -> None:
+    async with gateway(own_store, gpt4_usd_per_day="1") as running:
+        await passed(running, BODY)
+        assert running.backends["gpt-4"].chats[0]["max_completion_tokens"] == ANSWER_TOKENS["gpt-4"]
+
+
+@pytest.mark.parametrize("own", [{"max_tokens": 7}, {"max_completion_tokens": 7}, {"max_tokens": 7, "n": 2}])
+async def test_a_limit_of_the_client_s_own_is_left_alone(running: Gateway, own: dict[str, int]) -> None:
+    body = {**BODY, **own}
+    await passed(running, body, terms(nano_usd_per_day=10**9))
+    assert running.backends["gpt-4"].chats == [body]
+
+
+async def test_as_much_is_reserved_as_it_can_take(own_store: str) -> None:
+    """A budget of exactly that lets it through, one of a nano-dollar less does not."""
+    body = {**BODY, "max_tokens": 50, "n": 3}
+    async with gateway(own_store) as running:
+        running.backends["gpt-4"].go = asyncio.Event()
+        asking = asyncio.create_task(passed(running, body, terms(nano_usd_per_day=NANO)))
+        async with asyncio.timeout(20):
+            while not running.backends["gpt-4"].chat_streams:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        most = await reserved(running)
+        running.backends["gpt-4"].go.set()
+        await asking
+    prompt = len(str(body["messages"][0]["content"]))
+    assert most >= PRICES["gpt-4"].cost(Usage(prompt + TEMPLATE_TOKENS, 150)).nano_usd
+    spent = COST.nano_usd
+    async with gateway(own_store) as running:
+        with pytest.raises(BudgetExceeded):
+            await passed(running, body, terms(nano_usd_per_day=spent + most - 1))
+        await passed(running, body, terms(nano_usd_per_day=spent + most))
+
+
+async def test_a_budget_holds_though_no_request_sets_a_limit(own_store: str) -> None:
+    async with gateway(own_store, gpt4_usd_per_day="0.1") as running:
+        outcomes = await asyncio.gather(*(passed(running, BODY) for _ in range(20)), return_exceptions=True)
+        refused = [outcome for outcome in outcomes if isinstance(outcome, BudgetExceeded)]
+        assert 0 < len(refused) < 20
+        assert (await ledger(running, "gpt-4"))["nano_usd"] <= NANO // 10
+
+
+async def test_beyond_the_line_it_is_refused(own_store: str) -> None:
+    async with gateway(own_store, gpt4_at_once=1, gpt4_line=0) as running:
+        async with running.resources.lanes["gpt-4"].gate.entered():
+            with pytest.raises(Overloaded):
+                await passed(running, BODY)
+        assert running.backends["gpt-4"].chats == []
+
+
+async def test_a_store_that_is_away_refuses_only_where_there_are_limits() -> None:
+    async with gateway("redis://127.0.0.1:1") as running:
+        assert await passed(running, BODY)
+        with pytest.raises(StoreUnavailable):
+            await passed(running, BODY, terms(requests_per_minute=5))
+        assert len(running.backends["gpt-4"].chats) == 1

@@ -1,0 +1,45 @@
+"""An analysis told while it is written: nothing left out, nothing told twice, however the text is cut."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.contract.recommendation import ANALYSIS_MAX, FullAnswer, canonical
+from app.completions.partial_json import Narration
+
+analyses = st.text(min_size=1, max_size=200).filter(lambda text: text.isprintable() or "\n" in text)
+
+
+def pieces(text: str, cuts: list[int]) -> list[str]:
+    places = sorted({cut % (len(text) + 1) for cut in cuts})
+    return [text[start:end] for start, end in zip([0, *places], [*places, len(text)], strict=True)]
+
+
+@given(analyses, st.lists(st.integers(min_value=0), max_size=40))
+def test_the_pieces_told_are_the_analysis(analysis: str, cuts: list[int]) -> None:
+    written = canonical(FullAnswer(analysis=analysis, action="buy", conviction=7))
+    narration = Narration()
+    assert "".join(narration.add(piece) for piece in pieces(written, cuts)) == analysis
+
+
+def test_a_letter_is_told_as_soon_as_it_is_written() -> None:
+    narration = Narration()
+    assert [narration.add(text) for text in ('{"ana', 'lysis":"', "RSI ", "\\u00", "e9", '","action":"buy"')] == [
+        *("", "", "RSI ", "", "é", ""),
+    ]
+
+
+@given(st.text(max_size=80))
+def test_what_is_no_answer_tells_nothing_or_a_part_of_itself(text: str) -> None:
+    assert len(Narration().add(text)) <= len(text)
+
+
+def test_a_brief_answer_has_none() -> None:
+    assert Narration().add('{"action":"buy","conviction":7}') == ""
+
+
+def test_the_longest_is_told_whole() -> None:
+    narration, analysis = Narration(), "x" * ANALYSIS_MAX
+    written = canonical(FullAnswer(analysis=analysis, action="hold", conviction=1))
+    assert "".join(map(narration.add, written)) == analysis

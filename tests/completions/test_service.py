@@ -1,0 +1,640 @@
+"""Answers: each made once however many want it, in one gateway or in two on one store, and given from the cache."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.completions import service as broker
+from app.completions.request import Inquiry, Terms
+from app.completions.retry import Attempts
+from app.backends.base import BackendName, Usage
+from app.backends.dialects import VLLM, Dialect, openai_dialect
+from app.accounting.reservations import Booking
+from app.contract.features import Metrics
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import Detail, Message, messages
+from app.pricing.prices import NANO
+from app.deadline import Deadline
+from app.errors import BackendError
+from app.completions.single_flight import Flight
+from app.auth.principal import local_holder
+from app.backends.upstream import Lane, open_lane
+from app.telemetry.metrics import Collectors
+from app.settings.gateway import Settings
+from app.pricing.limits import Allowance, Estimate
+from tests.doubles import (
+    EXAMPLE_BODY,
+    HEARD,
+    PRICES,
+    USAGE,
+    Broken,
+    CountingBackend,
+    Gateway,
+    ask,
+    completion,
+    gateway,
+    ledger,
+)
+
+BUY, SELL = '{"action":"buy","conviction":7}', '{"action":"sell","conviction":3}'
+COST = PRICES["mistral"].cost(USAGE).nano_usd
+SOON_S = 20.0
+
+
+@pytest.fixture
+async def running(own_store: str) -> AsyncIterator[Gateway]:
+    async with gateway(own_store, wire=True, cache_s=60) as running:
+        yield running
+
+
+@pytest.fixture
+async def other(own_store: str) -> AsyncIterator[Gateway]:
+    """Another gateway on the same store."""
+    async with gateway(own_store, wire=True, cache_s=60) as other:
+        yield other
+
+
+Asked = asyncio.Task[httpx.Response]
+
+
+def asking(running: Gateway, body: object = None, **headers: str) -> Asked:
+    return asyncio.create_task(ask(running, body, **headers))
+
+
+async def held(running: Gateway) -> tuple[Asked, asyncio.Event]:
+    """A request whose call is under way, and what lets it go on."""
+    running.mistral.go = asyncio.Event()
+    first = asking(running)
+    await running.mistral.began(1)
+    return first, running.mistral.go
+
+
+async def joined(running: Gateway, many: int) -> None:
+    """Once so many others wait for a call."""
+    await until(lambda: running.sample("conviction_cache_requests_total", result="coalesced") == many)
+
+
+async def followed(running: Gateway) -> None:
+    """Once a call that another gateway makes is waited for."""
+    await until(lambda: bool(running.resources.broker._following._waiting))
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not reached():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def leave(request: Asked) -> None:
+    request.cancel()
+    await asyncio.wait((request,))
+
+
+async def hung_up(running: Gateway, call: int = 0) -> float:
+    """Seconds until a call was given up."""
+    began = time.perf_counter()
+    await asyncio.wait_for(running.mistral.streams[call].left.wait(), SOON_S)
+    return time.perf_counter() - began
+
+
+async def booked(running: Gateway, requests: int) -> dict[str, int]:
+    """The ledger, once so many requests are in it."""
+    async with asyncio.timeout(SOON_S):
+        while (sums := await ledger(running, "mistral")).get("requests", 0) < requests:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    return sums
+
+
+def assert_free(answer: dict[str, Any], source: str) -> None:
+    """It cost nothing, and says whose call it came from."""
+    assert answer["source"] == source
+    assert (answer["cost"]["usd"], answer["cost"]["usd_per_1k_tokens"]) == ("0", "0")
+    assert answer["usage"] == {
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "cached_tokens": 0,
+        "reasoning_tokens": 0,
+        "estimated": False,
+    }
+    timing = answer["timing"]
+    assert (timing["ttft_ms"], timing["ms_per_token"], timing["tokens_per_second"]) == (None, None, None)
+
+
+# One call for all
+
+
+async def test_identical_requests_in_flight_make_one_call_that_the_first_pays_for(running: Gateway) -> None:
+    first, go = await held(running)
+    others = [asking(running) for _ in range(5)]
+    await joined(running, 5)
+    go.set()
+    paid, *free = [response.json() for response in await asyncio.gather(first, *others)]
+    assert running.asked == 1
+    assert (paid["source"], float(paid["cost"]["usd"])) == ("model", COST / NANO)
+    for answer in free:
+        assert_free(answer, "coalesced")
+        assert (answer["action"], answer["conviction"]) == (paid["action"], paid["conviction"])
+        assert (answer["model"], answer["probabilities"]) == (paid["model"], paid["probabilities"])
+    assert len({answer["id"] for answer in (paid, *free)}) == 6
+    sums = await ledger(running, "mistral")
+    assert (sums["requests"], sums["nano_usd"]) == (1, COST)
+    assert running.sample("conviction_cache_requests_total", result="miss") == 1
+    assert running.sample("conviction_tokens_total", backend="mistral", type="output") == 11
+    assert running.sample("conviction_time_per_output_token_seconds_count", backend="mistral") == 1
+
+
+async def test_identical_requests_to_two_gateways_make_one_call(running: Gateway, other: Gateway) -> None:
+    first, go = await held(running)
+    others = [asking(other) for _ in range(3)]
+    await followed(other)
+    go.set()
+    paid, *free = [response.json() for response in await asyncio.gather(first, *others)]
+    assert (running.asked, other.asked) == (1, 0)
+    assert float(paid["cost"]["usd"]) == COST / NANO
+    for answer in free:
+        assert_free(answer, "coalesced" if answer["source"] == "coalesced" else "cache")  # the last may have come late
+        assert answer["action"] == paid["action"]
+    assert (await ledger(running, "mistral"))["nano_usd"] == COST
+    assert other.sample("conviction_cost_usd_total", backend="mistral", basis="capacity") == 0
+
+
+async def test_requests_that_differ_share_nothing(running: Gateway) -> None:
+    first, go = await held(running)
+    second = asking(running, EXAMPLE_BODY | {"ticker": "AAPL"})
+    await running.mistral.began(2)
+    go.set()
+    assert {response.json()["source"] for response in await asyncio.gather(first, second)} == {"model"}
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+async def test_each_who_waits_keeps_a_deadline_of_its_own(running: Gateway, other: Gateway, elsewhere: bool) -> None:
+    first, go = await held(running)
+    hasty = await ask(other if elsewhere else running, X_Timeout_Ms="150")
+    assert (hasty.status_code, hasty.json()["code"]) == (504, "deadline_exceeded")
+    assert "0.15 s" in hasty.json()["detail"]
+    patient = asking(other if elsewhere else running)
+    await (followed(other) if elsewhere else joined(running, 2))
+    go.set()
+    assert [response.status_code for response in await asyncio.gather(first, patient)] == [200, 200]
+    assert (running.asked, other.asked) == (1, 0)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+async def test_the_one_who_began_leaves_and_the_others_get_the_answer(
+    running: Gateway, other: Gateway, elsewhere: bool
+) -> None:
+    first, go = await held(running)
+    stays = asking(other if elsewhere else running)
+    await (followed(other) if elsewhere else joined(running, 1))
+    await leave(first)
+    await asyncio.sleep(0.3)
+    assert not running.mistral.streams[0].left.is_set()
+    go.set()
+    assert_free((await stays).json(), "coalesced")
+    assert (running.asked, other.asked) == (1, 0)
+    sums = await booked(running, 1)
+    assert sums["nano_usd"] == COST
+    assert sums.get("estimated_requests", 0) == 0
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+async def test_the_deadline_of_the_one_who_began_does_not_end_a_call_that_others_wait_for(
+    running: Gateway, other: Gateway, elsewhere: bool
+) -> None:
+    running.mistral.go = asyncio.Event()
+    first = asking(running, X_Timeout_Ms="400")
+    await running.mistral.began(1)
+    stays = asking(other if elsewhere else running)
+    await (followed(other) if elsewhere else joined(running, 1))
+    assert (await first).status_code == 504
+    running.mistral.go.set()
+    assert_free((await stays).json(), "coalesced")
+
+
+async def test_the_last_one_to_leave_ends_the_call_and_what_was_produced_is_booked(running: Gateway) -> None:
+    first, _ = await held(running)
+    second = asking(running)
+    await joined(running, 1)
+    await leave(first)
+    await leave(second)
+    assert await hung_up(running) < 2  # a tenth of a second, where the machine is not busy
+    sums = await booked(running, 1)
+    assert sums["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
+    assert (sums["output_tokens"], sums["estimated_requests"]) == (HEARD.completion_tokens, 1)
+    running.mistral.go = None
+    again = (await ask(running)).json()
+    assert (again["source"], running.asked) == ("model", 2)
+
+
+async def test_the_last_one_to_leave_may_be_elsewhere(running: Gateway, other: Gateway) -> None:
+    first, _ = await held(running)
+    second = asking(other)
+    await followed(other)
+    await leave(first)
+    await leave(second)
+    assert await hung_up(running) < 2
+    assert (await booked(running, 1))["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
+
+
+async def test_a_deadline_that_passes_for_all_ends_the_call(running: Gateway) -> None:
+    running.mistral.go = asyncio.Event()
+    assert (await ask(running, X_Timeout_Ms="200")).status_code == 504
+    assert await hung_up(running) < 2
+    assert (await booked(running, 1))["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
+
+
+async def test_a_call_may_not_take_longer_than_any_call_though_somebody_waits(own_store: str) -> None:
+    async with gateway(own_store, backend_timeout_s=0.3) as running:
+        assert (await ask(running)).status_code == 200
+        assert running.mistral.deadlines[0].seconds == 0.3
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+async def test_a_failure_is_everybody_s_and_is_paid_for_once(running: Gateway, other: Gateway, elsewhere: bool) -> None:
+    running.mistral.script = [Broken(BUY, BackendError("mistral broke off", retry_after=2.5), Usage(400, 7))]
+    first, go = await held(running)
+    second = asking(other if elsewhere else running)
+    await (followed(other) if elsewhere else joined(running, 1))
+    go.set()
+    for response in await asyncio.gather(first, second):
+        assert (response.status_code, response.json()["code"]) == (502, "backend_error")
+        assert response.headers["Retry-After"] == "3"
+    assert (running.asked, other.asked) == (1, 0)
+    sums = await ledger(running, "mistral")
+    assert (sums["requests"], sums["output_tokens"]) == (1, 7)
+
+
+async def test_a_gateway_that_died_in_mid_call_is_taken_over_from(
+    running: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inquiry = inquiry_of(running.resources.lanes["mistral"])
+    admissions = running.resources.bookings._admissions
+    await admissions.admit(
+        "dead", (inquiry.lane.scope,), "mistral", Estimate(10, 1000), lease_s=1, flight_key=inquiry.key, sent=True
+    )
+    answer = (await ask(running)).json()
+    assert (answer["source"], running.asked) == ("model", 1)
+    sums = await ledger(running, "mistral")
+    assert (sums["unconfirmed_requests"], sums["unconfirmed_nano_usd"], sums["nano_usd"]) == (1, 1000, COST)
+
+
+async def test_one_whom_nobody_answers_is_counted_once_against_request_limits(own_store: str) -> None:
+    async with gateway(own_store, mistral_requests_per_minute=2) as running:
+        inquiry = inquiry_of(running.resources.lanes["mistral"])
+        await running.resources.bookings._admissions.admit(
+            "dead", (), "mistral", Estimate(1, 1), lease_s=0.5, flight_key=inquiry.key, sent=True
+        )
+        response = await ask(running)
+        assert response.status_code == 200
+        assert '"backend-requests";r=1' in response.headers["ratelimit"]
+
+
+# Who may share
+
+
+async def test_a_key_that_may_not_ask_a_backend_gets_no_answer_of_it(own_store: str, tmp_path: Any) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("admin:0123456789abcdef")
+    keys.chmod(0o600)
+    async with gateway(own_store, wire=True, api_keys_file=keys, cache_s=60) as running:
+        admin = {"X_API_Key": "0123456789abcdef"}
+        order = {"name": "only gpt-4", "backends": ["gpt-4"]}
+        issued = await running.client.post("/v1/keys", json=order, headers={"X-API-Key": admin["X_API_Key"]})
+        running.mistral.go = asyncio.Event()
+        first = asking(running, **admin)
+        await running.mistral.began(1)
+        limited = {"X_API_Key": issued.json()["key"]}
+        assert (await ask(running, **limited)).status_code == 403
+        running.mistral.go.set()
+        assert (await first).status_code == 200
+        assert (await ask(running, **limited)).status_code == 403  # nor from the cache
+        assert (await ask(running, **admin)).json()["source"] == "cache"
+
+
+async def test_those_who_follow_count_against_request_limits_alone(own_store: str) -> None:
+    settings = {"mistral_requests_per_minute": 3, "mistral_usd_per_day": "0.005", "cache_s": 60}
+    async with gateway(own_store, wire=True, **settings) as running:
+        first, go = await held(running)
+        others = [asking(running) for _ in range(2)]
+        await joined(running, 2)
+        refused = await ask(running)
+        assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+        go.set()
+        assert {response.status_code for response in await asyncio.gather(first, *others)} == {200}
+        assert running.asked == 1
+
+
+# The cache
+
+
+async def test_an_answer_is_given_again_with_its_age_and_costs_nothing(running: Gateway) -> None:
+    paid = (await ask(running)).json()
+    speed = [
+        running.sample(f"conviction_{name}_count", backend="mistral")
+        for name in (
+            "request_duration_seconds",
+            "gateway_overhead_seconds",
+            "time_to_first_token_seconds",
+            "time_per_output_token_seconds",
+        )
+    ]
+    assert speed == [1] * 4
+    await asyncio.sleep(1.1)
+    response = await ask(running)
+    again = response.json()
+    assert_free(again, "cache")
+    assert 1 <= int(response.headers["age"]) < 20
+    assert (again["action"], again["probabilities"]) == (paid["action"], paid["probabilities"])
+    assert again["id"] != paid["id"]
+    assert running.asked == 1
+    assert (await ledger(running, "mistral"))["requests"] == 1
+    assert speed == [
+        running.sample(f"conviction_{name}_count", backend="mistral")
+        for name in (
+            "request_duration_seconds",
+            "gateway_overhead_seconds",
+            "time_to_first_token_seconds",
+            "time_per_output_token_seconds",
+        )
+    ]
+    assert running.sample("conviction_tokens_total", backend="mistral", type="output") == 11
+    assert running.sample("conviction_cache_requests_total", result="hit") == 1
+    assert running.sample("conviction_recommendations_total", backend="mistral", action=again["action"]) == 2
+
+
+async def test_another_gateway_has_it_too(running: Gateway, other: Gateway) -> None:
+    assert "age" not in (await ask(running)).headers
+    assert_free((await ask(other)).json(), "cache")
+    assert other.asked == 0
+
+
+@pytest.mark.parametrize("directive", ["no-cache", "NO-CACHE, max-age=5", "max-age=0"])
+async def test_no_cache_asks_anew_and_renews_what_is_kept(running: Gateway, directive: str) -> None:
+    running.mistral.script = [completion(BUY), completion(SELL)]
+    await ask(running)
+    renewed = (await ask(running, Cache_Control=directive)).json()
+    assert (renewed["source"], renewed["action"]) == ("model", "sell")
+    again = (await ask(running)).json()
+    assert (again["source"], again["action"]) == ("cache", "sell")
+
+
+async def test_no_store_reads_nothing_and_leaves_nothing(running: Gateway) -> None:
+    running.mistral.script = [completion(BUY), completion(SELL), completion(BUY)]
+    assert (await ask(running, Cache_Control="no-store")).json()["action"] == "buy"
+    assert (await ask(running)).json()["action"] == "sell"
+    assert (await ask(running, Cache_Control="no-store")).json()["action"] == "buy"
+    kept = (await ask(running)).json()
+    assert (kept["source"], kept["action"], running.asked) == ("cache", "sell", 3)
+
+
+async def test_no_store_neither_joins_nor_is_joined(running: Gateway) -> None:
+    first, go = await held(running)
+    alone = asking(running, Cache_Control="no-store")
+    await running.mistral.began(2)
+    follower = asking(running)
+    await joined(running, 1)
+    await leave(first)
+    await leave(follower)
+    assert await hung_up(running, 0) < 2
+    assert not running.mistral.streams[1].left.is_set()
+    go.set()
+    assert (await alone).json()["source"] == "model"
+
+
+async def test_what_is_kept_ends_with_its_time(own_store: str) -> None:
+    async with gateway(own_store, cache_s=0.2) as running:
+        await ask(running)
+        await asyncio.sleep(0.3)
+        assert (await ask(running)).json()["source"] == "model"
+
+
+async def test_a_gateway_without_a_cache_gives_nothing_again_that_another_left(
+    running: Gateway, own_store: str
+) -> None:
+    await ask(running)
+    async with gateway(own_store, cache_s=0) as without:
+        assert (await ask(without)).json()["source"] == "model"
+        assert (await ask(without)).json()["source"] == "model"
+
+
+@pytest.mark.parametrize("failed", [Broken("", BackendError("failed")), Broken(BUY, BackendError("failed"), USAGE)])
+async def test_a_failure_is_not_kept(running: Gateway, failed: Broken) -> None:
+    running.mistral.script = [failed]
+    assert (await ask(running)).status_code == 502
+    assert (await ask(running)).json()["source"] == "model"
+
+
+# What the same answer does for
+
+
+class Speaking(CountingBackend):
+    """Asks as a dialect does."""
+
+    def __init__(self, name: BackendName, model: str, dialect: Dialect) -> None:
+        super().__init__(name, model=model)
+        self._dialect = dialect
+
+    def body(self, messages: Sequence[Message], detail: Detail) -> dict[str, Any]:
+        return self._dialect.request(self.model, messages, detail)
+
+
+def lane_of(name: BackendName, model: str, dialect: Dialect | None = None) -> Lane:
+    backend = Speaking(name, model, dialect or (VLLM if name == "mistral" else openai_dialect(model)))
+    return open_lane(backend, PRICES[name], Settings(), Collectors())
+
+
+def inquiry_of(lane: Lane, metrics: Metrics = EXAMPLE, ticker: str = "SNPS", detail: Any = "brief") -> Inquiry:
+    terms = Terms(local_holder(Allowance()), Deadline.after(5))
+    return Inquiry(lane, messages(metrics, ticker, detail), detail, terms)
+
+
+def test_anything_that_is_asked_otherwise_is_another_question() -> None:
+    lanes = [
+        lane_of("mistral", "small"),
+        lane_of("mistral", "large"),
+        lane_of("gpt-4", "small"),
+        lane_of("gpt-4", "gpt-4.1"),  # takes a seed
+        lane_of("gpt-4", "gpt-6-astra"),  # reasons, with a limit of its own
+    ]
+    dearer = Metrics.model_validate(EXAMPLE.document() | {"price": 600.0})
+    questions = [
+        inquiry_of(lane, metrics, ticker, detail).key
+        for lane in lanes
+        for metrics in (EXAMPLE, dearer)
+        for ticker in ("SNPS", "AAPL")
+        for detail in ("brief", "full")
+    ]
+    assert None not in questions
+    assert len(set(questions)) == len(questions)
+    assert inquiry_of(lanes[0]).key == inquiry_of(lane_of("mistral", "small")).key
+
+
+def test_a_sampling_parameter_is_a_part_of_the_question() -> None:
+    dialects = [replace(openai_dialect("gpt-4.1"), **changed) for changed in ({}, {"seed": 1}, {"sampled": False})]
+    assert len({inquiry_of(lane_of("gpt-4", "gpt-4.1", dialect)).key for dialect in dialects}) == 3
+
+
+def test_without_knowing_the_model_nothing_is_shared() -> None:
+    assert inquiry_of(lane_of("mistral", "")).key is None
+
+
+async def test_the_first_requests_share_though_the_model_is_only_then_found_out(running: Gateway) -> None:
+    running.mistral.model, running.mistral.says = "", "double-1"
+    first, go = await held(running)
+    second = asking(running)
+    await joined(running, 1)
+    go.set()
+    assert [response.json()["source"] for response in await asyncio.gather(first, second)] == ["model", "coalesced"]
+    assert (await ask(running)).json()["source"] == "cache"
+
+
+async def test_a_model_that_nobody_tells_is_asked_all_the_same(running: Gateway) -> None:
+    running.mistral.model = ""
+    assert [(await ask(running)).json()["source"] for _ in range(2)] == ["model", "model"]
+
+
+async def test_the_answer_of_a_model_that_took_another_s_place_is_not_kept_for_that(running: Gateway) -> None:
+    first, go = await held(running)
+    running.mistral.streams[0].asked = "double-2"
+    go.set()
+    assert (await first).json()["source"] == "model"
+    assert (await ask(running)).json()["source"] == "model"
+    assert (await ask(running)).json()["source"] == "cache"
+
+
+def test_no_store_is_a_question_of_its_own() -> None:
+    inquiry = inquiry_of(lane_of("mistral", "small"))
+    assert replace(inquiry, terms=replace(inquiry.terms, alone=True)).key is None
+
+
+@given(
+    st.builds(
+        completion,
+        st.just(BUY),
+        usage=st.builds(Usage, st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 9), st.integers(0, 9)),
+        probabilities=st.none() | st.just({"buy": 0.7, "sell": 0.1, "hold": 0.2}),
+        time_to_first_token=st.none() | st.floats(0, 60),
+        duration=st.floats(0, 600),
+        stand_in=st.booleans(),
+    )
+)
+def test_an_answer_is_passed_on_as_it_is(made: Any) -> None:
+    assert broker.COMPLETION.validate_json(broker.COMPLETION.dump_json(made)) == made
+
+
+# Too much
+
+
+async def test_what_is_beyond_the_line_is_refused_at_once_and_told_when_to_come_again(own_store: str) -> None:
+    async with gateway(own_store, wire=True, mistral_at_once=1, mistral_line=1) as running:
+        first, go = await held(running)
+        second = asking(running, EXAMPLE_BODY | {"ticker": "AAPL"})
+        await until(lambda: running.sample("conviction_queue_depth", backend="mistral") == 1)
+        began = time.perf_counter()
+        refused = await ask(running, EXAMPLE_BODY | {"ticker": "MSFT"})
+        assert time.perf_counter() - began < 2
+        assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+        assert int(refused.headers["retry-after"]) == refused.json()["retry_after"] >= 1
+        go.set()
+        assert [response.status_code for response in await asyncio.gather(first, second)] == [200, 200]
+        assert running.asked == 2
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+async def test_one_who_needs_no_call_needs_no_place_in_line(own_store: str, elsewhere: bool) -> None:
+    limits = {"cache_s": 60, "mistral_at_once": 1, "mistral_line": 0, "mistral_usd_per_day": "1"}
+    async with gateway(own_store, wire=True, **limits) as running, gateway(own_store, wire=True, **limits) as other:
+        assert (await ask(running, EXAMPLE_BODY | {"ticker": "AAPL"})).json()["source"] == "model"
+        running.mistral.go = other.mistral.go = go = asyncio.Event()
+        first, elsewhere_first = asking(running), asking(other, EXAMPLE_BODY | {"ticker": "TSLA"})
+        await running.mistral.began(2)
+        await other.mistral.began(1)
+        asked = other if elsewhere else running
+        assert (await ask(asked, EXAMPLE_BODY | {"ticker": "AAPL"})).json()["source"] == "cache"
+        second = asking(asked)
+        await (followed(other) if elsewhere else joined(running, 1))
+        for headers in ({}, {"Cache_Control": "no-store"}):
+            refused = await ask(asked, EXAMPLE_BODY | {"ticker": "MSFT"}, **headers)
+            assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+            assert int(refused.headers["retry-after"]) >= 1
+        go.set()
+        assert (await first).json()["source"] == (await elsewhere_first).json()["source"] == "model"
+        assert_free((await second).json(), "coalesced")
+        redis = running.resources.ledger._redis
+        [budget] = await redis.keys("conviction:budget:backend:mistral:*")
+        assert await redis.hmget(budget, "used", "reserved") == [str(3 * COST), "0"]
+        assert len(await redis.keys("conviction:reservation:*")) == 3  # those refused left nothing
+
+
+async def test_one_who_is_refused_for_want_of_a_place_counts_against_no_limit(own_store: str) -> None:
+    limits = {"mistral_at_once": 1, "mistral_line": 0, "mistral_requests_per_minute": 2}
+    async with gateway(own_store, wire=True, **limits) as running:
+        first, go = await held(running)
+        for _ in range(3):
+            assert (await ask(running, EXAMPLE_BODY | {"ticker": "MSFT"})).json()["code"] == "overloaded"
+        joining = asking(running)
+        await joined(running, 1)
+        assert (await ask(running)).json()["code"] == "rate_limited"
+        go.set()
+        assert [response.status_code for response in await asyncio.gather(first, joining)] == [200, 200]
+
+
+async def test_one_who_leaves_the_line_was_never_asked_for_and_pays_nothing(own_store: str) -> None:
+    async with gateway(own_store, wire=True, mistral_at_once=1) as running:
+        first, go = await held(running)
+        second = asking(running, EXAMPLE_BODY | {"ticker": "AAPL"})
+        await until(lambda: running.sample("conviction_queue_depth", backend="mistral") == 1)
+        await leave(second)
+        await until(lambda: running.sample("conviction_queue_depth", backend="mistral") == 0)
+        go.set()
+        await first
+        assert (await ledger(running, "mistral"))["requests"] == running.asked == 1
+
+
+async def test_nothing_is_kept_of_requests_that_have_ended(running: Gateway, other: Gateway) -> None:
+    async def round_of_requests(number: int) -> None:
+        await ask(running, Cache_Control="no-cache")
+        failure = BackendError("failed")
+        running.mistral.script = [Broken(BUY, failure, USAGE)]
+        await ask(running, Cache_Control="no-store")
+        failure.__traceback__ = None  # the double keeps it
+        running.mistral.go = asyncio.Event()
+        calls = len(running.mistral.streams)
+        body = EXAMPLE_BODY | {"ticker": f"T{number}"}
+        first = asking(running, body)
+        await running.mistral.began(calls + 1)
+        second, third = asking(running, body), asking(other, body)
+        await followed(other)
+        for request in (first, second, third):
+            await leave(request)
+        await hung_up(running, calls)
+        running.mistral.go = None
+
+    def kept() -> int:
+        gc.collect()
+        kinds = (Flight, Inquiry, Attempts, Booking, asyncio.Task)
+        return sum(isinstance(each, kinds) for each in gc.get_objects())
+
+    await round_of_requests(0)
+    await asyncio.sleep(0.3)
+    before = kept()
+    for number in range(1, 11):
+        await round_of_requests(number)
+    async with asyncio.timeout(SOON_S):
+        while kept() > before:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+    for each in (running, other):
+        resources = each.resources
+        assert resources.broker._flights._under_way == {}
+        assert resources.bookings._open == set()
+        assert resources.broker._following._waiting == {}

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+
+from app.contract.features import Metrics
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import evidence
+from app.contract.readings import SCALES, readings
+from app.contract.recommendation import ANALYSIS_MAX, BriefAnswer, FullAnswer
+from app.contract.rule_based_analyst import ACT_AT, VOTES, answer, conviction, votes
+from tests.contract.strategies import metrics as any_metrics
+
+
+def test_the_worked_example() -> None:
+    said = answer(EXAMPLE, "full")
+    assert isinstance(said, FullAnswer)
+    assert (said.action, said.conviction) == ("buy", 5)
+    assert said.analysis.startswith(
+        "Votes and the count so far: IV skew -10.9 puts dearer -1 (-1); put-call ratio 7.26 puts crowded +2 (1); "
+    )
+    assert "SMA200 price +17.1% far above -1 (7)" in said.analysis
+    assert said.analysis.endswith("pivots under S1 -1 (8). Bulls lead by 8: enough to buy.")
+
+
+@given(any_metrics())
+def test_the_count_adds_up_as_it_goes(metrics: Metrics) -> None:
+    full = answer(metrics, "full")
+    assert isinstance(full, FullAnswer)
+    count = 0
+    for weight, so_far in re.findall(r" ([+-]\d+) \((-?\d+)\)", full.analysis):
+        count += int(weight)
+        assert count == int(so_far)
+    assert count == sum(vote.weight for vote in votes(metrics))
+
+
+@given(any_metrics())
+def test_brief_and_full_agree(metrics: Metrics) -> None:
+    brief, full = answer(metrics, "brief"), answer(metrics, "full")
+    assert brief == BriefAnswer(action=full.action, conviction=full.conviction)
+
+
+@given(any_metrics())
+def test_the_lead_makes_the_action(metrics: Metrics) -> None:
+    lead = sum(vote.weight for vote in votes(metrics))
+    expected = "buy" if lead >= ACT_AT else "sell" if lead <= -ACT_AT else "hold"
+    assert answer(metrics, "brief").action == expected
+
+
+@given(any_metrics())
+def test_the_analysis_cites_only_what_the_prompt_shows(metrics: Metrics) -> None:
+    full = answer(metrics, "full")
+    assert isinstance(full, FullAnswer)
+    assert len(full.analysis) <= ANALYSIS_MAX
+    lines = evidence(metrics.values())
+    for vote in votes(metrics):
+        assert lines[vote.indicator].label in full.analysis
+        assert lines[vote.indicator].reading in full.analysis
+
+
+def test_every_vote_is_for_a_reading_that_exists() -> None:
+    for name, votes_of in VOTES.items():
+        if name in SCALES:
+            assert votes_of.keys() <= set(SCALES[name].words), name
+
+
+def test_a_straight_line_does_not_do_it() -> None:
+    """RSI helps the bulls up to a point, then turns against them; so does the put-call ratio the other way."""
+    rsi = [VOTES["RSI_14"].get(word, 0) for word in SCALES["RSI_14"].words]
+    ratio = [VOTES["put_call_ratio"].get(word, 0) for word in SCALES["put_call_ratio"].words]
+    assert rsi == [3, -1, 0, 1, -3]
+    assert ratio == [-2, 2, 0, -2, 2]
+
+
+def test_a_trend_doubles_the_fifty_day_average() -> None:
+    weights = {}
+    for adx in (10.0, 40.0):
+        metrics = Metrics.model_validate({"price": 11.0, "technicals": {"SMA_50": 10.0, "ADX_14": adx}})
+        (vote,) = votes(metrics)
+        weights[adx] = vote.weight
+    assert weights == {10.0: 1, 40.0: 2}
+
+
+@pytest.mark.parametrize(
+    ("lead", "high_iv", "heard", "sure"),
+    [(0, False, 20, 7), (-4, False, 20, 3), (5, False, 20, 4), (-12, False, 20, 8), (30, False, 20, 10),
+     (12, True, 20, 7), (30, False, 3, 2), (0, False, 0, 1)],
+)  # fmt: skip
+def test_conviction_grows_with_the_lead_and_falls_with_iv_and_ignorance(
+    lead: int, high_iv: bool, heard: int, sure: int
+) -> None:
+    action = "hold" if abs(lead) < ACT_AT else "buy" if lead > 0 else "sell"
+    assert conviction(action, lead, high_iv, heard) == sure
+
+
+def test_what_is_missing_does_not_vote() -> None:
+    metrics = Metrics.model_validate({"price": 10.0, "options": {"call_volume": 5, "call_open_interest": 3}})
+    assert readings(metrics.values()) == {}
+    assert answer(metrics, "brief") == BriefAnswer(action="hold", conviction=1)

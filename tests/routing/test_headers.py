@@ -1,0 +1,45 @@
+"""The headers that choose what answers, and whom a request is for."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.backends.base import BACKEND_NAMES
+from app.errors import InvalidRequest, UnknownBackend
+from app.routing.headers import CHOICES, LONGEST_SUBJECT, asked_of, choose, choose_fallback, subject
+
+
+@pytest.mark.parametrize("given", ["mistral", "MISTRAL", " Mistral\t"])
+def test_any_case_names_a_backend(given: str) -> None:
+    assert choose([given]) == "mistral"
+
+
+def test_a_cascade_asks_all_and_a_backend_itself() -> None:
+    assert choose(["Cascade"]) == "cascade"
+    assert [asked_of(choice) for choice in CHOICES] == [("mistral",), ("gpt-4",), BACKEND_NAMES]
+
+
+def test_without_a_header_nothing_is_chosen() -> None:
+    assert (choose([]), choose_fallback([], "mistral"), subject([])) == (None, None, None)
+
+
+@pytest.mark.parametrize("given", [[""], ["gpt4"], ["gpt-4.1"], ["mistral", "mistral"], ["mistral,gpt-4"]])
+def test_anything_else_is_refused_and_all_are_named(given: list[str]) -> None:
+    with pytest.raises(UnknownBackend, match="mistral, gpt-4, cascade"):
+        choose(given)
+
+
+def test_a_cascade_is_no_fallback_and_may_have_either() -> None:
+    with pytest.raises(UnknownBackend, match=r"mistral, gpt-4$"):
+        choose_fallback(["cascade"], "mistral")
+    assert [choose_fallback([name], "cascade") for name in BACKEND_NAMES] == list(BACKEND_NAMES)
+
+
+def test_a_subject_is_text_without_what_surrounds_it() -> None:
+    assert subject([" desk 7\t"]) == "desk 7"
+
+
+@pytest.mark.parametrize("given", [[""], [" "], ["d\xe9sk"], ["desk\x00"], ["x" * (LONGEST_SUBJECT + 1)]])
+def test_a_subject_that_is_no_name_is_refused(given: list[str]) -> None:
+    with pytest.raises(InvalidRequest, match="X-Subject must be"):
+        subject(given)

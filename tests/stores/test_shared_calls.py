@@ -1,0 +1,201 @@
+"""Following another's call: nothing is lost, nobody waits for the dead, and who leaves is no longer waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+from pydantic import SecretStr
+from redis.asyncio import Redis
+
+from app.backends.base import Usage
+from app.errors import StoreUnavailable
+from app.stores import shared_calls as following
+from app.accounting.admission import Admissions, Hit, Join, Lead
+from app.pricing.limits import Allowance, Estimate, Scope
+from app.stores.connection import open_redis
+from app.stores.shared_calls import OVER, Following, Landing
+from app.stores.pipelined import Pipelined
+from tests.stores.conftest import PATIENCE_S, Clock
+
+SCOPES = (Scope("backend:gpt-4", Allowance()),)
+ESTIMATE = Estimate(1000, 5000)
+USAGE = Usage(400, 11)
+VALUE = bytes(range(256))
+BUSY = Landing(error="backend_unavailable", retry_after=2.5)
+
+
+@pytest.fixture
+async def elsewhere(redis: Redis) -> AsyncIterator[tuple[Admissions, Following]]:
+    """Another gateway."""
+    store = Pipelined(redis, PATIENCE_S)
+    follower = Following(redis, store, PATIENCE_S)
+    yield Admissions(store), follower
+    await follower.close()
+    await store.close()
+
+
+async def reached(true: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not await true():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
+    """A clock that tests set, and followers that look at it often."""
+    monkeypatch.setattr(following, "RECHECK_S", 0.05)
+    return clock
+
+
+async def lead(admissions: Admissions, name: str) -> None:
+    admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f", sent=True)
+    assert isinstance(admission, Lead)
+
+
+async def follow(admissions: Admissions, follower: Following, name: str) -> asyncio.Task[Landing]:
+    """Join, and begin to wait."""
+    admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
+    assert isinstance(admission, Join)
+    return asyncio.create_task(follower.follow(admission.leader, name))
+
+
+@pytest.mark.parametrize("landing", [Landing(VALUE, 30), Landing(VALUE), Landing(error="unparsed_answer"), BUSY, OVER])
+async def test_all_who_follow_are_told_how_it_ended(
+    admissions: Admissions, follower: Following, elsewhere: tuple[Admissions, Following], landing: Landing
+) -> None:
+    await lead(admissions, "leader")
+    here = [await follow(admissions, follower, f"here-{n}") for n in range(20)]
+    there = [await follow(*elsewhere, f"there-{n}") for n in range(20)]
+    assert await follower.waiting("leader") == 40
+    await admissions.settle("leader", USAGE, 7, landing)
+    told = replace(landing, ttl_s=0.0)
+    assert await asyncio.wait_for(asyncio.gather(*here, *there), 60) == [told] * 40
+    assert await follower.waiting("leader") == 0
+
+
+async def test_a_call_that_ended_before_anybody_looked_is_told_all_the_same(
+    admissions: Admissions, follower: Following
+) -> None:
+    await lead(admissions, "leader")
+    joined = await admissions.admit("late", SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
+    assert isinstance(joined, Join)
+    await admissions.settle("leader", USAGE, 7, Landing(VALUE))
+    assert await asyncio.wait_for(follower.follow(joined.leader, "late"), 60) == Landing(VALUE)
+
+
+async def test_nothing_is_lost_while_the_subscription_is(
+    admissions: Admissions, follower: Following, redis: Redis
+) -> None:
+    for round_ in range(5):
+        await lead(admissions, f"leader-{round_}")
+        waiting = [await follow(admissions, follower, f"{round_}-{n}") for n in range(5)]
+        await reached(lambda: _subscribed(redis))
+        await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await admissions.settle(f"leader-{round_}", USAGE, 7, Landing(VALUE))
+        assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [Landing(VALUE)] * 5
+
+
+async def _subscribed(redis: Redis) -> bool:
+    channels = await redis.pubsub_numsub("conviction:landed")
+    return bool(channels[0][1])
+
+
+async def test_a_leader_that_died_hands_over_to_one(
+    admissions: Admissions, follower: Following, elsewhere: tuple[Admissions, Following], redis: Redis, often: Clock
+) -> None:
+    """And what it had sent is charged."""
+    await lead(admissions, "leader")
+    names = [f"follower-{n}" for n in range(10)]
+    waiting = [await follow(*(elsewhere if n % 2 else (admissions, follower)), name) for n, name in enumerate(names)]
+    await often.forward(30_000_000)
+    assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [OVER] * 10
+    again = await asyncio.gather(
+        *(admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f", counted=True) for name in names)
+    )
+    assert sum(isinstance(admission, Lead) for admission in again) == 1
+    assert sum(isinstance(admission, Join) for admission in again) == 9
+    (day,) = await redis.keys("conviction:ledger:gpt-4:*")
+    assert await redis.hgetall(day) == {"unconfirmed_requests": "1", "unconfirmed_nano_usd": "5000"}
+
+
+async def test_a_leader_that_goes_on_is_waited_for(admissions: Admissions, follower: Following, often: Clock) -> None:
+    await lead(admissions, "leader")
+    waiting = await follow(admissions, follower, "follower")
+    for _ in range(5):
+        await often.forward(29_000_000)
+        assert await admissions.renew("leader", 30)
+        await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await admissions.settle("leader", USAGE, 7, Landing(VALUE))
+    assert await asyncio.wait_for(waiting, 60) == Landing(VALUE)
+
+
+async def test_a_late_answer_of_a_leader_thought_dead_disturbs_no_other(
+    admissions: Admissions, follower: Following, clock: Clock
+) -> None:
+    await lead(admissions, "leader")
+    await clock.forward(30_000_000)
+    await lead(admissions, "other")
+    waiting = await follow(admissions, follower, "follower")
+    assert await admissions.settle("leader", USAGE, 7, Landing(b"late", 30)) == "corrected"
+    joined = await admissions.admit("next", SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f", read_cache=False)
+    assert isinstance(joined, Join)
+    assert joined.leader == "other"
+    hit = await admissions.admit("reader", SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
+    assert isinstance(hit, Hit)
+    await admissions.settle("other", USAGE, 7, Landing(VALUE))
+    assert await asyncio.wait_for(waiting, 60) == Landing(VALUE)
+
+
+async def test_a_call_that_was_never_made_tells_why(admissions: Admissions, follower: Following) -> None:
+    await lead(admissions, "leader")
+    waiting = await follow(admissions, follower, "follower")
+    await admissions.release("leader", Landing(error="backend_unavailable"))
+    assert await asyncio.wait_for(waiting, 60) == Landing(error="backend_unavailable")
+
+
+async def test_who_leaves_is_no_longer_waited_for(admissions: Admissions, follower: Following) -> None:
+    await lead(admissions, "leader")
+    waiting = [await follow(admissions, follower, f"follower-{n}") for n in range(3)]
+    await reached(lambda: _waiting(follower, 3))
+    deserted = asyncio.create_task(follower.deserted("leader"))
+    waiting[0].cancel()
+    await reached(lambda: _waiting(follower, 2))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await follower.follow("leader", "impatient")
+    await reached(lambda: _waiting(follower, 2))
+    assert not deserted.done()
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait_for(deserted, 60)
+
+
+async def _waiting(follower: Following, number: int) -> bool:
+    return await follower.waiting("leader") == number
+
+
+async def test_one_who_died_is_waited_for_no_longer_than_its_interest_lasts(
+    admissions: Admissions, follower: Following, redis: Redis
+) -> None:
+    await lead(admissions, "leader")
+    joined = await admissions.admit("dead", SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
+    assert isinstance(joined, Join)
+    ((_, ends),) = await redis.zrange("conviction:followers:leader", 0, -1, withscores=True)
+    seconds, microseconds = await redis.time()
+    assert 5 < ends / 1e6 - seconds - microseconds / 1e6 <= 15
+    await redis.zadd("conviction:followers:leader", {"dead": seconds * 1e6})
+    assert await follower.waiting("leader") == 0
+
+
+async def test_a_store_that_is_away_is_said_to_who_would_follow() -> None:
+    async with open_redis(SecretStr("redis://127.0.0.1:1")) as redis:
+        follower = Following(redis, Pipelined(redis))
+        with pytest.raises(StoreUnavailable):
+            await follower.follow("leader", "follower")
+        await follower.close()

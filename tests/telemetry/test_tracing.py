@@ -1,0 +1,320 @@
+"""Traces, as a collector gets them from a gateway in a process of its own; and what there is of them where they are
+off: nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.cli.main import main as cli
+from app.backends.dialects import openai_dialect
+from app.contract.fingerprint import EXAMPLE
+from app.contract.prompt import messages
+from app.stand_in import create_stand_in
+
+from .conftest import STAND_IN_KEY, StandIn, served
+from .doubles import EXAMPLE_BODY, without
+from .test_main import Serving, clean_environment, free_port
+
+needs_sdk = pytest.mark.skipif(
+    find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None,
+    reason="OpenTelemetry's SDK is not installed: pip install 'conviction[tracing]'",
+)
+TICKER = "MSFT"
+ASKED = {"ticker": TICKER, "detail": "full"}
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+CLIENT_KEY = "a-key-of-the-client-s"
+PATIENCE_S = 30.0
+OFF = """
+import sys
+from app.main import create_app
+from app.settings.gateway import load_settings
+create_app(load_settings())
+print(*{"opentelemetry.sdk.trace", "opentelemetry.exporter", "opentelemetry.proto"} & set(sys.modules))
+"""
+"""Not the SDK as a whole: redis takes its metrics, where they are installed."""
+
+
+class Collector:
+    """Takes traces over OTLP/HTTP."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        assert (request.url.path, request.headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
+        self.bodies.append(await request.body())
+        await Response(media_type="application/x-protobuf")(scope, receive, send)
+
+    def spans(self, trace: str) -> list[dict[str, Any]]:
+        """Those of a trace that have come, flattened."""
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+        found = []
+        for body in self.bodies:
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                service = {each.key: each.value.string_value for each in resource.resource.attributes}["service.name"]
+                for of_scope in resource.scope_spans:
+                    assert (service, of_scope.scope.name) == ("conviction", "conviction")
+                    found += [_flat(span) for span in of_scope.spans if span.trace_id.hex() == trace]
+        return found
+
+    def wait(self, trace: str, complete: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + PATIENCE_S
+        while not complete(spans := self.spans(trace)):
+            assert time.monotonic() < deadline, spans
+            time.sleep(0.02)
+        return spans
+
+
+class Upstream:
+    """A stand-in for the models that keeps the W3C headers of what it is asked."""
+
+    def __init__(self) -> None:
+        self.parents: list[str | None] = []
+        self._stand_in: ASGIApp = create_stand_in(key=STAND_IN_KEY)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].endswith("/chat/completions"):
+            self.parents.append(Request(scope).headers.get("traceparent"))
+        await self._stand_in(scope, receive, send)
+
+
+def _flat(span: Any) -> dict[str, Any]:
+    values = {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
+    assert not span.events, "an exception's message may quote anything"
+    return {
+        "name": span.name,
+        "id": span.span_id.hex(),
+        "parent": span.parent_span_id.hex(),
+        "kind": span.kind,
+        "failed": span.status.code == 2,
+        "message": span.status.message,
+        **values,
+    }
+
+
+def parent(trace: str, flags: str = "01") -> dict[str, str]:
+    return {"traceparent": f"00-{trace}-{PARENT}-{flags}", "X-API-Key": CLIENT_KEY}
+
+
+def over(spans: list[dict[str, Any]]) -> bool:
+    """Whether the request's own span, the last to end, has come."""
+    return any(span["parent"] == PARENT for span in spans)
+
+
+def by_name(spans: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    assert len({span["name"] for span in spans}) == len(spans), spans
+    return {span["name"]: span for span in spans}
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[tuple[Collector, str]]:
+    collector = Collector()
+    with served(collector) as origin:
+        yield collector, origin
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[tuple[Upstream, StandIn]]:
+    upstream = Upstream()
+    with served(upstream) as origin:
+        yield upstream, StandIn(origin, STAND_IN_KEY)
+
+
+def serving(folder: Path, upstream: StandIn, collector: str, **environment: str) -> Serving:
+    return Serving(
+        folder,
+        CONVICTION_VLLM_URLS=upstream.url,
+        OPENAI_BASE_URL=upstream.url,
+        OPENAI_API_KEY=upstream.key,
+        CONVICTION_HOSTING_USD_PER_HOUR="0.10",
+        CONVICTION_CAPACITY_TOKENS_PER_HOUR="100000",
+        CONVICTION_DRAIN_S="0.2",
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector,
+        **environment,
+    )
+
+
+@pytest.fixture(scope="module")
+def traced(
+    tmp_path_factory: pytest.TempPathFactory, collector: tuple[Collector, str], upstream: tuple[Upstream, StandIn]
+) -> Iterator[Serving]:
+    soon, fastapi_s_own = {"OTEL_BSP_SCHEDULE_DELAY": "50"}, {"FASTAPI_OTEL_AUTO_CONFIGURE": "true"}
+    serving_ = serving(tmp_path_factory.mktemp("traced"), upstream[1], collector[1], **soon, **fastapi_s_own)
+    with serving_.up(stop_s=20):
+        yield serving_
+
+
+@needs_sdk
+@pytest.mark.parametrize(("backend", "provider"), [("mistral", "vllm"), ("gpt-4", "openai")])
+def test_a_request_is_a_span_of_its_client_s_trace_and_so_are_its_steps(
+    traced: Serving,
+    collector: tuple[Collector, str],
+    upstream: tuple[Upstream, StandIn],
+    backend: str,
+    provider: str,
+) -> None:
+    trace = TRACE[:-1] + ("1" if backend == "mistral" else "2")
+    asked = {"X-Backend": backend, **parent(trace)}
+    status, answer = traced.ask("POST", "/v1/recommendations", ASKED, **asked)
+    assert status == 200, answer
+    document = json.loads(answer)
+    spans = by_name(collector[0].wait(trace, over))
+    assert set(spans) == {"POST /v1/recommendations", "market", "admission", "chat"}
+    own, market, admission, chat = (spans[name] for name in ("POST /v1/recommendations", "market", "admission", "chat"))
+    assert (own["parent"], own["kind"], own["failed"]) == (PARENT, 2, False)
+    assert (own["http.route"], own["http.response.status_code"]) == ("/v1/recommendations", 200)
+    assert own["conviction.backend"] == backend
+    assert {market["parent"], admission["parent"], chat["parent"]} == {own["id"]}
+    assert (admission["conviction.backend"], admission["conviction.source"]) == (backend, "model")
+    assert (chat["kind"], chat["gen_ai.operation.name"], chat["gen_ai.provider.name"]) == (3, "chat", provider)
+    assert (chat["conviction.backend"], chat["conviction.source"]) == (backend, "model")
+    assert document["model"].removeprefix("stand-in/") == chat["gen_ai.request.model"].removeprefix("stand-in/")
+    usage = document["usage"]
+    assert chat["gen_ai.usage.input_tokens"] == usage["prompt_tokens"]
+    assert chat["gen_ai.usage.output_tokens"] == usage["completion_tokens"]
+    assert upstream[0].parents[-1] == f"00-{trace}-{chat['id']}-01"
+    assert trace in [json.loads(line).get("trace_id") for line in traced.log.read_text().splitlines()]
+
+    again = trace[:-1] + ("3" if backend == "mistral" else "4")
+    assert traced.ask("POST", "/v1/recommendations", ASKED, **{"X-Backend": backend, **parent(again)})[0] == 200
+    spans = by_name(collector[0].wait(again, over))
+    assert spans["admission"]["conviction.source"] == "cache"
+    assert "chat" not in spans
+
+
+@needs_sdk
+@pytest.mark.parametrize("stream", [False, True])
+def test_chat_completions_and_streams_are_traced(
+    traced: Serving, collector: tuple[Collector, str], upstream: tuple[Upstream, StandIn], stream: bool
+) -> None:
+    trace = TRACE[:-1] + ("5" if stream else "6")
+    alone = {"Cache-Control": "no-store", **parent(trace)}
+    assert traced.ask("POST", "/v1/recommendations", {**ASKED, "stream": stream}, **alone)[0] == 200
+    spans = by_name(collector[0].wait(trace, over))
+    assert spans["chat"]["parent"] == spans["POST /v1/recommendations"]["id"]
+
+    trace = TRACE[:-1] + ("7" if stream else "8")
+    body = openai_dialect("gpt-4.1").request("gpt-4", messages(EXAMPLE, TICKER, "brief"), "brief")
+    body = body if stream else without(["stream", "stream_options"], body)
+    status, answer = traced.ask("POST", "/v1/chat/completions", body, **parent(trace))
+    assert status == 200, answer
+    spans = by_name(collector[0].wait(trace, over))
+    assert spans["chat"]["gen_ai.usage.output_tokens"] > 0
+    assert upstream[0].parents[-1] == f"00-{trace}-{spans['chat']['id']}-01"
+
+
+@needs_sdk
+def test_a_failure_is_told_by_its_kind_alone(
+    traced: Serving, collector: tuple[Collector, str], upstream: tuple[Upstream, StandIn]
+) -> None:
+    trace = TRACE[:-1] + "9"
+    upstream[1].fail("500", times=3)
+    alone = {"Cache-Control": "no-store", **parent(trace)}
+    status, answer = traced.ask("POST", "/v1/recommendations", EXAMPLE_BODY, **alone)
+    assert status >= 500
+    spans = by_name(collector[0].wait(trace, over))
+    assert (spans["chat"]["error.type"], spans["chat"]["failed"]) == (json.loads(answer)["code"], True)
+    own = spans["POST /v1/recommendations"]
+    assert (own["error.type"], own["failed"]) == (str(status), True)
+    assert {span["message"] for span in spans.values()} == {""}
+
+
+@needs_sdk
+def test_a_request_s_own_fault_is_no_failure_and_a_strange_path_is_not_repeated(
+    traced: Serving, collector: tuple[Collector, str]
+) -> None:
+    trace = TRACE[:-1] + "a"
+    assert traced.ask("PROPFIND", f"/v1/{TICKER}", **parent(trace))[0] == 404
+    (own,) = collector[0].wait(trace, over)
+    assert (own["name"], own["http.request.method"], own["failed"]) == ("_OTHER", "_OTHER", False)
+
+
+@needs_sdk
+def test_what_the_client_does_not_want_traced_is_not_nor_what_machines_ask(
+    traced: Serving, collector: tuple[Collector, str], upstream: tuple[Upstream, StandIn]
+) -> None:
+    unsampled, quiet, last = (TRACE[:-1] + digit for digit in "bcd")
+    alone = {"Cache-Control": "no-store", **parent(unsampled, "00")}
+    assert traced.ask("POST", "/v1/recommendations", ASKED, **alone)[0] == 200
+    passed_on = upstream[0].parents[-1]
+    assert passed_on is not None and passed_on.startswith(f"00-{unsampled}-") and passed_on.endswith("-00")
+    for path in ("/health/live", "/health/ready", "/metrics"):
+        traced.ask("GET", path, **parent(quiet))
+    assert traced.ask("GET", "/v1/backends", **parent(last))[0] == 200
+    collector[0].wait(last, over)
+    assert not collector[0].spans(unsampled) + collector[0].spans(quiet)
+
+
+@needs_sdk
+def test_nothing_that_nobody_is_to_read_is_in_a_trace(traced: Serving, collector: tuple[Collector, str]) -> None:
+    trace = TRACE[:-1] + "e"
+    alone = {"Cache-Control": "no-store", **parent(trace)}
+    status, answer = traced.ask("POST", "/v1/recommendations", ASKED, **alone)
+    assert status == 200
+    collector[0].wait(trace, over)
+    said = json.loads(answer)["analysis"].encode()
+    for secret in (TICKER.encode(), STAND_IN_KEY.encode(), CLIENT_KEY.encode(), said[:20], b"RSI", b"volatility"):
+        assert not any(secret in body for body in collector[0].bodies), secret
+
+
+@needs_sdk
+def test_what_is_left_is_sent_at_the_stop(
+    tmp_path: Path, collector: tuple[Collector, str], upstream: tuple[Upstream, StandIn]
+) -> None:
+    trace = TRACE[:-1] + "f"
+    late = serving(tmp_path, upstream[1], collector[1], OTEL_BSP_SCHEDULE_DELAY="600000")
+    try:
+        late.wait()
+        assert late.ask("POST", "/v1/recommendations", EXAMPLE_BODY, **parent(trace))[0] == 200
+        assert not collector[0].spans(trace)
+    finally:
+        late.process.terminate()
+    assert late.process.wait(PATIENCE_S) == 0
+    assert over(collector[0].spans(trace))
+
+
+@needs_sdk
+def test_a_collector_that_is_away_costs_no_answer_and_holds_up_no_stop(
+    tmp_path: Path, upstream: tuple[Upstream, StandIn]
+) -> None:
+    away = serving(tmp_path, upstream[1], f"http://127.0.0.1:{free_port()}", OTEL_EXPORTER_OTLP_TIMEOUT="600")
+    try:
+        away.wait()
+        assert away.ask("POST", "/v1/recommendations", EXAMPLE_BODY)[0] == 200
+    finally:
+        away.process.terminate()
+    assert away.process.wait(PATIENCE_S) == 0
+    assert "opentelemetry" in away.log.read_text()
+
+
+@needs_sdk
+def test_off_nothing_that_traces_is_imported() -> None:
+    for given, imported in (({}, False), ({"OTEL_TRACES_EXPORTER": "otlp"}, True)):
+        environment = clean_environment(**given) | {"PYTHONPATH": ":".join(sys.path)}
+        said = subprocess.run([sys.executable, "-c", OFF], env=environment, capture_output=True, text=True, check=True)
+        assert bool(said.stdout.strip()) is imported, said.stdout
+
+
+def test_without_the_packages_a_gateway_that_is_to_trace_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    assert cli.main(["serve"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("conviction: OTEL_TRACES_EXPORTER") and said.count("\n") == 1
+    assert "conviction[tracing]" in said

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import shutil
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.contract.manifest import UnusableModel
+from training.artifacts import Artifacts, write_json
+from training.cli import main
+from training.config import Config
+from training.costs.recorded import recorded
+from training.costs.stage import at_load, costs
+
+STORE = Path(__file__).parents[2] / "model_store"
+SPEED = {
+    **{"concurrency": 8, "seconds": 360.0, "tokens_per_hour": 1_000_000},
+    **{"prompt_tokens": 90_000, "completion_tokens": 10_000},
+}
+REPORT = {
+    "agreement": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 500, "tickers": 150},
+    "majority_baseline": {"action": "hold", "value": 0.4},
+    "failures": {},
+    "teacher": "gpt-4.1-2025-04-14",
+    "machine": "x86_64, 2 cores",
+    "speed": SPEED,
+}
+TUNED: dict[str, Any] = {"seconds": 1800, "devices": 2, "usd_per_hour": "1.89", "cost_usd": "1.8900"}
+
+
+@pytest.fixture
+def run(artifacts: Artifacts) -> Artifacts:
+    artifacts.complete("label", {"model": "gpt-4.1-2025-04-14", "cost": {"nano_usd": 3_250_000_000}})
+    artifacts.complete("finetune", TUNED)
+    write_json(artifacts.stage("evaluate") / "brief-awq.json", REPORT)
+    return artifacts
+
+
+def rows(document: str, start: str) -> list[list[str]]:
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in document.splitlines()
+        if line.startswith(f"| {start} |")
+    ]
+
+
+def told(config: Config, run: Artifacts, tmp_path: Path, out: Path | None = None) -> str:
+    return costs([config], run.folder.parent, tmp_path / "store", Decimal("0.10"), out)
+
+
+def test_a_runs_rows_stand_beside_the_published(config: Config, run: Artifacts, tmp_path: Path) -> None:
+    document = told(config, run, tmp_path)
+    assert len(rows(document, "published")) == 5 + 2 + 1
+    assert rows(document, "own") == [["own", "own machine", "none", "Toy (toy)", "2", "30 min", "3.78", "1.89"]]
+    assert rows(document, "toy") == [["toy", "3.25 (teacher: gpt-4.1-2025-04-14)", "1.89", "2.4"]]
+
+
+def test_serving_is_told_at_capacity_at_that_load_and_at_list_price(
+    config: Config, run: Artifacts, tmp_path: Path
+) -> None:
+    document = told(config, run, tmp_path)
+    machine = ["x86_64, 2 cores, 8 at once", "toy, brief-awq"]
+    # 500 calls of 200 tokens in 0.1 h: 5,000 calls an hour, 1,000,000 tokens an hour
+    full = ["0.1", "5,000", "200", "277.8", "0.00002", "0.0001", "0.1", "288.00"]
+    assert rows(document, "own, at capacity") == [["own, at capacity", "own", *machine, *full]]
+    load = ["0.1", "200", "200", "11.1", "0.0005", "0.0025", "2.5", "-"]
+    assert rows(document, "own, at that load") == [["own, at that load", "own", *machine, *load]]
+    # 180 tokens in at $2 and 20 out at $8 a million
+    (price,) = rows(document, "list price")
+    assert price[3] == "gpt-4.1"
+    assert price[8] == "0.00052"
+    assert "| toy, brief-awq: 200 tokens | 0.1 | 5,000 | GPT-4 as published | 0.006 | 16.7 |" in document
+    assert "| toy, brief-awq: 200 tokens | 0.1 | 5,000 | gpt-4.1, list price | 0.00052 | 192.3 |" in document
+
+
+def test_a_load_above_capacity_takes_more_machines(config: Config, run: Artifacts, tmp_path: Path) -> None:
+    found = recorded(config, run.folder.parent, tmp_path / "store", Decimal("0.10"))
+    assert found is not None
+    busy = at_load(found.served[0].hosting, Decimal(12_000))
+    assert busy.usd_per_hour == Decimal("0.3")
+    assert busy.usd_per_call == Decimal("0.000025")
+
+
+def test_what_was_not_recorded_is_left_open(config: Config, run: Artifacts, tmp_path: Path) -> None:
+    run.complete("finetune", {"seconds": 60})
+    run.complete("label", {"model": "rule-based-analyst-1"})
+    document = costs([config], run.folder.parent, tmp_path / "store", None, None)
+    assert rows(document, "own") == [["own", "own machine", "none", "Toy (toy)", "1", "1 min", "-", "-"]]
+    assert rows(document, "toy") == [["toy", "- (teacher: rule-based-analyst-1)", "-", "-"]]
+    assert rows(document, "own, at capacity") == []
+
+
+def test_without_the_run_the_published_version_speaks(config: Config, tmp_path: Path) -> None:
+    shipped = config.model_copy(update={"name": "smollm2-135m"})
+    found = recorded(shipped, tmp_path / "runs", STORE, None)
+    assert found is not None
+    assert found.teacher.startswith("rule-based-analyst")
+    assert found.usd_per_hour == Decimal("0.10")
+
+
+def test_a_version_that_is_not_what_was_published_is_not_read(config: Config, tmp_path: Path) -> None:
+    version = shutil.copytree(STORE / "smollm2-135m" / "1", tmp_path / "store" / "toy" / "1")
+    (version / "adapter" / "adapter_config.json").write_text("{}")
+    with pytest.raises(UnusableModel, match="is not what was published"):
+        recorded(config, tmp_path / "runs", tmp_path / "store", None)
+
+
+def test_no_run_and_runs_without_config_are_told(config: Config, run: Artifacts, tmp_path: Path) -> None:
+    other = config.model_copy(update={"name": "another"})
+    document = told(other, run, tmp_path)
+    assert "No run of this project is recorded here" in document
+    assert "Not shown, since no configuration given has their name: toy." in document
+
+
+def test_out_gets_the_document_and_the_chart_it_names(config: Config, run: Artifacts, tmp_path: Path) -> None:
+    document = told(config, run, tmp_path, tmp_path / "out")
+    assert (tmp_path / "out" / "costs.md").read_text() == document
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["break-even.png", "costs.md"]
+    assert "(break-even.png)" in document
+
+
+def test_money_is_never_a_float(config: Config, run: Artifacts, tmp_path: Path) -> None:
+    found = recorded(config, run.folder.parent, tmp_path / "store", Decimal("0.10"))
+    assert found is not None
+    amounts = [found.training.cost_usd, found.labels_usd, *(s.hosting.usd_per_1k for s in found.served)]
+    assert all(isinstance(amount, Decimal) for amount in amounts)
+
+
+def test_the_command_shows_the_runs_of_the_configs_given(
+    config_file: Path, run: Artifacts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--runs", str(run.folder.parent), "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
+    main(["costs", "--config", str(config_file), "--usd-per-hour", "0.10", *folders])
+    assert len(rows(capsys.readouterr().out, "own, at capacity")) == 1
+    assert (tmp_path / "out" / "break-even.png").exists()

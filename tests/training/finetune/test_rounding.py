@@ -1,0 +1,93 @@
+"""Runs in the training environment; what is trained must be what is served: the merged weight, rounded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is in the training environment, not in this one")
+peft = pytest.importorskip("peft", reason="PEFT is in the training environment")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from training.finetune.rounding import Rounding, rounded  # noqa: E402
+
+GROUP = 8
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 1.0, 30.0]), st.sampled_from([torch.float32, torch.bfloat16]))
+def test_a_group_keeps_sixteen_values_each_within_half_a_step(seed: int, scale: float, dtype: Any) -> None:
+    torch.manual_seed(seed)
+    weight = (torch.randn(4, 4 * GROUP) * scale).to(dtype)
+    weight[:, ::GROUP], weight[:, 1::GROUP] = weight[:, ::GROUP].abs(), -weight[:, 1::GROUP].abs()  # as AWQ expects
+    became = rounded(weight, GROUP)
+    assert became.dtype == dtype
+    assert became.shape == weight.shape
+    was, groups = weight.float().reshape(-1, GROUP), became.float().reshape(-1, GROUP)
+    step = (was.amax(1) - was.amin(1)) / 15
+    error = (was - groups).abs().amax(1)
+    assert bool((error <= 0.75 * step + 0.02 * was.abs().amax(1)).all())
+    assert max(len(group.unique()) for group in groups) <= 16
+
+
+@pytest.fixture
+def model() -> Any:
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(16, 32), torch.nn.Tanh(), torch.nn.Linear(32, 8, bias=False))
+    adapted = peft.get_peft_model(layers, peft.LoraConfig(r=2, lora_alpha=4, target_modules=["0", "2"]))
+    for name, weight in adapted.named_parameters():
+        if "lora" in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    return adapted
+
+
+def merged_and_rounded(model: Any, x: Any) -> Any:
+    for layer in (model.base_model.model[0], model.base_model.model[2]):
+        weight = layer.base_layer.weight + layer.get_delta_weight("default")
+        x = torch.nn.functional.linear(x, rounded(weight, GROUP), layer.base_layer.bias)
+        x = torch.tanh(x) if layer is model.base_model.model[0] else x
+    return x
+
+
+def test_layers_answer_as_their_merged_weight_does_rounded(model: Any) -> None:
+    x = torch.randn(3, 16)
+    plain = model(x)
+    Rounding(model, GROUP)
+    torch.testing.assert_close(model(x), merged_and_rounded(model, x))
+    assert (model(x) - plain).abs().max() > 1e-3
+
+
+def test_layers_to_keep_answer_as_before(model: Any) -> None:
+    x = torch.randn(3, 16)
+    plain = model(x)
+    Rounding(model, GROUP, keep=["0"])
+    first = model.base_model.model[0]
+    torch.testing.assert_close(first(x), first.base_layer(x) + x @ first.get_delta_weight("default").T)
+    assert (model(x) - plain).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="no layer"):
+        Rounding(model, GROUP, keep=["0", "2"])
+
+
+def test_the_rounded_weight_follows_the_optimizer(model: Any) -> None:
+    rounding, x = Rounding(model, GROUP), torch.randn(3, 16)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    before = model(x)
+    before.square().sum().backward()
+    optimizer.step()
+    rounding.on_step_end()
+    torch.testing.assert_close(model(x), merged_and_rounded(model, x))
+    assert (model(x) - before).abs().max() > 1e-3
+
+
+def test_gradients_pass_the_rounding_as_if_it_were_not_there(model: Any) -> None:
+    """A single layer's gradient does not depend on the weight's own value, so it is LoRA's to the last bit."""
+    layer, x = model.base_model.model[2], torch.randn(3, 32)
+    layer(x).sum().backward()
+    wanted = [layer.lora_A["default"].weight.grad.clone(), layer.lora_B["default"].weight.grad.clone()]
+    model.zero_grad()
+    Rounding(model, GROUP)
+    layer(x).sum().backward()
+    torch.testing.assert_close([layer.lora_A["default"].weight.grad, layer.lora_B["default"].weight.grad], wanted)

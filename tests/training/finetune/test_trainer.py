@@ -1,0 +1,91 @@
+"""What makes training quick must not change what is learned: losses and gradients against the plain way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from torch.nn.functional import cross_entropy
+
+from training.finetune.examples import Example, collate, packed, table
+from training.finetune.trainer import answer_logits
+
+WORDS = 500
+
+
+@pytest.fixture(scope="module", params=["eager", "sdpa"])
+def model(request: pytest.FixtureRequest) -> Any:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4}
+    config = transformers.MistralConfig(**shape, num_key_value_heads=2, vocab_size=WORDS)
+    config._attn_implementation = request.param
+    return transformers.MistralForCausalLM(config).eval()
+
+
+def examples(beginning: int) -> list[Example]:
+    """Five pairs of unlike lengths whose prompts begin alike."""
+    draw = torch.Generator().manual_seed(1)
+
+    def ids(count: int) -> list[int]:
+        return [int(i) for i in torch.randint(3, WORDS, (count,), generator=draw)]
+
+    start = ids(beginning)
+    return [Example([*start, *ids(4 + 3 * n)], ids(3 + n), n) for n in range(5)]
+
+
+def plain(model: Any, example: Example) -> torch.Tensor:
+    """The mean loss of one answer, alone, from all its logits."""
+    ids = torch.tensor([[*example.prompt, *example.answer]])
+    logits = model(input_ids=ids, use_cache=False).logits[0, len(example.prompt) - 1 : -1]
+    return cross_entropy(logits, torch.tensor(example.answer))
+
+
+def loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
+    """The loss as the trainer computes it, per batch."""
+    places = batch["places"]
+    losses = cross_entropy(answer_logits(model, batch).transpose(1, 2), batch["labels"][:, places], reduction="none")
+    return (losses * batch["weights"][:, places]).sum() / batch["weights"].sum()
+
+
+def gradients(model: Any, value: torch.Tensor) -> list[torch.Tensor]:
+    return list(torch.autograd.grad(value, list(model.parameters())))
+
+
+@pytest.mark.parametrize("beginning", [0, 1, 12])
+def test_a_shared_beginning_is_computed_once_and_changes_nothing(model: Any, beginning: int) -> None:
+    pairs = examples(beginning)
+    batch = collate([*table(pairs)], pad=0)
+    assert batch["shared"] == beginning
+    expected = torch.stack([plain(model, pair) for pair in pairs]).mean()
+    value = loss(model, batch)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+    for ours, theirs in zip(gradients(model, value), gradients(model, expected), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_the_shared_beginning_ends_before_what_is_taught(model: Any) -> None:
+    pair = examples(12)[0]
+    batch = collate([*table([pair, pair])], pad=0)
+    assert batch["shared"] == len(pair.prompt) - 1
+    assert loss(model, batch).item() == pytest.approx(plain(model, pair).item(), rel=1e-5)
+
+
+def test_packed_pairs_do_not_see_each_other(model: Any) -> None:
+    pairs = examples(6)
+    rows = [*packed(pairs, 64)]
+    assert len(rows) < len(pairs)
+    assert sorted(n for row in rows for n in row["seq_lengths"]) == sorted(len(p.prompt + p.answer) for p in pairs)
+    expected = torch.stack([plain(model, pair) for pair in pairs]).mean()
+    value = loss(model, collate(rows, pad=0))
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+    for ours, theirs in zip(gradients(model, value), gradients(model, expected), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_without_positions_packed_pairs_would_see_each_other(model: Any) -> None:
+    pairs = examples(6)
+    batch = collate([*packed(pairs, 64)], pad=0)
+    seen = loss(model, {**batch, "position_ids": None})
+    assert abs(seen.item() - loss(model, batch).item()) > 1e-3

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from openai import AsyncOpenAI, Timeout
+
+from app.contract.recommendation import canonical
+from app.contract.rule_based_analyst import answer
+from tests.conftest import StandIn
+from training.labeling import live
+from training.labeling.cap import Cap, CapReached
+from training.labeling.connection import TeacherFailed, connect
+from training.labeling.journal import Journal
+from training.labeling.live import Live
+from training.labeling.prompts import Question
+from training.labeling.tariff import Tariff
+
+from .conftest import question
+
+TARIFF = Tariff.of("gpt-4.1", batch=False)
+ASKED = [question(ticker, "full" if ticker == "A" else "brief") for ticker in "ABCDEFGH"]
+
+
+async def ask(
+    path: Path, *, usd_nano: int = 10**9, tries: int = 3, concurrency: int = 3, asked: Any = ASKED
+) -> Journal:
+    """The journal after asking, closed."""
+    with Journal(path / "journal.jsonl") as journal:
+        async with connect() as client:
+            await Live(client, Cap(journal, usd_nano), TARIFF, tries, concurrency).ask(asked)
+    return journal
+
+
+def reopened(path: Path) -> Journal:
+    with Journal(path / "journal.jsonl") as journal:
+        return journal
+
+
+async def test_every_question_is_answered_once(tmp_path: Path, key: str, stand_in: StandIn) -> None:
+    before = stand_in.tally()["answered"]
+    journal = await ask(tmp_path)
+    for one in ASKED:
+        expected = canonical(answer(one.prompt.metrics, one.prompt.detail))
+        assert journal.labels[one.key].answer == expected
+        assert journal.labels[one.key].model == "stand-in/gpt-4.1"
+    assert stand_in.tally()["answered"] - before == len(ASKED)
+    assert journal.spent == journal.paid == sum(label.nano_usd for label in journal.labels.values()) > 0
+    await ask(tmp_path)
+    assert stand_in.tally()["answered"] - before == len(ASKED)
+
+
+@pytest.mark.parametrize("mode", ["429", "500", "503"])
+async def test_a_server_that_asks_to_wait_is_asked_again_and_not_paid_twice(
+    tmp_path: Path, key: str, stand_in: StandIn, mode: Any
+) -> None:
+    stand_in.fail(mode, times=4)
+    journal = await ask(tmp_path)
+    assert len(journal.labels) == len(ASKED)
+    assert not journal.failures
+    assert journal.spent == journal.paid
+
+
+@pytest.mark.parametrize(("mode", "reason"), [("refusal", "refusal"), ("length", "length"), ("malformed", "unparsed")])
+async def test_what_is_no_answer_is_tried_again_a_few_times(
+    tmp_path: Path, key: str, stand_in: StandIn, mode: Any, reason: str
+) -> None:
+    stand_in.fail(mode, times=2)
+    journal = await ask(tmp_path, tries=3, concurrency=1)
+    assert [len(journal.failures[name]) for name in journal.failures] == [2]
+    assert next(iter(journal.failures.values()))[0].startswith(reason)
+    assert len(journal.labels) == len(ASKED)
+    assert journal.paid > sum(label.nano_usd for label in journal.labels.values())
+
+
+async def test_what_fails_too_often_is_given_up(tmp_path: Path, key: str, stand_in: StandIn) -> None:
+    stand_in.fail("refusal", times=2)
+    journal = await ask(tmp_path, tries=2, concurrency=1)
+    assert ASKED[0].key not in journal.labels
+    assert len(journal.labels) == len(ASKED) - 1
+    assert not journal.wants(ASKED[0].key, 2)
+
+
+@pytest.mark.parametrize(("mode", "told"), [("quota", "no quota left"), ("401", "does not accept the key")])
+async def test_what_no_waiting_helps_against_stops_it_without_a_word_of_the_servers(
+    tmp_path: Path, key: str, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, mode: Any, told: str
+) -> None:
+    if mode == "401":
+        key = "sk-wrong-key-0123456789"
+        monkeypatch.setenv("OPENAI_API_KEY", key)
+    else:
+        stand_in.fail(mode, times=1)
+    with pytest.raises(TeacherFailed, match=told) as caught:
+        await ask(tmp_path, concurrency=1)
+    assert key not in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert key not in (tmp_path / "journal.jsonl").read_text()
+    assert not reopened(tmp_path).labels
+    assert reopened(tmp_path).spent == 0
+
+
+async def test_labels_under_way_are_kept_when_another_call_stops_it(
+    tmp_path: Path, key: str, stand_in: StandIn
+) -> None:
+    stand_in.fail("quota", times=1)
+    before = stand_in.tally()["answered"]
+    with pytest.raises(TeacherFailed):
+        await ask(tmp_path, concurrency=len(ASKED))
+    assert len(reopened(tmp_path).labels) == stand_in.tally()["answered"] - before
+
+
+async def test_a_server_that_cannot_be_reached_is_given_up(
+    tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    monkeypatch.setattr(live, "ATTEMPTS", 2)
+    with pytest.raises(TeacherFailed, match="cannot be reached"):
+        await ask(tmp_path, concurrency=1)
+    assert reopened(tmp_path).spent == 0
+
+
+async def test_an_answer_that_never_came_stays_counted(
+    tmp_path: Path, key: str, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.labeling.connection.TIMEOUT", Timeout(0.2))
+    stand_in.fail("timeout", times=1)
+    journal = await ask(tmp_path, concurrency=1)
+    assert len(journal.labels) == len(ASKED)
+    assert len(journal.open) == 1
+    assert journal.spent - journal.paid == TARIFF.at_most(ASKED[0].prompt)
+
+
+async def test_the_cap_stops_it_before_it_is_passed_and_a_higher_one_goes_on(
+    tmp_path: Path, key: str, stand_in: StandIn
+) -> None:
+    before = stand_in.tally()["answered"]
+    asked = [question(f"T{number}") for number in range(20)]
+    at_most = TARIFF.at_most(asked[-1].prompt)
+    cap = 2 * at_most
+    with pytest.raises(CapReached, match=r"teacher\.max_usd: .*raise it"):
+        await ask(tmp_path, usd_nano=cap, asked=asked)
+    some = reopened(tmp_path)
+    assert 0 < len(some.labels) < len(asked)
+    assert some.spent == some.paid <= cap < some.spent + at_most
+    journal = await ask(tmp_path, asked=asked)
+    assert len(journal.labels) == len(asked)
+    assert stand_in.tally()["answered"] - before == len(asked)
+
+
+@pytest.mark.parametrize(("code", "kept"), [("invalid_prompt", "http 400 invalid_prompt"), ("invalid_value", None)])
+async def test_a_refused_prompt_is_its_own_failure_and_a_refused_request_is_everyones(
+    tmp_path: Path, code: str, kept: str | None
+) -> None:
+    async def refuse(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(400, json={"error": {"message": "sk-secret", "code": code}})
+
+    http: Any = httpx.AsyncClient(transport=httpx.MockTransport(refuse))
+    client = AsyncOpenAI(api_key="sk-secret", base_url="http://double/v1", http_client=http, max_retries=0)
+    asked: list[Question] = ASKED[:1]
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        teacher = Live(client, Cap(journal, 10**9), TARIFF, 2, 1)
+        if kept:
+            await teacher.ask(asked)
+            assert journal.failures == {asked[0].key: [kept] * 2}
+        else:
+            with pytest.raises(TeacherFailed, match=r"HTTP 400 invalid_value"):
+                await teacher.ask(asked)
+            assert not journal.failures
+        assert journal.spent == 0
+    await client.close()
+
+
+async def test_a_long_wait_is_not_waited_for(tmp_path: Path, key: str, stand_in: StandIn) -> None:
+    stand_in.fail("429", times=1, retry_after=5000)
+    with pytest.raises(TeacherFailed, match="asks to wait for 5000 s"):
+        await ask(tmp_path, concurrency=1)

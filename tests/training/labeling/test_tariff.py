@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.backends.dialects import openai_dialect
+from app.contract.recommendation import ANSWER_TOKENS, response_format
+from app.pricing.prices import prices
+from app.errors import NotConfigured
+from training.labeling.tariff import Tariff, answer_limit, body, in_usd, most_tokens, nano
+
+from .conftest import question
+
+TOKENS = st.integers(0, 100_000)
+
+
+def test_tokens_at_list_price() -> None:
+    assert Tariff.of("gpt-4.1", batch=False).nano_usd(1000, 100, 400) == 600 * 2000 + 400 * 500 + 100 * 8000
+    assert Tariff.of("gpt-4.1", batch=True).nano_usd(1000, 100, 400) == 1_100_000
+
+
+@given(st.sampled_from(sorted(prices().list.models)), TOKENS, TOKENS, TOKENS)
+def test_a_batch_costs_half_and_never_less(model: str, prompt: int, completion: int, cached: int) -> None:
+    whole = Tariff.of(model, batch=False).nano_usd(prompt, completion, cached)
+    assert 0 <= 2 * Tariff.of(model, batch=True).nano_usd(prompt, completion, cached) - whole <= 1
+
+
+def test_a_model_without_a_price_is_refused() -> None:
+    with pytest.raises(NotConfigured, match="gpt-99"):
+        Tariff.of("gpt-99", batch=False)
+
+
+@pytest.mark.parametrize("model", ["gpt-4.1", "gpt-6.1-sol", "gpt-6.1-terra"])
+def test_the_body_is_the_gateways_whole(model: str) -> None:
+    prompt = question(detail="full").prompt
+    asked = body(model, prompt)
+    served = openai_dialect(model).request(model, prompt.messages, "full")
+    assert asked == {name: served[name] for name in asked}
+    assert served.keys() - asked.keys() <= {"stream", "stream_options", "logprobs", "top_logprobs"}
+    assert asked["response_format"] == response_format("full", bounded=False)
+    assert asked.get("temperature", 0) == 0
+    assert asked["max_completion_tokens"] == answer_limit(model, prompt) >= ANSWER_TOKENS["full"]
+
+
+def test_the_dearest_case_is_dearer_than_the_likely_one() -> None:
+    for detail in ("brief", "full"):
+        prompt = question(detail=detail).prompt
+        tariff = Tariff.of("gpt-4.1", batch=False)
+        assert tariff.about(prompt) < tariff.at_most(prompt)
+        assert tariff.at_most(prompt) == tariff.nano_usd(most_tokens(prompt), answer_limit("gpt-4.1", prompt))
+
+
+@given(st.decimals(0, 1000, places=9))
+def test_amounts_are_exact(usd: Decimal) -> None:
+    assert Decimal(in_usd(nano(usd))) == usd

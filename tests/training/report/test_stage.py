@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from app.contract import rule_based_analyst as rules
+from app.contract.recommendation import ACTIONS, canonical
+from training.artifacts import Artifacts, write_json, write_rows
+from training.cli import main
+from training.evaluation import baselines, rows
+from training.evaluation.asking import Asked
+from training.evaluation.pairs import Pair, pairs_of_market
+from training.evaluation.rows import Row
+from training.evaluation.scores import scores
+from training.report.findings import DISCLAIMER, findings, teacher_name
+from training.report.standings import on_the_same, standings
+
+Said = Callable[[int, Pair], Asked]
+
+
+def right_but_every(nth: int) -> Said:
+    def said(index: int, pair: Pair) -> Asked:
+        wrong = next(action for action in ACTIONS if action != pair.truth.action)
+        return Asked(wrong if index % nth == 0 else pair.truth.action, pair.truth.conviction, seconds=0.1)
+
+    return said
+
+
+def failed(index: int, pair: Pair) -> Asked:
+    return Asked(failure="length", seconds=0.1)
+
+
+def evaluated(artifacts: Artifacts, name: str, pairs: list[Pair], said: Said) -> None:
+    """An evaluation as the stage leaves it."""
+    detail = "brief" if name.startswith("brief") else "full"
+    kept: list[Row] = [rows.row(p, said(i, p), detail, f"{name}-1", i + 1.0) for i, p in enumerate(pairs)]  # type: ignore[arg-type]
+    path = artifacts.stage("evaluate") / f"{name}.json"
+    rows.write(rows.path_beside(path), kept)
+    speed = {
+        "concurrency": 8, "seconds": 9.0, "prompt_tokens": 900, "completion_tokens": 90, "tokens_per_hour": 1000,
+        "median_seconds": 0.1,
+    }  # fmt: skip
+    stay = {"value": 0.9, "low": 0.8, "high": 1.0, "n": 9, "tickers": 3, "teacher": 1.0}
+    write_json(path, {"model": f"{name}-1", **scores(kept), "speed": speed, "consistency": {"rounded": stay}})
+
+
+@pytest.fixture(scope="session")
+def market_pairs(synthetic_market: Path) -> list[Pair]:
+    return pairs_of_market(synthetic_market, "simulated", "brief", 160, 0)
+
+
+@pytest.fixture
+def finished(artifacts: Artifacts, market_pairs: list[Pair]) -> Artifacts:
+    """A run labelled, tuned and evaluated: two kinds of weights, and the base, whose every answer fails."""
+    labelled = [
+        {
+            "ticker": pair.ticker,
+            "as_of": str(pair.metrics.as_of),
+            "metrics": pair.metrics.document(),
+            "action": pair.truth.action,
+            "answer": canonical(pair.truth),
+        }
+        for pair in market_pairs[60:]
+    ]
+    write_rows(artifacts.stage("label") / "train.jsonl", labelled)
+    artifacts.complete("label", {"model": rules.MODEL_ID})
+    history = [{"step": 1, "loss": 2.0}, {"step": 2, "eval_loss": 1.5, "eval_agreement": 0.5}]
+    tuned = {"pairs": 100, "tokens": 9000, "seconds": 60.5, "history": history, "continued_from": "model_store/x/1"}
+    artifacts.complete("finetune", tuned)
+    for kind, said in (("awq", right_but_every(10)), ("merged", right_but_every(12)), ("base", failed)):
+        evaluated(artifacts, f"brief-{kind}", market_pairs[:60], said)
+    return artifacts
+
+
+def test_models_come_in_order_and_baselines_the_best_first(finished: Artifacts) -> None:
+    train = baselines.taught(finished.folder / "label" / "train.jsonl")
+    (standing,) = standings(finished.folder / "evaluate", train)
+    assert [model.kind for model in standing.models] == ["awq", "merged", "base"]
+    assert [one.value for one in standing.baselines] == sorted((one.value for one in standing.baselines), reverse=True)
+    found = on_the_same(standing.models[0], standing.models[1])
+    assert found is not None
+    assert (found["only_first"], found["only_second"], found["n"]) == (4, 5, 60)
+
+
+def test_a_question_asked_twice_is_compared_twice(finished: Artifacts, market_pairs: list[Pair]) -> None:
+    for name, nth in (("brief-awq", 1), ("brief-merged", 2)):
+        evaluated(finished, name, [market_pairs[0], market_pairs[0]], right_but_every(nth))
+    train = baselines.taught(finished.folder / "label" / "train.jsonl")
+    awq, merged = standings(finished.folder / "evaluate", train)[0].models[:2]
+    one, other = on_the_same(awq, merged), on_the_same(merged, awq)
+    assert one is not None
+    assert other is not None
+    assert one["value"] == -other["value"] == -0.5
+    assert (one["n"], one["only_second"], other["only_first"]) == (2, 1, 1)
+
+
+def test_two_that_were_asked_other_questions_are_not_compared(finished: Artifacts, market_pairs: list[Pair]) -> None:
+    evaluated(finished, "brief-adapter", market_pairs[100:], right_but_every(5))
+    train = baselines.taught(finished.folder / "label" / "train.jsonl")
+    (standing,) = standings(finished.folder / "evaluate", train)
+    adapter = standing.of("adapter")
+    assert adapter is not None
+    assert on_the_same(standing.shipped, adapter) is None
+
+
+@pytest.mark.parametrize(("nth", "verdict"), [(1, "does better than the model: "), (10, "does as well as the model, ")])
+def test_a_baseline_that_does_as_well_is_said_to(
+    finished: Artifacts, market_pairs: list[Pair], nth: int, verdict: str
+) -> None:
+    evaluated(finished, "brief-awq", market_pairs[:60], right_but_every(nth))
+    train = baselines.taught(finished.folder / "label" / "train.jsonl")
+    (standing,) = standings(finished.folder / "evaluate", train)
+    said = findings(standing, "rule-based analyst", frozenset())
+    assert any(verdict in sentence for sentence in said), said
+
+
+def test_findings_say_what_the_figures_are(finished: Artifacts) -> None:
+    train = baselines.taught(finished.folder / "label" / "train.jsonl")
+    (standing,) = standings(finished.folder / "evaluate", train)
+    said = findings(standing, "rule-based analyst", train.tickers)
+    assert "AWQ weights (4 bits) is the rule-based analyst's on 90.0% of 60 pairs of 6 tickers" in said[0]
+    assert said[1].startswith("6 of the tickers asked about stand in the training pairs too")
+    assert any("From the merged weights (bf16) to the AWQ" in s and "-1.7 points" in s for s in said)
+    assert "The untuned base agrees on 0.0%." in said
+    assert any(s.startswith("The model does better than") and "majority" in s for s in said)
+    assert findings(standing, "x", frozenset({"OTHER"}))[1].startswith("None of these tickers")
+
+
+def test_the_command_writes_both_forms(
+    finished: Artifacts, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curve = [{"pairs": 40, "agreement": {"value": 0.5, "low": 0.4, "high": 0.6}, "note": "of another run"}]
+    (finished.folder / "evaluate" / "curve.json").write_text(json.dumps(curve))
+    out = tmp_path / "out"
+    main(["report", "--config", str(config_file), "--runs", str(tmp_path / "runs"), "--out", str(out)])
+    assert capsys.readouterr().out.strip() == str(out / "report.html")
+    text, page = (out / "report.md").read_text(), (out / "report.html").read_text()
+    pictures = {"brief-confusion", "brief-reliability", "brief-missing", "learning", "training"}
+    assert {path.stem for path in out.glob("*.png")} == pictures
+    for picture in pictures:
+        assert f"({picture}.png)" in text
+        assert (out / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    assert page.count("data:image/png") == len(pictures)
+    for phrase in (DISCLAIMER, "rule-based analyst", "untuned base", "gradient boosting", "stratified random"):
+        assert phrase in text
+    assert "| 40 | 50.0% (40.0 to 60.0) |" in text
+    assert "of another run" in page
+    assert "It went on from model_store/x/1" in text
+    assert not list(out.glob("*.part"))
+    assert "gpt" not in text.lower()  # no answer had probabilities, so that there is no cascade to price
+
+
+def test_a_cascade_is_drawn_where_answers_have_probabilities(
+    finished: Artifacts, market_pairs: list[Pair], config_file: Path, tmp_path: Path
+) -> None:
+    def unsure_where_wrong(index: int, pair: Pair) -> Asked:
+        asked, share = right_but_every(10)(index, pair), 0.5 if index % 10 == 0 else 0.9
+        shares = {action: share if action == asked.action else (1 - share) / 2 for action in ACTIONS}
+        return replace(asked, probabilities=shares, prompt_tokens=200, completion_tokens=11)
+
+    evaluated(finished, "brief-awq", market_pairs[:60], unsure_where_wrong)
+    out = tmp_path / "out"
+    main(["report", "--config", str(config_file), "--runs", str(tmp_path / "runs"), "--out", str(out)])
+    text = (out / "report.md").read_text()
+    assert "| 0.5 | 0.0% | 90.0% | 90.0% |" in text
+    assert "| 0.55 | 10.0% | 100.0% | 100.0% |" in text
+    assert "0.55 is the least threshold" in text
+    assert "counts as the rule-based analyst's own, and so as agreeing" in text
+    assert (out / "cascade.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("curve", ['[{"pairs": "many", "agreement": 1}]', "[", "{}"])
+def test_a_malformed_curve_is_named(
+    finished: Artifacts, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], curve: str
+) -> None:
+    (finished.folder / "evaluate" / "curve.json").write_text(curve)
+    with pytest.raises(SystemExit):
+        main(["report", "--config", str(config_file), "--runs", str(tmp_path / "runs")])
+    assert "curve.json: " in capsys.readouterr().err
+    assert not (finished.folder / "report").exists()
+
+
+def test_evaluations_without_rows_are_named(finished: Artifacts) -> None:
+    for name in ("brief-awq", "brief-base"):
+        (finished.folder / "evaluate" / f"{name}.rows.jsonl").unlink()
+    train = baselines.taught(finished.folder / "label" / "train.jsonl")
+    with pytest.raises(ValueError, match=r"brief-awq\.json, brief-base\.json: no rows beside"):
+        standings(finished.folder / "evaluate", train)
+
+
+def test_nothing_evaluated_is_told(artifacts: Artifacts, finished: Artifacts) -> None:
+    train = baselines.taught(finished.folder / "label" / "train.jsonl")
+    with pytest.raises(FileNotFoundError, match="run the stage evaluate first"):
+        standings(artifacts.stage("nothing"), train)
+
+
+def test_rules_are_never_called_another_model() -> None:
+    assert teacher_name(rules.MODEL_ID) == "rule-based analyst"
+    assert teacher_name("gpt-4.1") == "gpt-4.1"

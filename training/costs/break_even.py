@@ -1,0 +1,116 @@
+"""From how many calls an hour on a hosted model is cheaper than an API: as a table and as a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.pricing.prices import plain
+from training.costs.stage import case_study as said
+from training.costs.recorded import Recorded, Served
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+POINTS = 400
+SIGNIFICANT = 4
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kind of call: a machine that serves it, and what it costs at each API. Money in USD.
+
+    `capacity` is calls an hour of one machine, None where it is not known.
+    """
+
+    title: str
+    usd_per_hour: Decimal
+    capacity: Decimal | None
+    apis: dict[str, Decimal]
+
+
+def cases(runs: Sequence[Recorded]) -> list[Case]:
+    """The case study's call, and every recorded one."""
+    published = Case(
+        f"The case study's call: {said.TOKENS_PER_CALL:,} tokens",
+        said.USD_PER_HOUR,
+        None,
+        {"GPT-4 as published": said.GPT4.usd_per_call},
+    )
+    return [published, *(_case(served) for run in runs for served in run.served)]
+
+
+def _case(served: Served) -> Case:
+    host = served.hosting
+    as_published = said.GPT4_USD_PER_1K * host.tokens_per_call / 1000
+    apis = {"GPT-4 as published": as_published, f"{served.api_model}, list price": served.api_usd_per_call}
+    assert host.usd_per_hour is not None
+    return Case(f"{host.model}: {host.tokens_per_call:.0f} tokens", host.usd_per_hour, host.calls_per_hour, apis)
+
+
+def break_even(case: Case, usd_per_call: Decimal) -> Decimal | None:
+    """Calls an hour from which one machine costs less than the API; None where a full one still costs more."""
+    calls = case.usd_per_hour / usd_per_call
+    return None if case.capacity is not None and calls >= case.capacity else calls
+
+
+def hosting(case: Case, calls_per_hour: Decimal) -> Decimal:
+    """USD an hour for as many machines as that takes, one at least."""
+    return case.usd_per_hour * (machines(calls_per_hour, case.capacity) if case.capacity else 1)
+
+
+def machines(calls_per_hour: Decimal, capacity: Decimal) -> Decimal:
+    """How many it takes, one at least, where each does `capacity` calls an hour."""
+    return max((calls_per_hour / capacity).to_integral_value(ROUND_CEILING), Decimal(1))
+
+
+def table(found: Sequence[Case]) -> Iterator[str]:
+    """Markdown."""
+    yield "| call | hosted, $/hour | at most, calls/hour | API | $/call there | hosted is cheaper from, calls/hour |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for case in found:
+        for name, usd in case.apis.items():
+            calls = break_even(case, usd)
+            told = "never: a full machine costs more" if calls is None else f"{calls:,.1f}"
+            capacity = "not stated" if case.capacity is None else f"{case.capacity:,.0f}"
+            yield f"| {case.title} | {plain(case.usd_per_hour)} | {capacity} | {name} | {short(usd)} | {told} |"
+
+
+def short(usd: Decimal) -> str:
+    """Four significant digits, no exponent."""
+    return plain(Decimal(f"{usd:.{SIGNIFICANT}g}")) if usd else "0"
+
+
+def chart(found: Sequence[Case], path: Path) -> None:
+    """A PNG, a panel for each kind of call: USD an hour against calls an hour, both logarithmic."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2 * len(found), 4.6), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axes, case in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
+        _panel(axes, case)
+    temporary = path.with_suffix(".part")
+    figure.savefig(temporary, format="png", dpi=120)
+    temporary.replace(path)
+
+
+def _panel(axes: Axes, case: Case) -> None:
+    calls = [Decimal(10) ** (Decimal(5 * i) / (POINTS - 1)) for i in range(POINTS)]
+    label = "hosted" if case.capacity is None else f"hosted, {case.capacity:,.0f} calls a machine"
+    axes.plot(_floats(calls), _floats(hosting(case, n) for n in calls), label=label, color="black")
+    for colour, (name, usd) in zip(("tab:red", "tab:blue"), case.apis.items(), strict=False):
+        axes.plot(_floats(calls), _floats(n * usd for n in calls), label=name, color=colour)
+        if (even := break_even(case, usd)) is not None:
+            axes.plot(float(even), float(case.usd_per_hour), "o", color=colour)
+            axes.annotate(f"{even:,.0f}", (float(even), float(case.usd_per_hour)), (4, -14), textcoords="offset points")
+    axes.set(xscale="log", yscale="log", xlabel="calls an hour", ylabel="USD an hour", title=case.title)
+    axes.grid(visible=True, alpha=0.3)
+    axes.legend()
+
+
+def _floats(amounts: Iterator[Decimal] | Sequence[Decimal]) -> list[float]:
+    return [float(amount) for amount in amounts]

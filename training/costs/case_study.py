@@ -1,0 +1,88 @@
+"""The figures that the case study published, as it prints them: held beside those of this project's own runs.
+
+Source: "Effective Cost Reduction and Maintaining Accuracy by Fine-Tuning Mistral 7B with GPT-4 Data". Money is in
+USD; its list prices of tokens and of machines are in `app/pricing/prices.toml`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from app.pricing.prices import host_price, prices
+
+
+@dataclass(frozen=True)
+class Training:
+    """A row of the training-cost table. `usd_per_hour` is of all devices together; None: not stated."""
+
+    vendor: str
+    gpu: str
+    model: str
+    devices: int
+    seconds: Decimal
+    usd_per_hour: Decimal | None
+    cost_usd: Decimal | None
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """A row of the hosting-cost table. `usd_per_call` and what follows from it are as printed."""
+
+    vendor: str
+    machine: str
+    model: str
+    usd_per_hour: Decimal | None
+    calls_per_hour: Decimal
+    tokens_per_call: Decimal
+    tokens_per_second: Decimal | None
+    usd_per_call: Decimal
+    usd_per_1k: Decimal
+    ms_per_token: Decimal | None
+
+
+def _runpod(model: str, devices: int, minutes: int, seconds: int, usd_per_hour: str, cost: str) -> Training:
+    time = Decimal(60 * minutes + seconds)
+    return Training("Runpod", "A100 - 80GB", model, devices, time, Decimal(usd_per_hour), Decimal(cost))
+
+
+TRAINING = (
+    _runpod("Mistral 7B", 1, 46, 43, "1.89", "1.46"),
+    _runpod("Mistral 7B", 2, 24, 21, "3.78", "1.53"),
+    _runpod("Mistral 7B", 4, 13, 14, "7.56", "1.66"),
+    Training("QWAK", "A10.8xl (1 NVIDIA A10)", "Mistral 7B", 1, Decimal(6660), None, None),
+    _runpod("Llama-2 7B", 1, 44, 36, "1.89", "1.41"),
+)
+
+CALLS_PER_HOUR = Decimal(200)
+TOKENS_PER_CALL = Decimal(1000)
+"""Prompt and answer together."""
+USD_PER_HOUR = host_price("g4dn.xlarge").usd_per_hour
+GPT4_USD_PER_1K = prices().case_study.gpt4_usd_per_1k_tokens
+MISTRAL_USD_PER_1K = prices().case_study.mistral_usd_per_1k_tokens
+
+MISTRAL = Hosting(
+    "Runpod", "A100 - 80GB; ml.g4dn.xlarge", "Mistral 7B", USD_PER_HOUR, CALLS_PER_HOUR, TOKENS_PER_CALL, None,
+    Decimal("0.003682"), MISTRAL_USD_PER_1K, prices().case_study.mistral_ms_per_token,
+)  # fmt: skip
+GPT4 = Hosting(
+    "OpenAI", "-", "GPT-4", None, CALLS_PER_HOUR, TOKENS_PER_CALL, None,
+    GPT4_USD_PER_1K, GPT4_USD_PER_1K, prices().case_study.gpt4_ms_per_token,
+)  # fmt: skip
+HOSTING_TRAINING_COST = Decimal("1.890")
+"""What the hosting table's row of Mistral gives as training cost."""
+TOKENS_PER_SECOND = Decimal(1000)
+"""What the hosting table has under that heading, in both rows."""
+
+DATASET_USD = Decimal(15)
+FINETUNING_USD = Decimal(2)
+HOSTING_USD_PER_DAY = Decimal(10)
+USD_PER_MILLION = {"GPT-4": Decimal("30.00"), "Mistral 7B": Decimal("3.68")}
+
+PAIRS = 1000
+TRAINED_ON = 800
+EPOCHS = 500
+ANSWERED_BY = "gpt-4-0125-preview"
+
+A100_TOKENS_PER_SECOND = Decimal(3150)
+"""LoRA on a 7B model, one A100 80 GB, sequences of 2,048: derived from the table in Qwen's README."""

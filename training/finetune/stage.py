@@ -1,0 +1,211 @@
+"""LoRA: the base learns the labelled answers; loss on the answer's tokens only.
+
+Two stages: `finetune`, and where the config has it `qat`, which trains on with the weights rounded to 4 bits.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, EarlyStoppingCallback, TrainerCallback
+from transformers.trainer_utils import EvalPrediction
+from trl import SFTConfig
+
+from app.contract.manifest import read, sha256, verify
+from training.artifacts import Artifacts
+from training.finetune.base import enough_memory
+from training.config import Config, Finetune, Quantise
+from training.dataset.data_card import complete_card, token_lengths
+from training.finetune.stage import examples
+from training.finetune.examples import Example
+from training.finetune.history import draw
+from training.finetune.rounding import Rounding
+from training.finetune.trainer import AnswerTrainer
+
+
+def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
+    """Train a new adapter, or a published version's; see `_train`."""
+    start = config.finetune.continue_from
+    if start:
+        verify(start / "adapter", read(start).adapter)
+    _train("finetune", config.finetune, artifacts, base, start and start / "adapter")
+
+
+def qat(config: Config, artifacts: Artifacts, base: Path) -> None:
+    """Train the first stage's adapter on, every weight rounded as it will be stored; see `_train`."""
+    if config.qat is None:
+        raise ValueError(f"{config.name} has no [qat]")
+    start, tuned = artifacts.folder / "finetune" / "adapter", artifacts.manifest("finetune")
+    verify(start, {"adapter_model.safetensors": tuned["adapter_sha256"]})
+    _train("qat", config.qat, artifacts, base, start, config.quantise)
+
+
+def _train(
+    stage: Literal["finetune", "qat"],
+    settings: Finetune,
+    artifacts: Artifacts,
+    base: Path,
+    start: Path | None,
+    rounding: Quantise | None = None,
+) -> None:
+    """Train the adapter into the stage's folder; a run that was cut off goes on from its last checkpoint.
+
+    Under `accelerate launch` every process runs this, each on its share of the pairs; the first one writes.
+    """
+    folder = artifacts.stage(stage)
+    artifacts.manifest("label")
+    enough_memory(base, settings.qlora)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    train, validation, lengths = _examples(settings, artifacts, tokenizer)
+    model = with_adapter(settings, base, start)
+    callbacks: list[TrainerCallback] = [EarlyStoppingCallback(settings.patience)] if settings.patience else []
+    if rounding:
+        callbacks.append(Rounding(model, rounding.group_size, rounding.keep))
+    packing = settings.packing
+    trainer = AnswerTrainer(
+        model=model,
+        args=arguments(settings, folder / "checkpoints"),
+        train_dataset=examples.packed(train, settings.max_length) if packing else examples.table(train),
+        eval_dataset=examples.table(validation),
+        processing_class=tokenizer,
+        data_collator=partial(examples.collate, pad=tokenizer.pad_token_id),
+        compute_metrics=_agreement,
+        callbacks=callbacks,
+    )
+    trainer.train(resume_from_checkpoint=_last(folder / "checkpoints"))
+    trainer.save_model(str(folder / "adapter"))
+    if not trainer.is_world_process_zero():
+        return
+    history, devices = trainer.state.log_history, trainer.args.world_size
+    seconds = history[-1]["seconds"]
+    draw(history, folder / "curve.png")
+    artifacts.complete(
+        stage,
+        {
+            "config": settings.model_dump(mode="json"),
+            "continued_from": str(settings.continue_from) if settings.continue_from else None,
+            "base": json.loads((base / "base.json").read_text()),
+            "adapter_sha256": sha256(folder / "adapter" / "adapter_model.safetensors"),
+            "pairs": len(train),
+            "tokens": sum(len(e.prompt) + len(e.answer) for e in train),
+            "seconds": seconds,
+            "devices": devices,
+            "usd_per_hour": str(settings.usd_per_hour),
+            "cost_usd": str(cost(seconds, devices, settings.usd_per_hour)),
+            "token_lengths": lengths,
+            "history": history,
+        },
+    )
+    if stage == "finetune" and artifacts.done("dataset"):
+        complete_card(artifacts, lengths)
+
+
+def _examples(
+    settings: Finetune, artifacts: Artifacts, tokenizer: Any
+) -> tuple[list[Example], list[Example], dict[str, Any]]:
+    """The pairs to train on and to watch, and how long those to train on are, by detail."""
+    labels = artifacts.folder / "label"
+    rows = examples.first(settings.pairs, labels / "train.jsonl")
+    train = [examples.encode(row, tokenizer, settings.max_length) for row in rows]
+    lengths = token_lengths((r["detail"], len(e.prompt), len(e.answer)) for r, e in zip(rows, train, strict=True))
+    return train, examples.load(labels / "validation.jsonl", tokenizer, settings.max_length), lengths
+
+
+def cost(seconds: float, devices: int, usd_per_hour: Decimal) -> Decimal:
+    """USD for `devices` at `usd_per_hour` each, to a hundredth of a cent."""
+    return (Decimal(str(seconds)) * devices * usd_per_hour / 3600).quantize(Decimal("0.0001"))
+
+
+def _agreement(predictions: EvalPrediction) -> dict[str, float]:
+    """Share of actions that are the teacher's, the answer up to the action being given."""
+    actions = predictions.predictions
+    return {"agreement": float((actions[:, 0] == actions[:, 1]).mean())}
+
+
+def with_adapter(settings: Finetune, base: Path, start: Path | None = None) -> Any:
+    """The frozen base with an adapter to train: a new one, or that of the folder `start`.
+
+    On a CPU plain attention is quicker, rows being short, than PyTorch's fused one, whose backward pass is slow.
+    """
+    torch.manual_seed(settings.seed)
+    gpu = torch.cuda.is_available()
+    if settings.qlora and not gpu:
+        raise ValueError("finetune.qlora: bitsandbytes trains on a GPU, and PyTorch finds none here")
+    four_bits = {"quantization_config": _nf4()} if settings.qlora else {}
+    model = AutoModelForCausalLM.from_pretrained(
+        base, dtype=torch.bfloat16, attn_implementation="sdpa" if gpu else "eager", use_safetensors=True, **four_bits
+    )
+    if settings.qlora:
+        model = prepare_model_for_kbit_training(model)
+    if start:
+        return PeftModel.from_pretrained(model, start, is_trainable=True)
+    lora = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(model, lora)
+
+
+def _nf4() -> BitsAndBytesConfig:
+    """QLoRA's storage of the base: normal-float 4 bits, the scales quantised as well (arXiv 2305.14314)."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+
+
+def arguments(settings: Finetune, folder: Path) -> SFTConfig:
+    """The trainer's own settings; rows come tokenised, so it neither prepares nor cuts them."""
+    gpu = torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(folder),
+        seed=settings.seed,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        label_names=["labels"],
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch,
+        per_device_eval_batch_size=settings.batch,
+        gradient_accumulation_steps=settings.accumulate,
+        gradient_checkpointing=settings.checkpointing,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=settings.warmup,
+        train_sampling_strategy="random" if settings.packing else "group_by_length",
+        eval_strategy="steps",
+        eval_steps=settings.evaluate_every,
+        save_steps=settings.evaluate_every if settings.patience else settings.save_every,
+        save_total_limit=2,
+        load_best_model_at_end=settings.patience is not None,
+        metric_for_best_model="loss" if settings.patience else None,
+        logging_steps=5,
+        report_to=[],
+        bf16=True,
+        use_cpu=not gpu,
+        dataloader_pin_memory=gpu,
+    )
+
+
+def _last(checkpoints: Path) -> str | None:
+    """The newest checkpoint that is whole: its state is written last."""
+    whole = [path for path in checkpoints.glob("checkpoint-*") if _readable(path / "trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _readable(state: Path) -> bool:
+    try:
+        return bool(json.loads(state.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False

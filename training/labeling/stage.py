@@ -1,0 +1,140 @@
+"""Metrics -> the answers the model learns. Every label says whose it is, and what it cost."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from app.contract import rule_based_analyst as rules
+from app.contract.fingerprint import fingerprint
+from app.contract.recommendation import canonical, parse
+from training.artifacts import MANIFEST, Artifacts, write_rows
+from training.config import SPLITS, Config
+from training.labeling.journal import Answered
+from training.labeling.prompts import Prompt, prompt_of, questions, read
+from training.labeling.self_agreement import of_the_rules, self_agreement
+
+Rows = list[dict[str, Any]]
+Pairs = dict[str, list[tuple[dict[str, Any], Prompt]]]
+"""Rows with their prompts, by split."""
+
+SAMPLE = 250
+"""Prompts that are asked again, where a number of repeats is given: agreement of 0.9 to about 0.04 either way."""
+
+
+class MissingLabels(ValueError):
+    """Too many prompts of a split got no answer: what is left would be another data set."""
+
+
+def label(
+    config: Config, artifacts: Artifacts, *, repeat: int = 1, sample: int = SAMPLE, estimate_only: bool = False
+) -> None:
+    """Write the data set again, each row with `answer` (canonical JSON), `teacher` (the model's id as it answered),
+    `prompt_hash`, `tokens` and `nano_usd`; rows of one prompt share a label, which is paid for once.
+
+    `repeat` times in all, `sample` prompts are asked, to measure the teacher's agreement with itself.
+    `estimate_only` tells what it would take. Raises `UnusableRows`, `MissingLabels`, and as its teacher does.
+    """
+    artifacts.manifest("dataset")
+    source = artifacts.folder / "dataset"
+    pairs = {name: [(row, prompt_of(row)) for row in read(source / f"{name}.jsonl")] for name in SPLITS}
+    if config.teacher.name == "rules":
+        _by_rules(artifacts, pairs, repeat, estimate_only)
+    else:
+        _by_openai(config, artifacts, pairs, repeat, sample, estimate_only)
+
+
+def _by_rules(artifacts: Artifacts, pairs: Pairs, repeat: int, estimate_only: bool) -> None:
+    if estimate_only:
+        print(f"label: {sum(map(len, pairs.values())):,} pairs by the rules, which cost nothing", file=sys.stderr)
+        return
+    split_rows = {name: [_labelled(row, prompt, _ruled(prompt)) for row, prompt in pairs[name]] for name in SPLITS}
+    _write(
+        artifacts,
+        split_rows,
+        {
+            "teacher": rules.NAME,
+            "model": rules.MODEL_ID,
+            "tokens": {"prompt": 0, "completion": 0, "cached": 0},
+            "cost": {"nano_usd": 0, "usd": "0"},
+            "failures": {},
+            **({"self_agreement": of_the_rules(repeat)} if repeat > 1 else {}),
+        },
+    )
+
+
+def _by_openai(
+    config: Config, artifacts: Artifacts, pairs: Pairs, repeat: int, sample: int, estimate_only: bool
+) -> None:
+    from training.labeling import paid
+
+    teacher = config.teacher
+    prompts = [prompt for name in SPLITS for _, prompt in pairs[name]]
+    asked = questions(prompts, repeat, sample if repeat > 1 else 0)
+    with paid.journal(artifacts.stage("label"), teacher.model or "") as book:
+        paid.label(teacher, book, asked, len(prompts), estimate_only=estimate_only)
+        if estimate_only:
+            return
+        labels = {one.prompt.hash: book.labels[one.key] for one in asked if not one.repeat and one.key in book.labels}
+        split_rows = {name: _with_labels(name, pairs, labels, teacher.max_failed) for name in SPLITS}
+        measured = {"self_agreement": self_agreement(asked, book.labels, repeat)} if repeat > 1 else {}
+        _write(artifacts, split_rows, {"teacher": teacher.name, **paid.account(teacher, book, asked), **measured})
+
+
+def _ruled(prompt: Prompt) -> Answered:
+    answer = canonical(rules.answer(prompt.metrics, prompt.detail))
+    return Answered(call="", key="", answer=answer, model=rules.MODEL_ID)
+
+
+def _with_labels(name: str, pairs: Pairs, labels: Mapping[str, Answered], max_failed: float) -> Rows:
+    rows = [_labelled(row, prompt, labels[prompt.hash]) for row, prompt in pairs[name] if prompt.hash in labels]
+    missing = len(pairs[name]) - len(rows)
+    if missing > max_failed * len(pairs[name]):
+        raise MissingLabels(
+            f"teacher.max_failed: {missing} of {len(pairs[name])} pairs of {name} have no label, above {max_failed:g}; "
+            "a higher teacher.tries asks for them again"
+        )
+    return rows
+
+
+def _labelled(row: dict[str, Any], prompt: Prompt, label: Answered) -> dict[str, Any]:
+    assert label.answer is not None
+    answer = parse(prompt.detail, label.answer)
+    return {
+        **row,
+        "answer": label.answer,
+        "action": answer.action,
+        "conviction": answer.conviction,
+        "teacher": label.model,
+        "prompt_hash": prompt.hash,
+        "tokens": {
+            "prompt": label.prompt_tokens,
+            "completion": label.completion_tokens,
+            "cached": label.cached_tokens,
+        },
+        "nano_usd": label.nano_usd,
+    }
+
+
+def _write(artifacts: Artifacts, split_rows: Mapping[str, Rows], account: Mapping[str, Any]) -> None:
+    """The splits, then the manifest: an earlier one goes first, so that none stands beside another's rows."""
+    folder = artifacts.stage("label")
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for name, rows in split_rows.items():
+        write_rows(folder / f"{name}.jsonl", rows)
+    artifacts.complete(
+        "label",
+        {
+            **account,
+            "fingerprint": fingerprint(),
+            "pairs": {name: len(rows) for name, rows in split_rows.items()},
+            "balance": {name: _balance(rows) for name, rows in split_rows.items()},
+        },
+    )
+
+
+def _balance(rows: Rows) -> dict[str, float]:
+    counts = Counter(row["action"] for row in rows)
+    return {action: round(count / len(rows), 4) for action, count in counts.most_common()}

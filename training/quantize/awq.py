@@ -1,0 +1,168 @@
+"""AWQ's 4-bit layout: round a weight to it, pack it, and multiply it out again.
+
+A weight of shape (out, in) is cut along `in` into groups of `group_size`. Each group has a scale and a zero point, so
+that weight = (code - zero) * scale with codes from 0 to 15. The gemm layout (AutoAWQ 0.2.9, `WQLinear_GEMM`) stores
+`qweight` (in, out / 8) and `qzeros` (in / group_size, out / 8) as int32 with eight codes each, and `scales`
+(in / group_size, out) as float16.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from training.artifacts import write_json
+from training.config import Quantise
+from training.finetune.merge import TOKENIZER_FILES
+
+STEPS = 15
+"""From the smallest to the largest weight of a group: 4 bits."""
+ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
+"""The output column, of eight, that each nibble holds, from the lowest nibble on."""
+INDEX = "model.safetensors.index.json"
+
+
+class Rounded(NamedTuple):
+    """A weight on its grid: `codes` (out, in), `zeros` and `scales` (out, in / group_size), all in float16."""
+
+    codes: torch.Tensor
+    zeros: torch.Tensor
+    scales: torch.Tensor
+
+
+class Packed(NamedTuple):
+    """The three tensors of a quantized layer in the gemm layout."""
+
+    qweight: torch.Tensor
+    qzeros: torch.Tensor
+    scales: torch.Tensor
+
+
+def round_to_grid(weight: torch.Tensor, group_size: int) -> Rounded:
+    """Place each group of a row on 16 even steps from its least to its greatest weight.
+
+    Computed in float16 and in AutoAWQ's order of operations, so that the two agree bit for bit.
+    """
+    groups = weight.half().reshape(-1, group_size)
+    least, greatest = groups.amin(1, keepdim=True), groups.amax(1, keepdim=True)
+    scales = (greatest - least).clamp(min=1e-5) / STEPS
+    zeros = (-torch.round(least / scales)).clamp_(0, STEPS)
+    codes = torch.clamp(torch.round(groups / scales) + zeros, 0, STEPS)
+    rows = weight.shape[0]
+    return Rounded(codes.reshape(weight.shape), zeros.reshape(rows, -1), scales.reshape(rows, -1))
+
+
+def rounded(weight: torch.Tensor, group_size: int) -> torch.Tensor:
+    """Return the weight as 4 bits store it, in the dtype it came in."""
+    codes, zeros, scales = round_to_grid(weight, group_size)
+    groups = codes.reshape(-1, group_size)
+    return ((groups - zeros.reshape(-1, 1)) * scales.reshape(-1, 1)).reshape(weight.shape).to(weight)
+
+
+def pack(grid: Rounded) -> Packed:
+    """Transpose and pack a rounded weight into the gemm layout."""
+    return Packed(_pack(grid.codes.t()), _pack(grid.zeros.t()), grid.scales.t().contiguous())
+
+
+def dequantize(packed: Packed) -> torch.Tensor:
+    """Return the weight (out, in) in float32: the function that the 4-bit kernel computes, without its kernel."""
+    codes, zeros, scales = _unpack(packed.qweight), _unpack(packed.qzeros), packed.scales.float()
+    group_size = codes.shape[0] // scales.shape[0]
+    weight = (codes.reshape(-1, group_size, codes.shape[1]) - zeros[:, None]) * scales[:, None]
+    return weight.reshape(codes.shape).t().contiguous()
+
+
+def quantize_folder(merged: Path, settings: Quantise, folder: Path) -> None:
+    """Write `merged` with every layer's projections packed to 4 bits, without a search for scales.
+
+    Embeddings, head, norms and the layers named in `settings.keep` stay as they are.
+    """
+
+    def packed(tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+        for name, tensor in tensors:
+            if not _is_quantized(name, tensor, settings.keep):
+                yield name, tensor
+                continue
+            layer = name.removesuffix(".weight")
+            for part, value in pack(round_to_grid(tensor, settings.group_size))._asdict().items():
+                yield f"{layer}.{part}", value
+
+    _convert(merged, folder, packed)
+    scheme = {"bits": settings.bits, "group_size": settings.group_size, "quant_method": "awq", "version": "gemm"}
+    kept = {"modules_to_not_convert": list(settings.keep) or None, "zero_point": True}
+    write_json(folder / "config.json", {**_config(merged), "quantization_config": {**scheme, **kept}})
+
+
+def dequantize_folder(quantized: Path, folder: Path) -> None:
+    """Write AWQ weights multiplied out into float32, for machines without a kernel for 4 bits."""
+
+    def multiplied_out(tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+        parts: dict[str, dict[str, torch.Tensor]] = {}
+        for name, tensor in tensors:
+            layer, _, part = name.rpartition(".")
+            if part not in Packed._fields:
+                yield name, tensor.float() if tensor.is_floating_point() else tensor
+                continue
+            parts.setdefault(layer, {})[part] = tensor
+            if len(parts[layer]) == len(Packed._fields):
+                yield f"{layer}.weight", dequantize(Packed(**parts.pop(layer)))
+        if parts:
+            raise ValueError(f"{quantized}: {min(parts)} lacks one of {', '.join(Packed._fields)}")
+
+    _convert(quantized, folder, multiplied_out)
+    config = _config(quantized)
+    del config["quantization_config"]
+    write_json(folder / "config.json", {**config, "dtype": "float32"})
+
+
+def _is_quantized(name: str, tensor: torch.Tensor, keep: Sequence[str]) -> bool:
+    projection = ".layers." in name and name.endswith("_proj.weight") and tensor.ndim == 2
+    return projection and not any(part in name for part in keep)
+
+
+def _convert(source: Path, folder: Path, convert: Any) -> None:
+    """Apply `convert` to the tensors of each file of `source`; write files of the same names and the tokenizer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files, weight_map = sorted(source.glob("*.safetensors")), {}
+    for path in files:
+        tensors = dict(convert(_tensors(path)))
+        save_file(tensors, folder / path.name, metadata={"format": "pt"})
+        weight_map |= dict.fromkeys(tensors, path.name)
+    if len(files) > 1:
+        write_json(folder / INDEX, {"metadata": {}, "weight_map": weight_map})
+    for name in (*TOKENIZER_FILES, "generation_config.json"):
+        if (source / name).exists():
+            shutil.copyfile(source / name, folder / name)
+
+
+def _tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
+    with safe_open(path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - not a mapping
+            yield name, file.get_tensor(name)
+
+
+def _pack(codes: torch.Tensor) -> torch.Tensor:
+    columns = codes.to(torch.int32).reshape(codes.shape[0], -1, len(ORDER))
+    packed = torch.zeros(columns.shape[:2], dtype=torch.int32)
+    for nibble, column in enumerate(ORDER):
+        packed |= columns[:, :, column] << (4 * nibble)
+    return packed
+
+
+def _unpack(packed: torch.Tensor) -> torch.Tensor:
+    codes = torch.empty(*packed.shape, len(ORDER))
+    for nibble, column in enumerate(ORDER):
+        codes[:, :, column] = (packed >> (4 * nibble)) & 0xF
+    return codes.reshape(packed.shape[0], -1)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    return config

@@ -1,0 +1,140 @@
+"""The report's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from app.contract.recommendation import ACTIONS
+from training.report.findings import interval, p_value, percent
+from training.report.page import Table
+from training.report.plots import span
+from training.report.standings import Contender, Standing, on_the_same
+
+NONE = "-"
+"""Where a figure has no meaning, such as a baseline's milliseconds."""
+
+
+def summary(standing: Standing) -> Table:
+    """Everyone examined, models first."""
+    head = ["", "agreement", "95%, by ticker", "Wilson", "kappa", "failures", "ms an answer"]
+    return Table(head, [_summary(one) for one in (*standing.models, *standing.baselines)])
+
+
+def classes(model: Contender) -> Table:
+    """Precision, recall and F1 of each action."""
+    found = model.scores["classes"]
+    figures = ("precision", "recall", "f1")
+    rows = [[a, *(_share(found[a][figure]) for figure in figures), str(found[a]["support"])] for a in ACTIONS]
+    return Table(["action", "precision", "recall", "F1", "pairs"], rows)
+
+
+def conviction(standing: Standing) -> Table:
+    """Convictions beside the teacher's, and whether they and the probabilities mean what they say."""
+    head = ["", "mean error", "Spearman", "quadratic kappa", "ECE, conviction", "ECE, probability", "Brier"]
+    rows = []
+    for model in standing.models:
+        found, stated = model.scores["conviction"], model.scores["calibration"]
+        sure, likely = stated["conviction"] or {}, stated["probabilities"] or {}
+        figures = (
+            found["mean_absolute_error"], found["spearman"], found["quadratic_kappa"],
+            sure.get("ece"), likely.get("ece"), likely.get("brier"),
+        )  # fmt: skip
+        rows.append([model.name, *map(_number, figures)])
+    return Table(head, rows)
+
+
+def missing(standing: Standing) -> Table:
+    """Agreement by how many metrics were not given."""
+    parts = [(span(part), part["agreement"]) for part in standing.shipped.scores["by_missing"]]
+    rows = [[name, percent(found["value"]), interval(found), str(found["n"])] for name, found in parts]
+    return Table(["metrics missing", "agreement", "95%, by ticker", "pairs"], rows)
+
+
+def frontier(found: Mapping[str, Any], api: str) -> Table:
+    """A cascade by its threshold, and the API alone."""
+    alone = found["api_alone"]
+    rows = [
+        [
+            f"{point['threshold']:g}",
+            percent(point["passed_on"]),
+            _share(point["kept_agreement"]),
+            percent(point["agreement"]["value"]),
+            interval(point["agreement"]),
+            f"{point['usd_per_1k_answers']:.4f}",
+            percent(point["usd_per_1k_answers"] / alone["usd_per_1k_answers"]),
+        ]
+        for point in found["points"]
+    ]
+    last = [f"{api} alone", percent(1), NONE, percent(alone["agreement"]), NONE]
+    head = ["threshold", "passed on", "agreement of the kept", "agreement", "95%, by ticker", "USD per 1,000 answers"]
+    return Table([*head, f"of {api} alone"], [*rows, [*last, f"{alone['usd_per_1k_answers']:.4f}", percent(1)]])
+
+
+def consistency(standing: Standing) -> Table:
+    """How often the action stayed under changes that should not matter."""
+    rows = [
+        [f"{model.name}: {name}", percent(stay["value"]), interval(stay), _share(stay["teacher"]), str(stay["n"])]
+        for model in standing.models
+        for name, stay in model.document.get("consistency", {}).items()
+    ]
+    return Table(["change", "same action", "95%, by ticker", "the teacher's stays", "pairs"], rows)
+
+
+def matrix(standing: Standing) -> Table:
+    """McNemar between any two: the row's agreement less the column's in points, and the exact p."""
+    everyone = (*standing.models, *standing.baselines)
+    rows = [[one.name, *(_against(one, other) for other in everyone)] for one in everyone]
+    return Table(["row less column, points", *(one.name for one in everyone)], rows)
+
+
+def speed(standing: Standing) -> Table:
+    """What the answers took, at the load they were asked at."""
+    rows = []
+    for model in standing.models:
+        pairs, found = len(model.rows), model.document["speed"]
+        prompt, answer = found["prompt_tokens"] / pairs, found["completion_tokens"] / pairs
+        figures = (f"{prompt:.0f}", f"{answer:.0f}", f"{found['seconds']:,.0f}", f"{found['tokens_per_hour']:,}")
+        rows.append([model.name, *figures, str(found["concurrency"])])
+    return Table(["", "prompt tokens", "answer tokens", "seconds in all", "tokens an hour", "at a time"], rows)
+
+
+def learning(mine: Sequence[Mapping[str, Any]], boosted: Sequence[Mapping[str, Any]]) -> Table:
+    """Both curves by training pairs."""
+    model, trees = ({point["pairs"]: point for point in points} for points in (mine, boosted))
+    rows = [
+        [f"{size:,}", _point(model.get(size)), _point(trees.get(size)), model.get(size, {}).get("note", "") or NONE]
+        for size in sorted({*model, *trees})
+    ]
+    return Table(["training pairs", "the model", "gradient boosting", "note"], rows)
+
+
+def _summary(one: Contender) -> list[str]:
+    found, failures = one.scores["agreement"], sum(one.scores["failures"].values())
+    ms = f"{1000 * one.document['speed']['median_seconds']:,.0f}" if one.document else NONE
+    return [
+        one.name,
+        percent(found["value"]),
+        interval(found),
+        interval(one.scores["wilson"]),
+        _number(one.scores["kappa"]),
+        str(failures) if one.document else NONE,
+        ms,
+    ]
+
+
+def _against(one: Contender, other: Contender) -> str:
+    found = None if one is other else on_the_same(one, other)
+    return f"{100 * found['value']:+.1f}, {p_value(found['p'])}" if found else NONE
+
+
+def _point(point: Mapping[str, Any] | None) -> str:
+    return f"{percent(point['agreement']['value'])} ({interval(point['agreement'])})" if point else NONE
+
+
+def _share(share: float | None) -> str:
+    return NONE if share is None else percent(share)
+
+
+def _number(number: float | None) -> str:
+    return NONE if number is None else f"{number:.3f}"
