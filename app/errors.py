@@ -37,10 +37,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import TYPE_CHECKING, ClassVar
-
-if TYPE_CHECKING:
-    from app.backends.base import Usage
+from typing import ClassVar
 
 log = logging.getLogger(__name__)
 
@@ -271,11 +268,6 @@ class UnparsedAnswer(BackendError):
     status = 502
     code = "unparsed_answer"
     title = "Unparsed answer"
-
-    def __init__(self, detail: str, *, usage: Usage | None = None) -> None:
-        super().__init__(detail)
-        self.usage = usage
-        """What the attempt cost all the same, where the backend said."""
 
 
 class BackendUnavailable(BackendError):

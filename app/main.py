@@ -22,21 +22,21 @@ from app.api import (
     openapi,
     recommendations,
 )
-from app.api.context import RequestContext
 from app.api.authentication import Guard
-from app.auth.key_file import load_keys
+from app.api.context import RequestContext
 from app.api.problems import refuse_route
 from app.api.request_span import Traced
-from app.backends.base import BackendName
-from app.pricing.prices import Price
-from app.serving.drain import Drain
-from app.routing.experiments_file import Experiments
-from app.auth.principal import default_allowance
-from app.serving.loop_lag import LoopLag
-from app.pricing.price_list import price_list
-from app.resources import Resources, open_resources
-from app.settings.gateway import Settings
+from app.auth.key_file import load_keys
+from app.auth.principal import default_limits
 from app.comparison.shadow import shadowing
+from app.contract.completion import BackendName
+from app.pricing.price_list import price_list
+from app.pricing.prices import Price
+from app.resources import Resources, open_resources
+from app.routing.experiments_file import Experiments
+from app.serving.drain import Drain
+from app.serving.loop_lag import LoopLag
+from app.settings.gateway import Settings
 from app.stores.exposure import require_password
 from app.telemetry.tracing import Tracer
 
@@ -55,8 +55,8 @@ def create_app(
     """
     if not settings.allow_open_store:
         require_password(settings.redis_url)
-    allowance, prices = default_allowance(settings), price_list(settings)
-    keyring = load_keys(settings.api_keys_file, allowance)
+    limits, prices = default_limits(settings), price_list(settings)
+    keyring = load_keys(settings.api_keys_file, limits)
     experiments = Experiments(settings.experiments_file)
     tracer = Tracer() if settings.traces else None
 
@@ -73,7 +73,7 @@ def create_app(
         middleware=[  # outermost first
             *([Middleware(Traced, tracer=tracer)] if tracer else []),
             Middleware(RequestContext),
-            Middleware(Guard, keys=keyring, allowance=allowance),
+            Middleware(Guard, keys=keyring, limits=limits),
         ],
         exception_handlers={HTTPException: refuse_route},
         # FastAPI's own traces tell paths and errors' messages.

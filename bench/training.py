@@ -25,15 +25,15 @@ from trl import SFTConfig, SFTTrainer
 
 from app.contract.prompt import messages
 from training.artifacts import Artifacts, read_rows
-from training.finetune.base import prepare
 from training.cli import DEFAULT_CONFIG
 from training.config import Config, load
 from training.dataset.stage import build
+from training.finetune import examples
+from training.finetune.base import prepare
 from training.finetune.stage import arguments, with_adapter
-from training.labeling.stage import label
-from training.labeling.prompts import metrics_of
-from training.finetune.stage import examples
 from training.finetune.trainer import AnswerTrainer
+from training.labeling.prompts import metrics_of
+from training.labeling.stage import label
 
 
 def ours(config: Config, base: Path, rows: list[dict[str, Any]], tokenizer: Any, out: Path) -> float:

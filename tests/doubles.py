@@ -18,20 +18,21 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from app.accounting.ledger import ledger_key
+from app.backends.base import Backend, BreakerState
 from app.contract import rule_based_analyst as rules
-from app.backends.base import NOTHING, Backend, BackendName, BreakerState, Completion, Usage
+from app.contract.completion import NOTHING, BackendName, Completion, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import canonical
-from app.pricing.prices import CapacityPrice, Price, list_price
 from app.deadline import Deadline
 from app.main import OpenResources, create_app
 from app.market.provider import Chain, Provider
 from app.market.sample import SampleProvider
+from app.pricing.prices import CapacityPrice, Price, list_price
 from app.resources import Resources, assembled
 from app.settings.gateway import Settings
 from app.stores.connection import open_redis
-from app.accounting.ledger import ledger_key
 
 PRICES: dict[BackendName, Price] = {
     "mistral": CapacityPrice(Decimal("0.10"), Decimal(100_000)),

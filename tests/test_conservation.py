@@ -18,13 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.backends.base import BACKEND_NAMES, BackendName
-from app.pricing.prices import NANO
+from app.accounting.ledger import ledger_key
+from app.contract.completion import BACKEND_NAMES, BackendName
 from app.main import create_app
+from app.pricing.prices import NANO
 from app.settings.gateway import Settings
 from app.stand_in import create_stand_in
 from app.stores.connection import open_redis
-from app.accounting.ledger import ledger_key
 from tests.conftest import STAND_IN_KEY, served
 from tests.doubles import EXAMPLE_BODY, listening
 from tests.test_main import Serving

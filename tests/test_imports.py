@@ -24,7 +24,15 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("app.market", "app.pricing.prices", "app.settings.gateway"),
     ("app.auth.principal", "app.auth.api_key", "app.comparison.pairs", "app.pricing.limits"),
-    ("app.backends", "app.stores", "app.telemetry.metrics", "app.pricing.price_list", "app.routing.headers", "app.stand_in", "app.statistics"),
+    (
+        "app.backends",
+        "app.stores",
+        "app.telemetry.metrics",
+        "app.pricing.price_list",
+        "app.routing.headers",
+        "app.stand_in",
+        "app.statistics",
+    ),
     (
         "app.api.batch_runner",
         "app.accounting.cost_report",
@@ -69,8 +77,20 @@ TRAINING_LAYERS: tuple[tuple[str, ...], ...] = (
     ("training.publishing", "training.reporting"),
     ("training.costing",),
     ("training.finetune.base", "training.vllm_server"),
-    ("training.dataset.stage", "training.labeling.stage", "training.finetune.stage", "training.finetune.merge", "training.quantize.autoawq"),
-    ("training.evaluation.stage", "training.report.stage", "training.publish.stage", "training.costs.stage", "training.evaluation.responses"),
+    (
+        "training.dataset.stage",
+        "training.labeling.stage",
+        "training.finetune.stage",
+        "training.finetune.merge",
+        "training.quantize.autoawq",
+    ),
+    (
+        "training.evaluation.stage",
+        "training.report.stage",
+        "training.publish.stage",
+        "training.costs.stage",
+        "training.evaluation.responses",
+    ),
     ("training.build", "training.learning_curve", "training.pipeline"),
     ("training.cli",),
     ("training.__main__",),
@@ -79,7 +99,11 @@ TRAINING_LAYERS: tuple[tuple[str, ...], ...] = (
 
 TRAINING_MAY = (
     *("app.contract", "app.market", "app.contract.rule_based_analyst"),
-    *("app.pricing.prices", "app.errors", "app.backends.base"),  # list prices, their one error, and what they are asked for
+    *(
+        "app.pricing.prices",
+        "app.errors",
+        "app.backends.base",
+    ),  # list prices, their one error, and what they are asked for
     "app.backends.dialects",  # how OpenAI's models want to be asked, for a teacher that is one
 )
 ENVIRONMENT = {

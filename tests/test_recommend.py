@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.backends.base import BackendName, Usage
+from app.contract.completion import BackendName, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.errors import (

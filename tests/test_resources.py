@@ -10,22 +10,23 @@ import pytest
 from pydantic import SecretStr
 
 from app import resources
-from app.completions.request import Terms
-from app.backends.base import BACKEND_NAMES, Backend, BackendName
+from app.accounting.ledger import ledger_key
+from app.auth.principal import local_principal
+from app.backends.base import Backend
+from app.completions.request import RequestOptions
+from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.fingerprint import EXAMPLE
-from app.pricing.prices import CapacityPrice
 from app.deadline import Deadline
 from app.errors import ConvictionError, MarketDataRateLimited, MarketDataUnavailable
-from app.auth.principal import local_holder
 from app.market import open_provider
 from app.market.provider import Provider
+from app.pricing.limits import Estimate, Limits
+from app.pricing.prices import CapacityPrice
 from app.recommend import Question, recommend
 from app.resources import open_market, open_resources
 from app.settings.gateway import Settings
-from app.telemetry.request_timer import Stopwatch
-from app.pricing.limits import Allowance, Estimate
 from app.stores.connection import open_redis
-from app.accounting.ledger import ledger_key
+from app.telemetry.request_timer import RequestTimer
 from tests.doubles import PRICES, USAGE, BrokenProvider, CountingBackend, opened_with
 
 
@@ -69,7 +70,7 @@ async def test_everything_is_built_and_closed(caplog: pytest.LogCaptureFixture) 
         value = opened.collectors.registry.get_sample_value
         assert value("conviction_hosting_price_usd_per_hour", {"backend": "mistral"}) == 0.25
         assert value("conviction_backend_replicas", {"backend": "mistral"}) == 2
-        assert set(opened.lanes) == {"mistral", "gpt-4"}
+        assert set(opened.upstreams) == {"mistral", "gpt-4"}
         assert opened.market.provider.name == "sample"
         await opened.ledger.check()
     assert "shut" in caplog.text  # the default model's announced end
@@ -80,22 +81,22 @@ async def test_at_its_end_calls_have_ended_and_are_booked(own_store: str) -> Non
     mistral, go = CountingBackend("mistral"), asyncio.Event()
     mistral.go = go
     backends: dict[BackendName, Backend] = {"mistral": mistral, "gpt-4": CountingBackend("gpt-4")}
-    terms = Terms(local_holder(Allowance()), Deadline.after(20))
+    terms = RequestOptions(local_principal(Limits()), Deadline.after(20))
     async with opened_with(own_store, backends)(Settings(market="sample"), {}) as opened:
         question = Question("SNPS", None, EXAMPLE, "brief")
-        asking = asyncio.create_task(recommend(question, opened.lanes["mistral"], terms, opened, Stopwatch()))
+        pending = asyncio.create_task(recommend(question, opened.upstreams["mistral"], terms, opened, RequestTimer()))
         await mistral.began()
-        open_booking = opened.bookings.open("chat", opened.lanes["gpt-4"])
+        open_booking = opened.reservations.open("chat", opened.upstreams["gpt-4"])
         estimate = Estimate(10, 1000)
-        await opened.bookings.admit("chat", terms.holder, opened.lanes["gpt-4"], estimate)
-        booking = await open_booking.__aenter__()
-        booking.usage = USAGE
+        await opened.reservations.admit("chat", terms.principal, opened.upstreams["gpt-4"], estimate)
+        reservation = await open_booking.__aenter__()
+        reservation.usage = USAGE
         asyncio.get_running_loop().call_later(0.2, go.set)
         asyncio.get_running_loop().call_later(
             0.4, lambda: asyncio.ensure_future(open_booking.__aexit__(None, None, None))
         )
-    assert asking.done()
-    assert (await asking).recommendation.source == "model"
+    assert pending.done()
+    assert (await pending).recommendation.source == "model"
     async with open_redis(SecretStr(own_store)) as redis:
         for name in BACKEND_NAMES:
             sums = await redis.hgetall(ledger_key(name, datetime.now(UTC)))

@@ -222,8 +222,8 @@ def _qat(arguments: argparse.Namespace) -> None:
 def _merge(arguments: argparse.Namespace) -> None:
     from app.contract.manifest import sha256, verify
     from training.finetune.base import prepare
-    from training.quantize.calibration import calibrate
     from training.finetune.merge import merge
+    from training.quantize.calibration import calibrate
 
     config, artifacts = _run_of(arguments)
     tuned, folder = artifacts.manifest("qat" if config.qat else "finetune"), artifacts.stage("merge")
@@ -245,10 +245,10 @@ def _quantise(arguments: argparse.Namespace) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     from training.artifacts import write_bytes, write_json
     from training.config import Costs, Evaluate
-    from training.evaluation.stage import Question, evaluate
     from training.evaluation import rows
     from training.evaluation.pairs import pairs_of_market, pairs_of_run
-    from training.report.stage import plots
+    from training.evaluation.stage import Question, evaluate
+    from training.report import plots
 
     if arguments.market:
         count, settings, api = arguments.pairs or 1000, Evaluate(consistency=0), Costs().api_model
@@ -300,8 +300,8 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _publish(arguments: argparse.Namespace) -> None:
-    from training.publish.stage import admit, publish
     from training.publish.golden import answers
+    from training.publish.stage import admit, publish
 
     if arguments.push_to:
         from training.publish.hub import credentials

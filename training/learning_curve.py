@@ -11,11 +11,11 @@ from typing import Any
 
 from training.artifacts import Artifacts, read_rows, write_json, write_rows, write_text
 from training.config import Config
-from training.evaluation.stage import Question, evaluate
 from training.evaluation import rows
 from training.evaluation.pairs import Pair, pairs_of_run
-from training.finetune.stage import finetune
+from training.evaluation.stage import Question, evaluate
 from training.finetune.merge import merge
+from training.finetune.stage import finetune
 from training.vllm_server import serve
 
 CURVE = "curve.json"

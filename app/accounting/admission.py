@@ -15,20 +15,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from app.backends.base import BackendName, Usage
-from app.pricing.limits import Estimate, Scope
-from app.stores.shared_calls import OVER, Landing
-from app.stores.pipelined import Pipelined
 from app.accounting.limit_refusal import refusal
+from app.accounting.limit_status import LimitStatus
+from app.contract.completion import BackendName, Usage
+from app.pricing.limits import Estimate, Scope
+from app.stores.pipelined import Pipelined
 from app.stores.resp import Argument
 from app.stores.scripts import BOOKS, Script
-from app.accounting.limit_status import Standing
+from app.stores.shared_calls import NO_RESULT, CallResult
 
 ADMIT = Script(*BOOKS, "admit")
 RENEW = Script(*BOOKS, "renew")
 SETTLE = Script(*BOOKS, "settle")
 SWEEP = Script(*BOOKS, "sweep")
-STANDING = Script(*BOOKS, "standing")
+LIMIT_STATUS = Script(*BOOKS, "standing")
 
 Settlement = Literal["settled", "corrected", "repeated", "unknown"]
 """`corrected`: it had been charged as unconfirmed or released before. `repeated`: nothing changed, it was settled."""
@@ -37,34 +37,34 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Lead:
+class Leader:
     """Make the call, then settle or release it: what it may take is reserved until the lease ends.
 
     `sent`: it counts as having left already.
     """
 
-    standing: Standing
+    limit_status: LimitStatus
     sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class CacheHit:
     """The answer is in the cache."""
 
-    standing: Standing
+    limit_status: LimitStatus
     value: bytes
     age_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
-    """The same call is under way, under the request id `leader`: to be followed (`following.py`)."""
+class Follower:
+    """The same call is under way, under the request id `leader`: to be followed (`shared_calls.py`)."""
 
-    standing: Standing
+    limit_status: LimitStatus
     leader: str
 
 
-Admission = Lead | Hit | Join
+Admission = Leader | CacheHit | Follower
 
 
 class Admissions:
@@ -81,14 +81,14 @@ class Admissions:
         estimate: Estimate,
         *,
         lease_s: float,
-        flight_key: str | None = None,
+        call_key: str | None = None,
         read_cache: bool = True,
         counted: bool = False,
         sent: bool = False,
     ) -> Admission:
         """Take what a call may need on every scope, or nothing at all.
 
-        `estimate` is the most it can take. With a `flight_key`, an answer in the cache or the same call under way
+        `estimate` is the most it can take. With a `call_key`, an answer in the cache or the same call under way
         elsewhere makes the call unnecessary and is counted against request limits alone. `counted`: an earlier
         admission of this request was, so this one is not. `sent`: the call leaves at once, without `sent()`, which
         saves a round trip; one that never left has to be released, and where its gateway dies before that it is charged
@@ -96,7 +96,7 @@ class Admissions:
 
         Raises `RateLimited` or `BudgetExceeded`, and `ValueError` for a request id that was admitted before.
         """
-        call = (request_id, backend, estimate.tokens, estimate.nano_usd, flight_key or "")
+        call = (request_id, backend, estimate.tokens, estimate.nano_usd, call_key or "")
         how = (int(read_cache), int(counted), "sent" if sent else "reserved", _us(lease_s))
         return _admission(await self._admit(*call, *how, scopes=scopes), tuple(scopes), sent)
 
@@ -104,18 +104,18 @@ class Admissions:
         self,
         request_id: str,
         scopes: Sequence[Scope],
-        flight_key: str,
+        call_key: str,
         *,
         read_cache: bool = True,
         counted: bool = False,
-    ) -> Hit | Join | None:
+    ) -> CacheHit | Follower | None:
         """Take part in what is there already, as `admit` would; None, and nothing taken, where a call is needed."""
         how = (int(read_cache), int(counted), "", 0)
-        reply = await self._admit(request_id, "", 0, 0, flight_key, *how, scopes=scopes)
+        reply = await self._admit(request_id, "", 0, 0, call_key, *how, scopes=scopes)
         if reply[0] == b"absent":
             return None
         shared = _admission(reply, tuple(scopes))
-        assert not isinstance(shared, Lead)
+        assert not isinstance(shared, Leader)
         return shared
 
     async def sent(self, request_id: str) -> bool:
@@ -126,13 +126,13 @@ class Admissions:
         """Let the lease end so much later than now. False: it is over; what is settled later is put right then."""
         return bool(await self._store.run(RENEW, request_id, "", _us(lease_s)))
 
-    async def settle(self, request_id: str, usage: Usage, nano_usd: int, landing: Landing = OVER) -> Settlement:
+    async def settle(self, request_id: str, usage: Usage, nano_usd: int, landing: CallResult = NO_RESULT) -> Settlement:
         """Book what the call took, on the day it was admitted, once; and tell those who follow how it ended."""
         tokens_in = usage.prompt_tokens - usage.cached_tokens
         booked = (tokens_in, usage.cached_tokens, usage.completion_tokens, nano_usd, int(usage.estimated))
         return await self._close(request_id, landing, *booked)
 
-    async def release(self, request_id: str, landing: Landing = OVER) -> Settlement:
+    async def release(self, request_id: str, landing: CallResult = NO_RESULT) -> Settlement:
         """Give back what was reserved for a call that was not made, or certainly cost nothing."""
         return await self._close(request_id, landing)
 
@@ -141,10 +141,10 @@ class Admissions:
         while await self._store.run(SWEEP):
             pass
 
-    async def standing(self, scopes: Sequence[Scope]) -> Standing:
+    async def limit_status(self, scopes: Sequence[Scope]) -> LimitStatus:
         """Where scopes stand now."""
         limits = [argument for scope in scopes for argument in scope.arguments]
-        return Standing(tuple(scopes), await self._store.run(STANDING, *limits))
+        return LimitStatus(tuple(scopes), await self._store.run(LIMIT_STATUS, *limits))
 
     async def _admit(self, *arguments: Argument, scopes: Sequence[Scope]) -> list[Any]:
         limits = [argument for scope in scopes for argument in scope.arguments]
@@ -153,7 +153,7 @@ class Admissions:
             if reply[0] != b"again":  # many leases had ended at once, and what they held is being freed
                 return reply
 
-    async def _close(self, request_id: str, landing: Landing, *booked: int) -> Settlement:
+    async def _close(self, request_id: str, landing: CallResult, *booked: int) -> Settlement:
         said = await self._store.run(SETTLE, request_id, *landing.arguments(), *booked)
         settlement = cast(Settlement, said.decode())
         if settlement == "unknown" and booked:
@@ -163,15 +163,15 @@ class Admissions:
 
 def _admission(reply: list[Any], scopes: tuple[Scope, ...], sent: bool = False) -> Admission:
     match reply:
-        case [b"lead", standing]:
-            return Lead(Standing(scopes, standing), sent)
-        case [b"hit", standing, cached]:
-            stood = Standing(scopes, standing)
-            return Hit(stood, cached[16:], max(0, stood.at_us - int(cached[:16])) / 1e6)
-        case [b"join", standing, leader]:
-            return Join(Standing(scopes, standing), leader.decode())
-        case [b"refused", standing, place, reason, wait_us]:
-            raise refusal(scopes[place - 1], reason.decode(), wait_us, Standing(scopes, standing))
+        case [b"lead", limit_status]:
+            return Leader(LimitStatus(scopes, limit_status), sent)
+        case [b"hit", limit_status, cached]:
+            stood = LimitStatus(scopes, limit_status)
+            return CacheHit(stood, cached[16:], max(0, stood.at_us - int(cached[:16])) / 1e6)
+        case [b"join", limit_status, leader]:
+            return Follower(LimitStatus(scopes, limit_status), leader.decode())
+        case [b"refused", limit_status, place, reason, wait_us]:
+            raise refusal(scopes[place - 1], reason.decode(), wait_us, LimitStatus(scopes, limit_status))
     raise ValueError("the request id was admitted before")
 
 

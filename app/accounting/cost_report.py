@@ -13,8 +13,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.pricing.prices import NANO, CapacityPrice, ListPrice, host_price, plain, prices
 from app.accounting.recent_usage import Use
+from app.pricing.prices import NANO, CapacityPrice, ListPrice, host_price, plain, prices
 
 CALLS = 200
 """An hour, as the case study counts."""

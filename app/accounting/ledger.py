@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from app.backends.base import BackendName, Usage
+from app.contract.completion import BackendName, Usage
 from app.errors import StoreUnavailable
 
 KEPT_S = 400 * 24 * 3600

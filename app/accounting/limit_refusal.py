@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from app.accounting.limit_status import LimitStatus, Reason, kind
 from app.errors import BudgetExceeded, LimitReached, RateLimited
 from app.pricing.limits import Scope
-from app.accounting.limit_status import Reason, Standing, kind
 
 
-def refusal(scope: Scope, reason: Reason, wait_us: int, standing: Standing) -> LimitReached:
+def refusal(scope: Scope, reason: Reason, wait_us: int, limit_status: LimitStatus) -> LimitReached:
     """The error; a negative wait is one that never ends, since the call is more than the limit itself."""
     whose, limit = kind(scope.name), _limit(scope, reason)
     if reason == "budget" and wait_us >= 0:
@@ -20,15 +20,15 @@ def refusal(scope: Scope, reason: Reason, wait_us: int, standing: Standing) -> L
         detail = f"the {whose}'s limit of {limit} is reached"
     error = BudgetExceeded if reason == "budget" else RateLimited
     retry_after = None if wait_us < 0 else wait_us / 1e6
-    return error(detail, scope=whose, reason=reason, limits=standing.headers(), retry_after=retry_after)
+    return error(detail, scope=whose, reason=reason, limits=limit_status.headers(), retry_after=retry_after)
 
 
 def _limit(scope: Scope, reason: Reason) -> str:
-    allowance = scope.allowance
+    limits = scope.limits
     match reason:
         case "requests":
-            return f"{allowance.requests_per_minute} requests a minute"
+            return f"{limits.requests_per_minute} requests a minute"
         case "tokens":
-            return f"{allowance.tokens_per_minute} tokens a minute"
+            return f"{limits.tokens_per_minute} tokens a minute"
         case "budget":
-            return f"{Decimal(allowance.nano_usd_per_day or 0).scaleb(-9).normalize():f} USD a day"
+            return f"{Decimal(limits.nano_usd_per_day or 0).scaleb(-9).normalize():f} USD a day"

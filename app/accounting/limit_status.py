@@ -33,7 +33,7 @@ class Window:
         return f"{kind(self.scope)}-{self.reason}"
 
 
-class Standing:
+class LimitStatus:
     """What was so at one moment of the store's clock; worked out only where it is asked for."""
 
     __slots__ = ("_numbers", "_scopes", "_text")
@@ -54,12 +54,12 @@ class Standing:
         day_left_s = ceil((DAY_US - numbers[0] % DAY_US) / 1e6)
         for place, scope in enumerate(self._scopes):
             requests, tokens, used, reserved = numbers[4 * place + 1 : 4 * place + 5]
-            allowance = scope.allowance
-            if allowance.requests_per_minute is not None:
-                yield _per_minute(scope, "requests", allowance.requests_per_minute, requests)
-            if allowance.tokens_per_minute is not None:
-                yield _per_minute(scope, "tokens", allowance.tokens_per_minute, tokens)
-            cap = allowance.nano_usd_per_day
+            limits = scope.limits
+            if limits.requests_per_minute is not None:
+                yield _per_minute(scope, "requests", limits.requests_per_minute, requests)
+            if limits.tokens_per_minute is not None:
+                yield _per_minute(scope, "tokens", limits.tokens_per_minute, tokens)
+            cap = limits.nano_usd_per_day
             if cap is not None:
                 yield Window(scope.name, "budget", cap, 86400, max(0, cap - used - reserved), day_left_s)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.backends.base import BackendName
+from app.contract.completion import BackendName
 from app.stores.pipelined import Pipelined
 from app.stores.scripts import Script
 

@@ -7,27 +7,27 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from app.backends.base import NOTHING, Usage
-from app.pricing.prices import NANO
-from app.errors import StoreUnavailable
-from app.auth.principal import Holder
-from app.backends.upstream import Lane
-from app.telemetry.metrics import Collectors
+from app.accounting.admission import Admission, Admissions, CacheHit, Follower
 from app.accounting.settlement import Settlements
-from app.accounting.admission import Admission, Admissions, Hit, Join
-from app.pricing.limits import Allowance, Estimate
-from app.stores.shared_calls import OVER, Landing
+from app.auth.principal import Principal
+from app.backends.upstream import Upstream
+from app.contract.completion import NOTHING, Usage
+from app.errors import StoreUnavailable
+from app.pricing.limits import Estimate, Limits
+from app.pricing.prices import NANO
+from app.stores.shared_calls import NO_RESULT, CallResult
+from app.telemetry.metrics import Collectors
 from app.telemetry.tracing import Step, step
 
 LEASE_S = 15.0
 """A gateway that dies is noticed so much later: what it had sent is charged, and who followed asks anew."""
 RENEW_S = 4.0
 """As often it is seen to those whose gateway died: no later than so long after their leases' end."""
-NO_LIMITS = Allowance()
+NO_LIMITS = Limits()
 
 
 @dataclass
-class Booking:
+class Reservation:
     """One call's. What is set here when the call ends is booked."""
 
     request_id: str | None
@@ -35,11 +35,11 @@ class Booking:
     sent: bool = False
     """It counts as sent, and need not be noted."""
     usage: Usage = NOTHING
-    landing: Landing = field(default=OVER)
+    landing: CallResult = field(default=NO_RESULT)
 
 
 @dataclass(frozen=True)
-class Share:
+class Coalescing:
     """Whether another's answer will do: the key of all that it would do for, if any; and for one who asks again
     because a shared call came to nothing, that it was counted."""
 
@@ -48,10 +48,10 @@ class Share:
     counted: bool = False
 
 
-ALONE = Share()
+NO_COALESCING = Coalescing()
 
 
-class Bookings:
+class Reservations:
     """Admits calls, keeps their reservations alive while they are under way, and closes them when they end.
 
     Made where an event loop runs. It sees to the leases of gateways that died, too, whether or not anybody asks.
@@ -65,7 +65,12 @@ class Bookings:
         self._tending = asyncio.create_task(self._tend())
 
     async def admit(
-        self, request_id: str, holder: Holder, lane: Lane, estimate: Estimate, share: Share = ALONE
+        self,
+        request_id: str,
+        principal: Principal,
+        upstream: Upstream,
+        estimate: Estimate,
+        share: Coalescing = NO_COALESCING,
     ) -> Admission | None:
         """Take what the call may need, within the limits of the holder and the backend.
 
@@ -74,39 +79,41 @@ class Bookings:
         there are limits, `StoreUnavailable`.
         """
         try:
-            with lane.gate.coming() as at_once, _step(lane) as admitting:
+            with upstream.gate.coming() as concurrency, _step(upstream) as admitting:
                 admission = await self._admissions.admit(
                     request_id,
-                    (holder.scope, lane.scope),
-                    lane.name,
+                    (principal.scope, upstream.scope),
+                    upstream.name,
                     estimate,
                     lease_s=LEASE_S,
-                    flight_key=share.key,
+                    call_key=share.key,
                     read_cache=share.read_cache,
                     counted=share.counted,
-                    sent=at_once,
+                    sent=concurrency,
                 )
                 _note(admitting, admission)
                 return admission
         except StoreUnavailable:
-            self._settlements.undo(request_id, lane.name)
-            if _limited(holder, lane):
+            self._settlements.undo(request_id, upstream.name)
+            if _limited(principal, upstream):
                 raise
             return None
         except asyncio.CancelledError:
-            self._settlements.undo(request_id, lane.name)
+            self._settlements.undo(request_id, upstream.name)
             raise
 
-    async def share(self, request_id: str, holder: Holder, lane: Lane, share: Share) -> Hit | Join | None:
+    async def share(
+        self, request_id: str, principal: Principal, upstream: Upstream, share: Coalescing
+    ) -> CacheHit | Follower | None:
         """Take part in what is there already, within request limits; None where a call would have to be made, or
         where the store is away. Raises `RateLimited`."""
         if share.key is None:
             return None
         try:
-            with _step(lane) as sharing:
+            with _step(upstream) as sharing:
                 shared = await self._admissions.share(
                     request_id,
-                    (holder.scope, lane.scope),
+                    (principal.scope, upstream.scope),
                     share.key,
                     read_cache=share.read_cache,
                     counted=share.counted,
@@ -118,65 +125,67 @@ class Bookings:
             return None
 
     @asynccontextmanager
-    async def open(self, request_id: str, lane: Lane, sent: bool = False) -> AsyncIterator[Booking]:
+    async def open(self, request_id: str, upstream: Upstream, sent: bool = False) -> AsyncIterator[Reservation]:
         """A reservation, for as long as its call takes: then settled, or released if it used nothing."""
-        booking = Booking(request_id, sent)
+        reservation = Reservation(request_id, sent)
         self._open.add(request_id)
         try:
-            yield booking
+            yield reservation
         finally:
             self._open.discard(request_id)
-            if booking.usage == NOTHING:
-                await self._settlements.release(request_id, lane.name, booking.landing)
+            if reservation.usage == NOTHING:
+                await self._settlements.release(request_id, upstream.name, reservation.landing)
             else:
-                cost = lane.cost(booking.usage)
-                await self._settlements.settle(request_id, lane.name, booking.usage, cost, booking.landing)
+                cost = upstream.cost(reservation.usage)
+                await self._settlements.settle(request_id, upstream.name, reservation.usage, cost, reservation.landing)
 
     @asynccontextmanager
-    async def without(self, lane: Lane) -> AsyncIterator[Booking]:
+    async def without(self, upstream: Upstream) -> AsyncIterator[Reservation]:
         """A call without a reservation, while the store is away: what it takes is counted, and in no ledger."""
-        booking = Booking(None)
+        reservation = Reservation(None)
         try:
-            yield booking
+            yield reservation
         finally:
-            if booking.usage != NOTHING:
-                self._settlements.forgo(lane.name, booking.usage, lane.cost(booking.usage))
+            if reservation.usage != NOTHING:
+                self._settlements.forgo(upstream.name, reservation.usage, upstream.cost(reservation.usage))
 
-    async def sending(self, booking: Booking, holder: Holder, lane: Lane) -> None:
+    async def sending(self, reservation: Reservation, principal: Principal, upstream: Upstream) -> None:
         """Note that the call is about to leave.
 
         Raises `StoreUnavailable` where the reservation is over, or where there are limits and the store is away:
         nothing is sent then.
         """
-        if booking.request_id is None or booking.sent:
+        if reservation.request_id is None or reservation.sent:
             return
         try:
-            held = await self._admissions.sent(booking.request_id)
+            held = await self._admissions.sent(reservation.request_id)
         except StoreUnavailable:
-            if _limited(holder, lane):
+            if _limited(principal, upstream):
                 raise
             return
         if not held:
             raise StoreUnavailable("the request's reservation had ended before its turn came")
 
-    async def observe(self, lanes: Iterable[Lane]) -> None:
+    async def observe(self, upstreams: Iterable[Upstream]) -> None:
         """Show how much of backends' budgets is used; what was shown last stays where the store is away."""
-        limited = [lane for lane in lanes if lane.scope.allowance.nano_usd_per_day is not None]
+        limited = [upstream for upstream in upstreams if upstream.scope.limits.nano_usd_per_day is not None]
         if not limited:
             return
         try:
-            standing = await self._admissions.standing([lane.scope for lane in limited])
+            limit_status = await self._admissions.limit_status([upstream.scope for upstream in limited])
         except StoreUnavailable:
             return
-        for lane in limited:
-            self._collectors.budget_used.labels(lane.name).set(standing.used_nano_usd(lane.scope.name) / NANO)
+        for upstream in limited:
+            self._collectors.budget_used.labels(upstream.name).set(
+                limit_status.used_nano_usd(upstream.scope.name) / NANO
+            )
 
-    async def spare(self, lane: Lane) -> bool:
+    async def spare(self, upstream: Upstream) -> bool:
         """Whether more than half of each of the backend's limits is left. Raises `StoreUnavailable`."""
-        if lane.scope.allowance == NO_LIMITS:
+        if upstream.scope.limits == NO_LIMITS:
             return True
-        standing = await self._admissions.standing([lane.scope])
-        return all(2 * window.remaining > window.limit for window in standing.windows())
+        limit_status = await self._admissions.limit_status([upstream.scope])
+        return all(2 * window.remaining > window.limit for window in limit_status.windows())
 
     async def close(self) -> None:
         """Wait for calls that still end, and book what is due."""
@@ -196,20 +205,20 @@ class Bookings:
                 await self._admissions.sweep()
 
 
-def _limited(holder: Holder, lane: Lane) -> bool:
-    return holder.scope.allowance != NO_LIMITS or lane.scope.allowance != NO_LIMITS
+def _limited(principal: Principal, upstream: Upstream) -> bool:
+    return principal.scope.limits != NO_LIMITS or upstream.scope.limits != NO_LIMITS
 
 
-def _step(lane: Lane) -> Step:
-    return step("admission", {"conviction.backend": lane.name})
+def _step(upstream: Upstream) -> Step:
+    return step("admission", {"conviction.backend": upstream.name})
 
 
 def _note(admitting: Step, admission: Admission) -> None:
     """Where the answer is to come from."""
     match admission:
-        case Hit():
+        case CacheHit():
             source = "cache"
-        case Join():
+        case Follower():
             source = "coalesced"
         case _:
             source = "model"

@@ -7,12 +7,12 @@ import logging
 from collections import deque
 from dataclasses import dataclass
 
-from app.backends.base import NOTHING, BackendName, Usage
-from app.pricing.prices import Cost
-from app.errors import StoreUnavailable
-from app.telemetry.metrics import Collectors
 from app.accounting.admission import Admissions
-from app.stores.shared_calls import OVER, Landing
+from app.contract.completion import NOTHING, BackendName, Usage
+from app.errors import StoreUnavailable
+from app.pricing.prices import Cost
+from app.stores.shared_calls import NO_RESULT, CallResult
+from app.telemetry.metrics import Collectors
 
 RETRY_S = 0.5
 KEPT = 10_000
@@ -41,13 +41,13 @@ class Settlements:
         self._trying: asyncio.Task[None] | None = None
 
     async def settle(
-        self, request_id: str, backend: BackendName, usage: Usage, cost: Cost, landing: Landing = OVER
+        self, request_id: str, backend: BackendName, usage: Usage, cost: Cost, landing: CallResult = NO_RESULT
     ) -> None:
         """Book what the call took and pass its answer on."""
         self._collectors.of[backend].spend(usage, cost)
         await self._close(_Due(request_id, backend, usage, cost.nano_usd), landing)
 
-    async def release(self, request_id: str, backend: BackendName, landing: Landing = OVER) -> None:
+    async def release(self, request_id: str, backend: BackendName, landing: CallResult = NO_RESULT) -> None:
         """Give back what was reserved for a call that cost nothing."""
         await self._close(_Due(request_id, backend), landing)
 
@@ -73,7 +73,7 @@ class Settlements:
             for due in self._due:
                 _given_up(due)
 
-    async def _close(self, due: _Due, landing: Landing) -> None:
+    async def _close(self, due: _Due, landing: CallResult) -> None:
         try:
             await self._book(due, landing)
         except StoreUnavailable as error:
@@ -84,7 +84,7 @@ class Settlements:
             self._put_off(due)
             raise
 
-    async def _book(self, due: _Due, landing: Landing = OVER) -> None:
+    async def _book(self, due: _Due, landing: CallResult = NO_RESULT) -> None:
         if due.usage == NOTHING:
             await self._admissions.release(due.request_id, landing)
         else:

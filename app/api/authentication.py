@@ -6,27 +6,27 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.api import console
+from app.auth.key_cache import KeyCache
 from app.auth.key_file import Keyring
+from app.auth.principal import Principal, local_principal
 from app.errors import Forbidden, Unauthorized
-from app.auth.principal import Holder, local_holder
+from app.pricing.limits import Limits
 from app.settings.gateway import is_loopback
-from app.pricing.limits import Allowance
-from app.auth.key_cache import KnownKeys
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/"})
 """For probes, which hold no keys, and for the page that asks people for theirs."""
 
 
 class Guard:
-    """Lets through whoever may ask, as `scope["state"]["holder"]`; raises for the rest.
+    """Lets through whoever may ask, as `scope["state"]["principal"]`; raises for the rest.
 
     That is `Unauthorized`, `Forbidden`, or `StoreUnavailable` where an issued key cannot be checked.
     """
 
-    def __init__(self, app: ASGIApp, keys: Keyring | None, allowance: Allowance) -> None:
+    def __init__(self, app: ASGIApp, keys: Keyring | None, limits: Limits) -> None:
         self.app = app
         self._keys = keys
-        self._local = local_holder(allowance)
+        self._local = local_principal(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -35,13 +35,13 @@ class Guard:
                 _require_this_machine(headers)
                 _admit(scope, self._local)
             elif scope["path"] not in OPEN_PATHS and not scope["path"].startswith(console.FOLDER):
-                issued: KnownKeys = scope["app"].state.resources.keys
+                issued: KeyCache = scope["app"].state.resources.keys
                 _admit(scope, await _require_key(headers, self._keys, issued))
         await self.app(scope, receive, send)
 
 
-def _admit(scope: Scope, holder: Holder) -> None:
-    scope.setdefault("state", {})["holder"] = holder
+def _admit(scope: Scope, principal: Principal) -> None:
+    scope.setdefault("state", {})["holder"] = principal
 
 
 def _require_this_machine(headers: Headers) -> None:
@@ -57,17 +57,17 @@ def _without_port(host: str) -> str:
     return host.partition(":")[0]
 
 
-async def _require_key(headers: Headers, keys: Keyring, issued: KnownKeys) -> Holder:
+async def _require_key(headers: Headers, keys: Keyring, issued: KeyCache) -> Principal:
     """The holder of the key that either header gives. The file's keys open whatever becomes of the store."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token if scheme.casefold() == "bearer" else ""
     given = [key for key in (bearer.strip(), headers.get("x-api-key", "").strip()) if key]
     for key in given:
-        holder = keys.holder(key)
-        if holder is not None:
-            return holder
+        principal = keys.principal(key)
+        if principal is not None:
+            return principal
     for key in given:
-        holder = await issued.holder(key)
-        if holder is not None:
-            return holder
+        principal = await issued.principal(key)
+        if principal is not None:
+            return principal
     raise Unauthorized("a key is needed, as Authorization: Bearer or X-API-Key")

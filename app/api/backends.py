@@ -14,8 +14,8 @@ from app.api.schemas import BackendPrice, Backends, BackendState
 from app.api.state import resources_of
 from app.backends.base import Backend
 from app.contract.hardware import Profile
-from app.pricing.prices import ListPrice, Price
 from app.errors import BackendUnavailable
+from app.pricing.prices import ListPrice, Price
 
 router = APIRouter()
 BACKENDS = TypeAdapter(Backends)
@@ -25,7 +25,9 @@ BACKENDS = TypeAdapter(Backends)
 async def backends(request: Request) -> Response:
     """The backends, which of them could answer now, and what they cost."""
     resources = resources_of(request)
-    states = await asyncio.gather(*(state(lane.backend, lane.price, lane.profile) for lane in resources.lanes.values()))
+    states = await asyncio.gather(
+        *(state(upstream.backend, upstream.price, upstream.profile) for upstream in resources.upstreams.values())
+    )
     answer = Backends(resources.settings.default_backend, list(states))
     return Response(BACKENDS.dump_json(answer), media_type="application/json")
 

@@ -13,15 +13,15 @@ A = TypeVar("A")
 
 
 async def answers(
-    questions: Sequence[Q], ask: Callable[[int, Q], Awaitable[A]], at_once: int
+    questions: Sequence[Q], ask: Callable[[int, Q], Awaitable[A]], concurrency: int
 ) -> AsyncGenerator[tuple[int, A | ConvictionError], None]:
     """Each question's place and its answer, or what went wrong with it, as they come.
 
-    `at_once` are asked at a time, and as many answers wait to be read before no more is asked. Whoever closes the
+    `concurrency` are asked at a time, and as many answers wait to be read before no more is asked. Whoever closes the
     iterator early cancels what is under way; anything but a `ConvictionError` ends all of it.
     """
     waiting = iter(list(enumerate(questions)))
-    told: asyncio.Queue[tuple[int, A | ConvictionError]] = asyncio.Queue(at_once)
+    told: asyncio.Queue[tuple[int, A | ConvictionError]] = asyncio.Queue(concurrency)
 
     async def work() -> None:
         for place, question in waiting:
@@ -31,7 +31,7 @@ async def answers(
                 answer = error
             await told.put((place, answer))
 
-    workers = [asyncio.create_task(work()) for _ in range(min(at_once, len(questions)))]
+    workers = [asyncio.create_task(work()) for _ in range(min(concurrency, len(questions)))]
     try:
         for _ in questions:
             yield await _next(told, workers)

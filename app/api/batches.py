@@ -14,30 +14,30 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.recommendation import RECOMMENDATION
 from app.api import documents
+from app.api.batch_runner import answers
 from app.api.body import read_json
 from app.api.disconnect import Streamed
 from app.api.idempotency import refuse_key
 from app.api.problems import foreseen, problem
 from app.api.recommendations import validated
-from app.api.validation_errors import refusal
+from app.api.request_options import request_options
 from app.api.route import Routes
 from app.api.server_sent_events import HEADERS
 from app.api.state import resources_of, shadow_of
-from app.api.request_options import terms_of
-from app.completions.request import Terms
-from app.api.batch_runner import answers
-from app.routing.cascade import asker_of
+from app.api.validation_errors import refusal
+from app.comparison.shadow import Shadow
+from app.completions.request import RequestOptions
 from app.contract.prompt import Detail
-from app.pricing.prices import plain
 from app.deadline import Deadline
 from app.errors import ConvictionError, InvalidRequest
-from app.telemetry.metrics import Asked
+from app.pricing.prices import plain
 from app.recommend import Answered
+from app.recommendation import RECOMMENDATION
 from app.resources import Resources
-from app.comparison.shadow import Shadow
-from app.telemetry.request_timer import Stopwatch
+from app.routing.cascade import strategy_for
+from app.telemetry.metrics import RequestObservation
+from app.telemetry.request_timer import RequestTimer
 
 MEDIA_TYPE = "application/x-ndjson"
 MOST = 1000
@@ -67,9 +67,9 @@ class Tally:
 @router.post("/v1/recommendations/batch", **documents.BATCH)
 async def batch(request: Request) -> Response:
     """Many questions at once; a bad item fails alone, and a client that leaves cancels what is left."""
-    resources, asked = resources_of(request), Asked()
+    resources, asked = resources_of(request), RequestObservation()
     with resources.collectors.request(asked):
-        routes, terms = Routes(request, asked), terms_of(request, resources.settings)
+        routes, terms = Routes(request, asked), request_options(request, resources.settings)
         refuse_key(request)
         order = _order(await read_json(request, MAX_BYTES))
         asked.handed_on = True
@@ -78,14 +78,14 @@ async def batch(request: Request) -> Response:
 
 
 async def _lines(
-    order: BatchRequest, routes: Routes, terms: Terms, resources: Resources, shadow: Shadow
+    order: BatchRequest, routes: Routes, terms: RequestOptions, resources: Resources, shadow: Shadow
 ) -> AsyncGenerator[bytes, None]:
     """A line an item, and one that sums up."""
     tally = Tally()
 
     async def ask(place: int, item: Any) -> Answered:
         try:
-            with resources.collectors.request(asked := Asked(routes.first)):
+            with resources.collectors.request(asked := RequestObservation(routes.first)):
                 body = validated({"detail": order.detail, **item} if isinstance(item, dict) else item)
                 if body.stream:
                     raise InvalidRequest("stream must be false in a batch")
@@ -93,12 +93,12 @@ async def _lines(
                 own = replace(terms, deadline=Deadline.after(terms.deadline.seconds))
                 question = body.question()
                 route = routes.route(question, asked, place)
-                asker = asker_of(question, route, own, resources, Stopwatch(), asked, shadow)
-                return await asker.recommend()
+                strategy = strategy_for(question, route, own, resources, RequestTimer(), asked, shadow)
+                return await strategy.recommend()
         except Exception as error:
             raise foreseen(error) from error
 
-    async with aclosing(answers(order.items, ask, resources.settings.batch_at_once)) as answered:
+    async with aclosing(answers(order.items, ask, resources.settings.batch_max_concurrency)) as answered:
         async for index, answer in answered:
             yield _line(index, answer, tally)
     summary = {"items": len(order.items), "succeeded": tally.succeeded, "failed": tally.failed, "usd": plain(tally.usd)}

@@ -20,20 +20,20 @@ from app.api.disconnect import while_there
 from app.api.idempotency import once, refuse_key
 from app.api.openai_errors import document
 from app.api.problems import foreseen
-from app.api.validation_errors import refusal
+from app.api.request_options import request_options
 from app.api.route import refuse_fallback
 from app.api.server_sent_events import HEADERS, MEDIA_TYPE
-from app.api.state import holder_of, resources_of
-from app.api.request_options import terms_of
-from app.completions.request import Terms
-from app.completions.chat import Chatting, chat
-from app.pricing.prices import plain
-from app.errors import NotFound
+from app.api.state import principal_of, resources_of
+from app.api.validation_errors import refusal
 from app.auth.principal import require_backend
-from app.backends.upstream import Lane
-from app.telemetry.metrics import Asked
+from app.backends.upstream import Upstream
+from app.completions.chat import Chatting, chat
+from app.completions.request import RequestOptions
+from app.errors import NotFound
+from app.pricing.prices import plain
 from app.resources import Resources
 from app.routing.headers import HEADER, named
+from app.telemetry.metrics import RequestObservation
 
 MAX_BYTES = 1024 * 1024
 MOST_TOKENS = 1_000_000
@@ -59,7 +59,7 @@ class ChatRequest(BaseModel):
 @router.post("/v1/chat/completions", **documents.CHAT)
 async def chat_completions(request: Request) -> Response:
     """A chat completion by the backend that `model` names, passed through under the same keys and limits."""
-    resources, asked = resources_of(request), Asked(detail="chat")
+    resources, asked = resources_of(request), RequestObservation(detail="chat")
     with resources.collectors.request(asked):
         refuse_fallback(request)
         content = await read_bytes(request, MAX_BYTES)
@@ -67,20 +67,20 @@ async def chat_completions(request: Request) -> Response:
         asked.backend = named(body["model"])
         if asked.backend is None:
             raise NotFound("the model must be mistral or gpt-4")
-        require_backend(holder_of(request), asked.backend)
-        terms, lane = terms_of(request, resources.settings), resources.lanes[asked.backend]
+        require_backend(principal_of(request), asked.backend)
+        terms, upstream = request_options(request, resources.settings), resources.upstreams[asked.backend]
         if body.get("stream") is not True:
-            whole = partial(_whole, body, lane, terms, resources)
+            whole = partial(_whole, body, upstream, terms, resources)
             return await once(request, content, terms, whole)
         refuse_key(request)
         asked.handed_on = True
-    return Streamed(body, lane, terms, resources, replace(asked, handed_on=False))
+    return Streamed(body, upstream, terms, resources, replace(asked, handed_on=False))
 
 
-async def _whole(body: Mapping[str, Any], lane: Lane, terms: Terms, resources: Resources) -> Response:
-    async with chat(body, lane, terms, resources) as chatting:
+async def _whole(body: Mapping[str, Any], upstream: Upstream, terms: RequestOptions, resources: Resources) -> Response:
+    async with chat(body, upstream, terms, resources) as chatting:
         content = b"".join([piece async for piece in chatting.stream])
-    return Response(content, chatting.stream.status, headers=_headers(chatting, lane) | _cost(chatting))
+    return Response(content, chatting.stream.status, headers=_headers(chatting, upstream) | _cost(chatting))
 
 
 class Streamed(Response):
@@ -89,9 +89,22 @@ class Streamed(Response):
     What ends it is sent once all is booked, after a comment that states the cost: clients leave when they have read it.
     """
 
-    def __init__(self, body: Mapping[str, Any], lane: Lane, terms: Terms, resources: Resources, asked: Asked) -> None:
+    def __init__(
+        self,
+        body: Mapping[str, Any],
+        upstream: Upstream,
+        terms: RequestOptions,
+        resources: Resources,
+        asked: RequestObservation,
+    ) -> None:
         super().__init__()
-        self._body, self._lane, self._terms, self._resources, self._asked = body, lane, terms, resources, asked
+        self._body, self._upstream, self._options, self._resources, self._asked = (
+            body,
+            upstream,
+            terms,
+            resources,
+            asked,
+        )
         self._events = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +114,7 @@ class Streamed(Response):
     async def _pass(self, send: Send) -> None:
         last = b""
         try:
-            async with chat(self._body, self._lane, self._terms, self._resources) as chatting:
+            async with chat(self._body, self._upstream, self._options, self._resources) as chatting:
                 await self._begin(chatting, send)
                 async for piece in chatting.stream:
                     if chatting.stream.ended:
@@ -117,7 +130,7 @@ class Streamed(Response):
         await _send(send, b": cost_usd=%b\n\n%b" % (cost, last) if self._events else last, more=False)
 
     async def _begin(self, chatting: Chatting, send: Send) -> None:
-        headers = _headers(chatting, self._lane)
+        headers = _headers(chatting, self._upstream)
         self._events = headers.get("Content-Type", "").startswith(MEDIA_TYPE)
         raw = Headers(headers | (HEADERS if self._events else {})).raw
         await send({"type": "http.response.start", "status": chatting.stream.status, "headers": raw})
@@ -137,9 +150,9 @@ def _checked(document: object) -> dict[str, Any]:
     return document
 
 
-def _headers(chatting: Chatting, lane: Lane) -> dict[str, str]:
-    standing = chatting.standing.headers() if chatting.standing else {}
-    return {**chatting.stream.headers, HEADER: lane.name, **standing}
+def _headers(chatting: Chatting, upstream: Upstream) -> dict[str, str]:
+    limit_status = chatting.limit_status.headers() if chatting.limit_status else {}
+    return {**chatting.stream.headers, HEADER: upstream.name, **limit_status}
 
 
 def _cost(chatting: Chatting) -> dict[str, str]:

@@ -21,6 +21,7 @@ from app.api.documents import (
     problems,
     schema,
 )
+from app.comparison.pairs import Origin
 from app.contract.prompt import Detail
 from app.errors import (
     DeadlineExceeded,
@@ -33,7 +34,6 @@ from app.errors import (
     Overloaded,
     UnknownTicker,
 )
-from app.comparison.pairs import Origin
 
 TAG = "comparisons"
 

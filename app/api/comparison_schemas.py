@@ -9,17 +9,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
 
-from app.recommendation import AmountUsd, Recommendation
 from app.api.problems import Problem, problem
-from app.backends.base import BACKEND_NAMES, BackendName
 from app.comparison.compare import Compared
+from app.comparison.pairs import Origin, Pair, Side
+from app.comparison.statistics.report import Choice
+from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.features import Ticker
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
-from app.pricing.prices import plain
 from app.errors import ConvictionError
-from app.comparison.pairs import Origin, Pair, Side
-from app.comparison.statistics.report import Choice
+from app.pricing.prices import plain
+from app.recommendation import AmountUsd, Recommendation
 
 MOST_LISTED, LISTED = 500, 50
 MOST_TICKERS = 1000

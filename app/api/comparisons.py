@@ -15,19 +15,19 @@ from app.api.comparison_schemas import COMPARISON, PAIRS, Comparison, KeptPair, 
 from app.api.cursor import opened, sealed
 from app.api.idempotency import once
 from app.api.recommendations import validated
-from app.api.validation_errors import refusal
 from app.api.report_csv import table
+from app.api.request_options import request_options
 from app.api.route import refuse_fallback
-from app.api.state import holder_of, resources_of
-from app.api.request_options import terms_of
-from app.backends.base import BACKEND_NAMES
-from app.comparison.compare import compare
-from app.errors import InvalidRequest
+from app.api.state import principal_of, resources_of
+from app.api.validation_errors import refusal
 from app.auth.principal import require_backend
-from app.telemetry.metrics import Asked
+from app.comparison.compare import compare
+from app.comparison.statistics.report import Report
+from app.contract.completion import BACKEND_NAMES
+from app.errors import InvalidRequest
 from app.resources import Resources
 from app.routing.headers import HEADER
-from app.comparison.statistics.report import Report
+from app.telemetry.metrics import RequestObservation
 
 S = TypeVar("S", bound=Selection)
 
@@ -40,12 +40,12 @@ router = APIRouter()
 @router.post("/v1/comparisons", **documents.COMPARE)
 async def make(request: Request) -> Response:
     """Ask both backends at once; one that fails leaves the other's answer standing."""
-    resources, asked = _allowed(request), Asked()
+    resources, asked = _allowed(request), RequestObservation()
     with resources.collectors.request(asked):
         refuse_fallback(request)
         if HEADER in request.headers:
             raise InvalidRequest(f"a comparison asks both backends: leave {HEADER} out")
-        terms, content = terms_of(request, resources.settings), await read_bytes(request, MAX_BYTES)
+        terms, content = request_options(request, resources.settings), await read_bytes(request, MAX_BYTES)
         body = validated(parsed(content))
         asked.detail = body.detail
         if body.stream:
@@ -65,8 +65,8 @@ async def listed(request: Request) -> Response:
     comparisons, asked = _allowed(request).comparisons, _query(request, Listing)
     secret = await comparisons.secret()
     before = None if asked.cursor is None else opened(asked.cursor, secret)
-    pairs, following = await comparisons.page(before, asked.limit, asked.start_ms, asked.end_ms, asked.choice.mask)
-    page = Pairs([KeptPair.of(pair) for pair in pairs], None if following is None else sealed(following, secret))
+    pairs, shared_calls = await comparisons.page(before, asked.limit, asked.start_ms, asked.end_ms, asked.choice.mask)
+    page = Pairs([KeptPair.of(pair) for pair in pairs], None if shared_calls is None else sealed(shared_calls, secret))
     return Response(PAIRS.dump_json(page, by_alias=True), media_type="application/json")
 
 
@@ -82,9 +82,9 @@ async def report(request: Request) -> Response:
 
 def _allowed(request: Request) -> Resources:
     """The resources; raises `Forbidden` for a key that may not ask both backends: it would learn what they say."""
-    holder = holder_of(request)
+    principal = principal_of(request)
     for name in BACKEND_NAMES:
-        require_backend(holder, name)
+        require_backend(principal, name)
     return resources_of(request)
 
 

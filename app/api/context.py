@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.openai_errors import PREFIX, error_response
 from app.api.problems import foreseen, problem_response
-from app.auth.principal import Holder
+from app.auth.principal import Principal
 from app.telemetry.logs import request_id
 
 HEADER = "X-Request-Id"
@@ -61,13 +61,13 @@ class RequestContext:
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
     level = logging.DEBUG if scope["path"] in QUIET and status < 500 else logging.INFO
-    holder: Holder | None = scope.get("state", {}).get("holder")
+    principal: Principal | None = scope.get("state", {}).get("holder")
     said = {
         "method": scope["method"],
         "path": scope["path"][:200],
         "status": status,
         "ms": round(1000 * seconds, 1),
-        "holder": holder and holder.name,
-        "holder_id": holder and holder.id,
+        "holder": principal and principal.name,
+        "holder_id": principal and principal.id,
     }
     log.log(level, "request", extra=said)

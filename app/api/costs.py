@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.accounting import cost_report as bill
+from app.accounting.recent_usage import Use
 from app.api import comparison_documents as documents
 from app.api.state import resources_of
-from app.backends.base import BackendName
+from app.contract.completion import BackendName
 from app.pricing.prices import CapacityPrice, ListPrice
 from app.resources import Resources
-from app.accounting.recent_usage import Use
 
 router = APIRouter()
 
@@ -47,10 +47,10 @@ async def costs(request: Request) -> Response:
 
 
 async def _costs(resources: Resources) -> Costs:
-    lanes, settings = resources.lanes, resources.settings
-    use = dict(zip(lanes, await asyncio.gather(*map(resources.use.of, lanes)), strict=True))
-    models = {name: lane.backend.model or None for name, lane in lanes.items()}
-    hourly, listed = lanes["mistral"].price, lanes["gpt-4"].price
+    upstreams, settings = resources.upstreams, resources.settings
+    use = dict(zip(upstreams, await asyncio.gather(*map(resources.use.of, upstreams)), strict=True))
+    models = {name: upstream.backend.model or None for name, upstream in upstreams.items()}
+    hourly, listed = upstreams["mistral"].price, upstreams["gpt-4"].price
     replicas = max(1, settings.hosted_servers)
     return Costs(
         at=datetime.now(UTC),

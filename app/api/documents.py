@@ -11,7 +11,8 @@ from app.api import examples, route, server_sent_events
 from app.api import idempotency as once
 from app.api import request_options as terms
 from app.api.problems import MEDIA_TYPE
-from app.backends.base import BACKEND_NAMES
+from app.auth.api_key import ID
+from app.contract.completion import BACKEND_NAMES
 from app.errors import (
     BackendError,
     BackendUnavailable,
@@ -37,7 +38,6 @@ from app.errors import (
     UnparsedAnswer,
     UnsupportedMediaType,
 )
-from app.auth.api_key import ID
 from app.routing.headers import CHOICES, FALLBACK, HEADER, LONGEST_SUBJECT, SUBJECT
 
 Document = dict[str, Any]

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.contract import rule_based_analyst as rules
-from app.recommendation import GIVEN, RECOMMENDATION, Paid, Probabilities, Recommendation, Timing
-from app.backends.base import Completion, Usage
+from app.contract.completion import Completion, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import PROMPT_VERSION, Detail
 from app.contract.recommendation import FullAnswer, canonical
 from app.pricing.prices import list_price
+from app.recommendation import GIVEN, RECOMMENDATION, Probabilities, Recommendation, RequestCost, Timing
 
 MODEL = "gpt-4.1"
 USAGE: dict[Detail, Usage] = {"full": Usage(471, 118), "brief": Usage(443, 12)}
@@ -62,7 +62,7 @@ def _answer(detail: Detail) -> Any:
         source="model",
         usage=completion.usage,
         timing=Timing.of(completion, completion.duration + 0.0021, 0.0017),
-        cost=Paid.of(list_price(MODEL).cost(completion.usage)),
+        cost=RequestCost.of(list_price(MODEL).cost(completion.usage)),
         metrics=EXAMPLE,
         metrics_source=None,
         missing=EXAMPLE.missing(),

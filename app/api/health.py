@@ -9,14 +9,14 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.accounting.ledger import Ledger
 from app.api import documents
 from app.api.backends import unready
 from app.api.schemas import Component, Liveness, Readiness
 from app.api.state import experiments_of, resources_of
 from app.errors import StoreUnavailable
-from app.routing.experiments_file import Experiments
 from app.resources import Resources
-from app.accounting.ledger import Ledger
+from app.routing.experiments_file import Experiments
 
 router = APIRouter()
 LIVE = TypeAdapter(Liveness).dump_json(Liveness())
@@ -51,8 +51,8 @@ async def _backends(resources: Resources) -> dict[str, Component]:
     """The default backend, and the others only while it is away: those who asked for them are answered still."""
     default = resources.settings.default_backend
     components: dict[str, Component] = {}
-    for name in sorted(resources.lanes, key=lambda name: name != default):
-        reason = await unready(resources.lanes[name].backend)
+    for name in sorted(resources.upstreams, key=lambda name: name != default):
+        reason = await unready(resources.upstreams[name].backend)
         components[name] = Component(reason is None, reason)
         if reason is None:
             break

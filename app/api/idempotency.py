@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api.disconnect import while_there
-from app.api.state import holder_of, resources_of
-from app.completions.request import Terms
+from app.api.state import principal_of, resources_of
+from app.completions.request import RequestOptions
 from app.errors import InvalidRequest, StoreUnavailable
 from app.routing.headers import FALLBACK, SUBJECT
 from app.routing.headers import HEADER as BACKEND
@@ -33,7 +33,7 @@ Work = Callable[[], Coroutine[Any, Any, Response]]
 log = logging.getLogger(__name__)
 
 
-async def once(request: Request, body: bytes, terms: Terms, work: Work) -> Response:
+async def once(request: Request, body: bytes, terms: RequestOptions, work: Work) -> Response:
     """What the work answers, or what it answered before under the same key.
 
     Without a key it is given up as soon as the client leaves; with one it is finished, since the client may come back
@@ -49,7 +49,7 @@ async def once(request: Request, body: bytes, terms: Terms, work: Work) -> Respo
     named = [request.headers.get(header, "").casefold().encode() for header in (BACKEND, FALLBACK, SUBJECT)]
     asked = b"\n".join([request.url.path.encode(), *named, body])
     async with terms.deadline.limit("the first request under this Idempotency-Key is still being answered"):
-        known = await _known(idempotency, holder_of(request).id, key, asked)
+        known = await _known(idempotency, principal_of(request).id, key, asked)
     if isinstance(known, Done):
         return Response(known.body, known.status, headers={**known.headers, **REPLAYED})
     return await _first(idempotency, known, work)
@@ -61,9 +61,9 @@ def refuse_key(request: Request) -> None:
         raise InvalidRequest(f"{HEADER} goes with a single answer that is given whole")
 
 
-async def _known(idempotency: Idempotency, holder: str, key: str, asked: bytes) -> Fresh | Done:
+async def _known(idempotency: Idempotency, principal: str, key: str, asked: bytes) -> Fresh | Done:
     while True:
-        known = await idempotency.begin(holder, key, asked, LEASE_S)
+        known = await idempotency.begin(principal, key, asked, LEASE_S)
         if not isinstance(known, InProgress):
             return known
         await asyncio.sleep(LOOK_AGAIN_S)

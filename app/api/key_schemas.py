@@ -10,11 +10,11 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator
 
-from app.recommendation import AmountUsd
-from app.backends.base import BackendName
-from app.pricing.prices import NANO, plain
-from app.auth.api_key import KeyRecord, KeyText, Terms
+from app.auth.api_key import KeyRecord, KeyText, RequestOptions
+from app.contract.completion import BackendName
 from app.pricing.limits import MOST_A_MINUTE
+from app.pricing.prices import NANO, plain
+from app.recommendation import AmountUsd
 
 LONGEST_NAME = 64
 USD = re.compile(r"(0|[1-9][0-9]{0,5})(\.[0-9]{1,9})?")
@@ -65,8 +65,8 @@ class NewKey(BaseModel):
             raise ValueError("must be a decimal number from 0 to 999999.999999999 as a string, such as '25.00'")
         return usd
 
-    def terms(self) -> Terms:
-        return Terms(
+    def terms(self) -> RequestOptions:
+        return RequestOptions(
             name=self.name,
             backends=None if self.backends is None else frozenset(self.backends),
             admin=self.admin,
@@ -110,7 +110,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class IssuedKey:
+class ApiKey:
     """A key just issued."""
 
     key: Annotated[str, Field(description="shown this once")] = field(repr=False)

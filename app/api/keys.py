@@ -11,17 +11,17 @@ from starlette.responses import Response
 
 from app.api import documents
 from app.api.body import read_json
-from app.api.key_schemas import IssuedKey, Key, Keys, NewKey
+from app.api.key_schemas import ApiKey, Key, Keys, NewKey
+from app.api.state import principal_of, resources_of
 from app.api.validation_errors import refusal
-from app.api.state import holder_of, resources_of
-from app.errors import Conflict, InvalidRequest, NotFound
-from app.auth.principal import FILE_PREFIX, Holder, require_admin
 from app.auth.api_key import ID
+from app.auth.key_cache import KeyCache
+from app.auth.principal import FILE_PREFIX, Principal, require_admin
+from app.errors import Conflict, InvalidRequest, NotFound
 from app.settings.gateway import Settings
-from app.auth.key_cache import KnownKeys
 
 router = APIRouter()
-ISSUED, KEYS = TypeAdapter(IssuedKey), TypeAdapter(Keys)
+ISSUED, KEYS = TypeAdapter(ApiKey), TypeAdapter(Keys)
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ async def issue(request: Request) -> Response:
         raise refusal(error) from None
     text, record = await keys.store.issue(wanted.terms(), admin.id)
     log.info("key issued", extra={"key_id": record.id, "by": admin.id})
-    answer = IssuedKey.of(text, record, lasting=_lasting(resources_of(request).settings))
+    answer = ApiKey.of(text, record, lasting=_lasting(resources_of(request).settings))
     return Response(ISSUED.dump_json(answer), 201, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
@@ -47,8 +47,8 @@ async def listed(request: Request) -> Response:
     after = request.query_params.get("after")
     if after is not None and not ID.fullmatch(after):
         raise InvalidRequest("after must be the id of a key", fields=[("after", "must be the id of a key")])
-    records, following = await keys.store.page(after or "")
-    answer = Keys([Key.of(record) for record in records], following)
+    records, shared_calls = await keys.store.page(after or "")
+    answer = Keys([Key.of(record) for record in records], shared_calls)
     return Response(KEYS.dump_json(answer), media_type="application/json")
 
 
@@ -71,10 +71,10 @@ def _lasting(settings: Settings) -> bool:
     return settings.redis_url is not None or settings.store_dir is not None
 
 
-def _admitted(request: Request) -> tuple[Holder, KnownKeys]:
+def _admitted(request: Request) -> tuple[Principal, KeyCache]:
     """The admin who asks, and the keys. Raises `Forbidden` for others, `Conflict` where keys are off."""
-    holder, resources = holder_of(request), resources_of(request)
-    require_admin(holder)
+    principal, resources = principal_of(request), resources_of(request)
+    require_admin(principal)
     if resources.settings.api_keys_file is None:
         raise Conflict("keys are off: CONVICTION_API_KEYS_FILE, which names a file of the first keys, turns them on")
-    return holder, resources.keys
+    return principal, resources.keys

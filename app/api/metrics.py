@@ -17,5 +17,5 @@ router = APIRouter()
 async def metrics(request: Request) -> Response:
     """Everything counted so far, in Prometheus' text format."""
     resources = resources_of(request)
-    await resources.bookings.observe(resources.lanes.values())
+    await resources.reservations.observe(resources.upstreams.values())
     return Response(resources.collectors.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from app import __version__
-from app.recommendation import RECOMMENDATION
 from app.api.backends import BACKENDS
 from app.api.batches import BatchRequest
 from app.api.chat import ChatRequest
@@ -27,6 +26,7 @@ from app.api.keys import ISSUED, KEYS
 from app.api.openai_errors import ChatError
 from app.api.problems import Problem
 from app.api.schemas import Liveness, RecommendationRequest
+from app.recommendation import RECOMMENDATION
 
 TITLE = "Conviction"
 DESCRIPTION = """Buy, sell or hold, and how sure: for a US stock, from option statistics and technical \

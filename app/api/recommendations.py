@@ -13,23 +13,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-from app.recommendation import RECOMMENDATION
 from app.api import documents, server_sent_events
 from app.api.body import MAX_BYTES, parsed, read_bytes
 from app.api.disconnect import Streamed
 from app.api.idempotency import once, refuse_key
 from app.api.problems import foreseen, problem
-from app.api.validation_errors import refusal
+from app.api.request_options import request_options
 from app.api.route import Routes, route_headers
 from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
 from app.api.state import resources_of, shadow_of
-from app.api.request_options import terms_of
-from app.routing.cascade import asker_of
-from app.routing.fallback import Asker
-from app.telemetry.metrics import Asked
+from app.api.validation_errors import refusal
 from app.recommend import Answered
-from app.telemetry.request_timer import Stopwatch
+from app.recommendation import RECOMMENDATION
+from app.routing.cascade import strategy_for
+from app.routing.fallback import AnswerStrategy
+from app.telemetry.metrics import RequestObservation
+from app.telemetry.request_timer import RequestTimer
 
 router = APIRouter()
 
@@ -37,39 +37,43 @@ router = APIRouter()
 @router.post("/v1/recommendations", **documents.RECOMMENDATIONS)
 async def recommendations(request: Request) -> Response:
     """Buy, sell or hold one stock, and how sure."""
-    watch, resources = Stopwatch(), resources_of(request)
-    asked = Asked()
+    watch, resources = RequestTimer(), resources_of(request)
+    asked = RequestObservation()
     with resources.collectors.request(asked):
-        routes, terms = Routes(request, asked), terms_of(request, resources.settings)
+        routes, terms = Routes(request, asked), request_options(request, resources.settings)
         with watch.waiting():
             content = await read_bytes(request, MAX_BYTES)
         body = validated(parsed(content))
         asked.detail = body.detail
         question = body.question()
-        asker = asker_of(question, routes.route(question, asked), terms, resources, watch, asked, shadow_of(request))
+        strategy = strategy_for(
+            question, routes.route(question, asked), terms, resources, watch, asked, shadow_of(request)
+        )
         if not body.stream:
 
             async def answer() -> Response:
-                return _response(await asker.recommend(), asker)
+                return _response(await strategy.recommend(), strategy)
 
             return await once(request, content, terms, answer)
         refuse_key(request)
         asked.handed_on = True
-    return Events(replace(asker, asked=replace(asked, handed_on=False)))
+    return Events(replace(strategy, asked=replace(asked, handed_on=False)))
 
 
 class Events(Streamed):
     """The answer as events. Where any of several backends may answer, the head waits for the first: it says whose it
     is."""
 
-    def __init__(self, asker: Asker) -> None:
-        super().__init__(_events(asker), media_type=server_sent_events.MEDIA_TYPE, headers=server_sent_events.HEADERS)
-        self._asker = asker
+    def __init__(self, strategy: AnswerStrategy) -> None:
+        super().__init__(
+            _events(strategy), media_type=server_sent_events.MEDIA_TYPE, headers=server_sent_events.HEADERS
+        )
+        self._strategy = strategy
 
     async def stream_response(self, send: Send) -> None:
-        if not self._asker.route.certain:
+        if not self._strategy.route.certain:
             self.body_iterator = _from(await anext(self.body_iterator), self.body_iterator)
-        self.headers.update(route_headers(self._asker.route, self._asker.asked))
+        self.headers.update(route_headers(self._strategy.route, self._strategy.asked))
         await super().stream_response(send)
 
 
@@ -80,11 +84,11 @@ async def _from(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerat
             yield each
 
 
-async def _events(asker: Asker) -> AsyncGenerator[bytes, None]:
+async def _events(strategy: AnswerStrategy) -> AsyncGenerator[bytes, None]:
     """The analysis in pieces, then the recommendation, or what went wrong."""
     try:
-        with asker.resources.collectors.request(asker.asked):
-            async with aclosing(asker.narrate()) as told:
+        with strategy.resources.collectors.request(strategy.asked):
+            async with aclosing(strategy.narrate()) as told:
                 async for piece in told:
                     if isinstance(piece, str):
                         yield event("analysis", to_json({"delta": piece}))
@@ -94,10 +98,10 @@ async def _events(asker: Asker) -> AsyncGenerator[bytes, None]:
         yield event("error", problem(foreseen(error)).model_dump_json(exclude_defaults=True).encode())
 
 
-def _response(answered: Answered, asker: Asker) -> Response:
+def _response(answered: Answered, strategy: AnswerStrategy) -> Response:
     age = {} if answered.age_s is None else {"Age": str(int(answered.age_s))}
-    standing = answered.standing.headers() if answered.standing else {}
-    headers = {**route_headers(asker.route, asker.asked), **age, **standing}
+    limit_status = answered.limit_status.headers() if answered.limit_status else {}
+    headers = {**route_headers(strategy.route, strategy.asked), **age, **limit_status}
     return Response(RECOMMENDATION.dump_json(answered.recommendation), media_type="application/json", headers=headers)
 
 

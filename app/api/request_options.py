@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from app.api.state import holder_of
-from app.completions.request import Terms
+from app.api.state import principal_of
+from app.completions.request import RequestOptions
 from app.deadline import Deadline
 from app.errors import InvalidRequest
 from app.settings.gateway import Settings
@@ -13,12 +13,12 @@ from app.settings.gateway import Settings
 TIMEOUT = "X-Timeout-Ms"
 
 
-def terms_of(request: Request, settings: Settings) -> Terms:
+def request_options(request: Request, settings: Settings) -> RequestOptions:
     """The holder's, by `X-Timeout-Ms` and `Cache-Control`; `InvalidRequest` for a time that is none."""
     said = ",".join(request.headers.getlist("cache-control"))
     directives = {part.strip().casefold() for part in said.split(",")}
-    return Terms(
-        holder_of(request),
+    return RequestOptions(
+        principal_of(request),
         Deadline.after(_seconds(request.headers.get(TIMEOUT), settings.backend_timeout_s)),
         fresh=not directives.isdisjoint(("no-cache", "max-age=0")),
         alone="no-store" in directives,

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from app.api.state import experiments_of, holder_of, resources_of
-from app.backends.base import BackendName
-from app.errors import InvalidRequest
-from app.routing.experiments import Assignment
-from app.routing.fallback import Route
+from app.api.state import experiments_of, principal_of, resources_of
 from app.auth.principal import may_ask, require_backend
-from app.telemetry.logs import request_id
-from app.telemetry.metrics import Asked
+from app.contract.completion import BackendName
+from app.errors import InvalidRequest
 from app.recommend import Question
+from app.recommendation import Assignment
+from app.routing.fallback import Route
 from app.routing.headers import FALLBACK, HEADER, SUBJECT, Choice, asked_of, choose, choose_fallback, subject
+from app.telemetry.logs import request_id
+from app.telemetry.metrics import RequestObservation
 
 FROM = "X-Fallback-From"
 
@@ -26,9 +26,9 @@ class Routes:
     `Forbidden` for any of the backends, `InvalidRequest` for a subject or a fallback that is none.
     """
 
-    def __init__(self, request: Request, asked: Asked) -> None:
+    def __init__(self, request: Request, asked: RequestObservation) -> None:
         resources, headers = resources_of(request), request.headers
-        self._holder, self._lanes = holder_of(request), resources.lanes
+        self._principal, self._upstreams = principal_of(request), resources.upstreams
         self._experiments = experiments_of(request)
         self._subject = subject(headers.getlist(SUBJECT))
         self._default = resources.settings.default_backend
@@ -40,23 +40,23 @@ class Routes:
         asked.backend = self.first
         self._fallback = choose_fallback(headers.getlist(FALLBACK), named or self._default)
         for backend in asked_of(self.choice) if self.choice else ():
-            require_backend(self._holder, backend)
+            require_backend(self._principal, backend)
         if self._fallback is not None:
-            require_backend(self._holder, self._fallback)
+            require_backend(self._principal, self._fallback)
 
     @property
     def first(self) -> BackendName | None:
         """The backend that is asked first, as far as that is known before the question is."""
         return None if self.choice is None else asked_of(self.choice)[0]
 
-    def route(self, question: Question, asked: Asked, place: int | None = None) -> Route:
+    def route(self, question: Question, asked: RequestObservation, place: int | None = None) -> Route:
         """Where to ask a question, at some `place` of a batch; `asked` learns of the first. Raises `Forbidden`."""
         choice, assignment = self.choice, None
         if choice is None:
             choice, assignment = self._dealt(question, place)
-        first, *more = [self._lanes[name] for name in asked_of(choice)]
+        first, *more = [self._upstreams[name] for name in asked_of(choice)]
         asked.backend = first.name
-        fallback = None if self._fallback in (None, choice) else self._lanes[self._fallback]
+        fallback = None if self._fallback in (None, choice) else self._upstreams[self._fallback]
         return Route(first, fallback, more[0] if more else None, assignment)
 
     def headers(self) -> dict[str, str]:
@@ -68,9 +68,9 @@ class Routes:
         experiment = self._experiments.experiment(question.detail)
         if experiment is not None:
             arm = experiment.deal(self._subject or (question.ticker or "").upper() or _this_request(place))
-            if all(may_ask(self._holder, backend) for backend in asked_of(arm.backend)):
+            if all(may_ask(self._principal, backend) for backend in asked_of(arm.backend)):
                 return arm.backend, Assignment(experiment.name, arm.name)
-        require_backend(self._holder, self._default)
+        require_backend(self._principal, self._default)
         return self._default, None
 
 
@@ -78,7 +78,7 @@ def _this_request(place: int | None) -> str:
     return f"{request_id.get()}" if place is None else f"{request_id.get()}/{place}"
 
 
-def route_headers(route: Route, asked: Asked) -> dict[str, str]:
+def route_headers(route: Route, asked: RequestObservation) -> dict[str, str]:
     """Which backend has the question, and which failed it."""
     headers: dict[str, str] = {HEADER: asked.backend or route.first.name}
     return headers if asked.failed is None else {**headers, FROM: asked.failed}

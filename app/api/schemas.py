@@ -8,13 +8,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
-from app.recommendation import AmountUsd
-from app.backends.base import BackendName
+from app.contract.completion import BackendName
 from app.contract.features import Day, Metrics, Ticker
 from app.contract.hardware import Profile
 from app.contract.prompt import Detail
 from app.pricing.prices import Basis, CapacityPrice, ListPrice, Price, plain
 from app.recommend import Question
+from app.recommendation import AmountUsd
 
 EARLIEST = date(1970, 1, 1)
 

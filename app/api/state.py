@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from app.routing.experiments_file import Experiments
-from app.auth.principal import Holder
-from app.resources import Resources
+from app.auth.principal import Principal
 from app.comparison.shadow import Shadow
+from app.resources import Resources
+from app.routing.experiments_file import Experiments
 
 
 def resources_of(request: Request) -> Resources:
@@ -16,10 +16,10 @@ def resources_of(request: Request) -> Resources:
     return resources
 
 
-def holder_of(request: Request) -> Holder:
+def principal_of(request: Request) -> Principal:
     """Who asks. There is nobody only where no key is asked for: at the two health endpoints."""
-    holder: Holder = request.scope["state"]["holder"]
-    return holder
+    principal: Principal = request.scope["state"]["holder"]
+    return principal
 
 
 def experiments_of(request: Request) -> Experiments:

@@ -14,9 +14,9 @@ from secrets import token_hex, token_urlsafe
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.backends.base import BackendName
-from app.auth.principal import Holder
-from app.pricing.limits import Allowance
+from app.auth.principal import Principal
+from app.contract.completion import BackendName
+from app.pricing.limits import Limits
 
 ID = re.compile(r"[0-9a-f]{12}")
 _TEXT = re.compile(r"cvk_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
@@ -49,7 +49,7 @@ class KeyText:
         return sha256(self.secret.encode()).hexdigest()
 
 
-class Terms(BaseModel):
+class RequestOptions(BaseModel):
     """What a key is issued for. A limit that is None is the settings' default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -71,16 +71,16 @@ class KeyRecord(BaseModel):
 
     id: str
     digest: str = Field(repr=False)
-    terms: Terms
+    terms: RequestOptions
     created: datetime
     created_by: str
     """The id of the holder who issued it."""
     revoked: datetime | None = None
 
-    def holder(self, defaults: Allowance) -> Holder:
+    def principal(self, defaults: Limits) -> Principal:
         """Whom the key stands for, limits that it leaves open filled in."""
         terms = self.terms
         own = (terms.requests_per_minute, terms.tokens_per_minute, terms.nano_usd_per_day)
         standard = (defaults.requests_per_minute, defaults.tokens_per_minute, defaults.nano_usd_per_day)
         limits = (ours if ours is not None else default for ours, default in zip(own, standard, strict=True))
-        return Holder(self.id, terms.name, terms.backends, terms.admin, Allowance(*limits))
+        return Principal(self.id, terms.name, terms.backends, terms.admin, Limits(*limits))

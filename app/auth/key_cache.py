@@ -14,11 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic
 
-from app.errors import StoreUnavailable
-from app.auth.principal import Holder
 from app.auth.api_key import KeyRecord, KeyText
-from app.pricing.limits import Allowance
 from app.auth.key_store import KeyStore
+from app.auth.principal import Principal
+from app.errors import StoreUnavailable
+from app.pricing.limits import Limits
 
 FRESH_S = 5.0
 GRACE_S = 60.0
@@ -36,15 +36,15 @@ NOBODY = "0" * 64
 @dataclass(frozen=True, slots=True)
 class _Seen:
     digest: str = field(repr=False)
-    holder: Holder | None
+    principal: Principal | None
     """None: a key of this id opens nothing."""
     at: float
 
 
-class KnownKeys:
+class KeyCache:
     """Turns the text of an issued key into its holder."""
 
-    def __init__(self, store: KeyStore, defaults: Allowance, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, store: KeyStore, defaults: Limits, clock: Callable[[], float] = monotonic) -> None:
         self.store = store
         self._defaults = defaults
         self._clock = clock
@@ -53,7 +53,7 @@ class KnownKeys:
         self._trips = asyncio.Semaphore(TRIPS)
         self._away_until: float | None = None
 
-    async def holder(self, text: str) -> Holder | None:
+    async def principal(self, text: str) -> Principal | None:
         """Whose key it is; None if nobody's. Raises `StoreUnavailable` where that cannot be found out."""
         key = KeyText.parse(text)
         if key is None:
@@ -61,7 +61,7 @@ class KnownKeys:
         seen = self._recall(key.id)
         if seen is None or not self._younger(seen, FRESH_S):
             seen = await self._look_up(key.id)
-        return seen.holder if hmac.compare_digest(seen.digest, key.digest()) else None
+        return seen.principal if hmac.compare_digest(seen.digest, key.digest()) else None
 
     def forget(self, key_id: str) -> None:
         """Look the id up anew at its next use."""
@@ -107,8 +107,8 @@ class KnownKeys:
         if record is None:
             kept, most, seen = self._unknown, MOST_UNKNOWN, _Seen(NOBODY, None, asked)
         else:
-            holder = None if record.revoked else record.holder(self._defaults)
-            kept, most, seen = self._known, MOST_KNOWN, _Seen(record.digest, holder, asked)
+            principal = None if record.revoked else record.principal(self._defaults)
+            kept, most, seen = self._known, MOST_KNOWN, _Seen(record.digest, principal, asked)
         kept[key_id] = seen
         if len(kept) > most:
             kept.popitem(last=False)

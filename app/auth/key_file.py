@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
+from app.auth.principal import Principal, file_principal
 from app.errors import InvalidSettings
-from app.auth.principal import Holder, file_holder
-from app.pricing.limits import Allowance
+from app.pricing.limits import Limits
 
 SHORTEST = 16
 """Characters of a key."""
@@ -24,15 +24,15 @@ log = logging.getLogger(__name__)
 class Keyring:
     """The keys of the file, as hashes by their holders."""
 
-    def __init__(self, keys: Mapping[str, str], allowance: Allowance) -> None:
-        self._holders = {_digest(key): file_holder(name, allowance) for name, key in keys.items()}
+    def __init__(self, keys: Mapping[str, str], limits: Limits) -> None:
+        self._holders = {_digest(key): file_principal(name, limits) for name, key in keys.items()}
 
-    def holder(self, key: str) -> Holder | None:
+    def principal(self, key: str) -> Principal | None:
         """Whose key it is; None if nobody's. Takes the same time for every key."""
         given, found = _digest(key), None
-        for known, holder in self._holders.items():
+        for known, principal in self._holders.items():
             if hmac.compare_digest(known, given):
-                found = holder
+                found = principal
         return found
 
 
@@ -40,7 +40,7 @@ def _digest(key: str) -> bytes:
     return sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def load_keys(path: Path | None, allowance: Allowance) -> Keyring | None:
+def load_keys(path: Path | None, limits: Limits) -> Keyring | None:
     """The keys in a file, one a line, `key` or `name:key`, each with the allowance; None for no file.
 
     Raises `InvalidSettings`, naming the line and never the key.
@@ -71,4 +71,4 @@ def load_keys(path: Path | None, allowance: Allowance) -> Keyring | None:
         keys[name] = key
     if not keys:
         raise InvalidSettings("CONVICTION_API_KEYS_FILE: the file holds no key; write a line name:key into it")
-    return Keyring(keys, allowance)
+    return Keyring(keys, limits)

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.auth.api_key import KeyRecord, KeyText, RequestOptions
 from app.errors import StoreUnavailable
-from app.auth.api_key import KeyRecord, KeyText, Terms
 
 RECORDS = "conviction:keys"
 PAGE = 1000
@@ -27,7 +27,7 @@ class KeyStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def issue(self, terms: Terms, created_by: str) -> tuple[KeyText, KeyRecord]:
+    async def issue(self, terms: RequestOptions, created_by: str) -> tuple[KeyText, KeyRecord]:
         """A new key. Its text is told here and never again."""
         while True:
             key = KeyText.new()

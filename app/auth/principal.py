@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from app.backends.base import BackendName
-from app.pricing.prices import NANO
+from app.contract.completion import BackendName
 from app.errors import Forbidden
+from app.pricing.limits import Limits, Scope
+from app.pricing.prices import NANO
 from app.settings.gateway import Settings
-from app.pricing.limits import Allowance, Scope
 
 FILE_PREFIX = "file:"
 
 
 @dataclass(frozen=True)
-class Holder:
+class Principal:
     """Whom a request is answered for and charged to."""
 
     id: str
@@ -25,47 +25,47 @@ class Holder:
     """Those it may ask; None: all."""
     admin: bool
     """May issue and revoke keys, of any scope."""
-    allowance: Allowance
+    limits: Limits
 
     @cached_property
     def scope(self) -> Scope:
         """What its use is counted under."""
-        return Scope(f"key:{self.id}", self.allowance)
+        return Scope(f"key:{self.id}", self.limits)
 
 
-def default_allowance(settings: Settings) -> Allowance:
+def default_limits(settings: Settings) -> Limits:
     """What the settings grant where a key says nothing else."""
     usd = settings.key_usd_per_day
-    return Allowance(
+    return Limits(
         settings.key_requests_per_minute,
         settings.key_tokens_per_minute,
         None if usd is None else int(usd * NANO),
     )
 
 
-def local_holder(allowance: Allowance) -> Holder:
+def local_principal(limits: Limits) -> Principal:
     """Whoever is on this machine, where keys are off."""
-    return Holder("local", "local", None, True, allowance)
+    return Principal("local", "local", None, True, limits)
 
 
-def file_holder(name: str, allowance: Allowance) -> Holder:
+def file_principal(name: str, limits: Limits) -> Principal:
     """Whoever has a key of the keys file."""
-    return Holder(f"{FILE_PREFIX}{name}", name, None, True, allowance)
+    return Principal(f"{FILE_PREFIX}{name}", name, None, True, limits)
 
 
-def may_ask(holder: Holder, backend: BackendName) -> bool:
+def may_ask(principal: Principal, backend: BackendName) -> bool:
     """Whether the holder's scope includes the backend."""
-    return holder.backends is None or backend in holder.backends
+    return principal.backends is None or backend in principal.backends
 
 
-def require_backend(holder: Holder, backend: BackendName) -> None:
+def require_backend(principal: Principal, backend: BackendName) -> None:
     """Raise `Forbidden` where the holder's scope leaves the backend out."""
-    if not may_ask(holder, backend):
-        allowed = ", ".join(sorted(holder.backends or ()))
+    if not may_ask(principal, backend):
+        allowed = ", ".join(sorted(principal.backends or ()))
         raise Forbidden(f"this key may not ask {backend}; it may ask {allowed}")
 
 
-def require_admin(holder: Holder) -> None:
+def require_admin(principal: Principal) -> None:
     """Raise `Forbidden` for any but an admin."""
-    if not holder.admin:
+    if not principal.admin:
         raise Forbidden("this takes an admin's key")

@@ -9,12 +9,12 @@ from typing import Any, Self
 
 from pydantic_core import to_json
 
-from app.backends.base import NOTHING, Completion, Usage
 from app.backends.call import Call
 from app.backends.calls import Calls
 from app.backends.estimate import estimated
 from app.backends.transcript import Transcript
 from app.backends.upstream_errors import CallFailed, broken_off
+from app.contract.completion import NOTHING, Completion, Usage
 from app.contract.prompt import Message
 from app.deadline import Deadline
 

@@ -20,11 +20,11 @@ LINGER_S = 0.25
 class Call:
     """Holds a place at its endpoint until it is over; if that is before the response's end, it hangs up."""
 
-    def __init__(self, name: str, endpoint: Endpoint, deadline: Deadline, patience_s: float) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, deadline: Deadline, timeout_s: float) -> None:
         self.endpoint = endpoint
         self.heard = False
         """Whether a byte of the answer has come."""
-        self._name, self._deadline, self._patience_s = name, deadline, patience_s
+        self._name, self._deadline, self._timeout_s = name, deadline, timeout_s
         self._started = monotonic()
         self._probe = endpoint.admit()
         self._response: Response | None = None
@@ -69,11 +69,11 @@ class Call:
     def too_late(self) -> CallFailed:
         """The deadline has passed: the server's fault only if it had as long as any server gets."""
         error = DeadlineExceeded(f"{self._name} did not answer within {self._deadline.seconds:g} s")
-        return CallFailed(error, blamed=monotonic() - self._started >= self._patience_s, unanswered=True)
+        return CallFailed(error, blamed=monotonic() - self._started >= self._timeout_s, unanswered=True)
 
     def silent(self) -> CallFailed:
         """The server has taken too long to say anything."""
-        error = DeadlineExceeded(f"{self._name} said nothing within {self._patience_s:g} s")
+        error = DeadlineExceeded(f"{self._name} said nothing within {self._timeout_s:g} s")
         return CallFailed(error, elsewhere=not self.heard, blamed=True, unanswered=True)
 
     def fail(self, failure: CallFailed) -> None:

@@ -19,7 +19,7 @@ RETRIES = 2
 BACKOFF_S = 0.25
 """The first pause is up to this, the second up to twice."""
 
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 """The longest Retry-After that is waited for; a longer one is the client's to keep."""
 
 MODEL_GONE = 404
@@ -78,7 +78,7 @@ class Calls:
         if failure.elsewhere and another:
             return 0.0
         asked_for = failure.retry_after or 0.0
-        if not failure.passing or asked_for > PATIENCE_S:
+        if not failure.passing or asked_for > TIMEOUT_S:
             return None
         return max(asked_for, BACKOFF_S * 2.0**attempt * self._jitter())
 
@@ -87,13 +87,13 @@ class Calls:
     ) -> Call:
         call = Call(self.name, endpoint, deadline, self._first_token_s)
         left = deadline.left()
-        patience = min(left, self._first_token_s) if streamed else left
+        timeouts = min(left, self._first_token_s) if streamed else left
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeouts):
                 await self._send(call, request, streamed)
                 await begun(call)
         except TimeoutError:
-            failure = call.too_late() if patience == left else call.silent()
+            failure = call.too_late() if timeouts == left else call.silent()
             call.fail(failure)
             raise failure from None
         except CallFailed as failure:

@@ -16,11 +16,11 @@ WEIGHT = 0.1
 """Of the latest call in the mean."""
 
 
-class Gate:
+class ConcurrencyLimit:
     """First come, first served."""
 
-    def __init__(self, at_once: int, line: int, clock: Callable[[], float] = monotonic) -> None:
-        self._at_once = at_once
+    def __init__(self, concurrency: int, line: int, clock: Callable[[], float] = monotonic) -> None:
+        self._at_once = concurrency
         self._longest = line
         self._clock = clock
         self._inside = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import ceil
 
-from app.backends.base import Usage
+from app.contract.completion import Usage
 
 CHARACTERS_A_TOKEN = 3
 """The contract's prompts have 2.4 to 3.4 in Mistral's tokenizer, plain English about 4."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from app.backends.base import Usage
+from app.contract.completion import Usage
 from app.contract.probabilities import Token
 
 Count = Annotated[int, Field(ge=0)]

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from app.backends.answers import Answer
-from app.backends.base import BREAKER_STATES, BackendName, BreakerState, ChatStream, Completion, Stream
+from app.backends.base import BREAKER_STATES, BreakerState, ChatStream, Stream
 from app.backends.breaker import Breaker
 from app.backends.calls import Calls
 from app.backends.dialects import Dialect
@@ -22,6 +22,7 @@ from app.backends.origin import Origin
 from app.backends.passthrough import Chat
 from app.backends.session import Session
 from app.backends.upstream_errors import RETRY_AFTER_S, CallFailed
+from app.contract.completion import BackendName, Completion
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import BackendUnavailable
@@ -118,14 +119,14 @@ class OpenAIStyle:
 
     async def _identify(self) -> None:
         """Ask all servers, until one has said."""
-        asking = {asyncio.create_task(self._failure(endpoint)) for endpoint in self._endpoints}
+        pending = {asyncio.create_task(self._failure(endpoint)) for endpoint in self._endpoints}
         try:
-            while asking and not self.model:
-                _, asking = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+            while pending and not self.model:
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for rest in asking:
+            for rest in pending:
                 rest.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
+            await asyncio.gather(*pending, return_exceptions=True)
 
     async def _failure(self, endpoint: Endpoint) -> BackendUnavailable | None:
         """Why the endpoint cannot answer now, if it cannot."""

@@ -9,13 +9,13 @@ from typing import Any, Self
 from pydantic import SecretStr
 from pydantic_core import to_json
 
-from app.backends.base import Usage
 from app.backends.call import Call
 from app.backends.calls import Calls
 from app.backends.estimate import estimated
 from app.backends.relay import Document, Events, Relay
 from app.backends.scrub import scrubbed
 from app.backends.upstream_errors import CallFailed, broken_off
+from app.contract.completion import Usage
 from app.deadline import Deadline
 
 PASSED = ("Content-Type", "X-Stand-In")

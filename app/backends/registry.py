@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from app.backends.base import Backend, BackendName
+from app.backends.base import Backend
 from app.backends.dialects import SAGEMAKER, VLLM, openai_dialect
 from app.backends.openai_style import OpenAIStyle
 from app.backends.sagemaker import SageMaker
 from app.backends.sagemaker.sigv4 import Signer
 from app.backends.unconfigured import Unconfigured
+from app.contract.completion import BackendName
 from app.contract.fingerprint import fingerprint
 from app.settings.gateway import Settings
 

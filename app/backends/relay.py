@@ -7,9 +7,9 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from app.backends.base import Usage
 from app.backends.events import Metered
 from app.backends.sse import DONE, LONGEST
+from app.contract.completion import Usage
 
 USAGE = re.compile(rb'"usage"\s*:\s*\{')
 USAGE_MEMBER = re.compile(rb',\s*"usage"\s*:\s*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}')

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.backends.base import Completion, Usage
 from app.backends.events import UsageReport, Weighed, read_event
 from app.backends.sse import DONE, Lines
+from app.contract.completion import Completion, Usage
 from app.contract.probabilities import VALUE, Token, label_probabilities
 from app.contract.recommendation import Action
 from app.errors import BackendError, UnparsedAnswer
@@ -68,7 +68,7 @@ class Transcript:
             raise BackendError(f"{self.name} did not say how many tokens its answer took")
         lack = self._lack(usage.completion_tokens)
         if lack is not None:
-            raise UnparsedAnswer(lack, usage=usage)
+            raise UnparsedAnswer(lack)
         return Completion(
             text=self.text,
             model=self.model,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from app.backends.base import BackendName, BreakerState, ChatStream, Completion, Stream
+from app.backends.base import BreakerState, ChatStream, Stream
+from app.contract.completion import BackendName, Completion
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import NotConfigured

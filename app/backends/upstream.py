@@ -7,26 +7,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from app.backends.base import BREAKER_STATES, Backend, BackendName, BreakerState, Usage
+from app.backends.base import BREAKER_STATES, Backend, BreakerState
+from app.backends.concurrency_limit import ConcurrencyLimit
+from app.contract.completion import BackendName, Usage
 from app.contract.hardware import Profile
 from app.contract.prompt import Message
+from app.pricing.limits import Estimate, Limits, Scope
 from app.pricing.prices import NANO, Cost, Price
-from app.backends.concurrency_limit import Gate
-from app.telemetry.metrics import BackendMeters, Collectors
 from app.settings.gateway import Settings
-from app.pricing.limits import Allowance, Estimate, Scope
+from app.telemetry.metrics import BackendMeters, Collectors
 
 TEMPLATE_TOKENS = 64
 """What a chat template may add to a prompt."""
 
 
 @dataclass(frozen=True)
-class Lane:
+class Upstream:
     """One backend's. Without a price it is not set up, and says so when it is asked."""
 
     backend: Backend
     price: Price | None
-    gate: Gate
+    gate: ConcurrencyLimit
     scope: Scope
     meters: BackendMeters
     profile: Profile | None = None
@@ -49,24 +50,22 @@ class Lane:
         return Estimate(usage.prompt_tokens + usage.completion_tokens, nano_usd)
 
 
-def open_lane(backend: Backend, price: Price | None, settings: Settings, collectors: Collectors) -> Lane:
+def open_upstream(backend: Backend, price: Price | None, settings: Settings, collectors: Collectors) -> Upstream:
     """The lane that the settings give a backend, its line, limits and breaker shown by the collectors."""
     name = backend.name
 
     def given(setting: str) -> Any:
         return getattr(settings, f"{name.replace('-', '')}_{setting}")
 
-    gate, usd = Gate(given("at_once"), given("line")), given("usd_per_day")
-    allowance = Allowance(
-        given("requests_per_minute"), given("tokens_per_minute"), None if usd is None else int(usd * NANO)
-    )
+    gate, usd = ConcurrencyLimit(given("max_concurrency"), given("queue_size")), given("usd_per_day")
+    limits = Limits(given("requests_per_minute"), given("tokens_per_minute"), None if usd is None else int(usd * NANO))
     collectors.queue_depth.labels(name).set_function(lambda: gate.waiting)
     for state in BREAKER_STATES:
         collectors.breaker_state.labels(name, state).set_function(partial(_is, backend, state))
     if usd is not None:
         collectors.budget_limit.labels(name).set(float(usd))
     profile = settings.vllm_profile if name == "mistral" else None
-    return Lane(backend, price, gate, Scope(f"backend:{name}", allowance), collectors.of[name], profile)
+    return Upstream(backend, price, gate, Scope(f"backend:{name}", limits), collectors.of[name], profile)
 
 
 def _is(backend: Backend, state: BreakerState) -> float:

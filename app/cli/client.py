@@ -17,7 +17,7 @@ from app.cli import recommendation_text as terminal
 from app.errors import ConvictionError, InvalidRequest, InvalidSettings
 from app.settings.gateway import is_loopback, load_client_settings
 
-PATIENCE_S = 660.0
+TIMEOUT_S = 660.0
 """Longer than any gateway waits for a backend."""
 
 Json = dict[str, Any]
@@ -105,7 +105,7 @@ def _answered(
     content = None if body is None else json.dumps(body).encode()
     request = Request(settings.url + path, content, said, method=method)  # noqa: S310 - http(s) only
     try:
-        with _opener(settings.url).open(request, timeout=PATIENCE_S) as response:
+        with _opener(settings.url).open(request, timeout=TIMEOUT_S) as response:
             yield response, settings.url
     except HTTPError as error:
         raise Refused(_document(error.read(), settings.url)) from None

@@ -11,8 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from app.cli import client
-from app.cli import comparison_text
+from app.cli import client, comparison_text
 from app.cli.batch import Progress, read
 
 PATH = "/v1/comparisons"

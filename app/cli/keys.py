@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from app.cli import client
 from app.cli import recommendation_text as terminal
-from app.backends.base import BACKEND_NAMES
+from app.contract.completion import BACKEND_NAMES
 from app.errors import InvalidSettings
 
 EPILOG = """CONVICTION_URL names the gateway, CONVICTION_API_KEY an admin's key: one of the keys file's, or one

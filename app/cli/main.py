@@ -96,13 +96,13 @@ def serve() -> int:
 
     import uvicorn
 
-    from app.serving.load_shedding import Shedding
-    from app.serving.drain import Drain
-    from app.telemetry.logs import log_config
-    from app.serving.loop_lag import LoopLag
     from app.main import create_app
+    from app.serving.drain import Drain
+    from app.serving.load_shedding import Shedding
+    from app.serving.loop_lag import LoopLag
     from app.serving.server import Server, listening
     from app.settings.gateway import load_settings
+    from app.telemetry.logs import log_config
 
     settings = load_settings()
     if os.geteuid() == 0 and not settings.allow_root:

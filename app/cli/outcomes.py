@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 
 from app.cli import client
 from app.cli.batch import Progress
+from app.cli.outcomes_text import NOT_SHOWN, text
+from app.comparison.outcomes import Advice, Horizon, horizon, realised
 from app.errors import InvalidSettings, MarketError
 from app.market import open_provider
-from app.comparison.outcomes import Advice, Horizon, horizon, realised
-from app.cli.outcomes_text import NOT_SHOWN, text
 from app.settings.gateway import load_settings
 
 PAGE = 500
@@ -81,13 +81,13 @@ def horizons(given: str) -> tuple[int, ...]:
 def pairs(options: argparse.Namespace) -> Iterator[client.Json]:
     """All that the gateway keeps of what is asked for, the newest first. Raises as `client.call` does."""
     asked = {"limit": PAGE, "tickers": options.tickers, "from": options.start, "to": options.end}
-    following: str | None = None
+    shared_calls: str | None = None
     while True:
-        query = {name: value for name, value in {**asked, "cursor": following}.items() if value is not None}
+        query = {name: value for name, value in {**asked, "cursor": shared_calls}.items() if value is not None}
         page = client.call("GET", f"/v1/comparisons?{urlencode(query)}")
         yield from page["pairs"]
-        following = page["next"]
-        if following is None:
+        shared_calls = page["next"]
+        if shared_calls is None:
             return
 
 

@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from math import sqrt
 
+from app.cli.recommendation_text import WIDTH
 from app.comparison.outcomes import Horizon
 from app.comparison.statistics.estimate import Estimate
 from app.comparison.statistics.hits import DAILY_BAND, Hits
-from app.cli.recommendation_text import WIDTH
 
 NOT_SHOWN = (
     "What this does not show. Not that anybody earned it: there are no costs, spreads, taxes or fees for shorting in"

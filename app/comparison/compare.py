@@ -10,19 +10,19 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from uuid import uuid4
 
-from app.recommendation import Recommendation
-from app.completions.request import Terms
-from app.backends.base import BackendName
+from app.backends.upstream import Upstream
+from app.comparison.hallucinations import Figures, figures
+from app.comparison.pair_store import Comparisons
+from app.comparison.pairs import Pair, Side
+from app.completions.request import RequestOptions
+from app.contract.completion import BackendName
 from app.contract.recommendation import ACTIONS
 from app.errors import ConvictionError, Overloaded, RequestError, StoreUnavailable, foreseen
-from app.comparison.hallucinations import Figures, figures
-from app.backends.upstream import Lane
-from app.telemetry.metrics import Asked, Collectors
-from app.comparison.pairs import Pair, Side
 from app.recommend import Question, looked_up, recommend
+from app.recommendation import Recommendation
 from app.resources import Resources
-from app.telemetry.request_timer import Stopwatch
-from app.comparison.pair_store import Comparisons
+from app.telemetry.metrics import Collectors, RequestObservation
+from app.telemetry.request_timer import RequestTimer
 
 STORE = "comparisons"
 
@@ -40,16 +40,16 @@ class Compared:
     stored: bool
 
 
-async def compare(question: Question, terms: Terms, resources: Resources) -> Compared:
+async def compare(question: Question, terms: RequestOptions, resources: Resources) -> Compared:
     """Ask both of the same metrics, each with a call of its own, whatever is in the cache.
 
     Raises what keeps both from being asked: of the market, or the first backend's refusal where both refuse.
     """
     async with terms.deadline.limit("no metrics of the ticker in time"):
-        seen = await looked_up(question, resources.market, Stopwatch())
+        seen = await looked_up(question, resources.market, RequestTimer())
     alone = replace(terms, alone=True)
-    asked = (_outcome(seen, lane, alone, resources) for lane in resources.lanes.values())
-    outcomes = dict(zip(resources.lanes, await asyncio.gather(*asked), strict=True))
+    asked = (_outcome(seen, upstream, alone, resources) for upstream in resources.upstreams.values())
+    outcomes = dict(zip(resources.upstreams, await asyncio.gather(*asked), strict=True))
     _require_asked(outcomes)
     cited = {name: cited_figures(outcome) for name, outcome in outcomes.items()}
     assert seen.metrics is not None
@@ -106,11 +106,13 @@ def side(outcome: Recommendation | ConvictionError, cited: Figures | None) -> Si
     )
 
 
-async def _outcome(seen: Question, lane: Lane, terms: Terms, resources: Resources) -> Recommendation | ConvictionError:
+async def _outcome(
+    seen: Question, upstream: Upstream, terms: RequestOptions, resources: Resources
+) -> Recommendation | ConvictionError:
     """The answer of one backend, or how it failed; each is a request of its own in the collectors."""
     try:
-        with resources.collectors.request(Asked(lane.name, seen.detail)):
-            answered = await recommend(seen, lane, terms, resources, Stopwatch())
+        with resources.collectors.request(RequestObservation(upstream.name, seen.detail)):
+            answered = await recommend(seen, upstream, terms, resources, RequestTimer())
             return answered.recommendation
     except Exception as error:  # noqa: BLE001 - the other's answer stands
         return foreseen(error)

@@ -13,12 +13,12 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
-from app.backends.base import BACKEND_NAMES, BackendName
+from app.comparison.statistics.hits import Hits, Outcomes, hits
+from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.recommendation import ACTIONS, Action
 from app.errors import InsufficientHistory, UnknownTicker
 from app.market.bars import MAX_STALE_DAYS
 from app.market.provider import Provider
-from app.comparison.statistics.hits import Hits, Outcomes, hits
 
 Returns = Mapping[int, float]
 """By the sessions of the horizon; those that are known."""

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from app.backends.base import BACKEND_NAMES, BackendName
+from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.prompt import Detail
 from app.contract.recommendation import ACTIONS, Action
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from app.backends.concurrency_limit import Gate
+from app.backends.concurrency_limit import ConcurrencyLimit
+from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import joined
 from app.comparison.statistics.report import Choice, Report, report
-from app.comparison.pair_store import Comparisons
 
 LINE = 8
 
@@ -17,7 +17,7 @@ class Reports:
 
     def __init__(self, comparisons: Comparisons) -> None:
         self._comparisons = comparisons
-        self._gate = Gate(1, LINE)
+        self._gate = ConcurrencyLimit(1, LINE)
 
     async def of(self, start_ms: int | None, end_ms: int | None, choice: Choice, half_width: float) -> Report:
         """The report of pairs from a time to before another, in milliseconds since 1970.

@@ -12,20 +12,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from app.recommendation import Recommendation
-from app.completions.request import Terms
+from app.auth.principal import Principal, may_ask
+from app.backends.upstream import Upstream
 from app.comparison.compare import cited_figures, keep, side
-from app.pricing.prices import NANO
+from app.comparison.pairs import Pair
+from app.completions.request import RequestOptions
 from app.deadline import Deadline
 from app.errors import ConvictionError, Overloaded, RequestError, StoreUnavailable, foreseen
-from app.auth.principal import Holder, may_ask
-from app.backends.upstream import Lane
-from app.telemetry.metrics import ShadowResult
-from app.comparison.pairs import Pair
+from app.pricing.limits import Limits
+from app.pricing.prices import NANO
 from app.recommend import Answered, Question, consult
+from app.recommendation import Recommendation
 from app.resources import Resources
-from app.telemetry.request_timer import Stopwatch
-from app.pricing.limits import Allowance
+from app.telemetry.metrics import ShadowResult
+from app.telemetry.request_timer import RequestTimer
 
 AFTER_S = 0.02
 """From an answer to its copy, so that the answer is on its way before."""
@@ -44,8 +44,8 @@ class Copy:
 
     question: Question
     answer: Recommendation
-    lane: Lane
-    other: Lane
+    upstream: Upstream
+    other: Upstream
 
 
 class Shadow:
@@ -55,12 +55,12 @@ class Shadow:
         settings = resources.settings
         self._resources = resources
         self._fraction = settings.shadow_fraction
-        allowance = Allowance(nano_usd_per_day=int(settings.shadow_usd_per_day * NANO))
-        self._holder = Holder(NAME, NAME, None, False, allowance)
+        limits = Limits(nano_usd_per_day=int(settings.shadow_usd_per_day * NANO))
+        self._principal = Principal(NAME, NAME, None, False, limits)
         self._waiting: set[asyncio.TimerHandle] = set()
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def offer(self, question: Question, answered: Answered, lane: Lane, terms: Terms) -> None:
+    def offer(self, question: Question, answered: Answered, upstream: Upstream, terms: RequestOptions) -> None:
         """Have the other backend asked the same, if the answer is among those to be copied.
 
         Not those from the cache, those that nothing may be kept of, and those of keys that may not ask the other.
@@ -68,14 +68,14 @@ class Shadow:
         answer = answered.recommendation
         if not _chosen(answer.id, self._fraction) or answer.source != "model" or terms.alone:
             return
-        (other,) = (each for each in self._resources.lanes.values() if each is not lane)
-        if other.price is None or not may_ask(terms.holder, other.name):
+        (other,) = (each for each in self._resources.upstreams.values() if each is not upstream)
+        if other.price is None or not may_ask(terms.principal, other.name):
             return
-        if self._busy(lane, other) or len(self._waiting) + len(self._under_way) >= MOST:
+        if self._busy(upstream, other) or len(self._waiting) + len(self._under_way) >= MOST:
             self._count("shed")
             return
         seen = replace(question, metrics=answer.metrics, source=answer.metrics_source)
-        self._wait(Copy(seen, answer, lane, other))
+        self._wait(Copy(seen, answer, upstream, other))
 
     async def close(self) -> None:
         """Give up what waits and what is under way; that is billed for what it has used."""
@@ -91,7 +91,7 @@ class Shadow:
 
         def begin() -> None:
             self._waiting.discard(handle)
-            if loop.time() > handle.when() + LATE_S or self._busy(copy.lane, copy.other):
+            if loop.time() > handle.when() + LATE_S or self._busy(copy.upstream, copy.other):
                 self._count("shed")
                 return
             task = loop.create_task(self._copy(copy))
@@ -112,7 +112,7 @@ class Shadow:
 
     async def _compared(self, copy: Copy) -> ShadowResult:
         """Ask the other backend, and keep the two answers. A copy that a limit refuses leaves no pair."""
-        if not await self._resources.bookings.spare(copy.other):
+        if not await self._resources.reservations.spare(copy.other):
             return "shed"
         outcome = await self._asked(copy)
         if isinstance(outcome, RequestError | Overloaded | StoreUnavailable):
@@ -121,15 +121,15 @@ class Shadow:
         return "stored" if kept else "lost"
 
     async def _asked(self, copy: Copy) -> Recommendation | ConvictionError:
-        deadline, watch = Deadline.after(self._resources.settings.backend_timeout_s), Stopwatch()
-        terms = Terms(self._holder, deadline, alone=True)
+        deadline, watch = Deadline.after(self._resources.settings.backend_timeout_s), RequestTimer()
+        terms = RequestOptions(self._principal, deadline, alone=True)
         try:
             return (await consult(copy.question, copy.other, terms, self._resources, watch)).recommendation(watch)
         except Exception as error:  # noqa: BLE001 - logged where nobody thought of it, and kept as how it ended
             return foreseen(error)
 
-    def _busy(self, *lanes: Lane) -> bool:
-        return any(lane.gate.half_full for lane in lanes)
+    def _busy(self, *upstreams: Upstream) -> bool:
+        return any(upstream.gate.half_full for upstream in upstreams)
 
     def _count(self, result: ShadowResult) -> None:
         self._resources.collectors.shadow[result].inc()
@@ -151,7 +151,7 @@ def _chosen(recommendation: str, fraction: float) -> bool:
 
 
 def _pair(copy: Copy, outcome: Recommendation | ConvictionError) -> Pair:
-    answer, outcomes = copy.answer, {copy.lane.name: copy.answer, copy.other.name: outcome}
+    answer, outcomes = copy.answer, {copy.upstream.name: copy.answer, copy.other.name: outcome}
     return Pair(
         id=answer.id.removeprefix("rec_"),
         at=answer.created_at,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jiter
 
 
-class Narration:
+class PartialJson:
     """Takes a full answer's text as it comes, and gives the part of its analysis that is new."""
 
     def __init__(self) -> None:

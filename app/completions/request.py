@@ -8,29 +8,28 @@ from decimal import Decimal
 from functools import cached_property
 from hashlib import sha256
 from time import perf_counter
-from typing import Literal, Protocol
+from typing import Protocol
 from uuid import uuid4
 
 from pydantic_core import to_json
 
-from app.backends.base import NOTHING, Completion, Usage
+from app.accounting.limit_status import LimitStatus
+from app.auth.principal import Principal
+from app.backends.upstream import Upstream
+from app.completions.single_flight import InFlightCall
+from app.contract.completion import NOTHING, Completion, Usage
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import Answer
-from app.pricing.prices import Cost
 from app.deadline import Deadline
-from app.completions.single_flight import Flight
-from app.auth.principal import Holder
-from app.backends.upstream import Lane
-from app.accounting.limit_status import Standing
-
-Source = Literal["model", "cache", "coalesced"]
+from app.pricing.prices import Cost
+from app.recommendation import Source
 
 
 @dataclass(frozen=True)
-class Terms:
+class RequestOptions:
     """Who asks, until when, and whether an answer to the same prompt that was or is being given will do."""
 
-    holder: Holder
+    principal: Principal
     deadline: Deadline
     fresh: bool = False
     """Not one from the cache (`no-cache`)."""
@@ -39,7 +38,7 @@ class Terms:
 
 
 @dataclass(frozen=True)
-class Made:
+class CompletedCall:
     """What a call gave, and took of whoever pays for it."""
 
     answer: Answer
@@ -49,26 +48,26 @@ class Made:
     waited_s: float
     """Time spent waiting for the backend."""
 
-    def free(self, waited_s: float = 0.0) -> Made:
+    def free(self, waited_s: float = 0.0) -> CompletedCall:
         """The same for one who did not pay, and waited so long for it."""
         nothing = replace(self.cost, nano_usd=0, usd_per_1k=Decimal(0))
         return replace(self, usage=NOTHING, cost=nothing, waited_s=waited_s)
 
 
 @dataclass(frozen=True)
-class Inquiry:
+class CompletionRequest:
     """A prompt for a backend, and the terms on which it is asked."""
 
-    lane: Lane
+    upstream: Upstream
     prompt: Sequence[Message]
     detail: Detail
-    terms: Terms
+    terms: RequestOptions
     request_id: str = field(default_factory=lambda: uuid4().hex)
 
     @cached_property
     def model(self) -> str:
         """What is asked for, as it was known first; empty while it is not."""
-        return self.lane.backend.model
+        return self.upstream.backend.model
 
     @cached_property
     def key(self) -> str | None:
@@ -76,11 +75,11 @@ class Inquiry:
         model. None where none but its own will do, or where the model is not known."""
         if self.terms.alone or not self.model:
             return None
-        asked = self.lane.backend.body(self.prompt, self.detail)
-        return sha256(to_json([self.lane.name, self.model, asked])).hexdigest()
+        asked = self.upstream.backend.body(self.prompt, self.detail)
+        return sha256(to_json([self.upstream.name, self.model, asked])).hexdigest()
 
 
-class Asking(Protocol):
+class PendingCompletion(Protocol):
     """An answer on its way."""
 
     @property
@@ -95,7 +94,7 @@ class Asking(Protocol):
         ...
 
     @property
-    def standing(self) -> Standing | None:
+    def limit_status(self) -> LimitStatus | None:
         """Where the limits stand; None where the store could not say."""
         ...
 
@@ -103,42 +102,42 @@ class Asking(Protocol):
         """The model's text, in pieces as they come."""
         ...
 
-    async def made(self) -> Made:
+    async def made(self) -> CompletedCall:
         """The answer, once it is there; raises what went wrong with it."""
         ...
 
 
 @dataclass(frozen=True)
-class Known:
+class CachedCompletion:
     """An answer that is there already."""
 
     request_id: str
-    given: Made
+    given: CompletedCall
     source: Source
     age_s: float | None
-    standing: Standing | None
+    limit_status: LimitStatus | None
 
     async def texts(self) -> AsyncGenerator[str, None]:
         yield self.given.completion.text
 
-    async def made(self) -> Made:
+    async def made(self) -> CompletedCall:
         return self.given
 
 
 @dataclass(frozen=True)
-class Awaited:
+class SharedCompletion:
     """An answer that a call under way here will give."""
 
     request_id: str
-    flight: Flight[Made]
+    flight: InFlightCall[CompletedCall]
     source: Source
-    standing: Standing | None
+    limit_status: LimitStatus | None
     age_s: float | None = None
 
     def texts(self) -> AsyncGenerator[str, None]:
         return self.flight.texts()
 
-    async def made(self) -> Made:
+    async def made(self) -> CompletedCall:
         began = perf_counter()
         made = await self.flight.result()
         return made if self.source == "model" else made.free(perf_counter() - began)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
-from app.backends.base import NOTHING, Completion, Usage
+from app.backends.upstream import Upstream
+from app.completions.single_flight import InFlightCall
 from app.contract import recommendation as contract
+from app.contract.completion import NOTHING, Completion, Usage
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import UnparsedAnswer
-from app.completions.single_flight import Flight
-from app.backends.upstream import Lane
 from app.telemetry.tracing import generation, used
 
 MOST = 2
@@ -22,13 +22,13 @@ MOST = 2
 class Attempts:
     """The calls made for one answer by its deadline; `usage` adds up the tokens of all of them, however they ended."""
 
-    def __init__(self, lane: Lane, detail: Detail, flight: Flight[Any], deadline: Deadline) -> None:
+    def __init__(self, upstream: Upstream, detail: Detail, flight: InFlightCall[Any], deadline: Deadline) -> None:
         self.usage = NOTHING
         self.asked = ""
         """The model that the latest call asked for."""
         self.waited_s = 0.0
         """Time spent waiting for the backend."""
-        self._lane, self._detail, self._flight, self._deadline = lane, detail, flight, deadline
+        self._upstream, self._detail, self._in_flight_call, self._deadline = upstream, detail, flight, deadline
 
     async def answer(self, prompt: Sequence[Message]) -> tuple[contract.Answer, Completion]:
         """The first valid answer and the call that gave it; `UnparsedAnswer` if no attempt gave one."""
@@ -36,9 +36,9 @@ class Attempts:
             try:
                 return await self._once(prompt)
             except UnparsedAnswer:
-                if self._flight.heard:
+                if self._in_flight_call.heard:
                     raise
-                self._flight.again()
+                self._in_flight_call.again()
         return await self._once(prompt)
 
     async def _once(self, prompt: Sequence[Message]) -> tuple[contract.Answer, Completion]:
@@ -46,20 +46,20 @@ class Attempts:
             completion = await self._call(prompt)
             return contract.parse(self._detail, completion.text), completion
         except UnparsedAnswer:
-            self._lane.meters.unparsed.inc()
+            self._upstream.meters.unparsed.inc()
             raise
         except contract.UnparsedAnswer as error:
-            self._lane.meters.unparsed.inc()
-            raise UnparsedAnswer(f"{self._lane.name} gave no valid answer: {error}") from error
+            self._upstream.meters.unparsed.inc()
+            raise UnparsedAnswer(f"{self._upstream.name} gave no valid answer: {error}") from error
 
     async def _call(self, prompt: Sequence[Message]) -> Completion:
-        backend = self._lane.backend
+        backend = self._upstream.backend
         with generation(backend.name) as call:
             async with backend.answer(prompt, self._detail, self._deadline) as stream:
                 began = perf_counter()
                 try:
                     async for text in stream:
-                        self._flight.tell(text)
+                        self._in_flight_call.tell(text)
                     return stream.completion
                 finally:
                     self.waited_s += perf_counter() - began

@@ -12,14 +12,14 @@ from app.errors import BackendUnavailable
 T = TypeVar("T")
 
 
-class Flight(Generic[T]):
+class InFlightCall(Generic[T]):
     """One call: what it has said so far, what comes of it, and how many wait for that.
 
     It lives while anyone waits: once the last one here has left, until `deserted` says that nobody elsewhere waits.
     """
 
     def __init__(
-        self, work: Callable[[Flight[T]], Coroutine[Any, Any, T]], deserted: Callable[[], Awaitable[None]]
+        self, work: Callable[[InFlightCall[T]], Coroutine[Any, Any, T]], deserted: Callable[[], Awaitable[None]]
     ) -> None:
         self.told: list[str] = []
         self.heard = False
@@ -92,23 +92,23 @@ class Flight(Generic[T]):
         news.set()
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """The calls under way by what they answer."""
 
     def __init__(self) -> None:
-        self._under_way: dict[str, Flight[T]] = {}
+        self._under_way: dict[str, InFlightCall[T]] = {}
 
-    def find(self, key: str) -> Flight[T] | None:
+    def find(self, key: str) -> InFlightCall[T] | None:
         """The call that is under way here for the same answer, and not just being given up."""
         flight = self._under_way.get(key)
         return None if flight is None or flight.given_up else flight
 
-    def add(self, key: str, flight: Flight[T]) -> None:
+    def add(self, key: str, flight: InFlightCall[T]) -> None:
         """Let others find the call until it ends."""
         self._under_way[key] = flight
         flight._task.add_done_callback(lambda _: self._forget(key, flight))
 
-    def _forget(self, key: str, flight: Flight[T]) -> None:
+    def _forget(self, key: str, flight: InFlightCall[T]) -> None:
         if self._under_way.get(key) is flight:
             del self._under_way[key]
 

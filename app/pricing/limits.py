@@ -14,7 +14,7 @@ NO_LIMIT = -1
 
 
 @dataclass(frozen=True)
-class Allowance:
+class Limits:
     """Limits; None: no limit."""
 
     requests_per_minute: int | None = None
@@ -27,17 +27,17 @@ class Scope:
     """Whose use is counted: `key:<id>` or `backend:<name>`."""
 
     name: str
-    allowance: Allowance
+    limits: Limits
 
     @cached_property
     def arguments(self) -> tuple[str, int, int, int]:
         """As the store's scripts take it."""
-        allowance = self.allowance
+        limits = self.limits
         return (
             self.name,
-            _within(allowance.requests_per_minute, MOST_A_MINUTE),
-            _within(allowance.tokens_per_minute, MOST_A_MINUTE),
-            _within(allowance.nano_usd_per_day, MOST_NANO_USD_A_DAY),
+            _within(limits.requests_per_minute, MOST_A_MINUTE),
+            _within(limits.tokens_per_minute, MOST_A_MINUTE),
+            _within(limits.nano_usd_per_day, MOST_NANO_USD_A_DAY),
         )
 
 

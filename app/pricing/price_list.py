@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from app.backends.base import BackendName
+from app.contract.completion import BackendName
 from app.contract.manifest import Capacity, UnusableModel, current, read
-from app.pricing.prices import CapacityPrice, Price, list_price
 from app.errors import InvalidSettings, NotConfigured
+from app.pricing.prices import CapacityPrice, Price, list_price
 from app.settings.gateway import Settings
 
 

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.backends.base import Usage
+from app.contract.completion import Usage
 from app.errors import NotConfigured
 
 Basis = Literal["capacity", "list_price"]

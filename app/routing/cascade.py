@@ -6,20 +6,20 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from app.recommendation import Cascaded, Paid
-from app.completions.request import Terms
-from app.errors import BackendError, Overloaded
-from app.routing.fallback import Asker, Route
-from app.backends.upstream import Lane
-from app.telemetry.metrics import Asked
-from app.recommend import Answered, Question, Reply, consult, looked_up
-from app.resources import Resources
+from app.backends.upstream import Upstream
 from app.comparison.shadow import Shadow
-from app.telemetry.request_timer import Stopwatch
+from app.completions.request import RequestOptions
+from app.errors import BackendError, Overloaded
+from app.recommend import Answered, Question, Reply, consult, looked_up
+from app.recommendation import Cascaded, RequestCost
+from app.resources import Resources
+from app.routing.fallback import AnswerStrategy, Route
+from app.telemetry.metrics import RequestObservation
+from app.telemetry.request_timer import RequestTimer
 
 
 @dataclass(frozen=True)
-class Cascade(Asker):
+class Cascade(AnswerStrategy):
     """One question put to the first backend, and to the second if it must be; each call is booked as its backend's.
 
     An answer that is kept and was asked for in full is written by the first backend, in a second call. A fallback
@@ -28,7 +28,9 @@ class Cascade(Asker):
 
     async def recommend(self) -> Answered:
         verdict, then = await self._first()
-        answered = await then.recommend() if isinstance(then, Asker) else self._marked(then.answered(self.watch))
+        answered = (
+            await then.recommend() if isinstance(then, AnswerStrategy) else self._marked(then.answered(self.watch))
+        )
         return self._explained(answered, verdict)
 
     async def narrate(self) -> AsyncGenerator[str | Answered, None]:
@@ -40,7 +42,7 @@ class Cascade(Asker):
             async for piece in pieces:
                 yield piece if isinstance(piece, str) else self._explained(piece, verdict)
 
-    async def _first(self) -> tuple[Cascaded, Asker | Reply]:
+    async def _first(self) -> tuple[Cascaded, AnswerStrategy | Reply]:
         """What the first backend's answer in brief comes to: the answer itself, or who is asked for it."""
         route, second, own_s = self.route, self.route.second, self.watch.read()[1]
         assert second is not None
@@ -67,10 +69,10 @@ class Cascade(Asker):
         async with self.terms.deadline.limit("no metrics of the ticker in time"):
             return await looked_up(self.question, self.resources.market, self.watch)
 
-    def _next(self, question: Question, lane: Lane) -> Asker:
-        fallback = None if self.route.fallback is lane else self.route.fallback
-        route = Route(lane, fallback, assignment=self.route.assignment)
-        return Asker(question, route, self.terms, self.resources, self.watch, self.asked)
+    def _next(self, question: Question, upstream: Upstream) -> AnswerStrategy:
+        fallback = None if self.route.fallback is upstream else self.route.fallback
+        route = Route(upstream, fallback, assignment=self.route.assignment)
+        return AnswerStrategy(question, route, self.terms, self.resources, self.watch, self.asked)
 
     def _explained(self, answered: Answered, verdict: Cascaded) -> Answered:
         failed = self.route.first.name if verdict.action is None else answered.recommendation.fallback_from
@@ -78,17 +80,17 @@ class Cascade(Asker):
         return replace(answered, recommendation=marked)
 
 
-def asker_of(
+def strategy_for(
     question: Question,
     route: Route,
-    terms: Terms,
+    terms: RequestOptions,
     resources: Resources,
-    watch: Stopwatch,
-    asked: Asked,
+    watch: RequestTimer,
+    asked: RequestObservation,
     shadow: Shadow,
-) -> Asker:
+) -> AnswerStrategy:
     """Whoever sees a question through on its route. Of a cascade, where both may have been asked, there is no copy."""
-    kind = Asker if route.second is None else Cascade
+    kind = AnswerStrategy if route.second is None else Cascade
     return kind(question, route, terms, resources, watch, asked, shadow)
 
 
@@ -97,4 +99,4 @@ def judged(reply: Reply, threshold: float) -> Cascaded:
     action, shares = reply.made.answer.action, reply.made.completion.probabilities
     probability = round(shares[action], 6) if shares else None
     passed_on = probability is None or probability < threshold
-    return Cascaded(threshold, action, probability, passed_on, Paid.of(reply.made.cost))
+    return Cascaded(threshold, action, probability, passed_on, RequestCost.of(reply.made.cost))

@@ -8,7 +8,6 @@ weights change, an arm keeps what it can: of two arms only the difference moves,
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from typing import Annotated, Self, get_args
@@ -25,14 +24,6 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
 class _Form(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """The arm of an experiment that a request was dealt to."""
-
-    name: str
-    arm: str
 
 
 class Arm(_Form):

@@ -6,16 +6,16 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from app.completions.request import Terms
-from app.backends.base import BackendName
-from app.errors import BackendError, Overloaded, UnparsedAnswer
-from app.routing.experiments import Assignment
-from app.backends.upstream import Lane
-from app.telemetry.metrics import Asked
-from app.recommend import Answered, Question, narrate, recommend
-from app.resources import Resources
+from app.backends.upstream import Upstream
 from app.comparison.shadow import Shadow
-from app.telemetry.request_timer import Stopwatch
+from app.completions.request import RequestOptions
+from app.contract.completion import BackendName
+from app.errors import BackendError, Overloaded, UnparsedAnswer
+from app.recommend import Answered, Question, narrate, recommend
+from app.recommendation import Assignment
+from app.resources import Resources
+from app.telemetry.metrics import RequestObservation
+from app.telemetry.request_timer import RequestTimer
 
 Fault = BackendError | Overloaded
 
@@ -24,9 +24,9 @@ Fault = BackendError | Overloaded
 class Route:
     """The backend to ask, and the one to ask should that fail, if the client wants one."""
 
-    first: Lane
-    fallback: Lane | None = None
-    second: Lane | None = None
+    first: Upstream
+    fallback: Upstream | None = None
+    second: Upstream | None = None
     """Of a cascade, the backend that answers where the first is not sure."""
     assignment: Assignment | None = None
     """The experiment that chose it."""
@@ -38,7 +38,7 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Asker:
+class AnswerStrategy:
     """One question on its way; each backend that is asked keeps to its own limits, and all to one deadline.
 
     `asked` tells which backend has it; the shadow, if there is one, hears of the first's answers. What the one that
@@ -48,10 +48,10 @@ class Asker:
 
     question: Question
     route: Route
-    terms: Terms
+    terms: RequestOptions
     resources: Resources
-    watch: Stopwatch
-    asked: Asked
+    watch: RequestTimer
+    asked: RequestObservation
     shadow: Shadow | None = None
 
     async def recommend(self) -> Answered:
@@ -86,15 +86,15 @@ class Asker:
             async for piece in pieces:
                 yield piece if isinstance(piece, str) else self._marked(piece, fallback_from=self.route.first.name)
 
-    def _narrated(self, lane: Lane) -> AsyncGenerator[str | Answered, None]:
-        return narrate(self.question, lane, self.terms, self.resources, self.watch)
+    def _narrated(self, upstream: Upstream) -> AsyncGenerator[str | Answered, None]:
+        return narrate(self.question, upstream, self.terms, self.resources, self.watch)
 
-    def _instead(self, fault: Fault) -> Lane | None:
+    def _instead(self, fault: Fault) -> Upstream | None:
         if isinstance(fault, UnparsedAnswer) or self.terms.deadline.passed:
             return None
         return self.route.fallback
 
-    def _turn(self, fault: Fault, fallback: Lane, own_s: float) -> None:
+    def _turn(self, fault: Fault, fallback: Upstream, own_s: float) -> None:
         """Count the failure as the first backend's; the time since then was spent waiting for that."""
         self.watch.waited(self.watch.read()[1] - own_s)
         self.resources.collectors.hand_over(self.asked, fault, fallback.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from app.backends.base import BACKEND_NAMES, BackendName
+from app.contract.completion import BACKEND_NAMES, BackendName
 from app.errors import InvalidRequest, UnknownBackend
 
 HEADER = "X-Backend"

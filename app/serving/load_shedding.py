@@ -20,8 +20,8 @@ from app.api.context import ACCEPTED, HEADER, QUIET
 from app.api.openai_errors import PREFIX, error_response
 from app.api.problems import problem_response
 from app.errors import ConvictionError, Overloaded
-from app.telemetry.logs import request_id
 from app.serving.loop_lag import LoopLag
+from app.telemetry.logs import request_id
 
 ALWAYS = frozenset(path.encode() for path in QUIET)
 """Probes and Prometheus are let in: a gateway that is busy is not to be taken for dead."""
@@ -64,7 +64,7 @@ class Shedding(HttpToolsProtocol):
     chats, others = rendered(error_response), rendered(problem_response)
     lag: ClassVar[LoopLag]
     _refusing = False
-    _patience: TimerHandle | None = None
+    _timeouts: TimerHandle | None = None
 
     @classmethod
     def under(cls, lag: LoopLag) -> type[Shedding]:
@@ -104,11 +104,11 @@ class Shedding(HttpToolsProtocol):
 
     def _await_headers(self) -> None:
         self._await_nothing()
-        self._patience = self.loop.call_later(HEADERS_S, self._hang_up)
+        self._timeouts = self.loop.call_later(HEADERS_S, self._hang_up)
 
     def _await_nothing(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
+        if self._timeouts is not None:
+            self._timeouts.cancel()
 
     def _hang_up(self) -> None:
         if not (self.transport.is_closing() or self._waits()):

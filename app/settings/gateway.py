@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import from_json
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
-from app.backends.base import BackendName
+from app.contract.completion import BackendName
 from app.contract.fingerprint import fingerprint
 from app.contract.hardware import Profile
 from app.errors import InvalidSettings
@@ -34,7 +34,7 @@ PREFIX = "CONVICTION_"
 OTLP = "http/protobuf"
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-AtOnce = Annotated[int, Field(gt=0)]
+Concurrency = Annotated[int, Field(gt=0)]
 PerMinute = Annotated[int, Field(gt=0, le=10**8)]
 UsdPerDay = Annotated[Decimal, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
@@ -121,12 +121,12 @@ class Settings(ModelSettings):
     gpt4_requests_per_minute: PerMinute | None = None
     gpt4_tokens_per_minute: PerMinute | None = None
     gpt4_usd_per_day: UsdPerDay | None = None
-    mistral_at_once: AtOnce = 64
+    mistral_max_concurrency: Concurrency = 64
     """Calls that a backend is asked at a time, all its servers together, and calls that may wait for their turn."""
-    mistral_line: Annotated[int, Field(ge=0)] = 256
-    gpt4_at_once: AtOnce = 64
-    gpt4_line: Annotated[int, Field(ge=0)] = 256
-    batch_at_once: AtOnce = 16
+    mistral_queue_size: Annotated[int, Field(ge=0)] = 256
+    gpt4_max_concurrency: Concurrency = 64
+    gpt4_queue_size: Annotated[int, Field(ge=0)] = 256
+    batch_max_concurrency: Concurrency = 16
     """Items of a batch that are answered at a time."""
     cache_s: Seconds = 3600.0
     """For so long an answer is given again to whoever asks the same; 0: never."""

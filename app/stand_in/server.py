@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.contract import rule_based_analyst as rules
 from app.backends.session import NO_KEY
+from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import fingerprint
 from app.settings.gateway import Settings
 from app.stand_in.delivery import deliver, spoilt, status_failure

@@ -16,10 +16,10 @@ from app.stores.resp import Replies
 class Line(asyncio.Protocol):
     """A connection, and the calls whose replies are still to come, the first first."""
 
-    def __init__(self, writer: asyncio.StreamWriter, patience_s: float) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, timeout_s: float) -> None:
         self.down = False
         self._writer = writer
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._replies = Replies()
         self._asked: deque[tuple[asyncio.Future[Any], float]] = deque()
@@ -32,7 +32,7 @@ class Line(asyncio.Protocol):
         self._asked.append((reply, self._loop.time()))
         self._writer.write(command)
         if self._watch is None:
-            self._watch = self._loop.call_later(self._patience_s, self._look, None)
+            self._watch = self._loop.call_later(self._timeout_s, self._look, None)
         return reply
 
     def hear(self, reply: Any) -> None:
@@ -45,7 +45,7 @@ class Line(asyncio.Protocol):
         else:
             future.set_result(reply)
 
-    def hang_up(self, error: Exception | None = None) -> None:
+    def disconnect(self, error: Exception | None = None) -> None:
         """Close the connection; whoever waits is told that the store is away."""
         if self.down:
             return
@@ -65,10 +65,10 @@ class Line(asyncio.Protocol):
             for reply in self._replies.feed(data):
                 self.hear(reply)
         except RedisError as error:
-            self.hang_up(error)
+            self.disconnect(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.hang_up(exc or ConnectionError("Redis closed the connection"))
+        self.disconnect(exc or ConnectionError("Redis closed the connection"))
 
     def _look(self, suspect: asyncio.Future[Any] | None) -> None:
         """Give the connection up where the oldest call has waited too long at two looks in a row.
@@ -79,23 +79,23 @@ class Line(asyncio.Protocol):
         if not self._asked:
             return
         oldest, since = self._asked[0]
-        left = since + self._patience_s - self._loop.time()
+        left = since + self._timeout_s - self._loop.time()
         if left > 0:
             self._watch = self._loop.call_later(left, self._look, None)
         elif oldest is not suspect:
-            self._watch = self._loop.call_later(self._patience_s / 5, self._look, oldest)
+            self._watch = self._loop.call_later(self._timeout_s / 5, self._look, oldest)
         else:
-            self.hang_up(TimeoutError("Redis does not answer"))
+            self.disconnect(TimeoutError("Redis does not answer"))
 
 
-async def connect(redis: Redis, patience_s: float) -> asyncio.StreamWriter:
+async def connect(redis: Redis, timeout_s: float) -> asyncio.StreamWriter:
     """A connection of its own to the Redis of a client, by its address, password and TLS, as yet without a reader."""
     pool = redis.connection_pool
     # One time-out for all of it and none of the client's own, whose waits may swallow a cancellation on Python 3.11.
     unhurried = {"socket_timeout": None, "socket_connect_timeout": None}
     connection = pool.connection_class(**{**pool.connection_kwargs, **unhurried})
     try:
-        async with asyncio.timeout(patience_s):
+        async with asyncio.timeout(timeout_s):
             await connection.connect()  # type: ignore[no-untyped-call]
         writer, connection._writer = connection._writer, None  # from here on it is not the client's to close
         assert writer is not None

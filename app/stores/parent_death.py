@@ -11,7 +11,7 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def leashed(*command: str) -> list[str]:
+def ending_with_parent(*command: str) -> list[str]:
     """The command that runs `command` on a leash held by this process."""
     return [sys.executable, "-I", __file__, str(os.getpid()), *command]
 

@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 class Pipelined:
     """Commands to the Redis of a client. Nothing is connected before the first."""
 
-    def __init__(self, redis: Redis, patience_s: float = TIMEOUT_S) -> None:
+    def __init__(self, redis: Redis, timeout_s: float = TIMEOUT_S) -> None:
         self._redis = redis
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._line: Line | None = None
         self._connecting = asyncio.Lock()
         self._away_until = 0.0
@@ -63,7 +63,7 @@ class Pipelined:
     async def close(self) -> None:
         """Hang up; whoever still waits is told that the store is away."""
         if self._line is not None:
-            self._line.hang_up()
+            self._line.disconnect()
 
     async def _connect(self) -> Line:
         async with self._connecting:
@@ -72,7 +72,7 @@ class Pipelined:
                 if loop.time() < self._away_until:
                     raise StoreUnavailable("Redis cannot be reached")
                 try:
-                    self._line = Line(await connect(self._redis, self._patience_s), self._patience_s)
+                    self._line = Line(await connect(self._redis, self._timeout_s), self._timeout_s)
                 except StoreUnavailable:
                     self._away_until = loop.time() + PAUSE_S
                     raise

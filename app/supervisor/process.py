@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from app.stores.parent_death import leashed
+from app.stores.parent_death import ending_with_parent
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 """From the request to end until the process is killed."""
 
 
@@ -41,7 +41,7 @@ class Process:
         try:
             return cls(
                 subprocess.Popen(
-                    leashed(*program.command),
+                    ending_with_parent(*program.command),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT if log else None,
@@ -65,21 +65,21 @@ class Process:
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-        return self._bury()
+        return self._reap()
 
-    async def stop(self, patience_s: float = PATIENCE_S) -> None:
+    async def stop(self, timeout_s: float = TIMEOUT_S) -> None:
         """Ask it to end, and kill it if it does not."""
         if self._popen.returncode is not None:
             return
         os.kill(self.pid, signal.SIGTERM)
         try:
-            async with asyncio.timeout(patience_s):
+            async with asyncio.timeout(timeout_s):
                 await self.ended()
         except TimeoutError:
             os.kill(self.pid, signal.SIGKILL)
             await self.ended()
 
-    def _bury(self) -> int:
+    def _reap(self) -> int:
         """Kill what is left of the group while the dead leader, not yet waited for, still keeps its number."""
         if self._popen.returncode is None:
             os.killpg(self.pid, signal.SIGKILL)

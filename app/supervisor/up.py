@@ -10,9 +10,10 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from app.backends.base import Backend, BackendName
+from app.backends.base import Backend
 from app.backends.registry import build_backends
 from app.contract import hardware
+from app.contract.completion import BackendName
 from app.contract.hardware import Profile, WeightFormat
 from app.main import create_app
 from app.settings.gateway import Settings, UpSettings, load_settings, load_up_settings
@@ -137,9 +138,7 @@ def stand_in_server(plan: Plan, port: int, backend: Backend, screen: Screen) -> 
     )
 
 
-def vllm_server(
-    plan: Plan, chosen: weights.Weights, profile: Profile, backend: Backend, screen: Screen
-) -> Service:
+def vllm_server(plan: Plan, chosen: weights.Weights, profile: Profile, backend: Backend, screen: Screen) -> Service:
     """vLLM, asked the golden prompts before anyone may use a new build."""
 
     async def become_ready() -> None:

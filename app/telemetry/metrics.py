@@ -21,10 +21,9 @@ from prometheus_client import (
     generate_latest,
 )
 
-from app.backends.base import BACKEND_NAMES, BackendName, Usage
+from app.contract.completion import BACKEND_NAMES, BackendName, Usage
 from app.contract.prompt import Detail
 from app.contract.recommendation import ACTIONS, Action
-from app.pricing.prices import Basis, Cost
 from app.errors import (
     BackendError,
     BackendUnavailable,
@@ -34,6 +33,7 @@ from app.errors import (
     LimitReached,
     UnparsedAnswer,
 )
+from app.pricing.prices import Basis, Cost
 
 OK = "ok"
 ERROR = "error"
@@ -71,7 +71,7 @@ LEVELS = tuple(range(1, 11))
 
 
 @dataclass
-class Asked:
+class RequestObservation:
     """What is known of a request so far."""
 
     backend: BackendName | None = None
@@ -233,7 +233,7 @@ class Collectors:
         }
 
     @contextmanager
-    def request(self, asked: Asked) -> Iterator[None]:
+    def request(self, asked: RequestObservation) -> Iterator[None]:
         """Counts one request by how it ends, under what has become known of it by then."""
         outcome = ConvictionError.code
         try:
@@ -251,7 +251,7 @@ class Collectors:
             if outcome != OK or not asked.handed_on:
                 self._count(asked.backend, asked.detail, outcome)
 
-    def hand_over(self, asked: Asked, error: ConvictionError, to: BackendName) -> None:
+    def hand_over(self, asked: RequestObservation, error: ConvictionError, to: BackendName) -> None:
         """Counts how a request ended at a backend; from here on it is another's."""
         self._count(asked.backend, asked.detail, error.code)
         asked.failed, asked.backend = asked.backend, to

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from time import perf_counter
 
 
-class Stopwatch:
+class RequestTimer:
     """Runs from its creation on; seconds."""
 
     def __init__(self) -> None:

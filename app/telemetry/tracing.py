@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from app import __version__
-from app.backends.base import NOTHING, BackendName, Usage
+from app.contract.completion import NOTHING, BackendName, Usage
 from app.errors import ConvictionError, InvalidSettings
 
 Kind = Literal["server", "internal", "client"]

@@ -22,7 +22,7 @@ AMPLE = {"REQUESTS_PER_MINUTE": "100000000", "TOKENS_PER_MINUTE": "100000000", "
 
 
 @dataclass(frozen=True)
-class Contender:
+class System:
     name: str
     port: int
     key: str
@@ -34,7 +34,7 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Environment:
     """What the contenders share: upstreams, store, cores and a folder for files and logs."""
 
     chat: Upstream
@@ -51,13 +51,13 @@ class Surroundings:
         (self.folder / "keys").write_text(f"bench:{KEY}\n")
 
 
-def direct(around: Surroundings) -> Contender:
+def direct(around: Environment) -> System:
     tasks = chat(around.folder, MODEL), chat(around.folder, MODEL, stream=True)
-    return Contender("direct", around.chat.port, UPSTREAM_KEY, *tasks)
+    return System("direct", around.chat.port, UPSTREAM_KEY, *tasks)
 
 
 @contextmanager
-def conviction(around: Surroundings) -> Iterator[Contender]:
+def conviction(around: Environment) -> Iterator[System]:
     """With a key, limits and budgets of every kind, the ledger, metrics; both backends."""
     port = free_port()
     environment = {
@@ -78,11 +78,11 @@ def conviction(around: Surroundings) -> Iterator[Contender]:
     with running(command, around.cores, around.folder / "conviction.log", environment) as process:
         process.wait_for(f"http://127.0.0.1:{port}/health/live")
         tasks = chat(around.folder, "gpt-4"), chat(around.folder, "gpt-4", stream=True)
-        yield Contender("conviction", port, KEY, *tasks, process, recommendation(around.folder))
+        yield System("conviction", port, KEY, *tasks, process, recommendation(around.folder))
 
 
 @contextmanager
-def litellm(around: Surroundings, setup: str) -> Iterator[Contender]:
+def litellm(around: Environment, setup: str) -> Iterator[System]:
     """LiteLLM's proxy by setups/SETUP.yaml."""
     port = free_port()
     environment = {
@@ -101,10 +101,10 @@ def litellm(around: Surroundings, setup: str) -> Iterator[Contender]:
     with running(command, around.cores, around.folder / f"{name}.log", environment) as process:
         process.wait_for(f"http://127.0.0.1:{port}/health/liveliness")
         tasks = chat(around.folder, "gpt-4"), chat(around.folder, "gpt-4", stream=True)
-        yield Contender(name, port, KEY, *tasks, process)
+        yield System(name, port, KEY, *tasks, process)
 
 
-GATEWAYS: Mapping[str, Callable[[Surroundings], AbstractContextManager[Contender]]] = {
+GATEWAYS: Mapping[str, Callable[[Environment], AbstractContextManager[System]]] = {
     "conviction": conviction,
     "litellm": partial(litellm, setup="full"),
     "litellm_bare": partial(litellm, setup="bare"),

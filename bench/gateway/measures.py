@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from bench.gateway.contenders import Contender
+from bench.gateway.contenders import System
 from bench.gateway.figures import quantile
 from bench.gateway.load import InvalidRound, Load, Verdict
 from bench.gateway.stand import Figures, Stand, spread
@@ -17,17 +17,17 @@ PACE_MS = (10.0, 2.0)
 """To the first event and from event to event, where the time to the first token is measured."""
 
 
-def throughput(stand: Stand, contender: Contender) -> Figures:
+def throughput(stand: Stand, contender: System) -> Figures:
     """Saturated by a closed loop: requests a second, and processor time each."""
     return stand.closed(contender, contender.whole, CONCURRENCY)
 
 
-def latency(stand: Stand, contender: Contender) -> Figures:
+def latency(stand: Stand, contender: System) -> Figures:
     """One request at a time."""
     return stand.closed(contender, contender.whole, 1)
 
 
-def first_token(stand: Stand, contender: Contender) -> Figures:
+def first_token(stand: Stand, contender: System) -> Figures:
     """One streamed answer at a time, at a model's pace."""
     stand.chat.pace(*PACE_MS)
     try:
@@ -36,13 +36,13 @@ def first_token(stand: Stand, contender: Contender) -> Figures:
         stand.chat.pace(0, 0)
 
 
-def recommendations(stand: Stand, contender: Contender) -> Figures:
+def recommendations(stand: Stand, contender: System) -> Figures:
     """Saturated by /v1/recommendations."""
     assert contender.recommendation is not None
     return stand.closed(contender, contender.recommendation, CONCURRENCY, stand.hosted)
 
 
-def overload(stand: Stand, contender: Contender) -> Figures:
+def overload(stand: Stand, contender: System) -> Figures:
     """An open loop at twice what a closed one has just brought: what is refused, how fast, what is still answered."""
     peak: float = throughput(stand, contender)["throughput"]
     if not peak:
@@ -59,7 +59,7 @@ def overload(stand: Stand, contender: Contender) -> Figures:
     return figures | spread(sample)
 
 
-MEASURES: Mapping[str, Callable[[Stand, Contender], Figures]] = {
+MEASURES: Mapping[str, Callable[[Stand, System], Figures]] = {
     "throughput": throughput,
     "latency": latency,
     "first_token": first_token,
@@ -68,14 +68,14 @@ MEASURES: Mapping[str, Callable[[Stand, Contender], Figures]] = {
 }
 
 
-def applies(measure: str, contender: Contender) -> bool:
+def applies(measure: str, contender: System) -> bool:
     """Overload is the gateways'; recommendations are given by one of them."""
     if measure == "recommendations":
         return contender.recommendation is not None
     return contender.process is not None or measure != "overload"
 
 
-def warm_up(stand: Stand, contender: Contender, measures: Collection[str]) -> None:
+def warm_up(stand: Stand, contender: System, measures: Collection[str]) -> None:
     """Load of each kind that the measures need, not counted: pools fill, caches settle."""
     special = {"first_token": contender.stream, "recommendations": contender.recommendation}
     for task in {special.get(measure, contender.whole) for measure in measures} - {None}:
@@ -83,7 +83,7 @@ def warm_up(stand: Stand, contender: Contender, measures: Collection[str]) -> No
         stand.ask(contender, task, Load(max(2.0, stand.seconds), CONCURRENCY)).require_all_valid()
 
 
-def soak(stand: Stand, contender: Contender, requests: int) -> Figures:
+def soak(stand: Stand, contender: System, requests: int) -> Figures:
     """A number of requests, as fast as they go, and the memory afterwards."""
     with stand.watched(contender) as figures:
         sample = stand.ask(contender, contender.whole, Load(3600.0, CONCURRENCY, requests=requests))

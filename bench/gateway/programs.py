@@ -17,7 +17,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 """A second of processor time, as /proc counts it."""
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 START_S = 180.0
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 COMPILER = ("cc", "-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror")
 
 
@@ -89,7 +89,7 @@ class Process:
         """Ask it to end, and after a while end it; what it has started goes with it."""
         self._popen.terminate()
         with suppress(subprocess.TimeoutExpired):
-            self._popen.wait(PATIENCE_S)
+            self._popen.wait(TIMEOUT_S)
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._popen.wait()

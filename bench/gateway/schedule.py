@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.gateway.contenders import Contender
+from bench.gateway.contenders import System
 from bench.gateway.figures import Round
 from bench.gateway.measures import MEASURES, applies, soak, warm_up
 from bench.gateway.stand import Stand
@@ -32,7 +32,7 @@ class Schedule:
 QUICK = Schedule(rounds=2, seconds=1.0, soak_requests=10_000)
 
 
-def played(plan: Schedule, stand: Stand, contenders: Sequence[Contender]) -> Iterator[Round]:
+def played(plan: Schedule, stand: Stand, contenders: Sequence[System]) -> Iterator[Round]:
     """Every measurement as a round, told on standard error as it is taken."""
     for contender in contenders:
         _say(f"warming up {contender.name}")
@@ -47,13 +47,13 @@ def played(plan: Schedule, stand: Stand, contenders: Sequence[Contender]) -> Ite
         yield from _soaked(plan, stand, contenders)
 
 
-def _soaked(plan: Schedule, stand: Stand, contenders: Sequence[Contender]) -> Iterator[Round]:
+def _soaked(plan: Schedule, stand: Stand, contenders: Sequence[System]) -> Iterator[Round]:
     for contender in (each for each in contenders if each.name == SOAKED):
         for step in range(SOAK_STEPS):
             yield _told("soak", step, contender, soak(stand, contender, plan.soak_requests // SOAK_STEPS))
 
 
-def _told(measure: str, number: int, contender: Contender, figures: dict[str, Any]) -> Round:
+def _told(measure: str, number: int, contender: System, figures: dict[str, Any]) -> Round:
     shown = "  ".join(f"{name} {figures[name]:.4g}" for name in SHOWN if name in figures)
     _say(f"{measure} {number} {contender.name}: {shown}")
     return {"measure": measure, "round": number, "gateway": contender.name, **figures}

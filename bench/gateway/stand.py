@@ -12,7 +12,7 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
-from bench.gateway.contenders import GATEWAYS, ROOT, Contender, Surroundings, direct
+from bench.gateway.contenders import GATEWAYS, ROOT, Environment, System, direct
 from bench.gateway.figures import quantile
 from bench.gateway.load import Generator, InvalidRound, Load, Sample
 from bench.gateway.machine import Cores
@@ -39,10 +39,10 @@ class Stand:
     store: Process
     seconds: float
 
-    def ask(self, contender: Contender, task: Task, load: Load) -> Sample:
+    def ask(self, contender: System, task: Task, load: Load) -> Sample:
         return self.generator.run(contender.port, contender.key, task, load)
 
-    def closed(self, contender: Contender, task: Task, connections: int, upstream: Upstream | None = None) -> Figures:
+    def closed(self, contender: System, task: Task, connections: int, upstream: Upstream | None = None) -> Figures:
         """A closed loop in which every answer is right and came from the upstream."""
         source = upstream or self.chat
         self.ask(contender, task, Load(LEAD_IN_S, connections)).require_all_valid()
@@ -59,7 +59,7 @@ class Stand:
         return figures | spread(sample)
 
     @contextmanager
-    def watched(self, contender: Contender) -> Iterator[Figures]:
+    def watched(self, contender: System) -> Iterator[Figures]:
         """Fills in what was used of the machine: by the gateway, by the store, and by what has no part in it."""
         figures: Figures = {}
         began, before = time.monotonic(), self._used(contender)
@@ -71,7 +71,7 @@ class Stand:
         figures["others_cores"] = (busy - stand - gateway - stored) / taken
         figures["memory_mb"] = contender.process.memory_mb() if contender.process else 0.0
 
-    def _used(self, contender: Contender) -> tuple[float, float, float, float]:
+    def _used(self, contender: System) -> tuple[float, float, float, float]:
         """Processor seconds of the whole machine, of the stand (upstreams, load, this), of gateway and store."""
         gateway, stored = contender.process.cpu_s() if contender.process else 0.0, self.store.cpu_s()
         loads = getrusage(RUSAGE_CHILDREN)
@@ -99,7 +99,7 @@ def stand_for(
     seconds: float,
     stack: ExitStack,
     python: Sequence[str] = (sys.executable,),
-) -> tuple[Stand, list[Contender]]:
+) -> tuple[Stand, list[System]]:
     """Start everything; the upstream itself comes first of the contenders. All of it ends with the stack."""
     folder = ROOT / ".run/bench"
     shutil.rmtree(folder, ignore_errors=True)
@@ -108,7 +108,7 @@ def stand_for(
     chat = stack.enter_context(upstream(program, chat_script(folder), KEY, cores.rest, folder))
     hosted = stack.enter_context(upstream(program, recommendation_script(folder), "-", cores.rest, folder))
     shared = stack.enter_context(store(cores.rest, folder))
-    around = Surroundings(chat, hosted, shared.port, cores.gateway, folder, litellm, python)
+    around = Environment(chat, hosted, shared.port, cores.gateway, folder, litellm, python)
     contenders = [direct(around), *(stack.enter_context(GATEWAYS[name](around)) for name in gateways)]
     generator = Generator(compiled("load", folder), cores.rest, folder)
     return Stand(chat, hosted, generator, shared.process, seconds), contenders

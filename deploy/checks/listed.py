@@ -38,7 +38,7 @@ CHECKS = (
         ),
     ),
     Check(
-        "dockerfile", "what the images are made of", ("tests/deploy/test_dockerfile.py", "tests/deploy/test_image.py")
+        "dockerfile", "what the images are made of", ("tests/deploy/test_dockerfile.py", "tests/deploy/test_images.py")
     ),
     Check(
         "compose",
@@ -54,9 +54,9 @@ CHECKS = (
     Check(
         "sagemaker",
         "the endpoint, its Lambda and the backend, against a stand-in for AWS",
-        ("tests/deploy/test_sagemaker*.py", "tests/backends/test_sagemaker*.py"),
+        ("tests/deploy/test_aws*.py", "tests/backends/test_aws*.py"),
     ),
-    Check("scale", "the proof's parts, and the simulation", ("tests/deploy/test_scale*.py",)),
+    Check("scale", "the proof's parts, and the simulation", ("tests/deploy/test_loadtest*.py",)),
     Check(
         "operations",
         "sizing, backup and key rotation as the guide tells them",
@@ -96,7 +96,7 @@ CHECKS = (
     Check(
         "scale proof",
         "three gateways, one store, two model servers: limits, restarts, kills",
-        command=(PYTHON, "-m", "deploy.scale", "prove"),
+        command=(PYTHON, "-m", "deploy.loadtest", "prove"),
         quick=False,
     ),
 )

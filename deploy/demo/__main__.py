@@ -23,7 +23,7 @@ from deploy.demo.traffic import Traffic
 
 BOARDS = {"overview": "Overview", "cost": "Cost", "ab": "A/B", "vllm": "vLLM"}
 FILLED_IN = {"$__rate_interval": "1m", "$__range": "15m"}
-PATIENCE_S = 15.0
+TIMEOUT_S = 15.0
 """Rules are reckoned a second after what they are reckoned from."""
 STARTING_S = 30.0
 
@@ -97,7 +97,7 @@ async def page(client: httpx.AsyncClient) -> Page:
 def boards(watching: Prometheus) -> None:
     """How many of each dashboard's queries have data."""
     asked = {name: prometheus.queries(name, FILLED_IN) for name in BOARDS if name != "vllm" or _vllm(os.environ)}
-    lacking = set(watching.lacking((query for each in asked.values() for query in each), PATIENCE_S))
+    lacking = set(watching.lacking((query for each in asked.values() for query in each), TIMEOUT_S))
     shares = (
         f"{BOARDS[name]} {sum(query not in lacking for query in each)} of {len(each)}" for name, each in asked.items()
     )

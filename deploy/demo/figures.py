@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.backends.base import BACKEND_NAMES, BackendName
+from app.contract.completion import BACKEND_NAMES, BackendName
 
 COLUMNS = ("backend", "answered", "refused or failed", "tokens/s", "ms a token", "USD per 1k tokens")
 

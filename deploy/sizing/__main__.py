@@ -41,7 +41,7 @@ def _cards(known: Figures) -> Iterator[tuple[str, ...]]:
 
 def _row(known: Figures, published: Published) -> tuple[str, ...]:
     load = published.what
-    asked = f"{load.prompt} + {load.answer}, {load.at_once}"
+    asked = f"{load.prompt} + {load.answer}, {load.concurrency}"
     return (
         *(published.gpu, published.engine, asked),
         *(f"{published.tokens_per_second:,.5g}", f"{known.share(published):.2f}"),

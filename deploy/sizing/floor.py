@@ -70,7 +70,7 @@ class Request(_Figures):
 class Load(Request):
     """So many requests at a time."""
 
-    at_once: int
+    concurrency: int
 
 
 class Requests(_Figures):
@@ -83,7 +83,7 @@ class Server(_Figures):
     source: str
     memory_share: Positive
     other_bytes: float
-    at_once: int
+    concurrency: int
 
 
 class Gpu(_Figures):
@@ -124,15 +124,15 @@ class Figures(_Figures):
         """Of the card's time that a request takes, so many being answered together."""
         model = self.model
         context = load.prompt + load.answer / 2
-        step_bytes = model.bytes_a_token + load.at_once * context * model.kv_bytes_a_token
-        step = max(step_bytes / gpu.bandwidth, load.at_once * model.flops_a_token / gpu.flops)
+        step_bytes = model.bytes_a_token + load.concurrency * context * model.kv_bytes_a_token
+        step = max(step_bytes / gpu.bandwidth, load.concurrency * model.flops_a_token / gpu.flops)
         reading = (load.prompt - load.shared) * model.flops_a_token / gpu.flops
-        return reading + load.answer * step / load.at_once
+        return reading + load.answer * step / load.concurrency
 
     def an_hour(self, gpu: Gpu, request: Request) -> float:
         """Requests that no such card can pass."""
-        at_once = min(self.server.at_once, self.kv_room(gpu) // (request.prompt + request.answer))
-        return HOUR_S / self.seconds(gpu, Load(**request.model_dump(), at_once=at_once))
+        concurrency = min(self.server.concurrency, self.kv_room(gpu) // (request.prompt + request.answer))
+        return HOUR_S / self.seconds(gpu, Load(**request.model_dump(), concurrency=concurrency))
 
     def share(self, published: Published) -> float:
         """Of its ceiling that was measured."""

@@ -84,11 +84,11 @@ async def measure(requests: int) -> AsyncIterator[Left]:
 
 async def send(client: httpx.AsyncClient, kind: Kind, numbers: range) -> None:
     """A few at a time; each must be answered as it should."""
-    at_once = asyncio.Semaphore(AT_ONCE)
+    concurrency = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> None:
         headers = {name: value.format(number=number) for name, value in kind.headers.items()}
-        async with at_once:
+        async with concurrency:
             (await client.post(kind.path, json=kind.body(number), headers=headers)).raise_for_status()
 
     await asyncio.gather(*map(one, numbers))

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 import pytest
 from redis.asyncio import Redis
 
-from app.backends.base import Usage
+from app.accounting.admission import Admissions, CacheHit, Follower, Leader
+from app.contract.completion import Usage
 from app.errors import BudgetExceeded, LimitReached, RateLimited, StoreUnavailable
-from app.accounting.admission import Admissions, Hit, Join, Lead
-from app.pricing.limits import Allowance, Estimate, Scope
-from app.stores.shared_calls import Landing
+from app.pricing.limits import Estimate, Limits, Scope
 from app.stores.pipelined import Pipelined
-from tests.stores.conftest import PATIENCE_S, Clock
+from app.stores.shared_calls import CallResult
+from tests.stores.conftest import TIMEOUT_S, Clock
 
 USAGE = Usage(prompt_tokens=400, completion_tokens=11, cached_tokens=100, reasoning_tokens=3)
 ESTIMATE = Estimate(1000, 5000)
-BACKEND = Scope("backend:gpt-4", Allowance())
+BACKEND = Scope("backend:gpt-4", Limits())
 DAY = "2027-01-15"
 MINUTE_US = 60_000_000
 DAYS_S = 10**6
@@ -26,7 +26,7 @@ DAYS_S = 10**6
 
 
 def key(requests: int | None = None, tokens: int | None = None, nano_usd: int | None = None) -> Scope:
-    return Scope("key:0123456789ab", Allowance(requests, tokens, nano_usd))
+    return Scope("key:0123456789ab", Limits(requests, tokens, nano_usd))
 
 
 async def budget(redis: Redis, scope: str, day: str = DAY) -> tuple[int, int]:
@@ -60,7 +60,7 @@ async def admitted(
     """The id of a request that leads."""
     name = next(names)
     admission = await admissions.admit(name, (scope, BACKEND), "gpt-4", estimate, lease_s=lease_s)
-    assert isinstance(admission, Lead)
+    assert isinstance(admission, Leader)
     return name
 
 
@@ -114,11 +114,11 @@ async def test_tokens_that_were_not_taken_are_given_back(
     scope = key(tokens=1000)
     used = await admitted(admissions, names, scope)
     await admissions.settle(used, Usage(200, 50), 10)
-    level = await admissions.standing((scope,))
+    level = await admissions.limit_status((scope,))
     assert next(iter(level.windows())).remaining == 750
     released = await admitted(admissions, names, scope, Estimate(750, 0))
     await admissions.release(released)
-    assert next(iter((await admissions.standing((scope,))).windows())).remaining == 750
+    assert next(iter((await admissions.limit_status((scope,))).windows())).remaining == 750
 
 
 async def test_tokens_beyond_the_estimate_are_waited_for(
@@ -171,19 +171,19 @@ async def test_the_longest_wait_is_told(admissions: Admissions, names: Iterator[
 
 
 @pytest.mark.parametrize(
-    "tight", [Allowance(requests_per_minute=1), Allowance(tokens_per_minute=1000), Allowance(nano_usd_per_day=5000)]
+    "tight", [Limits(requests_per_minute=1), Limits(tokens_per_minute=1000), Limits(nano_usd_per_day=5000)]
 )
 async def test_a_refusal_takes_nothing_anywhere(
-    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock, tight: Allowance
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock, tight: Limits
 ) -> None:
     """Whatever the limit, and although another scope came first."""
     generous = key(100, 100_000, 10**9)
     scopes = (generous, Scope("backend:gpt-4", tight))
     call = ("gpt-4", ESTIMATE)
-    await admissions.admit(next(names), scopes, *call, lease_s=10, flight_key="one")
+    await admissions.admit(next(names), scopes, *call, lease_s=10, call_key="one")
     before = await everything(redis)
     with pytest.raises(LimitReached) as caught:
-        await admissions.admit(next(names), scopes, *call, lease_s=10, flight_key="two")
+        await admissions.admit(next(names), scopes, *call, lease_s=10, call_key="two")
     assert caught.value.scope == "backend"
     assert await everything(redis) == before
 
@@ -192,7 +192,7 @@ async def test_no_limits_no_refusals(admissions: Admissions, redis: Redis, names
     for _ in range(50):
         await admissions.settle(await admitted(admissions, names, key()), USAGE, 7)
     assert await budget(redis, "backend:gpt-4") == (350, 0)
-    assert (await admissions.standing((key(), BACKEND))).headers() == {}
+    assert (await admissions.limit_status((key(), BACKEND))).headers() == {}
 
 
 async def test_a_limit_of_nothing_refuses_all(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
@@ -204,7 +204,7 @@ async def test_limits_hold_across_connections(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     """Two gateways, 200 callers each, one limit of 50."""
-    others = Pipelined(redis, PATIENCE_S)
+    others = Pipelined(redis, TIMEOUT_S)
     gateways = (admissions, Admissions(others))
     calls = [admitted(gateways[number % 2], names, key(requests=50)) for number in range(400)]
     results = await asyncio.gather(*calls, return_exceptions=True)
@@ -275,13 +275,13 @@ async def test_one_who_may_make_no_call_shares_what_is_there_and_else_takes_noth
     before = await everything(redis)
     assert await admissions.share("a", scopes, "f") is None
     assert await everything(redis) == before
-    await admissions.admit("leader", (BACKEND,), "gpt-4", ESTIMATE, lease_s=1, flight_key="f")
-    assert isinstance(await admissions.share("b", scopes, "f"), Join)
-    await admissions.settle("leader", USAGE, 7, Landing(b"answer", 60))
+    await admissions.admit("leader", (BACKEND,), "gpt-4", ESTIMATE, lease_s=1, call_key="f")
+    assert isinstance(await admissions.share("b", scopes, "f"), Follower)
+    await admissions.settle("leader", USAGE, 7, CallResult(b"answer", 60))
     hit = await admissions.share("c", scopes, "f")
-    assert isinstance(hit, Hit)
+    assert isinstance(hit, CacheHit)
     assert hit.value == b"answer"
-    assert [window.remaining for window in hit.standing.windows()] == [2, 10, 1]
+    assert [window.remaining for window in hit.limit_status.windows()] == [2, 10, 1]
     assert await admissions.share("d", scopes, "f", read_cache=False) is None
     assert await budget(redis, scopes[0].name) == (0, 0)
 
@@ -355,7 +355,7 @@ async def test_what_was_really_spent_is_booked_though_it_had_been_released(
     assert await admissions.settle(name, USAGE, 7) == "corrected"
     assert await budget(redis, scope.name) == (7, 0)
     assert (await ledger(redis))["nano_usd"] == 7
-    assert next(iter((await admissions.standing((scope,))).windows())).remaining == 589
+    assert next(iter((await admissions.limit_status((scope,))).windows())).remaining == 589
 
 
 async def test_more_than_the_estimate_is_booked_as_it_is(
@@ -396,18 +396,18 @@ async def test_an_answer_in_the_cache_counts_as_a_request_alone(
     scope = key(requests=3, tokens=1000, nano_usd=5000)
     call = ((scope, BACKEND), "gpt-4", ESTIMATE)
     name = next(names)
-    await admissions.admit(name, *call, lease_s=10, flight_key="f")
-    await admissions.settle(name, Usage(900, 100), 5000, Landing(b"\x00\xffanswer", 30))
+    await admissions.admit(name, *call, lease_s=10, call_key="f")
+    await admissions.settle(name, Usage(900, 100), 5000, CallResult(b"\x00\xffanswer", 30))
     await clock.forward(12_345_678)
-    hit = await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
-    assert isinstance(hit, Hit)
+    hit = await admissions.admit(next(names), *call, lease_s=10, call_key="f")
+    assert isinstance(hit, CacheHit)
     assert (hit.value, hit.age_s) == (b"\x00\xffanswer", 12.345678)
     assert await budget(redis, scope.name) == (5000, 0)
     with pytest.raises(BudgetExceeded):
-        await admissions.admit(next(names), *call, lease_s=10, flight_key="f", read_cache=False)
-    await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
+        await admissions.admit(next(names), *call, lease_s=10, call_key="f", read_cache=False)
+    await admissions.admit(next(names), *call, lease_s=10, call_key="f")
     with pytest.raises(RateLimited) as caught:
-        await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
+        await admissions.admit(next(names), *call, lease_s=10, call_key="f")
     assert caught.value.reason == "requests"
 
 
@@ -416,11 +416,11 @@ async def test_the_cache_keeps_no_longer_than_it_should(
 ) -> None:
     call = ((key(),), "gpt-4", ESTIMATE)
     for name, landing in (
-        ("kept", Landing(b"x", 30)),
-        ("not", Landing(b"x")),
-        ("failed", Landing(error="backend_error")),
+        ("kept", CallResult(b"x", 30)),
+        ("not", CallResult(b"x")),
+        ("failed", CallResult(error="backend_error")),
     ):
-        await admissions.admit(name, *call, lease_s=10, flight_key=name)
+        await admissions.admit(name, *call, lease_s=10, call_key=name)
         await admissions.settle(name, USAGE, 7, landing)
     assert await redis.keys("conviction:answer:*") == ["conviction:answer:kept"]
     assert 0 < await redis.ttl("conviction:answer:kept") <= 30
@@ -432,13 +432,13 @@ async def test_the_same_call_under_way_is_joined_and_counts_as_a_request_alone(
     scope = key(requests=2, tokens=1000, nano_usd=5000)
     call = ((scope, BACKEND), "gpt-4", ESTIMATE)
     leader = next(names)
-    await admissions.admit(leader, *call, lease_s=10, flight_key="f")
-    joined = await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
-    assert isinstance(joined, Join)
+    await admissions.admit(leader, *call, lease_s=10, call_key="f")
+    joined = await admissions.admit(next(names), *call, lease_s=10, call_key="f")
+    assert isinstance(joined, Follower)
     assert joined.leader == leader
     assert await budget(redis, scope.name) == (0, 5000)
     with pytest.raises(RateLimited):
-        await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
+        await admissions.admit(next(names), *call, lease_s=10, call_key="f")
 
 
 async def test_a_leader_whose_lease_is_over_is_followed_by_another(
@@ -446,14 +446,14 @@ async def test_a_leader_whose_lease_is_over_is_followed_by_another(
 ) -> None:
     scope = key(requests=2)
     call = ((scope, BACKEND), "gpt-4", ESTIMATE)
-    await admissions.admit(next(names), *call, lease_s=10, flight_key="f")
+    await admissions.admit(next(names), *call, lease_s=10, call_key="f")
     follower = next(names)
-    assert isinstance(await admissions.admit(follower, *call, lease_s=10, flight_key="f"), Join)
+    assert isinstance(await admissions.admit(follower, *call, lease_s=10, call_key="f"), Follower)
     await clock.forward(10_000_000)
-    again = await admissions.admit(follower, *call, lease_s=10, flight_key="f", counted=True)
-    assert isinstance(again, Lead)  # and its two requests were counted once each
-    other = await admissions.admit(next(names), *call, lease_s=10, flight_key="f", counted=True)
-    assert isinstance(other, Join)
+    again = await admissions.admit(follower, *call, lease_s=10, call_key="f", counted=True)
+    assert isinstance(again, Leader)  # and its two requests were counted once each
+    other = await admissions.admit(next(names), *call, lease_s=10, call_key="f", counted=True)
+    assert isinstance(other, Follower)
     assert other.leader == follower
 
 

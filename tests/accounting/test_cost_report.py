@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.accounting.cost_report import api, break_even, case_study, hosted
-from app.pricing.prices import CapacityPrice, ListPrice, list_price
 from app.accounting.recent_usage import Use
+from app.pricing.prices import CapacityPrice, ListPrice, list_price
 
 CASE = CapacityPrice(Decimal("0.7364"), Decimal(108_000))  # 30 tokens a second
 CALLS = Use(requests=200, input_tokens=100_000, cached_input_tokens=40_000, output_tokens=60_000, nano_usd=6 * 10**9)

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from pydantic import SecretStr
 
-from app.backends.base import Usage
+from app.accounting.ledger import Ledger, ledger_key
+from app.contract.completion import Usage
 from app.errors import StoreUnavailable
 from app.stores.connection import open_redis
-from app.accounting.ledger import Ledger, ledger_key
 
 USAGE = Usage(prompt_tokens=400, completion_tokens=11, cached_tokens=100, reasoning_tokens=3)
 

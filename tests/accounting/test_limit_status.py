@@ -6,15 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.backends.base import Usage
-from app.errors import RateLimited
 from app.accounting.admission import Admissions
-from app.pricing.limits import Allowance, Estimate, Scope
+from app.contract.completion import Usage
+from app.errors import RateLimited
+from app.pricing.limits import Estimate, Limits, Scope
 from tests.stores.conftest import Clock
 
 SCOPES = (
-    Scope("key:0123456789ab", Allowance(100, 10_000, 2_000_000)),
-    Scope("backend:gpt-4", Allowance(tokens_per_minute=60_000)),
+    Scope("key:0123456789ab", Limits(100, 10_000, 2_000_000)),
+    Scope("backend:gpt-4", Limits(tokens_per_minute=60_000)),
 )
 ESTIMATE = Estimate(1500, 500_000)
 
@@ -23,19 +23,19 @@ async def test_headers_tell_what_is_left_and_when_it_is_whole_again(
     admissions: Admissions, names: Iterator[str], clock: Clock
 ) -> None:
     admission = await admissions.admit(next(names), SCOPES, "gpt-4", ESTIMATE, lease_s=100)
-    assert admission.standing.headers() == {
+    assert admission.limit_status.headers() == {
         "RateLimit-Policy": '"key-requests";q=100;w=60, "key-tokens";q=10000;w=60, '
         '"key-budget";q=2000000;w=86400, "backend-tokens";q=60000;w=60',
         "RateLimit": '"key-requests";r=99;t=1, "key-tokens";r=8500;t=9, '
         '"key-budget";r=1500000;t=43200, "backend-tokens";r=58500;t=2',
     }
     await clock.forward(1_000_000)
-    later = await admissions.standing(SCOPES)
+    later = await admissions.limit_status(SCOPES)
     assert later.headers()["RateLimit"].startswith('"key-requests";r=100;t=0, "key-tokens";r=8666;t=8, ')
 
 
 async def test_a_refusal_tells_the_same(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
-    scopes = (Scope("key:0123456789ab", Allowance(requests_per_minute=1)),)
+    scopes = (Scope("key:0123456789ab", Limits(requests_per_minute=1)),)
     await admissions.admit(next(names), scopes, "gpt-4", ESTIMATE, lease_s=100)
     await clock.forward(500_000)
     with pytest.raises(RateLimited) as caught:
@@ -55,6 +55,6 @@ async def test_gauges_tell_what_was_used(admissions: Admissions, names: Iterator
     await admissions.settle(settled, Usage(1, 1), 7)
     await clock.forward(1_000_000)
     await admissions.sweep()
-    assert (await admissions.standing(SCOPES)).used_nano_usd("backend:gpt-4") == 500_007
+    assert (await admissions.limit_status(SCOPES)).used_nano_usd("backend:gpt-4") == 500_007
     with pytest.raises(KeyError):
-        (await admissions.standing(SCOPES)).used_nano_usd("backend:mistral")
+        (await admissions.limit_status(SCOPES)).used_nano_usd("backend:mistral")

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.backends.base import Usage
 from app.accounting import recent_usage as use
 from app.accounting.admission import Admissions
+from app.accounting.recent_usage import RecentUse, Use
+from app.contract.completion import Usage
 from app.pricing.limits import Estimate
 from app.stores.pipelined import Pipelined
-from app.accounting.recent_usage import RecentUse, Use
 from tests.stores.conftest import Clock, clocked
 
 MINUTE = 60_000_000

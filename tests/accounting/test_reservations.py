@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.accounting import reservations as bookings
-from app.backends.base import NOTHING, BackendName, Usage
-from app.pricing.prices import NANO
+from app.accounting import reservations as reservations
+from app.contract.completion import NOTHING, BackendName, Usage
 from app.errors import BackendError, BackendUnavailable
 from app.pricing.limits import Estimate
+from app.pricing.prices import NANO
 from app.stores.connection import open_redis
 from app.stores.resp import Argument
 from app.stores.scripts import Script
@@ -106,8 +106,10 @@ async def test_tokens_are_reserved_and_put_right_by_what_was_used(own_store: str
         response = await ask(running, another(1))
         left = int(response.headers["ratelimit"].split("r=")[1].split(";")[0])
         assert left < 20_000 - 411  # what the second may take is held
-        standing = await running.resources.bookings._admissions.standing([running.resources.lanes["mistral"].scope])
-        [window] = standing.windows()
+        limit_status = await running.resources.reservations._admissions.limit_status(
+            [running.resources.upstreams["mistral"].scope]
+        )
+        [window] = limit_status.windows()
         assert 20_000 - 2 * 411 <= window.remaining <= 20_000
 
 
@@ -123,7 +125,7 @@ async def test_more_than_the_limit_itself_is_never_let_through_and_tells_no_mome
 
 
 async def test_a_budget_is_never_passed_and_its_refusal_tells_when_the_day_ends(own_store: str) -> None:
-    async with gateway(own_store, wire=True, gpt4_usd_per_day="0.05", gpt4_at_once=100) as running:
+    async with gateway(own_store, wire=True, gpt4_usd_per_day="0.05", gpt4_max_concurrency=100) as running:
         before = ceil(seconds_of_today_left())
         responses = await asyncio.gather(*(ask(running, another(n), X_Backend="gpt-4") for n in range(60)))
         good = [response for response in responses if response.status_code == 200]
@@ -143,7 +145,7 @@ async def test_a_budget_is_never_passed_and_its_refusal_tells_when_the_day_ends(
         while (await ask(running, X_Backend="gpt-4", Cache_Control="no-store")).status_code == 200:
             pass  # until what is left covers no request more
         used = await budget_used(running)
-        most = running.resources.lanes["gpt-4"].at_most(running.backends["gpt-4"].asked[0][0], 64, 2)
+        most = running.resources.upstreams["gpt-4"].at_most(running.backends["gpt-4"].asked[0][0], 64, 2)
         assert 0.05 - most.nano_usd / NANO < used <= 0.05
 
 
@@ -158,15 +160,15 @@ async def budget_used(running: Gateway) -> float:
 
 
 async def test_a_long_call_is_not_taken_for_a_dead_one(own_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bookings, "LEASE_S", 1.0)
-    monkeypatch.setattr(bookings, "RENEW_S", 0.1)
+    monkeypatch.setattr(reservations, "LEASE_S", 1.0)
+    monkeypatch.setattr(reservations, "RENEW_S", 0.1)
     async with gateway(own_store, wire=True, mistral_usd_per_day="1") as running:
         running.mistral.go = asyncio.Event()
-        asking = asyncio.create_task(ask(running))
+        pending = asyncio.create_task(ask(running))
         await running.mistral.began(1)
         await asyncio.sleep(1.5)
         running.mistral.go.set()
-        assert (await asking).status_code == 200
+        assert (await pending).status_code == 200
         sums = await ledger(running, "mistral")
         assert (sums["requests"], sums.get("unconfirmed_requests", 0)) == (1, 0)
 
@@ -258,13 +260,13 @@ async def perform(running: Gateway, plan: Plan, body: dict[str, object]) -> http
     backend = running.backends[plan.backend]
     backend.script = list(plan.calls)
     backend.go = asyncio.Event() if plan.cut else None
-    asking = asyncio.create_task(ask(running, body, X_Backend=plan.backend))
+    pending = asyncio.create_task(ask(running, body, X_Backend=plan.backend))
     if not plan.cut:
-        return await asking
+        return await pending
     calls = len(backend.streams)
     await backend.began(calls + 1)
-    asking.cancel()
-    await asyncio.wait((asking,))
+    pending.cancel()
+    await asyncio.wait((pending,))
     await asyncio.wait_for(backend.streams[-1].left.wait(), SOON_S)
     return None
 
@@ -288,7 +290,7 @@ async def reserved(running: Gateway, name: BackendName) -> int:
 def steps(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the store is asked from here on."""
     asked: list[str] = []
-    store = running.resources.bookings._admissions._store
+    store = running.resources.reservations._admissions._store
     run = store.run
 
     async def noted(script: Script, *arguments: Argument) -> object:
@@ -302,7 +304,7 @@ def steps(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_a_call_that_finds_a_place_takes_two_steps_and_one_that_waits_for_it_a_third(
     own_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with gateway(own_store, wire=True, mistral_at_once=1) as running:
+    async with gateway(own_store, wire=True, mistral_max_concurrency=1) as running:
         asked = steps(running, monkeypatch)
         running.mistral.go = asyncio.Event()
         first = asyncio.create_task(ask(running))
@@ -332,9 +334,9 @@ async def test_a_call_that_counted_as_sent_and_never_left_costs_nothing(own_stor
 async def test_what_a_dead_gateway_held_ends_though_nobody_asks_any_more(
     own_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bookings, "RENEW_S", 0.05)
+    monkeypatch.setattr(reservations, "RENEW_S", 0.05)
     async with gateway(own_store) as dead:
-        admissions, scope = dead.resources.bookings._admissions, dead.resources.lanes["mistral"].scope
+        admissions, scope = dead.resources.reservations._admissions, dead.resources.upstreams["mistral"].scope
         for name, sent in (("sent", True), ("waiting", False)):
             await admissions.admit(name, (scope,), "mistral", Estimate(10, 1000), lease_s=0.3, sent=sent)
         assert await reserved(dead, "mistral") == 2000
@@ -392,9 +394,9 @@ async def until_answered(running: Gateway, **headers: str) -> None:
 async def test_leases_are_seen_to_again_once_a_store_that_went_away_is_back(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bookings, "RENEW_S", 0.05)
+    monkeypatch.setattr(reservations, "RENEW_S", 0.05)
     async with gateway(valkey.url) as running:
-        admissions, scope = running.resources.bookings._admissions, running.resources.lanes["mistral"].scope
+        admissions, scope = running.resources.reservations._admissions, running.resources.upstreams["mistral"].scope
         await admissions.admit("dead", (scope,), "mistral", Estimate(10, 1000), lease_s=1, sent=True)
         valkey.kill()
         await asyncio.sleep(1.2)
@@ -410,11 +412,11 @@ async def test_a_call_during_which_the_store_goes_away_is_answered_and_booked_on
 ) -> None:
     backend = limited.backends["gpt-4"]
     backend.go = asyncio.Event()
-    asking = asyncio.create_task(ask(limited, X_Backend="gpt-4"))
+    pending = asyncio.create_task(ask(limited, X_Backend="gpt-4"))
     await backend.began(1)
     getattr(valkey, how)()
     backend.go.set()
-    answer = (await asking).json()
+    answer = (await pending).json()
     assert answer["source"] == "model"
     assert "a settlement waits for the store" in caplog.text
     (valkey.go_on if how == "hang" else valkey.start)()
@@ -427,7 +429,7 @@ async def test_a_call_during_which_the_store_goes_away_is_answered_and_booked_on
 async def test_a_store_that_goes_away_while_a_request_waits_for_its_turn(
     valkey: Valkey, limits: dict[str, str]
 ) -> None:
-    async with gateway(valkey.url, wire=True, mistral_at_once=1, **limits) as running:
+    async with gateway(valkey.url, wire=True, mistral_max_concurrency=1, **limits) as running:
         running.mistral.go = asyncio.Event()
         first = asyncio.create_task(ask(running))
         await running.mistral.began(1)
@@ -448,16 +450,16 @@ async def test_a_store_that_goes_away_while_a_request_waits_for_its_turn(
 async def test_a_call_that_cost_nothing_while_the_store_is_away_is_not_charged(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bookings, "LEASE_S", 2.0)
+    monkeypatch.setattr(reservations, "LEASE_S", 2.0)
     async with gateway(valkey.url, wire=True, gpt4_usd_per_day="1") as running:
         backend = running.backends["gpt-4"]
         backend.go = asyncio.Event()
         backend.script = [Broken(BUY, BackendUnavailable("away"))]
-        asking = asyncio.create_task(ask(running, X_Backend="gpt-4"))
+        pending = asyncio.create_task(ask(running, X_Backend="gpt-4"))
         await backend.began(1)
         valkey.hang()
         backend.go.set()
-        assert (await asking).status_code == 503
+        assert (await pending).status_code == 503
         valkey.go_on()
         await asyncio.sleep(2.5)  # beyond its lease
         await until_answered(running, X_Backend="gpt-4")

@@ -12,19 +12,19 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from app.accounting import settlement as settlements
-from app.backends.base import Usage
-from app.pricing.prices import Cost
-from app.telemetry.metrics import Collectors
+from app.accounting.admission import Admissions, CacheHit, Leader
 from app.accounting.settlement import Settlements
-from app.accounting.admission import Admissions, Hit, Lead
-from app.pricing.limits import Allowance, Estimate, Scope
+from app.contract.completion import Usage
+from app.pricing.limits import Estimate, Limits, Scope
+from app.pricing.prices import Cost
 from app.stores.connection import open_redis
-from app.stores.shared_calls import Landing
 from app.stores.pipelined import Pipelined
+from app.stores.shared_calls import CallResult
+from app.telemetry.metrics import Collectors
 from tests.doubles import PRICES
 from tests.valkey import Valkey
 
-SCOPES = (Scope("backend:gpt-4", Allowance(nano_usd_per_day=10**9)),)
+SCOPES = (Scope("backend:gpt-4", Limits(nano_usd_per_day=10**9)),)
 USAGE = Usage(100, 10)
 COST: Cost = PRICES["gpt-4"].cost(USAGE)
 RESERVED = 10**6
@@ -52,9 +52,9 @@ class Books:
 
     async def sent(self, name: str, flight: str | None = None) -> None:
         admission = await self.admissions.admit(
-            name, SCOPES, "gpt-4", Estimate(200, RESERVED), lease_s=60, flight_key=flight, sent=True
+            name, SCOPES, "gpt-4", Estimate(200, RESERVED), lease_s=60, call_key=flight, sent=True
         )
-        assert isinstance(admission, Lead)
+        assert isinstance(admission, Leader)
 
     async def settle(self, name: str) -> None:
         await self.settlements.settle(name, "gpt-4", USAGE, COST)
@@ -84,12 +84,12 @@ async def books(valkey: Valkey) -> AsyncIterator[Books]:
 
 async def test_a_call_is_settled_counted_and_its_answer_kept(books: Books) -> None:
     await books.sent("one", "flight")
-    await books.settlements.settle("one", "gpt-4", USAGE, COST, Landing(b"said", 60))
+    await books.settlements.settle("one", "gpt-4", USAGE, COST, CallResult(b"said", 60))
     assert await books.budget() == (COST.nano_usd, 0)
     value = books.collectors.registry.get_sample_value
     assert value("conviction_tokens_total", {"backend": "gpt-4", "type": "output"}) == 10
-    hit = await books.admissions.admit("two", SCOPES, "gpt-4", Estimate(1, 1), lease_s=60, flight_key="flight")
-    assert isinstance(hit, Hit)
+    hit = await books.admissions.admit("two", SCOPES, "gpt-4", Estimate(1, 1), lease_s=60, call_key="flight")
+    assert isinstance(hit, CacheHit)
     assert hit.value == b"said"
 
 
@@ -128,11 +128,11 @@ async def test_it_is_tried_until_it_is_done_and_never_booked_twice(books: Books,
 async def test_one_who_is_interrupted_while_booking_has_it_booked(books: Books, valkey: Valkey, free: bool) -> None:
     await books.sent("one")
     valkey.hang()
-    booking = asyncio.create_task(books.settlements.release("one", "gpt-4") if free else books.settle("one"))
+    reservation = asyncio.create_task(books.settlements.release("one", "gpt-4") if free else books.settle("one"))
     await asyncio.sleep(0.05)
-    booking.cancel()
+    reservation.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await booking
+        await reservation
     valkey.go_on()
     await books.becomes(0 if free else COST.nano_usd, 0)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
+from app.auth.api_key import KeyText, RequestOptions
 from app.auth.key_file import Keyring, load_keys
 from app.errors import InvalidSettings
-from app.auth.api_key import KeyText, Terms
-from app.pricing.limits import Allowance
+from app.pricing.limits import Limits
 from tests.api.test_bad_input import assert_problem
-from tests.doubles import ask, gateway
 from tests.auth.test_api_key import HOSTILE
+from tests.doubles import ask, gateway
 
 ANN, BOB = "ann-key-0123456789abcdef", "bob-key-0123456789abcdef"
 GUARDED = ("/v1/backends", "/metrics", "/openapi.json", "/docs", "/docs/assets/swagger-ui.css", "/nothing")
@@ -77,7 +77,7 @@ async def test_the_holder_is_in_the_log_and_the_key_is_not(
     caplog.set_level(logging.DEBUG)
     async with gateway(store_url, api_keys_file=keys_file) as running:
         await ask(running, X_API_Key=ANN)
-    assert [record.holder for record in caplog.records if record.message == "request"] == ["ann"]  # type: ignore[attr-defined]
+    assert [record.principal for record in caplog.records if record.message == "request"] == ["ann"]  # type: ignore[attr-defined]
     assert ANN not in caplog.text
 
 
@@ -112,26 +112,26 @@ def test_a_bad_keys_file_is_refused_at_the_start(tmp_path: Path, content: str, s
     file = tmp_path / "keys"
     file.write_text(content)
     with pytest.raises(InvalidSettings, match=said) as refused:
-        load_keys(file, Allowance())
+        load_keys(file, Limits())
     assert "CONVICTION_API_KEYS_FILE" in refused.value.detail
     assert "0123456789" not in refused.value.detail
 
 
 def test_a_missing_keys_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="cannot be read"):
-        load_keys(tmp_path / "nothing", Allowance())
+        load_keys(tmp_path / "nothing", Limits())
 
 
 def test_a_keys_file_that_others_can_read_is_warned_of(keys_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     keys_file.chmod(0o644)
-    assert load_keys(keys_file, Allowance()) is not None
+    assert load_keys(keys_file, Limits()) is not None
     assert "chmod 600" in caplog.text
 
 
 @given(HOSTILE)
 def test_hostile_text_is_nobody_s_key_and_no_error(text: str) -> None:
-    keys = Keyring({"ann": ANN}, Allowance())
-    assert (keys.holder(text) is None) == (text != ANN)
+    keys = Keyring({"ann": ANN}, Limits())
+    assert (keys.principal(text) is None) == (text != ANN)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ async def test_hostile_headers_are_refused_like_any_wrong_key(store_url: str, ke
 
 async def test_an_issued_key_opens_in_either_header(store_url: str, keys_file: Path) -> None:
     async with gateway(store_url, api_keys_file=keys_file) as running:
-        text, _ = await running.resources.keys.store.issue(Terms(name="cat"), "file:ann")
+        text, _ = await running.resources.keys.store.issue(RequestOptions(name="cat"), "file:ann")
         for headers in ({"Authorization": f"Bearer {text.reveal()}"}, {"X-API-Key": text.reveal()}):
             assert (await ask(running, **headers)).status_code == 200
         wrong = f"cvk_{text.id}_{KeyText.new().secret}"
@@ -165,7 +165,7 @@ async def test_an_issued_key_opens_in_either_header(store_url: str, keys_file: P
 
 async def test_where_keys_are_off_an_issued_key_opens_no_more_than_this_machine_may(store_url: str) -> None:
     async with gateway(store_url) as running:
-        text, _ = await running.resources.keys.store.issue(Terms(name="cat", backends=frozenset()), "local")
+        text, _ = await running.resources.keys.store.issue(RequestOptions(name="cat", backends=frozenset()), "local")
         assert (await ask(running, X_API_Key=text.reveal())).status_code == 200
         assert_problem(await ask(running, X_API_Key=text.reveal(), Host="evil.example"), 403, "forbidden")
 
@@ -187,7 +187,7 @@ async def test_while_the_store_is_away_the_file_s_keys_open_and_unknown_ones_are
 async def test_a_scope_holds_where_a_backend_is_chosen(store_url: str, keys_file: Path) -> None:
     async with gateway(store_url, api_keys_file=keys_file) as running:
         text, _ = await running.resources.keys.store.issue(
-            Terms(name="cat", backends=frozenset({"mistral"})), "file:ann"
+            RequestOptions(name="cat", backends=frozenset({"mistral"})), "file:ann"
         )
         key = text.reveal()
         assert (await ask(running, X_API_Key=key)).status_code == 200
@@ -203,7 +203,7 @@ async def test_the_log_names_the_holder_and_which_key_it_was(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with gateway(store_url, api_keys_file=keys_file) as running:
-        text, _ = await running.resources.keys.store.issue(Terms(name="cat"), "file:ann")
+        text, _ = await running.resources.keys.store.issue(RequestOptions(name="cat"), "file:ann")
         await ask(running, X_API_Key=text.reveal())
     (said,) = [vars(record) for record in caplog.records if record.message == "request"]
     assert (said["holder"], said["holder_id"]) == ("cat", text.id)

@@ -38,17 +38,17 @@ class Desk:
 
 
 @given(st.lists(st.integers(-5, 5), max_size=60), st.integers(1, 8))
-def test_every_place_is_answered_once_and_failures_stay_alone(numbers: list[int], at_once: int) -> None:
+def test_every_place_is_answered_once_and_failures_stay_alone(numbers: list[int], concurrency: int) -> None:
     desk = Desk()
 
     async def collect() -> list[tuple[int, int | ConvictionError]]:
-        return [told async for told in answers(numbers, desk, at_once)]
+        return [told async for told in answers(numbers, desk, concurrency)]
 
     told = asyncio.run(collect())
     assert Counter(place for place, _ in told) == Counter(range(len(numbers)))
     for place, answer in told:
         assert isinstance(answer, BackendError) if numbers[place] < 0 else answer == numbers[place] ** 2
-    assert desk.most <= at_once
+    assert desk.most <= concurrency
 
 
 async def test_a_reader_who_stops_reading_stops_the_asking() -> None:

@@ -15,11 +15,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.backends.base import Usage
+from app.contract.completion import Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.recommendation import FullAnswer, canonical
-from app.pricing.prices import NANO
 from app.errors import BackendError, BackendUnavailable
+from app.pricing.prices import NANO
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, Broken, Gateway, ask, completion, gateway, ledger
 
@@ -175,7 +175,7 @@ async def test_a_header_names_the_backend_of_all(running: Gateway) -> None:
 
 
 async def test_each_item_has_the_whole_time(own_store: str) -> None:
-    async with gateway(own_store, wire=True, batch_at_once=1) as running:
+    async with gateway(own_store, wire=True, batch_max_concurrency=1) as running:
         running.mistral.go = asyncio.Event()
         async with streaming(running, {"items": [item(1), item(2)]}, X_Timeout_Ms="300") as response:
             told = [json.loads(line) async for line in response.aiter_lines()]
@@ -220,14 +220,14 @@ async def test_an_unknown_backend_is_refused_before_any_line(running: Gateway) -
 
 
 async def test_no_more_are_asked_at_a_time_than_the_settings_say(own_store: str) -> None:
-    async with gateway(own_store, wire=True, batch_at_once=3) as running:
+    async with gateway(own_store, wire=True, batch_max_concurrency=3) as running:
         running.mistral.go = asyncio.Event()
-        asking = asyncio.create_task(lines(running, [item(number) for number in range(10)]))
+        pending = asyncio.create_task(lines(running, [item(number) for number in range(10)]))
         await running.mistral.began(3)
         await asyncio.sleep(0.1)
         assert running.asked == 3
         running.mistral.go.set()
-        await asking
+        await pending
         assert running.asked == 10
 
 

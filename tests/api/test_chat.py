@@ -14,15 +14,15 @@ from typing import Any
 import openai
 import pytest
 
-from app.backends.base import BackendName, Usage
 from app.backends.dialects import VLLM, openai_dialect
+from app.contract.completion import BackendName, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
-from app.pricing.prices import NANO
+from app.contract.rule_based_analyst import answer
 from app.errors import BackendError, BackendUnavailable
 from app.main import create_app
-from app.contract.rule_based_analyst import answer
+from app.pricing.prices import NANO
 from app.settings.gateway import Settings
 from tests.conftest import StandIn
 from tests.doubles import HEARD, PRICES, USAGE, Broken, Gateway, completion, gateway, ledger, listening
@@ -209,10 +209,10 @@ async def test_a_client_that_leaves_ends_the_call_and_pays_for_what_came(
         else:
             await client.chat.completions.create(model="gpt-4", messages=HELLO)
 
-    asking = asyncio.create_task(ask())
+    pending = asyncio.create_task(ask())
     await until(lambda: bool(backend.chat_streams) and backend.chat_streams[0].stream.began.is_set())
-    asking.cancel()
-    await asyncio.wait((asking,))
+    pending.cancel()
+    await asyncio.wait((pending,))
     await asyncio.wait_for(backend.chat_streams[0].stream.left.wait(), 2)
     await until(lambda: outcomes(running, "client_gone") == 1)
     assert (await ledger(running, "gpt-4"))["nano_usd"] == PRICES["gpt-4"].cost(HEARD).nano_usd

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from app.api.comparison_schemas import MOST_LISTED
-from app.backends.base import BACKEND_NAMES
+from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
 from app.errors import BackendError
 from tests.doubles import EXAMPLE_BODY, CountingBackend, Gateway, gateway

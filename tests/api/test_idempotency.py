@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.api import idempotency as once
-from app.backends.base import Usage
+from app.contract.completion import Usage
 from app.errors import BackendError
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, Broken, Gateway, ask, completion, gateway, ledger

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
+from app.auth import key_store as keys
+from app.auth.key_cache import FRESH_S
+from app.auth.key_store import RECORDS
 from app.main import create_app
 from app.settings.gateway import Settings
-from app.auth import key_store as keys
-from app.auth.key_store import RECORDS
-from app.auth.key_cache import FRESH_S
 from tests.api.test_bad_input import assert_problem
 from tests.conftest import served
 from tests.doubles import Gateway, ask, gateway, opened_with

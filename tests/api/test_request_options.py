@@ -5,27 +5,27 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
-from app.api.request_options import terms_of
-from app.completions.request import Terms
+from app.api.request_options import request_options
+from app.auth.principal import local_principal
+from app.completions.request import RequestOptions
 from app.errors import InvalidRequest
-from app.auth.principal import local_holder
+from app.pricing.limits import Limits
 from app.settings.gateway import Settings
-from app.pricing.limits import Allowance
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import Gateway, ask
 
-HOLDER = local_holder(Allowance())
+HOLDER = local_principal(Limits())
 SETTINGS = Settings(backend_timeout_s=60)
 
 
-def terms(*headers: tuple[str, str]) -> Terms:
+def terms(*headers: tuple[str, str]) -> RequestOptions:
     raw = [(name.lower().encode(), text.encode()) for name, text in headers]
-    return terms_of(Request({"type": "http", "headers": raw, "state": {"holder": HOLDER}}), SETTINGS)
+    return request_options(Request({"type": "http", "headers": raw, "state": {"holder": HOLDER}}), SETTINGS)
 
 
 def test_without_headers_it_is_the_settings_time_and_any_answer() -> None:
     given = terms()
-    assert (given.holder, given.fresh, given.alone) == (HOLDER, False, False)
+    assert (given.principal, given.fresh, given.alone) == (HOLDER, False, False)
     assert given.deadline.seconds == 60
     assert 59 < given.deadline.left() <= 60
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from app.errors import InvalidSettings
-from app.routing.experiments import Arm, Experiment
 from app.main import create_app
+from app.routing.experiments import Arm, Experiment
 from app.settings.gateway import Settings
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, Gateway, ask, gateway

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis.config import SchemathesisConfig
 
 from app.api.openapi import document
-from app.backends.base import Backend, BackendName
+from app.backends.base import Backend
+from app.contract.completion import BackendName
 from app.main import create_app
 from app.settings.gateway import Settings
 from tests.conftest import served

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from app.api.server_sent_events import event
-from app.backends.base import Usage
+from app.contract.completion import Usage
 from app.contract.recommendation import FullAnswer, canonical
 from app.errors import BackendError, BackendUnavailable, UnparsedAnswer
 from tests.doubles import EXAMPLE_BODY, HEARD, PRICES, Broken, Gateway, ask, completion, gateway, ledger
@@ -170,11 +170,11 @@ async def test_an_answer_that_is_none_is_not_asked_for_again_once_a_part_was_hea
     no_answer = SAID.replace("buy", "sit")
     running.mistral.script = [completion(no_answer), completion(SAID)]
     running.mistral.go = go = asyncio.Event()
-    asking = asyncio.create_task(told(running))
+    pending = asyncio.create_task(told(running))
     await running.mistral.began(1)
     await asyncio.sleep(0.05)
     go.set()
-    *pieces, (name, problem) = await asking
+    *pieces, (name, problem) = await pending
     assert "".join(document["delta"] for _, document in pieces) == ANALYSIS
     assert (name, problem["code"], running.asked) == ("error", "unparsed_answer", 1)
 
@@ -182,11 +182,11 @@ async def test_an_answer_that_is_none_is_not_asked_for_again_once_a_part_was_hea
 async def test_a_brief_one_of_which_nobody_hears_a_part_is_asked_for_again(running: Gateway) -> None:
     running.mistral.script = [completion("nonsense"), completion('{"action":"buy","conviction":7}')]
     running.mistral.go = go = asyncio.Event()
-    asking = asyncio.create_task(told(running, STREAMED | {"detail": "brief"}))
+    pending = asyncio.create_task(told(running, STREAMED | {"detail": "brief"}))
     await running.mistral.began(1)
     await asyncio.sleep(0.05)
     go.set()
-    [(name, recommendation)] = await asking
+    [(name, recommendation)] = await pending
     assert (name, recommendation["action"], running.asked) == ("recommendation", "buy", 2)
 
 

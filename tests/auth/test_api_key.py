@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.auth.api_key import KeyRecord, KeyText, Terms
-from app.pricing.limits import Allowance
+from app.auth.api_key import KeyRecord, KeyText, RequestOptions
+from app.pricing.limits import Limits
 
 KEY = KeyText.new()
 TEXT = KEY.reveal()
@@ -21,7 +21,7 @@ def record(**terms: object) -> KeyRecord:
     return KeyRecord(
         id=KEY.id,
         digest=KEY.digest(),
-        terms=Terms.model_validate({"name": "ann"} | terms),
+        terms=RequestOptions.model_validate({"name": "ann"} | terms),
         created=datetime(2026, 11, 25, tzinfo=UTC),
         created_by="local",
     )
@@ -73,17 +73,17 @@ def test_no_other_text_is_this_key_and_none_is_an_error(text: str) -> None:
 
 
 def test_a_key_has_its_own_limits_and_else_the_defaults() -> None:
-    defaults = Allowance(60, 9000, 10**9)
-    assert record().holder(defaults).allowance == defaults
+    defaults = Limits(60, 9000, 10**9)
+    assert record().principal(defaults).limits == defaults
     own = record(requests_per_minute=5, nano_usd_per_day=0)
-    assert own.holder(defaults).allowance == Allowance(5, 9000, 0)
-    assert own.holder(Allowance()).allowance == Allowance(5, None, 0)
+    assert own.principal(defaults).limits == Limits(5, 9000, 0)
+    assert own.principal(Limits()).limits == Limits(5, None, 0)
 
 
 def test_a_key_has_the_scope_it_was_issued_for() -> None:
-    holder = record(backends=["gpt-4"], admin=True).holder(Allowance())
-    assert (holder.id, holder.name, holder.backends, holder.admin) == (KEY.id, "ann", {"gpt-4"}, True)
-    assert record().holder(Allowance()).backends is None
+    principal = record(backends=["gpt-4"], admin=True).principal(Limits())
+    assert (principal.id, principal.name, principal.backends, principal.admin) == (KEY.id, "ann", {"gpt-4"}, True)
+    assert record().principal(Limits()).backends is None
 
 
 @pytest.mark.parametrize("unknown", [{"until": "2027-01-01"}, {"terms": {"name": "ann", "tickers": ["A"]}}])

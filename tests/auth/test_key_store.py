@@ -12,13 +12,13 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from app.errors import StoreUnavailable
-from app.auth.api_key import Terms
 from app.auth import key_store as keys
-from app.stores.connection import open_redis
+from app.auth.api_key import RequestOptions
 from app.auth.key_store import RECORDS, KeyStore
+from app.errors import StoreUnavailable
+from app.stores.connection import open_redis
 
-ANN = Terms(name="ann", backends=frozenset({"mistral"}), requests_per_minute=60, nano_usd_per_day=5)
+ANN = RequestOptions(name="ann", backends=frozenset({"mistral"}), requests_per_minute=60, nano_usd_per_day=5)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_an_id_that_is_taken_is_not_issued_again(store: KeyStore, monkeypa
     other = keys.KeyText.new()
     made = iter([keys.KeyText(first.id, other.secret), other])
     monkeypatch.setattr(keys.KeyText, "new", lambda: next(made))
-    second, _ = await store.issue(Terms(name="bob"), "file:root")
+    second, _ = await store.issue(RequestOptions(name="bob"), "file:root")
     assert second == other
     assert await store.get(first.id) == record
 
@@ -77,15 +77,15 @@ async def test_a_revoked_key_stays_in_the_list_with_the_time_it_was_first_revoke
 
 async def test_all_are_listed_page_by_page(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "PAGE", 10)
-    issued = await asyncio.gather(*(store.issue(Terms(name=f"n{number}"), "local") for number in range(25)))
+    issued = await asyncio.gather(*(store.issue(RequestOptions(name=f"n{number}"), "local") for number in range(25)))
     ids, after, pages = [], "", 0
     while True:
-        page, following = await store.page(after)
+        page, shared_calls = await store.page(after)
         ids += [record.id for record in page]
         pages += 1
-        if following is None:
+        if shared_calls is None:
             break
-        after = following
+        after = shared_calls
     assert ids == sorted(text.id for text, _ in issued)
     assert pages == 3
 
@@ -93,9 +93,9 @@ async def test_all_are_listed_page_by_page(store: KeyStore, monkeypatch: pytest.
 async def test_a_last_page_that_is_full_is_the_last(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "PAGE", 2)
     for name in ("ann", "bob"):
-        await store.issue(Terms(name=name), "local")
-    page, following = await store.page()
-    assert (len(page), following) == (2, None)
+        await store.issue(RequestOptions(name=name), "local")
+    page, shared_calls = await store.page()
+    assert (len(page), shared_calls) == (2, None)
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "{}", '{"id": 1}'])

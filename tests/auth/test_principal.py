@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from app.auth.principal import (
+    Principal,
+    default_limits,
+    file_principal,
+    local_principal,
+    require_admin,
+    require_backend,
+)
 from app.errors import Forbidden
-from app.auth.principal import Holder, default_allowance, file_holder, local_holder, require_admin, require_backend
+from app.pricing.limits import Limits
 from app.settings.gateway import Settings
-from app.pricing.limits import Allowance
 
-NONE = Allowance(None, None, None)
-SCOPED = Holder("0123456789ab", "ann", frozenset({"mistral"}), False, NONE)
+NONE = Limits(None, None, None)
+SCOPED = Principal("0123456789ab", "ann", frozenset({"mistral"}), False, NONE)
 
 
 def test_a_scope_names_the_backends_that_may_be_asked() -> None:
@@ -19,11 +26,11 @@ def test_a_scope_names_the_backends_that_may_be_asked() -> None:
         require_backend(SCOPED, "gpt-4")
 
 
-@pytest.mark.parametrize("holder", [local_holder(NONE), file_holder("ann", NONE)])
-def test_this_machine_and_the_keys_file_may_do_all(holder: Holder) -> None:
-    require_backend(holder, "mistral")
-    require_backend(holder, "gpt-4")
-    require_admin(holder)
+@pytest.mark.parametrize("principal", [local_principal(NONE), file_principal("ann", NONE)])
+def test_this_machine_and_the_keys_file_may_do_all(principal: Principal) -> None:
+    require_backend(principal, "mistral")
+    require_backend(principal, "gpt-4")
+    require_admin(principal)
 
 
 def test_what_takes_an_admin_is_refused_to_others() -> None:
@@ -33,13 +40,13 @@ def test_what_takes_an_admin_is_refused_to_others() -> None:
 
 def test_use_is_counted_by_id() -> None:
     assert SCOPED.scope.name == "key:0123456789ab"
-    assert file_holder("ann", NONE).scope.name == "key:file:ann"
-    assert local_holder(NONE).scope.name == "key:local"
+    assert file_principal("ann", NONE).scope.name == "key:file:ann"
+    assert local_principal(NONE).scope.name == "key:local"
 
 
 def test_the_settings_decide_where_a_key_does_not() -> None:
-    assert default_allowance(Settings()) == NONE
+    assert default_limits(Settings()) == NONE
     settings = Settings.model_validate(
         {"key_requests_per_minute": 60, "key_tokens_per_minute": 9000, "key_usd_per_day": "0.000000001"}
     )
-    assert default_allowance(settings) == Allowance(60, 9000, 1)
+    assert default_limits(settings) == Limits(60, 9000, 1)

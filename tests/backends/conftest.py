@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from app.backends.base import BackendName
 from app.backends.dialects import VLLM, openai_dialect
 from app.backends.openai_style import OpenAIStyle
+from app.contract.completion import BackendName
 from app.contract.fingerprint import fingerprint
 from app.deadline import Deadline
 

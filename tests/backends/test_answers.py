@@ -6,12 +6,12 @@ import asyncio
 
 import pytest
 
-from app.backends.base import NOTHING, BackendName, Usage
+from app.contract.completion import NOTHING, BackendName, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
-from app.errors import BackendError, DeadlineExceeded, UnparsedAnswer
 from app.contract.rule_based_analyst import answer
+from app.errors import BackendError, DeadlineExceeded, UnparsedAnswer
 from app.stand_in import Mode
 
 from ..conftest import StandIn

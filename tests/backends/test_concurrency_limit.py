@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.backends.concurrency_limit import ConcurrencyLimit
 from app.errors import Overloaded
-from app.backends.concurrency_limit import Gate
 
 
 class Caller:
     """Enters, stays until it is let go."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: ConcurrencyLimit) -> None:
         self.inside = False
         self._go = asyncio.Event()
         self.task = asyncio.create_task(self._call(gate))
 
-    async def _call(self, gate: Gate) -> None:
+    async def _call(self, gate: ConcurrencyLimit) -> None:
         async with gate.entered():
             self.inside = True
             try:
@@ -40,7 +40,7 @@ class Caller:
 
 
 async def test_first_come_first_served_and_the_rest_refused() -> None:
-    gate = Gate(at_once=2, line=1)
+    gate = ConcurrencyLimit(concurrency=2, line=1)
     callers = [Caller(gate) for _ in range(4)]
     await asyncio.sleep(0)
     assert [caller.inside for caller in callers] == [True, True, False, False]
@@ -59,7 +59,7 @@ async def test_first_come_first_served_and_the_rest_refused() -> None:
 
 async def test_the_refusal_says_when_to_come_again() -> None:
     now = [0.0]
-    gate = Gate(at_once=2, line=3, clock=lambda: now[0])
+    gate = ConcurrencyLimit(concurrency=2, line=3, clock=lambda: now[0])
     for _ in range(200):
         async with gate.entered():
             now[0] += 4.0
@@ -73,7 +73,7 @@ async def test_the_refusal_says_when_to_come_again() -> None:
 
 
 async def test_a_place_is_promised_to_no_more_than_there_are() -> None:
-    gate = Gate(at_once=2, line=0)
+    gate = ConcurrencyLimit(concurrency=2, line=0)
     with gate.coming() as first, gate.coming() as second, gate.coming() as third:
         assert (first, second, third) == (True, True, False)
     async with gate.entered():
@@ -89,7 +89,7 @@ async def test_a_place_is_promised_to_no_more_than_there_are() -> None:
 
 async def test_a_promise_is_kept_until_the_task_takes_its_place() -> None:
     """Among calls whose admissions come back at the same moment, one that comes just then, and one that overtakes."""
-    gate, admitted, done = Gate(at_once=2, line=5), asyncio.Event(), asyncio.Event()
+    gate, admitted, done = ConcurrencyLimit(concurrency=2, line=5), asyncio.Event(), asyncio.Event()
     promises, early_inside = list[bool](), list[bool]()
 
     async def call(promised: bool) -> None:
@@ -105,9 +105,9 @@ async def test_a_promise_is_kept_until_the_task_takes_its_place() -> None:
 
     early = [asyncio.create_task(come(admitted)) for _ in range(2)]
     await asyncio.sleep(0)
-    at_once = asyncio.Event()
-    at_once.set()
-    overtaking = await asyncio.create_task(come(at_once))
+    concurrency = asyncio.Event()
+    concurrency.set()
+    overtaking = await asyncio.create_task(come(concurrency))
     admitted.set()
     late = asyncio.create_task(come(admitted))
     calls = [overtaking, *await asyncio.gather(*early, late)]
@@ -121,7 +121,7 @@ async def test_a_promise_is_kept_until_the_task_takes_its_place() -> None:
 
 
 async def test_a_place_that_was_promised_and_not_taken_goes_to_the_next_in_line() -> None:
-    gate = Gate(at_once=1, line=1)
+    gate = ConcurrencyLimit(concurrency=1, line=1)
     with gate.coming() as promised:
         caller = Caller(gate)
         await asyncio.sleep(0)
@@ -135,7 +135,7 @@ async def test_a_place_that_was_promised_and_not_taken_goes_to_the_next_in_line(
 @given(st.lists(st.tuples(st.sampled_from(["come", "go", "leave"]), st.integers(0, 9)), max_size=60))
 def test_no_place_is_ever_lost_or_given_twice(steps: list[tuple[str, int]]) -> None:
     async def play() -> None:
-        gate, callers = Gate(at_once=2, line=2), list[Caller]()
+        gate, callers = ConcurrencyLimit(concurrency=2, line=2), list[Caller]()
         for step, which in steps:
             if step == "come":
                 callers.append(Caller(gate))
@@ -157,7 +157,7 @@ def test_no_place_is_ever_lost_or_given_twice(steps: list[tuple[str, int]]) -> N
 
 
 async def test_it_is_half_full_when_half_its_places_are_taken() -> None:
-    gate = Gate(3, 1)
+    gate = ConcurrencyLimit(3, 1)
     seen = [gate.half_full]
     async with gate.entered():
         seen.append(gate.half_full)

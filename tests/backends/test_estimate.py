@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.backends.base import Usage
 from app.backends.estimate import characters, estimated
+from app.contract.completion import Usage
 
 
 @pytest.mark.parametrize(

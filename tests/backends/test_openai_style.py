@@ -9,12 +9,12 @@ import traceback
 
 import pytest
 
-from app.backends.base import BackendName
+from app.contract.completion import BackendName
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import canonical, parse
-from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured, UnparsedAnswer
 from app.contract.rule_based_analyst import answer
+from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured, UnparsedAnswer
 from app.stand_in import Mode
 
 from ..conftest import StandIn

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from app.backends.base import BackendName, Usage
 from app.backends.breaker import IN_A_ROW
 from app.backends.dialects import VLLM, openai_dialect
 from app.backends.openai_style import OpenAIStyle
+from app.contract.completion import BackendName, Usage
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
-from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured
 from app.contract.rule_based_analyst import answer
+from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured
 
 from ..conftest import StandIn
 from .conftest import KEY, Make, Script, begun, dripping, events_of, http, said, silent, soon, sse, used

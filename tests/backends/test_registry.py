@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from app.backends.base import BACKEND_NAMES, Backend, BackendName
+from app.backends.base import Backend
 from app.backends.registry import build_backends
+from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.errors import BackendUnavailable, NotConfigured

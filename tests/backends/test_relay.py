@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.base import Usage
 from app.backends.relay import Document, Events
 from app.backends.sse import LONGEST
+from app.contract.completion import Usage
 
 SAID = [
     b'{"choices":[{"delta":{"role":"assistant","content":""}}],"usage":null}',

@@ -21,9 +21,9 @@ from app.backends.sagemaker.errors import as_refused
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import canonical, parse
+from app.contract.rule_based_analyst import answer
 from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, InvalidSettings, NotConfigured
 from app.main import create_app
-from app.contract.rule_based_analyst import answer
 from app.settings.gateway import Settings, load_settings
 
 from ..conftest import StandIn, served

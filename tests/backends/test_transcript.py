@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.base import Usage
 from app.backends.events import read_event, without_logprobs
 from app.backends.transcript import Transcript
+from app.contract.completion import Usage
 from app.contract.probabilities import Token, label_probabilities
 from app.contract.recommendation import ACTIONS, FullAnswer, canonical
 from app.errors import BackendError
@@ -56,9 +56,9 @@ def told(*events: bytes) -> Transcript:
 
 
 @given(answers, st.lists(st.integers(0, 500), max_size=30), st.integers(1, 4))
-def test_the_probabilities_are_those_of_all_tokens(answer: FullAnswer, cuts: list[int], at_once: int) -> None:
+def test_the_probabilities_are_those_of_all_tokens(answer: FullAnswer, cuts: list[int], concurrency: int) -> None:
     pieces = pieces_of(canonical(answer), cuts)
-    groups = [pieces[start : start + at_once] for start in range(0, len(pieces), at_once)]
+    groups = [pieces[start : start + concurrency] for start in range(0, len(pieces), concurrency)]
     transcript = told(*(event(group) for group in groups))
     tokens = [Token.model_validate(token(piece)) for piece in pieces]
     assert transcript.text == canonical(answer)

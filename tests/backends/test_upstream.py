@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.base import BackendName, Usage
+from app.backends.upstream import TEMPLATE_TOKENS, Upstream, open_upstream
+from app.contract.completion import BackendName, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
-from app.backends.upstream import TEMPLATE_TOKENS, Lane, open_lane
-from app.telemetry.metrics import Collectors
+from app.pricing.limits import Limits
 from app.settings.gateway import Settings
-from app.pricing.limits import Allowance
+from app.telemetry.metrics import Collectors
 from tests.doubles import PRICES, CountingBackend
 
 LIMITS = {
@@ -27,22 +27,22 @@ LIMITS = {
 }
 
 
-def lane(name: BackendName, collectors: Collectors | None = None, **settings: Any) -> Lane:
+def upstream(name: BackendName, collectors: Collectors | None = None, **settings: Any) -> Upstream:
     backend = CountingBackend(name)
-    return open_lane(backend, PRICES[name], Settings.model_validate(settings), collectors or Collectors())
+    return open_upstream(backend, PRICES[name], Settings.model_validate(settings), collectors or Collectors())
 
 
 def test_each_backend_has_the_limits_of_its_own_settings() -> None:
-    mistral, gpt4 = lane("mistral", **LIMITS), lane("gpt-4", **LIMITS)
-    assert (mistral.scope.name, mistral.scope.allowance) == ("backend:mistral", Allowance(10, 2000, 1))
-    assert (gpt4.scope.name, gpt4.scope.allowance) == ("backend:gpt-4", Allowance(7, None, 12_500_000_000))
-    assert lane("gpt-4").scope.allowance == Allowance()
+    mistral, gpt4 = upstream("mistral", **LIMITS), upstream("gpt-4", **LIMITS)
+    assert (mistral.scope.name, mistral.scope.limits) == ("backend:mistral", Limits(10, 2000, 1))
+    assert (gpt4.scope.name, gpt4.scope.limits) == ("backend:gpt-4", Limits(7, None, 12_500_000_000))
+    assert upstream("gpt-4").scope.limits == Limits()
 
 
 def test_a_budget_is_shown_and_none_where_there_is_none() -> None:
     collectors = Collectors()
-    lane("gpt-4", collectors, **LIMITS)
-    lane("mistral", collectors)
+    upstream("gpt-4", collectors, **LIMITS)
+    upstream("mistral", collectors)
     value = collectors.registry.get_sample_value
     assert value("conviction_budget_limit_usd", {"backend": "gpt-4"}) == 12.5
     assert value("conviction_budget_limit_usd", {"backend": "mistral"}) is None
@@ -50,7 +50,7 @@ def test_a_budget_is_shown_and_none_where_there_is_none() -> None:
 
 def test_the_breaker_is_shown_as_it_stands() -> None:
     collectors, backend = Collectors(), CountingBackend("gpt-4")
-    open_lane(backend, None, Settings(), collectors)
+    open_upstream(backend, None, Settings(), collectors)
 
     def shown() -> dict[str, float | None]:
         return {
@@ -67,7 +67,7 @@ def test_the_breaker_is_shown_as_it_stands() -> None:
 
 async def test_the_line_is_as_long_as_the_settings_say_and_is_shown() -> None:
     collectors = Collectors()
-    narrow = lane("gpt-4", collectors, gpt4_at_once=1, gpt4_line=5)
+    narrow = upstream("gpt-4", collectors, gpt4_max_concurrency=1, gpt4_queue_size=5)
     async with narrow.gate.entered():
         waiting = asyncio.ensure_future(narrow.gate.entered().__aenter__())
         await asyncio.sleep(0)
@@ -78,7 +78,7 @@ async def test_the_line_is_as_long_as_the_settings_say_and_is_shown() -> None:
 
 @given(st.text(min_size=1, max_size=300), st.integers(1, 2000), st.integers(1, 3))
 def test_the_most_a_call_can_take_is_not_less_than_a_token_for_every_byte(text: str, answer: int, calls: int) -> None:
-    opened = lane("gpt-4")
+    opened = upstream("gpt-4")
     most = opened.at_most([{"role": "user", "content": text}], answer, calls)
     usage = Usage(len(text.encode()), answer)
     assert most.tokens >= calls * (usage.prompt_tokens + usage.completion_tokens)
@@ -88,5 +88,5 @@ def test_the_most_a_call_can_take_is_not_less_than_a_token_for_every_byte(text: 
 
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
 def test_a_backend_without_a_price_is_thought_to_cost_nothing(name: BackendName) -> None:
-    opened = open_lane(CountingBackend(name), None, Settings(), Collectors())
+    opened = open_upstream(CountingBackend(name), None, Settings(), Collectors())
     assert opened.at_most(messages(EXAMPLE, "SNPS", "brief"), 64, 2).nano_usd == 0

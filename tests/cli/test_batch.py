@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
+from app.backends.base import Backend
 from app.cli import batch as batch_command
-from app.cli.main import main as cli
-from app.backends.base import Backend, BackendName
 from app.cli.batch import read
+from app.cli.main import main as cli
+from app.contract.completion import BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.errors import BackendError
 from app.main import create_app

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from app.cli.main import main as cli
+from app.backends.base import Backend
 from app.cli import comparison_text
-from app.backends.base import Backend, BackendName
+from app.cli.main import main as cli
+from app.contract.completion import BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.errors import BackendError
 from app.main import create_app

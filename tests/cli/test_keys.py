@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from app.auth import key_store as keys
+from app.auth.key_store import RECORDS
 from app.cli.main import main as cli
 from app.main import create_app
 from app.settings.gateway import Settings
-from app.auth import key_store as keys
 from app.stores.connection import open_redis
-from app.auth.key_store import RECORDS
 from tests.conftest import served
 from tests.doubles import CountingBackend, opened_with
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from app.backends.base import Backend
 from app.cli.main import main as cli
-from app.backends.base import Backend, BackendName
+from app.contract.completion import BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.errors import BackendUnavailable
 from app.main import create_app

@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from app.cli.main import main as cli
 from app.cli import outcomes as outcomes_command
+from app.cli.main import main as cli
+from app.cli.outcomes_text import NOT_SHOWN
+from app.comparison.pair_store import Comparisons
+from app.comparison.pairs import Pair, Side
 from app.contract.recommendation import Action
 from app.main import create_app
-from app.cli.outcomes_text import NOT_SHOWN
-from app.comparison.pairs import Pair, Side
 from app.settings.gateway import Settings
-from app.comparison.pair_store import Comparisons
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 from tests.conftest import served

@@ -7,19 +7,19 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from app.completions.request import Terms
-from app.backends.base import BACKEND_NAMES, Usage
+from app.auth.principal import local_principal
 from app.comparison.compare import Compared, compare, keep
+from app.comparison.pairs import Pair
+from app.completions.request import RequestOptions
+from app.contract.completion import BACKEND_NAMES, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail
 from app.contract.recommendation import BriefAnswer, FullAnswer, canonical
 from app.deadline import Deadline
 from app.errors import BackendError, ConvictionError, Overloaded, RateLimited, StoreUnavailable, UnknownTicker
-from app.auth.principal import local_holder
 from app.market.sample import SampleProvider
-from app.comparison.pairs import Pair
+from app.pricing.limits import Limits
 from app.recommend import Question
-from app.pricing.limits import Allowance
 from tests.doubles import Broken, BrokenProvider, CountingBackend, Gateway, completion, gateway, ledger
 
 BUY = completion(canonical(BriefAnswer(action="buy", conviction=8)))
@@ -32,8 +32,8 @@ def question(detail: Detail = "brief") -> Question:
     return Question("snps", None, EXAMPLE, detail)
 
 
-def terms(seconds: float = 30, **allowed: int) -> Terms:
-    return Terms(local_holder(Allowance(**allowed)), Deadline.after(seconds))
+def terms(seconds: float = 30, **allowed: int) -> RequestOptions:
+    return RequestOptions(local_principal(Limits(**allowed)), Deadline.after(seconds))
 
 
 @pytest.fixture
@@ -94,19 +94,19 @@ async def test_what_is_in_the_cache_does_not_answer_and_nothing_is_left_there(ru
 
 @pytest.mark.parametrize("failing", BACKEND_NAMES)
 async def test_one_that_fails_leaves_the_other_s_answer_standing(running: Gateway, failing: str) -> None:
-    standing = next(name for name in BACKEND_NAMES if name != failing)
+    limit_status = next(name for name in BACKEND_NAMES if name != failing)
     broken: CountingBackend = running.backends[failing]  # type: ignore[index]
     broken.script = [Broken("{", BackendError("no"), Usage(400, 1))]
     compared = await compare(question(), terms(), running.resources)
     assert isinstance(compared.outcomes[failing], BackendError)  # type: ignore[index]
-    assert compared.pair.sides[standing].action is not None
+    assert compared.pair.sides[limit_status].action is not None
     side = compared.pair.sides[failing]  # type: ignore[index]
     assert (side.failure, side.action) == ("backend_error", None)
     assert await kept(running) == [compared.pair]
-    action = str(compared.pair.sides[standing].action)
+    action = str(compared.pair.sides[limit_status].action)
     assert pairs_of(running, *(("error", action) if failing == "mistral" else (action, "error"))) == 1
     assert running.sample("conviction_requests_total", backend=failing, detail="brief", outcome="backend_error") == 1
-    assert running.sample("conviction_requests_total", backend=standing, detail="brief", outcome="ok") == 1
+    assert running.sample("conviction_requests_total", backend=limit_status, detail="brief", outcome="ok") == 1
 
 
 async def test_so_does_one_that_fails_as_nobody_thought_of(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
@@ -153,7 +153,9 @@ async def test_a_backend_s_own_limit_refuses_its_side_alone(own_store: str) -> N
 
 
 async def test_full_lines_are_a_refusal(own_store: str) -> None:
-    async with gateway(own_store, mistral_at_once=1, mistral_line=0, gpt4_at_once=1, gpt4_line=0) as running:
+    async with gateway(
+        own_store, mistral_max_concurrency=1, mistral_queue_size=0, gpt4_max_concurrency=1, gpt4_queue_size=0
+    ) as running:
         for backend in running.backends.values():
             backend.go = asyncio.Event()
         first = asyncio.create_task(compare(question(), terms(), running.resources))

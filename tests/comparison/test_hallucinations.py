@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.comparison.hallucinations import figures
 from app.contract import rule_based_analyst as rules
 from app.contract.features import METRIC_NAMES, Metrics
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import figure
 from app.contract.recommendation import FullAnswer
-from app.comparison.hallucinations import figures
 from tests.contract.strategies import metrics
 
 GPT4 = """Analyzing the provided options statistics and technical indicators for SNPS (Synopsys Inc.):

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.comparison.outcomes import Advice, Horizon, forward_returns, horizon, realised, span
 from app.errors import InsufficientHistory, MarketDataUnavailable, UnknownTicker
 from app.market.bars import up_to
 from app.market.provider import Chain, Provider
-from app.comparison.outcomes import Advice, Horizon, forward_returns, horizon, realised, span
 from tests.doubles import BrokenProvider
 
 FIRST = date(2024, 1, 1)

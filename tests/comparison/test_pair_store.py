@@ -11,11 +11,11 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from app.backends.base import BACKEND_NAMES
-from app.errors import StoreUnavailable
-from app.comparison.pairs import Pair, Side, joined
-from app.comparison.compare import pair_store as module
+from app.comparison import pair_store as module
 from app.comparison.pair_store import PAIRS, Comparisons
+from app.comparison.pairs import Pair, Side, joined
+from app.contract.completion import BACKEND_NAMES
+from app.errors import StoreUnavailable
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 

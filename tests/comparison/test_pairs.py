@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import app.errors
-from app.backends.base import BACKEND_NAMES
-from app.contract.recommendation import ACTIONS
 from app.comparison.pairs import DETAILS, FAILURES, ORIGINS, RECORD, Pair, Side, joined, picked
+from app.contract.completion import BACKEND_NAMES
+from app.contract.recommendation import ACTIONS
 
 TIMES = st.none() | st.floats(0, 1e6, width=32).map(lambda number: float(f"{number:.7g}"))
 TOKENS = st.integers(0, 10**6)

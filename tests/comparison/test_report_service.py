@@ -7,14 +7,14 @@ import threading
 
 import pytest
 
-from app.comparison.compare import report_service as reports
-from app.backends.base import BACKEND_NAMES
-from app.errors import Overloaded
+from app.comparison import report_service as reports
+from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import Records
 from app.comparison.report_service import LINE, Reports
 from app.comparison.statistics.report import Choice, Report
 from app.comparison.statistics.report import report as real
-from app.comparison.pair_store import Comparisons
+from app.contract.completion import BACKEND_NAMES
+from app.errors import Overloaded
 from tests.statistics.pairs import pair, records, side
 
 
@@ -35,15 +35,15 @@ async def test_runs_are_summed_up_together() -> None:
 
 
 async def test_one_at_a_time_off_the_loop_and_the_rest_wait_or_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    go, at_once, most = threading.Event(), 0, 0
+    go, concurrency, most = threading.Event(), 0, 0
 
     def slow(found: Records, choice: Choice, half_width: float) -> Report:
-        nonlocal at_once, most
-        at_once += 1
-        most = max(most, at_once)
+        nonlocal concurrency, most
+        concurrency += 1
+        most = max(most, concurrency)
         assert threading.current_thread() is not threading.main_thread()
         assert go.wait(30)
-        at_once -= 1
+        concurrency -= 1
         return real(found, choice, half_width)
 
     monkeypatch.setattr(reports, "report", slow)

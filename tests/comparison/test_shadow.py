@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from app.backends.base import BackendName
-from app.contract.recommendation import ACTIONS
-from app.errors import BackendError
 from app.comparison.pairs import Pair
 from app.comparison.shadow import MOST, _chosen
+from app.contract.completion import BackendName
+from app.contract.recommendation import ACTIONS
+from app.errors import BackendError
 from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, Gateway, ask, completion, gateway, ledger
 
 BUY = '{"action":"buy","conviction":7}'
@@ -147,7 +147,7 @@ async def test_what_the_other_has_left_of_its_limits_is_for_those_who_ask(own_st
 async def test_a_backend_that_is_half_full_is_spared(own_store: str, busy: BackendName) -> None:
     limit = {f"{busy.replace('-', '')}_at_once": 2}
     async with gateway(own_store, wire=True, shadow_fraction=1, **limit) as running:  # type: ignore[arg-type]
-        async with running.resources.lanes[busy].gate.entered():
+        async with running.resources.upstreams[busy].gate.entered():
             await ask(running)
             await counted(running, 1, "shed")
             assert running.asked == 1

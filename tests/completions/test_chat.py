@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from app.completions.request import Terms
-from app.backends.base import BackendName, Usage
+from app.auth.principal import local_principal
+from app.backends.upstream import TEMPLATE_TOKENS
 from app.completions.chat import ANSWER_TOKENS, chat
-from app.pricing.prices import NANO
+from app.completions.request import RequestOptions
+from app.contract.completion import BackendName, Usage
 from app.deadline import Deadline
 from app.errors import BackendError, BudgetExceeded, DeadlineExceeded, Overloaded, StoreUnavailable
-from app.auth.principal import local_holder
-from app.backends.upstream import TEMPLATE_TOKENS
-from app.pricing.limits import Allowance
+from app.pricing.limits import Limits
+from app.pricing.prices import NANO
 from tests.doubles import HEARD, PRICES, USAGE, Broken, Gateway, completion, gateway, ledger
 
 BODY: Mapping[str, Any] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Good morning."}]}
@@ -31,15 +31,15 @@ async def running(own_store: str) -> AsyncIterator[Gateway]:
         yield running
 
 
-def terms(seconds: float = 20, **limits: int) -> Terms:
-    return Terms(local_holder(Allowance(**limits)), Deadline.after(seconds))
+def terms(seconds: float = 20, **limits: int) -> RequestOptions:
+    return RequestOptions(local_principal(Limits(**limits)), Deadline.after(seconds))
 
 
 async def passed(
-    running: Gateway, body: Mapping[str, Any], asked: Terms | None = None, name: BackendName = "gpt-4"
+    running: Gateway, body: Mapping[str, Any], asked: RequestOptions | None = None, name: BackendName = "gpt-4"
 ) -> bytes:
-    lane = running.resources.lanes[name]
-    async with chat(body, lane, asked or terms(), running.resources) as chatting:
+    upstream = running.resources.upstreams[name]
+    async with chat(body, upstream, asked or terms(), running.resources) as chatting:
         return b"".join([piece async for piece in chatting.stream])
 
 
@@ -52,7 +52,7 @@ async def reserved(running: Gateway) -> int:
 @pytest.mark.parametrize("body", [BODY, STREAMED], ids=["whole", "streamed"])
 async def test_what_it_told_is_booked_stated_and_counted(running: Gateway, body: Mapping[str, Any]) -> None:
     running.backends["gpt-4"].script = [SAID]
-    async with chat(body, running.resources.lanes["gpt-4"], terms(), running.resources) as chatting:
+    async with chat(body, running.resources.upstreams["gpt-4"], terms(), running.resources) as chatting:
         assert running.sample("conviction_in_flight_requests", backend="gpt-4") == 1
         assert await reserved(running) > COST.nano_usd
         async for _ in chatting.stream:
@@ -96,14 +96,14 @@ async def test_a_failure_in_mid_stream_is_booked(running: Gateway) -> None:
 
 async def test_one_who_leaves_in_mid_stream_pays_for_what_came(running: Gateway) -> None:
     running.backends["gpt-4"].go = asyncio.Event()
-    asking = asyncio.create_task(passed(running, STREAMED))
+    pending = asyncio.create_task(passed(running, STREAMED))
     async with asyncio.timeout(20):
         while not running.backends["gpt-4"].chat_streams:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await running.backends["gpt-4"].chat_streams[0].stream.began.wait()
-    asking.cancel()
+    pending.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asking
+        await pending
     assert running.backends["gpt-4"].chat_streams[0].stream.left.is_set()
     sums = await ledger(running, "gpt-4")
     assert (sums["nano_usd"], sums["estimated_requests"]) == (PRICES["gpt-4"].cost(HEARD).nano_usd, 1)
@@ -151,13 +151,13 @@ async def test_as_much_is_reserved_as_it_can_take(own_store: str) -> None:
     body = {**BODY, "max_tokens": 50, "n": 3}
     async with gateway(own_store) as running:
         running.backends["gpt-4"].go = asyncio.Event()
-        asking = asyncio.create_task(passed(running, body, terms(nano_usd_per_day=NANO)))
+        pending = asyncio.create_task(passed(running, body, terms(nano_usd_per_day=NANO)))
         async with asyncio.timeout(20):
             while not running.backends["gpt-4"].chat_streams:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         most = await reserved(running)
         running.backends["gpt-4"].go.set()
-        await asking
+        await pending
     prompt = len(str(body["messages"][0]["content"]))
     assert most >= PRICES["gpt-4"].cost(Usage(prompt + TEMPLATE_TOKENS, 150)).nano_usd
     spent = COST.nano_usd
@@ -176,8 +176,8 @@ async def test_a_budget_holds_though_no_request_sets_a_limit(own_store: str) -> 
 
 
 async def test_beyond_the_line_it_is_refused(own_store: str) -> None:
-    async with gateway(own_store, gpt4_at_once=1, gpt4_line=0) as running:
-        async with running.resources.lanes["gpt-4"].gate.entered():
+    async with gateway(own_store, gpt4_max_concurrency=1, gpt4_queue_size=0) as running:
+        async with running.resources.upstreams["gpt-4"].gate.entered():
             with pytest.raises(Overloaded):
                 await passed(running, BODY)
         assert running.backends["gpt-4"].chats == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.completions.partial_json import PartialJson
 from app.contract.recommendation import ANALYSIS_MAX, FullAnswer, canonical
-from app.completions.partial_json import Narration
 
 analyses = st.text(min_size=1, max_size=200).filter(lambda text: text.isprintable() or "\n" in text)
 
@@ -19,27 +19,27 @@ def pieces(text: str, cuts: list[int]) -> list[str]:
 @given(analyses, st.lists(st.integers(min_value=0), max_size=40))
 def test_the_pieces_told_are_the_analysis(analysis: str, cuts: list[int]) -> None:
     written = canonical(FullAnswer(analysis=analysis, action="buy", conviction=7))
-    narration = Narration()
-    assert "".join(narration.add(piece) for piece in pieces(written, cuts)) == analysis
+    partial = PartialJson()
+    assert "".join(partial.add(piece) for piece in pieces(written, cuts)) == analysis
 
 
 def test_a_letter_is_told_as_soon_as_it_is_written() -> None:
-    narration = Narration()
-    assert [narration.add(text) for text in ('{"ana', 'lysis":"', "RSI ", "\\u00", "e9", '","action":"buy"')] == [
+    partial = PartialJson()
+    assert [partial.add(text) for text in ('{"ana', 'lysis":"', "RSI ", "\\u00", "e9", '","action":"buy"')] == [
         *("", "", "RSI ", "", "é", ""),
     ]
 
 
 @given(st.text(max_size=80))
 def test_what_is_no_answer_tells_nothing_or_a_part_of_itself(text: str) -> None:
-    assert len(Narration().add(text)) <= len(text)
+    assert len(PartialJson().add(text)) <= len(text)
 
 
 def test_a_brief_answer_has_none() -> None:
-    assert Narration().add('{"action":"buy","conviction":7}') == ""
+    assert PartialJson().add('{"action":"buy","conviction":7}') == ""
 
 
 def test_the_longest_is_told_whole() -> None:
-    narration, analysis = Narration(), "x" * ANALYSIS_MAX
+    partial, analysis = PartialJson(), "x" * ANALYSIS_MAX
     written = canonical(FullAnswer(analysis=analysis, action="hold", conviction=1))
-    assert "".join(map(narration.add, written)) == analysis
+    assert "".join(map(partial.add, written)) == analysis

@@ -8,17 +8,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from app.backends.upstream import open_upstream
 from app.completions.retry import MOST, Attempts
-from app.backends.base import NOTHING, Usage
+from app.completions.single_flight import InFlightCall
+from app.contract.completion import NOTHING, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.contract.recommendation import Answer
 from app.deadline import Deadline
 from app.errors import BackendError, UnparsedAnswer
-from app.completions.single_flight import Flight
-from app.backends.upstream import open_lane
-from app.telemetry.metrics import Collectors
 from app.settings.gateway import Settings
+from app.telemetry.metrics import Collectors
 from tests.doubles import HEARD, USAGE, Broken, CountingBackend, Said, completion
 
 PROMPT = messages(EXAMPLE, "SNPS", "brief")
@@ -32,8 +32,8 @@ class Trial:
     def __init__(self, script: Sequence[Said]) -> None:
         self.backend = CountingBackend("mistral", list(script))
         self.collectors = Collectors()
-        self.lane = open_lane(self.backend, None, Settings(), self.collectors)
-        self.flight: Flight[Answer] = Flight(self._work, self._nobody)
+        self.upstream = open_upstream(self.backend, None, Settings(), self.collectors)
+        self.flight: InFlightCall[Answer] = InFlightCall(self._work, self._nobody)
 
     async def answer(self) -> Answer:
         return await self.flight.result()
@@ -42,8 +42,8 @@ class Trial:
     def unparsed(self) -> float | None:
         return self.collectors.registry.get_sample_value("conviction_unparsed_attempts_total", {"backend": "mistral"})
 
-    async def _work(self, flight: Flight[Answer]) -> Answer:
-        self.attempts = Attempts(self.lane, "brief", flight, Deadline.after(20))
+    async def _work(self, flight: InFlightCall[Answer]) -> Answer:
+        self.attempts = Attempts(self.upstream, "brief", flight, Deadline.after(20))
         answer, self.made = await self.attempts.answer(PROMPT)
         return answer
 
@@ -52,7 +52,7 @@ class Trial:
 
 
 @asynccontextmanager
-async def listening(flight: Flight[Answer]) -> AsyncIterator[list[str]]:
+async def listening(flight: InFlightCall[Answer]) -> AsyncIterator[list[str]]:
     heard: list[str] = []
 
     async def listen() -> None:
@@ -71,7 +71,7 @@ async def test_a_valid_answer_is_asked_for_once() -> None:
     assert trial.made.text == BUY
 
 
-@pytest.mark.parametrize("first", [completion(NONSENSE), UnparsedAnswer("declined", usage=Usage(400, 11, 100))])
+@pytest.mark.parametrize("first", [completion(NONSENSE), UnparsedAnswer("declined")])
 async def test_what_is_none_is_asked_for_again_and_both_are_counted(first: Said) -> None:
     trial = Trial([first, completion(BUY)])
     assert (await trial.answer()).action == "buy"
@@ -119,7 +119,7 @@ async def test_what_a_call_has_used_that_is_given_up_is_counted() -> None:
 
 async def test_nothing_is_counted_before_a_call() -> None:
     trial = Trial([])
-    assert Attempts(trial.lane, "brief", trial.flight, Deadline.after(1)).usage == NOTHING
+    assert Attempts(trial.upstream, "brief", trial.flight, Deadline.after(1)).usage == NOTHING
     await trial.answer()
 
 

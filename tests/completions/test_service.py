@@ -14,24 +14,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.completions import service as broker
-from app.completions.request import Inquiry, Terms
-from app.completions.retry import Attempts
-from app.backends.base import BackendName, Usage
+from app.accounting.reservations import Reservation
+from app.auth.principal import local_principal
 from app.backends.dialects import VLLM, Dialect, openai_dialect
-from app.accounting.reservations import Booking
+from app.backends.upstream import Upstream, open_upstream
+from app.completions import service as completions
+from app.completions.request import CompletionRequest, RequestOptions
+from app.completions.retry import Attempts
+from app.completions.single_flight import InFlightCall
+from app.contract.completion import BackendName, Usage
 from app.contract.features import Metrics
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, Message, messages
-from app.pricing.prices import NANO
 from app.deadline import Deadline
 from app.errors import BackendError
-from app.completions.single_flight import Flight
-from app.auth.principal import local_holder
-from app.backends.upstream import Lane, open_lane
-from app.telemetry.metrics import Collectors
+from app.pricing.limits import Estimate, Limits
+from app.pricing.prices import NANO
 from app.settings.gateway import Settings
-from app.pricing.limits import Allowance, Estimate
+from app.telemetry.metrics import Collectors
 from tests.doubles import (
     EXAMPLE_BODY,
     HEARD,
@@ -64,17 +64,17 @@ async def other(own_store: str) -> AsyncIterator[Gateway]:
         yield other
 
 
-Asked = asyncio.Task[httpx.Response]
+RequestObservation = asyncio.Task[httpx.Response]
 
 
-def asking(running: Gateway, body: object = None, **headers: str) -> Asked:
+def pending(running: Gateway, body: object = None, **headers: str) -> RequestObservation:
     return asyncio.create_task(ask(running, body, **headers))
 
 
-async def held(running: Gateway) -> tuple[Asked, asyncio.Event]:
+async def held(running: Gateway) -> tuple[RequestObservation, asyncio.Event]:
     """A request whose call is under way, and what lets it go on."""
     running.mistral.go = asyncio.Event()
-    first = asking(running)
+    first = pending(running)
     await running.mistral.began(1)
     return first, running.mistral.go
 
@@ -86,7 +86,7 @@ async def joined(running: Gateway, many: int) -> None:
 
 async def followed(running: Gateway) -> None:
     """Once a call that another gateway makes is waited for."""
-    await until(lambda: bool(running.resources.broker._following._waiting))
+    await until(lambda: bool(running.resources.completions._shared_calls._waiting))
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -95,7 +95,7 @@ async def until(reached: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def leave(request: Asked) -> None:
+async def leave(request: RequestObservation) -> None:
     request.cancel()
     await asyncio.wait((request,))
 
@@ -135,7 +135,7 @@ def assert_free(answer: dict[str, Any], source: str) -> None:
 
 async def test_identical_requests_in_flight_make_one_call_that_the_first_pays_for(running: Gateway) -> None:
     first, go = await held(running)
-    others = [asking(running) for _ in range(5)]
+    others = [pending(running) for _ in range(5)]
     await joined(running, 5)
     go.set()
     paid, *free = [response.json() for response in await asyncio.gather(first, *others)]
@@ -155,7 +155,7 @@ async def test_identical_requests_in_flight_make_one_call_that_the_first_pays_fo
 
 async def test_identical_requests_to_two_gateways_make_one_call(running: Gateway, other: Gateway) -> None:
     first, go = await held(running)
-    others = [asking(other) for _ in range(3)]
+    others = [pending(other) for _ in range(3)]
     await followed(other)
     go.set()
     paid, *free = [response.json() for response in await asyncio.gather(first, *others)]
@@ -170,7 +170,7 @@ async def test_identical_requests_to_two_gateways_make_one_call(running: Gateway
 
 async def test_requests_that_differ_share_nothing(running: Gateway) -> None:
     first, go = await held(running)
-    second = asking(running, EXAMPLE_BODY | {"ticker": "AAPL"})
+    second = pending(running, EXAMPLE_BODY | {"ticker": "AAPL"})
     await running.mistral.began(2)
     go.set()
     assert {response.json()["source"] for response in await asyncio.gather(first, second)} == {"model"}
@@ -182,7 +182,7 @@ async def test_each_who_waits_keeps_a_deadline_of_its_own(running: Gateway, othe
     hasty = await ask(other if elsewhere else running, X_Timeout_Ms="150")
     assert (hasty.status_code, hasty.json()["code"]) == (504, "deadline_exceeded")
     assert "0.15 s" in hasty.json()["detail"]
-    patient = asking(other if elsewhere else running)
+    patient = pending(other if elsewhere else running)
     await (followed(other) if elsewhere else joined(running, 2))
     go.set()
     assert [response.status_code for response in await asyncio.gather(first, patient)] == [200, 200]
@@ -194,7 +194,7 @@ async def test_the_one_who_began_leaves_and_the_others_get_the_answer(
     running: Gateway, other: Gateway, elsewhere: bool
 ) -> None:
     first, go = await held(running)
-    stays = asking(other if elsewhere else running)
+    stays = pending(other if elsewhere else running)
     await (followed(other) if elsewhere else joined(running, 1))
     await leave(first)
     await asyncio.sleep(0.3)
@@ -212,9 +212,9 @@ async def test_the_deadline_of_the_one_who_began_does_not_end_a_call_that_others
     running: Gateway, other: Gateway, elsewhere: bool
 ) -> None:
     running.mistral.go = asyncio.Event()
-    first = asking(running, X_Timeout_Ms="400")
+    first = pending(running, X_Timeout_Ms="400")
     await running.mistral.began(1)
-    stays = asking(other if elsewhere else running)
+    stays = pending(other if elsewhere else running)
     await (followed(other) if elsewhere else joined(running, 1))
     assert (await first).status_code == 504
     running.mistral.go.set()
@@ -223,7 +223,7 @@ async def test_the_deadline_of_the_one_who_began_does_not_end_a_call_that_others
 
 async def test_the_last_one_to_leave_ends_the_call_and_what_was_produced_is_booked(running: Gateway) -> None:
     first, _ = await held(running)
-    second = asking(running)
+    second = pending(running)
     await joined(running, 1)
     await leave(first)
     await leave(second)
@@ -238,7 +238,7 @@ async def test_the_last_one_to_leave_ends_the_call_and_what_was_produced_is_book
 
 async def test_the_last_one_to_leave_may_be_elsewhere(running: Gateway, other: Gateway) -> None:
     first, _ = await held(running)
-    second = asking(other)
+    second = pending(other)
     await followed(other)
     await leave(first)
     await leave(second)
@@ -263,7 +263,7 @@ async def test_a_call_may_not_take_longer_than_any_call_though_somebody_waits(ow
 async def test_a_failure_is_everybody_s_and_is_paid_for_once(running: Gateway, other: Gateway, elsewhere: bool) -> None:
     running.mistral.script = [Broken(BUY, BackendError("mistral broke off", retry_after=2.5), Usage(400, 7))]
     first, go = await held(running)
-    second = asking(other if elsewhere else running)
+    second = pending(other if elsewhere else running)
     await (followed(other) if elsewhere else joined(running, 1))
     go.set()
     for response in await asyncio.gather(first, second):
@@ -277,10 +277,10 @@ async def test_a_failure_is_everybody_s_and_is_paid_for_once(running: Gateway, o
 async def test_a_gateway_that_died_in_mid_call_is_taken_over_from(
     running: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inquiry = inquiry_of(running.resources.lanes["mistral"])
-    admissions = running.resources.bookings._admissions
+    wanted = inquiry_of(running.resources.upstreams["mistral"])
+    admissions = running.resources.reservations._admissions
     await admissions.admit(
-        "dead", (inquiry.lane.scope,), "mistral", Estimate(10, 1000), lease_s=1, flight_key=inquiry.key, sent=True
+        "dead", (wanted.upstream.scope,), "mistral", Estimate(10, 1000), lease_s=1, call_key=wanted.key, sent=True
     )
     answer = (await ask(running)).json()
     assert (answer["source"], running.asked) == ("model", 1)
@@ -290,9 +290,9 @@ async def test_a_gateway_that_died_in_mid_call_is_taken_over_from(
 
 async def test_one_whom_nobody_answers_is_counted_once_against_request_limits(own_store: str) -> None:
     async with gateway(own_store, mistral_requests_per_minute=2) as running:
-        inquiry = inquiry_of(running.resources.lanes["mistral"])
-        await running.resources.bookings._admissions.admit(
-            "dead", (), "mistral", Estimate(1, 1), lease_s=0.5, flight_key=inquiry.key, sent=True
+        wanted = inquiry_of(running.resources.upstreams["mistral"])
+        await running.resources.reservations._admissions.admit(
+            "dead", (), "mistral", Estimate(1, 1), lease_s=0.5, call_key=wanted.key, sent=True
         )
         response = await ask(running)
         assert response.status_code == 200
@@ -311,7 +311,7 @@ async def test_a_key_that_may_not_ask_a_backend_gets_no_answer_of_it(own_store: 
         order = {"name": "only gpt-4", "backends": ["gpt-4"]}
         issued = await running.client.post("/v1/keys", json=order, headers={"X-API-Key": admin["X_API_Key"]})
         running.mistral.go = asyncio.Event()
-        first = asking(running, **admin)
+        first = pending(running, **admin)
         await running.mistral.began(1)
         limited = {"X_API_Key": issued.json()["key"]}
         assert (await ask(running, **limited)).status_code == 403
@@ -325,7 +325,7 @@ async def test_those_who_follow_count_against_request_limits_alone(own_store: st
     settings = {"mistral_requests_per_minute": 3, "mistral_usd_per_day": "0.005", "cache_s": 60}
     async with gateway(own_store, wire=True, **settings) as running:
         first, go = await held(running)
-        others = [asking(running) for _ in range(2)]
+        others = [pending(running) for _ in range(2)]
         await joined(running, 2)
         refused = await ask(running)
         assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
@@ -399,9 +399,9 @@ async def test_no_store_reads_nothing_and_leaves_nothing(running: Gateway) -> No
 
 async def test_no_store_neither_joins_nor_is_joined(running: Gateway) -> None:
     first, go = await held(running)
-    alone = asking(running, Cache_Control="no-store")
+    alone = pending(running, Cache_Control="no-store")
     await running.mistral.began(2)
-    follower = asking(running)
+    follower = pending(running)
     await joined(running, 1)
     await leave(first)
     await leave(follower)
@@ -448,18 +448,20 @@ class Speaking(CountingBackend):
         return self._dialect.request(self.model, messages, detail)
 
 
-def lane_of(name: BackendName, model: str, dialect: Dialect | None = None) -> Lane:
+def lane_of(name: BackendName, model: str, dialect: Dialect | None = None) -> Upstream:
     backend = Speaking(name, model, dialect or (VLLM if name == "mistral" else openai_dialect(model)))
-    return open_lane(backend, PRICES[name], Settings(), Collectors())
+    return open_upstream(backend, PRICES[name], Settings(), Collectors())
 
 
-def inquiry_of(lane: Lane, metrics: Metrics = EXAMPLE, ticker: str = "SNPS", detail: Any = "brief") -> Inquiry:
-    terms = Terms(local_holder(Allowance()), Deadline.after(5))
-    return Inquiry(lane, messages(metrics, ticker, detail), detail, terms)
+def inquiry_of(
+    upstream: Upstream, metrics: Metrics = EXAMPLE, ticker: str = "SNPS", detail: Any = "brief"
+) -> CompletionRequest:
+    terms = RequestOptions(local_principal(Limits()), Deadline.after(5))
+    return CompletionRequest(upstream, messages(metrics, ticker, detail), detail, terms)
 
 
 def test_anything_that_is_asked_otherwise_is_another_question() -> None:
-    lanes = [
+    upstreams = [
         lane_of("mistral", "small"),
         lane_of("mistral", "large"),
         lane_of("gpt-4", "small"),
@@ -468,15 +470,15 @@ def test_anything_that_is_asked_otherwise_is_another_question() -> None:
     ]
     dearer = Metrics.model_validate(EXAMPLE.document() | {"price": 600.0})
     questions = [
-        inquiry_of(lane, metrics, ticker, detail).key
-        for lane in lanes
+        inquiry_of(upstream, metrics, ticker, detail).key
+        for upstream in upstreams
         for metrics in (EXAMPLE, dearer)
         for ticker in ("SNPS", "AAPL")
         for detail in ("brief", "full")
     ]
     assert None not in questions
     assert len(set(questions)) == len(questions)
-    assert inquiry_of(lanes[0]).key == inquiry_of(lane_of("mistral", "small")).key
+    assert inquiry_of(upstreams[0]).key == inquiry_of(lane_of("mistral", "small")).key
 
 
 def test_a_sampling_parameter_is_a_part_of_the_question() -> None:
@@ -491,7 +493,7 @@ def test_without_knowing_the_model_nothing_is_shared() -> None:
 async def test_the_first_requests_share_though_the_model_is_only_then_found_out(running: Gateway) -> None:
     running.mistral.model, running.mistral.says = "", "double-1"
     first, go = await held(running)
-    second = asking(running)
+    second = pending(running)
     await joined(running, 1)
     go.set()
     assert [response.json()["source"] for response in await asyncio.gather(first, second)] == ["model", "coalesced"]
@@ -513,8 +515,8 @@ async def test_the_answer_of_a_model_that_took_another_s_place_is_not_kept_for_t
 
 
 def test_no_store_is_a_question_of_its_own() -> None:
-    inquiry = inquiry_of(lane_of("mistral", "small"))
-    assert replace(inquiry, terms=replace(inquiry.terms, alone=True)).key is None
+    wanted = inquiry_of(lane_of("mistral", "small"))
+    assert replace(wanted, terms=replace(wanted.terms, alone=True)).key is None
 
 
 @given(
@@ -529,16 +531,16 @@ def test_no_store_is_a_question_of_its_own() -> None:
     )
 )
 def test_an_answer_is_passed_on_as_it_is(made: Any) -> None:
-    assert broker.COMPLETION.validate_json(broker.COMPLETION.dump_json(made)) == made
+    assert completions.COMPLETION.validate_json(completions.COMPLETION.dump_json(made)) == made
 
 
 # Too much
 
 
 async def test_what_is_beyond_the_line_is_refused_at_once_and_told_when_to_come_again(own_store: str) -> None:
-    async with gateway(own_store, wire=True, mistral_at_once=1, mistral_line=1) as running:
+    async with gateway(own_store, wire=True, mistral_max_concurrency=1, mistral_queue_size=1) as running:
         first, go = await held(running)
-        second = asking(running, EXAMPLE_BODY | {"ticker": "AAPL"})
+        second = pending(running, EXAMPLE_BODY | {"ticker": "AAPL"})
         await until(lambda: running.sample("conviction_queue_depth", backend="mistral") == 1)
         began = time.perf_counter()
         refused = await ask(running, EXAMPLE_BODY | {"ticker": "MSFT"})
@@ -556,12 +558,12 @@ async def test_one_who_needs_no_call_needs_no_place_in_line(own_store: str, else
     async with gateway(own_store, wire=True, **limits) as running, gateway(own_store, wire=True, **limits) as other:
         assert (await ask(running, EXAMPLE_BODY | {"ticker": "AAPL"})).json()["source"] == "model"
         running.mistral.go = other.mistral.go = go = asyncio.Event()
-        first, elsewhere_first = asking(running), asking(other, EXAMPLE_BODY | {"ticker": "TSLA"})
+        first, elsewhere_first = pending(running), pending(other, EXAMPLE_BODY | {"ticker": "TSLA"})
         await running.mistral.began(2)
         await other.mistral.began(1)
         asked = other if elsewhere else running
         assert (await ask(asked, EXAMPLE_BODY | {"ticker": "AAPL"})).json()["source"] == "cache"
-        second = asking(asked)
+        second = pending(asked)
         await (followed(other) if elsewhere else joined(running, 1))
         for headers in ({}, {"Cache_Control": "no-store"}):
             refused = await ask(asked, EXAMPLE_BODY | {"ticker": "MSFT"}, **headers)
@@ -582,7 +584,7 @@ async def test_one_who_is_refused_for_want_of_a_place_counts_against_no_limit(ow
         first, go = await held(running)
         for _ in range(3):
             assert (await ask(running, EXAMPLE_BODY | {"ticker": "MSFT"})).json()["code"] == "overloaded"
-        joining = asking(running)
+        joining = pending(running)
         await joined(running, 1)
         assert (await ask(running)).json()["code"] == "rate_limited"
         go.set()
@@ -590,9 +592,9 @@ async def test_one_who_is_refused_for_want_of_a_place_counts_against_no_limit(ow
 
 
 async def test_one_who_leaves_the_line_was_never_asked_for_and_pays_nothing(own_store: str) -> None:
-    async with gateway(own_store, wire=True, mistral_at_once=1) as running:
+    async with gateway(own_store, wire=True, mistral_max_concurrency=1) as running:
         first, go = await held(running)
-        second = asking(running, EXAMPLE_BODY | {"ticker": "AAPL"})
+        second = pending(running, EXAMPLE_BODY | {"ticker": "AAPL"})
         await until(lambda: running.sample("conviction_queue_depth", backend="mistral") == 1)
         await leave(second)
         await until(lambda: running.sample("conviction_queue_depth", backend="mistral") == 0)
@@ -611,9 +613,9 @@ async def test_nothing_is_kept_of_requests_that_have_ended(running: Gateway, oth
         running.mistral.go = asyncio.Event()
         calls = len(running.mistral.streams)
         body = EXAMPLE_BODY | {"ticker": f"T{number}"}
-        first = asking(running, body)
+        first = pending(running, body)
         await running.mistral.began(calls + 1)
-        second, third = asking(running, body), asking(other, body)
+        second, third = pending(running, body), pending(other, body)
         await followed(other)
         for request in (first, second, third):
             await leave(request)
@@ -622,7 +624,7 @@ async def test_nothing_is_kept_of_requests_that_have_ended(running: Gateway, oth
 
     def kept() -> int:
         gc.collect()
-        kinds = (Flight, Inquiry, Attempts, Booking, asyncio.Task)
+        kinds = (InFlightCall, CompletionRequest, Attempts, Reservation, asyncio.Task)
         return sum(isinstance(each, kinds) for each in gc.get_objects())
 
     await round_of_requests(0)
@@ -635,6 +637,6 @@ async def test_nothing_is_kept_of_requests_that_have_ended(running: Gateway, oth
             await asyncio.sleep(0.1)
     for each in (running, other):
         resources = each.resources
-        assert resources.broker._flights._under_way == {}
-        assert resources.bookings._open == set()
-        assert resources.broker._following._waiting == {}
+        assert resources.completions._in_flight._under_way == {}
+        assert resources.reservations._open == set()
+        assert resources.completions._shared_calls._waiting == {}

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from app.completions.single_flight import InFlightCall, SingleFlight
 from app.errors import BackendError, BackendUnavailable
-from app.completions.single_flight import Flight, Flights
 
 
 class Call:
@@ -18,7 +18,7 @@ class Call:
         self.error = error
         self.calls = self.cleaned = 0
 
-    async def __call__(self, flight: Flight[int]) -> int:
+    async def __call__(self, flight: InFlightCall[int]) -> int:
         self.calls += 1
         try:
             for text in "abc":
@@ -45,7 +45,7 @@ async def somebody() -> None:
     await asyncio.Event().wait()
 
 
-async def listen(flight: Flight[int]) -> tuple[str, int]:
+async def listen(flight: InFlightCall[int]) -> tuple[str, int]:
     async with flight.joined():
         said = "".join([text async for text in flight.texts()])
         return said, await flight.result()
@@ -53,7 +53,7 @@ async def listen(flight: Flight[int]) -> tuple[str, int]:
 
 async def test_all_hear_everything_from_the_start_whenever_they_come() -> None:
     call = Call()
-    flight = Flight(call, nobody)
+    flight = InFlightCall(call, nobody)
     first = asyncio.create_task(listen(flight))
     call.let(2)
     await asyncio.sleep(0.01)
@@ -67,7 +67,7 @@ async def test_all_hear_everything_from_the_start_whenever_they_come() -> None:
 
 async def test_a_failure_is_everybody_s() -> None:
     call = Call(BackendError("failed"))
-    flight = Flight(call, nobody)
+    flight = InFlightCall(call, nobody)
     call.let(3)
     for outcome in await asyncio.gather(listen(flight), listen(flight), return_exceptions=True):
         assert isinstance(outcome, BackendError)
@@ -75,7 +75,7 @@ async def test_a_failure_is_everybody_s() -> None:
 
 async def test_the_call_lives_while_anyone_waits_and_no_longer() -> None:
     call = Call()
-    flight = Flight(call, nobody)
+    flight = InFlightCall(call, nobody)
     listeners = [asyncio.create_task(listen(flight)) for _ in range(2)]
     await asyncio.sleep(0.01)
     listeners[0].cancel()
@@ -91,7 +91,7 @@ async def test_the_call_lives_while_anyone_waits_and_no_longer() -> None:
 
 async def test_the_call_lives_while_somebody_elsewhere_waits() -> None:
     call = Call()
-    flight = Flight(call, somebody)
+    flight = InFlightCall(call, somebody)
     listener = asyncio.create_task(listen(flight))
     await asyncio.sleep(0.01)
     listener.cancel()
@@ -108,7 +108,7 @@ async def test_one_who_comes_while_elsewhere_is_asked_keeps_the_call() -> None:
         await told.wait()
 
     call = Call()
-    flight = Flight(call, elsewhere)
+    flight = InFlightCall(call, elsewhere)
     leaving = asyncio.create_task(listen(flight))
     await asyncio.sleep(0.01)
     leaving.cancel()
@@ -121,23 +121,23 @@ async def test_one_who_comes_while_elsewhere_is_asked_keeps_the_call() -> None:
 
 
 async def test_flights_are_found_until_they_end_or_are_given_up() -> None:
-    flights: Flights[int] = Flights()
+    in_flight_calls: SingleFlight[int] = SingleFlight()
     call = Call()
-    flight = Flight(call, nobody)
-    flights.add("same", flight)
-    assert flights.find("same") is flight
-    assert flights.find("other") is None
+    flight = InFlightCall(call, nobody)
+    in_flight_calls.add("same", flight)
+    assert in_flight_calls.find("same") is flight
+    assert in_flight_calls.find("other") is None
     call.let(3)
-    await flights.settled()
-    assert flights.find("same") is None
+    await in_flight_calls.settled()
+    assert in_flight_calls.find("same") is None
 
-    given_up = Flight(Call(), nobody)
-    flights.add("same", given_up)
+    given_up = InFlightCall(Call(), nobody)
+    in_flight_calls.add("same", given_up)
     listener = asyncio.create_task(listen(given_up))
     await asyncio.sleep(0.01)
     listener.cancel()
     for _ in range(5):
         await asyncio.sleep(0)
     assert given_up.given_up
-    assert flights.find("same") is None
-    await flights.settled()
+    assert in_flight_calls.find("same") is None
+    await in_flight_calls.settled()

@@ -27,7 +27,7 @@ ARGUMENTS = (
     *("--disable-component-update", "--disable-sync"),
 )
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 """For each step: a busy machine is no failure."""
 
 
@@ -50,7 +50,7 @@ def gateway_process(stand_in: str, **settings: str) -> Iterator[Serving]:
             }
             | settings,
         )
-        with serving.up(PATIENCE_S, PATIENCE_S):
+        with serving.up(TIMEOUT_S, TIMEOUT_S):
             yield serving
 
 
@@ -77,7 +77,7 @@ async def browser() -> AsyncIterator[Browser]:
     async with playwright.async_playwright() as driver:
         root = os.geteuid() == 0
         browser = await driver.chromium.launch(
-            executable_path=program, args=list(ARGUMENTS), chromium_sandbox=not root, timeout=1000 * PATIENCE_S
+            executable_path=program, args=list(ARGUMENTS), chromium_sandbox=not root, timeout=1000 * TIMEOUT_S
         )
         yield browser
         await browser.close()
@@ -90,7 +90,7 @@ class Window:
         self.page, self.origin = page, origin
         self.complaints: list[str] = []
         self.asked: list[Request] = []
-        page.set_default_timeout(1000 * PATIENCE_S)
+        page.set_default_timeout(1000 * TIMEOUT_S)
         page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
         page.on("console", lambda line: self._said(line.type, line.text))
         page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))

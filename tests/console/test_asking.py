@@ -12,7 +12,7 @@ import pytest
 
 from app.contract.features import METRIC_NAMES
 from app.contract.fingerprint import EXAMPLE
-from tests.console.conftest import PATIENCE_S, gateway_process, window
+from tests.console.conftest import TIMEOUT_S, gateway_process, window
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -42,7 +42,7 @@ async def answered(page: Page, number: int = 1) -> None:
 
 async def until(page: Page, expression: str) -> None:
     """Playwright's own way to wait for an expression is by eval, which the policy forbids."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not await page.evaluate(expression):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -271,7 +271,7 @@ async def test_a_gateway_that_is_gone_is_said_to_be(browser: Browser, slow_stand
             page = opened.page
             await page.locator('input[name="backend"]').first.wait_for(state="attached")
             serving.process.terminate()
-            serving.process.wait(PATIENCE_S)
+            serving.process.wait(TIMEOUT_S)
             await ask(page)
             await page.get_by_role("heading", name="The gateway cannot be reached").wait_for()
             assert await page.get_by_role("button", name="Try again").is_enabled()

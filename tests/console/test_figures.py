@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from app.contract.fingerprint import EXAMPLE
-from tests.console.conftest import PATIENCE_S, gateway_process, window
+from tests.console.conftest import TIMEOUT_S, gateway_process, window
 from tests.console.test_asking import NONE, until
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ def pair(origin: str, ticker: str, price: float) -> None:
     metrics = EXAMPLE.document() | {"price": price}
     body = json.dumps({"ticker": ticker, "metrics": metrics, "detail": "brief"}).encode()
     request = Request(f"{origin}/v1/comparisons", body, {"Content-Type": "application/json"})
-    with urlopen(request, timeout=PATIENCE_S) as response:
+    with urlopen(request, timeout=TIMEOUT_S) as response:
         assert json.load(response)["stored"]
 
 
 def costs_of(origin: str) -> Any:
-    with urlopen(f"{origin}/v1/costs", timeout=PATIENCE_S) as response:
+    with urlopen(f"{origin}/v1/costs", timeout=TIMEOUT_S) as response:
         return json.load(response)
 
 

@@ -22,19 +22,19 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from app.backends.base import Usage
-from app.errors import StoreUnavailable
-from app.accounting.admission import Admissions, Lead
-from app.pricing.limits import Allowance, Estimate, Scope
-from app.stores.connection import open_redis
+from app.accounting.admission import Admissions, Leader
 from app.accounting.ledger import Ledger
+from app.contract.completion import Usage
+from app.errors import StoreUnavailable
+from app.pricing.limits import Estimate, Limits, Scope
+from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 from tests.valkey import KEPT, Valkey
 
-SCOPES = (Scope("backend:gpt-4", Allowance(None, None, 10**15)),)
+SCOPES = (Scope("backend:gpt-4", Limits(None, None, 10**15)),)
 CALLS = range(1000, 1050)
 """What fifty of them cost, in nano-dollars."""
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 COMPOSE = ("--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction")
 """As docker-compose.yml starts it, snapshots by time among its defaults."""
 EMBEDDED = ("--appendonly", "yes", "--appendfsync", "no", "--save", "")
@@ -43,7 +43,7 @@ EMBEDDED = ("--appendonly", "yes", "--appendfsync", "no", "--save", "")
 @asynccontextmanager
 async def opened(valkey: Valkey) -> AsyncIterator[tuple[Redis, Admissions]]:
     async with open_redis(SecretStr(valkey.url)) as redis:
-        store = Pipelined(redis, PATIENCE_S)
+        store = Pipelined(redis, TIMEOUT_S)
         try:
             yield redis, Admissions(store)
         finally:
@@ -55,7 +55,7 @@ async def book(admissions: Admissions, *nano_usd: int) -> None:
     for cost in nano_usd:
         name = uuid4().hex
         admitted = await admissions.admit(name, SCOPES, "gpt-4", Estimate(1000, 10**6), lease_s=60, sent=True)
-        assert isinstance(admitted, Lead)
+        assert isinstance(admitted, Leader)
         assert await admissions.settle(name, Usage(100, 10), cost) == "settled"
 
 
@@ -231,7 +231,7 @@ async def rewritten(redis: Redis) -> None:
 
 async def again(redis: Redis) -> None:
     """Until it takes writes: it tries its log anew every second."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while await refusal(redis):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 

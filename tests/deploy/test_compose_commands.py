@@ -30,7 +30,7 @@ from app.supervisor.ports import settled
 
 ROOT = Path(__file__).parents[2]
 VLLM = ROOT / ".envs/vllm/bin/python"
-PATIENCE_S = 120
+TIMEOUT_S = 120
 PARSING = """
 import json, sys
 from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
@@ -71,7 +71,7 @@ def valkey(services: dict[str, Any], folder: Path) -> Iterator[tuple[subprocess.
 
 async def said(url: str, password: str, process: subprocess.Popen[bytes]) -> dict[str, Any]:
     """The configuration of the server, once it answers."""
-    ends = time.monotonic() + PATIENCE_S
+    ends = time.monotonic() + TIMEOUT_S
     async with Redis.from_url(url, password=password) as redis:
         while True:
             try:
@@ -93,7 +93,7 @@ async def test_the_store_keeps_what_it_is_told_and_wants_its_password(services: 
                 await stranger.ping()
         assert "of-tests" not in command_line(process)
         process.send_signal(signal.SIGTERM)  # it is what the engine tells to stop
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(TIMEOUT_S) == 0
 
 
 def command_line(process: subprocess.Popen[bytes]) -> str:
@@ -107,7 +107,7 @@ def test_the_store_does_not_start_without_a_password(
     if content is not None:
         (tmp_path / "valkey_password").write_text(content)
     with valkey(services, tmp_path) as (process, _):
-        assert process.wait(PATIENCE_S) != 0
+        assert process.wait(TIMEOUT_S) != 0
 
 
 def test_prometheus_starts_as_it_is_told(services: dict[str, Any], tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_prometheus_starts_as_it_is_told(services: dict[str, Any], tmp_path: Pat
         until(f"http://127.0.0.1:{port}{ready(services['prometheus'])}", process)
     finally:
         process.terminate()
-        process.wait(PATIENCE_S)
+        process.wait(TIMEOUT_S)
 
 
 def ready(service: dict[str, Any]) -> str:
@@ -137,7 +137,7 @@ def ready(service: dict[str, Any]) -> str:
 
 def until(url: str, process: subprocess.Popen[bytes]) -> None:
     """Return once the address answers with 200."""
-    ends = time.monotonic() + PATIENCE_S
+    ends = time.monotonic() + TIMEOUT_S
     while True:
         try:
             with build_opener(ProxyHandler({})).open(url, timeout=5) as response:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.backends.base import BACKEND_NAMES
+from app.contract.completion import BACKEND_NAMES
 from deploy.demo.figures import Page, agreement, cache, figures, table
 from tests.supervisor.running import COMMAND, PRICES, environment
 

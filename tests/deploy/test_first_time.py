@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.auth.key_file import load_keys
 from app.contract.manifest import current, read
-from app.pricing.limits import Allowance
+from app.pricing.limits import Limits
 
 ROOT = Path(__file__).parents[2]
 NAMES = {"api_keys", "metrics_key", "openai_api_key", "valkey_password", "grafana_admin_password"}
@@ -30,9 +30,9 @@ def test_all_secrets_are_drawn_and_fit_each_other(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "secrets").stat().st_mode) == 0o700
     drawn = [files[f"secrets/{name}"] for name in NAMES - {"api_keys", "openai_api_key"}]
     assert len(set(drawn)) == 3 and all(len(each) == 48 for each in drawn)
-    keyring = load_keys(tmp_path / "secrets/api_keys", Allowance())
+    keyring = load_keys(tmp_path / "secrets/api_keys", Limits())
     assert keyring is not None
-    scraping = keyring.holder(files["secrets/metrics_key"])
+    scraping = keyring.principal(files["secrets/metrics_key"])
     assert scraping is not None and scraping.name == "prometheus"
     assert f"CONVICTION_MODEL_ID={read(current(ROOT / 'model_store')).model_id}\n" in files[".env"]
     assert "\nOPENAI_API_KEY_FILE" not in files[".env"]

@@ -10,7 +10,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from app.backends.base import BACKEND_NAMES, BREAKER_STATES
+from app.backends.base import BREAKER_STATES
+from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
 from app.errors import ConvictionError
 from app.telemetry.metrics import ERROR, OK, REASONS, SCOPES, STORES, UNKNOWN, CacheResult, ShadowResult, TokenType
@@ -24,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
 ]
 
-PATIENCE_S = 300.0
+TIMEOUT_S = 300.0
 FILLED_IN = {"$__rate_interval": "20s", "$__range": "5m"}
 
 VALUES = {
@@ -111,13 +112,13 @@ def test_both_backends_are_counted_everywhere(running: Watched) -> None:
 
 
 def test_prometheus_reads_them_with_its_own_key(running: Watched) -> None:
-    assert not running.prometheus.lacking(['up{job="conviction"} == 1', 'up{job="vllm"} == 1'], PATIENCE_S)
+    assert not running.prometheus.lacking(['up{job="conviction"} == 1', 'up{job="vllm"} == 1'], TIMEOUT_S)
     names = set(running.prometheus.get("label/__name__/values"))
     assert {sample.name for sample in counted(running.page())} <= names
 
 
 def test_all_rules_can_be_reckoned(running: Watched) -> None:
-    assert not running.prometheus.lacking(RECORDED, PATIENCE_S)
+    assert not running.prometheus.lacking(RECORDED, TIMEOUT_S)
     groups = running.prometheus.get("rules")["groups"]
     assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}
     firing = running.prometheus.get("alerts")["alerts"]
@@ -129,4 +130,4 @@ def test_all_rules_can_be_reckoned(running: Watched) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_panel_has_data(running: Watched, name: str) -> None:
-    assert not running.prometheus.lacking(exprs(name, FILLED_IN), PATIENCE_S)
+    assert not running.prometheus.lacking(exprs(name, FILLED_IN), TIMEOUT_S)

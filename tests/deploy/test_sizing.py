@@ -55,7 +55,7 @@ def test_the_model_is_as_large_as_it_is_published() -> None:
 
 
 def test_calls_at_a_time_are_the_gateway_s() -> None:
-    assert KNOWN.server.at_once == Settings.model_fields["mistral_at_once"].default
+    assert KNOWN.server.concurrency == Settings.model_fields["mistral_at_once"].default
 
 
 def test_nothing_published_passes_its_ceiling() -> None:
@@ -65,7 +65,7 @@ def test_nothing_published_passes_its_ceiling() -> None:
 
 def test_more_at_a_time_is_more_an_hour_until_the_sums_take_the_time() -> None:
     gpu = KNOWN.gpus["L4"]
-    alone, some, many = (KNOWN.seconds(gpu, Load(prompt=0, answer=100, at_once=number)) for number in (1, 8, 64))
+    alone, some, many = (KNOWN.seconds(gpu, Load(prompt=0, answer=100, concurrency=number)) for number in (1, 8, 64))
     assert alone > some > many > 100 * KNOWN.model.flops_a_token / gpu.flops
     assert alone == pytest.approx(100 * KNOWN.ms_a_token(gpu) / 1000, rel=0.01)
 

@@ -25,5 +25,5 @@ def vllm_up(tmp_path_factory: pytest.TempPathFactory, stand_in_server: StandIn) 
         "CONVICTION_MODELS": str(ROOT / ".models"),
         "CONVICTION_MODEL_STORE": str(ROOT / "model_store"),
     }
-    with up(tmp_path_factory.mktemp("vllm"), more=more, patience_s=600) as running:
+    with up(tmp_path_factory.mktemp("vllm"), more=more, timeout_s=600) as running:
         yield running

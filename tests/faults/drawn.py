@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from app.backends.base import BACKEND_NAMES, BackendName
+from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.prompt import Detail
 from app.stand_in import Mode
 from tests.faults.running import Replica, question, stated, until
@@ -104,11 +104,11 @@ class World:
     async def kill_a_gateway(self) -> None:
         """In mid-call."""
         replica, asked = self.chance.choice(self.replicas), self.another(Doing(pause_s=0.02), "mistral")
-        asking = asyncio.create_task(self.ask(replica, asked))
-        await until(lambda: self.upstream.calls[asked.mark] > 0 or asking.done())
+        pending = asyncio.create_task(self.ask(replica, asked))
+        await until(lambda: self.upstream.calls[asked.mark] > 0 or pending.done())
         await asyncio.sleep(self.chance.uniform(0, 0.3))
         replica.kill()
-        await asking
+        await pending
         await asyncio.to_thread(lambda: replica.start().wait())
 
     async def kill_the_store(self) -> None:

@@ -19,14 +19,14 @@ from typing import Any
 import httpx
 from redis.asyncio import Redis
 
+from app.accounting.admission import Admissions
+from app.backends.upstream import TEMPLATE_TOKENS
 from app.completions.retry import MOST
-from app.backends.base import BACKEND_NAMES, Usage
+from app.contract.completion import BACKEND_NAMES, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import ANSWER_TOKENS, response_format
 from app.pricing.prices import NANO, CapacityPrice, Price
-from app.backends.upstream import TEMPLATE_TOKENS
-from app.accounting.admission import Admissions
 from app.stores.pipelined import Pipelined
 from tests.conftest import STAND_IN_KEY
 from tests.doubles import EXAMPLE_BODY

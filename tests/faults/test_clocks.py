@@ -68,8 +68,8 @@ async def test_a_gateway_with_another_clock_neither_ends_leases_nor_forgets_answ
     async with behind.client() as one, ahead.client() as other:
         leading = asyncio.create_task(one.post(PATH, json=question(mark, "full")))
         await until(lambda: upstream.tallies["mistral", mark].open == 1)
-        following = await other.post(PATH, json=question(mark, "full"))
-        answers = [await leading, following, await one.post(PATH, json=question(mark, "full"))]
+        shared_calls = await other.post(PATH, json=question(mark, "full"))
+        answers = [await leading, shared_calls, await one.post(PATH, json=question(mark, "full"))]
     assert [answer.json()["source"] for answer in answers] == ["model", "coalesced", "cache"]
     assert 0 <= int(answers[2].headers["Age"]) < 60
     await books.closed()

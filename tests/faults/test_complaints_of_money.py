@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.backends.base import Usage
+from app.contract.completion import Usage
 from app.pricing.prices import list_price
 from tests.faults.conftest import Start
 from tests.faults.running import PRICE, Books, Replica, chat, question, stated, until
@@ -135,8 +135,8 @@ async def test_no_place_and_no_reservation_is_leaked(start: Start, upstream: Ups
     places = 3
     replica = start(
         CONVICTION_KEY_USD_PER_DAY="1",
-        CONVICTION_MISTRAL_AT_ONCE=str(places),
-        CONVICTION_MISTRAL_LINE="100",
+        CONVICTION_MISTRAL_MAX_CONCURRENCY=str(places),
+        CONVICTION_MISTRAL_QUEUE_SIZE="100",
     )
     async with replica.client() as client:
         for mode in (None, "cut", "500", "garbled", "timeout", None):
@@ -159,9 +159,11 @@ async def test_no_place_and_no_reservation_is_leaked(start: Start, upstream: Ups
         await asyncio.sleep(2.5)  # for the breaker's pause to be over
         stated(await client.post("/v1/recommendations", json=question(upstream.mark())))
         together = [upstream.mark(SLOW) for _ in range(places)]
-        asking = asyncio.gather(*(client.post("/v1/recommendations", json=question(mark, "full")) for mark in together))
+        pending = asyncio.gather(
+            *(client.post("/v1/recommendations", json=question(mark, "full")) for mark in together)
+        )
         await until(lambda: upstream.served("mistral", *together).open == places)
-        assert [answer.status_code for answer in await asking] == [200] * places
+        assert [answer.status_code for answer in await pending] == [200] * places
 
 
 # 12. Cache keys

@@ -32,12 +32,12 @@ AWAY_S = 5.0
 @pytest.mark.slow
 async def test_memory_does_not_grow(replica: Replica, upstream: Upstream) -> None:
     """Whatever becomes of requests: answered, streamed, refused, failed, or left by their clients."""
-    at_once = asyncio.Semaphore(24)
+    concurrency = asyncio.Semaphore(24)
     refused = list[int]()
 
     async def one(client: httpx.AsyncClient, number: int) -> None:
         mark = upstream.mark({7: Doing("cut"), 8: Doing("500")}.get(number % 40))
-        async with at_once:
+        async with concurrency:
             match number % 10:
                 case 0:
                     await client.post(PATH, json=question(mark) | {"metrics": {}})
@@ -158,12 +158,12 @@ async def test_each_gateway_counts_its_own_and_a_killed_one_leaves_no_gauge(
 
     stalled = upstream.mark(Doing("timeout"))
     async with replicas[0].client() as client:
-        asking = asyncio.create_task(client.post(PATH, json=question(stalled)))
+        pending = asyncio.create_task(client.post(PATH, json=question(stalled)))
         await until(lambda: upstream.calls[stalled] == 1)
         assert await value(replicas[0], "conviction_in_flight_requests") == 1
         replicas[0].kill()
         with pytest.raises(httpx.TransportError):
-            await asking
+            await pending
     replicas[0].start().wait()
     assert await value(replicas[0], "conviction_in_flight_requests") == 0
     assert await value(replicas[1], "conviction_requests_total") == 4

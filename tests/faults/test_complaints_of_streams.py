@@ -43,11 +43,11 @@ async def test_a_disconnect_cancels_upstream_within_100_ms(kind: str, replica: R
             mark = upstream.mark(SLOW)
             tally = upstream.tallies["mistral", mark]
             if kind == "whole":
-                asking = asyncio.create_task(client.post("/v1/recommendations", json=question(mark, "full")))
+                pending = asyncio.create_task(client.post("/v1/recommendations", json=question(mark, "full")))
                 await until(lambda tally=tally: tally.open == 1)
                 left = time.perf_counter()
-                asking.cancel()
-                await asyncio.wait((asking,))
+                pending.cancel()
+                await asyncio.wait((pending,))
             else:
                 path, body = "/v1/recommendations", question(mark, "full", stream=True)
                 if kind == "chat":
@@ -136,7 +136,11 @@ async def test_a_rollout_cuts_no_stream(start: Start, upstream: Upstream, books:
 
 
 async def test_every_refusal_that_passes_says_when_to_come_again(start: Start, upstream: Upstream) -> None:
-    replica = start(CONVICTION_KEY_REQUESTS_PER_MINUTE="3", CONVICTION_MISTRAL_AT_ONCE="1", CONVICTION_MISTRAL_LINE="0")
+    replica = start(
+        CONVICTION_KEY_REQUESTS_PER_MINUTE="3",
+        CONVICTION_MISTRAL_MAX_CONCURRENCY="1",
+        CONVICTION_MISTRAL_QUEUE_SIZE="0",
+    )
     async with replica.client() as client:
         async with half_read(client, "/v1/recommendations", question(upstream.mark(SLOW), "full", stream=True)):
             full = await client.post("/v1/recommendations", json=question(upstream.mark()))

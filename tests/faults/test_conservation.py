@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.backends.base import BACKEND_NAMES, BackendName
+from app.contract.completion import BACKEND_NAMES, BackendName
 from app.pricing.prices import NANO, Price, list_price
 from app.stand_in.read_back import fixed_part
 from app.stand_in.speech import pieces

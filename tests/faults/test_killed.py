@@ -25,19 +25,19 @@ SLOW = Doing(pause_s=0.02)
 
 async def test_a_gateway_is_killed_in_mid_request(start: Start, upstream: Upstream, books: Books) -> None:
     """What it had sent is charged as unconfirmed, what still stood in line is not, and who followed is answered."""
-    first, second = start.two(CONVICTION_MISTRAL_AT_ONCE="1", CONVICTION_KEY_USD_PER_DAY="10")
+    first, second = start.two(CONVICTION_MISTRAL_MAX_CONCURRENCY="1", CONVICTION_KEY_USD_PER_DAY="10")
     sent, in_line = upstream.mark(SLOW), upstream.mark()
     async with first.client() as client, second.client() as other:
         doomed = [asyncio.create_task(client.post(PATH, json=question(sent, "full")))]
         await until(lambda: upstream.tallies["mistral", sent].open == 1)
         doomed.append(asyncio.create_task(client.post(PATH, json=question(in_line))))
         await until(lambda: _holds(books, 2))
-        following = asyncio.create_task(other.post(PATH, json=question(sent, "full")))
+        shared_calls = asyncio.create_task(other.post(PATH, json=question(sent, "full")))
         await until(lambda: _followed(books))
         first.kill()
         ended = await asyncio.gather(*doomed, return_exceptions=True)
         assert all(isinstance(each, httpx.TransportError) for each in ended)
-        answer = await following
+        answer = await shared_calls
     assert answer.json()["source"] == "model"
     await books.closed()
     ledger, budget = await books.ledger("mistral"), await books.budget("key:local")
@@ -64,7 +64,7 @@ async def test_the_store_is_killed_in_mid_request(
     streamed, whole = upstream.mark(SLOW), upstream.mark(SLOW)
     async with replica.client() as client:
         before = stated(await client.post(PATH, json=question(upstream.mark())))
-        asking = [
+        pending = [
             asyncio.create_task(client.post(PATH, json=question(mark, "full", stream=mark == streamed)))
             for mark in (streamed, whole)
         ]
@@ -72,7 +72,7 @@ async def test_the_store_is_killed_in_mid_request(
         valkey.kill()
         refused = await client.post(PATH, json=question(upstream.mark()))
         assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
-        stream, answer = await asyncio.gather(*asking)
+        stream, answer = await asyncio.gather(*pending)
         valkey.start()
     told = json.loads(stream.text.rstrip().rpartition("data: ")[2])
     await books.closed()
@@ -109,8 +109,8 @@ async def test_a_model_s_server_is_killed_in_mid_request(
             await until(lambda: _answers(probe, f"{origin}/health"))
         replica = start(CONVICTION_VLLM_URLS=f"{origin}/v1,{upstream_served.origin}/v1")
         async with replica.client() as client:
-            asking = client.stream("POST", PATH, json=question(upstream.mark(), "full", stream=True))
-            async with asking as response:
+            pending = client.stream("POST", PATH, json=question(upstream.mark(), "full", stream=True))
+            async with pending as response:
                 lines = response.aiter_lines()
                 for _ in range(12):
                     await anext(lines)
@@ -137,9 +137,9 @@ async def _answers(client: httpx.AsyncClient, url: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("patience_s", [0.2, 10.0], ids=["the client leaves", "the gateway gives up"])
+@pytest.mark.parametrize("timeout_s", [0.2, 10.0], ids=["the client leaves", "the gateway gives up"])
 async def test_what_a_store_that_hung_admits_too_late_is_given_back(
-    patience_s: float, start: Start, upstream: Upstream, valkey: Valkey, books: Books
+    timeout_s: float, start: Start, upstream: Upstream, valkey: Valkey, books: Books
 ) -> None:
     """Nobody waits for the admission any longer and nothing was sent: nothing is charged."""
     replica = start(CONVICTION_KEY_USD_PER_DAY="10")
@@ -148,10 +148,10 @@ async def test_what_a_store_that_hung_admits_too_late_is_given_back(
         spent = stated(await client.post(PATH, json=question(upstream.mark())))
         valkey.hang()
         try:
-            answer = await client.post(PATH, json=question(mark), timeout=patience_s)
+            answer = await client.post(PATH, json=question(mark), timeout=timeout_s)
             assert answer.status_code == 503
         except httpx.ReadTimeout:
-            assert patience_s < 1
+            assert timeout_s < 1
         valkey.go_on()
         await asyncio.sleep(2)
     await books.closed()

@@ -28,13 +28,13 @@ async def ask(
     replica: Replica,
     mark: str,
     detail: Detail = "brief",
-    patience_s: float | None = None,
+    timeout_s: float | None = None,
 ) -> str:
     """How it ended: ok, the error's code, cut, or left for want of patience."""
-    timeout = aiohttp.ClientTimeout(sock_read=patience_s)
+    timeout = aiohttp.ClientTimeout(sock_read=timeout_s)
     try:
-        asking = client.post(f"{replica.url}/v1/recommendations", json=question(mark, detail), timeout=timeout)
-        async with asking as response:
+        pending = client.post(f"{replica.url}/v1/recommendations", json=question(mark, detail), timeout=timeout)
+        async with pending as response:
             document = await response.json(content_type=None)
             return "ok" if response.status == 200 else str(document["code"])
     except aiohttp.ServerTimeoutError:
@@ -46,7 +46,7 @@ async def ask(
 async def call(client: aiohttp.ClientSession, replica: Replica, upstream: Upstream, number: int) -> str:
     """One of the ten thousand. Of some, the client leaves; of some, the answer breaks off."""
     mark = upstream.mark(Doing("cut") if number % 50 == 1 else None)
-    return await ask(client, replica, mark, patience_s=LEAVES_S if number % 50 == 2 else None)
+    return await ask(client, replica, mark, timeout_s=LEAVES_S if number % 50 == 2 else None)
 
 
 async def watch(books: Books) -> None:
@@ -81,7 +81,7 @@ async def test_ten_thousand_callers_never_pass_one_budget(start: Start, upstream
     """
     before = upstream.served("mistral")
     patient = {"CONVICTION_KEY_USD_PER_DAY": USD, "CONVICTION_BACKEND_TIMEOUT_S": "600"}
-    doomed = start(CONVICTION_MISTRAL_AT_ONCE=str(STALLED), **patient)
+    doomed = start(CONVICTION_MISTRAL_MAX_CONCURRENCY=str(STALLED), **patient)
     replicas = start.two(**patient)
     connector = aiohttp.TCPConnector(limit=AT_ONCE + STALLED + IN_LINE)
     async with aiohttp.ClientSession(connector=connector) as client:

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from app.contract import rule_based_analyst as rules
-from app.backends.base import BackendName
+from app.contract.completion import BackendName
 from app.stand_in.delivery import deliver, spoilt, status_failure
 from app.stand_in.failures import Failure, Mode
 from app.stand_in.protocol import Refused, hosted, read_question, read_request

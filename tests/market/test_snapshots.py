@@ -90,10 +90,10 @@ async def test_days_are_kept_apart(market: Snapshots, source: Source) -> None:
 
 async def test_however_many_ask_at_once_one_fetch_is_made(market: Snapshots, source: Source) -> None:
     source.open.clear()
-    asking = [asyncio.create_task(market.of("MSFT", None)) for _ in range(100)]
+    pending = [asyncio.create_task(market.of("MSFT", None)) for _ in range(100)]
     await asyncio.sleep(0.05)
     source.open.set()
-    found = await asyncio.gather(*asking)
+    found = await asyncio.gather(*pending)
     assert source.fetches == 1
     assert len({snapshot.model_dump_json(exclude={"source"}) for snapshot in found}) == 1
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from app.pricing.price_list import price_list as pricing
 from app.contract.manifest import Capacity, Manifest
-from app.pricing.prices import CapacityPrice, ListPrice
 from app.errors import InvalidSettings
 from app.pricing.price_list import price_list
+from app.pricing.price_list import price_list as pricing
+from app.pricing.prices import CapacityPrice, ListPrice
 from app.settings.gateway import Settings
 
 HOSTED = {"vllm_urls": "http://127.0.0.1:8000/v1"}

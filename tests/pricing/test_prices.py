@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.base import Usage
+from app.contract.completion import Usage
+from app.errors import NotConfigured
 from app.pricing.prices import (
     CapacityPrice,
     Cost,
@@ -22,7 +23,6 @@ from app.pricing.prices import (
     prices,
     shutdown_warning,
 )
-from app.errors import NotConfigured
 
 counts = st.integers(0, 2_000_000)
 amounts = st.decimals("0", "1000", places=4)

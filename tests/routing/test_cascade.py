@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.backends.base import BackendName
+from app.contract.completion import BackendName
 from app.contract.recommendation import FullAnswer, canonical
 from app.errors import BackendError, BackendUnavailable
 from tests.api.test_bad_input import assert_problem

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.backends.base import NOTHING, BackendName, Usage
+from app.contract.completion import NOTHING, BackendName, Usage
 from app.contract.recommendation import FullAnswer, canonical
 from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured
 from tests.api.test_bad_input import assert_problem
@@ -74,11 +74,11 @@ async def test_the_other_answers_says_so_and_each_is_booked_and_counted(running:
 async def test_the_time_that_the_first_took_to_fail_is_not_the_gateway_s_own(running: Gateway) -> None:
     running.mistral.script = [Broken(BUY, BackendError("mistral broke off"))]
     running.mistral.go = asyncio.Event()
-    asking = asyncio.create_task(ask(running, **ELSE))
+    pending = asyncio.create_task(ask(running, **ELSE))
     await running.mistral.began(1)
     await asyncio.sleep(0.5)
     running.mistral.go.set()
-    timing = (await asking).json()["timing"]
+    timing = (await pending).json()["timing"]
     assert timing["total_ms"] > 500
     assert timing["gateway_ms"] <= timing["total_ms"] - 450
 
@@ -93,7 +93,7 @@ async def test_without_asking_for_it_nobody_takes_over(running: Gateway) -> None
 
 
 async def test_a_full_line_is_gone_round(own_store: str) -> None:
-    async with gateway(own_store, wire=True, mistral_at_once=1, mistral_line=0) as running:
+    async with gateway(own_store, wire=True, mistral_max_concurrency=1, mistral_queue_size=0) as running:
         running.mistral.go = asyncio.Event()
         first = asyncio.create_task(ask(running))
         await running.mistral.began(1)
@@ -235,10 +235,10 @@ async def test_a_stream_of_which_a_piece_was_told_stays_its_own(running: Gateway
 
 async def test_a_stream_that_could_have_fallen_back_ends_with_its_client(running: Gateway) -> None:
     running.mistral.go = asyncio.Event()
-    asking = asyncio.create_task(events(running, **ELSE))
+    pending = asyncio.create_task(events(running, **ELSE))
     await running.mistral.began(1)
-    asking.cancel()
-    await asyncio.wait((asking,))
+    pending.cancel()
+    await asyncio.wait((pending,))
     await asyncio.wait_for(running.mistral.streams[0].left.wait(), SOON_S)
     async with asyncio.timeout(SOON_S):
         while not outcomes(running, "mistral", "client_gone", "full"):  # noqa: ASYNC110

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.backends.base import BACKEND_NAMES
+from app.contract.completion import BACKEND_NAMES
 from app.errors import InvalidRequest, UnknownBackend
 from app.routing.headers import CHOICES, LONGEST_SUBJECT, asked_of, choose, choose_fallback, subject
 

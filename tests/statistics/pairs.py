@@ -9,9 +9,9 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from app.comparison.pairs import RECORD, Origin, Pair, Side
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
-from app.comparison.pairs import RECORD, Origin, Pair, Side
 
 NOON = datetime(2024, 3, 8, 12, tzinfo=UTC)
 

@@ -15,17 +15,17 @@ from dataclasses import asdict, dataclass
 
 from pydantic import SecretStr
 
-from app.backends.base import Usage
-from app.errors import BudgetExceeded
 from app.accounting.admission import Admissions
-from app.pricing.limits import Allowance, Estimate, Scope
+from app.contract.completion import Usage
+from app.errors import BudgetExceeded
+from app.pricing.limits import Estimate, Limits, Scope
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 
 NANO_USD = 1000
 LEASE_S = 2.0
 CONNECTIONS = 3
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Order:
 
     @property
     def scopes(self) -> tuple[Scope, ...]:
-        return (Scope("key:shared", Allowance(nano_usd_per_day=self.budget)), Scope("backend:gpt-4", Allowance()))
+        return (Scope("key:shared", Limits(nano_usd_per_day=self.budget)), Scope("backend:gpt-4", Limits()))
 
 
 @dataclass
@@ -78,7 +78,7 @@ async def main(url: str, order: Order) -> Said:
     clock = time.time
     time.time = lambda: clock() + order.clock_off_s
     async with open_redis(SecretStr(url)) as redis:
-        stores = [Pipelined(redis, PATIENCE_S) for _ in range(CONNECTIONS)]
+        stores = [Pipelined(redis, TIMEOUT_S) for _ in range(CONNECTIONS)]
         gateways = [Admissions(store) for store in stores]
         callers = (call(gateways[n % CONNECTIONS], order, n, chance, said) for n in range(order.callers))
         await asyncio.gather(*callers)

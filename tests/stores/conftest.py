@@ -9,21 +9,21 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from app.stores import connection
 from app.accounting import admission
-from app.stores import shared_calls as following
 from app.accounting.admission import Admissions
+from app.stores import connection
+from app.stores import shared_calls as shared_calls
 from app.stores.connection import open_redis
-from app.stores.shared_calls import Following
 from app.stores.pipelined import Pipelined
 from app.stores.scripts import BOOKS, Script
+from app.stores.shared_calls import SharedCalls
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 """A busy machine is no store that is away."""
 
 CLOCK = "conviction:tests:clock"
 TIME, SET_TIME = "redis.call('TIME')", f"redis.call('HMGET', '{CLOCK}', 's', 'us')"
-SCRIPTS = ((admission, ("ADMIT", "RENEW", "SETTLE", "SWEEP", "STANDING")), (following, ("FOLLOW", "WAITING")))
+SCRIPTS = ((admission, ("ADMIT", "RENEW", "SETTLE", "SWEEP", "STANDING")), (shared_calls, ("FOLLOW", "WAITING")))
 
 
 class Clock:
@@ -56,7 +56,7 @@ def db_url(store_url: str) -> str:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients that are opened wait longer than a gateway's would."""
-    monkeypatch.setattr(connection, "TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr(connection, "TIMEOUT_S", TIMEOUT_S)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def redis(db_url: str, patient: None) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def store(redis: Redis) -> AsyncIterator[Pipelined]:
-    store = Pipelined(redis, PATIENCE_S)
+    store = Pipelined(redis, TIMEOUT_S)
     yield store
     await store.close()
 
@@ -79,8 +79,8 @@ def admissions(store: Pipelined) -> Admissions:
 
 
 @pytest.fixture
-async def follower(redis: Redis, store: Pipelined) -> AsyncIterator[Following]:
-    follower = Following(redis, store, PATIENCE_S)
+async def follower(redis: Redis, store: Pipelined) -> AsyncIterator[SharedCalls]:
+    follower = SharedCalls(redis, store, TIMEOUT_S)
     yield follower
     await follower.close()
 

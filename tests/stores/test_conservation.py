@@ -28,20 +28,20 @@ from hypothesis.stateful import (
 )
 from pydantic import SecretStr
 
-from app.backends.base import Usage
+from app.accounting.admission import Admissions, CacheHit, Follower, Leader
+from app.contract.completion import Usage
 from app.errors import LimitReached
-from app.accounting.admission import Admissions, Hit, Join, Lead
-from app.pricing.limits import Allowance, Estimate, Scope
+from app.pricing.limits import Estimate, Limits, Scope
 from app.stores.connection import open_redis
-from app.stores.shared_calls import OVER, Landing
 from app.stores.pipelined import Pipelined
-from tests.stores.conftest import PATIENCE_S, Clock
+from app.stores.shared_calls import NO_RESULT, CallResult
+from tests.stores.conftest import TIMEOUT_S, Clock
 
 START_US = int(datetime(2024, 2, 28, 23, 50, tzinfo=UTC).timestamp()) * 10**6
 MINUTE_US, DAY_US = 60 * 10**6, 86_400 * 10**6
 
 LIMITS = st.builds(
-    Allowance,
+    Limits,
     requests_per_minute=st.none() | st.integers(1, 9),
     tokens_per_minute=st.none() | st.integers(50, 300),
     nano_usd_per_day=st.none() | st.integers(0, 3000),
@@ -49,7 +49,9 @@ LIMITS = st.builds(
 ESTIMATES = st.builds(Estimate, tokens=st.integers(0, 120), nano_usd=st.integers(0, 900))
 PARTS = st.integers(0, 100)
 FLIGHTS = st.sampled_from([None, None, "f", "g"])
-LANDINGS = st.sampled_from([OVER, Landing(b"value"), Landing(b"kept", 3600), Landing(error="backend_error")])
+LANDINGS = st.sampled_from(
+    [NO_RESULT, CallResult(b"value"), CallResult(b"kept", 3600), CallResult(error="backend_error")]
+)
 
 
 @dataclass
@@ -105,12 +107,12 @@ class Model:
         """The longest that any limit asks for; 0: all of it is to be had."""
         waits = [0.0]
         for scope in self.scopes:
-            allowance = scope.allowance
+            limits = scope.limits
             if not counted:
-                waits.append(self.wait(scope, "requests", allowance.requests_per_minute, 1))
+                waits.append(self.wait(scope, "requests", limits.requests_per_minute, 1))
             if leads:
-                waits.append(self.wait(scope, "tokens", allowance.tokens_per_minute, estimate.tokens))
-                cap, spent = allowance.nano_usd_per_day, self.used[self.day] + self.reserved[self.day]
+                waits.append(self.wait(scope, "tokens", limits.tokens_per_minute, estimate.tokens))
+                cap, spent = limits.nano_usd_per_day, self.used[self.day] + self.reserved[self.day]
                 if cap is not None and spent + estimate.nano_usd > cap:
                     waits.append(float("inf") if estimate.nano_usd > cap else DAY_US - self.now % DAY_US)
         return max(waits)
@@ -120,7 +122,7 @@ class Model:
 
     def correct(self, tokens: int) -> None:
         for scope in self.scopes:
-            self.take(scope, "tokens", scope.allowance.tokens_per_minute, tokens)
+            self.take(scope, "tokens", scope.limits.tokens_per_minute, tokens)
 
     def lapse(self) -> None:
         """See to leases that have ended, in the order in which they did."""
@@ -162,7 +164,7 @@ class Conservation(RuleBasedStateMachine):
         return self.runner.run(step)
 
     @initialize(key=LIMITS, backend=LIMITS)
-    def begin(self, key: Allowance, backend: Allowance) -> None:
+    def begin(self, key: Limits, backend: Limits) -> None:
         self.model = Model((Scope("key:k", key), Scope("backend:gpt-4", backend)))
         self.do(self._open())
 
@@ -170,7 +172,7 @@ class Conservation(RuleBasedStateMachine):
         self.opened = open_redis(SecretStr(self.url))
         self.redis = await self.opened.__aenter__()
         await self.redis.flushdb()
-        self.store = Pipelined(self.redis, PATIENCE_S)
+        self.store = Pipelined(self.redis, TIMEOUT_S)
         self.admissions = Admissions(self.store)
         self.clock = Clock(self.store, self.model.now)
         await self.clock.forward(0)
@@ -217,7 +219,7 @@ class Conservation(RuleBasedStateMachine):
         leads = not hit and not followed
         wait = model.waits(estimate, leads, counted)
         admitting = self.admissions.admit(
-            name, model.scopes, "gpt-4", estimate, lease_s=lease_us / 1e6, flight_key=flight,
+            name, model.scopes, "gpt-4", estimate, lease_s=lease_us / 1e6, call_key=flight,
             read_cache=read_cache, counted=counted, sent=sent,
         )  # fmt: skip
         if wait:
@@ -227,10 +229,10 @@ class Conservation(RuleBasedStateMachine):
             assert caught.value.retry_after == expected
             return
         admission = self.do(admitting)
-        assert type(admission) is (Hit if hit else Join if followed else Lead)
+        assert type(admission) is (CacheHit if hit else Follower if followed else Leader)
         for scope in model.scopes:
             if not counted:
-                model.take(scope, "requests", scope.allowance.requests_per_minute, 1)
+                model.take(scope, "requests", scope.limits.requests_per_minute, 1)
         if leads:
             model.correct(estimate.tokens)
             model.reserved[model.day] += estimate.nano_usd
@@ -260,7 +262,7 @@ class Conservation(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.requests)
     @rule(data=st.data(), part=PARTS, landing=LANDINGS)
-    def settle(self, data: st.DataObject, part: int, landing: Landing) -> None:
+    def settle(self, data: st.DataObject, part: int, landing: CallResult) -> None:
         model, name = self.model, self.pick(data)
         request = model.requests[name]
         tokens, cost = request.estimate.tokens * part // 100, request.estimate.nano_usd * part // 100
@@ -309,7 +311,7 @@ class Conservation(RuleBasedStateMachine):
                 used, reserved = (int(amount or 0) for amount in kept)
                 assert (used, reserved) == (model.used[day], model.reserved[day])
                 assert reserved >= 0
-                cap = scope.allowance.nano_usd_per_day
+                cap = scope.limits.nano_usd_per_day
                 assert cap is None or used + reserved <= cap + model.late[day]
             ledger = await self.redis.hgetall(f"conviction:ledger:gpt-4:{day}")
             assert int(ledger.get("nano_usd", 0)) == model.said[day]

@@ -17,18 +17,18 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from app.backends.base import Usage
+from app.accounting.admission import Admissions, Follower, Leader
+from app.contract.completion import Usage
 from app.errors import BudgetExceeded, StoreUnavailable
-from app.accounting.admission import Admissions, Join, Lead
-from app.pricing.limits import Allowance, Estimate, Scope
+from app.pricing.limits import Estimate, Limits, Scope
 from app.stores.connection import open_redis
-from app.stores.shared_calls import OVER, Following
 from app.stores.pipelined import Pipelined
+from app.stores.shared_calls import NO_RESULT, SharedCalls
 from tests.stores.callers import LEASE_S, NANO_USD, Order, Said
 
 pytestmark = pytest.mark.usefixtures("patient")
 
-BACKEND = Scope("backend:gpt-4", Allowance())
+BACKEND = Scope("backend:gpt-4", Limits())
 
 LEADER = """
 import asyncio, sys
@@ -117,7 +117,7 @@ async def test_ten_thousand_callers_on_one_budget(
     assert (used, reserved) == (ledger["nano_usd"] + ledger["unconfirmed_nano_usd"], 0)
     assert await budgets(redis, "backend:gpt-4") == (used, 0)
 
-    today = (await admissions.standing(orders[0].scopes)).used_nano_usd("key:shared")
+    today = (await admissions.limit_status(orders[0].scopes)).used_nano_usd("key:shared")
     whole, rest = divmod(budget - today, NANO_USD)
     for number in range(whole):
         name = f"after-{number}"
@@ -128,23 +128,23 @@ async def test_ten_thousand_callers_on_one_budget(
 
 
 async def test_a_gateway_killed_in_mid_call_is_taken_over_from(
-    db_url: str, redis: Redis, admissions: Admissions, follower: Following
+    db_url: str, redis: Redis, admissions: Admissions, follower: SharedCalls
 ) -> None:
     """Its call is charged as unconfirmed, and the answer is had from another."""
     leader = await asyncio.create_subprocess_exec(sys.executable, "-c", LEADER, db_url, stdout=subprocess.PIPE)
     assert leader.stdout
     await leader.stdout.readline()
-    admission = await admissions.admit("follower", (BACKEND,), "gpt-4", Estimate(10, 7), lease_s=30, flight_key="f")
-    assert isinstance(admission, Join)
+    admission = await admissions.admit("follower", (BACKEND,), "gpt-4", Estimate(10, 7), lease_s=30, call_key="f")
+    assert isinstance(admission, Follower)
     waiting = asyncio.create_task(follower.follow(admission.leader, "follower"))
     for _ in range(12):  # it renews its lease beyond the first
         await leader.stdout.readline()
     assert not waiting.done()
     leader.kill()
     await leader.wait()
-    assert await asyncio.wait_for(waiting, 60) == OVER
-    again = await admissions.admit("follower", (BACKEND,), "gpt-4", Estimate(10, 7), lease_s=30, flight_key="f")
-    assert isinstance(again, Lead)
+    assert await asyncio.wait_for(waiting, 60) == NO_RESULT
+    again = await admissions.admit("follower", (BACKEND,), "gpt-4", Estimate(10, 7), lease_s=30, call_key="f")
+    assert isinstance(again, Leader)
     assert await sums(redis) == {"unconfirmed_requests": 1, "unconfirmed_nano_usd": 1000}
 
 

@@ -55,8 +55,8 @@ async def test_another_body_is_refused_before_and_after_the_answer(idempotency: 
 
 async def test_keys_are_their_holder_s(idempotency: Idempotency) -> None:
     await begin(idempotency, key="b")
-    for holder, key in (("other", "b"), ("holder\nb", ""), ("", "holder\nb")):
-        assert isinstance(await idempotency.begin(holder, key, b"{}", 30), Fresh)
+    for principal, key in (("other", "b"), ("holder\nb", ""), ("", "holder\nb")):
+        assert isinstance(await idempotency.begin(principal, key, b"{}", 30), Fresh)
 
 
 async def test_a_request_that_came_to_nothing_may_be_made_again(idempotency: Idempotency) -> None:

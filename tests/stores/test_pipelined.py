@@ -103,10 +103,10 @@ async def test_a_store_that_stops_answering_is_given_up(tmp_path: Path) -> None:
 async def test_a_process_that_stood_still_does_not_blame_the_store(redis: Redis) -> None:
     store = Pipelined(redis, 0.5)
     await store.call("PING")
-    asking = asyncio.create_task(store.call("PING"))
+    pending = asyncio.create_task(store.call("PING"))
     await asyncio.sleep(0)
     time.sleep(1.5)  # noqa: ASYNC251
-    assert await asking == b"PONG"
+    assert await pending == b"PONG"
     await store.close()
 
 

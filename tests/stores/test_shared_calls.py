@@ -11,28 +11,28 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from app.backends.base import Usage
+from app.accounting.admission import Admissions, CacheHit, Follower, Leader
+from app.contract.completion import Usage
 from app.errors import StoreUnavailable
-from app.stores import shared_calls as following
-from app.accounting.admission import Admissions, Hit, Join, Lead
-from app.pricing.limits import Allowance, Estimate, Scope
+from app.pricing.limits import Estimate, Limits, Scope
+from app.stores import shared_calls as shared_calls
 from app.stores.connection import open_redis
-from app.stores.shared_calls import OVER, Following, Landing
 from app.stores.pipelined import Pipelined
-from tests.stores.conftest import PATIENCE_S, Clock
+from app.stores.shared_calls import NO_RESULT, CallResult, SharedCalls
+from tests.stores.conftest import TIMEOUT_S, Clock
 
-SCOPES = (Scope("backend:gpt-4", Allowance()),)
+SCOPES = (Scope("backend:gpt-4", Limits()),)
 ESTIMATE = Estimate(1000, 5000)
 USAGE = Usage(400, 11)
 VALUE = bytes(range(256))
-BUSY = Landing(error="backend_unavailable", retry_after=2.5)
+BUSY = CallResult(error="backend_unavailable", retry_after=2.5)
 
 
 @pytest.fixture
-async def elsewhere(redis: Redis) -> AsyncIterator[tuple[Admissions, Following]]:
+async def elsewhere(redis: Redis) -> AsyncIterator[tuple[Admissions, SharedCalls]]:
     """Another gateway."""
-    store = Pipelined(redis, PATIENCE_S)
-    follower = Following(redis, store, PATIENCE_S)
+    store = Pipelined(redis, TIMEOUT_S)
+    follower = SharedCalls(redis, store, TIMEOUT_S)
     yield Admissions(store), follower
     await follower.close()
     await store.close()
@@ -48,25 +48,27 @@ async def reached(true: Callable[[], Awaitable[bool]], seconds: float = 60.0) ->
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
     """A clock that tests set, and followers that look at it often."""
-    monkeypatch.setattr(following, "RECHECK_S", 0.05)
+    monkeypatch.setattr(shared_calls, "RECHECK_S", 0.05)
     return clock
 
 
 async def lead(admissions: Admissions, name: str) -> None:
-    admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f", sent=True)
-    assert isinstance(admission, Lead)
+    admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, call_key="f", sent=True)
+    assert isinstance(admission, Leader)
 
 
-async def follow(admissions: Admissions, follower: Following, name: str) -> asyncio.Task[Landing]:
+async def follow(admissions: Admissions, follower: SharedCalls, name: str) -> asyncio.Task[CallResult]:
     """Join, and begin to wait."""
-    admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
-    assert isinstance(admission, Join)
+    admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, call_key="f")
+    assert isinstance(admission, Follower)
     return asyncio.create_task(follower.follow(admission.leader, name))
 
 
-@pytest.mark.parametrize("landing", [Landing(VALUE, 30), Landing(VALUE), Landing(error="unparsed_answer"), BUSY, OVER])
+@pytest.mark.parametrize(
+    "landing", [CallResult(VALUE, 30), CallResult(VALUE), CallResult(error="unparsed_answer"), BUSY, NO_RESULT]
+)
 async def test_all_who_follow_are_told_how_it_ended(
-    admissions: Admissions, follower: Following, elsewhere: tuple[Admissions, Following], landing: Landing
+    admissions: Admissions, follower: SharedCalls, elsewhere: tuple[Admissions, SharedCalls], landing: CallResult
 ) -> None:
     await lead(admissions, "leader")
     here = [await follow(admissions, follower, f"here-{n}") for n in range(20)]
@@ -79,25 +81,25 @@ async def test_all_who_follow_are_told_how_it_ended(
 
 
 async def test_a_call_that_ended_before_anybody_looked_is_told_all_the_same(
-    admissions: Admissions, follower: Following
+    admissions: Admissions, follower: SharedCalls
 ) -> None:
     await lead(admissions, "leader")
-    joined = await admissions.admit("late", SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
-    assert isinstance(joined, Join)
-    await admissions.settle("leader", USAGE, 7, Landing(VALUE))
-    assert await asyncio.wait_for(follower.follow(joined.leader, "late"), 60) == Landing(VALUE)
+    joined = await admissions.admit("late", SCOPES, "gpt-4", ESTIMATE, lease_s=30, call_key="f")
+    assert isinstance(joined, Follower)
+    await admissions.settle("leader", USAGE, 7, CallResult(VALUE))
+    assert await asyncio.wait_for(follower.follow(joined.leader, "late"), 60) == CallResult(VALUE)
 
 
 async def test_nothing_is_lost_while_the_subscription_is(
-    admissions: Admissions, follower: Following, redis: Redis
+    admissions: Admissions, follower: SharedCalls, redis: Redis
 ) -> None:
     for round_ in range(5):
         await lead(admissions, f"leader-{round_}")
         waiting = [await follow(admissions, follower, f"{round_}-{n}") for n in range(5)]
         await reached(lambda: _subscribed(redis))
         await redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-        await admissions.settle(f"leader-{round_}", USAGE, 7, Landing(VALUE))
-        assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [Landing(VALUE)] * 5
+        await admissions.settle(f"leader-{round_}", USAGE, 7, CallResult(VALUE))
+        assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [CallResult(VALUE)] * 5
 
 
 async def _subscribed(redis: Redis) -> bool:
@@ -106,24 +108,24 @@ async def _subscribed(redis: Redis) -> bool:
 
 
 async def test_a_leader_that_died_hands_over_to_one(
-    admissions: Admissions, follower: Following, elsewhere: tuple[Admissions, Following], redis: Redis, often: Clock
+    admissions: Admissions, follower: SharedCalls, elsewhere: tuple[Admissions, SharedCalls], redis: Redis, often: Clock
 ) -> None:
     """And what it had sent is charged."""
     await lead(admissions, "leader")
     names = [f"follower-{n}" for n in range(10)]
     waiting = [await follow(*(elsewhere if n % 2 else (admissions, follower)), name) for n, name in enumerate(names)]
     await often.forward(30_000_000)
-    assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [OVER] * 10
+    assert await asyncio.wait_for(asyncio.gather(*waiting), 60) == [NO_RESULT] * 10
     again = await asyncio.gather(
-        *(admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f", counted=True) for name in names)
+        *(admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, call_key="f", counted=True) for name in names)
     )
-    assert sum(isinstance(admission, Lead) for admission in again) == 1
-    assert sum(isinstance(admission, Join) for admission in again) == 9
+    assert sum(isinstance(admission, Leader) for admission in again) == 1
+    assert sum(isinstance(admission, Follower) for admission in again) == 9
     (day,) = await redis.keys("conviction:ledger:gpt-4:*")
     assert await redis.hgetall(day) == {"unconfirmed_requests": "1", "unconfirmed_nano_usd": "5000"}
 
 
-async def test_a_leader_that_goes_on_is_waited_for(admissions: Admissions, follower: Following, often: Clock) -> None:
+async def test_a_leader_that_goes_on_is_waited_for(admissions: Admissions, follower: SharedCalls, often: Clock) -> None:
     await lead(admissions, "leader")
     waiting = await follow(admissions, follower, "follower")
     for _ in range(5):
@@ -131,35 +133,35 @@ async def test_a_leader_that_goes_on_is_waited_for(admissions: Admissions, follo
         assert await admissions.renew("leader", 30)
         await asyncio.sleep(0.1)
     assert not waiting.done()
-    await admissions.settle("leader", USAGE, 7, Landing(VALUE))
-    assert await asyncio.wait_for(waiting, 60) == Landing(VALUE)
+    await admissions.settle("leader", USAGE, 7, CallResult(VALUE))
+    assert await asyncio.wait_for(waiting, 60) == CallResult(VALUE)
 
 
 async def test_a_late_answer_of_a_leader_thought_dead_disturbs_no_other(
-    admissions: Admissions, follower: Following, clock: Clock
+    admissions: Admissions, follower: SharedCalls, clock: Clock
 ) -> None:
     await lead(admissions, "leader")
     await clock.forward(30_000_000)
     await lead(admissions, "other")
     waiting = await follow(admissions, follower, "follower")
-    assert await admissions.settle("leader", USAGE, 7, Landing(b"late", 30)) == "corrected"
-    joined = await admissions.admit("next", SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f", read_cache=False)
-    assert isinstance(joined, Join)
+    assert await admissions.settle("leader", USAGE, 7, CallResult(b"late", 30)) == "corrected"
+    joined = await admissions.admit("next", SCOPES, "gpt-4", ESTIMATE, lease_s=30, call_key="f", read_cache=False)
+    assert isinstance(joined, Follower)
     assert joined.leader == "other"
-    hit = await admissions.admit("reader", SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
-    assert isinstance(hit, Hit)
-    await admissions.settle("other", USAGE, 7, Landing(VALUE))
-    assert await asyncio.wait_for(waiting, 60) == Landing(VALUE)
+    hit = await admissions.admit("reader", SCOPES, "gpt-4", ESTIMATE, lease_s=30, call_key="f")
+    assert isinstance(hit, CacheHit)
+    await admissions.settle("other", USAGE, 7, CallResult(VALUE))
+    assert await asyncio.wait_for(waiting, 60) == CallResult(VALUE)
 
 
-async def test_a_call_that_was_never_made_tells_why(admissions: Admissions, follower: Following) -> None:
+async def test_a_call_that_was_never_made_tells_why(admissions: Admissions, follower: SharedCalls) -> None:
     await lead(admissions, "leader")
     waiting = await follow(admissions, follower, "follower")
-    await admissions.release("leader", Landing(error="backend_unavailable"))
-    assert await asyncio.wait_for(waiting, 60) == Landing(error="backend_unavailable")
+    await admissions.release("leader", CallResult(error="backend_unavailable"))
+    assert await asyncio.wait_for(waiting, 60) == CallResult(error="backend_unavailable")
 
 
-async def test_who_leaves_is_no_longer_waited_for(admissions: Admissions, follower: Following) -> None:
+async def test_who_leaves_is_no_longer_waited_for(admissions: Admissions, follower: SharedCalls) -> None:
     await lead(admissions, "leader")
     waiting = [await follow(admissions, follower, f"follower-{n}") for n in range(3)]
     await reached(lambda: _waiting(follower, 3))
@@ -176,16 +178,16 @@ async def test_who_leaves_is_no_longer_waited_for(admissions: Admissions, follow
     await asyncio.wait_for(deserted, 60)
 
 
-async def _waiting(follower: Following, number: int) -> bool:
+async def _waiting(follower: SharedCalls, number: int) -> bool:
     return await follower.waiting("leader") == number
 
 
 async def test_one_who_died_is_waited_for_no_longer_than_its_interest_lasts(
-    admissions: Admissions, follower: Following, redis: Redis
+    admissions: Admissions, follower: SharedCalls, redis: Redis
 ) -> None:
     await lead(admissions, "leader")
-    joined = await admissions.admit("dead", SCOPES, "gpt-4", ESTIMATE, lease_s=30, flight_key="f")
-    assert isinstance(joined, Join)
+    joined = await admissions.admit("dead", SCOPES, "gpt-4", ESTIMATE, lease_s=30, call_key="f")
+    assert isinstance(joined, Follower)
     ((_, ends),) = await redis.zrange("conviction:followers:leader", 0, -1, withscores=True)
     seconds, microseconds = await redis.time()
     assert 5 < ends / 1e6 - seconds - microseconds / 1e6 <= 15
@@ -195,7 +197,7 @@ async def test_one_who_died_is_waited_for_no_longer_than_its_interest_lasts(
 
 async def test_a_store_that_is_away_is_said_to_who_would_follow() -> None:
     async with open_redis(SecretStr("redis://127.0.0.1:1")) as redis:
-        follower = Following(redis, Pipelined(redis))
+        follower = SharedCalls(redis, Pipelined(redis))
         with pytest.raises(StoreUnavailable):
             await follower.follow("leader", "follower")
         await follower.close()

@@ -92,7 +92,7 @@ class Up:
 
 
 @contextmanager
-def up(folder: Path, *arguments: str, more: Mapping[str, str], patience_s: float = 60) -> Iterator[Up]:
+def up(folder: Path, *arguments: str, more: Mapping[str, str], timeout_s: float = 60) -> Iterator[Up]:
     """Yields once it says that it is ready; afterwards nothing of it may be left."""
     output = folder / "output"
     with output.open("w") as file:
@@ -101,7 +101,7 @@ def up(folder: Path, *arguments: str, more: Mapping[str, str], patience_s: float
     running = Up(popen, output, folder / "run")
     family: list[int] = []
     try:
-        until(lambda: "Ctrl-C" in running.seen or popen.poll() is not None, patience_s)
+        until(lambda: "Ctrl-C" in running.seen or popen.poll() is not None, timeout_s)
         assert popen.poll() is None, running.seen
         yield running
         family = running.family()

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from app.backends.base import BackendName, Completion, Usage
+from app.contract.completion import BackendName, Completion, Usage
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import BackendUnavailable

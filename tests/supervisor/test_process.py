@@ -63,7 +63,7 @@ async def test_it_is_killed_if_it_does_not_listen(program: Make) -> None:
     process = Process.start(toy)
     await said(toy)
     before = monotonic()
-    await process.stop(patience_s=0.2)
+    await process.stop(timeout_s=0.2)
     assert await process.ended() == -signal.SIGKILL
     assert 0.2 <= monotonic() - before < 5
 

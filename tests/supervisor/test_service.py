@@ -29,7 +29,7 @@ async def pids(program: Program, number: int) -> list[int]:
     return await eventually(lambda: born(log_of(program), number))
 
 
-async def at_once() -> None:
+async def concurrency() -> None:
     return
 
 
@@ -106,7 +106,7 @@ async def test_trouble_at_a_later_start_is_told_by_its_task(program: Make) -> No
         except StopIteration:
             raise ValueError("spoilt weights") from None
 
-    async with Service(make, at_once, lambda _: None, QUICK).running() as task:
+    async with Service(make, concurrency, lambda _: None, QUICK).running() as task:
         os.kill((await pids(toy, 1))[0], signal.SIGKILL)
         with pytest.raises(ValueError, match="spoilt weights"):
             await task

@@ -7,10 +7,10 @@ import asyncio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.backends.base import BACKEND_NAMES, Usage
-from app.pricing.prices import Cost
+from app.contract.completion import BACKEND_NAMES, Usage
 from app.errors import InvalidMetrics
-from app.telemetry.metrics import BASIS, Asked, Collectors
+from app.pricing.prices import Cost
+from app.telemetry.metrics import BASIS, Collectors, RequestObservation
 from tests.doubles import PRICES
 
 EXPECTED = {
@@ -81,16 +81,16 @@ def test_what_matters_shows_a_nought_before_it_happens() -> None:
 
 def test_a_request_is_counted_by_how_it_ends() -> None:
     collectors = Collectors()
-    asked = Asked()
+    asked = RequestObservation()
     with collectors.request(asked):
         asked.backend, asked.detail = "gpt-4", "full"
-    with pytest.raises(InvalidMetrics), collectors.request(Asked("mistral")):
+    with pytest.raises(InvalidMetrics), collectors.request(RequestObservation("mistral")):
         raise InvalidMetrics("")
-    with pytest.raises(RuntimeError), collectors.request(Asked()):
+    with pytest.raises(RuntimeError), collectors.request(RequestObservation()):
         raise RuntimeError
-    with pytest.raises(asyncio.CancelledError), collectors.request(Asked("mistral", "brief")):
+    with pytest.raises(asyncio.CancelledError), collectors.request(RequestObservation("mistral", "brief")):
         raise asyncio.CancelledError
-    with collectors.request(Asked("gpt-4", "brief", handed_on=True)):
+    with collectors.request(RequestObservation("gpt-4", "brief", handed_on=True)):
         pass
     counted = {
         tuple(sample.labels[name] for name in ("backend", "detail", "outcome"))

@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from app.telemetry.request_timer import Stopwatch
+from app.telemetry.request_timer import RequestTimer
 
 
 def test_waiting_is_not_own_time() -> None:
-    watch = Stopwatch()
+    watch = RequestTimer()
     with watch.waiting():
         time.sleep(0.05)
     total, own = watch.read()
@@ -19,7 +19,7 @@ def test_waiting_is_not_own_time() -> None:
 
 
 def test_waiting_that_fails_counts_too() -> None:
-    watch = Stopwatch()
+    watch = RequestTimer()
     with pytest.raises(RuntimeError), watch.waiting():
         time.sleep(0.05)
         raise RuntimeError

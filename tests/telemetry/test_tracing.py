@@ -17,13 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.cli.main import main as cli
 from app.backends.dialects import openai_dialect
+from app.cli.main import main as cli
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.stand_in import create_stand_in
+from tests.conftest import STAND_IN_KEY, StandIn, served
 
-from .conftest import STAND_IN_KEY, StandIn, served
 from .doubles import EXAMPLE_BODY, without
 from .test_main import Serving, clean_environment, free_port
 
@@ -35,7 +35,7 @@ TICKER = "MSFT"
 ASKED = {"ticker": TICKER, "detail": "full"}
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CLIENT_KEY = "a-key-of-the-client-s"
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 OFF = """
 import sys
 from app.main import create_app
@@ -72,7 +72,7 @@ class Collector:
         return found
 
     def wait(self, trace: str, complete: Callable[[list[dict[str, Any]]], bool]) -> list[dict[str, Any]]:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not complete(spans := self.spans(trace)):
             assert time.monotonic() < deadline, spans
             time.sleep(0.02)
@@ -283,7 +283,7 @@ def test_what_is_left_is_sent_at_the_stop(
         assert not collector[0].spans(trace)
     finally:
         late.process.terminate()
-    assert late.process.wait(PATIENCE_S) == 0
+    assert late.process.wait(TIMEOUT_S) == 0
     assert over(collector[0].spans(trace))
 
 
@@ -297,7 +297,7 @@ def test_a_collector_that_is_away_costs_no_answer_and_holds_up_no_stop(
         assert away.ask("POST", "/v1/recommendations", EXAMPLE_BODY)[0] == 200
     finally:
         away.process.terminate()
-    assert away.process.wait(PATIENCE_S) == 0
+    assert away.process.wait(TIMEOUT_S) == 0
     assert "opentelemetry" in away.log.read_text()
 
 

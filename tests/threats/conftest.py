@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tests.test_main import Serving
 
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 
 
 @contextmanager
 def started(folder: Path, **environment: str) -> Iterator[Serving]:
     """It answers, and is stopped afterwards."""
-    with Serving(folder, CONVICTION_DRAIN_S="0.1", **environment).up(stop_s=PATIENCE_S) as serving:
+    with Serving(folder, CONVICTION_DRAIN_S="0.1", **environment).up(stop_s=TIMEOUT_S) as serving:
         yield serving

@@ -9,8 +9,8 @@ import pytest
 
 from app.contract.manifest import sha256
 from training.artifacts import Artifacts, write_json
-from training.finetune.base import as_mistral
 from training.config import Config, load
+from training.finetune.base import as_mistral
 from training.finetune.merge import TOKENIZER_FILES
 
 BASE = Path(__file__).parents[2] / ".models" / "bases" / "SmolLM2-135M-Instruct"

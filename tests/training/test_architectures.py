@@ -15,11 +15,11 @@ from tests.training.conftest import ARCHITECTURES, make_toy
 from tests.training.quantize.test_autoawq import PYTHON, ROOT, SETTINGS
 from training.artifacts import Artifacts
 from training.config import Config
-from training.quantize.calibration import calibrate
 from training.dataset.stage import build
-from training.finetune.stage import finetune
 from training.finetune.merge import merge
+from training.finetune.stage import finetune
 from training.labeling.stage import label
+from training.quantize.calibration import calibrate
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

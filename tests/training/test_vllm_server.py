@@ -14,8 +14,8 @@ from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE
 from app.contract.manifest import current, read
 from app.contract.recommendation import canonical
-from training.vllm_server import NotServed, serve
 from training.finetune.examples import Example, encode
+from training.vllm_server import NotServed, serve
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

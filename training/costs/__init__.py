@@ -1,1 +1,1 @@
-"""TODO."""
+"""The case study's cost tables beside recorded runs."""

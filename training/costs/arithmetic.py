@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import ROUND_HALF_UP, Decimal
 
 from app.pricing.prices import ListPrice, list_price, plain
-from training.costs.stage import case_study as said
+from training.costs import case_study as said
 from training.costs.case_study import Training
 
 HOUR = Decimal(3600)

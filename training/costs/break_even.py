@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.pricing.prices import plain
-from training.costs.stage import case_study as said
+from training.costs import case_study as said
 from training.costs.recorded import Recorded, Served
 
 if TYPE_CHECKING:

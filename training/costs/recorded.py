@@ -13,8 +13,8 @@ from app.pricing.prices import ListPrice, list_price
 from training.artifacts import Artifacts
 from training.config import Config
 from training.costs.case_study import Hosting, Training
-from training.publish.evaluations import evaluations
 from training.finetune.record import tuning
+from training.publish.evaluations import evaluations
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from app.pricing.prices import plain, prices
 from training.artifacts import write_text
 from training.config import Config
-from training.costs.stage import case_study as said
+from training.costs import case_study as said
 from training.costs.arithmetic import clock, notes
 from training.costs.break_even import cases, chart, machines, short, table
 from training.costs.case_study import Hosting, Training

@@ -1,1 +1,1 @@
-"""Asking a backend and judging what it says: pairs, rows, agreement, calibration, consistency, baselines."""
+"""Agreement of a served model with the teacher."""

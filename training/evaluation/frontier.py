@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.backends.base import Usage
+from app.contract.completion import Usage
 from app.pricing.prices import NANO, Price
 from training.evaluation.agreement import clustered
 from training.evaluation.rows import Row

@@ -19,10 +19,10 @@ from trl import SFTConfig
 
 from app.contract.manifest import read, sha256, verify
 from training.artifacts import Artifacts
-from training.finetune.base import enough_memory
 from training.config import Config, Finetune, Quantise
 from training.dataset.data_card import complete_card, token_lengths
-from training.finetune.stage import examples
+from training.finetune import examples
+from training.finetune.base import enough_memory
 from training.finetune.examples import Example
 from training.finetune.history import draw
 from training.finetune.rounding import Rounding

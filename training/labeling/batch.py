@@ -17,13 +17,13 @@ from openai import APIError, AsyncOpenAI
 from openai.types import Batch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from training.progress import Ticking
 from training.labeling.answers import answered
 from training.labeling.cap import Cap
 from training.labeling.connection import TeacherFailed, code_of, in_words
 from training.labeling.journal import Answered, Closed, OpenCall, Sent, Submitted
 from training.labeling.prompts import Question
 from training.labeling.tariff import Tariff, body
+from training.progress import Ticking
 
 MAX_BYTES = 200_000_000
 """Of one file (OpenAI, Batch API)."""

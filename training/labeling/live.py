@@ -10,7 +10,6 @@ from uuid import uuid4
 
 from openai import APIError, APIStatusError, AsyncOpenAI
 
-from training.progress import Ticking
 from training.labeling.answers import answered
 from training.labeling.cap import Cap
 from training.labeling.connection import TeacherFailed, code_of, in_words, never_sent
@@ -18,6 +17,7 @@ from training.labeling.journal import Answered, Closed, Sent
 from training.labeling.pace import Pace
 from training.labeling.prompts import Question
 from training.labeling.tariff import Tariff, body
+from training.progress import Ticking
 
 ATTEMPTS = 10
 """Times that one question is sent before the server is given up; with pauses, some six minutes."""

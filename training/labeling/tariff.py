@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from app.backends.base import Usage
 from app.backends.dialects import openai_dialect
+from app.contract.completion import Usage
 from app.contract.recommendation import ANSWER_TOKENS, answer_schema
 from app.pricing.prices import NANO, ListPrice, list_price, plain
 from training.labeling.prompts import Prompt

@@ -1,1 +1,1 @@
-"""TODO."""
+"""A version into the model store, through a gate."""

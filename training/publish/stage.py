@@ -16,10 +16,10 @@ from app.contract.prompt import PROMPT_VERSION
 from training.artifacts import Artifacts, write_json
 from training.config import Config
 from training.costs.recorded import measured_speed
+from training.finetune.record import tuning
 from training.publish.evaluations import evaluations
 from training.publish.gate import Refused, gate
 from training.publish.model_card import model_card
-from training.finetune.record import tuning
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 SIZE_LIMIT = 20_000_000

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Evaluations, baselines and curves as tables, plots and a page."""

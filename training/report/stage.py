@@ -15,13 +15,12 @@ from training.artifacts import Artifacts, write_bytes, write_text
 from training.config import Config
 from training.evaluation import baselines
 from training.evaluation.frontier import frontier
-from training.report.stage import plots
-from training.report.stage import tables
+from training.finetune import history
+from training.finetune.record import tuning
+from training.report import plots, tables
 from training.report.findings import DISCLAIMER, cascade, findings, teacher_name
 from training.report.page import Block, Heading, Picture, Points, Text, html, markdown
 from training.report.standings import Standing, standings
-from training.finetune.stage import history
-from training.finetune.record import tuning
 
 USD_PER_HOUR = Decimal("0.10")
 """An assumption: about two rented cores."""

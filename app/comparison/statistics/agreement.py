@@ -9,10 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from app.backends.base import BACKEND_NAMES
-from app.contract.recommendation import ACTIONS
 from app.comparison.pairs import Records
 from app.comparison.statistics.estimate import Estimate, Numbers, Sample, Sums, wilson
+from app.contract.completion import BACKEND_NAMES
+from app.contract.recommendation import ACTIONS
 
 FIRST, SECOND = BACKEND_NAMES
 LABELS = (*ACTIONS, "error")

@@ -9,9 +9,9 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from app.backends.base import BACKEND_NAMES, BackendName
-from app.contract.recommendation import ACTIONS, Action
 from app.comparison.statistics.estimate import FEWEST, Estimate, Numbers, Sample, Sums, clustered, wilson
+from app.contract.completion import BACKEND_NAMES, BackendName
+from app.contract.recommendation import ACTIONS, Action
 
 BUCKETS: Mapping[str, tuple[int, int]] = {"1-4": (1, 4), "5-7": (5, 7), "8-10": (8, 10)}
 """The lowest and the highest conviction of each."""

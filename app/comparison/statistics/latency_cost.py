@@ -10,10 +10,10 @@ from typing import Self
 
 import numpy as np
 
-from app.contract.recommendation import ACTIONS
-from app.pricing.prices import plain
 from app.comparison.pairs import FAILURES, NO_ACTION, NO_COUNT, Records, picked
 from app.comparison.statistics.estimate import Numbers, short
+from app.contract.recommendation import ACTIONS
+from app.pricing.prices import plain
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -53,7 +53,7 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class Invention:
+class UnsupportedFigures:
     """Figures in analyses that the metrics do not contain."""
 
     analyses: int
@@ -81,7 +81,7 @@ class Effort:
     usd: str
     usd_per_recommendation: str | None
     usd_per_1k_tokens: str | None
-    invention: Invention
+    invention: UnsupportedFigures
 
 
 def effort(sides: Records) -> Effort:
@@ -136,9 +136,9 @@ def _failed(sides: Records) -> dict[str, int]:
     return {code: int(count) for code, count in zip(FAILURES, counts, strict=True) if code and count}
 
 
-def _invention(answers: Records) -> Invention:
+def _invention(answers: Records) -> UnsupportedFigures:
     judged = picked(answers, answers["figures"] != NO_COUNT)
-    return Invention(
+    return UnsupportedFigures(
         analyses=len(judged),
         analyses_with_invented=int((judged["invented"] > 0).sum()),
         figures=int(judged["figures"].sum(dtype=np.int64)),

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from app.backends.base import BACKEND_NAMES, BackendName
-from app.contract.prompt import Detail
 from app.comparison.pairs import DETAILS, NO_ACTION, ORIGINS, Origin, Records, moment, picked
-from app.comparison.compare.statistics import agreement
-from app.comparison.compare.statistics import latency_cost as effort
+from app.comparison.statistics import agreement
+from app.comparison.statistics import latency_cost as effort
 from app.comparison.statistics.agreement import FIRST, SECOND, Needed
-from app.comparison.statistics.latency_cost import Effort
 from app.comparison.statistics.estimate import RESAMPLES, Estimate, Numbers, Sample, Sums, clustered
+from app.comparison.statistics.latency_cost import Effort
+from app.contract.completion import BACKEND_NAMES, BackendName
+from app.contract.prompt import Detail
 
 METHOD = (
     f"Intervals at 95% confidence by {RESAMPLES} resamples of whole tickers, their percentiles expanded by Student's t;"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from app.contract.recommendation import ACTIONS
 from app.comparison.statistics.hits import Hits, Outcomes, came_true, hits
+from app.contract.recommendation import ACTIONS
 
 PLACE = {action: place for place, action in enumerate(ACTIONS)}
 

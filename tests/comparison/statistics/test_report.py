@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.contract.recommendation import ACTIONS
 from app.comparison.pairs import Pair, Side
 from app.comparison.statistics.estimate import Estimate
 from app.comparison.statistics.report import Choice, Report, report
+from app.contract.recommendation import ACTIONS
 from tests.statistics.pairs import NOON, pair, records, side
 
 ACTION = st.sampled_from([*ACTIONS, None])

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from training.costs.stage import case_study
+from training.costs import case_study
 from training.costs.arithmetic import clock, notes, rounded, training_note
 from training.costs.case_study import TRAINING, Training
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from app.contract.features import OPTION_NAMES
 from app.contract.fingerprint import EXAMPLE
-from training.dataset.stage import stage as dataset
 from training.artifacts import Artifacts, read_rows
 from training.config import SPLITS, Config, Dataset, Split
+from training.dataset import stage as dataset
 from training.dataset.stage import build, require_apart, split_tickers, thin
 
 

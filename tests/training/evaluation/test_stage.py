@@ -9,10 +9,10 @@ from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE, SPARSE
 from tests.conftest import StandIn
 from training.cli import main
-from training.evaluation.stage import Evaluation, Question, evaluate
 from training.evaluation import rows
 from training.evaluation.asking import Unreachable
 from training.evaluation.pairs import Pair
+from training.evaluation.stage import Evaluation, Question, evaluate
 
 PAIRS = [Pair(t, m, rules.answer(m, "brief")) for t, m in (("SNPS", EXAMPLE), ("TINY", SPARSE))]
 

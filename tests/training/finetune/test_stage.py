@@ -22,14 +22,14 @@ from app.contract.manifest import UnusableModel, sha256
 from training.artifacts import Artifacts, write_json
 from training.config import Config, Finetune, load
 from training.dataset.stage import build
-from training.finetune.stage import cost, finetune, qat, with_adapter
+from training.finetune import examples
 from training.finetune.merge import merge
-from training.pipeline import launcher
-from training.labeling.stage import label
-from training.finetune.stage import examples
 from training.finetune.record import tuning
 from training.finetune.rounding import Rounding
+from training.finetune.stage import cost, finetune, qat, with_adapter
 from training.finetune.trainer import AnswerTrainer
+from training.labeling.stage import label
+from training.pipeline import launcher
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 

@@ -12,10 +12,10 @@ from tests.conftest import StandIn
 from training.artifacts import Artifacts
 from training.cli import main
 from training.config import SPLITS, Config
-from training.labeling.stage import MissingLabels, label
 from training.labeling.cap import CapReached
 from training.labeling.connection import TeacherFailed
 from training.labeling.prompts import UnusableRows, metrics_of
+from training.labeling.stage import MissingLabels, label
 
 from .conftest import PROMPTS, Paid, Settings, journal_of, rows_of
 

@@ -10,8 +10,8 @@ from app.contract.recommendation import canonical, parse
 from training.artifacts import Artifacts, read_rows
 from training.config import SPLITS, Config, ConfigError, load
 from training.dataset.stage import build
-from training.labeling.stage import label
 from training.labeling.prompts import metrics_of
+from training.labeling.stage import label
 
 
 def test_labels_are_canonical_and_say_whose_they_are(

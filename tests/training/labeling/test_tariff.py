@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from app.backends.dialects import openai_dialect
 from app.contract.recommendation import ANSWER_TOKENS, response_format
-from app.pricing.prices import prices
 from app.errors import NotConfigured
+from app.pricing.prices import prices
 from training.labeling.tariff import Tariff, answer_limit, body, in_usd, most_tokens, nano
 
 from .conftest import question

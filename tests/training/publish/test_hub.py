@@ -10,7 +10,7 @@ from huggingface_hub import constants
 
 from app.contract.manifest import UnusableModel
 from tests.conftest import served
-from tests.training.publishing.stand_in_hub import StandInHub
+from tests.training.publish.stand_in_hub import StandInHub
 from training.cli import main
 from training.publish.hub import NotPushed, credentials, push
 

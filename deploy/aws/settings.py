@@ -1,0 +1,81 @@
+"""What is to be deployed, from one TOML file: everything wrong with it is told at once, before anything is asked."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from app.contract.fingerprint import fingerprint
+from deploy.aws.told import Refused
+
+Role = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
+S3, HUB = "s3://", "hub:"
+MAX_MODEL_LEN = 2048
+"""Tokens of prompt and answer."""
+
+
+class Deployment(BaseModel):
+    """One endpoint, and what stands around it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
+    region: Annotated[str, Field(pattern=r"^[a-z]{2,}(-[a-z]+)+-\d+$")]
+    model_id: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=100)]
+    weights: Annotated[str, Field(pattern=r"^(s3://[a-z0-9.-]{3,63}/[\w./-]*[\w.-]|hub:[\w.-]+/[\w.-]+)$")]
+    endpoint_role: Role
+    function_role: Role
+    image: str = "763104351884.dkr.ecr.{region}.amazonaws.com/vllm:server-sagemaker-cuda-v2.5"
+    instance_type: Annotated[str, Field(pattern=r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")] = "ml.g4dn.xlarge"
+    inference_ami: str = "al2023-ami-sagemaker-inference-gpu-4-1"
+    dtype: Literal["float16", "bfloat16", "auto"] = "float16"
+    instances: Annotated[int, Field(ge=1, le=100)] = 1
+    instances_at_most: Annotated[int, Field(ge=1, le=100)] = 2
+    concurrent_requests: Annotated[float, Field(gt=0, le=1000)] = 8.0
+    stream: bool = False
+    allow_foreign_model: bool = False
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.instances > self.instances_at_most:
+            raise ValueError("instances_at_most: is less than instances")
+        if self.instance_type.startswith("ml.g4dn.") and self.dtype != "float16":
+            raise ValueError(f"dtype: the T4 of {self.instance_type} computes in float16 alone")
+        if not (self.allow_foreign_model or self.model_id.endswith(f"-{fingerprint()}")):
+            raise ValueError(
+                f"model_id: {self.model_id} was not made for this gateway's contract, whose fingerprint "
+                f"{fingerprint()} would end it; allow_foreign_model = true takes any"
+            )
+        return self
+
+    @property
+    def bucket(self) -> str:
+        return self.weights.removeprefix(S3).partition("/")[0]
+
+    @property
+    def folder(self) -> str:
+        """Within the bucket, this model's."""
+        return f"{self.weights.removeprefix(S3).partition('/')[2].strip('/')}/{self.model_id}"
+
+    @property
+    def on_s3(self) -> bool:
+        return self.weights.startswith(S3)
+
+
+def load(path: Path) -> Deployment:
+    """Raises `Refused`, naming every setting that is wrong."""
+    try:
+        return Deployment.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except OSError as error:
+        raise Refused(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Refused(f"{path} is no TOML: {error}") from None
+    except ValidationError as error:
+        wrong = (
+            ".".join(map(str, problem["loc"])) + (": " if problem["loc"] else "") + problem["msg"]
+            for problem in error.errors(include_url=False)
+        )
+        raise Refused(f"{path}: " + "; ".join(said.replace("Value error, ", "") for said in wrong)) from None

@@ -1,0 +1,104 @@
+"""The built weights, on S3: every file checked against its hash, the record of the build put last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
+from pydantic import ValidationError
+
+from app.contract.manifest import BuildRecord, UnusableModel, verify
+from deploy.aws.part import Change
+from deploy.aws.settings import Deployment
+from deploy.aws.told import Refused
+
+KIND = "awq"
+RECORD = f"build-{KIND}.json"
+PART = TransferConfig(multipart_chunksize=1 << 26)
+
+
+class Weights:
+    """`Part`: MODEL_ID/awq/… beside MODEL_ID/build-awq.json in the bucket. `models` is where they were built."""
+
+    def __init__(self, s3: Any, deployment: Deployment, models: Path) -> None:
+        self.name = f"weights {deployment.weights}/{deployment.model_id}"
+        self._s3, self._deployment = s3, deployment
+        self._built = models / deployment.model_id
+
+    def ensure(self) -> Change:
+        """Files that are there with the same hash are not sent again."""
+        build = self._record()
+        pushed = self._pushed()
+        if pushed == build:
+            return "as it was"
+        if pushed is not None:
+            self._s3.delete_object(**self._at(RECORD))  # no record beside files of two builds
+        for name, sha256 in build.weights.items():
+            if self._hash_of(name) != sha256:
+                self._s3.upload_file(
+                    str(self._built / KIND / name),
+                    **self._at(f"{KIND}/{name}"),
+                    ExtraArgs={"Metadata": {"sha256": sha256}, "ChecksumAlgorithm": "SHA256"},
+                    Config=PART,
+                )
+        self._s3.put_object(**self._at(RECORD), Body=build.model_dump_json().encode())
+        return "made" if pushed is None else "changed"
+
+    def state(self) -> str:
+        pushed = self._pushed()
+        return "absent" if pushed is None else f"{len(pushed.weights)} files"
+
+    def remove(self) -> bool:
+        """What `ensure` has put there, or begun to put there, and nothing else."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(
+            Bucket=self._deployment.bucket, Prefix=f"{self._deployment.folder}/"
+        )
+        keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+        own = set(self._own(keys))
+        for key in sorted(own):
+            self._s3.delete_object(Bucket=self._deployment.bucket, Key=key)
+        return bool(own)
+
+    def _own(self, keys: list[str]) -> Iterator[str]:
+        folder = self._deployment.folder
+        return (key for key in keys if key == f"{folder}/{RECORD}" or key.startswith(f"{folder}/{KIND}/"))
+
+    def _record(self) -> BuildRecord:
+        path = self._built / RECORD
+        try:
+            build = BuildRecord.model_validate_json(path.read_bytes())
+            if build.model_id != self._deployment.model_id:
+                raise Refused(f"{path} is of another model, {build.model_id}")
+            verify(self._built / KIND, build.weights)
+        except OSError as error:
+            raise Refused(f"{path} cannot be read: {error.strerror}; `make model` builds the weights") from None
+        except ValidationError:
+            raise Refused(f"{path} is no record of a build") from None
+        except UnusableModel as error:
+            raise Refused(str(error)) from None
+        return build
+
+    def _pushed(self) -> BuildRecord | None:
+        try:
+            return BuildRecord.model_validate_json(self._s3.get_object(**self._at(RECORD))["Body"].read())
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchKey":
+                return None
+            raise
+        except ValidationError:
+            return None
+
+    def _hash_of(self, name: str) -> str | None:
+        try:
+            found: str | None = self._s3.head_object(**self._at(f"{KIND}/{name}"))["Metadata"].get("sha256")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+                return None
+            raise
+        return found
+
+    def _at(self, name: str) -> dict[str, str]:
+        return {"Bucket": self._deployment.bucket, "Key": f"{self._deployment.folder}/{name}"}

@@ -1,0 +1,59 @@
+"""Brings what is made from other files up to date, or checks it.
+
+python -m deploy.helm settings        the settings that values.schema.json allows, from app/settings/gateway.py
+python -m deploy.helm engines FOLDER  the engines' values against their charts; where one is wrong, status 1
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.helm import charts, settings
+from deploy.helm.helm import CHART, Refused, example, rendered
+
+
+def faults(folder: Path) -> Iterator[str]:
+    """What is wrong with the chart's manifests, our own for the engines, and our values for their charts."""
+    for fault in charts.invalid(rendered(CHART, example()), folder / "crds"):
+        yield f"gateway: {fault}"
+    for path in ("weights.yaml", "llm-d/gateway.yaml", "llm-d/scaling.yaml"):
+        for fault in charts.invalid(charts.manifests_in(path), folder / "crds"):
+            yield f"{path}: {fault}"
+    for engine in charts.ALL:
+        for fault in faults_of(engine, folder):
+            yield f"{engine.values}: {fault}"
+
+
+def faults_of(engine: charts.Engine, folder: Path) -> list[str]:
+    """What is wrong with the values for one chart."""
+    if (found := charts.version_of(folder / engine.chart)) not in (engine.version, "0.0.0"):
+        return [f"made for {engine.chart} {engine.version}, not {found}"]
+    try:
+        manifests = engine.manifests(folder)
+        unused = [f"{value} changes nothing" for value in charts.without_effect(engine, folder)]
+    except Refused as error:
+        return [str(error)]
+    return [*charts.invalid(manifests, folder / "crds"), *unused]
+
+
+def main(arguments: list[str]) -> int:
+    """The exit status."""
+    match arguments:
+        case ["settings"]:
+            settings.write()
+            return 0
+        case ["engines", folder]:
+            found = list(faults(Path(folder)))
+            print(*found or ["nothing is wrong"], sep="\n")
+            if not found:
+                charts.CHECKED.write_text(json.dumps(charts.record(), indent=2) + "\n")
+            return 1 if found else 0
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,163 @@
+"""The engines' charts, which are not in this repository: that our values are theirs, and what they become is valid.
+
+A folder of charts has, unpacked, `vllm-stack`, `llm-d-modelservice` and `llm-d-router-gateway`, and in `crds` the
+custom resource definitions of what the charts make, a file each.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import kubernetes_validate  # type: ignore[import-untyped]
+import yaml  # type: ignore[import-untyped]
+
+from deploy.helm.helm import Document, Refused, rendered
+
+ENGINES = Path(__file__).parent / "engines"
+CHECKED = ENGINES / "checked.json"
+KUBERNETES = "1.33"
+
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Our values for somebody's chart, and how docs/kubernetes.md installs it."""
+
+    values: str
+    chart: str
+    version: str
+    release: str
+    namespace: str
+
+    def load(self) -> Document:
+        loaded: Document = yaml.safe_load((ENGINES / self.values).read_text())
+        return loaded
+
+    def digest(self) -> str:
+        """SHA-256 of the values as parsed: comments may change."""
+        return hashlib.sha256(json.dumps(self.load(), sort_keys=True).encode()).hexdigest()
+
+    def manifests(self, charts: Path, values: Document | None = None) -> list[Document]:
+        """Raises `Refused` where the chart does not take the values."""
+        return rendered(charts / self.chart, self.load() if values is None else values, self.release, self.namespace)
+
+
+ALL = (
+    Engine("production-stack.yaml", "vllm-stack", "0.1.12", "vllm", "vllm"),
+    Engine("llm-d/modelservice.yaml", "llm-d-modelservice", "v0.4.12", "mistral-vllm", "llm-d"),
+    Engine("llm-d/router.yaml", "llm-d-router-gateway", "v0.9.0", "mistral", "llm-d"),
+)
+
+
+def manifests_in(path: str) -> list[Document]:
+    """Those of a file under engines/."""
+    return list(yaml.safe_load_all((ENGINES / path).read_text()))
+
+
+def without_effect(engine: Engine, charts: Path) -> list[str]:
+    """Values that the chart does not know: whether they are there, or another in their place, it makes the same."""
+    values, whole = engine.load(), engine.manifests(charts)
+
+    def same(changed: Document) -> bool:
+        try:
+            return engine.manifests(charts, changed) == whole
+        except Refused:
+            return False
+
+    return [
+        ".".join(map(str, place))
+        for place in _leaves(values)
+        if same(_changed(values, place, remove=True)) and same(_changed(values, place, remove=False))
+    ]
+
+
+def invalid(manifests: list[Document], crds: Path) -> Iterator[str]:
+    """What Kubernetes, or a custom resource's definition, would not take; and what nothing here defines."""
+    definitions = [yaml.safe_load(path.read_text()) for path in sorted(crds.glob("*.yaml"))]
+    schemas = {
+        (definition["spec"]["names"]["kind"], version["name"]): version["schema"]["openAPIV3Schema"]
+        for definition in definitions
+        for version in definition["spec"]["versions"]
+    }
+    for manifest in manifests:
+        name = f"{manifest['kind']} {manifest['metadata']['name']}"
+        schema = schemas.get((manifest["kind"], manifest["apiVersion"].rpartition("/")[2]))
+        try:
+            if schema is None:
+                kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
+            else:
+                jsonschema.validate(manifest, closed(schema))
+        except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
+            yield f"{name}: {error.message}"
+        except kubernetes_validate.SchemaNotFoundError:
+            yield f"{name}: no definition of {manifest['apiVersion']} {manifest['kind']} in {crds}"
+
+
+def closed(schema: Any) -> Any:
+    """The schema, taking no property that it does not name: the server would drop it without a word."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: closed(value) for key, value in schema.items()}
+    if isinstance(schema.get("pattern"), str):
+        inner["pattern"] = schema["pattern"].replace("^(?i)", "(?i)^")  # Go's form, and Python's
+    properties = schema.get("properties", {})
+    names_all = schema.get("type") == "object" and properties and "additionalProperties" not in schema
+    if names_all and "apiVersion" not in properties and not schema.get("x-kubernetes-preserve-unknown-fields"):
+        inner["additionalProperties"] = False
+    return inner
+
+
+def record() -> Document:
+    """What engines/checked.json says of the values as they are now."""
+    return {each.values: {"chart": each.chart, "version": each.version, "values": each.digest()} for each in ALL}
+
+
+def version_of(chart: Path) -> str:
+    """What the chart calls itself."""
+    return str(yaml.safe_load((chart / "Chart.yaml").read_text())["version"])
+
+
+def _leaves(values: Any, place: Place = ()) -> Iterator[Place]:
+    inside: Any = ()
+    if isinstance(values, dict):
+        inside = values.items()
+    elif isinstance(values, list) and any(isinstance(each, dict) for each in values):
+        inside = enumerate(values)
+    if not inside:
+        yield place
+    for key, value in inside:
+        yield from _leaves(value, (*place, key))
+
+
+def _changed(values: Document, place: Place, *, remove: bool) -> Document:
+    """The values without the one at a place, or with another in its place."""
+    changed = copy.deepcopy(values)
+    principal: Any = changed
+    for key in place[:-1]:
+        principal = principal[key]
+    if remove:
+        del principal[place[-1]]
+    else:
+        principal[place[-1]] = _other(principal[place[-1]])
+    return changed
+
+
+def _other(value: Any) -> Any:
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case str():
+            return value + "-other"
+    return None

@@ -1,1 +1,0 @@
-"""Builds an image and tries it: `python -m deploy.image`, or `deploy/check-image`."""

@@ -1,0 +1,1 @@
+"""Builds an image and tries it: `python -m deploy.images`, or `deploy/check-image`."""

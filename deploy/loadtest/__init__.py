@@ -1,0 +1,1 @@
+"""`python -m deploy.loadtest`: many gateways are one, shown on one machine; and how many model servers a load needs."""

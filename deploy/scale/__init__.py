@@ -1,1 +1,0 @@
-"""`python -m deploy.scale`: many gateways are one, shown on one machine; and how many model servers a load needs."""

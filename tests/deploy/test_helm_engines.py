@@ -1,0 +1,202 @@
+"""Values for the engines' charts: what vLLM is told, who may reach it, how it scales; and that the charts take them.
+
+The charts are not in this repository. ENGINE_CHARTS names a folder that has them (docs/kubernetes.md); without it,
+what needs them is skipped, and the values must be those that were checked before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from app.contract.fingerprint import fingerprint
+from app.telemetry.metrics import Collectors
+from deploy.helm import __main__ as command
+from deploy.helm import charts
+from deploy.helm.helm import CHART, Document, example, one
+
+ROOT = Path(__file__).parents[2]
+VLLM = ROOT / ".envs/vllm/bin/python"
+PRODUCTION_STACK, MODELSERVICE, ROUTER = charts.ALL
+
+PARSING = """
+import json, sys
+from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = make_arg_parser(FlexibleArgumentParser())
+for arguments in json.load(sys.stdin):
+    parsed = parser.parse_args(arguments)
+    validate_parsed_serve_args(parsed)
+    print(json.dumps({name: getattr(parsed, name) for name in (
+        "model_tag", "served_model_name", "tokenizer_mode", "generation_config", "max_model_len", "max_num_seqs",
+        "enable_prefix_caching", "enable_prompt_tokens_details", "structured_outputs_config", "shutdown_timeout",
+    )}, default=lambda value: vars(value)))
+"""
+
+
+def server() -> Document:
+    """What production-stack.yaml says of the model's servers."""
+    [found] = PRODUCTION_STACK.load()["servingEngineSpec"]["modelSpec"]
+    return dict(found)
+
+
+def container() -> Document:
+    """What llm-d/modelservice.yaml says of a server's container."""
+    [found] = MODELSERVICE.load()["decode"]["containers"]
+    return dict(found)
+
+
+def arguments() -> list[list[str]]:
+    """What vLLM is told by either: the model, then what the values add."""
+    given = server()
+    sizes = given["vllmConfig"]
+    by_chart = [f"--max-model-len={sizes['maxModelLen']}", f"--max-num-seqs={sizes['maxNumSeqs']}"]
+    by_chart += ["--enable-prefix-caching"] if sizes["enablePrefixCaching"] else []
+    other = MODELSERVICE.load()["modelArtifacts"]
+    served = ["--served-model-name", other["name"]]
+    return [
+        [given["modelURL"], *by_chart, *sizes["extraArgs"]],
+        [other["uri"].replace("pvc://conviction-weights", "/model-cache"), *served, *container()["args"]],
+    ]
+
+
+def composed() -> dict[str, Any]:
+    """vLLM as docker-compose.yml runs it."""
+    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["vllm"]
+    return found
+
+
+def parsed(commands: list[list[str]]) -> list[Document]:
+    """What vLLM's own parser makes of arguments."""
+    if not VLLM.exists():
+        pytest.skip(f"{VLLM} is not there: `make .envs/vllm/.complete`")
+    done = subprocess.run(
+        [VLLM, "-c", PARSING], input=json.dumps(commands), capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+@pytest.fixture(scope="module")
+def folder() -> Path:
+    """The folder of charts and CRDs."""
+    named = os.environ.get("ENGINE_CHARTS")
+    if not named:
+        pytest.skip("ENGINE_CHARTS names no folder with the engines' charts and CRDs: see docs/kubernetes.md")
+    return Path(named)
+
+
+def test_the_values_are_those_that_were_checked_on_their_charts() -> None:
+    """Where this fails: python -m deploy.helm engines FOLDER."""
+    assert json.loads(charts.CHECKED.read_text()) == charts.record()
+
+
+def test_vllm_is_told_what_compose_tells_it() -> None:
+    model = re.compile(r"--(model|served-model-name|max-num-seqs|shutdown-timeout)\b.*")
+    wanted = {flag for flag in composed()["command"] if not model.match(flag)}
+    assert len(wanted) >= 6
+    for told in arguments():
+        assert {flag for flag in told[1:] if flag.startswith("--") and not model.match(flag)} == wanted
+    for image in (f"{server()['repository']}:{server()['tag']}", container()["image"]):
+        assert image == "vllm/vllm-openai:v0.32.0"
+        assert image in composed()["image"]
+    wanted_env = {name: value for name, value in composed()["environment"].items() if "_CPU_" not in name}
+    assert len(wanted_env) == 2
+    for env in (server()["env"], container()["env"]):
+        assert wanted_env.items() <= {each["name"]: each["value"] for each in env}.items()
+
+
+@pytest.mark.slow
+def test_vllm_s_parser_takes_it() -> None:
+    [stack, llm_d] = parsed(arguments())
+    for told in (stack, llm_d):
+        assert told["served_model_name"] in (served(), [served()])
+        assert told["enable_prefix_caching"] and told["enable_prompt_tokens_details"]
+        assert told["structured_outputs_config"]["backend"] == "xgrammar"
+        assert told["max_model_len"] == 2048
+    assert stack["shutdown_timeout"] < 30, "production-stack's pods have 30 s to end"
+    assert llm_d["shutdown_timeout"] < MODELSERVICE.load()["decode"]["terminationGracePeriodSeconds"]
+
+
+def served() -> str:
+    """The id that all files must name."""
+    return str(MODELSERVICE.load()["modelArtifacts"]["name"])
+
+
+def test_the_model_is_one_that_the_gateway_takes() -> None:
+    assert served().endswith(fingerprint())
+    for path in charts.ENGINES.rglob("*.yaml"):
+        named = set(re.findall(r"mistral-7b-\d+-[0-9a-f]{12}", path.read_text()))
+        assert named <= {served()}, path
+
+
+def test_the_weights_are_those_of_the_claim_and_their_hashes_are_checked_first() -> None:
+    [claim, pod] = charts.manifests_in("weights.yaml")
+    for manifest in (claim, pod):
+        kubernetes_validate.validate(manifest, charts.KUBERNETES, strict=True)
+    assert server()["pvcExistingClaimName"] == claim["metadata"]["name"]
+    assert MODELSERVICE.load()["modelArtifacts"]["uri"].startswith(f"pvc://{claim['metadata']['name']}/")
+    [by_llm_d] = MODELSERVICE.load()["decode"]["initContainers"]
+    for told in (server()["initContainer"]["args"][0], by_llm_d["command"][-1]):
+        assert f"/{served()}/awq && sha256sum -c /hashes/SHA256SUMS" in told
+
+
+def triggers() -> list[Document]:
+    """Of both engines."""
+    [scaled] = charts.manifests_in("llm-d/scaling.yaml")
+    return [*server()["keda"]["triggers"], *scaled["spec"]["triggers"]]
+
+
+def test_both_engines_scale_alike_on_who_waits_wherever_that_is() -> None:
+    [first, second, *others] = triggers()
+    assert others == [first, second]
+    waiting, running = first["metadata"], second["metadata"]
+    assert f'vllm:num_requests_waiting{{model_name="{served()}"}}' in waiting["query"]
+    assert 'conviction_queue_depth{backend="mistral"}' in waiting["query"]
+    assert f'vllm:num_requests_running{{model_name="{served()}"}}' in running["query"]
+    assert int(running["threshold"]) * 4 == server()["vllmConfig"]["maxNumSeqs"] * 3
+    assert not any("{model=" in each["metadata"]["query"] for each in triggers())
+
+
+def test_the_metrics_that_scaling_asks_for_exist() -> None:
+    page = (ROOT / "tests/deploy/vllm_metrics.txt").read_text()
+    for name in ("vllm:num_requests_waiting", "vllm:num_requests_running"):
+        [sample] = [line for line in page.splitlines() if line.startswith(f"{name}{{")]
+        assert 'model_name="' in sample
+    assert "conviction_queue_depth" in {family.name for family in Collectors().registry.collect()}
+
+
+def test_the_gateways_may_have_as_many_calls_as_fill_the_servers() -> None:
+    gateways, concurrency = example(), int(example()["settings"]["CONVICTION_MISTRAL_MAX_CONCURRENCY"])
+    most = yaml.safe_load((CHART / "values.yaml").read_text())["autoscaling"]["maxReplicas"] * concurrency
+    assert most >= server()["keda"]["maxReplicaCount"] * server()["vllmConfig"]["maxNumSeqs"]
+    assert gateways["settings"]["CONVICTION_VLLM_URLS"] == "http://vllm-router-service.vllm.svc/v1"
+
+
+def test_only_gateways_and_prometheus_reach_servers_that_ask_for_no_key() -> None:
+    for engine, others in ((PRODUCTION_STACK, {"conviction", "monitoring"}), (MODELSERVICE, {"monitoring"})):
+        [policy] = engine.load()["extraObjects"]
+        kubernetes_validate.validate(policy, charts.KUBERNETES, strict=True)
+        [rule] = policy["spec"]["ingress"]
+        spaces = [peer["namespaceSelector"] for peer in rule["from"] if "namespaceSelector" in peer]
+        assert {space["matchLabels"]["kubernetes.io/metadata.name"] for space in spaces} == others
+
+
+@pytest.mark.slow
+def test_the_charts_take_the_values_and_vllm_what_they_make_of_them(folder: Path) -> None:
+    assert list(command.faults(folder)) == []
+    stack = one(PRODUCTION_STACK.manifests(folder), "Deployment", "-vllm")["spec"]["template"]["spec"]
+    llm_d = one(MODELSERVICE.manifests(folder), "Deployment", "-decode")["spec"]["template"]["spec"]
+    told = [pod["containers"][0] for pod in (stack, llm_d)]
+    lines = [[*each["command"], *each.get("args", [])] for each in told]
+    assert all(line[:2] == ["vllm", "serve"] for line in lines)
+    for each in parsed([line[2:] for line in lines]):
+        assert each["enable_prefix_caching"] and each["served_model_name"] in (served(), [served()])

@@ -1,0 +1,160 @@
+"""What tries images: a stand-in for a container that is as closed as it claims, and checks that can fail."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.images import gateway, pip_settings
+from deploy.images.base import official
+from deploy.images.containers import Broken, Order, Running, told
+from deploy.images.sealed import Sealed
+
+
+class Plain:
+    """Runs an order's command as it is, on this machine: for what comes of a command, not of an image."""
+
+    name = "plain"
+
+    def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        self._config = dict(config or {})
+
+    def config(self, image: str) -> dict[str, Any]:
+        return self._config
+
+    @contextmanager
+    def running(self, order: Order, log: Path) -> Iterator[Running]:
+        with log.open("wb") as file:
+            process = subprocess.Popen(order.command, stdout=file, stderr=subprocess.STDOUT)
+        yield Running(process, log)
+
+    def has(self, image: str) -> bool:
+        raise NotImplementedError
+
+    def take(self, image: str, rootfs: Path) -> None:
+        raise NotImplementedError
+
+    def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None:
+        raise NotImplementedError
+
+    def bytes(self, image: str) -> int:
+        raise NotImplementedError
+
+    def stop(self, running: Running) -> None:
+        raise NotImplementedError
+
+
+DECLARED = {
+    "User": "10001:10001",
+    "Cmd": ["conviction", "serve"],
+    "Healthcheck": {"Test": ["CMD", "true"]},
+    "Labels": {"org.opencontainers.image.version": "1", "org.opencontainers.image.revision": "abc"},
+}
+
+
+def test_an_image_that_is_declared_right_passes() -> None:
+    assert "version 1" in gateway.declared(Plain(DECLARED), "image", {"version": "1", "revision": "abc"})
+
+
+@pytest.mark.parametrize("wrong", [{"User": ""}, {"Cmd": ["sh"]}, {"Healthcheck": None}, {"Labels": {}}], ids=str)
+def test_one_that_is_not_does_not(wrong: dict[str, Any]) -> None:
+    with pytest.raises(Broken):
+        gateway.declared(Plain({**DECLARED, **wrong}), "image", {"version": "1", "revision": "abc"})
+
+
+def test_this_machine_is_found_to_be_no_sealed_image() -> None:
+    with pytest.raises(Broken, match="AssertionError"):
+        gateway.printed(Plain(), "image", gateway.SEALED, sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("program", "held"),
+    [
+        ("import sys; print('set NAME'); sys.exit(2)", True),
+        ("print('set NAME')", False),
+        ("raise SystemExit(2)", False),
+    ],
+)
+def test_a_refusal_is_a_status_and_a_word(program: str, held: bool) -> None:
+    def order(_: str) -> Order:
+        return Order("image", (sys.executable, "-c", program))
+
+    if held:
+        assert gateway.refusing(Plain(), "image", order, "NAME") == "set NAME"
+    else:
+        with pytest.raises(Broken):
+            gateway.refusing(Plain(), "image", order, "NAME")
+
+
+def test_a_command_that_fails_says_its_last_words() -> None:
+    with pytest.raises(Broken, match="the last of them"):
+        told(sys.executable, "-c", "import sys; sys.exit('the last of them')")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_a_sealed_command_writes_to_tmp_alone_and_has_no_rights(tmp_path: Path) -> None:
+    """This machine's own root file system, sealed: no image is needed for that."""
+    root, log = tmp_path / "root", tmp_path / "log"
+    root.mkdir()
+    for name in ("bin", "lib", "lib64", "usr", "tmp", "run", "proc", "dev"):
+        source = Path("/") / name
+        if source.is_symlink():
+            (root / name).symlink_to(source.readlink())
+        else:
+            (root / name).mkdir()
+    subprocess.run(["mount", "--bind", "/usr", root / "usr"], check=True)
+    try:
+        script = "id -u; grep -E 'CapEff|NoNewPrivs' /proc/self/status; touch /tmp/x && ls /run/secrets; touch /x"
+        secrets = tmp_path / "secrets"
+        secrets.mkdir()
+        (secrets / "a-secret").touch()
+        process = Sealed(root, "/", "10001", {"PATH": "/usr/bin:/bin"}, secrets).start(("sh", "-c", script), log)
+        assert process.wait(60) != 0
+    finally:
+        subprocess.run(["umount", root / "usr"], check=True)
+    said = log.read_text()
+    assert said.splitlines()[0] == "10001", said
+    assert "CapEff:\t0000000000000000" in said
+    assert "NoNewPrivs:\t1" in said
+    assert "a-secret" in said
+    assert "Read-only file system" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make namespaces")
+def test_a_sealed_command_does_not_outlive_its_order(tmp_path: Path) -> None:
+    program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    apart = ["unshare", "--pid", "--fork", sys.executable, "-c", program]
+    with subprocess.Popen(apart, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == b"1"
+        Sealed.tell(process, signal.SIGKILL)
+        assert process.wait(60) != 0
+        Sealed.tell(process, signal.SIGKILL)  # it has ended: nobody is told
+
+
+def test_what_pip_is_told_here_is_passed_on_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wheels, index = tmp_path / "wheels", tmp_path / "index" / "simple"
+    wheels.mkdir()
+    index.mkdir(parents=True)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", index.as_uri())
+    monkeypatch.setenv("PIP_REQUIRE_VIRTUALENV", "0")  # not of registries
+    mounts = list(pip_settings.volumes(tmp_path))
+    assert mounts[0] == f"{tmp_path}/pip.conf:/etc/pip.conf:ro"
+    assert {f"{wheels}:{wheels}:ro", f"{index.parent}:{index.parent}:ro"} <= set(mounts)
+    written = (tmp_path / "pip.conf").read_text()
+    assert f"find-links = {wheels}" in written
+    assert "require-virtualenv" not in written
+
+
+def test_the_base_is_the_one_that_the_dockerfile_and_compose_name() -> None:
+    assert official().startswith("python:3.11-")
+    assert f"PYTHON_IMAGE:-{official()}" in (Path(__file__).parents[2] / "docker-compose.yml").read_text()
