@@ -24,8 +24,8 @@ from app.contract.prompt import messages
 from app.stand_in import create_stand_in
 from tests.conftest import STAND_IN_KEY, StandIn, served
 
-from .doubles import EXAMPLE_BODY, without
-from .test_main import Serving, clean_environment, free_port
+from tests.doubles import EXAMPLE_BODY, without
+from tests.test_main import Serving, clean_environment, free_port
 
 needs_sdk = pytest.mark.skipif(
     find_spec("opentelemetry.sdk") is None or find_spec("opentelemetry.exporter") is None,
