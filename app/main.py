@@ -28,7 +28,6 @@ from app.api.problems import refuse_route
 from app.api.request_span import Traced
 from app.auth.key_file import load_keys
 from app.auth.principal import default_limits
-from app.comparison.shadow import shadowing
 from app.contract.completion import BackendName
 from app.pricing.price_list import price_list
 from app.pricing.prices import Price
@@ -63,8 +62,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         exporting = tracer.exporting() if tracer else nullcontext()
-        async with exporting, opened(settings, prices) as resources, shadowing(resources) as shadow:
-            app.state.resources, app.state.shadow = resources, shadow
+        async with exporting, opened(settings, prices) as resources:
+            app.state.resources = resources
             with lag.watched(resources.collectors) if lag else nullcontext():
                 yield
 

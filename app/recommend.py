@@ -11,13 +11,13 @@ from app.accounting.limit_status import LimitStatus
 from app.backends.upstream import Upstream
 from app.completions.partial_json import PartialJson
 from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion, RequestOptions
+from app.completions.service import CompletionService
 from app.contract.features import Metrics
 from app.contract.prompt import PROMPT_VERSION, Detail, messages
 from app.contract.recommendation import FullAnswer
 from app.market.snapshots import Snapshots
 from app.market.source import MetricsSource
 from app.recommendation import GIVEN, Probabilities, Recommendation, RequestCost, Timing, seconds_per_token
-from app.resources import Resources
 from app.telemetry.metrics import BackendMeters
 from app.telemetry.request_timer import RequestTimer
 from app.telemetry.tracing import step
@@ -61,88 +61,84 @@ class Reply:
         assert self.question.metrics is not None
         return self.question.metrics
 
-    def answered(self, watch: RequestTimer) -> Answered:
-        """The answer that it makes, counted as one."""
-        total, own = watch.read()
+    def answered(self, timer: RequestTimer) -> Answered:
+        """Return the recommendation that this reply makes, and count it."""
+        total, own = timer.read()
         observe(self, total, own)
         return Answered(_recommendation(self, total, own), self.pending.age_s, self.pending.limit_status)
 
-    def recommendation(self, watch: RequestTimer) -> Recommendation:
-        """The same where it answers nobody, and is not counted."""
-        return _recommendation(self, *watch.read())
+    def recommendation(self, timer: RequestTimer) -> Recommendation:
+        """Return the recommendation without counting it, for a reply that no client gets."""
+        return _recommendation(self, *timer.read())
 
 
-async def recommend(
-    question: Question, upstream: Upstream, terms: RequestOptions, resources: Resources, watch: RequestTimer
-) -> Answered:
-    """Answer a question. Raises the errors of `app.errors`; what was used up is booked in any case."""
-    return (await consult(question, upstream, terms, resources, watch)).answered(watch)
+class Recommender:
+    """Answers a question with one backend. Every method raises the errors of `app.errors`; what a call used is booked
+    in any case."""
+
+    def __init__(self, market: Snapshots, completions: CompletionService) -> None:
+        self._market, self._completions = market, completions
+
+    async def ask(self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer) -> Reply:
+        """Return the backend's reply once it is whole."""
+        async with (
+            options.deadline.limit(_late(options)),
+            self._started(question, upstream, options, timer) as (complete, pending),
+        ):
+            return _replied(complete, upstream, pending, await pending.made(), timer)
+
+    async def stream(
+        self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer
+    ) -> AsyncGenerator[str | Reply, None]:
+        """Yield the analysis in pieces as the model writes it, then the reply.
+
+        A completion from the cache or from another gateway comes in one piece.
+        """
+        deadline, late = options.deadline, _late(options)
+        async with AsyncExitStack() as stack:
+            async with deadline.limit(late):
+                started = self._started(question, upstream, options, timer)
+                complete, pending = await stack.enter_async_context(started)
+            if question.detail == "full":
+                texts = await stack.enter_async_context(aclosing(pending.texts()))
+                analysis = PartialJson()
+                async for text in deadline.each(texts, late):
+                    if piece := analysis.add(text):
+                        yield piece
+            async with deadline.limit(late):
+                made = await pending.made()
+            yield _replied(complete, upstream, pending, made, timer)
+
+    async def with_metrics(self, question: Question, timer: RequestTimer) -> Question:
+        """Return the question with the ticker's metrics and their source, where it has no metrics."""
+        if question.metrics is not None:
+            return question
+        assert question.ticker is not None
+        with timer.waiting(), step("market", {}):
+            found = await self._market.of(question.ticker, question.as_of)
+        return replace(question, metrics=found.metrics, source=found.source)
+
+    @asynccontextmanager
+    async def _started(
+        self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer
+    ) -> AsyncIterator[tuple[Question, PendingCompletion]]:
+        with upstream.meters.in_flight.track_inprogress():
+            complete = await self.with_metrics(question, timer)
+            assert complete.metrics is not None
+            prompt = messages(complete.metrics, complete.ticker, complete.detail)
+            request = CompletionRequest(upstream, prompt, complete.detail, options)
+            async with self._completions.ask(request) as pending:
+                yield complete, pending
 
 
-async def consult(
-    question: Question, upstream: Upstream, terms: RequestOptions, resources: Resources, watch: RequestTimer
-) -> Reply:
-    """What a backend says, whatever becomes of it. Raises as `recommend` does."""
-    async with (
-        terms.deadline.limit(late(terms)),
-        _asked(question, upstream, terms, resources, watch) as (seen, pending),
-    ):
-        return _replied(seen, upstream, pending, await pending.made(), watch)
-
-
-async def narrate(
-    question: Question, upstream: Upstream, terms: RequestOptions, resources: Resources, watch: RequestTimer
-) -> AsyncGenerator[str | Answered, None]:
-    """The analysis in pieces, as the model writes it, and then the answer; all at once where it is another gateway's
-    or the cache's. Raises as `recommend` does."""
-    deadline, told_late = terms.deadline, late(terms)
-    async with AsyncExitStack() as stack:
-        async with deadline.limit(told_late):
-            asked = _asked(question, upstream, terms, resources, watch)
-            seen, pending = await stack.enter_async_context(asked)
-        if question.detail == "full":
-            texts = await stack.enter_async_context(aclosing(pending.texts()))
-            partial = PartialJson()
-            async for text in deadline.each(texts, told_late):
-                if told := partial.add(text):
-                    yield told
-        async with deadline.limit(told_late):
-            made = await pending.made()
-        yield _replied(seen, upstream, pending, made, watch).answered(watch)
-
-
-@asynccontextmanager
-async def _asked(
-    question: Question, upstream: Upstream, terms: RequestOptions, resources: Resources, watch: RequestTimer
-) -> AsyncIterator[tuple[Question, PendingCompletion]]:
-    """The question with its metrics, and the model's answer to it, on its way."""
-    with upstream.meters.in_flight.track_inprogress():
-        seen = await looked_up(question, resources.market, watch)
-        assert seen.metrics is not None
-        prompt = messages(seen.metrics, seen.ticker, seen.detail)
-        async with resources.completions.ask(CompletionRequest(upstream, prompt, seen.detail, terms)) as pending:
-            yield seen, pending
-
-
-def late(terms: RequestOptions) -> str:
-    """What is said where the deadline has passed."""
-    return f"no answer within {terms.deadline.seconds:g} s"
-
-
-async def looked_up(question: Question, market: Snapshots, watch: RequestTimer) -> Question:
-    """The question with the ticker's metrics where none were given, and where they come from."""
-    if question.metrics is not None:
-        return question
-    assert question.ticker is not None
-    with watch.waiting(), step("market", {}):
-        found = await market.of(question.ticker, question.as_of)
-    return replace(question, metrics=found.metrics, source=found.source)
+def _late(options: RequestOptions) -> str:
+    return f"no answer within {options.deadline.seconds:g} s"
 
 
 def _replied(
-    question: Question, upstream: Upstream, pending: PendingCompletion, made: CompletedCall, watch: RequestTimer
+    question: Question, upstream: Upstream, pending: PendingCompletion, made: CompletedCall, timer: RequestTimer
 ) -> Reply:
-    watch.waited(made.waited_s)
+    timer.waited(made.waited_s)
     if pending.source == "model":
         observe_call(upstream.meters, made)
     return Reply(question, upstream, pending, made)

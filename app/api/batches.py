@@ -24,9 +24,8 @@ from app.api.recommendations import validated
 from app.api.request_options import request_options
 from app.api.route import Routes
 from app.api.server_sent_events import HEADERS
-from app.api.state import resources_of, shadow_of
+from app.api.state import resources_of
 from app.api.validation_errors import refusal
-from app.comparison.shadow import Shadow
 from app.completions.request import RequestOptions
 from app.contract.prompt import Detail
 from app.deadline import Deadline
@@ -67,33 +66,42 @@ class Tally:
 @router.post("/v1/recommendations/batch", **documents.BATCH)
 async def batch(request: Request) -> Response:
     """Many questions at once; a bad item fails alone, and a client that leaves cancels what is left."""
-    resources, asked = resources_of(request), RequestObservation()
-    with resources.collectors.request(asked):
-        routes, terms = Routes(request, asked), request_options(request, resources.settings)
+    resources, observation = resources_of(request), RequestObservation()
+    with resources.collectors.request(observation):
+        routes, options = Routes(request, observation), request_options(request, resources.settings)
         refuse_key(request)
         order = _order(await read_json(request, MAX_BYTES))
-        asked.handed_on = True
+        observation.handed_on = True
     headers = {**routes.headers(), **HEADERS}
-    return Streamed(_lines(order, routes, terms, resources, shadow_of(request)), media_type=MEDIA_TYPE, headers=headers)
+    return Streamed(_lines(order, routes, options, resources), media_type=MEDIA_TYPE, headers=headers)
 
 
 async def _lines(
-    order: BatchRequest, routes: Routes, terms: RequestOptions, resources: Resources, shadow: Shadow
+    order: BatchRequest, routes: Routes, options: RequestOptions, resources: Resources
 ) -> AsyncGenerator[bytes, None]:
     """A line an item, and one that sums up."""
     tally = Tally()
 
     async def ask(place: int, item: Any) -> Answered:
         try:
-            with resources.collectors.request(asked := RequestObservation(routes.first)):
+            with resources.collectors.request(observation := RequestObservation(routes.first)):
                 body = validated({"detail": order.detail, **item} if isinstance(item, dict) else item)
                 if body.stream:
                     raise InvalidRequest("stream must be false in a batch")
-                asked.detail = body.detail
-                own = replace(terms, deadline=Deadline.after(terms.deadline.seconds))
+                observation.detail = body.detail
+                own = replace(options, deadline=Deadline.after(options.deadline.seconds))
                 question = body.question()
-                route = routes.route(question, asked, place)
-                strategy = strategy_for(question, route, own, resources, RequestTimer(), asked, shadow)
+                route = routes.route(question, observation, place)
+                strategy = strategy_for(
+                    question,
+                    route,
+                    own,
+                    resources.recommender,
+                    resources.collectors,
+                    RequestTimer(),
+                    observation,
+                    resources.shadow,
+                )
                 return await strategy.recommend()
         except Exception as error:
             raise foreseen(error) from error

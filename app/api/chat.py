@@ -59,26 +59,28 @@ class ChatRequest(BaseModel):
 @router.post("/v1/chat/completions", **documents.CHAT)
 async def chat_completions(request: Request) -> Response:
     """A chat completion by the backend that `model` names, passed through under the same keys and limits."""
-    resources, asked = resources_of(request), RequestObservation(detail="chat")
-    with resources.collectors.request(asked):
+    resources, observation = resources_of(request), RequestObservation(detail="chat")
+    with resources.collectors.request(observation):
         refuse_fallback(request)
         content = await read_bytes(request, MAX_BYTES)
         body = _checked(parsed(content))
-        asked.backend = named(body["model"])
-        if asked.backend is None:
+        observation.backend = named(body["model"])
+        if observation.backend is None:
             raise NotFound("the model must be mistral or gpt-4")
-        require_backend(principal_of(request), asked.backend)
-        terms, upstream = request_options(request, resources.settings), resources.upstreams[asked.backend]
+        require_backend(principal_of(request), observation.backend)
+        options, upstream = request_options(request, resources.settings), resources.upstreams[observation.backend]
         if body.get("stream") is not True:
-            whole = partial(_whole, body, upstream, terms, resources)
-            return await once(request, content, terms, whole)
+            whole = partial(_whole, body, upstream, options, resources)
+            return await once(request, content, options, whole)
         refuse_key(request)
-        asked.handed_on = True
-    return Streamed(body, upstream, terms, resources, replace(asked, handed_on=False))
+        observation.handed_on = True
+    return Streamed(body, upstream, options, resources, replace(observation, handed_on=False))
 
 
-async def _whole(body: Mapping[str, Any], upstream: Upstream, terms: RequestOptions, resources: Resources) -> Response:
-    async with chat(body, upstream, terms, resources) as chatting:
+async def _whole(
+    body: Mapping[str, Any], upstream: Upstream, options: RequestOptions, resources: Resources
+) -> Response:
+    async with chat(body, upstream, options, resources.reservations) as chatting:
         content = b"".join([piece async for piece in chatting.stream])
     return Response(content, chatting.stream.status, headers=_headers(chatting, upstream) | _cost(chatting))
 
@@ -93,17 +95,17 @@ class Streamed(Response):
         self,
         body: Mapping[str, Any],
         upstream: Upstream,
-        terms: RequestOptions,
+        options: RequestOptions,
         resources: Resources,
-        asked: RequestObservation,
+        observation: RequestObservation,
     ) -> None:
         super().__init__()
         self._body, self._upstream, self._options, self._resources, self._asked = (
             body,
             upstream,
-            terms,
+            options,
             resources,
-            asked,
+            observation,
         )
         self._events = False
 
@@ -114,7 +116,7 @@ class Streamed(Response):
     async def _pass(self, send: Send) -> None:
         last = b""
         try:
-            async with chat(self._body, self._upstream, self._options, self._resources) as chatting:
+            async with chat(self._body, self._upstream, self._options, self._resources.reservations) as chatting:
                 await self._begin(chatting, send)
                 async for piece in chatting.stream:
                     if chatting.stream.ended:

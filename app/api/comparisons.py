@@ -40,32 +40,41 @@ router = APIRouter()
 @router.post("/v1/comparisons", **documents.COMPARE)
 async def make(request: Request) -> Response:
     """Ask both backends at once; one that fails leaves the other's answer standing."""
-    resources, asked = _allowed(request), RequestObservation()
-    with resources.collectors.request(asked):
+    resources, observation = _allowed(request), RequestObservation()
+    with resources.collectors.request(observation):
         refuse_fallback(request)
         if HEADER in request.headers:
             raise InvalidRequest(f"a comparison asks both backends: leave {HEADER} out")
-        terms, content = request_options(request, resources.settings), await read_bytes(request, MAX_BYTES)
+        options, content = request_options(request, resources.settings), await read_bytes(request, MAX_BYTES)
         body = validated(parsed(content))
-        asked.detail = body.detail
+        observation.detail = body.detail
         if body.stream:
             raise InvalidRequest("stream must be false in a comparison", fields=[("stream", "must be false")])
-        asked.handed_on = True
+        observation.handed_on = True
 
     async def answer() -> Response:
-        compared = await compare(body.question(), terms, resources)
+        compared = await compare(
+            body.question(),
+            options,
+            resources.recommender,
+            resources.upstreams,
+            resources.comparisons,
+            resources.collectors,
+        )
         return Response(COMPARISON.dump_json(Comparison.of(compared)), media_type="application/json")
 
-    return await once(request, content, terms, answer)
+    return await once(request, content, options, answer)
 
 
 @router.get("/v1/comparisons", **documents.COMPARISONS)
 async def listed(request: Request) -> Response:
     """The pairs that are kept, the newest first."""
-    comparisons, asked = _allowed(request).comparisons, _query(request, Listing)
+    comparisons, observation = _allowed(request).comparisons, _query(request, Listing)
     secret = await comparisons.secret()
-    before = None if asked.cursor is None else opened(asked.cursor, secret)
-    pairs, shared_calls = await comparisons.page(before, asked.limit, asked.start_ms, asked.end_ms, asked.choice.mask)
+    before = None if observation.cursor is None else opened(observation.cursor, secret)
+    pairs, shared_calls = await comparisons.page(
+        before, observation.limit, observation.start_ms, observation.end_ms, observation.choice.mask
+    )
     page = Pairs([KeptPair.of(pair) for pair in pairs], None if shared_calls is None else sealed(shared_calls, secret))
     return Response(PAIRS.dump_json(page, by_alias=True), media_type="application/json")
 
@@ -73,8 +82,8 @@ async def listed(request: Request) -> Response:
 @router.get("/v1/comparisons/report", **documents.REPORT)
 async def report(request: Request) -> Response:
     """What the pairs tell: agreement, speed and cost of both backends, and how surely that is known."""
-    reports, asked = _allowed(request).reports, _query(request, Reporting)
-    found = await reports.of(asked.start_ms, asked.end_ms, asked.choice, asked.half_width)
+    reports, observation = _allowed(request).reports, _query(request, Reporting)
+    found = await reports.of(observation.start_ms, observation.end_ms, observation.choice, observation.half_width)
     if _wants_csv(request.headers.get("accept", "")):
         return Response(table(found), media_type=CSV, headers={"Vary": "Accept"})
     return Response(REPORT.dump_json(found), media_type="application/json", headers={"Vary": "Accept"})

@@ -22,7 +22,7 @@ from app.api.request_options import request_options
 from app.api.route import Routes, route_headers
 from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
-from app.api.state import resources_of, shadow_of
+from app.api.state import resources_of
 from app.api.validation_errors import refusal
 from app.recommend import Answered
 from app.recommendation import RECOMMENDATION
@@ -37,27 +37,34 @@ router = APIRouter()
 @router.post("/v1/recommendations", **documents.RECOMMENDATIONS)
 async def recommendations(request: Request) -> Response:
     """Buy, sell or hold one stock, and how sure."""
-    watch, resources = RequestTimer(), resources_of(request)
-    asked = RequestObservation()
-    with resources.collectors.request(asked):
-        routes, terms = Routes(request, asked), request_options(request, resources.settings)
-        with watch.waiting():
+    timer, resources = RequestTimer(), resources_of(request)
+    observation = RequestObservation()
+    with resources.collectors.request(observation):
+        routes, options = Routes(request, observation), request_options(request, resources.settings)
+        with timer.waiting():
             content = await read_bytes(request, MAX_BYTES)
         body = validated(parsed(content))
-        asked.detail = body.detail
+        observation.detail = body.detail
         question = body.question()
         strategy = strategy_for(
-            question, routes.route(question, asked), terms, resources, watch, asked, shadow_of(request)
+            question,
+            routes.route(question, observation),
+            options,
+            resources.recommender,
+            resources.collectors,
+            timer,
+            observation,
+            resources.shadow,
         )
         if not body.stream:
 
             async def answer() -> Response:
                 return _response(await strategy.recommend(), strategy)
 
-            return await once(request, content, terms, answer)
+            return await once(request, content, options, answer)
         refuse_key(request)
-        asked.handed_on = True
-    return Events(replace(strategy, asked=replace(asked, handed_on=False)))
+        observation.handed_on = True
+    return Events(replace(strategy, observation=replace(observation, handed_on=False)))
 
 
 class Events(Streamed):
@@ -73,7 +80,7 @@ class Events(Streamed):
     async def stream_response(self, send: Send) -> None:
         if not self._strategy.route.certain:
             self.body_iterator = _from(await anext(self.body_iterator), self.body_iterator)
-        self.headers.update(route_headers(self._strategy.route, self._strategy.asked))
+        self.headers.update(route_headers(self._strategy.route, self._strategy.observation))
         await super().stream_response(send)
 
 
@@ -87,8 +94,8 @@ async def _from(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerat
 async def _events(strategy: AnswerStrategy) -> AsyncGenerator[bytes, None]:
     """The analysis in pieces, then the recommendation, or what went wrong."""
     try:
-        with strategy.resources.collectors.request(strategy.asked):
-            async with aclosing(strategy.narrate()) as told:
+        with strategy.collectors.request(strategy.observation):
+            async with aclosing(strategy.stream()) as told:
                 async for piece in told:
                     if isinstance(piece, str):
                         yield event("analysis", to_json({"delta": piece}))
@@ -101,7 +108,7 @@ async def _events(strategy: AnswerStrategy) -> AsyncGenerator[bytes, None]:
 def _response(answered: Answered, strategy: AnswerStrategy) -> Response:
     age = {} if answered.age_s is None else {"Age": str(int(answered.age_s))}
     limit_status = answered.limit_status.headers() if answered.limit_status else {}
-    headers = {**route_headers(strategy.route, strategy.asked), **age, **limit_status}
+    headers = {**route_headers(strategy.route, strategy.observation), **age, **limit_status}
     return Response(RECOMMENDATION.dump_json(answered.recommendation), media_type="application/json", headers=headers)
 
 

@@ -19,25 +19,26 @@ FROM = "X-Fallback-From"
 
 
 class Routes:
-    """Where the questions of one request are asked: at the backend that a header names, else at that of an
+    """Where the questions of one request are observation: at the backend that a header names, else at that of an
     experiment's arm, else at the default.
 
-    `asked` learns of the first as far as it is known. Raises what headers alone are refused for: `UnknownBackend`,
+    `observation` learns of the first as far as it is known. Raises what headers alone are refused for: `UnknownBackend`,
     `Forbidden` for any of the backends, `InvalidRequest` for a subject or a fallback that is none.
     """
 
-    def __init__(self, request: Request, asked: RequestObservation) -> None:
+    def __init__(self, request: Request, observation: RequestObservation) -> None:
         resources, headers = resources_of(request), request.headers
         self._principal, self._upstreams = principal_of(request), resources.upstreams
         self._experiments = experiments_of(request)
         self._subject = subject(headers.getlist(SUBJECT))
         self._default = resources.settings.default_backend
+        self._threshold = resources.settings.cascade_threshold
         named = choose(headers.getlist(HEADER))
         self.choice: Choice | None = named
         """What every question is put to; None where that depends on the question."""
         if named is None and not self._experiments.any:
             self.choice = self._default
-        asked.backend = self.first
+        observation.backend = self.first
         self._fallback = choose_fallback(headers.getlist(FALLBACK), named or self._default)
         for backend in asked_of(self.choice) if self.choice else ():
             require_backend(self._principal, backend)
@@ -46,18 +47,19 @@ class Routes:
 
     @property
     def first(self) -> BackendName | None:
-        """The backend that is asked first, as far as that is known before the question is."""
+        """The backend that is observation first, as far as that is known before the question is."""
         return None if self.choice is None else asked_of(self.choice)[0]
 
-    def route(self, question: Question, asked: RequestObservation, place: int | None = None) -> Route:
-        """Where to ask a question, at some `place` of a batch; `asked` learns of the first. Raises `Forbidden`."""
+    def route(self, question: Question, observation: RequestObservation, place: int | None = None) -> Route:
+        """Where to ask a question, at some `place` of a batch; `observation` learns of the first. Raises `Forbidden`."""
         choice, assignment = self.choice, None
         if choice is None:
             choice, assignment = self._dealt(question, place)
         first, *more = [self._upstreams[name] for name in asked_of(choice)]
-        asked.backend = first.name
+        observation.backend = first.name
         fallback = None if self._fallback in (None, choice) else self._upstreams[self._fallback]
-        return Route(first, fallback, more[0] if more else None, assignment)
+        second = more[0] if more else None
+        return Route(first, fallback, second, self._threshold, assignment)
 
     def headers(self) -> dict[str, str]:
         """What can be said before there is an answer."""
@@ -78,10 +80,10 @@ def _this_request(place: int | None) -> str:
     return f"{request_id.get()}" if place is None else f"{request_id.get()}/{place}"
 
 
-def route_headers(route: Route, asked: RequestObservation) -> dict[str, str]:
+def route_headers(route: Route, observation: RequestObservation) -> dict[str, str]:
     """Which backend has the question, and which failed it."""
-    headers: dict[str, str] = {HEADER: asked.backend or route.first.name}
-    return headers if asked.failed is None else {**headers, FROM: asked.failed}
+    headers: dict[str, str] = {HEADER: observation.backend or route.first.name}
+    return headers if observation.failed is None else {**headers, FROM: observation.failed}
 
 
 def refuse_fallback(request: Request) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from app.auth.principal import Principal
-from app.comparison.shadow import Shadow
 from app.resources import Resources
 from app.routing.experiments_file import Experiments
 
@@ -26,9 +25,3 @@ def experiments_of(request: Request) -> Experiments:
     """The experiments that run."""
     experiments: Experiments = request.app.state.experiments
     return experiments
-
-
-def shadow_of(request: Request) -> Shadow:
-    """Whoever copies answers."""
-    shadow: Shadow = request.app.state.shadow
-    return shadow

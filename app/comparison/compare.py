@@ -18,9 +18,8 @@ from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
 from app.contract.recommendation import ACTIONS
 from app.errors import ConvictionError, Overloaded, RequestError, StoreUnavailable, foreseen
-from app.recommend import Question, looked_up, recommend
+from app.recommend import Question, Recommender
 from app.recommendation import Recommendation
-from app.resources import Resources
 from app.telemetry.metrics import Collectors, RequestObservation
 from app.telemetry.request_timer import RequestTimer
 
@@ -40,16 +39,23 @@ class Compared:
     stored: bool
 
 
-async def compare(question: Question, terms: RequestOptions, resources: Resources) -> Compared:
+async def compare(
+    question: Question,
+    options: RequestOptions,
+    recommender: Recommender,
+    upstreams: Mapping[BackendName, Upstream],
+    comparisons: Comparisons,
+    collectors: Collectors,
+) -> Compared:
     """Ask both of the same metrics, each with a call of its own, whatever is in the cache.
 
     Raises what keeps both from being asked: of the market, or the first backend's refusal where both refuse.
     """
-    async with terms.deadline.limit("no metrics of the ticker in time"):
-        seen = await looked_up(question, resources.market, RequestTimer())
-    alone = replace(terms, alone=True)
-    asked = (_outcome(seen, upstream, alone, resources) for upstream in resources.upstreams.values())
-    outcomes = dict(zip(resources.upstreams, await asyncio.gather(*asked), strict=True))
+    async with options.deadline.limit("no metrics of the ticker in time"):
+        seen = await recommender.with_metrics(question, RequestTimer())
+    alone = replace(options, alone=True)
+    asked = (_outcome(seen, upstream, alone, recommender, collectors) for upstream in upstreams.values())
+    outcomes = dict(zip(upstreams, await asyncio.gather(*asked), strict=True))
     _require_asked(outcomes)
     cited = {name: cited_figures(outcome) for name, outcome in outcomes.items()}
     assert seen.metrics is not None
@@ -62,7 +68,7 @@ async def compare(question: Question, terms: RequestOptions, resources: Resource
         origin="comparison",
         sides={name: side(outcome, cited[name]) for name, outcome in outcomes.items()},
     )
-    kept = await keep(pair, resources.comparisons, resources.collectors)
+    kept = await keep(pair, comparisons, collectors)
     return Compared(kept or pair, outcomes, cited, stored=kept is not None)
 
 
@@ -107,13 +113,13 @@ def side(outcome: Recommendation | ConvictionError, cited: Figures | None) -> Si
 
 
 async def _outcome(
-    seen: Question, upstream: Upstream, terms: RequestOptions, resources: Resources
+    seen: Question, upstream: Upstream, options: RequestOptions, recommender: Recommender, collectors: Collectors
 ) -> Recommendation | ConvictionError:
     """The answer of one backend, or how it failed; each is a request of its own in the collectors."""
     try:
-        with resources.collectors.request(RequestObservation(upstream.name, seen.detail)):
-            answered = await recommend(seen, upstream, terms, resources, RequestTimer())
-            return answered.recommendation
+        with collectors.request(RequestObservation(upstream.name, seen.detail)):
+            timer = RequestTimer()
+            return (await recommender.ask(seen, upstream, options, timer)).answered(timer).recommendation
     except Exception as error:  # noqa: BLE001 - the other's answer stands
         return foreseen(error)
 

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from app.accounting.reservations import Reservations
 from app.auth.principal import Principal, may_ask
 from app.backends.upstream import Upstream
 from app.comparison.compare import cited_figures, keep, side
+from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import Pair
 from app.completions.request import RequestOptions
+from app.contract.completion import BackendName
 from app.deadline import Deadline
 from app.errors import ConvictionError, Overloaded, RequestError, StoreUnavailable, foreseen
 from app.pricing.limits import Limits
 from app.pricing.prices import NANO
-from app.recommend import Answered, Question, consult
+from app.recommend import Answered, Question, Recommender
 from app.recommendation import Recommendation
-from app.resources import Resources
-from app.telemetry.metrics import ShadowResult
+from app.settings.gateway import Settings
+from app.telemetry.metrics import Collectors, ShadowResult
 from app.telemetry.request_timer import RequestTimer
 
 AFTER_S = 0.02
@@ -51,25 +53,33 @@ class Copy:
 class Shadow:
     """Copies a fraction of what backends answer; lives where an event loop runs."""
 
-    def __init__(self, resources: Resources) -> None:
-        settings = resources.settings
-        self._resources = resources
+    def __init__(
+        self,
+        settings: Settings,
+        recommender: Recommender,
+        upstreams: Mapping[BackendName, Upstream],
+        reservations: Reservations,
+        comparisons: Comparisons,
+        collectors: Collectors,
+    ) -> None:
+        self._recommender, self._upstreams, self._reservations = recommender, upstreams, reservations
+        self._comparisons, self._collectors, self._timeout_s = comparisons, collectors, settings.backend_timeout_s
         self._fraction = settings.shadow_fraction
         limits = Limits(nano_usd_per_day=int(settings.shadow_usd_per_day * NANO))
         self._principal = Principal(NAME, NAME, None, False, limits)
         self._waiting: set[asyncio.TimerHandle] = set()
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def offer(self, question: Question, answered: Answered, upstream: Upstream, terms: RequestOptions) -> None:
+    def offer(self, question: Question, answered: Answered, upstream: Upstream, options: RequestOptions) -> None:
         """Have the other backend asked the same, if the answer is among those to be copied.
 
         Not those from the cache, those that nothing may be kept of, and those of keys that may not ask the other.
         """
         answer = answered.recommendation
-        if not _chosen(answer.id, self._fraction) or answer.source != "model" or terms.alone:
+        if not _chosen(answer.id, self._fraction) or answer.source != "model" or options.alone:
             return
-        (other,) = (each for each in self._resources.upstreams.values() if each is not upstream)
-        if other.price is None or not may_ask(terms.principal, other.name):
+        (other,) = (each for each in self._upstreams.values() if each is not upstream)
+        if other.price is None or not may_ask(options.principal, other.name):
             return
         if self._busy(upstream, other) or len(self._waiting) + len(self._under_way) >= MOST:
             self._count("shed")
@@ -112,19 +122,19 @@ class Shadow:
 
     async def _compared(self, copy: Copy) -> ShadowResult:
         """Ask the other backend, and keep the two answers. A copy that a limit refuses leaves no pair."""
-        if not await self._resources.reservations.spare(copy.other):
+        if not await self._reservations.spare(copy.other):
             return "shed"
         outcome = await self._asked(copy)
         if isinstance(outcome, RequestError | Overloaded | StoreUnavailable):
             return "refused"
-        kept = await keep(_pair(copy, outcome), self._resources.comparisons, self._resources.collectors)
+        kept = await keep(_pair(copy, outcome), self._comparisons, self._collectors)
         return "stored" if kept else "lost"
 
     async def _asked(self, copy: Copy) -> Recommendation | ConvictionError:
-        deadline, watch = Deadline.after(self._resources.settings.backend_timeout_s), RequestTimer()
-        terms = RequestOptions(self._principal, deadline, alone=True)
+        deadline, timer = Deadline.after(self._timeout_s), RequestTimer()
+        options = RequestOptions(self._principal, deadline, alone=True)
         try:
-            return (await consult(copy.question, copy.other, terms, self._resources, watch)).recommendation(watch)
+            return (await self._recommender.ask(copy.question, copy.other, options, timer)).recommendation(timer)
         except Exception as error:  # noqa: BLE001 - logged where nobody thought of it, and kept as how it ended
             return foreseen(error)
 
@@ -132,17 +142,7 @@ class Shadow:
         return any(upstream.gate.half_full for upstream in upstreams)
 
     def _count(self, result: ShadowResult) -> None:
-        self._resources.collectors.shadow[result].inc()
-
-
-@asynccontextmanager
-async def shadowing(resources: Resources) -> AsyncIterator[Shadow]:
-    """A shadow, until the gateway stops."""
-    shadow = Shadow(resources)
-    try:
-        yield shadow
-    finally:
-        await shadow.close()
+        self._collectors.shadow[result].inc()
 
 
 def _chosen(recommendation: str, fraction: float) -> bool:

@@ -13,13 +13,13 @@ from pydantic_core import to_json
 
 from app.accounting.admission import Admission, Leader
 from app.accounting.limit_status import LimitStatus
+from app.accounting.reservations import Reservations
 from app.backends.base import ChatStream
 from app.backends.upstream import TEMPLATE_TOKENS, Upstream
 from app.completions.request import RequestOptions
 from app.contract.completion import NOTHING, BackendName, Usage
 from app.pricing.limits import Estimate, Scope
 from app.pricing.prices import Cost
-from app.resources import Resources
 from app.telemetry.tracing import generation, used
 
 ANSWER_TOKENS: Mapping[BackendName, int] = {"mistral": 2048, "gpt-4": 4096}
@@ -40,23 +40,23 @@ class Chatting:
 
 @asynccontextmanager
 async def chat(
-    body: Mapping[str, Any], upstream: Upstream, terms: RequestOptions, resources: Resources
+    body: Mapping[str, Any], upstream: Upstream, options: RequestOptions, reservations: Reservations
 ) -> AsyncIterator[Chatting]:
     """Pass a chat completion through; whoever leaves the context early hangs up. Raises the errors of `app.errors`."""
-    began, request_id, reservations = perf_counter(), uuid4().hex, resources.reservations
+    began, request_id = perf_counter(), uuid4().hex
     upstream.gate.check()
-    bounded = body if any(body.get(name) for name in LIMITS) else _bounded(body, terms.principal.scope, upstream)
-    admission = await reservations.admit(request_id, terms.principal, upstream, _at_most(bounded, upstream))
+    bounded = body if any(body.get(name) for name in LIMITS) else _bounded(body, options.principal.scope, upstream)
+    admission = await reservations.admit(request_id, options.principal, upstream, _at_most(bounded, upstream))
     opening = (
         reservations.without(upstream)
         if admission is None
         else reservations.open(request_id, upstream, _sent(admission))
     )
-    limit = terms.deadline.limit(f"no answer within {terms.deadline.seconds:g} s")
+    limit = options.deadline.limit(f"no answer within {options.deadline.seconds:g} s")
     with upstream.meters.in_flight.track_inprogress():
         async with opening as reservation, limit, upstream.gate.entered(reservation.sent):
-            await reservations.sending(reservation, terms.principal, upstream)
-            stream = upstream.backend.chat(bounded, terms.deadline)
+            await reservations.sending(reservation, options.principal, upstream)
+            stream = upstream.backend.chat(bounded, options.deadline)
             chatting = Chatting(stream, admission.limit_status if admission else None)
             sent = perf_counter()
             with generation(upstream.name) as call:

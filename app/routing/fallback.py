@@ -1,4 +1,4 @@
-"""Where the backend that was asked fails before anything of its answer was told, another answers in its place."""
+"""Where the backend that was observation fails before anything of its answer was told, another answers in its place."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from app.comparison.shadow import Shadow
 from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
 from app.errors import BackendError, Overloaded, UnparsedAnswer
-from app.recommend import Answered, Question, narrate, recommend
+from app.recommend import Answered, Question, Recommender, Reply
 from app.recommendation import Assignment
-from app.resources import Resources
-from app.telemetry.metrics import RequestObservation
+from app.telemetry.metrics import Collectors, RequestObservation
 from app.telemetry.request_timer import RequestTimer
 
 Fault = BackendError | Overloaded
@@ -28,6 +27,8 @@ class Route:
     fallback: Upstream | None = None
     second: Upstream | None = None
     """Of a cascade, the backend that answers where the first is not sure."""
+    threshold: float = 0.0
+    """Of a cascade, the probability below which the first backend's answer is passed on."""
     assignment: Assignment | None = None
     """The experiment that chose it."""
 
@@ -39,69 +40,75 @@ class Route:
 
 @dataclass(frozen=True)
 class AnswerStrategy:
-    """One question on its way; each backend that is asked keeps to its own limits, and all to one deadline.
+    """One question on its way; each backend that is observation keeps to its own limits, and all to one deadline.
 
-    `asked` tells which backend has it; the shadow, if there is one, hears of the first's answers. What the one that
+    `observation` tells which backend has it; the shadow, if there is one, hears of the first's answers. What the one that
     failed used up is booked as ever; an answer that is none is no such failure, since the model was there and has been
     paid for.
     """
 
     question: Question
     route: Route
-    terms: RequestOptions
-    resources: Resources
-    watch: RequestTimer
-    asked: RequestObservation
+    options: RequestOptions
+    recommender: Recommender
+    collectors: Collectors
+    timer: RequestTimer
+    observation: RequestObservation
     shadow: Shadow | None = None
 
     async def recommend(self) -> Answered:
-        """As `app.recommend.recommend`; where both backends fail, what the second raises."""
-        own_s = self.watch.read()[1]
+        """Return the first backend's answer, or the fallback's; where both fail, raise what the second raised."""
+        own_s = self.timer.read()[1]
         try:
-            answered = await recommend(self.question, self.route.first, self.terms, self.resources, self.watch)
-            return self._first_answered(answered)
+            return self._first_answered(await self._ask(self.route.first))
         except (BackendError, Overloaded) as fault:
             fallback = self._instead(fault)
             if fallback is None:
                 raise
             self._turn(fault, fallback, own_s)
-        answered = await recommend(self.question, fallback, self.terms, self.resources, self.watch)
-        return self._marked(answered, fallback_from=self.route.first.name)
+        return self._marked((await self._ask(fallback)).answered(self.timer), fallback_from=self.route.first.name)
 
-    async def narrate(self) -> AsyncGenerator[str | Answered, None]:
-        """As `app.recommend.narrate`; once a piece was told, nobody takes over."""
-        own_s, told = self.watch.read()[1], False
+    async def stream(self) -> AsyncGenerator[str | Answered, None]:
+        """Yield the analysis in pieces, then the answer; once a piece was sent, no other backend takes over."""
+        own_s, sent = self.timer.read()[1], False
         try:
-            async with aclosing(self._narrated(self.route.first)) as pieces:
+            async with aclosing(self._stream(self.route.first)) as pieces:
                 async for piece in pieces:
-                    told = True
+                    sent = True
                     yield piece if isinstance(piece, str) else self._first_answered(piece)
             return
         except (BackendError, Overloaded) as fault:
-            fallback = None if told else self._instead(fault)
+            fallback = None if sent else self._instead(fault)
             if fallback is None:
                 raise
             self._turn(fault, fallback, own_s)
-        async with aclosing(self._narrated(fallback)) as pieces:
+        async with aclosing(self._stream(fallback)) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, str) else self._marked(piece, fallback_from=self.route.first.name)
+                if isinstance(piece, str):
+                    yield piece
+                else:
+                    yield self._marked(piece.answered(self.timer), fallback_from=self.route.first.name)
 
-    def _narrated(self, upstream: Upstream) -> AsyncGenerator[str | Answered, None]:
-        return narrate(self.question, upstream, self.terms, self.resources, self.watch)
+    async def _ask(self, upstream: Upstream) -> Reply:
+        return await self.recommender.ask(self.question, upstream, self.options, self.timer)
+
+    def _stream(self, upstream: Upstream) -> AsyncGenerator[str | Reply, None]:
+        return self.recommender.stream(self.question, upstream, self.options, self.timer)
 
     def _instead(self, fault: Fault) -> Upstream | None:
-        if isinstance(fault, UnparsedAnswer) or self.terms.deadline.passed:
+        if isinstance(fault, UnparsedAnswer) or self.options.deadline.passed:
             return None
         return self.route.fallback
 
     def _turn(self, fault: Fault, fallback: Upstream, own_s: float) -> None:
         """Count the failure as the first backend's; the time since then was spent waiting for that."""
-        self.watch.waited(self.watch.read()[1] - own_s)
-        self.resources.collectors.hand_over(self.asked, fault, fallback.name)
+        self.timer.waited(self.timer.read()[1] - own_s)
+        self.collectors.hand_over(self.observation, fault, fallback.name)
 
-    def _first_answered(self, answered: Answered) -> Answered:
+    def _first_answered(self, reply: Reply) -> Answered:
+        answered = reply.answered(self.timer)
         if self.shadow is not None:
-            self.shadow.offer(self.question, answered, self.route.first, self.terms)
+            self.shadow.offer(self.question, answered, self.route.first, self.options)
         return self._marked(answered)
 
     def _marked(self, answered: Answered, fallback_from: BackendName | None = None) -> Answered:
