@@ -22,7 +22,7 @@ from app.market import open_provider
 from app.market.provider import Provider
 from app.pricing.limits import Estimate, Limits
 from app.pricing.prices import CapacityPrice
-from app.recommend import Question, recommend
+from app.recommend import Question
 from app.resources import open_market, open_resources
 from app.settings.gateway import Settings
 from app.stores.connection import open_redis
@@ -84,7 +84,7 @@ async def test_at_its_end_calls_have_ended_and_are_booked(own_store: str) -> Non
     terms = RequestOptions(local_principal(Limits()), Deadline.after(20))
     async with opened_with(own_store, backends)(Settings(market="sample"), {}) as opened:
         question = Question("SNPS", None, EXAMPLE, "brief")
-        pending = asyncio.create_task(recommend(question, opened.upstreams["mistral"], terms, opened, RequestTimer()))
+        pending = asyncio.create_task(opened.recommender.ask(question, opened.upstreams["mistral"], terms, RequestTimer()))
         await mistral.began()
         open_booking = opened.reservations.open("chat", opened.upstreams["gpt-4"])
         estimate = Estimate(10, 1000)

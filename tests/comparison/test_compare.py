@@ -20,6 +20,7 @@ from app.errors import BackendError, ConvictionError, Overloaded, RateLimited, S
 from app.market.sample import SampleProvider
 from app.pricing.limits import Limits
 from app.recommend import Question
+from app.resources import Resources
 from tests.doubles import Broken, BrokenProvider, CountingBackend, Gateway, completion, gateway, ledger
 
 BUY = completion(canonical(BriefAnswer(action="buy", conviction=8)))
@@ -42,6 +43,13 @@ async def running(own_store: str) -> AsyncIterator[Gateway]:
         yield running
 
 
+
+async def comparing_with(question: Question, options: RequestOptions, resources: Resources) -> Compared:
+    return await compare(
+        question, options, resources.recommender, resources.upstreams, resources.comparisons, resources.collectors
+    )
+
+
 async def kept(running: Gateway) -> Sequence[Pair]:
     return (await running.resources.comparisons.page(None, 100))[0]
 
@@ -52,7 +60,7 @@ def pairs_of(running: Gateway, mistral: str, gpt4: str) -> float:
 
 async def test_both_answer_the_same_prompt_and_the_pair_is_kept(running: Gateway) -> None:
     running.mistral.script, running.backends["gpt-4"].script = [BUY], [SELL]
-    compared = await compare(question(), terms(), running.resources)
+    compared = await comparing_with(question(), terms(), running.resources)
     assert running.mistral.asked == running.backends["gpt-4"].asked
     assert await kept(running) == [compared.pair]
     assert compared.stored
@@ -75,7 +83,7 @@ async def test_both_answer_the_same_prompt_and_the_pair_is_kept(running: Gateway
 async def test_they_are_asked_at_once(running: Gateway) -> None:
     for backend in running.backends.values():
         backend.go = asyncio.Event()
-    comparing = asyncio.create_task(compare(question(), terms(), running.resources))
+    comparing = asyncio.create_task(comparing_with(question(), terms(), running.resources))
     for backend in running.backends.values():
         await backend.began()
     for backend in running.backends.values():
@@ -86,7 +94,7 @@ async def test_they_are_asked_at_once(running: Gateway) -> None:
 
 async def test_what_is_in_the_cache_does_not_answer_and_nothing_is_left_there(running: Gateway) -> None:
     for _ in range(3):
-        await compare(question(), terms(), running.resources)
+        await comparing_with(question(), terms(), running.resources)
     assert running.asked == 6
     assert running.sample("conviction_cache_requests_total", result="miss") == 6
     assert not [key async for key in running.resources.ledger._redis.scan_iter("conviction:answer:*")]
@@ -97,7 +105,7 @@ async def test_one_that_fails_leaves_the_other_s_answer_standing(running: Gatewa
     limit_status = next(name for name in BACKEND_NAMES if name != failing)
     broken: CountingBackend = running.backends[failing]  # type: ignore[index]
     broken.script = [Broken("{", BackendError("no"), Usage(400, 1))]
-    compared = await compare(question(), terms(), running.resources)
+    compared = await comparing_with(question(), terms(), running.resources)
     assert isinstance(compared.outcomes[failing], BackendError)  # type: ignore[index]
     assert compared.pair.sides[limit_status].action is not None
     side = compared.pair.sides[failing]  # type: ignore[index]
@@ -111,7 +119,7 @@ async def test_one_that_fails_leaves_the_other_s_answer_standing(running: Gatewa
 
 async def test_so_does_one_that_fails_as_nobody_thought_of(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     running.mistral.script = [Broken("{", ValueError("a path: /root"))]
-    compared = await compare(question(), terms(), running.resources)
+    compared = await comparing_with(question(), terms(), running.resources)
     assert compared.pair.sides["mistral"].failure == "internal_error"
     assert "/root" not in compared.outcomes["mistral"].detail  # type: ignore[union-attr]
     assert compared.pair.sides["gpt-4"].action is not None
@@ -120,7 +128,7 @@ async def test_so_does_one_that_fails_as_nobody_thought_of(running: Gateway, cap
 
 async def test_one_that_takes_too_long_does_not_take_the_other_with_it(running: Gateway) -> None:
     running.mistral.go = asyncio.Event()
-    compared = await compare(question(), terms(4), running.resources)
+    compared = await comparing_with(question(), terms(4), running.resources)
     assert compared.pair.sides["mistral"].failure == "deadline_exceeded"
     assert compared.pair.sides["gpt-4"].action is not None
     await running.mistral.streams[0].left.wait()
@@ -129,24 +137,24 @@ async def test_one_that_takes_too_long_does_not_take_the_other_with_it(running: 
 async def test_both_that_fail_are_a_pair_as_well(running: Gateway) -> None:
     for backend in running.backends.values():
         backend.script = [BackendError("no")]
-    compared = await compare(question(), terms(), running.resources)
+    compared = await comparing_with(question(), terms(), running.resources)
     assert [side.failure for side in compared.pair.sides.values()] == ["backend_error"] * 2
     assert pairs_of(running, "error", "error") == 1
 
 
 async def test_each_side_is_a_request_within_limits_and_a_pair_that_is_refused_is_none(running: Gateway) -> None:
     limited = {"requests_per_minute": 1}
-    compared = await compare(question(), terms(**limited), running.resources)
+    compared = await comparing_with(question(), terms(**limited), running.resources)
     failures = {side.failure for side in compared.pair.sides.values()}
     assert failures == {None, "rate_limited"}
     with pytest.raises(RateLimited):
-        await compare(question(), terms(**limited), running.resources)
+        await comparing_with(question(), terms(**limited), running.resources)
     assert len(await kept(running)) == 1
 
 
 async def test_a_backend_s_own_limit_refuses_its_side_alone(own_store: str) -> None:
     async with gateway(own_store, gpt4_usd_per_day="0.000001") as running:
-        compared = await compare(question(), terms(), running.resources)
+        compared = await comparing_with(question(), terms(), running.resources)
         assert compared.pair.sides["gpt-4"].failure == "budget_exceeded"
         assert compared.pair.sides["mistral"].action is not None
         assert not running.backends["gpt-4"].asked
@@ -158,11 +166,11 @@ async def test_full_lines_are_a_refusal(own_store: str) -> None:
     ) as running:
         for backend in running.backends.values():
             backend.go = asyncio.Event()
-        first = asyncio.create_task(compare(question(), terms(), running.resources))
+        first = asyncio.create_task(comparing_with(question(), terms(), running.resources))
         for backend in running.backends.values():
             await backend.began()
         with pytest.raises(Overloaded):
-            await compare(question(), terms(), running.resources)
+            await comparing_with(question(), terms(), running.resources)
         for backend in running.backends.values():
             assert backend.go is not None
             backend.go.set()
@@ -189,7 +197,7 @@ async def test_without_metrics_nobody_is_asked(own_store: str) -> None:
 async def test_invented_figures_are_counted(running: Gateway) -> None:
     said = FullAnswer(analysis="RSI 59.4; support at $540 and $541; OBV 18.8 million", action="buy", conviction=5)
     running.mistral.script = [completion(canonical(said))]
-    compared: Compared = await compare(question("full"), terms(), running.resources)
+    compared: Compared = await comparing_with(question("full"), terms(), running.resources)
     cited = compared.cited["mistral"]
     assert cited is not None
     assert cited.invented == ("$540",)  # 541 is SMA_50's 541.2
@@ -205,7 +213,7 @@ async def test_a_store_that_is_away_leaves_the_answers(
         raise StoreUnavailable("Redis does not answer")
 
     monkeypatch.setattr(running.resources.comparisons, "append", away)
-    compared = await compare(question(), terms(), running.resources)
+    compared = await comparing_with(question(), terms(), running.resources)
     assert not compared.stored
     assert compared.pair.agree is True
     assert running.sample("conviction_store_errors_total", store="comparisons") == 1
