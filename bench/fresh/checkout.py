@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 from bench.stored import ROOT
 
 DROPPED = ("CONVICTION_", "OPENAI_", "REDIS_", "MAKE", "MFLAGS", "PORT", "VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")
-"""Beginnings of variables that would change what a clone does: the caller's settings, and those of a `make` around it."""
+"""Beginnings of variables that would change what a clone does: settings, and those of a `make` around this one."""
 
 
 @dataclass(frozen=True)
