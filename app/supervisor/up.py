@@ -137,9 +137,7 @@ def stand_in_server(plan: Plan, port: int, backend: Backend, screen: Screen) -> 
     )
 
 
-def vllm_server(
-    plan: Plan, chosen: weights.Weights, profile: Profile, backend: Backend, screen: Screen
-) -> Service:
+def vllm_server(plan: Plan, chosen: weights.Weights, profile: Profile, backend: Backend, screen: Screen) -> Service:
     """vLLM, asked the golden prompts before anyone may use a new build."""
 
     async def become_ready() -> None:
