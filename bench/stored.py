@@ -1,10 +1,10 @@
-"""bench/results.json: sections of figures, one entry for each kind of CPU. Needs nothing but the standard library."""
+"""bench/results.json: sections of figures, an entry for each kind of CPU. Needs only the standard library."""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,8 +45,12 @@ def origin(machine: Machine, profile: Profile, load_average: float) -> dict[str,
     }
 
 
-def store(section: str, entry: str, figures: Mapping[str, Any], path: Path = RESULTS) -> None:
-    """Write `figures` as the section's entry; keep its other entries and all other sections."""
-    written: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    written[section] = {**written.get(section, {}), entry: figures}
-    path.write_text(json.dumps(written, indent=1, allow_nan=False) + "\n")
+def store(place: Sequence[str], figures: Mapping[str, Any], path: Path = RESULTS) -> None:
+    """Write `figures` at the place, such as ("fresh", "AVX2"), and keep all else that stands in the file."""
+    document: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    *sections, last = place
+    section = document
+    for name in sections:
+        section = section.setdefault(name, {})
+    section[last] = figures
+    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")

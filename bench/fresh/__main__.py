@@ -99,7 +99,7 @@ def main() -> int:
         return 130
     kind = stored.kind(hardware.detect(), emulated=given.emulate_avx2)
     print("\n".join(report(kind, figures)))
-    stored.store("fresh", kind, figures)
+    stored.store(("fresh", kind), figures)
     print(f"written to {stored.RESULTS}")
     return 0
 

@@ -47,6 +47,7 @@ def cloned(extra: Mapping[str, str], *, keep: bool) -> Iterator[Checkout]:
         if keep:
             print(f"kept: {place}", flush=True)
         else:
+            print(f"removing {place}", flush=True)
             shutil.rmtree(place, ignore_errors=True)
 
 

@@ -6,15 +6,14 @@ from __future__ import annotations
 import json
 import random
 import statistics
-from collections.abc import Iterator
 from itertools import count
 from time import perf_counter
 from typing import Any
 from urllib.request import ProxyHandler, Request, build_opener
 
+from bench.varied import ticker, varied
+
 NUMBER = {"brief": 10, "full": 3}
-DERIVED = ("iv_skew", "put_call_ratio")
-"""Figures that follow from others; the gateway refuses those that contradict them."""
 TIMEOUT_S = 180
 
 
@@ -47,41 +46,19 @@ class Questions:
         for detail, number in NUMBER.items():
             self.ask(detail)
             answers = [self.ask(detail) for _ in range(number)]
-            found[detail] = dict(_medians(answers)) | {"requests": number}
+            seconds, tokens = ([answer[name] for answer in answers] for name in ("seconds", "tokens"))
+            found[detail] = {
+                "seconds": round(statistics.median(seconds), 3),
+                "longest_seconds": round(max(seconds), 3),
+                "tokens": statistics.median(tokens),
+                "requests": number,
+            }
         return found
 
     def _documented(self) -> dict[str, Any]:
+        """Return the metrics of the first example in the gateway's OpenAPI document."""
         with self._opener.open(f"{self._url}/openapi.json", timeout=TIMEOUT_S) as response:
             operation = json.load(response)["paths"]["/v1/recommendations"]["post"]
-        metrics: dict[str, Any] = operation["requestBody"]["content"]["application/json"]["examples"]["full"]["value"][
-            "metrics"
-        ]
+        examples = operation["requestBody"]["content"]["application/json"]["examples"]
+        metrics: dict[str, Any] = examples["full"]["value"]["metrics"]
         return metrics
-
-
-def _medians(answers: list[dict[str, Any]]) -> Iterator[tuple[str, float]]:
-    for name in ("seconds", "tokens"):
-        yield name, round(statistics.median(answer[name] for answer in answers), 3)
-    yield "longest_seconds", round(max(answer["seconds"] for answer in answers), 3)
-
-
-def varied(example: Any, number: int) -> Any:
-    """Return the example's metrics, each figure drawn around its own value; the number decides the draw."""
-    return _varied({name: _without_derived(value) for name, value in example.items()}, random.Random(number))  # noqa: S311
-
-
-def ticker(number: int) -> str:
-    """Return a ticker of four letters for a number."""
-    return "".join(chr(ord("A") + number // 26**place % 26) for place in range(4))
-
-
-def _without_derived(value: Any) -> Any:
-    return {name: each for name, each in value.items() if name not in DERIVED} if isinstance(value, dict) else value
-
-
-def _varied(value: Any, draw: random.Random) -> Any:
-    if isinstance(value, dict):
-        return {name: _varied(each, draw) for name, each in value.items()}
-    if isinstance(value, int):
-        return max(1, int(value * draw.uniform(0.3, 2)))
-    return value * draw.uniform(0.8, 1.2) if isinstance(value, float) else value
