@@ -55,7 +55,8 @@ class Serving:
             errors="replace",
             start_new_session=True,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def wait_until_ready(self) -> None:
         """Read lines until the one that names the address."""
@@ -91,20 +92,22 @@ class Serving:
             self._status(STOPPING_S)
         os.killpg(self._make.pid, signal.SIGKILL)  # make is not reaped yet: the group's number is still its own
         self._make.wait()
+        self._reader.join(STOPPING_S)
 
     def _status(self, patience_s: float = 0.0) -> int | None:
-        """Return make's exit status without reaping it; None where it still runs after `patience_s`."""
+        """Return make's exit status, negative for a signal, without reaping it; None where it runs for longer."""
         deadline = monotonic() + patience_s
         while (ended := os.waitid(os.P_PID, self._make.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG)) is None:
             if monotonic() >= deadline:
                 return None
             sleep(POLL_S)
-        return ended.si_status
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def _read(self) -> None:
         assert self._make.stdout
-        for text in self._make.stdout:
-            self._arriving.put(text.rstrip())
+        with self._make.stdout:
+            for text in self._make.stdout:
+                self._arriving.put(text.rstrip())
         self._arriving.put(None)
 
     def _failed(self, why: str) -> ServeFailed:
