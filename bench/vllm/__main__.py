@@ -60,11 +60,10 @@ async def run(given: argparse.Namespace) -> int:
     os.environ.update(stored.EMULATED_AVX2 if emulated else {})
     figures: dict[str, Any] = {}
     failures = 0
-    for setup in setups(machine, overrides, load_model_settings().model_store, own.models.absolute()):
+    store, models = load_model_settings().model_store, own.models.absolute()
+    for setup in setups(machine, overrides, store, models, given.only or ()):
         if not isinstance(setup, Setup):
             print(setup)
-            continue
-        if given.only and setup.name not in given.only:
             continue
         origin = stored.origin(machine, setup.profile, os.getloadavg()[0])
         log = own.run_dir.absolute() / "bench" / f"vllm-{setup.name.replace(' ', '-')}.log"

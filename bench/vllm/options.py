@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -53,10 +53,12 @@ class Setup:
     environment: Mapping[str, str | None]
 
 
-def setups(machine: Machine, overrides: Mapping[str, str], store: Path, models: Path) -> Iterator[Setup | str]:
-    """Yield each option as it can be run here, or one line that says why it cannot."""
+def setups(
+    machine: Machine, overrides: Mapping[str, str], store: Path, models: Path, only: Collection[str] = ()
+) -> Iterator[Setup | str]:
+    """Yield each option as it can be run here, or one line that says why it cannot; with `only`, those named there."""
     served = choose(machine, overrides)
-    for option in OPTIONS:
+    for option in (option for option in OPTIONS if not only or option.name in only):
         try:
             profile = option.profile(choose(machine, {**overrides, **option.overrides}))
             weights = choose_weights(store, models, profile.weights, foreign=True)
