@@ -190,7 +190,7 @@ def test_an_older_python_is_refused(without_uv: Project, script: str) -> None:
     assert not (without_uv.folder / ".envs/tiny").exists()
 
 
-def test_a_killed_installation_is_made_again_with_what_was_downloaded(project: Project) -> None:
+def test_a_killed_installation_is_not_complete_and_is_made_again(project: Project) -> None:
     project.index.stalled = SECOND.file
     process = project.start()
     assert project.index.asked.wait(60)
