@@ -62,13 +62,13 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 """Lowest first. A module imports its own layer and those below."""
 
 TRAINING_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("training.artifacts", "training.config", "training.progress"),
-    ("training.teachers",),
+    ("training.artifacts", "training.config", "training.precision", "training.progress"),
+    ("training.awq", "training.teachers"),
     ("training.data", "training.tuning"),
     ("training.evaluation",),
     ("training.publishing", "training.reporting"),
     ("training.costing",),
-    ("training.base", "training.serving"),
+    ("training.base", "training.serving", "training.plan"),
     ("training.dataset", "training.teacher", "training.finetune", "training.merge", "training.quantise"),
     ("training.evaluate", "training.report", "training.publish", "training.costs", "training.responses"),
     ("training.build", "training.learning_curve", "training.pipeline"),

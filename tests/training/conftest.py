@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.contract.manifest import sha256
-from training.artifacts import Artifacts, write_json
+from training.artifacts import TOKENIZER_FILES, Artifacts, write_json
 from training.base import as_mistral
 from training.config import Config, load
-from training.merge import TOKENIZER_FILES
 
 BASE = Path(__file__).parents[2] / ".models" / "bases" / "SmolLM2-135M-Instruct"
 
@@ -102,13 +101,15 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, int]]] = {
 def make_toy(folder: Path, architecture: str) -> Path:
     """A base of random weights with the default model's tokenizer, as `training.base.prepare` leaves one."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    from training.precision import training_dtype
+
     if not BASE.exists():
         pytest.skip(f"{BASE} is not there: `make model` prepares the base")
     torch.manual_seed(0)
     name, more = ARCHITECTURES[architecture]
     words = {"vocab_size": 49152, "tie_word_embeddings": True, "eos_token_id": 2, "pad_token_id": 2}
     config = getattr(transformers, name)(**SHAPE, **more, **words, num_key_value_heads=1)
-    transformers.AutoModelForCausalLM.from_config(config).to(torch.bfloat16).save_pretrained(folder)
+    transformers.AutoModelForCausalLM.from_config(config).to(training_dtype()).save_pretrained(folder)
     for file in TOKENIZER_FILES:
         if (BASE / file).exists():
             shutil.copyfile(BASE / file, folder / file)

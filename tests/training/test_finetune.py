@@ -22,9 +22,10 @@ from app.contract.manifest import UnusableModel, sha256
 from training.artifacts import Artifacts, write_json
 from training.config import Config, Finetune, load
 from training.dataset import build
-from training.finetune import cost, finetune, qat, with_adapter
+from training.finetune import arguments, cost, finetune, qat, with_adapter
 from training.merge import merge
 from training.pipeline import launcher
+from training.precision import training_dtype
 from training.teacher import label
 from training.tuning import examples
 from training.tuning.record import tuning
@@ -62,6 +63,7 @@ def test_the_adapter_is_trained_and_the_merge_says_the_same(
     manifest = labelled.manifest("finetune")
     assert manifest["pairs"] == 16
     assert manifest["devices"] == 1
+    assert manifest["dtype"] == str(training_dtype()).removeprefix("torch.")
     assert Decimal(manifest["cost_usd"]) == cost(manifest["seconds"], 1, Decimal("1.89"))
     losses = [entry["loss"] for entry in manifest["history"] if "loss" in entry]
     assert all(float(loss) > 0 for loss in losses)
@@ -70,10 +72,10 @@ def test_the_adapter_is_trained_and_the_merge_says_the_same(
     assert manifest["adapter_sha256"] == sha256(adapter / "adapter_model.safetensors")
 
     load = transformers.AutoModelForCausalLM.from_pretrained
-    untuned = logits(load(toy, dtype=torch.bfloat16))
-    adapted = logits(peft.PeftModel.from_pretrained(load(toy, dtype=torch.bfloat16), adapter))
+    untuned = logits(load(toy, dtype=training_dtype()))
+    adapted = logits(peft.PeftModel.from_pretrained(load(toy, dtype=training_dtype()), adapter))
     merge(toy, adapter, tmp_path / "merged")
-    merged = logits(load(tmp_path / "merged", dtype=torch.bfloat16))
+    merged = logits(load(tmp_path / "merged", dtype=training_dtype()))
     moved = (adapted - untuned).abs().max()
     assert moved > 0
     assert (merged - adapted).abs().max() < max(0.02, float(moved))
@@ -92,7 +94,7 @@ def test_a_published_adapter_is_trained_on(config: Config, labelled: Artifacts, 
     assert second.manifest("finetune")["continued_from"] == str(published)
 
     def adapted(artifacts: Artifacts) -> Any:
-        base = transformers.AutoModelForCausalLM.from_pretrained(toy, dtype=torch.bfloat16)
+        base = transformers.AutoModelForCausalLM.from_pretrained(toy, dtype=training_dtype())
         return logits(peft.PeftModel.from_pretrained(base, artifacts.adapter))
 
     torch.testing.assert_close(adapted(labelled), adapted(second), rtol=0, atol=0.01)
@@ -100,6 +102,18 @@ def test_a_published_adapter_is_trained_on(config: Config, labelled: Artifacts, 
     (published / "adapter" / "adapter_model.safetensors").write_bytes(b"other weights")
     with pytest.raises(UnusableModel, match="is not what was published"):
         finetune(again, Artifacts(shutil.copytree(second.folder / "label", tmp_path / "third" / "label").parent), toy)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_mixed_precision_is_the_profile_s(
+    config: Config, toy: Path, tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVICTION_DTYPE", dtype)
+    given = arguments(config.finetune, tmp_path)
+    assert (given.bf16, given.fp16) == (dtype == "bfloat16", False)
+    weights = dict(with_adapter(config.finetune, toy).named_parameters())
+    assert {str(w.dtype) for name, w in weights.items() if "lora" in name} == {"torch.float32"}
+    assert {str(w.dtype) for name, w in weights.items() if "lora" not in name} == {f"torch.{dtype}"}
 
 
 def test_packed_rows_train_as_well(config: Config, labelled: Artifacts, toy: Path) -> None:
