@@ -58,7 +58,6 @@ def test_agreement_is_told_with_its_interval_where_there_is_one(estimate: dict[s
     assert agreement({"answered_by_both": 7, "tickers": 3, "agreement": estimate}) == line
 
 
-@pytest.mark.slow
 def test_both_backends_have_figures_after_a_few_seconds(tmp_path: Path) -> None:
     more = PRICES | {
         "CONVICTION_EXPERIMENTS_FILE": str(ROOT / "deploy" / "demo" / "experiments.json"),

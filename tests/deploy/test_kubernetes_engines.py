@@ -114,7 +114,6 @@ def test_vllm_is_told_what_compose_tells_it() -> None:
         assert wanted_env.items() <= {each["name"]: each["value"] for each in env}.items()
 
 
-@pytest.mark.slow
 def test_vllm_s_parser_takes_it() -> None:
     [stack, llm_d] = parsed(arguments())
     for told in (stack, llm_d):
@@ -190,7 +189,6 @@ def test_only_gateways_and_prometheus_reach_servers_that_ask_for_no_key() -> Non
         assert {space["matchLabels"]["kubernetes.io/metadata.name"] for space in spaces} == others
 
 
-@pytest.mark.slow
 def test_the_charts_take_the_values_and_vllm_what_they_make_of_them(folder: Path) -> None:
     assert list(command.faults(folder)) == []
     stack = one(PRODUCTION_STACK.manifests(folder), "Deployment", "-vllm")["spec"]["template"]["spec"]

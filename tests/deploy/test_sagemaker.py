@@ -150,7 +150,6 @@ def ends(said: str) -> list[str]:
     return [line.rpartition(": ")[2] for line in said.splitlines()]
 
 
-@pytest.mark.slow
 def test_what_is_made_once_is_as_it_was_the_second_time(run: Run, operations: list[str]) -> None:
     assert ends(run("status")) == ["absent"] * 5
     assert ends(run("push")) == ["made"]
@@ -166,7 +165,6 @@ def test_what_is_made_once_is_as_it_was_the_second_time(run: Run, operations: li
     assert "InService" in told_now
 
 
-@pytest.mark.slow
 def test_what_aws_has_is_what_was_meant(run: Run, operations: list[str]) -> None:
     run("push")
     run("deploy")
@@ -225,7 +223,6 @@ def _left() -> list[Any]:
     ]
 
 
-@pytest.mark.slow
 def test_other_settings_are_brought_about_and_delete_takes_all_of_it_back(run: Run, operations: list[str]) -> None:
     run("push", model_id=OLDER_ID)
     run("deploy", model_id=OLDER_ID)
@@ -250,7 +247,6 @@ def test_other_settings_are_brought_about_and_delete_takes_all_of_it_back(run: R
     assert ends(run("delete")) == ["was not there"] * 5
 
 
-@pytest.mark.slow
 def test_what_another_made_is_left_alone(run: Run, operations: list[str]) -> None:
     run("push")
     run("deploy")
@@ -266,7 +262,6 @@ def test_what_another_made_is_left_alone(run: Run, operations: list[str]) -> Non
     assert sagemaker.describe_endpoint(EndpointName="conviction")["EndpointStatus"] == "InService"
 
 
-@pytest.mark.slow
 def test_a_method_that_has_been_opened_is_not_deployed(run: Run, operations: list[str]) -> None:
     run("push")
     run("deploy")
@@ -285,7 +280,6 @@ def test_a_method_that_has_been_opened_is_not_deployed(run: Run, operations: lis
     assert "CreateDeployment" not in operations
 
 
-@pytest.mark.slow
 def test_weights_that_are_not_those_that_were_built_are_not_pushed(
     run: Run, operations: list[str], models: Path
 ) -> None:
@@ -298,7 +292,6 @@ def test_weights_that_are_not_those_that_were_built_are_not_pushed(
     assert _left() == []
 
 
-@pytest.mark.slow
 def test_a_push_that_was_cut_off_goes_on_where_it_stopped(run: Run, operations: list[str]) -> None:
     run("push")
     s3 = boto3.client("s3", region_name=REGION)
@@ -309,7 +302,6 @@ def test_a_push_that_was_cut_off_goes_on_where_it_stopped(run: Run, operations: 
     assert operations.count("PutObject") == 2, "what was missing, and the record"
 
 
-@pytest.mark.slow
 def test_a_hub_repository_needs_no_push(run: Run, operations: list[str]) -> None:
     assert "publish --push-to" in run("push", status=1, weights="hub:acme/mistral-7b")
     assert ends(run("deploy", weights="hub:acme/mistral-7b"))[:-1] == ["made"] * 4

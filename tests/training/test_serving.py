@@ -17,7 +17,7 @@ from app.contract.recommendation import canonical
 from training.serving import NotServed, serve
 from training.tuning.examples import Example, encode
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 ROOT = Path(__file__).parents[2]
 VLLM = ROOT / ".envs" / "vllm" / "bin" / "python"
@@ -29,7 +29,9 @@ def example(detail: Any, tokenizer: Any) -> Example:
     return encode(row, tokenizer, 1024)
 
 
-def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
     weights = ROOT / ".models" / read(current(ROOT / "model_store")).model_id / "bf16"
     for needed in (VLLM, weights):
         if not needed.exists():
