@@ -114,6 +114,7 @@ def test_vllm_is_told_what_compose_tells_it() -> None:
         assert wanted_env.items() <= {each["name"]: each["value"] for each in env}.items()
 
 
+@pytest.mark.slow
 def test_vllm_s_parser_takes_it() -> None:
     [stack, llm_d] = parsed(arguments())
     for told in (stack, llm_d):

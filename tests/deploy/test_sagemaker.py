@@ -23,7 +23,7 @@ from app.contract.manifest import BuildRecord
 from deploy.sagemaker import __main__ as command
 from deploy.sagemaker.api import integration
 from deploy.sagemaker.endpoint import MOUNTED, environment
-from deploy.sagemaker.settings import Deployment, load
+from deploy.sagemaker.settings import load
 from deploy.sagemaker.told import Refused, told
 
 ROOT = Path(__file__).parents[2]
@@ -311,15 +311,6 @@ def test_a_hub_repository_needs_no_push(run: Run, operations: list[str]) -> None
     assert "HF_HUB_OFFLINE" not in described["PrimaryContainer"]["Environment"]
 
 
-def test_a_plan_asks_nothing_and_says_what_it_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-    monkeypatch.setattr(BaseClient, "_make_api_call", None)
-    said = run("deploy", "--plan")
-    assert said.count("would be there: ") == 5
-    assert "0.7364 USD an hour for 1 of ml.g4dn.xlarge, 1.4728 at most for 2" in said
-    assert "prices as of 20" in said
-    assert "no price of ml.p5.48xlarge" in run("deploy", "--plan", instance_type="ml.p5.48xlarge")
-
-
 def test_the_container_is_given_the_flags_that_compose_gives_vllm(tmp_path: Path) -> None:
     flags = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["vllm"]["command"]
     composed = dict(flag.removeprefix("--").partition("=")[::2] for flag in flags)
@@ -365,13 +356,6 @@ def test_settings_that_cannot_be_are_told_before_anything(changes: dict[str, Any
 def test_all_that_is_wrong_is_told_at_once(run: Run) -> None:
     said = run("deploy", status=2, region="nowhere", endpoint_role="x", instance_type="y")
     assert all(f"{name}: " in said for name in ("region", "endpoint_role", "instance_type"))
-
-
-def test_the_example_is_what_is_read_and_says_each_setting_and_its_default() -> None:
-    example = load(ROOT / "deploy" / "sagemaker" / "example.toml")
-    assert set(example.model_fields_set) == set(Deployment.model_fields)
-    for name, field in Deployment.model_fields.items():
-        assert field.is_required() or getattr(example, name) == field.default, name
 
 
 def test_no_credentials_and_no_aws_are_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
