@@ -151,12 +151,6 @@ def test_steps_import_what_they_are_made_of_and_not_the_reverse(module: str) -> 
             assert layer(other, TRAINING_LAYERS) <= height, f"{module} imports {other}, which is above it"
 
 
-@pytest.mark.parametrize("package", sorted({name.rpartition(".")[0] for name in TRAINING if name.count(".") == 2}))
-def test_a_package_of_training_is_a_docstring_alone(package: str) -> None:
-    (said,) = TRAINING[package].body
-    assert said.lineno == said.end_lineno and ast.get_docstring(TRAINING[package])
-
-
 @pytest.mark.parametrize("module", [name for name in APP if within(name, "app.contract")])
 def test_the_contract_needs_pydantic_and_nothing_else(module: str) -> None:
     for other in imported(APP[module]):

@@ -144,19 +144,6 @@ async def test_a_failing_model_is_an_error_and_never_a_hold(
     assert 'action="hold",backend="mistral"} 0.0' in page
 
 
-@pytest.mark.parametrize("mode", ["refusal", "length", "malformed"])
-async def test_one_bad_answer_is_made_good_and_both_are_paid(
-    client: httpx.AsyncClient, stand_in: StandIn, mode: Mode
-) -> None:
-    once = (await client.post(PATH, json=EXAMPLE_BODY)).json()
-    stand_in.fail(mode, 1)
-    twice = (await client.post(PATH, json=EXAMPLE_BODY)).json()
-    assert twice["action"] == once["action"]
-    assert twice["usage"]["prompt_tokens"] == 2 * once["usage"]["prompt_tokens"]
-    assert float(twice["cost"]["usd"]) > float(once["cost"]["usd"])
-    assert 'conviction_unparsed_attempts_total{backend="mistral"} 1.0' in (await client.get("/metrics")).text
-
-
 async def test_without_an_openai_key_that_route_names_the_setting(store_url: str) -> None:
     app = create_app(Settings.model_validate({"market": "sample", "redis_url": store_url}))
     async with app.router.lifespan_context(app):

@@ -23,8 +23,6 @@ from app.contract.prompt import Detail, messages
 from tests.supervisor.observing import gone
 from tests.supervisor.running import Answer, Up, command_of, fetch, until
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 TOKENS = ROOT / "tests" / "training" / "tokens.json"
 """What training made of the worked example."""
@@ -139,6 +137,7 @@ def test_it_looks_nothing_up_and_knows_no_secret(vllm_up: Up) -> None:
     assert "OPENAI_API_KEY" not in variables
 
 
+@pytest.mark.slow
 def test_when_vllm_dies_the_gateway_says_so_until_it_is_back(vllm_up: Up) -> None:
     before, question, made = vllm_up.child("vllm"), {**SNPS, "detail": "brief"}, {"Cache_Control": "no-store"}
     os.kill(before, signal.SIGKILL)

@@ -36,10 +36,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
         yield running
 
 
-def test_it_says_that_no_model_is_running(running: Up) -> None:
-    assert "STAND-IN: no model is running" in running.seen
-
-
 def test_the_requests_it_prints_are_answered(running: Up) -> None:
     by_metrics, by_ticker = (running.ask(body) for body in running.bodies())
     assert (by_metrics.status, by_ticker.status) == (200, 200)

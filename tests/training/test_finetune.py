@@ -32,7 +32,7 @@ from training.tuning.record import tuning
 from training.tuning.rounding import Rounding
 from training.tuning.trainer import AnswerTrainer
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "model_store" / "smollm2-135m" / "1" / "manifest.json"
@@ -194,7 +194,7 @@ def command(config_file: Path, runs: Path, models: Path, *launcher: str) -> list
 def test_a_killed_run_goes_on_to_the_very_same_adapter(
     config_file: Path, synthetic_market: Path, toy: Path, tmp_path: Path
 ) -> None:
-    text = config_file.read_text().replace("epochs = 1", "epochs = 6").replace("save_every = 10", "save_every = 3")
+    text = config_file.read_text().replace("epochs = 1", "epochs = 2").replace("save_every = 10", "save_every = 3")
     config_file.write_text(text.replace("dropout = 0.0", "dropout = 0.1"))
     adapters = []
     for runs in (tmp_path / "whole", tmp_path / "killed"):

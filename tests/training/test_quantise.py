@@ -14,11 +14,12 @@ transformers = pytest.importorskip("transformers", reason="transformers is in th
 
 from safetensors.torch import load_file  # noqa: E402
 
+from tests.training.conftest import WORDS  # noqa: E402
 from training.awq import Packed, dequantize  # noqa: E402
 from training.config import Quantise  # noqa: E402
 from training.precision import training_dtype  # noqa: E402
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".envs" / "quantise" / "bin" / "python"
@@ -48,7 +49,7 @@ def quantised(merged: Path, folder: Path, settings: Quantise) -> tuple[dict[str,
         pytest.skip(f"{PYTHON} is not there: `make {PYTHON.parents[1].relative_to(ROOT)}/.complete`")
     calibration, out = folder / "calibration.json", folder / "awq"
     torch.manual_seed(1)
-    calibration.write_text(json.dumps({"ids": torch.randint(3, 49152, (4, 48)).tolist()}))
+    calibration.write_text(json.dumps({"ids": torch.randint(3, WORDS, (4, 48)).tolist()}))
     words = ["quantise", "--merged", str(merged), "--calibration", str(calibration), "--out", str(out)]
     command = [str(PYTHON), "-m", "training", *words, "--settings", settings.model_dump_json()]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300)

@@ -21,7 +21,7 @@ from tests.training.machines import AVX2, AVX512, H200, profile_of
 from training.serving import NotServed, serve, with_adapter
 from training.tuning.examples import Example, encode
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 ROOT = Path(__file__).parents[2]
 VLLM = ROOT / ".envs" / "vllm" / "bin" / "python"
@@ -33,7 +33,9 @@ def example(detail: Any, tokenizer: Any) -> Example:
     return encode(row, tokenizer, 1024)
 
 
-def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     weights = ROOT / ".models" / read(current(ROOT / "model_store")).model_id / "merged"
     for needed in (VLLM, weights):
         if not needed.exists():
