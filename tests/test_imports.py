@@ -83,6 +83,7 @@ TRAINING_MAY = (
     "app.backends.dialects",  # how OpenAI's models want to be asked, for a teacher that is one
 )
 ENVIRONMENT = {
+    "app.contract.hardware": "reads overrides of its choice, where no package is installed yet",
     "app.settings": "reads it",
     "app.supervisor.up": "hands the whole of it on to the processes it starts",
 }
