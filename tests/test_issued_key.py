@@ -32,7 +32,7 @@ def test_a_key_is_read_as_it_was_made() -> None:
     assert (len(KEY.id), len(KEY.secret)) == (12, 43)
 
 
-@pytest.mark.parametrize("shown", [repr(KEY), str(KEY), repr(record()), str(record())])
+@pytest.mark.parametrize("shown", [repr(KEY), str(KEY), repr(record()), str(record())], ids=range(4))
 def test_neither_secret_nor_hash_is_in_what_is_shown_of_them(shown: str) -> None:
     assert KEY.id in shown
     assert KEY.secret not in shown

@@ -95,7 +95,7 @@ def artifacts(tmp_path: Path) -> Artifacts:
 
 WORDS = 4096
 """The toy's vocabulary: the first of the default model's. Its whole vocabulary would be nearly all of a toy's work."""
-SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 1}
 ARCHITECTURES: dict[str, tuple[str, dict[str, int]]] = {
     "mistral": ("MistralConfig", {}),
     "mixtral": ("MixtralConfig", {"num_local_experts": 4, "num_experts_per_tok": 2}),
