@@ -23,7 +23,6 @@ from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.stand_in import create_stand_in
 from tests.conftest import STAND_IN_KEY, StandIn, served
-
 from tests.doubles import EXAMPLE_BODY, without
 from tests.test_main import Serving, clean_environment, free_port
 
