@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench bench-fresh demo model train dashboards requirements secrets sbom audit check clean
+.PHONY: help serve test test-slow coverage lint bench bench-fresh demo model train dashboards requirements secrets sbom audit check clean
 
 PORT ?= $(or $(CONVICTION_PORT),8080)
 PYTHON ?= python3
@@ -36,9 +36,20 @@ help: ## this list
 serve: $(ENVS)/gateway/.complete model ## everything, on 127.0.0.1:8080 (PORT=... changes it)
 	@CONVICTION_PORT=$(PORT) exec $(GATEWAY)/conviction up
 
-test: lint model $(ENVS)/training/.complete $(TOOLS)/promtool ## lint, then all tests
-	$(TRAINING) -m pytest tests/training
-	PATH="$(TOOLS):$$PATH" $(DEV)/python -m pytest --ignore=tests/training
+# Both suites run in two processes; the longest files start first.
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+TESTED := model $(addprefix $(ENVS)/,dev/.complete training/.complete) $(TOOLS)/promtool
+
+test: lint $(TESTED) ## lint, then all that guards behaviour
+	$(TRAINING) $(PYTEST) tests/training
+	PATH="$(TOOLS):$$PATH" $(DEV)/python $(PYTEST) --ignore=tests/training
+
+test-slow: $(TESTED) $(ENVS)/quantise/.complete ## the long proofs: three gateways, chaos at full size, every architecture through AutoAWQ
+	$(TRAINING) $(PYTEST) -m slow tests/training
+	PATH="$(TOOLS):$$PATH" $(DEV)/python $(PYTEST) -m slow --ignore=tests/training
+
+coverage: $(TESTED) ## branch coverage of app/ and training/ by `make test`'s tests
+	@tests/coverage
 
 lint: $(ENVS)/dev/.complete ## ruff, and mypy in strict mode
 	$(DEV)/ruff check .

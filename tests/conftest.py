@@ -29,8 +29,19 @@ from tests.doubles import Gateway, gateway
 STAND_IN_KEY = "sk-stand-in-0123456789abcdef"
 STORE_PATIENCE_S = 20.0
 
+FIRST = (
+    *("tests/e2e/", "tests/training/finetune/test_stage.py", "tests/training/quantize/test_autoawq.py"),
+    *("tests/faults/", "tests/deploy/", "tests/console/", "tests/stores/", "tests/bench/"),
+)
+"""Where tests take longest: they are begun first, so that no process is left alone with one of them in the end."""
+
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no flaw
 hypothesis.settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of `FIRST` before all others; the tests of a file keep their order."""
+    items.sort(key=lambda item: next((n for n, place in enumerate(FIRST) if item.nodeid.startswith(place)), len(FIRST)))
 
 
 @contextmanager

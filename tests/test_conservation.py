@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import httpx
 import pytest
@@ -25,9 +23,8 @@ from app.pricing.prices import NANO
 from app.settings.gateway import Settings
 from app.stand_in import create_stand_in
 from app.stores.connection import open_redis
-from tests.conftest import STAND_IN_KEY, served
+from tests.conftest import STAND_IN_KEY
 from tests.doubles import EXAMPLE_BODY, listening
-from tests.test_main import Serving
 from tests.valkey import Valkey
 
 SOON_S = 60.0
@@ -165,57 +162,3 @@ def test_the_ledger_holds_what_upstream_served(store_url: str, planned: list[Ste
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
     with Valkey(tmp_path_factory.mktemp("valkey")) as valkey:
         yield valkey
-
-
-def test_a_gateway_killed_in_mid_call_is_charged_for_and_taken_over_from(valkey: Valkey, tmp_path: Path) -> None:
-    """The same question to another gateway waits for the first's call, and makes its own once that one's lease ends."""
-    with served(create_stand_in(key=STAND_IN_KEY, seconds_per_token=0.02)) as upstream:
-        folders = [tmp_path / name for name in ("first", "second")]
-        for folder in folders:
-            folder.mkdir()
-        first, second = (serving(folder, upstream, valkey.url) for folder in folders)
-        try:
-            first.wait()
-            second.wait()
-            for gateway in (first, second):  # which model it is, is known from then on
-                assert gateway.ask("GET", "/health/ready")[0] == 200
-            asyncio.run(kill_in_mid_call(first, second, valkey.url))
-        finally:
-            for gateway in (first, second):
-                gateway.process.kill()
-                gateway.process.wait(10)
-
-
-def serving(folder: Path, upstream: str, store: str) -> Serving:
-    return Serving(
-        folder,
-        CONVICTION_VLLM_URLS=f"{upstream}/v1",
-        REDIS_URL=store,
-        CONVICTION_HOSTING_USD_PER_HOUR="0.10",
-        CONVICTION_CAPACITY_TOKENS_PER_HOUR="100000",
-    )
-
-
-async def kill_in_mid_call(first: Serving, second: Serving, store: str) -> None:
-    body = EXAMPLE_BODY | {"detail": "full"}
-    async with httpx.AsyncClient(timeout=SOON_S) as client:
-        async with client.stream("POST", url(first), json=body | {"stream": True}) as response:
-            coming = response.aiter_lines()
-            assert await anext(coming) == "event: analysis"
-            other = asyncio.create_task(client.post(url(second), json=body))
-            await asyncio.sleep(0.5)
-            first.process.kill()
-            with pytest.raises(httpx.RemoteProtocolError):
-                async for _ in coming:
-                    pass
-        answer: dict[str, Any] = json.loads((await other).content)
-    assert answer["source"] == "model"
-    async with open_redis(SecretStr(store)) as redis:
-        sums = await redis.hgetall(ledger_key("mistral", datetime.now(UTC)))
-    assert (sums["requests"], sums["unconfirmed_requests"]) == ("1", "1")
-    assert int(sums["nano_usd"]) == Decimal(answer["cost"]["usd"]) * NANO
-    assert int(sums["unconfirmed_nano_usd"]) >= int(sums["nano_usd"])
-
-
-def url(gateway: Serving) -> str:
-    return f"http://127.0.0.1:{gateway.port}/v1/recommendations"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import app.errors
+from app.contract import hardware
 from app.errors import ClientGone
 from app.settings.gateway import PREFIX, ClientSettings, Settings, UpSettings
 
@@ -18,6 +19,9 @@ VARIABLES = {
     *(PREFIX + name.upper() for form in (Settings, UpSettings, ClientSettings) for name in form.model_fields),
     PREFIX + "MODEL_ID",  # docker-compose.yml's own
     PREFIX + "API_KEY_FILE",  # a secret by file
+    hardware.DTYPE_VARIABLE,
+    hardware.WEIGHTS_VARIABLE,
+    hardware.COMPILE_VARIABLE,
 }
 
 

@@ -7,17 +7,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from app.contract.completion import BackendName, Usage
-from app.contract.fingerprint import EXAMPLE
-from app.contract.prompt import messages
 from app.errors import (
     BackendError,
     BackendUnavailable,
     InsufficientHistory,
     MarketDataRateLimited,
     MarketDataUnavailable,
-    UnparsedAnswer,
 )
-from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, BrokenProvider, Gateway, ask, completion, gateway, ledger
+from tests.doubles import PRICES, USAGE, BrokenProvider, Gateway, ask, completion, gateway, ledger
 
 BUY = '{"action":"buy","conviction":7}'
 NONSENSE = "I would rather hold."
@@ -32,12 +29,6 @@ async def running(own_store: str) -> AsyncIterator[Gateway]:
 async def booked(running: Gateway, backend: BackendName, before: dict[str, int]) -> dict[str, int]:
     """What was added to the ledger since."""
     return {name: value - before.get(name, 0) for name, value in (await ledger(running, backend)).items()}
-
-
-async def test_the_backend_is_asked_the_contract_s_prompt_once(running: Gateway) -> None:
-    await ask(running)
-    assert running.backends["mistral"].asked == [(messages(EXAMPLE, "SNPS", "brief"), "brief")]
-    assert running.backends["gpt-4"].asked == []
 
 
 async def test_answer_ledger_and_metrics_state_the_same_cost(running: Gateway) -> None:
@@ -81,23 +72,6 @@ async def test_rates_are_null_where_undefined(running: Gateway, usage: Usage, fi
     assert running.sample("conviction_time_per_output_token_seconds_count", backend="mistral") == 0
 
 
-async def test_without_probabilities_both_fields_are_null(running: Gateway) -> None:
-    running.backends["mistral"].script = [completion(BUY, probabilities=None)]
-    answer = (await ask(running)).json()
-    assert (answer["probabilities"], answer["probabilities_given"]) == (None, None)
-
-
-async def test_a_recommendation_is_counted_by_action_and_conviction(running: Gateway) -> None:
-    running.backends["mistral"].script = [completion(BUY)]
-    await ask(running)
-    labels = {"backend": "mistral", "action": "buy"}
-    assert running.sample("conviction_recommendations_total", **labels) == 1
-    assert running.sample("conviction_level_sum", **labels) == 7
-    ok = {"backend": "mistral", "detail": "brief", "outcome": "ok"}
-    assert running.sample("conviction_requests_total", **ok) == 1
-    assert running.sample("conviction_in_flight_requests", backend="mistral") == 0
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -133,12 +107,6 @@ async def test_what_is_twice_no_answer_is_an_error_never_a_hold_and_paid(running
     assert running.sample("conviction_recommendations_total", backend="mistral", action="hold") == 0
     labels = {"backend": "mistral", "detail": "brief", "outcome": "unparsed_answer"}
     assert running.sample("conviction_requests_total", **labels) == 1
-
-
-async def test_a_refusal_is_asked_again_and_paid(running: Gateway) -> None:
-    refusal = UnparsedAnswer("mistral declined to answer", usage=Usage(400, 5))
-    running.backends["mistral"].script = [refusal, completion(BUY)]
-    assert (await ask(running)).json()["usage"]["completion_tokens"] == 16
 
 
 async def test_what_a_first_attempt_used_is_booked_where_the_second_fails(running: Gateway) -> None:
@@ -189,24 +157,9 @@ async def test_market_errors_reach_the_client_and_no_backend(
         assert running.asked == 0
 
 
-async def test_simulated_options_are_marked(store_url: str) -> None:
-    async with gateway(store_url, market_options="simulated") as running:
-        answer = (await ask(running, {"ticker": "AAPL", "detail": "brief"})).json()
-        assert answer["metrics_source"]["simulated"] == ["options"]
-
-
 async def test_a_stock_without_options_is_answered_and_says_so(store_url: str) -> None:
     async with gateway(store_url, market_options="none") as running:
         answer = (await ask(running, {"ticker": "AAPL", "detail": "brief"})).json()
         assert answer["metrics"]["options"] == {}
         assert "call_iv_avg" in answer["missing"]
         assert answer["metrics_source"]["simulated"] == []
-
-
-async def test_a_store_that_is_away_costs_no_answer(caplog: pytest.LogCaptureFixture) -> None:
-    async with gateway("redis://127.0.0.1:1") as running:
-        response = await ask(running, EXAMPLE_BODY)
-        assert response.status_code == 200
-        assert running.sample("conviction_store_errors_total", store="ledger") == 1
-        assert running.sample("conviction_cost_usd_total", backend="mistral", basis="capacity") > 0
-    assert "are in no ledger" in caplog.text

@@ -84,7 +84,9 @@ async def test_at_its_end_calls_have_ended_and_are_booked(own_store: str) -> Non
     terms = RequestOptions(local_principal(Limits()), Deadline.after(20))
     async with opened_with(own_store, backends)(Settings(market="sample"), {}) as opened:
         question = Question("SNPS", None, EXAMPLE, "brief")
-        pending = asyncio.create_task(opened.recommender.ask(question, opened.upstreams["mistral"], terms, RequestTimer()))
+        pending = asyncio.create_task(
+            opened.recommender.ask(question, opened.upstreams["mistral"], terms, RequestTimer())
+        )
         await mistral.began()
         open_booking = opened.reservations.open("chat", opened.upstreams["gpt-4"])
         estimate = Estimate(10, 1000)

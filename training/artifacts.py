@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 MANIFEST = "manifest.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+"""What stands beside weights for those who load them."""
 
 
 class Artifacts:

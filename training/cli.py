@@ -63,9 +63,13 @@ def _parser() -> argparse.ArgumentParser:
     _models(stage("qat", _qat, "the adapter trained on with its weights rounded to 4 bits"))
     _models(stage("merge", _merge, "adapter into the bf16 base"))
     sub = stage("quantise", _quantise, "4-bit AWQ of merged weights", of_run=False)
-    for name in ("--merged", "--calibration", "--out"):
+    for name in ("--merged", "--out"):
         sub.add_argument(name, type=Path, required=True)
+    sub.add_argument("--calibration", type=Path, help="token ids of samples; needed for a search")
     sub.add_argument("--settings", type=json.loads, required=True, help="JSON of the config's [quantise]")
+    sub = stage("dequantize", _dequantize, "4-bit AWQ multiplied out into float32", of_run=False)
+    for name in ("--quantized", "--out"):
+        sub.add_argument(name, type=Path, required=True)
     _evaluate_options(stage("evaluate", _evaluate, "agreement of a served model with the teacher"))
     sub = stage("curve", _curve, "agreement by the number of training pairs; needs hours for many")
     _models(sub)
@@ -139,6 +143,8 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", help="the gateway's backend, or the server's model")
     parser.add_argument("--key", help="API key, where one is needed")
     parser.add_argument("--detail", choices=("brief", "full"), default="brief")
+    parser.add_argument("--form", help="form of the weights that are served, to be recorded, such as awq")
+    parser.add_argument("--dtype", choices=get_args(hardware.Dtype), help="that they are served in, to be recorded")
     parser.add_argument("--market", type=Path, help="folder of ohlcv*.parquet; without it, the run's test split")
     parser.add_argument("--options", choices=("provider", "simulated", "none"), default="simulated")
     parser.add_argument("--teacher", choices=("rules",), default="rules", help="who answers for a market's pairs")
@@ -223,23 +229,37 @@ def _merge(arguments: argparse.Namespace) -> None:
     from app.contract.manifest import sha256, verify
     from training.finetune.base import prepare
     from training.finetune.merge import merge
-    from training.quantize.calibration import calibrate
 
     config, artifacts = _run_of(arguments)
     tuned, folder = artifacts.manifest("qat" if config.qat else "finetune"), artifacts.stage("merge")
     base, adapter = prepare(config.base, arguments.models / "bases" / config.base.name), artifacts.adapter
     verify(adapter, {"adapter_model.safetensors": tuned["adapter_sha256"]})
     merge(base, adapter, folder / "weights")
-    calibrate(folder / "weights", config.quantise, folder / "calibration.json")
+    if config.quantise.search:
+        from training.quantize.calibration import calibrate
+
+        calibrate(folder / "weights", config.quantise, folder / "calibration.json")
     weights = {path.name: sha256(path) for path in sorted((folder / "weights").glob("*.safetensors"))}
     artifacts.complete("merge", {"base": config.base.name, "weights": weights})
 
 
 def _quantise(arguments: argparse.Namespace) -> None:
+    settings = Quantise.model_validate(arguments.settings)
+    if not settings.search:
+        from training.quantize.awq import quantize_folder
+
+        return quantize_folder(arguments.merged, settings, arguments.out)
     from training.quantize.autoawq import quantise
 
-    calibration = json.loads(arguments.calibration.read_text())["ids"]
-    quantise(arguments.merged, calibration, Quantise.model_validate(arguments.settings), arguments.out)
+    if arguments.calibration is None:
+        raise ValueError("a search for scales needs --calibration")
+    return quantise(arguments.merged, json.loads(arguments.calibration.read_text())["ids"], settings, arguments.out)
+
+
+def _dequantize(arguments: argparse.Namespace) -> None:
+    from training.quantize.awq import dequantize_folder
+
+    dequantize_folder(arguments.quantized, arguments.out)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -272,7 +292,9 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
     rows.write(beside, found.rows)
     cascade = found.cascade(arguments.usd_per_hour, api)
-    write_json(arguments.out, {**found.document, "cascade": cascade, "source": source, "machine": machine})
+    served = {name: value for name in ("form", "dtype") if (value := getattr(arguments, name))}
+    known = {"source": source, "machine": machine, "served": served or None}
+    write_json(arguments.out, {**found.document, "cascade": cascade, **known})
     if cascade is not None:
         drawn = plots.frontier(cascade["points"], cascade["api_alone"], found.document["model"], api)
         write_bytes(arguments.out.with_suffix(".cascade.png"), drawn)
@@ -287,7 +309,8 @@ def _curve(arguments: argparse.Namespace) -> None:
     config, artifacts = _run_of(arguments)
     base = prepare(config.base, arguments.models / "bases" / config.base.name)
     sizes = sorted(arguments.pairs or config.evaluate.curve)
-    for point in learning_curve(config, artifacts, base, arguments.vllm_python, sizes, arguments.asked):
+    profile, vllm = hardware.profile(), arguments.vllm_python
+    for point in learning_curve(config, artifacts, base, vllm, profile, sizes, arguments.asked):
         print(json.dumps(point))
 
 
@@ -352,7 +375,8 @@ def _responses(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from training.pipeline import Environments, Target, run
+    from training.pipeline import run
+    from training.plan import Environments, Target
 
     config, artifacts = _run_of(arguments)
     store = arguments.store or config.publish.store
@@ -364,6 +388,7 @@ def _run(arguments: argparse.Namespace) -> None:
         environments=Environments(arguments.training_python, arguments.quantise_python, arguments.vllm_python),
         models=arguments.models,
         target=Target(store, arguments.version, arguments.usd_per_hour, arguments.override),
+        profile=hardware.profile(),
         processes=arguments.processes,
     )
 

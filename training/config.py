@@ -193,8 +193,10 @@ class Quantise(_Section):
     training under `qat` prepared them for."""
     keep: tuple[str, ...] = ()
     """Layers that stay in bf16, by a part of their names; what is stored fused (query, key and value) together."""
-    samples: Positive
-    max_length: Positive
+    samples: Positive = 8
+    """To calibrate the search on."""
+    max_length: Positive = 1024
+    """Tokens of a sample."""
 
 
 class MinAgreement(_Section):

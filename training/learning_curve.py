@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from app.contract.hardware import Profile
 from training.artifacts import Artifacts, read_rows, write_json, write_rows, write_text
 from training.config import Config
 from training.evaluation import rows
@@ -22,7 +23,13 @@ CURVE = "curve.json"
 
 
 def learning_curve(
-    config: Config, artifacts: Artifacts, base: Path, vllm: Path, sizes: Sequence[int], asked: int
+    config: Config,
+    artifacts: Artifacts,
+    base: Path,
+    vllm: Path,
+    profile: Profile,
+    sizes: Sequence[int],
+    asked: int,
 ) -> list[dict[str, Any]]:
     """Train on the first `sizes` brief pairs of the run, each from the base alone and with the run's settings, and
     ask the merged weights the first `asked` of its brief test pairs. Points that are there already are kept.
@@ -43,7 +50,7 @@ def learning_curve(
             merge(base, part.adapter, part.stage("merge") / "weights")
             part.complete("merge", {"base": config.base.name})
         if not part.done("evaluate"):
-            part.complete("evaluate", _examine(part, pairs, vllm, config.evaluate.concurrency))
+            part.complete("evaluate", _examine(part, pairs, vllm, profile, config.evaluate.concurrency))
         points.append({"pairs": size, **part.manifest("evaluate")})
     write_text(artifacts.stage("evaluate") / CURVE, json.dumps(points, indent=2) + "\n")
     return points
@@ -61,14 +68,14 @@ def _take(artifacts: Artifacts, part: Artifacts, size: int) -> None:
     part.complete("label", artifacts.manifest("label"))
 
 
-def _examine(part: Artifacts, pairs: Sequence[Pair], vllm: Path, concurrency: int) -> dict[str, Any]:
+def _examine(part: Artifacts, pairs: Sequence[Pair], vllm: Path, profile: Profile, concurrency: int) -> dict[str, Any]:
     folder = part.stage("evaluate")
     out = folder / "brief-merged.json"
     unfinished = rows.path_beside(out).with_suffix(".unfinished")
-    with serve(vllm, part.folder / "merge" / "weights", part.folder.name, folder / "vllm.log") as url:
+    with serve(vllm, part.folder / "merge" / "weights", part.folder.name, folder / "vllm.log", profile) as url:
         found = asyncio.run(evaluate(url, None, None, pairs, Question("brief", concurrency), unfinished))
     rows.write(rows.path_beside(out), found.rows)
-    write_json(out, found.document)
+    write_json(out, {**found.document, "served": {"form": "merged", "dtype": profile.dtype}})
     seconds = part.manifest("finetune")["seconds"]
     return {
         "agreement": found.document["agreement"],

@@ -1,6 +1,6 @@
 """The whole run, a stage after the other, each in the environment whose pins it needs.
 
-    dataset -> label -> finetune (-> qat) -> merge -> quantise -> evaluate -> report -> publish
+    dataset -> label -> finetune (-> qat) -> merge -> quantise (-> dequantize) -> evaluate -> report -> publish
 
 Every stage writes its manifest last, so a run that was cut off goes on with the first stage that has none.
 """
@@ -14,56 +14,25 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
-from typing import Literal
 
 from app.contract.fingerprint import fingerprint
+from app.contract.hardware import Profile
 from app.contract.manifest import verify
 from training.artifacts import Artifacts, write_json
 from training.build import ALLOCATOR
 from training.config import Config
+from training.plan import EXAMINED, Environments, Plan, System, Target
 from training.vllm_server import serve
-
-System = Literal["awq", "merged", "adapter", "base"]
-EXAMINED: dict[System, tuple[str, ...]] = {
-    "base": ("brief",),
-    "adapter": ("brief",),
-    "merged": ("brief", "full"),
-    "awq": ("brief", "full"),
-}
-"""What is asked the test pairs, in which detail."""
-
-
-@dataclass(frozen=True)
-class Environments:
-    """The interpreters of the environments, made by `make`."""
-
-    training: Path
-    quantise: Path
-    vllm: Path
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a run is published, as what, and what its machine costs an hour; checks named in `overrides` may fail."""
-
-    store: Path
-    version: str
-    usd_per_hour: Decimal
-    overrides: Sequence[str] = ()
 
 
 class Run:
-    """A run's config, folder and environments; each method is a step of it."""
+    """A plan's steps, each a method."""
 
-    def __init__(
-        self, config_file: Path, config: Config, artifacts: Artifacts, environments: Environments, models: Path
-    ) -> None:
-        self.config, self.artifacts, self.environments = config, artifacts, environments
-        self.base = models / "bases" / config.base.name
-        self.common = ["--config", str(config_file), "--runs", str(artifacts.folder.parent)]
+    def __init__(self, config_file: Path, plan: Plan, models: Path) -> None:
+        self.plan, self.config, self.artifacts = plan, plan.config, plan.artifacts
+        self.base = models / "bases" / plan.config.base.name
+        self.common = ["--config", str(config_file), "--runs", str(plan.artifacts.folder.parent)]
         self.models = ["--models", str(models)]
 
     def stage(self, name: str, *arguments: str | Path, launcher: Sequence[str] = ("training",)) -> None:
@@ -72,7 +41,8 @@ class Run:
         Raises `subprocess.CalledProcessError` where it fails.
         """
         print(f"== {name}", file=sys.stderr, flush=True)
-        python = self.environments.quantise if name == "quantise" else self.environments.training
+        searching = name == "quantise" and self.config.quantise.search
+        python = self.plan.environments.quantise if searching else self.plan.environments.training
         command, start = [str(python), "-m", *launcher, name, *map(str, arguments)], time.monotonic()
         child = subprocess.Popen(command, env={**os.environ, **ALLOCATOR})
         _, status, usage = os.wait4(child.pid, 0)
@@ -84,11 +54,11 @@ class Run:
         took = {"seconds": round(time.monotonic() - start, 1), "peak_gib": round(usage.ru_maxrss / 2**20, 2)}
         write_json(noted, {**stages, name: took})
 
-    def make(self, market: Path, processes: int) -> None:
-        """Bars to 4-bit weights; stages that are complete are passed over."""
+    def make(self, processes: int) -> None:
+        """Bars to the weights that are served; stages that are complete are passed over."""
         done = self.artifacts.done
         if not done("dataset"):
-            self.stage("dataset", *self.common, "--market", market)
+            self.stage("dataset", *self.common, "--market", self.plan.market)
         if not done("label"):
             self.stage("label", *self.common)
         if not done("finetune"):
@@ -98,36 +68,49 @@ class Run:
         if not done("merge"):
             self.stage("merge", *self.common, *self.models)
         if not done("quantise"):
-            merged, settings = self.artifacts.stage("merge"), self.config.quantise
-            verify(merged / "weights", self.artifacts.manifest("merge")["weights"])
-            self.stage(
-                "quantise", "--merged", merged / "weights", "--calibration", merged / "calibration.json",
-                "--out", self.weights("awq"), "--settings", settings.model_dump_json(),
-            )  # fmt: skip
-            self.artifacts.complete("quantise", settings.model_dump())
+            self._quantize()
+        if self.plan.profile.weights == "dequantized" and not done("dequantize"):
+            self._dequantize()
+
+    def _quantize(self) -> None:
+        merged, settings = self.artifacts.stage("merge"), self.config.quantise
+        verify(merged / "weights", self.artifacts.manifest("merge")["weights"])
+        calibration: list[str | Path] = ["--calibration", merged / "calibration.json"] if settings.search else []
+        out = self.artifacts.folder / "quantise" / "weights"
+        self.stage(
+            "quantise", "--merged", merged / "weights", *calibration, "--out", out,
+            "--settings", settings.model_dump_json(),
+        )  # fmt: skip
+        self.artifacts.complete("quantise", settings.model_dump())
+
+    def _dequantize(self) -> None:
+        """Multiply the 4-bit weights out, for a machine without a kernel for them."""
+        quantized, out = (self.artifacts.folder / name / "weights" for name in ("quantise", "dequantize"))
+        self.stage("dequantize", "--quantized", quantized, "--out", out)
+        self.artifacts.complete("dequantize", {"dtype": "float32"})
 
     def examine(self, system: System, url: str) -> None:
         """Ask a served system the test pairs; what is to be published is asked for consistency as well."""
         once = [] if system == "awq" else ["--consistency", "0"]
+        how = self.plan.served(system)
+        served = ["--form", how.form, "--dtype", how.dtype]
         for detail in EXAMINED[system]:
             out = self.artifacts.stage("evaluate") / f"{detail}-{system}.json"
             if not out.exists():
-                self.stage("evaluate", *self.common, *once, "--url", url, "--detail", detail, "--resume", "--out", out)
-
-    def examined(self, system: System) -> bool:
-        folder = self.artifacts.stage("evaluate")
-        return all((folder / f"{detail}-{system}.json").exists() for detail in EXAMINED[system])
+                asked: list[str | Path] = ["--url", url, "--detail", detail, "--resume", "--out", out]
+                self.stage("evaluate", *self.common, *once, *served, *asked)
 
     def weights(self, system: System) -> Path:
         """The folder that vLLM loads; an adapter comes on top of its base."""
-        folders = {"merged": self.artifacts.folder / "merge", "awq": self.artifacts.folder / "quantise"}
-        return folders[system] / "weights" if system in folders else self.base
+        forms = {"merged": "merge", "awq": "quantise", "dequantized": "dequantize"}
+        stage = forms.get(self.plan.served(system).form)
+        return self.artifacts.folder / stage / "weights" if stage else self.base
 
-    def served(self, system: System, version: str) -> AbstractContextManager[str]:
-        model_id = f"{self.config.name}-{version}-{fingerprint()}"
+    def served(self, system: System) -> AbstractContextManager[str]:
+        model_id = f"{self.config.name}-{self.plan.target.version}-{fingerprint()}"
         adapter = self.artifacts.adapter if system == "adapter" else None
         log = self.artifacts.stage("evaluate") / f"vllm-{system}.log"
-        return serve(self.environments.vllm, self.weights(system), model_id, log, adapter)
+        return serve(self.plan.environments.vllm, self.weights(system), model_id, log, self.plan.profile, adapter)
 
 
 def launcher(processes: int) -> tuple[str, ...]:
@@ -152,16 +135,23 @@ def run(
     environments: Environments,
     models: Path,
     target: Target,
+    profile: Profile,
     processes: int = 1,
 ) -> None:
-    """Make, examine and publish a model; raises `subprocess.CalledProcessError` where a stage fails."""
-    it = Run(config_file, config, artifacts, environments, models)
-    it.make(market, processes)
+    """Print the plan, then make, examine and publish a model.
+
+    Raises `CannotRun` before the first stage, `subprocess.CalledProcessError` where a stage fails.
+    """
+    plan = Plan(config, artifacts, profile, environments, market, target)
+    plan.require_possible()
+    print(*plan.lines(), sep="\n", file=sys.stderr, flush=True)
+    it = Run(config_file, plan, models)
+    it.make(processes)
     for system in config.evaluate.beside:
-        if not it.examined(system):
-            with it.served(system, target.version) as url:
+        if not plan.examined(system):
+            with it.served(system) as url:
                 it.examine(system, url)
-    with it.served("awq", target.version) as url:
+    with it.served("awq") as url:
         it.examine("awq", url)
         it.stage("report", *it.common)
         overrides = [word for name in target.overrides for word in ("--override", name)]

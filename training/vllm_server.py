@@ -1,4 +1,4 @@
-"""A vLLM of our own for as long as a stage needs one."""
+"""A vLLM of our own for as long as a stage needs one, as the hardware profile has it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 
 from app.contract import serving
+from app.contract.compiled import discard_cut_off
+from app.contract.hardware import Profile
 
+CACHE = Path(".run/vllm-training")
+"""What vLLM compiled; apart from the gateway's server, which may be running."""
 LOADING_S = 900
 STOPPING_S = 30
 
@@ -24,17 +29,21 @@ class NotServed(ValueError):
 
 
 @contextmanager
-def serve(python: Path, weights: Path, model_id: str, log: Path, adapter: Path | None = None) -> Iterator[str]:
+def serve(
+    python: Path, weights: Path, model_id: str, log: Path, profile: Profile, adapter: Path | None = None
+) -> Iterator[str]:
     """The URL of a vLLM with these weights, on a free loopback port; it is stopped at the end.
 
     With an adapter, unmerged, it is the adapter that has the model id.
     """
-    port = _free_port()
+    port, cache, python = _free_port(), CACHE.absolute(), python.absolute()
     own_id = model_id if adapter is None else f"{weights.name}-base"
+    how = with_adapter(profile) if adapter else profile
+    discard_cut_off(cache)
     with log.open("w") as output:
         child = subprocess.Popen(
-            serving.command(python, weights, own_id, port, _lora(adapter, model_id) if adapter else None),
-            env={**os.environ, **serving.ENVIRONMENT},
+            serving.command(python, weights, own_id, port, how, _lora(adapter, model_id) if adapter else None),
+            env=serving.environment(python, how, cache, os.environ),
             stdout=output,
             stderr=subprocess.STDOUT,
         )
@@ -48,6 +57,11 @@ def serve(python: Path, weights: Path, model_id: str, log: Path, adapter: Path |
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
+
+
+def with_adapter(profile: Profile) -> Profile:
+    """Return how a base with an adapter beside it is served: on a CPU vLLM does not compile it."""
+    return replace(profile, compiled=profile.compiled and profile.device == "gpu")
 
 
 def _lora(adapter: Path, model_id: str) -> dict[str, str | None]:

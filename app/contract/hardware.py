@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -121,8 +122,8 @@ def require_supported(machine: Machine) -> None:
         )
     if machine.architecture == "x86_64" and "avx2" not in machine.flags and not machine.gpus:
         raise UnsupportedMachine(
-            f"the CPU ({machine.cpu}) lacks AVX2, which vLLM needs; use a machine with AVX2, point CONVICTION_VLLM_URLS "
-            "at a model server elsewhere, or run `make demo`, which needs no model"
+            f"the CPU ({machine.cpu}) lacks AVX2, which vLLM needs; use a machine with AVX2, point "
+            "CONVICTION_VLLM_URLS at a model server elsewhere, or run `make demo`, which needs no model"
         )
 
 
@@ -191,12 +192,19 @@ def _gpus() -> tuple[Gpu, ...]:
         listed = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return ()
-    found = []
-    for line in listed.splitlines():
-        name, memory, capability = (part.strip() for part in line.rsplit(",", 2))
-        major, _, minor = capability.partition(".")
-        found.append(Gpu(name, float(memory) / 1024, (int(major), int(minor or 0))))
-    return tuple(found)
+    return tuple(gpu for line in listed.splitlines() if (gpu := _gpu(line)))
+
+
+def _gpu(line: str) -> Gpu | None:
+    """Return the device of a line such as "Tesla T4, 15360, 7.5"; None for a message, or a device without CUDA.
+
+    A GPU that shares the machine's memory has "[N/A]" in the place of its own, which counts as 0.
+    """
+    found = re.fullmatch(r"(.+), *(\d+|\[N/A\]), *(\d+)\.(\d+)", line.strip())
+    if not found:
+        return None
+    name, memory, major, minor = found.groups()
+    return Gpu(name, float(memory) / 1024 if memory.isdigit() else 0.0, (int(major), int(minor)))
 
 
 def _read(path: Path) -> str:

@@ -74,7 +74,7 @@ def environment(python: Path, profile: Profile, cache: Path, inherited: Mapping[
 
 
 def preloaded(python: Path) -> list[Path]:
-    """Return the libraries to preload that this machine has: beside the interpreter, in .envs/tools, or the system's."""
+    """Return the libraries to preload that are found: beside the interpreter, in .envs/tools, or in the system."""
     environments = python.parents[2]
     tools = [environments / "tools" / folder.lstrip("/") for folder in SYSTEM_LIBRARIES]
     folders = [python.parents[1] / "lib", *tools, *map(Path, SYSTEM_LIBRARIES)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from struct import Struct
 
 from app.backends.base import Backend
 from app.contract import serving
+from app.contract.compiled import discard_cut_off
 from app.contract.hardware import Profile
 from app.settings.gateway import UpSettings
 from app.supervisor import golden
@@ -23,8 +23,6 @@ LOADING_S = 900.0
 """After which one that does not answer is started again; the first start compiles for minutes."""
 
 POLL_S = 0.5
-ELF64 = Struct("<16sHHIQQQIHHHHHH")
-"""The file's header, little-endian (ELF-64 Object File Format, version 1.5, figure 2)."""
 SECRETS = ("OPENAI_", "CONVICTION_", "REDIS_")
 """What variables begin with that are none of its business."""
 
@@ -53,25 +51,6 @@ def environment(settings: UpSettings, profile: Profile, inherited: Mapping[str, 
         **serving.environment(settings.vllm_python.absolute(), profile, _cache(settings), public),
         "VLLM_CPU_KVCACHE_SPACE": str(settings.vllm_cache_gib),
     }
-
-
-def discard_cut_off(cache: Path) -> None:
-    """Remove compiled kernels that a kill or a full disk cut off: the compiler writes them in place, and PyTorch, which
-    takes any file that is there, would end at its first use, each time anew. They are compiled again."""
-    for library in cache.rglob("*.so"):
-        if not _whole(library):
-            library.unlink()
-
-
-def _whole(library: Path) -> bool:
-    """Whether a 64-bit ELF file reaches to the end of its section headers, which stand last in it."""
-    with library.open("rb") as file:
-        header = file.read(ELF64.size)
-    if len(header) < ELF64.size or not header.startswith(b"\x7fELF"):
-        return False
-    *_, sections_at, _, _, _, _, size, number, _ = ELF64.unpack(header)
-    end: int = sections_at + size * number
-    return sections_at > 0 and library.stat().st_size >= end
 
 
 def _cache(settings: UpSettings) -> Path:

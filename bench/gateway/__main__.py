@@ -71,7 +71,7 @@ def main() -> None:
     print("\n".join(table(of)))
     out: Path = given.out or ROOT / (".run/bench/results.json" if given.quick else "bench/results.json")
     before = json.loads(out.read_text()) if out.exists() else {}
-    kept = {name: before[name] for name in ("vllm",) if name in before}
+    kept = {name: before[name] for name in ("vllm", "fresh", "vllm_options") if name in before}
     out.write_text(json.dumps(document(of, about) | kept, indent=1, allow_nan=False) + "\n")
     print(f"written to {out}")
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 OWN = ("cert", "constraint", "default-timeout", "extra-index-url", "find-links", "index-url", "trusted-host")
@@ -14,10 +15,15 @@ OWN = ("cert", "constraint", "default-timeout", "extra-index-url", "find-links",
 
 def settings() -> dict[str, str]:
     """The settings that decide where packages come from; those of the environment last, as for pip itself."""
-    listed = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
+    listed = subprocess.run([_python(), "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
     lines = sorted(listed.stdout.splitlines(), key=lambda line: line.startswith(":env:"))
     found = dict(re.findall(r"^[\w:]*\.([\w-]+)=(.+)$", "\n".join(lines), re.MULTILINE))
     return {name: str(ast.literal_eval(value)) for name, value in found.items() if name in OWN}
+
+
+def _python() -> str:
+    """Return an interpreter that has pip: an environment made by uv has none, and the Python below it has."""
+    return sys.executable if find_spec("pip") else str(Path(sys.base_prefix) / "bin/python3")
 
 
 def volumes(folder: Path) -> Iterator[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 
 from app.contract import hardware
+from app.contract.compiled import discard_cut_off
 from app.settings.gateway import Settings, UpSettings
 from app.stand_in.server import DEFAULT_KEY
 from app.supervisor import vllm, weights
@@ -41,7 +42,7 @@ def clean_up(program: Program) -> None:
     """As `conviction up` does before it starts a vLLM again."""
     cache = program.environment.get("VLLM_CACHE_ROOT")
     if cache is not None:
-        vllm.discard_cut_off(Path(cache))
+        discard_cut_off(Path(cache))
 
 
 async def tokens(client: httpx.AsyncClient, origin: str) -> int:

@@ -82,7 +82,7 @@ async def waits_exactly(
     await admitted(admissions, names, scope)
 
 
-@pytest.mark.parametrize("limit", [1, 7, 60, 1000])
+@pytest.mark.parametrize("limit", [1, 60])
 async def test_requests_a_minute(admissions: Admissions, names: Iterator[str], clock: Clock, limit: int) -> None:
     scope = key(requests=limit)
     for _ in range(limit):
@@ -96,38 +96,6 @@ async def test_requests_a_minute(admissions: Admissions, names: Iterator[str], c
     for _ in range(limit):
         await admitted(admissions, names, scope)
     await refused(admissions, names, scope)
-
-
-@pytest.mark.parametrize("limit", [1000, 3333, 10_007])
-async def test_tokens_a_minute(admissions: Admissions, names: Iterator[str], clock: Clock, limit: int) -> None:
-    scope = key(tokens=limit)
-    for _ in range(limit // ESTIMATE.tokens):
-        await admitted(admissions, names, scope)
-    error = await refused(admissions, names, scope)
-    assert (error.code, error.scope, error.reason) == ("rate_limited", "key", "tokens")
-    await waits_exactly(admissions, names, scope, clock, error)
-
-
-async def test_tokens_that_were_not_taken_are_given_back(
-    admissions: Admissions, names: Iterator[str], clock: Clock
-) -> None:
-    scope = key(tokens=1000)
-    used = await admitted(admissions, names, scope)
-    await admissions.settle(used, Usage(200, 50), 10)
-    level = await admissions.limit_status((scope,))
-    assert next(iter(level.windows())).remaining == 750
-    released = await admitted(admissions, names, scope, Estimate(750, 0))
-    await admissions.release(released)
-    assert next(iter((await admissions.limit_status((scope,))).windows())).remaining == 750
-
-
-async def test_tokens_beyond_the_estimate_are_waited_for(
-    admissions: Admissions, names: Iterator[str], clock: Clock
-) -> None:
-    scope = key(tokens=1000)
-    await admissions.settle(await admitted(admissions, names, scope), Usage(2000, 1000), 10)
-    error = await refused(admissions, names, scope)
-    assert error.retry_after == 180
 
 
 async def test_a_request_larger_than_the_limit_is_told_so(
@@ -162,14 +130,6 @@ async def test_usd_a_day(admissions: Admissions, redis: Redis, names: Iterator[s
     await waits_exactly(admissions, names, scope, clock, await refused(admissions, names, scope))
 
 
-async def test_the_longest_wait_is_told(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
-    scope = key(requests=1, tokens=1500)
-    await admitted(admissions, names, scope)
-    error = await refused(admissions, names, scope)
-    assert (error.reason, error.retry_after) == ("requests", 60)
-    await waits_exactly(admissions, names, scope, clock, error)
-
-
 @pytest.mark.parametrize(
     "tight", [Limits(requests_per_minute=1), Limits(tokens_per_minute=1000), Limits(nano_usd_per_day=5000)]
 )
@@ -186,13 +146,6 @@ async def test_a_refusal_takes_nothing_anywhere(
         await admissions.admit(next(names), scopes, *call, lease_s=10, call_key="two")
     assert caught.value.scope == "backend"
     assert await everything(redis) == before
-
-
-async def test_no_limits_no_refusals(admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock) -> None:
-    for _ in range(50):
-        await admissions.settle(await admitted(admissions, names, key()), USAGE, 7)
-    assert await budget(redis, "backend:gpt-4") == (350, 0)
-    assert (await admissions.limit_status((key(), BACKEND))).headers() == {}
 
 
 async def test_a_limit_of_nothing_refuses_all(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
@@ -253,21 +206,6 @@ async def test_settling_what_is_not_known_books_nothing_and_says_so(
     assert await everything(redis) == before
 
 
-async def test_a_request_belongs_to_the_day_it_was_admitted(
-    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
-) -> None:
-    scope = key(nano_usd=6000)
-    await clock.forward(43_199_000_000)
-    name = await admitted(admissions, names, scope)
-    await clock.forward(2_000_000)
-    await admitted(admissions, names, scope)  # the next day's money
-    await admissions.settle(name, USAGE, 4000)
-    assert await budget(redis, scope.name) == (4000, 0)
-    assert await budget(redis, scope.name, "2027-01-16") == (0, 5000)
-    assert (await ledger(redis))["nano_usd"] == 4000
-    assert await ledger(redis, "2027-01-16") == {}
-
-
 async def test_one_who_may_make_no_call_shares_what_is_there_and_else_takes_nothing(
     admissions: Admissions, redis: Redis, clock: Clock
 ) -> None:
@@ -277,106 +215,13 @@ async def test_one_who_may_make_no_call_shares_what_is_there_and_else_takes_noth
     assert await everything(redis) == before
     await admissions.admit("leader", (BACKEND,), "gpt-4", ESTIMATE, lease_s=1, call_key="f")
     assert isinstance(await admissions.share("b", scopes, "f"), Follower)
-    await admissions.settle("leader", USAGE, 7, CallResult(b"answer", 60))
+    await admissions.settle("leader", USAGE, 7, CallResult(b"\x00\xffanswer", 60))
     hit = await admissions.share("c", scopes, "f")
     assert isinstance(hit, CacheHit)
-    assert hit.value == b"answer"
+    assert hit.value == b"\x00\xffanswer"
     assert [window.remaining for window in hit.limit_status.windows()] == [2, 10, 1]
     assert await admissions.share("d", scopes, "f", read_cache=False) is None
     assert await budget(redis, scopes[0].name) == (0, 0)
-
-
-async def test_a_call_sent_and_never_settled_is_charged_as_unconfirmed(
-    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
-) -> None:
-    scope = key(nano_usd=5000)
-    name = await admitted(admissions, names, scope, lease_s=10)
-    assert await admissions.sent(name)
-    await clock.forward(10_000_000)
-    await refused(admissions, names, scope)
-    assert await budget(redis, scope.name) == (5000, 0)
-    assert await ledger(redis) == {"unconfirmed_requests": 1, "unconfirmed_nano_usd": 5000}
-    assert not await admissions.renew(name, 10)
-    assert not await admissions.sent(name)
-
-
-async def test_a_call_never_sent_is_released(
-    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
-) -> None:
-    scope = key(tokens=1000, nano_usd=5000)
-    name = await admitted(admissions, names, scope, lease_s=10)
-    await clock.forward(9_999_999)
-    await refused(admissions, names, scope)
-    await clock.forward(1)
-    other = await admitted(admissions, names, scope, lease_s=10)
-    assert await ledger(redis) == {}
-    assert not await admissions.sent(name)
-    assert await admissions.release(name) == "repeated"
-    assert await admissions.release(other) == "settled"
-    await admissions.admit(name, (scope,), "gpt-4", ESTIMATE, lease_s=10)  # it may try again
-
-
-async def test_a_late_settlement_puts_an_unconfirmed_charge_right_once(
-    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
-) -> None:
-    scope = key(tokens=100_000, nano_usd=10**6)
-    name = await admitted(admissions, names, scope, lease_s=10)
-    await admissions.sent(name)
-    await clock.forward(10_000_001)
-    await admissions.sweep()
-    assert await admissions.settle(name, USAGE, 7) == "corrected"
-    assert await admissions.settle(name, USAGE, 7) == "repeated"
-    assert await budget(redis, scope.name) == await budget(redis, "backend:gpt-4") == (7, 0)
-    sums = await ledger(redis)
-    assert (sums["requests"], sums["nano_usd"]) == (1, 7)
-    assert (sums["unconfirmed_requests"], sums["unconfirmed_nano_usd"]) == (0, 0)
-
-
-async def test_a_late_release_takes_an_unconfirmed_charge_back(
-    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
-) -> None:
-    name = await admitted(admissions, names, key(), lease_s=10)
-    await admissions.sent(name)
-    await clock.forward(10_000_001)
-    await admissions.sweep()
-    assert await admissions.release(name) == "corrected"
-    assert await budget(redis, "backend:gpt-4") == (0, 0)
-    assert await ledger(redis) == {"unconfirmed_requests": 0, "unconfirmed_nano_usd": 0}
-
-
-async def test_what_was_really_spent_is_booked_though_it_had_been_released(
-    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
-) -> None:
-    """A call that left against the rule, without being marked as sent."""
-    scope = key(tokens=1000)
-    name = await admitted(admissions, names, scope, lease_s=10)
-    await clock.forward(10_000_001)
-    await admissions.sweep()
-    assert await admissions.settle(name, USAGE, 7) == "corrected"
-    assert await budget(redis, scope.name) == (7, 0)
-    assert (await ledger(redis))["nano_usd"] == 7
-    assert next(iter((await admissions.limit_status((scope,))).windows())).remaining == 589
-
-
-async def test_more_than_the_estimate_is_booked_as_it_is(
-    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
-) -> None:
-    scope = key(nano_usd=5000)
-    await admissions.settle(await admitted(admissions, names, scope), USAGE, 5001)
-    assert await budget(redis, scope.name) == (5001, 0)
-    await refused(admissions, names, scope)
-
-
-async def test_a_lease_that_is_renewed_goes_on(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
-    name = await admitted(admissions, names, key(), lease_s=10)
-    await clock.forward(9_000_000)
-    assert await admissions.sent(name)  # ten seconds more
-    await clock.forward(9_000_000)
-    await admissions.sweep()
-    assert await admissions.renew(name, 60)
-    await clock.forward(59_000_000)
-    await admissions.sweep()
-    assert await admissions.settle(name, USAGE, 7) == "settled"
 
 
 async def test_any_number_of_leases_that_ended_refuse_nobody(
@@ -388,27 +233,6 @@ async def test_any_number_of_leases_that_ended_refuse_nobody(
     await refused(admissions, names, scope)
     await clock.forward(10_000_000)
     await admitted(admissions, names, scope, Estimate(1, 5000 * 1000))
-
-
-async def test_an_answer_in_the_cache_counts_as_a_request_alone(
-    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
-) -> None:
-    scope = key(requests=3, tokens=1000, nano_usd=5000)
-    call = ((scope, BACKEND), "gpt-4", ESTIMATE)
-    name = next(names)
-    await admissions.admit(name, *call, lease_s=10, call_key="f")
-    await admissions.settle(name, Usage(900, 100), 5000, CallResult(b"\x00\xffanswer", 30))
-    await clock.forward(12_345_678)
-    hit = await admissions.admit(next(names), *call, lease_s=10, call_key="f")
-    assert isinstance(hit, CacheHit)
-    assert (hit.value, hit.age_s) == (b"\x00\xffanswer", 12.345678)
-    assert await budget(redis, scope.name) == (5000, 0)
-    with pytest.raises(BudgetExceeded):
-        await admissions.admit(next(names), *call, lease_s=10, call_key="f", read_cache=False)
-    await admissions.admit(next(names), *call, lease_s=10, call_key="f")
-    with pytest.raises(RateLimited) as caught:
-        await admissions.admit(next(names), *call, lease_s=10, call_key="f")
-    assert caught.value.reason == "requests"
 
 
 async def test_the_cache_keeps_no_longer_than_it_should(
@@ -424,21 +248,6 @@ async def test_the_cache_keeps_no_longer_than_it_should(
         await admissions.settle(name, USAGE, 7, landing)
     assert await redis.keys("conviction:answer:*") == ["conviction:answer:kept"]
     assert 0 < await redis.ttl("conviction:answer:kept") <= 30
-
-
-async def test_the_same_call_under_way_is_joined_and_counts_as_a_request_alone(
-    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
-) -> None:
-    scope = key(requests=2, tokens=1000, nano_usd=5000)
-    call = ((scope, BACKEND), "gpt-4", ESTIMATE)
-    leader = next(names)
-    await admissions.admit(leader, *call, lease_s=10, call_key="f")
-    joined = await admissions.admit(next(names), *call, lease_s=10, call_key="f")
-    assert isinstance(joined, Follower)
-    assert joined.leader == leader
-    assert await budget(redis, scope.name) == (0, 5000)
-    with pytest.raises(RateLimited):
-        await admissions.admit(next(names), *call, lease_s=10, call_key="f")
 
 
 async def test_a_leader_whose_lease_is_over_is_followed_by_another(

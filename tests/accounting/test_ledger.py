@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import time
 from datetime import UTC, datetime, timedelta, timezone
@@ -22,23 +21,6 @@ def test_a_day_is_utc_s() -> None:
     new_york = timezone(timedelta(hours=-5))
     late = datetime(2024, 3, 8, 20, tzinfo=new_york)
     assert ledger_key("gpt-4", late) == "conviction:ledger:gpt-4:2024-03-09"
-
-
-async def test_requests_add_up(store_url: str) -> None:
-    day = datetime(2001, 1, 1, tzinfo=UTC)
-    async with open_redis(SecretStr(store_url)) as redis:
-        ledger = Ledger(redis)
-        for _ in range(5):
-            await asyncio.gather(*(ledger.add("mistral", USAGE, 7, day) for _ in range(10)))
-        sums = await redis.hgetall(ledger_key("mistral", day))
-        assert await redis.ttl(ledger_key("mistral", day)) > 365 * 24 * 3600
-    assert {name: int(value) for name, value in sums.items()} == {
-        "requests": 50,
-        "input_tokens": 300 * 50,
-        "cached_input_tokens": 100 * 50,
-        "output_tokens": 11 * 50,
-        "nano_usd": 7 * 50,
-    }
 
 
 async def test_a_store_that_is_away_is_its_own_error() -> None:

@@ -91,36 +91,6 @@ async def test_the_exact_moment_is_a_moment_at_which_it_is_let_through(own_store
         assert (await ask(running, another(60))).status_code == 200
 
 
-async def test_a_key_s_default_limits_come_from_the_settings(own_store: str) -> None:
-    async with gateway(own_store, key_requests_per_minute=1) as running:
-        await ask(running)
-        response = await ask(running)
-        refused(response, "rate_limited")
-        assert '"key-requests";r=0' in response.headers["ratelimit"]
-        assert running.sample("conviction_limited_total", scope="key", reason="requests") == 1
-
-
-async def test_tokens_are_reserved_and_put_right_by_what_was_used(own_store: str) -> None:
-    async with gateway(own_store, mistral_tokens_per_minute=20_000) as running:
-        await ask(running)
-        response = await ask(running, another(1))
-        left = int(response.headers["ratelimit"].split("r=")[1].split(";")[0])
-        assert left < 20_000 - 411  # what the second may take is held
-        limit_status = await running.resources.reservations._admissions.limit_status(
-            [running.resources.upstreams["mistral"].scope]
-        )
-        [window] = limit_status.windows()
-        assert 20_000 - 2 * 411 <= window.remaining <= 20_000
-
-
-async def test_more_than_the_limit_itself_is_never_let_through_and_tells_no_moment(own_store: str) -> None:
-    async with gateway(own_store, mistral_tokens_per_minute=100) as running:
-        response = await ask(running)
-        assert (response.status_code, response.json()["code"]) == (429, "rate_limited")
-        assert "retry-after" not in response.headers
-        assert "may take more than the backend's limit of 100 tokens a minute" in response.json()["detail"]
-
-
 # Budgets
 
 
@@ -323,14 +293,6 @@ async def test_a_call_that_finds_a_place_takes_two_steps_and_one_that_waits_for_
         assert [step for step in asked if step != "sweep"] == ["admit", "settle"]
 
 
-async def test_a_call_that_counted_as_sent_and_never_left_costs_nothing(own_store: str) -> None:
-    async with gateway(own_store, gpt4_usd_per_day="1") as running:
-        running.backends["gpt-4"].script = [BackendUnavailable("away")]
-        assert (await ask(running, X_Backend="gpt-4")).status_code == 503
-        assert await reserved(running, "gpt-4") == 0
-        assert await ledger(running, "gpt-4") == {}
-
-
 async def test_what_a_dead_gateway_held_ends_though_nobody_asks_any_more(
     own_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -389,21 +351,6 @@ async def until_answered(running: Gateway, **headers: str) -> None:
     async with asyncio.timeout(SOON_S):
         while (await ask(running, another(2), **headers)).status_code != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-
-
-async def test_leases_are_seen_to_again_once_a_store_that_went_away_is_back(
-    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reservations, "RENEW_S", 0.05)
-    async with gateway(valkey.url) as running:
-        admissions, scope = running.resources.reservations._admissions, running.resources.upstreams["mistral"].scope
-        await admissions.admit("dead", (scope,), "mistral", Estimate(10, 1000), lease_s=1, sent=True)
-        valkey.kill()
-        await asyncio.sleep(1.2)
-        valkey.start()
-        async with asyncio.timeout(SOON_S):
-            while not (await ledger(running, "mistral")).get("unconfirmed_requests"):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize("how", ["hang", "kill"])

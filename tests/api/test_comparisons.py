@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +14,7 @@ from app.api.comparison_schemas import MOST_LISTED
 from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
 from app.errors import BackendError
-from tests.doubles import EXAMPLE_BODY, CountingBackend, Gateway, gateway
+from tests.doubles import EXAMPLE_BODY, Gateway, gateway
 
 Json = dict[str, Any]
 ADMIN = "0123456789abcdef"
@@ -85,11 +83,6 @@ async def test_what_is_no_question_to_both_is_refused(
     assert response.status_code == 422
     assert says in response.json()["detail"]
     assert running.asked == 0
-
-
-async def test_an_unknown_ticker_is_404(running: Gateway) -> None:
-    assert (await compare(running, {"ticker": "NOPE"})).status_code == 404
-    assert (await get(running)).json()["pairs"] == []
 
 
 async def test_a_repeat_under_a_key_asks_nobody(running: Gateway) -> None:
@@ -223,23 +216,3 @@ async def test_csv_is_given_where_it_is_preferred(running: Gateway, accept: str,
     response = await running.client.get("/v1/comparisons/report", headers={"Accept": accept})
     assert response.headers["content-type"] == kind
     assert response.headers["vary"] == "Accept"
-
-
-async def test_csv_says_what_json_says(running: Gateway) -> None:
-    broken: CountingBackend = running.mistral
-    broken.script = [BackendError("it broke")]
-    for _ in range(3):
-        await compare(running, EXAMPLE_BODY | {"detail": "full"})
-    report: Json = (await get(running, "/report")).json()
-    text = (await running.client.get("/v1/comparisons/report", headers={"Accept": "text/csv"})).text
-    rows = {(row["figure"], row["backend"]): row for row in csv.DictReader(io.StringIO(text))}
-    assert rows["pairs", ""]["value"] == "3"
-    assert rows["agreement", ""]["value"] == str(report["agreement"]["value"])
-    assert rows["confusion.error.buy", ""]["value"] == str(report["confusion"]["error"]["buy"])
-    assert rows["failed.backend_error", "mistral"]["value"] == "1"
-    gpt4 = report["backends"]["gpt-4"]
-    assert float(rows["latency_ms.p95", "gpt-4"]["value"]) == gpt4["latency_ms"]["p95"]
-    assert rows["usd_per_recommendation", "gpt-4"]["value"] == gpt4["usd_per_recommendation"]
-    assert rows["invention.invented", "gpt-4"]["value"] == "0"
-    assert float(rows["ratio.latency", ""]["value"]) == report["ratios"]["latency"]["value"]
-    assert rows["needed.pairs_still", ""]["value"] == str(report["needed"]["pairs_still"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles import EXAMPLE_BODY, Gateway, ask, gateway
+from tests.doubles import Gateway, ask, gateway
 
 Json = dict[str, Any]
 
@@ -53,9 +53,3 @@ async def test_traffic_makes_the_present_use(running: Gateway) -> None:
     assert Decimal(found["api"]["usd_per_call_at_present_use"]["value"]) == spent / 4
     calls = Decimal(found["break_even"]["calls_per_hour_at_present_use"]["value"])
     assert calls == round(Decimal("0.1") / (spent / 4), 1)
-
-
-async def test_calls_of_comparisons_count(running: Gateway) -> None:
-    await running.client.post("/v1/comparisons", json=EXAMPLE_BODY)
-    use = (await costs(running))["use"]
-    assert use["mistral"]["requests"] == use["gpt-4"]["requests"] == 1

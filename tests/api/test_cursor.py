@@ -31,8 +31,3 @@ def test_one_changed_character_is_refused(place: int, at: int, letter: str) -> N
 def test_no_other_text_opens(text: str) -> None:
     with pytest.raises(InvalidRequest):
         opened(text, SECRET)
-
-
-def test_another_store_s_does_not_open() -> None:
-    with pytest.raises(InvalidRequest):
-        opened(sealed(7, SECRET), bytes(32))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from app.errors import BackendUnavailable
 from tests.doubles import Gateway, ask, gateway
 
@@ -76,23 +74,8 @@ async def test_a_gateway_that_is_about_to_stop_is_not_ready_and_still_answers(ru
     assert (await ask(running)).status_code == 200
 
 
-async def test_the_settings_choose_the_default(store_url: str) -> None:
-    async with gateway(store_url, default_backend="gpt-4") as running:
-        running.backends["mistral"].unready = BackendUnavailable("not the default")
-        assert (await running.client.get("/health/ready")).status_code == 200
-        assert (await ask(running)).json()["backend"] == "gpt-4"
-
-
 async def test_not_ready_names_the_store() -> None:
     async with gateway(ABSENT_STORE) as running:
         response = await running.client.get("/health/ready")
         assert response.status_code == 503
         assert response.json()["components"]["store"] == {"ready": False, "reason": "Redis does not answer"}
-
-
-async def test_metrics_can_be_parsed(running: Gateway) -> None:
-    await ask(running)
-    response = await running.client.get("/metrics")
-    assert response.headers["content-type"].startswith("text/plain")
-    names = {family.name for family in text_string_to_metric_families(response.text)}
-    assert {"conviction_requests", "conviction_gateway_overhead_seconds", "process_cpu_seconds"} <= names

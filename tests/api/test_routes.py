@@ -10,10 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.errors import InvalidSettings
-from app.main import create_app
 from app.routing.experiments import Arm, Experiment
-from app.settings.gateway import Settings
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, Gateway, ask, gateway
 
@@ -131,12 +128,6 @@ async def test_an_arm_may_be_a_cascade(own_store: str, path: Path) -> None:
         assert '"experiment":{"name":"tuned","arm":"both"}' in streamed.text
 
 
-async def test_a_fallback_that_an_arm_asks_first_is_none(own_store: str, path: Path) -> None:
-    async with experimenting(own_store, written(path, {"theirs": ("gpt-4", 10_000)})) as running:
-        answer = (await ask(running, X_Fallback="gpt-4")).json()
-        assert (answer["backend"], answer["fallback_from"]) == ("gpt-4", None)
-
-
 async def test_each_item_of_a_batch_is_dealt_by_its_own_ticker(own_store: str, path: Path) -> None:
     async with experimenting(own_store, path) as running:
         items = [EXAMPLE_BODY | {"ticker": f"T{n}"} for n in range(20)]
@@ -157,9 +148,3 @@ async def test_a_repeat_for_another_subject_is_a_conflict(own_store: str, path: 
         await ask(running, X_Subject="desk 1", Idempotency_Key="k")
         assert (await ask(running, X_Subject="desk 1", Idempotency_Key="k")).headers["idempotency-replayed"] == "true"
         assert_problem(await ask(running, X_Subject="desk 2", Idempotency_Key="k"), 409, "idempotency_conflict")
-
-
-def test_a_gateway_does_not_start_with_a_bad_file(path: Path) -> None:
-    settings = Settings.model_validate({"market": "sample", "experiments_file": written(path, {"a": ("gpt-4", 1)})})
-    with pytest.raises(InvalidSettings, match="CONVICTION_EXPERIMENTS_FILE"):
-        create_app(settings)

@@ -12,10 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.server_sent_events import event
 from app.contract.completion import Usage
 from app.contract.recommendation import FullAnswer, canonical
-from app.errors import BackendError, BackendUnavailable, UnparsedAnswer
+from app.errors import BackendError, BackendUnavailable
 from tests.doubles import EXAMPLE_BODY, HEARD, PRICES, Broken, Gateway, ask, completion, gateway, ledger
 
 FULL = EXAMPLE_BODY | {"detail": "full"}
@@ -129,12 +128,6 @@ async def test_one_who_joins_hears_all_of_it_from_the_start(running: Gateway) ->
 # What goes wrong
 
 
-async def test_what_is_wrong_with_the_request_is_said_before_any_stream(running: Gateway) -> None:
-    for body, status in ((STREAMED | {"metrics": {}}, 422), (STREAMED | {"stream": "yes"}, 422)):
-        response = await ask(running, body)
-        assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
-
-
 async def test_an_error_before_the_first_piece_is_an_event_that_says_when_to_come_again(running: Gateway) -> None:
     running.mistral.script = [BackendUnavailable("mistral cannot be reached", retry_after=4.2)]
     [(name, problem)] = await told(running, X_Request_Id="this-one")
@@ -142,15 +135,6 @@ async def test_an_error_before_the_first_piece_is_an_event_that_says_when_to_com
     assert (problem["status"], problem["code"], problem["retry_after"]) == (503, "backend_unavailable", 5)
     assert problem["request_id"] == "this-one"
     assert outcomes(running, "backend_unavailable") == 1
-
-
-async def test_a_limit_is_told_as_an_event(own_store: str) -> None:
-    async with gateway(own_store, wire=True, mistral_requests_per_minute=1) as running:
-        await told(running)
-        [(name, problem)] = await told(running, STREAMED | {"ticker": "AAPL"})
-        assert (name, problem["code"], problem["status"]) == ("error", "rate_limited", 429)
-        assert 50 < problem["retry_after"] <= 60
-        assert running.sample("conviction_limited_total", scope="backend", reason="requests") == 1
 
 
 async def test_an_error_in_mid_stream_is_the_last_event_and_what_came_is_booked(
@@ -190,18 +174,6 @@ async def test_a_brief_one_of_which_nobody_hears_a_part_is_asked_for_again(runni
     assert (name, recommendation["action"], running.asked) == ("recommendation", "buy", 2)
 
 
-async def test_a_refusal_is_asked_for_again(running: Gateway) -> None:
-    running.mistral.script = [UnparsedAnswer("declined", usage=Usage(400, 3)), completion(SAID)]
-    assert (await told(running))[-1][1]["action"] == "buy"
-
-
-async def test_the_deadline_passes_in_mid_stream(running: Gateway) -> None:
-    running.mistral.go = asyncio.Event()
-    [(name, problem)] = await told(running, X_Timeout_Ms="200")
-    assert (name, problem["code"], problem["detail"]) == ("error", "deadline_exceeded", "no answer within 0.2 s")
-    await asyncio.wait_for(running.mistral.streams[0].left.wait(), 2)
-
-
 async def test_what_nobody_foresaw_is_told_without_its_trace(
     running: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -231,10 +203,6 @@ async def test_a_client_that_leaves_ends_the_call_and_what_came_is_booked(
     assert sums["estimated_requests"] == 1
     assert running.sample("conviction_in_flight_requests", backend="mistral") == 0
     assert errors(caplog) == []
-
-
-def test_an_event_is_a_name_a_line_of_json_and_an_empty_line() -> None:
-    assert event("analysis", b'{"delta":"a\\nb"}') == b'event: analysis\ndata: {"delta":"a\\nb"}\n\n'
 
 
 async def test_line_breaks_in_an_analysis_do_not_break_events(running: Gateway) -> None:

@@ -58,12 +58,6 @@ async def test_an_id_that_is_taken_is_not_issued_again(store: KeyStore, monkeypa
     assert await store.get(first.id) == record
 
 
-async def test_what_was_never_issued_is_not_there(store: KeyStore) -> None:
-    assert await store.get("0" * 12) is None
-    assert not await store.revoke("0" * 12)
-    assert await store.page() == ([], None)
-
-
 async def test_a_revoked_key_stays_in_the_list_with_the_time_it_was_first_revoked(store: KeyStore) -> None:
     text, record = await store.issue(ANN, "file:root")
     assert await store.revoke(text.id)
@@ -88,14 +82,6 @@ async def test_all_are_listed_page_by_page(store: KeyStore, monkeypatch: pytest.
         after = shared_calls
     assert ids == sorted(text.id for text, _ in issued)
     assert pages == 3
-
-
-async def test_a_last_page_that_is_full_is_the_last(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "PAGE", 2)
-    for name in ("ann", "bob"):
-        await store.issue(RequestOptions(name=name), "local")
-    page, shared_calls = await store.page()
-    assert (len(page), shared_calls) == (2, None)
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "{}", '{"id": 1}'])

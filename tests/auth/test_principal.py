@@ -38,12 +38,6 @@ def test_what_takes_an_admin_is_refused_to_others() -> None:
         require_admin(SCOPED)
 
 
-def test_use_is_counted_by_id() -> None:
-    assert SCOPED.scope.name == "key:0123456789ab"
-    assert file_principal("ann", NONE).scope.name == "key:file:ann"
-    assert local_principal(NONE).scope.name == "key:local"
-
-
 def test_the_settings_decide_where_a_key_does_not() -> None:
     assert default_limits(Settings()) == NONE
     settings = Settings.model_validate(

@@ -35,13 +35,6 @@ def test_not_one_that_just_failed(three: list[Endpoint]) -> None:
     assert choose(three) is three[0]
 
 
-def test_where_all_failed_the_least_busy_one(three: list[Endpoint]) -> None:
-    for endpoint in three:
-        endpoint.avoid()
-    three[0].admit()
-    assert choose(three) is three[1]
-
-
 def test_one_already_tried_comes_last(three: list[Endpoint]) -> None:
     three[2].admit()
     assert choose(three, tried=three[:2]) is three[2]

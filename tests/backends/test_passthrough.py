@@ -226,18 +226,6 @@ async def test_what_concerns_the_gateway_is_an_error_of_its_own(
     assert KEY not in str(raised.value)
 
 
-async def test_it_is_retried_like_an_answer(make: Make, script: Script) -> None:
-    server = await script(b"", http("503 Busy", "{}"), http("200 OK", WHOLE))
-    assert (await passed(make("gpt-4", server.url), ANY))[0] == 200
-    assert server.connections == 3
-
-
-async def test_a_stream_that_says_nothing_is_asked_of_another(make: Make, script: Script) -> None:
-    mute, second = await script(silent), await script(sse(said("x"), "[DONE]"))
-    backend = make("gpt-4", mute.url, second.url, first_token_s=0.2)
-    assert (await passed(backend, STREAMED))[2] == events_of(said("x"), "[DONE]").encode()
-
-
 async def test_a_role_is_no_beginning(make: Make, script: Script) -> None:
     """A server that tells the role and nothing after it is given up as soon as one that says nothing."""
     role = json.dumps({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
@@ -258,12 +246,6 @@ async def test_what_does_not_stream_may_take_its_time(make: Make, script: Script
 
     server = await script(late)
     assert (await passed(make("gpt-4", server.url, first_token_s=0.1), ANY))[0] == 200
-
-
-async def test_not_longer_than_the_deadline(make: Make, script: Script) -> None:
-    mute = await script(silent)
-    with pytest.raises(DeadlineExceeded, match=r"did not answer within 0.2 s"):
-        await passed(make("gpt-4", mute.url), ANY, 0.2)
 
 
 @pytest.mark.parametrize(

@@ -29,14 +29,6 @@ def test_no_division_of_the_bytes_changes_the_events(
     assert fed(stream, cuts) == said
 
 
-def test_other_fields_and_comments_are_no_data() -> None:
-    assert fed(b": ping\n\nevent: x\nid: 7\ndata: {}\nretry: 1\n\n", []) == [b"{}"]
-
-
-def test_a_line_that_has_not_ended_is_not_given() -> None:
-    assert fed(b"data: {}\n\ndata: [DO", []) == [b"{}"]
-
-
 def test_a_line_without_an_end_is_refused() -> None:
     lines = Lines()
     with pytest.raises(ValueError, match="does not end"):

@@ -39,15 +39,6 @@ def test_each_backend_has_the_limits_of_its_own_settings() -> None:
     assert upstream("gpt-4").scope.limits == Limits()
 
 
-def test_a_budget_is_shown_and_none_where_there_is_none() -> None:
-    collectors = Collectors()
-    upstream("gpt-4", collectors, **LIMITS)
-    upstream("mistral", collectors)
-    value = collectors.registry.get_sample_value
-    assert value("conviction_budget_limit_usd", {"backend": "gpt-4"}) == 12.5
-    assert value("conviction_budget_limit_usd", {"backend": "mistral"}) is None
-
-
 def test_the_breaker_is_shown_as_it_stands() -> None:
     collectors, backend = Collectors(), CountingBackend("gpt-4")
     open_upstream(backend, None, Settings(), collectors)

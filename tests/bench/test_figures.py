@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.gateway.figures import difference, growth_mb, mean, quantile, ratio, series, significant
+from bench.gateway.figures import difference, growth_mb, mean, quantile, ratio
 
 Rates = st.lists(st.floats(1.0, 1e4), min_size=1, max_size=9)
 
@@ -37,23 +37,9 @@ def test_rounds_are_drawn_for_both_series_together() -> None:
     assert difference(fast, slow).high == pytest.approx(1.0)
 
 
-def test_intervals_are_the_same_each_time() -> None:
-    assert mean([1.0, 2.0, 5.0]) == mean([1.0, 2.0, 5.0])
-
-
 def test_a_quantile_of_nothing_is_not_a_number() -> None:
     assert math.isnan(quantile([], 99))
     assert quantile(range(101), 99) == 99
-
-
-def test_a_series_is_one_gateways_figure_by_round() -> None:
-    rounds = [
-        {"measure": "latency", "round": 1, "gateway": "ours", "p50_ms": 2.0},
-        {"measure": "latency", "round": 0, "gateway": "ours", "p50_ms": 1.0},
-        {"measure": "latency", "round": 0, "gateway": "theirs", "p50_ms": 9.0},
-        {"measure": "overload", "round": 0, "gateway": "ours", "p50_ms": 8.0},
-    ]
-    assert series(rounds, "latency", "ours", "p50_ms").tolist() == [1.0, 2.0]
 
 
 def test_growth_leaves_out_the_first_quarter() -> None:
@@ -61,8 +47,3 @@ def test_growth_leaves_out_the_first_quarter() -> None:
     filling = [50.0 + 20 * step for step in range(5)]
     assert growth_mb(requests, filling + [150.0] * 15) == pytest.approx(0.0, abs=1e-6)
     assert growth_mb(requests, filling + [150.0 + 0.5 * step for step in range(15)]) == pytest.approx(5.0)
-
-
-def test_figures_are_written_to_four_digits() -> None:
-    assert significant(1234.567) == 1235
-    assert significant(0.000123456) == 0.0001235

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from bench.gateway.hosted import tokens_per_second
-from bench.gateway.load import RECORD, Generator, InvalidRound, Load, Sample, Verdict
+from bench.gateway.load import RECORD, Generator, Load, Sample, Verdict
 from bench.gateway.programs import compiled
 from bench.gateway.upstream import KEY, Upstream, upstream
-from bench.gateway.workload import MODEL, QUESTION, REPLY, SERIAL, USAGE, chat, chat_script, write
+from bench.gateway.workload import MODEL, QUESTION, SERIAL, USAGE, chat, chat_script, write
 
 CORES = (0,)
 
@@ -49,14 +49,6 @@ def test_every_answer_is_counted_on_both_sides(
     sample.require_all_valid()
     counts = server.counts().since(before)
     assert (sample.valid, counts.requests, counts.answered, counts.invalid, counts.aborted) == (200, 200, 200, 0, 0)
-
-
-def test_an_answer_that_differs_in_a_letter_is_wrong(server: Upstream, generator: Generator, folder: Path) -> None:
-    task = replace(chat(folder, MODEL), expected=write(folder, "other.txt", REPLY.replace("neither", "Neither", 1)))
-    sample = generator.run(server.port, KEY, task, Load(60.0, 1, requests=3))
-    assert sample.tally()["wrong"] == 3
-    with pytest.raises(InvalidRound, match="'wrong': 3"):
-        sample.require_all_valid()
 
 
 def test_an_answer_to_another_request_is_wrong(server: Upstream, generator: Generator, folder: Path) -> None:
@@ -96,13 +88,6 @@ def body(**changes: Any) -> bytes:
 def test_the_upstream_takes_no_other_request(server: Upstream, sent: bytes, reason: str) -> None:
     assert post(server, sent) == 400
     assert server.counts().reason == reason
-
-
-def test_the_upstream_reads_json_however_it_is_written(server: Upstream) -> None:
-    document = json.loads(body())
-    assert post(server, json.dumps(document, indent=2, sort_keys=True).encode()) == 200
-    escaped = json.dumps(document).replace("Weigh", "\\u0057eigh").replace("/", "\\/")
-    assert post(server, escaped.encode()) == 200
 
 
 def post(server: Upstream, sent: bytes) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.gateway.results import Rounds, document, nested, table
+from bench.gateway.results import Rounds, document, table
 
 
 def closed(measure: str, gateway: str, number: int, **figures: float) -> dict[str, Any]:
@@ -68,13 +68,3 @@ def test_growth_is_read_off_the_soak() -> None:
     written = document(Rounds(rounds() + [{**each, "others_cores": 0.0} for each in soaked]), {})
     assert written["soak"] == {"requests": 200_000, "growth_mb_per_100k": 2.0}
     assert not written["met"]["soak.growth_mb_per_100k"]
-
-
-def test_the_table_says_what_is_met() -> None:
-    lines = {line.split()[0]: line for line in table(Rounds(rounds())) if line.strip()}
-    assert lines["throughput_ratio"].endswith(">= 10: met")
-    assert lines["added_latency_ms.p99"].endswith("<= 4: MISSED")
-
-
-def test_dotted_names_become_objects() -> None:
-    assert nested({"a.b": 1, "a.c": 2, "d": 3}) == {"a": {"b": 1, "c": 2}, "d": 3}

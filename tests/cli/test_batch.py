@@ -151,13 +151,6 @@ def test_a_file_with_a_mark_of_its_encoding_is_read(tmp_path: Path) -> None:
     assert read(file_of(tmp_path, "\ufeffAAPL")) == [{"ticker": "AAPL"}]
 
 
-@pytest.mark.parametrize("more", [["AAPL"], ["--metrics", "f"], ["--as-of", "2024-01-02"]])
-def test_it_goes_alone(more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    status, _, errors = run(capsys, "--batch", file_of(tmp_path, "AAPL"), *more)
-    assert status == 2
-    assert "--batch FILE goes alone" in errors
-
-
 # Gateways
 
 
@@ -226,8 +219,3 @@ def test_a_terminal_is_shown_how_far_it_is(url: str, tmp_path: Path) -> None:
     assert "3/3, 1 failed" in shown
     assert "[" + "#" * 30 + "]" in shown
     assert "[##########...................." in shown
-
-
-@pytest.mark.usefixtures("url")
-def test_nothing_but_a_terminal_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, "--batch", file_of(tmp_path, "AAPL"))[2] == ""

@@ -108,11 +108,6 @@ def test_a_list_as_json_is_a_line_each_and_the_report(tmp_path: Path, capsys: Ca
     assert last["report"]["pairs"] == 2  # not the one before
 
 
-@pytest.mark.parametrize("arguments", [[], ["--batch", "file", "AAPL"], ["--batch", "/does/not/exist"]])
-def test_wrong_usage_exits_2(capsys: Capture, arguments: list[str]) -> None:
-    assert run(capsys, *arguments)[0] == 2
-
-
 def test_no_gateway_exits_3(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVICTION_URL", "http://127.0.0.1:9")
     assert run(capsys, "AAPL")[0] == 3

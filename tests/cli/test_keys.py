@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,17 +84,6 @@ def test_the_key_alone_goes_to_standard_output(capsys: Output) -> None:
     assert "goes when the gateway stops" not in said.err
 
 
-def test_it_is_one_line_for_a_pipe(url: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "app.cli", "keys", "create", "ann"],
-        env={"CONVICTION_URL": url, "CONVICTION_API_KEY": ROOT, "PYTHONPATH": str(Path.cwd())},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert keys.KeyText.parse(done.stdout.removesuffix("\n"))
-
-
 @pytest.mark.usefixtures("url")
 def test_all_keys_are_listed_as_a_table(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keys, "PAGE", 2)
@@ -111,13 +98,6 @@ def test_all_keys_are_listed_as_a_table(capsys: Output, monkeypatch: pytest.Monk
     assert [row.split()[:2] for row in rows] == [list(pair) for pair in zip(ids, names, strict=True)]
     assert "60 requests, 90,000 tokens  25 USD" in rows[2]
     assert [len(row) > head.index("REVOKED") for row in rows] == [False, True, False, False, False]
-
-
-@pytest.mark.usefixtures("url")
-def test_no_keys_are_a_table_without_rows(capsys: Output) -> None:
-    assert listed(capsys) == []
-    assert cli.main(["keys", "list"]) == 0
-    assert capsys.readouterr().out.count("\n") == 1
 
 
 @pytest.mark.parametrize("cut", [0, 5])

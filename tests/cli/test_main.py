@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import socket
 import subprocess
@@ -19,7 +18,6 @@ from app.contract.completion import BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.errors import BackendUnavailable
 from app.main import create_app
-from app.routing.headers import CHOICES
 from app.settings.gateway import Settings
 from tests.conftest import served
 from tests.doubles import CountingBackend, completion, opened_with
@@ -78,13 +76,6 @@ def test_metrics_come_from_a_file_and_go_to_the_backend_named(
     answer = json.loads(capsys.readouterr().out)
     assert (answer["backend"], answer["analysis"]) == ("gpt-4", None)
     assert answer["metrics"] == EXAMPLE.document()
-
-
-@pytest.mark.usefixtures("url")
-def test_metrics_come_from_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO('{"price": 12.5, "technicals": {"RSI_14": 28, "OBV": 1}}'))
-    assert cli.main(["recommend", "--metrics", "-", "--brief"]) == 0
-    assert "missing: call_iv_avg" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("url")
@@ -198,10 +189,6 @@ def test_other_commands_are_handed_their_arguments(command: str, monkeypatch: py
     monkeypatch.setattr(importlib.import_module(module), name, lambda argv: handed.append(argv) or 7)
     assert cli.main([command, "--port", "1"]) == 7
     assert handed == [["--port", "1"]]
-
-
-def test_what_may_be_asked_is_what_the_header_may_name() -> None:
-    assert cli.BACKENDS == CHOICES
 
 
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,12 +109,6 @@ def test_people_are_told_the_base_rate_and_what_is_not_shown(capsys: Output) -> 
     assert "hold is right within 2.2% either way" in told
 
 
-@pytest.mark.usefixtures("asked")
-def test_what_the_gateway_refuses_is_shown(capsys: Output) -> None:
-    assert cli.main(["outcomes", "--from", "yesterday"]) == 1
-    assert "from must be a date" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("wrong", ["", "0d", "5w", "5d,,20d", "253d", "-5d"])
 def test_a_horizon_is_sessions(wrong: str, capsys: Output) -> None:
     with pytest.raises(SystemExit):

@@ -43,7 +43,6 @@ async def running(own_store: str) -> AsyncIterator[Gateway]:
         yield running
 
 
-
 async def comparing_with(question: Question, options: RequestOptions, resources: Resources) -> Compared:
     return await compare(
         question, options, resources.recommender, resources.upstreams, resources.comparisons, resources.collectors
@@ -134,14 +133,6 @@ async def test_one_that_takes_too_long_does_not_take_the_other_with_it(running: 
     await running.mistral.streams[0].left.wait()
 
 
-async def test_both_that_fail_are_a_pair_as_well(running: Gateway) -> None:
-    for backend in running.backends.values():
-        backend.script = [BackendError("no")]
-    compared = await comparing_with(question(), terms(), running.resources)
-    assert [side.failure for side in compared.pair.sides.values()] == ["backend_error"] * 2
-    assert pairs_of(running, "error", "error") == 1
-
-
 async def test_each_side_is_a_request_within_limits_and_a_pair_that_is_refused_is_none(running: Gateway) -> None:
     limited = {"requests_per_minute": 1}
     compared = await comparing_with(question(), terms(**limited), running.resources)
@@ -150,14 +141,6 @@ async def test_each_side_is_a_request_within_limits_and_a_pair_that_is_refused_i
     with pytest.raises(RateLimited):
         await comparing_with(question(), terms(**limited), running.resources)
     assert len(await kept(running)) == 1
-
-
-async def test_a_backend_s_own_limit_refuses_its_side_alone(own_store: str) -> None:
-    async with gateway(own_store, gpt4_usd_per_day="0.000001") as running:
-        compared = await comparing_with(question(), terms(), running.resources)
-        assert compared.pair.sides["gpt-4"].failure == "budget_exceeded"
-        assert compared.pair.sides["mistral"].action is not None
-        assert not running.backends["gpt-4"].asked
 
 
 async def test_full_lines_are_a_refusal(own_store: str) -> None:

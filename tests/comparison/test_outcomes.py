@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.comparison.outcomes import Advice, Horizon, forward_returns, horizon, realised, span
+from app.comparison.outcomes import Advice, forward_returns, horizon, realised, span
 from app.errors import InsufficientHistory, MarketDataUnavailable, UnknownTicker
 from app.market.bars import up_to
 from app.market.provider import Chain, Provider
@@ -60,12 +60,6 @@ def of(market: Provider, *advice: Advice, horizons: tuple[int, ...] = (2,)) -> l
 def test_entry_is_the_close_after_the_day_and_exit_as_many_sessions_later() -> None:
     prices = bars([100, 110, 121, 133, 200])
     assert forward_returns(prices, FIRST, [1, 2, 3, 4]) == pytest.approx({1: 0.1, 2: 133 / 110 - 1, 3: 200 / 110 - 1})
-
-
-def test_a_day_without_a_session_counts_as_the_one_before() -> None:
-    prices = bars([100.0 + day for day in range(15)])
-    saturday, friday = date(2024, 1, 6), date(2024, 1, 5)
-    assert forward_returns(prices, saturday, [3]) == forward_returns(prices, friday, [3])
 
 
 @given(
@@ -126,10 +120,6 @@ def test_what_the_market_lacks_is_counted_and_hides_nothing_else() -> None:
 def test_a_gap_after_the_day_leaves_no_entry() -> None:
     halted = pd.concat([bars([100.0] * 5), bars([200.0] * 20, date(2024, 2, 5))])
     assert forward_returns(halted, date(2024, 1, 5), [2]) == {}
-
-
-def test_without_any_return_there_is_nothing_to_tell() -> None:
-    assert horizon([], 5, FIRST) == Horizon(5, 0, 0, 0, ())
 
 
 def test_a_market_that_cannot_be_reached_is_an_error() -> None:

@@ -36,11 +36,6 @@ async def kept(store: Pipelined) -> AsyncIterator[Comparisons]:
     yield Comparisons(store, 10)
 
 
-async def test_nothing_stored_is_an_empty_page_and_span(kept: Comparisons) -> None:
-    assert await kept.page(None, 10) == ([], None)
-    assert await kept.span(None, None) == []
-
-
 async def test_pages_go_from_the_newest_to_the_oldest(kept: Comparisons) -> None:
     stored = [await kept.append(pair()) for _ in range(9)]
     seen: list[Pair] = []
@@ -104,13 +99,6 @@ async def test_a_clock_that_is_put_back_keeps_the_order(kept: Comparisons, redis
     await redis.hset(PAIRS, "last_ms", ahead)
     later = await kept.append(pair())
     assert round(1000 * later.at.timestamp()) == ahead
-
-
-async def test_the_secret_is_one_for_all(store: Pipelined) -> None:
-    one, other = Comparisons(store, 10), Comparisons(store, 10)
-    first, second = await asyncio.gather(one.secret(), other.secret())
-    assert first == second
-    assert len(first) == 32
 
 
 async def test_a_store_that_is_away_is_said_so() -> None:

@@ -72,15 +72,6 @@ def test_what_is_too_large_for_its_place_is_cut() -> None:
     assert (read.figures, read.invented, read.input_tokens) == (2**16 - 2, 2**16 - 2, 2**32 - 1)
 
 
-def test_they_agree_where_the_actions_are_the_same() -> None:
-    def agree(one: Side, other: Side) -> bool | None:
-        sides = dict(zip(BACKEND_NAMES, (one, other), strict=True))
-        return Pair("00" * 16, datetime(2024, 1, 1, tzinfo=UTC), None, None, "full", "shadow", sides).agree
-
-    buy, sell, failed = Side(action="buy"), Side(action="sell"), Side(failure="backend_error")
-    assert (agree(buy, buy), agree(buy, sell), agree(failed, buy), agree(failed, failed)) == (True, False, None, None)
-
-
 @given(st.lists(PAIRS, max_size=6), st.data())
 def test_runs_are_joined_and_picked_from_as_they_are(pairs: list[Pair], data: st.DataObject) -> None:
     runs = [np.frombuffer(pair.pack(), RECORD) for pair in pairs]

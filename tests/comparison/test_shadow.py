@@ -133,16 +133,6 @@ async def test_beyond_its_budget_nothing_is_copied_and_everything_answered(own_s
         assert (await pairs(running), running.backends["gpt-4"].asked) == ([], [])
 
 
-async def test_what_the_other_has_left_of_its_limits_is_for_those_who_ask(own_store: str) -> None:
-    async with gateway(own_store, wire=True, shadow_fraction=1, gpt4_requests_per_minute=2) as running:
-        await ask(running, X_Backend="gpt-4")
-        await settled(running)
-        asked = len(running.backends["gpt-4"].asked)
-        await ask(running)
-        await counted(running, 1, "shed")
-        assert len(running.backends["gpt-4"].asked) == asked
-
-
 @pytest.mark.parametrize("busy", ["mistral", "gpt-4"])
 async def test_a_backend_that_is_half_full_is_spared(own_store: str, busy: BackendName) -> None:
     limit = {f"{busy.replace('-', '')}_at_once": 2}
@@ -196,10 +186,3 @@ def test_a_fraction_is_of_random_ids() -> None:
     ids = [f"rec_{'0' * 24}{number * 2**32 // 1000:08x}" for number in range(1000)]  # evenly
     for fraction in (0.0, 0.1, 0.5, 1.0):
         assert sum(_chosen(each, fraction) for each in ids) == pytest.approx(fraction * 1000, abs=1)
-
-
-async def test_without_a_fraction_nothing_is_copied(own_store: str) -> None:
-    async with gateway(own_store, wire=True) as running:
-        await ask(running)
-        await settled(running)
-        assert running.asked == 1

@@ -11,7 +11,7 @@ import pytest
 from app.backends.upstream import open_upstream
 from app.completions.retry import MOST, Attempts
 from app.completions.single_flight import InFlightCall
-from app.contract.completion import NOTHING, Usage
+from app.contract.completion import Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.contract.recommendation import Answer
@@ -115,15 +115,3 @@ async def test_what_a_call_has_used_that_is_given_up_is_counted() -> None:
     assert trial.backend.streams[0].left.is_set()
     assert trial.attempts.usage == HEARD
     assert trial.attempts.waited_s > 0
-
-
-async def test_nothing_is_counted_before_a_call() -> None:
-    trial = Trial([])
-    assert Attempts(trial.upstream, "brief", trial.flight, Deadline.after(1)).usage == NOTHING
-    await trial.answer()
-
-
-async def test_more_cached_than_sent_is_all_of_it() -> None:
-    trial = Trial([completion(BUY, usage=Usage(400, 11, 500))])
-    await trial.answer()
-    assert trial.attempts.usage.cached_tokens == 400

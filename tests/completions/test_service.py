@@ -6,19 +6,15 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app.accounting.reservations import Reservation
 from app.auth.principal import local_principal
 from app.backends.dialects import VLLM, Dialect, openai_dialect
 from app.backends.upstream import Upstream, open_upstream
-from app.completions import service as completions
 from app.completions.request import CompletionRequest, RequestOptions
 from app.completions.retry import Attempts
 from app.completions.single_flight import InFlightCall
@@ -168,14 +164,6 @@ async def test_identical_requests_to_two_gateways_make_one_call(running: Gateway
     assert other.sample("conviction_cost_usd_total", backend="mistral", basis="capacity") == 0
 
 
-async def test_requests_that_differ_share_nothing(running: Gateway) -> None:
-    first, go = await held(running)
-    second = pending(running, EXAMPLE_BODY | {"ticker": "AAPL"})
-    await running.mistral.began(2)
-    go.set()
-    assert {response.json()["source"] for response in await asyncio.gather(first, second)} == {"model"}
-
-
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
 async def test_each_who_waits_keeps_a_deadline_of_its_own(running: Gateway, other: Gateway, elsewhere: bool) -> None:
     first, go = await held(running)
@@ -236,23 +224,6 @@ async def test_the_last_one_to_leave_ends_the_call_and_what_was_produced_is_book
     assert (again["source"], running.asked) == ("model", 2)
 
 
-async def test_the_last_one_to_leave_may_be_elsewhere(running: Gateway, other: Gateway) -> None:
-    first, _ = await held(running)
-    second = pending(other)
-    await followed(other)
-    await leave(first)
-    await leave(second)
-    assert await hung_up(running) < 2
-    assert (await booked(running, 1))["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
-
-
-async def test_a_deadline_that_passes_for_all_ends_the_call(running: Gateway) -> None:
-    running.mistral.go = asyncio.Event()
-    assert (await ask(running, X_Timeout_Ms="200")).status_code == 504
-    assert await hung_up(running) < 2
-    assert (await booked(running, 1))["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
-
-
 async def test_a_call_may_not_take_longer_than_any_call_though_somebody_waits(own_store: str) -> None:
     async with gateway(own_store, backend_timeout_s=0.3) as running:
         assert (await ask(running)).status_code == 200
@@ -286,17 +257,6 @@ async def test_a_gateway_that_died_in_mid_call_is_taken_over_from(
     assert (answer["source"], running.asked) == ("model", 1)
     sums = await ledger(running, "mistral")
     assert (sums["unconfirmed_requests"], sums["unconfirmed_nano_usd"], sums["nano_usd"]) == (1, 1000, COST)
-
-
-async def test_one_whom_nobody_answers_is_counted_once_against_request_limits(own_store: str) -> None:
-    async with gateway(own_store, mistral_requests_per_minute=2) as running:
-        wanted = inquiry_of(running.resources.upstreams["mistral"])
-        await running.resources.reservations._admissions.admit(
-            "dead", (), "mistral", Estimate(1, 1), lease_s=0.5, call_key=wanted.key, sent=True
-        )
-        response = await ask(running)
-        assert response.status_code == 200
-        assert '"backend-requests";r=1' in response.headers["ratelimit"]
 
 
 # Who may share
@@ -372,12 +332,6 @@ async def test_an_answer_is_given_again_with_its_age_and_costs_nothing(running: 
     assert running.sample("conviction_recommendations_total", backend="mistral", action=again["action"]) == 2
 
 
-async def test_another_gateway_has_it_too(running: Gateway, other: Gateway) -> None:
-    assert "age" not in (await ask(running)).headers
-    assert_free((await ask(other)).json(), "cache")
-    assert other.asked == 0
-
-
 @pytest.mark.parametrize("directive", ["no-cache", "NO-CACHE, max-age=5", "max-age=0"])
 async def test_no_cache_asks_anew_and_renews_what_is_kept(running: Gateway, directive: str) -> None:
     running.mistral.script = [completion(BUY), completion(SELL)]
@@ -409,13 +363,6 @@ async def test_no_store_neither_joins_nor_is_joined(running: Gateway) -> None:
     assert not running.mistral.streams[1].left.is_set()
     go.set()
     assert (await alone).json()["source"] == "model"
-
-
-async def test_what_is_kept_ends_with_its_time(own_store: str) -> None:
-    async with gateway(own_store, cache_s=0.2) as running:
-        await ask(running)
-        await asyncio.sleep(0.3)
-        assert (await ask(running)).json()["source"] == "model"
 
 
 async def test_a_gateway_without_a_cache_gives_nothing_again_that_another_left(
@@ -481,15 +428,6 @@ def test_anything_that_is_asked_otherwise_is_another_question() -> None:
     assert inquiry_of(upstreams[0]).key == inquiry_of(lane_of("mistral", "small")).key
 
 
-def test_a_sampling_parameter_is_a_part_of_the_question() -> None:
-    dialects = [replace(openai_dialect("gpt-4.1"), **changed) for changed in ({}, {"seed": 1}, {"sampled": False})]
-    assert len({inquiry_of(lane_of("gpt-4", "gpt-4.1", dialect)).key for dialect in dialects}) == 3
-
-
-def test_without_knowing_the_model_nothing_is_shared() -> None:
-    assert inquiry_of(lane_of("mistral", "")).key is None
-
-
 async def test_the_first_requests_share_though_the_model_is_only_then_found_out(running: Gateway) -> None:
     running.mistral.model, running.mistral.says = "", "double-1"
     first, go = await held(running)
@@ -512,26 +450,6 @@ async def test_the_answer_of_a_model_that_took_another_s_place_is_not_kept_for_t
     assert (await first).json()["source"] == "model"
     assert (await ask(running)).json()["source"] == "model"
     assert (await ask(running)).json()["source"] == "cache"
-
-
-def test_no_store_is_a_question_of_its_own() -> None:
-    wanted = inquiry_of(lane_of("mistral", "small"))
-    assert replace(wanted, terms=replace(wanted.terms, alone=True)).key is None
-
-
-@given(
-    st.builds(
-        completion,
-        st.just(BUY),
-        usage=st.builds(Usage, st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 9), st.integers(0, 9)),
-        probabilities=st.none() | st.just({"buy": 0.7, "sell": 0.1, "hold": 0.2}),
-        time_to_first_token=st.none() | st.floats(0, 60),
-        duration=st.floats(0, 600),
-        stand_in=st.booleans(),
-    )
-)
-def test_an_answer_is_passed_on_as_it_is(made: Any) -> None:
-    assert completions.COMPLETION.validate_json(completions.COMPLETION.dump_json(made)) == made
 
 
 # Too much

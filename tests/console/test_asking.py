@@ -17,7 +17,7 @@ from tests.console.conftest import TIMEOUT_S, gateway_process, window
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 NONE = "\u2013"
 SHARE = re.compile(r"\d+\.\d%")

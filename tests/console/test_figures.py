@@ -15,7 +15,7 @@ from tests.console.test_asking import NONE, until
 if TYPE_CHECKING:
     from playwright.async_api import Browser
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 """Five, the fewest that an interval is given for."""

@@ -18,7 +18,6 @@ FOLDER = Path(__file__).parents[2] / "app" / "console"
 NAMES = sorted(path.name for path in FOLDER.iterdir())
 EDITION = read()[1]
 NAMED = re.compile(r'(?:src|href)="(console/[^"]+)"')
-IMPORTED = re.compile(r'from "\./([^"]+)"')
 
 
 async def as_it_stands(running: Gateway, path: str) -> httpx.Response:
@@ -45,11 +44,6 @@ async def test_the_page_is_asked_about_each_time_and_names_files_that_are_there(
     for path in named:
         assert path.startswith(f"console/{EDITION}/")
         assert (await running.client.get(f"/{path}")).status_code == 200
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(".js")])
-def test_modules_import_modules_that_are_there(name: str) -> None:
-    assert set(IMPORTED.findall((FOLDER / name).read_text("utf-8"))) <= set(NAMES)
 
 
 @pytest.mark.parametrize("path", ["/", f"/console/{EDITION}/main.js"])
@@ -131,14 +125,6 @@ async def test_there_is_nothing_but_the_files(store_url: str, path: str) -> None
 async def test_another_edition_gets_what_there_is_and_keeps_it_not(running: Gateway) -> None:
     response = await running.client.get("/console/0123456789ab/main.js")
     assert (response.status_code, response.headers["cache-control"]) == (200, "no-cache")
-
-
-async def test_other_methods_are_refused(running: Gateway) -> None:
-    for path in ("/", f"/console/{EDITION}/main.js"):
-        response = await running.client.post(path)
-        assert_problem(response, 405, "method_not_allowed")
-        assert response.headers["allow"] == "GET, HEAD"
-        assert (await running.client.head(path)).content == b""
 
 
 async def test_where_keys_are_on_the_console_opens_without_and_nothing_else_does(

@@ -14,7 +14,7 @@ from tests.console.test_asking import answered, ask, choose
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
-pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 KEY = "ann-key-0123456789abcdef"
 PAGES = ("ask", "compare", "costs")

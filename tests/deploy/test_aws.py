@@ -23,7 +23,7 @@ from app.contract.manifest import BuildRecord
 from deploy.aws import __main__ as command
 from deploy.aws.api import integration
 from deploy.aws.endpoint import MOUNTED, environment
-from deploy.aws.settings import Deployment, load
+from deploy.aws.settings import load
 from deploy.aws.told import Refused, told
 
 ROOT = Path(__file__).parents[2]
@@ -150,7 +150,6 @@ def ends(said: str) -> list[str]:
     return [line.rpartition(": ")[2] for line in said.splitlines()]
 
 
-@pytest.mark.slow
 def test_what_is_made_once_is_as_it_was_the_second_time(run: Run, operations: list[str]) -> None:
     assert ends(run("status")) == ["absent"] * 5
     assert ends(run("push")) == ["made"]
@@ -166,7 +165,6 @@ def test_what_is_made_once_is_as_it_was_the_second_time(run: Run, operations: li
     assert "InService" in told_now
 
 
-@pytest.mark.slow
 def test_what_aws_has_is_what_was_meant(run: Run, operations: list[str]) -> None:
     run("push")
     run("deploy")
@@ -225,7 +223,6 @@ def _left() -> list[Any]:
     ]
 
 
-@pytest.mark.slow
 def test_other_settings_are_brought_about_and_delete_takes_all_of_it_back(run: Run, operations: list[str]) -> None:
     run("push", model_id=OLDER_ID)
     run("deploy", model_id=OLDER_ID)
@@ -250,7 +247,6 @@ def test_other_settings_are_brought_about_and_delete_takes_all_of_it_back(run: R
     assert ends(run("delete")) == ["was not there"] * 5
 
 
-@pytest.mark.slow
 def test_what_another_made_is_left_alone(run: Run, operations: list[str]) -> None:
     run("push")
     run("deploy")
@@ -266,7 +262,6 @@ def test_what_another_made_is_left_alone(run: Run, operations: list[str]) -> Non
     assert sagemaker.describe_endpoint(EndpointName="conviction")["EndpointStatus"] == "InService"
 
 
-@pytest.mark.slow
 def test_a_method_that_has_been_opened_is_not_deployed(run: Run, operations: list[str]) -> None:
     run("push")
     run("deploy")
@@ -285,7 +280,6 @@ def test_a_method_that_has_been_opened_is_not_deployed(run: Run, operations: lis
     assert "CreateDeployment" not in operations
 
 
-@pytest.mark.slow
 def test_weights_that_are_not_those_that_were_built_are_not_pushed(
     run: Run, operations: list[str], models: Path
 ) -> None:
@@ -298,7 +292,6 @@ def test_weights_that_are_not_those_that_were_built_are_not_pushed(
     assert _left() == []
 
 
-@pytest.mark.slow
 def test_a_push_that_was_cut_off_goes_on_where_it_stopped(run: Run, operations: list[str]) -> None:
     run("push")
     s3 = boto3.client("s3", region_name=REGION)
@@ -309,7 +302,6 @@ def test_a_push_that_was_cut_off_goes_on_where_it_stopped(run: Run, operations: 
     assert operations.count("PutObject") == 2, "what was missing, and the record"
 
 
-@pytest.mark.slow
 def test_a_hub_repository_needs_no_push(run: Run, operations: list[str]) -> None:
     assert "publish --push-to" in run("push", status=1, weights="hub:acme/mistral-7b")
     assert ends(run("deploy", weights="hub:acme/mistral-7b"))[:-1] == ["made"] * 4
@@ -317,15 +309,6 @@ def test_a_hub_repository_needs_no_push(run: Run, operations: list[str]) -> None
     described = boto3.client("sagemaker", region_name=REGION).describe_model(ModelName=model["ModelName"])
     assert described["PrimaryContainer"]["Environment"]["SM_VLLM_MODEL"] == "acme/mistral-7b"
     assert "HF_HUB_OFFLINE" not in described["PrimaryContainer"]["Environment"]
-
-
-def test_a_plan_asks_nothing_and_says_what_it_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
-    monkeypatch.setattr(BaseClient, "_make_api_call", None)
-    said = run("deploy", "--plan")
-    assert said.count("would be there: ") == 5
-    assert "0.7364 USD an hour for 1 of ml.g4dn.xlarge, 1.4728 at most for 2" in said
-    assert "prices as of 20" in said
-    assert "no price of ml.p5.48xlarge" in run("deploy", "--plan", instance_type="ml.p5.48xlarge")
 
 
 def test_the_container_is_given_the_flags_that_compose_gives_vllm(tmp_path: Path) -> None:
@@ -373,13 +356,6 @@ def test_settings_that_cannot_be_are_told_before_anything(changes: dict[str, Any
 def test_all_that_is_wrong_is_told_at_once(run: Run) -> None:
     said = run("deploy", status=2, region="nowhere", endpoint_role="x", instance_type="y")
     assert all(f"{name}: " in said for name in ("region", "endpoint_role", "instance_type"))
-
-
-def test_the_example_is_what_is_read_and_says_each_setting_and_its_default() -> None:
-    example = load(ROOT / "deploy" / "aws" / "example.toml")
-    assert set(example.model_fields_set) == set(Deployment.model_fields)
-    for name, field in Deployment.model_fields.items():
-        assert field.is_required() or getattr(example, name) == field.default, name
 
 
 def test_no_credentials_and_no_aws_are_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -238,7 +238,6 @@ def started(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     api.server.server_close()
 
 
-@pytest.mark.slow
 def test_answers_are_sent_on_as_they_are_written(started: LambdaApi, runtime: Runtime, stand_in: StandIn) -> None:
     path, headers, chunks = started.ask(event(body(True)))
     assert path == "/2018-06-01/runtime/invocation/id-1/response"
@@ -261,7 +260,6 @@ def test_answers_are_sent_on_as_they_are_written(started: LambdaApi, runtime: Ru
     assert runtime.asked == ["invocations-response-stream"] * 2 + ["invocations"]
 
 
-@pytest.mark.slow
 def test_a_stream_that_breaks_off_says_so_and_the_next_is_answered(started: LambdaApi, runtime: Runtime) -> None:
     for failing in ("stream-error", "broken-frame"):
         runtime.failing.append(failing)

@@ -72,13 +72,6 @@ def test_secrets_are_files_and_nothing_else(composed: dict[str, Any]) -> None:
     assert not [name for name in named if re.search("(PASSWORD|API_KEY|SECRET)$", name)]
 
 
-def test_the_password_of_the_store_is_the_same_file_at_both_ends(services: dict[str, Any]) -> None:
-    gateway, valkey = services["gateway"], services["valkey"]
-    assert gateway["environment"]["REDIS_PASSWORD_FILE"] == "/run/secrets/valkey_password"
-    assert "/run/secrets/valkey_password" in valkey["command"][-1]
-    assert "valkey_password" in set(gateway["secrets"]) & set(valkey["secrets"])
-
-
 def test_all_are_limited_and_none_gains_rights(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert "no-new-privileges:true" in service["security_opt"], name
@@ -102,15 +95,6 @@ def test_they_start_in_the_order_of_their_health(services: dict[str, Any]) -> No
     own = {"gateway"}  # in its image
     assert all("healthcheck" in services[name] for name in ("valkey", "prometheus", "grafana", "vllm", "vllm-cpu"))
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text() and own <= services.keys()
-
-
-def test_each_profile_has_one_server_by_the_name_that_the_gateway_asks(services: dict[str, Any]) -> None:
-    for profile in PROFILES:
-        [server] = [
-            each for each in services.values() if profile in each.get("profiles", ()) and "aliases" in str(each)
-        ]
-        assert server["networks"]["inside"]["aliases"] == ["vllm"]
-    assert "http://vllm:8000/v1" in services["gateway"]["environment"]["CONVICTION_VLLM_URLS"]
 
 
 def test_grafana_is_given_its_password_by_a_file_and_what_it_shows_by_others(composed: dict[str, Any]) -> None:

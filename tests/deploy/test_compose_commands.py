@@ -148,7 +148,6 @@ def until(url: str, process: subprocess.Popen[bytes]) -> None:
             time.sleep(0.1)
 
 
-@pytest.mark.slow
 def test_vllm_takes_its_flags(services: dict[str, Any]) -> None:
     if not VLLM.exists():
         pytest.skip(f"{VLLM} is not there: `make .envs/vllm/.complete`")

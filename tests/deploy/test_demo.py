@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.contract.completion import BACKEND_NAMES
-from deploy.demo.figures import Page, agreement, cache, figures, table
+from deploy.demo.figures import Page, cache, figures
 from tests.supervisor.running import COMMAND, PRICES, environment
 
 ROOT = Path(__file__).parents[2]
@@ -39,26 +39,6 @@ def test_figures_are_of_what_was_counted_in_between() -> None:
     assert "3 from the cache" in cache(BEFORE, AFTER)
 
 
-def test_a_backend_that_was_not_asked_has_no_figures() -> None:
-    other = figures(BEFORE, AFTER, 20)["gpt-4"]
-    assert (other.answered, other.ms_per_token, other.usd_per_1k_tokens) == (0, None, None)
-    assert not other.real
-    assert list(table({"gpt-4": other}))[1].split() == ["gpt-4", "0", "0", "0.0", "-", "-"]
-
-
-@pytest.mark.parametrize(
-    ("estimate", "line"),
-    [
-        (None, "agreement: nothing to tell it by (7 pairs of 3 tickers)"),
-        ({"value": 0.5, "low": None, "high": None}, "agreement: 50.0% of 7 pairs of 3 tickers"),
-        ({"value": 0.5, "low": 0.25, "high": 0.75}, "agreement: 50.0% (25.0% to 75.0%) of 7 pairs of 3 tickers"),
-    ],
-)
-def test_agreement_is_told_with_its_interval_where_there_is_one(estimate: dict[str, float | None], line: str) -> None:
-    assert agreement({"answered_by_both": 7, "tickers": 3, "agreement": estimate}) == line
-
-
-@pytest.mark.slow
 def test_both_backends_have_figures_after_a_few_seconds(tmp_path: Path) -> None:
     more = PRICES | {
         "CONVICTION_EXPERIMENTS_FILE": str(ROOT / "deploy" / "demo" / "experiments.json"),

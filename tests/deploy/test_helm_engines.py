@@ -190,7 +190,6 @@ def test_only_gateways_and_prometheus_reach_servers_that_ask_for_no_key() -> Non
         assert {space["matchLabels"]["kubernetes.io/metadata.name"] for space in spaces} == others
 
 
-@pytest.mark.slow
 def test_the_charts_take_the_values_and_vllm_what_they_make_of_them(folder: Path) -> None:
     assert list(command.faults(folder)) == []
     stack = one(PRODUCTION_STACK.manifests(folder), "Deployment", "-vllm")["spec"]["template"]["spec"]

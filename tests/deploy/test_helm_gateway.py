@@ -102,7 +102,6 @@ def pod(stand_in: StandIn, tmp_path: Path) -> Iterator[Pod]:
             pod.process.wait()
 
 
-@pytest.mark.slow
 def test_a_pod_starts_is_ready_answers_and_drains(pod: Pod) -> None:
     assert pod.becomes("startupProbe", 200), pod.log.read_text()
     assert pod.becomes("readinessProbe", 200), pod.log.read_text()

@@ -20,7 +20,7 @@ import pytest
 from app.settings.gateway import Settings
 from app.supervisor.process import Program
 from deploy.loadtest import faults, model_server, settings
-from deploy.loadtest.load import Payer, read
+from deploy.loadtest.load import read
 from deploy.loadtest.parts import Part, ScaleError, until
 from deploy.loadtest.prove import prove
 from deploy.loadtest.soak import LEAK, allocated, growth
@@ -139,19 +139,6 @@ async def test_what_does_not_come_back_is_said() -> None:
 
     with pytest.raises(ScaleError, match="gateway-1: not within 0 s"):
         await until(never, "gateway-1", 0)
-
-
-def test_keys_are_written_for_nobody_else(tmp_path: Path) -> None:
-    keys = settings.Keys.drawn()
-    settings.write_files(tmp_path, keys)
-    assert (tmp_path / "keys").stat().st_mode & 0o077 == 0
-    assert keys.by_name["admin"] in (tmp_path / "keys").read_text()
-    assert Payer("admin", keys.by_name["admin"]).unheard == 0
-
-
-def test_a_check_that_there_is_not_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert prove(Namespace(only=["nothing"], folder=tmp_path, vllm=False, within=10.0)) == 2
-    assert "there are limits, budgets, single-flight" in capsys.readouterr().err
 
 
 @needs_haproxy

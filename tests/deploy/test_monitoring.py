@@ -20,10 +20,7 @@ from tests.deploy.test_dashboards import NAMES, exprs
 from tests.deploy.test_prometheus_rules import RECORDED, kinds
 from tests.telemetry.test_metrics import EXPECTED
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed"),
-]
+pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
 
 TIMEOUT_S = 300.0
 FILLED_IN = {"$__rate_interval": "20s", "$__range": "5m"}

@@ -50,16 +50,6 @@ def test_the_status_says_what_is_known(
     assert audit.main(["gateway"]) == status
 
 
-def test_a_line_counts_both(audit: ModuleType) -> None:
-    found = audit.read("gateway", [CLEAN, SKIPPED, KNOWN])
-    assert found.vulnerable == ("c 1: PYSEC-1, fixed in 2", "c 1: PYSEC-2, fixed in no version")
-    assert "2 packages looked up, 2 known vulnerabilities; 1 not checked: not found: b" in found.line
-
-
-def test_a_list_that_is_none_is_not_called_checked(audit: ModuleType) -> None:
-    assert audit.main(["no-such-list"]) == 77
-
-
 def test_without_a_network_nothing_is_said_to_be_safe() -> None:
     if not AUDIT.exists():
         pytest.skip(f"{AUDIT} is not there: `make .envs/audit/.complete`")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="session")
 def vllm_up(tmp_path_factory: pytest.TempPathFactory, stand_in_server: StandIn) -> Iterator[Up]:
     """Its GPT-4 route leads to the stand-in."""
-    subprocess.run(["make", "model", ".envs/vllm/.complete"], cwd=ROOT, check=True)
+    for needed in (".envs/vllm/bin/python", ".models"):
+        assert (ROOT / needed).exists(), f"{needed} is not there: `make model .envs/vllm/.complete`"
     more = {
         "OPENAI_BASE_URL": stand_in_server.url,
         "OPENAI_API_KEY": stand_in_server.key,

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
-import pytest
 
 from app.contract.completion import Usage
 from app.pricing.prices import list_price
 from tests.faults.conftest import Start
-from tests.faults.running import PRICE, Books, Replica, chat, question, stated, until
+from tests.faults.running import PRICE, Books, Replica, question, stated, until
 from tests.faults.upstream import Doing, Upstream
-from tests.valkey import Valkey
 
 MISTRAL: Mapping[str, str] = {"X-Backend": "mistral"}
 GPT_4: Mapping[str, str] = {"X-Backend": "gpt-4"}
@@ -46,20 +43,6 @@ async def booked_since(books: Books, backend: str, before: Counter[str]) -> Coun
 
 
 # 3. Usage of streams, and of those that were left
-
-
-@pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/chat/completions"])
-async def test_a_stream_s_usage_is_what_the_server_told(
-    path: str, replica: Replica, upstream: Upstream, shared_books: Books
-) -> None:
-    mark, before = upstream.mark(), await shared_books.ledger("mistral")
-    body = (question if path.endswith("recommendations") else chat)(mark, "full", stream=True)
-    async with replica.client() as client:
-        response = await client.post(path, json=body)
-    assert response.status_code == 200
-    booked, served = await booked_since(shared_books, "mistral", before), upstream.tallies["mistral", mark]
-    assert booked["input_tokens"] + booked["cached_input_tokens"] == served.prompt_tokens
-    assert (booked["output_tokens"], booked["estimated_requests"]) == (served.completion_tokens, 0)
 
 
 async def test_an_aborted_stream_is_billed_to_the_token_where_the_server_tells(
@@ -112,20 +95,28 @@ async def test_cached_tokens_are_priced_as_cached(replica: Replica, upstream: Up
 
 
 async def test_a_request_limit_is_exact_across_replicas(start: Start, upstream: Upstream) -> None:
-    """Of many at once, as many are let through as the limit says, and what drains meanwhile."""
-    limit, asked = 30, 200
+    """Of many callers at a time, as many are let through as the limit says, and what drains meanwhile.
+
+    A caller whom load shedding refuses asks again: that refusal takes nothing from the limit.
+    """
+    limit, callers, questions = 30, 25, 8
     replicas = start.two(CONVICTION_KEY_REQUESTS_PER_MINUTE=str(limit))
+    through: Counter[int] = Counter()
+
+    async def caller(client: httpx.AsyncClient) -> None:
+        asked = 0
+        while asked < questions:
+            answer = await client.post("/v1/recommendations", json=question("SAME"))
+            if answer.status_code == 503 and answer.json()["code"] == "overloaded":
+                await asyncio.sleep(float(answer.headers["Retry-After"]))
+                continue
+            through[answer.status_code] += 1
+            asked += 1
+
     async with replicas[0].client() as one, replicas[1].client() as other:
         began = time.monotonic()
-        answers = await asyncio.gather(
-            *(
-                client.post("/v1/recommendations", json=question("SAME"))
-                for client in (one, other)
-                for _ in range(asked)
-            )
-        )
+        await asyncio.gather(*(caller(client) for client in (one, other) for _ in range(callers)))
         took = time.monotonic() - began
-    through = Counter(answer.status_code for answer in answers)
     assert set(through) == {200, 429}
     assert limit <= through[200] <= limit + 1 + took * limit / 60
 
@@ -167,32 +158,3 @@ async def test_no_place_and_no_reservation_is_leaked(start: Start, upstream: Ups
 
 
 # 12. Cache keys
-
-
-async def test_the_cache_s_key_holds_all_that_an_answer_depends_on(
-    start: Start, replica: Replica, upstream: Upstream, shared_valkey: Valkey
-) -> None:
-    """Only the same question, of the same model, is answered from the cache."""
-    mark = upstream.mark()
-    asked = question(mark)
-    metrics = json.loads(json.dumps(asked["metrics"]))
-    metrics["technicals"]["RSI_14"] = 21.0
-    others: list[tuple[dict[str, Any], Mapping[str, str]]] = [
-        (asked, GPT_4),
-        (asked | {"detail": "full"}, MISTRAL),
-        (asked | {"ticker": upstream.mark()}, MISTRAL),
-        (asked | {"metrics": metrics}, MISTRAL),
-    ]
-    async with replica.client() as client:
-        first = await client.post("/v1/recommendations", json=asked)
-        for body, headers in others:
-            answer = await client.post("/v1/recommendations", json=body, headers=headers)
-            assert answer.json()["source"] == "model"
-        again = await client.post("/v1/recommendations", json=asked)
-    assert (first.json()["source"], again.json()["source"]) == ("model", "cache")
-    assert again.json()["action"] == first.json()["action"]
-    with_another_model = start(REDIS_URL=shared_valkey.url, CONVICTION_GPT4_MODEL="gpt-4o")
-    async with with_another_model.client() as client:
-        hit = await client.post("/v1/recommendations", json=asked)
-        miss = await client.post("/v1/recommendations", json=asked, headers=GPT_4)
-    assert (hit.json()["source"], miss.json()["source"]) == ("cache", "model")

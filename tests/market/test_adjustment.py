@@ -11,11 +11,8 @@ from hypothesis import strategies as st
 from app.market.adjustment import back_adjust, event_ratios
 from app.market.bars import tidy, up_to
 from app.market.indicators import technicals
-from app.market.parquet import ParquetProvider
 
-from .synthetic import BARS, SPLIT_DAY, random_walk, split_later
-
-LAST_BEFORE = (SPLIT_DAY - pd.tseries.offsets.BDay()).date()
+from .synthetic import BARS, random_walk, split_later
 
 
 def bars_of(frame: pd.DataFrame) -> pd.DataFrame:
@@ -40,34 +37,10 @@ def test_a_split_leaves_no_step(whole_past: bool) -> None:
     np.testing.assert_allclose(split["volume"], plain["volume"] * 2, rtol=1e-4)
 
 
-@pytest.mark.parametrize("whole_past", [True, False], ids=["whole past restated", "last bar restated"])
-@pytest.mark.parametrize("days_later", [0, 1, 200])
-def test_a_later_split_does_not_show(whole_past: bool, days_later: int) -> None:
-    walk = random_walk("SYNX")
-    day = walk.loc[walk["date"] < SPLIT_DAY, "date"].iloc[-1 - days_later].date()
-    known_later = back_adjust(up_to(bars_of(split_later(walk, 2, whole_past)), day))
-    known_then = back_adjust(up_to(bars_of(walk), day))
-    assert technicals(known_later) == pytest.approx(technicals(known_then), rel=1e-9, abs=1e-9)
-
-
-@pytest.mark.parametrize("ticker", ["SYNC", "SYND"])
-def test_the_synthetic_market_has_later_splits(synthetic: ParquetProvider, ticker: str) -> None:
-    ratio = {"SYNC": 2, "SYND": 3}[ticker]
-    before, after = synthetic.bars(ticker, LAST_BEFORE), synthetic.bars(ticker, None)
-    unsplit = bars_of(random_walk(ticker))
-    assert before["close"].iloc[-1] == unsplit["close"].loc[pd.Timestamp(LAST_BEFORE)]
-    assert after["close"].loc[pd.Timestamp(LAST_BEFORE)] == pytest.approx(before["close"].iloc[-1] / ratio)
-
-
 def test_a_dividend_moves_prices_and_not_volume() -> None:
     bars = back_adjust(close_and_adjusted([100, 100, 98], [98, 98, 98]))
     assert list(bars["close"]) == pytest.approx([98, 98, 98])
     assert list(bars["volume"]) == [100, 100, 100]
-
-
-def test_a_dividend_after_the_last_bar_does_not_show() -> None:
-    bars = back_adjust(close_and_adjusted([100, 100], [98, 98]))
-    assert list(bars["close"]) == [100, 100]
 
 
 def test_a_reverse_split_moves_volume_too() -> None:
@@ -80,11 +53,6 @@ def test_a_spin_off_moves_prices_alone() -> None:
     bars = back_adjust(close_and_adjusted([69.93, 38.86], [37.985, 38.86]))
     assert bars["close"].iloc[0] == pytest.approx(37.985)
     assert bars["volume"].iloc[0] == 100
-
-
-def test_without_adj_close_prices_stand() -> None:
-    bars = close_and_adjusted([10, 11], [10, 11]).drop(columns="adj_close")
-    assert back_adjust(bars).equals(bars)
 
 
 def test_unknown_adj_close_is_no_event() -> None:
@@ -100,14 +68,6 @@ def test_unknown_adj_close_is_no_event() -> None:
 def test_rounding_in_adj_close_is_no_event() -> None:
     close = np.array([10.0, 10.0, 10.0])
     assert list(event_ratios(close, close * np.array([0.5, 0.500004, 0.5]))) == [1, 1, 1]
-
-
-def test_netflix_split_of_2015(real: ParquetProvider) -> None:
-    """Seven for one on 2015-07-15, recorded by restating the two bars before it only."""
-    bars = real.bars("NFLX", pd.Timestamp("2015-12-01").date())
-    moves = np.abs(np.diff(np.log(bars["close"])))
-    assert moves.max() < 0.2
-    assert bars["close"].loc["2015-07-14"] == pytest.approx(702.60 / 7, rel=1e-3)
 
 
 @settings(max_examples=30, deadline=None)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from app.errors import InsufficientHistory
-from app.market.bars import require_recent, tidy, unbroken, uninterrupted, up_to
+from app.market.bars import require_recent, tidy, unbroken, uninterrupted
 
 
 def bars_on(days: list[str], close: list[float]) -> pd.DataFrame:
@@ -31,12 +31,6 @@ def test_tidy_sorts_and_keeps_one_complete_bar_a_day() -> None:
 def test_tidy_takes_days_of_the_exchange() -> None:
     raw = bars_on(["2024-01-02"], [1.0]).tz_localize("America/New_York")
     assert list(tidy(raw).index) == [pd.Timestamp("2024-01-02")]
-
-
-def test_up_to_includes_the_day() -> None:
-    bars = tidy(bars_on(["2024-01-02", "2024-01-03"], [1.0, 2.0]))
-    assert list(up_to(bars, date(2024, 1, 2))["close"]) == [1.0]
-    assert len(up_to(bars, None)) == 2
 
 
 def test_a_gap_ends_history() -> None:

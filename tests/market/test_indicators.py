@@ -10,7 +10,7 @@ import pytest
 
 from app.contract.features import TECHNICAL_NAMES
 from app.errors import InsufficientHistory
-from app.market.indicators import MIN_BARS, WINDOW, chaikin_money_flow, technicals
+from app.market.indicators import MIN_BARS, WINDOW, technicals
 from app.market.parquet import ParquetProvider
 
 from .oracle import oracle
@@ -30,11 +30,6 @@ def assert_agrees(bars: pd.DataFrame) -> None:
 @pytest.mark.parametrize("ticker", ["SYNA", "SYNB", "SYNC", "SYND", "SYNE"])
 def test_agrees_with_oracle(synthetic: ParquetProvider, ticker: str) -> None:
     assert_agrees(synthetic.bars(ticker, None))
-
-
-@pytest.mark.parametrize("day", [date(2024, 6, 28), date(2025, 4, 9), date(2026, 7, 23)])
-def test_agrees_with_oracle_on_apple(real: ParquetProvider, day: date) -> None:
-    assert_agrees(real.bars("AAPL", day))
 
 
 @pytest.mark.parametrize("ticker", ["SNPS", "NFLX", "KO", "F"])
@@ -68,13 +63,3 @@ def test_no_dust_beyond_the_range() -> None:
     found = technicals(bars)
     assert found["STOCHk_14_3_3"] == 100
     assert found["RSI_14"] == 100
-
-
-def test_money_flow_weighs_where_the_close_lies() -> None:
-    high, low, close = np.array([12.0, 12.0]), np.array([10.0, 10.0]), np.array([12.0, 10.5])
-    assert chaikin_money_flow(high, low, close, np.array([3.0, 1.0])) == pytest.approx((3 - 0.5) / 4)
-
-
-def test_on_balance_volume_is_in_millions() -> None:
-    bars = still_bars(volume=2e6)
-    assert technicals(bars)["OBV"] == pytest.approx(2.0)

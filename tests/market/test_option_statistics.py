@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from app.contract.features import Options
 from app.market.option_statistics import option_statistics
-from app.market.parquet import ParquetProvider
 from app.market.provider import Chain
 
 DAY = date(2024, 3, 8)
@@ -108,60 +103,3 @@ def test_scope_of_expiries() -> None:
 
 def test_only_expired_contracts_are_none() -> None:
     assert option_statistics(chain(contract("call", "2024-03-01"))) == ({}, {})
-
-
-@given(
-    calls=st.lists(st.integers(0, 10**6), min_size=1, max_size=5),
-    puts=st.lists(st.integers(0, 10**6), min_size=1, max_size=5),
-)
-def test_ratio_is_of_the_sums(calls: list[int], puts: list[int]) -> None:
-    found, _ = option_statistics(
-        chain(
-            *(contract("call", volume=float(volume)) for volume in calls),
-            *(contract("put", volume=float(volume)) for volume in puts),
-        )
-    )
-    assert found["call_volume"] == sum(calls)
-    assert found["put_volume"] == sum(puts)
-    assert found.get("put_call_ratio") == (round(sum(puts) / sum(calls), 6) if sum(calls) else None)
-
-
-def by_hand(rows: list[dict[str, Any]], side: str) -> dict[str, float]:
-    """Plain loops over the file's rows, sharing nothing with the code under test."""
-    volatilities, prices, volume, interest = [], [], 0.0, 0.0
-    for row in rows:
-        if row["side"] != side:
-            continue
-        if 0 < row["impliedVolatility"] <= 5:
-            volatilities.append(row["impliedVolatility"] * 100)
-        prices.append(row["lastPrice"])
-        volume += row["volume"]
-        interest += row["openInterest"]
-    return {
-        f"{side}_iv_avg": sum(volatilities) / len(volatilities),
-        f"{side}_last_price_avg": sum(prices) / len(prices),
-        f"{side}_volume": volume,
-        f"{side}_open_interest": interest,
-    }
-
-
-@pytest.mark.parametrize(
-    ("scope", "skew", "excluded"),
-    [("nearest", -37.03, {"call": 31}), ("all", -11.34, {"call": 234, "put": 20})],
-)
-def test_apples_chain(
-    real: ParquetProvider, real_folder: Path, scope: Any, skew: float, excluded: dict[str, int]
-) -> None:
-    rows = pyarrow.parquet.read_table(real_folder / "options_AAPL.parquet").to_pylist()
-    alive = [row for row in rows if row["expiry"] >= row["as_of"]]
-    first = min(row["expiry"] for row in alive)
-    counted = [row for row in alive if scope == "all" or row["expiry"] == first]
-    expected = by_hand(counted, "call") | by_hand(counted, "put")
-    expected["iv_skew"] = expected["call_iv_avg"] - expected["put_iv_avg"]
-    expected["put_call_ratio"] = expected["put_volume"] / expected["call_volume"]
-    recorded = real.chain("AAPL", None)
-    assert recorded is not None
-    found, left_out = option_statistics(recorded, scope)
-    assert found == pytest.approx(expected, rel=1e-5)
-    assert found["iv_skew"] == pytest.approx(skew, abs=0.01)
-    assert left_out == {f"{side}_implied_volatility": count for side, count in excluded.items()}

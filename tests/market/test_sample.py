@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import date
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from app.errors import InsufficientHistory, NotConfigured, UnknownTicker
+from app.errors import NotConfigured, UnknownTicker
 from app.market import open_provider
 from app.market.sample import TICKERS, SampleProvider
 from app.market.snapshot import snapshot
@@ -23,23 +22,6 @@ def test_every_metric_of_a_sample_stock_is_known(ticker: str) -> None:
     assert found.metrics.as_of == date(2013, 3, 1)
     assert found.source.provider == "sample"
     assert found.source.simulated == ["options"]
-
-
-def test_facebook_was_listed_too_late() -> None:
-    with pytest.raises(InsufficientHistory, match=r"^FB: 196 daily bars are known, indicators need 250$"):
-        snapshot(SampleProvider(), "FB")
-
-
-def test_apples_two_for_one_of_2005_leaves_no_step() -> None:
-    bars = SampleProvider().bars("aapl", date(2006, 3, 1))
-    around = bars.loc["2005-02-01":"2005-03-15"]
-    assert np.abs(np.diff(np.log(around["close"]))).max() < 0.12
-    assert bars["close"].loc["2005-02-25"] == pytest.approx(88.99 / 2, rel=1e-3)
-    assert bars["volume"].loc["2005-02-25"] == 2 * 16_348_400
-
-
-def test_the_last_bar_is_unadjusted() -> None:
-    assert SampleProvider().bars("AAPL", date(2005, 2, 25))["close"].iloc[-1] == 88.99
 
 
 def test_other_tickers_are_unknown() -> None:

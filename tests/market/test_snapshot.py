@@ -16,7 +16,6 @@ from app.market.bars import tidy, up_to
 from app.market.parquet import ParquetProvider
 from app.market.provider import Chain
 from app.market.snapshot import snapshot
-from app.market.source import Snapshot
 
 from .synthetic import LAST_DAY, option_chain, random_walk
 
@@ -61,10 +60,6 @@ def test_options_are_simulated_only_where_asked_for(synthetic: ParquetProvider) 
     assert found.metrics.options != snapshot(synthetic, "SYNB", options="simulated", seed=1).metrics.options
 
 
-def test_options_may_be_left_out(synthetic: ParquetProvider) -> None:
-    assert snapshot(synthetic, "SYNB", options="none").metrics.missing() == list(OPTION_NAMES)
-
-
 def test_scope_of_expiries_is_passed_on(synthetic: ParquetProvider) -> None:
     nearest, every = (snapshot(synthetic, "SYNB", expiries=scope) for scope in ("nearest", "all"))
     assert nearest.metrics.options.call_volume is not None
@@ -72,17 +67,9 @@ def test_scope_of_expiries_is_passed_on(synthetic: ParquetProvider) -> None:
     assert nearest.metrics.options.call_volume < every.metrics.options.call_volume
 
 
-def test_as_of_is_the_day_of_the_last_bar(synthetic: ParquetProvider) -> None:
-    assert snapshot(synthetic, "SYNA", date(2024, 3, 3)).metrics.as_of == date(2024, 3, 1)
-
-
 def test_too_short_a_history_names_the_ticker(synthetic: ParquetProvider) -> None:
     with pytest.raises(InsufficientHistory, match=r"^SYNSHORT: 120 daily bars are known, indicators need 250$"):
         snapshot(synthetic, "synshort")
-
-
-def test_a_halted_stock_is_answered(synthetic: ParquetProvider) -> None:
-    assert "BBP_20_2.0" in snapshot(synthetic, "SYNF").metrics.missing()
 
 
 def test_what_is_beyond_bounds_is_dropped_and_counted() -> None:
@@ -115,20 +102,6 @@ def test_age_grows(synthetic: ParquetProvider) -> None:
     assert source.aged(source.fetched_at + timedelta(seconds=90)).age_s == 90
 
 
-def test_six_decimals(synthetic: ParquetProvider) -> None:
-    values = snapshot(synthetic, "SYNB").metrics.values()
-    assert values == {name: round(value, 6) for name, value in values.items()}
-
-
-def test_apple_with_its_real_chain(real: ParquetProvider) -> None:
-    found = snapshot(real, "AAPL")
-    assert found.metrics.missing() == []
-    assert found.metrics.as_of == date(2026, 7, 23)
-    assert found.metrics.price == 321.66
-    assert found.source.excluded == {"call_implied_volatility": 31}
-    assert snapshot(real, "AAPL", date(2026, 7, 23)).metrics.options.iv_skew is None
-
-
 wild = st.lists(
     st.tuples(
         st.floats(-0.6, 0.6) | st.just(0.0),
@@ -152,16 +125,3 @@ def test_whatever_the_bars_metrics_are_within_bounds(pattern: list[tuple[float, 
     assert Metrics.model_validate(found.metrics.document()) == found.metrics
     assert set(found.source.excluded) <= set(METRIC_NAMES)
     assert not set(found.source.excluded) & set(found.metrics.values())
-
-
-@settings(max_examples=20, deadline=None)
-@given(cut=st.integers(0, 250))
-def test_no_look_ahead(cut: int) -> None:
-    """The day's snapshot is the same, simulated options included, whether later bars are there or not."""
-    walk = tidy(random_walk("SYNX").set_index("date"))
-    day = walk.index[len(walk) - 1 - cut].date()
-
-    def taken(bars: pd.DataFrame) -> Snapshot:
-        return snapshot(FixedProvider(bars), "SYNX", day, options="simulated")
-
-    assert taken(walk).metrics == taken(walk.iloc[: len(walk) - cut]).metrics

@@ -17,7 +17,6 @@ from app.errors import (
     MarketDataUnavailable,
     UnknownTicker,
 )
-from app.market.snapshot import snapshot
 from app.market.yfinance import NEW_YORK, YFinanceProvider
 
 from .synthetic import random_walk
@@ -111,19 +110,6 @@ def test_the_nearest_expiry_is_asked_for() -> None:
     assert len(every.contracts) == 8
 
 
-def test_a_side_may_be_none() -> None:
-    chain = provider(chains={"2024-03-15": (None, side("2024-03-15", "P"))}).chain("SYNY", None)
-    assert chain is not None
-    assert set(chain.contracts["side"]) == {"put"}
-    assert provider(chains={"2024-03-15": (None, None)}).chain("SYNY", None) is None
-
-
-def test_no_options_is_no_error() -> None:
-    assert provider().chain("SYNY", None) is None
-    metrics = snapshot(provider(), "SYNY").metrics
-    assert len(metrics.missing()) == 10
-
-
 def test_a_past_day_has_no_chain_and_asks_for_none() -> None:
     assert provider(chains=AssertionError("asked")).chain("SYNY", date(2024, 3, 7)) is None
 
@@ -154,11 +140,6 @@ def test_failures_are_told_apart(failure: Exception, expected: type[ConvictionEr
     assert type(raised.value) is expected
     assert "secret" not in raised.value.detail
     assert (raised.value.retry_after is not None) is (expected is MarketDataRateLimited)
-
-
-def test_no_bars_is_insufficient_history() -> None:
-    with pytest.raises(InsufficientHistory, match="SYNY has no daily bars since 2021-12-29"):
-        provider(history=yahoo_history().iloc[:0]).bars("SYNY", None)
 
 
 def test_what_hangs_is_given_up() -> None:

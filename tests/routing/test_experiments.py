@@ -47,14 +47,6 @@ def test_each_arm_has_as_many_buckets_as_it_weighs(weights: Weights) -> None:
     assert [owned[arm] for arm, _ in zip("abcd", weights, strict=False)] == list(weights)
 
 
-@given(split(2), split(2))
-@settings(deadline=None)
-def test_of_two_arms_only_the_difference_moves(before: Weights, after: Weights) -> None:
-    moved = moves(before, after)
-    assert moved.total() == must(before, after)
-    assert len(moved) <= 1
-
-
 @given(split(3), st.integers(0, BUCKETS))
 @settings(max_examples=25, deadline=None)
 def test_what_the_last_two_of_three_arms_trade_leaves_the_first_alone(before: Weights, given_up: int) -> None:
@@ -68,12 +60,6 @@ def test_what_the_last_two_of_three_arms_trade_leaves_the_first_alone(before: We
 def test_of_three_arms_at_most_twice_as_many_move_as_must(before: Weights, after: Weights) -> None:
     least, moved = must(before, after), moves(before, after).total()
     assert least <= moved <= 2 * least + 4 * BUCKETS**0.5  # the orders are random: about a root off what is expected
-
-
-def test_an_arm_that_grows_at_the_cost_of_all_others_moves_hardly_more_than_its_growth() -> None:
-    moved = moves((2500, 3750, 3750), (5000, 2500, 2500))
-    assert sum(count for (_, to), count in moves((2500, 3750, 3750), (5000, 2500, 2500)).items() if to == "a") == 2500
-    assert moved.total() <= 2500 + 100
 
 
 def test_a_subject_s_bucket_is_its_hash_and_another_in_each_experiment() -> None:

@@ -19,10 +19,6 @@ def test_a_cascade_asks_all_and_a_backend_itself() -> None:
     assert [asked_of(choice) for choice in CHOICES] == [("mistral",), ("gpt-4",), BACKEND_NAMES]
 
 
-def test_without_a_header_nothing_is_chosen() -> None:
-    assert (choose([]), choose_fallback([], "mistral"), subject([])) == (None, None, None)
-
-
 @pytest.mark.parametrize("given", [[""], ["gpt4"], ["gpt-4.1"], ["mistral", "mistral"], ["mistral,gpt-4"]])
 def test_anything_else_is_refused_and_all_are_named(given: list[str]) -> None:
     with pytest.raises(UnknownBackend, match="mistral, gpt-4, cascade"):
@@ -33,10 +29,6 @@ def test_a_cascade_is_no_fallback_and_may_have_either() -> None:
     with pytest.raises(UnknownBackend, match=r"mistral, gpt-4$"):
         choose_fallback(["cascade"], "mistral")
     assert [choose_fallback([name], "cascade") for name in BACKEND_NAMES] == list(BACKEND_NAMES)
-
-
-def test_a_subject_is_text_without_what_surrounds_it() -> None:
-    assert subject([" desk 7\t"]) == "desk 7"
 
 
 @pytest.mark.parametrize("given", [[""], [" "], ["d\xe9sk"], ["desk\x00"], ["x" * (LONGEST_SUBJECT + 1)]])

@@ -320,12 +320,12 @@ class Conservation(RuleBasedStateMachine):
             assert model.used[day] == model.said[day] + sum(model.unconfirmed[day])
 
 
-@pytest.mark.slow
-def test_money_is_conserved_and_limits_hold(db_url: str, scripts_by_the_clock: None) -> None:
+@pytest.mark.parametrize("examples", [25, pytest.param(200, marks=pytest.mark.slow)])
+def test_money_is_conserved_and_limits_hold(db_url: str, scripts_by_the_clock: None, examples: int) -> None:
     machine = type("Conservation", (Conservation,), {"url": db_url})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=examples, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),
     )

@@ -99,12 +99,6 @@ async def test_what_was_answered_outlives_a_kill(tmp_path: Path) -> None:
             assert await redis.dbsize() == 50 * (killing + 1)
 
 
-async def test_a_server_without_a_folder_is_started_again_too() -> None:
-    async with open_redis(None) as redis:
-        os.kill(await pid(redis), signal.SIGKILL)
-        await again(redis)
-
-
 async def test_a_write_cut_off_in_the_middle_is_left_out(tmp_path: Path) -> None:
     async with open_redis(None, tmp_path) as redis:
         await redis.set("name", "value")

@@ -34,11 +34,6 @@ async def test_its_exit_status_and_words_are_known(program: Make) -> None:
     await process.stop()
 
 
-async def test_two_may_wait_for_one_end(program: Make) -> None:
-    process = Process.start(program(""))
-    assert {*await asyncio.gather(process.ended(), process.ended())} == {0}
-
-
 async def test_a_command_that_does_not_exist_ends_and_says_so(program: Make) -> None:
     toy = replace(program(""), command=("/nonexistent/program",))
     assert await Process.start(toy).ended() == 1
@@ -107,10 +102,3 @@ def test_a_leash_put_on_too_late_runs_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-I", leash.__file__, another, "touch", str(tmp_path / "ran")]
     assert subprocess.call(command) == 1
     assert not (tmp_path / "ran").exists()
-
-
-async def test_stopping_what_has_ended_is_nothing(program: Make) -> None:
-    process = Process.start(program(""))
-    await process.ended()
-    await process.stop()
-    await process.stop()

@@ -21,8 +21,3 @@ def test_spoilt_weights_are_refused_by_name(store: Store, capsys: pytest.Capture
     (store.folder / "awq" / "model.safetensors").write_bytes(b"spoilt")
     assert cli.main(["weights"]) == 2
     assert "model.safetensors is not what was published" in capsys.readouterr().err
-
-
-def test_without_a_build_the_remedy_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["weights", "--kind", "bf16"]) == 2
-    assert "`make model` builds it" in capsys.readouterr().err

@@ -37,7 +37,6 @@ EXPECTED = {
     "conviction_unparsed_attempts_total": ("counter", {"backend"}),
     "conviction_store_errors_total": ("counter", {"store"}),
 }
-PER_TOKEN = """.0005 .001 .002 .005 .01 .0125 .015 .02 .025 .0334 .05 .076 .1 .15 .2 .3 .5 1 2.5"""
 
 
 def test_names_types_and_labels() -> None:
@@ -54,21 +53,6 @@ def test_names_types_and_labels() -> None:
         if hasattr(collector, "_labelnames")
     }
     assert labels == {name: labelled for name, (_, labelled) in EXPECTED.items()}
-
-
-def test_the_buckets_of_time_per_token() -> None:
-    buckets = Collectors().per_token._upper_bounds[:-1]
-    assert buckets == [float(bound) for bound in PER_TOKEN.split()]
-
-
-def test_levels_have_a_bucket_each() -> None:
-    assert Collectors().level._upper_bounds[:-1] == list(range(1, 11))
-
-
-def test_a_gateway_has_a_registry_of_its_own() -> None:
-    one, other = Collectors(), Collectors()
-    one.of["mistral"].unparsed.inc()
-    assert other.registry.get_sample_value("conviction_unparsed_attempts_total", {"backend": "mistral"}) == 0
 
 
 def test_what_matters_shows_a_nought_before_it_happens() -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from app.contract.manifest import sha256
-from training.artifacts import Artifacts, write_json
+from training.artifacts import TOKENIZER_FILES, Artifacts, write_json
 from training.config import Config, load
 from training.finetune.base import as_mistral
-from training.finetune.merge import TOKENIZER_FILES
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # toys gain nothing by threads, and processes side by side lose much
 
 BASE = Path(__file__).parents[2] / ".models" / "bases" / "SmolLM2-135M-Instruct"
 
@@ -90,7 +93,9 @@ def artifacts(tmp_path: Path) -> Artifacts:
     return Artifacts(tmp_path / "runs" / "toy")
 
 
-SHAPE = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 2}
+WORDS = 4096
+"""The toy's vocabulary: the first of the default model's. Its whole vocabulary would be nearly all of a toy's work."""
+SHAPE = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 1}
 ARCHITECTURES: dict[str, tuple[str, dict[str, int]]] = {
     "mistral": ("MistralConfig", {}),
     "mixtral": ("MixtralConfig", {"num_local_experts": 4, "num_experts_per_tok": 2}),
@@ -99,19 +104,32 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, int]]] = {
 """Those of the configs, at toy size."""
 
 
+def few_words(tokenizer: Path) -> None:
+    """Leave a byte-pair tokenizer its first words, and the merges that make them."""
+    document = json.loads(tokenizer.read_text())
+    model = document["model"]
+    kept = {word: number for word, number in model["vocab"].items() if number < WORDS}
+    merges = [pair for pair in model["merges"] if "".join(pair) in kept and kept.keys() >= set(pair)]
+    document["model"] = model | {"vocab": kept, "merges": merges}
+    tokenizer.write_text(json.dumps(document))
+
+
 def make_toy(folder: Path, architecture: str) -> Path:
     """A base of random weights with the default model's tokenizer, as `training.finetune.base.prepare` leaves one."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    from training.precision import training_dtype
+
     if not BASE.exists():
         pytest.skip(f"{BASE} is not there: `make model` prepares the base")
     torch.manual_seed(0)
     name, more = ARCHITECTURES[architecture]
-    words = {"vocab_size": 49152, "tie_word_embeddings": True, "eos_token_id": 2, "pad_token_id": 2}
+    words = {"vocab_size": WORDS, "tie_word_embeddings": True, "eos_token_id": 2, "pad_token_id": 2}
     config = getattr(transformers, name)(**SHAPE, **more, **words, num_key_value_heads=1)
-    transformers.AutoModelForCausalLM.from_config(config).to(torch.bfloat16).save_pretrained(folder)
+    transformers.AutoModelForCausalLM.from_config(config).to(training_dtype()).save_pretrained(folder)
     for file in TOKENIZER_FILES:
         if (BASE / file).exists():
             shutil.copyfile(BASE / file, folder / file)
+    few_words(folder / "tokenizer.json")
     as_mistral(folder)
     weights = {"model.safetensors": sha256(folder / "model.safetensors")}
     write_json(folder / "base.json", {"name": "Toy", "license": "apache-2.0", "weights": weights})

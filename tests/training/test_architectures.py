@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,18 @@ import transformers
 from safetensors import safe_open
 
 from tests.training.conftest import ARCHITECTURES, make_toy
-from tests.training.quantize.test_autoawq import PYTHON, ROOT, SETTINGS
 from training.artifacts import Artifacts
-from training.config import Config
+from training.config import Config, Quantise
 from training.dataset.stage import build
 from training.finetune.merge import merge
 from training.finetune.stage import finetune
 from training.labeling.stage import label
-from training.quantize.calibration import calibrate
+from training.precision import training_dtype
+from training.quantize.awq import quantize_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
+SETTINGS = Quantise(bits=4, group_size=32, search=False)
 SERVED = {"mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "llama": "MistralForCausalLM"}
 
 
@@ -40,21 +40,14 @@ def test_from_base_to_four_bits(
 
     merge(base, adapter, merged)
     tuned, untuned = (
-        transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)(
+        transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=training_dtype())(
             input_ids=torch.arange(5, 40).unsqueeze(0)
         ).logits
         for folder in (merged, base)
     )
     assert (tuned - untuned).abs().max() > 0
 
-    if not PYTHON.exists():
-        pytest.skip(f"{PYTHON} is not there: `make {PYTHON.parents[1].relative_to(ROOT)}/.complete`")
-    settings = SETTINGS.model_copy(update={"max_length": 512})
-    calibrate(merged, settings, tmp_path / "calibration.json")
-    words = ["--merged", str(merged), "--calibration", str(tmp_path / "calibration.json"), "--out", str(quantised)]
-    command = [str(PYTHON), "-m", "training", "quantise", *words, "--settings", settings.model_dump_json()]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
+    quantize_folder(merged, SETTINGS, quantised)
     written = json.loads((quantised / "config.json").read_text())
     assert written["architectures"] == [SERVED[architecture]]
     assert written["quantization_config"]["bits"] == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import pytest
 import torch
 import transformers
 
+from app.contract import hardware
 from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE
+from app.contract.hardware import Machine
 from app.contract.manifest import current, read
 from app.contract.recommendation import canonical
+from tests.training.machines import AVX2, AVX512, H200, profile_of
 from training.finetune.examples import Example, encode
-from training.vllm_server import NotServed, serve
+from training.vllm_server import NotServed, serve, with_adapter
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 ROOT = Path(__file__).parents[2]
 VLLM = ROOT / ".envs" / "vllm" / "bin" / "python"
@@ -29,14 +33,17 @@ def example(detail: Any, tokenizer: Any) -> Example:
     return encode(row, tokenizer, 1024)
 
 
-def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path) -> None:
-    weights = ROOT / ".models" / read(current(ROOT / "model_store")).model_id / "bf16"
+@pytest.mark.slow
+def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    weights = ROOT / ".models" / read(current(ROOT / "model_store")).model_id / "merged"
     for needed in (VLLM, weights):
         if not needed.exists():
             pytest.skip(f"{needed} is not there: `make model .envs/vllm/.complete`")
+    profile = hardware.profile()
     tokenizer = transformers.AutoTokenizer.from_pretrained(weights)
-    model = transformers.AutoModelForCausalLM.from_pretrained(weights, dtype=torch.bfloat16)
-    with serve(VLLM, weights, "tested", tmp_path / "vllm.log") as url:
+    model = transformers.AutoModelForCausalLM.from_pretrained(weights, dtype=getattr(torch, profile.dtype))
+    with serve(VLLM, weights, "tested", tmp_path / "vllm.log", profile) as url:
         for detail in ("brief", "full"):
             asked = example(detail, tokenizer)
             ids = [*asked.prompt, *asked.answer]
@@ -53,11 +60,32 @@ def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path) -> None:
             assert difference.max() < 0.25, detail
 
 
+@pytest.mark.parametrize(("machine", "compiled"), [(AVX512, False), (AVX2, False), (H200, True)])
+def test_a_base_with_an_adapter_is_compiled_on_a_gpu_alone(machine: Machine, compiled: bool) -> None:
+    profile = profile_of(machine)
+    assert profile.compiled
+    assert with_adapter(profile) == replace(profile, compiled=compiled)
+
+
+def test_vllm_is_started_as_the_profile_has_it(tmp_path: Path) -> None:
+    stub, log = tmp_path / "python", tmp_path / "vllm.log"
+    stub.write_text('#!/bin/sh\necho "$*"\nexit 3\n')
+    stub.chmod(0o755)
+    (tmp_path / "adapter_config.json").write_text('{"r": 16}')
+    for adapter in (None, tmp_path):
+        with pytest.raises(NotServed), serve(stub, tmp_path, "x", log, profile_of(AVX2), adapter):
+            pass
+        words = log.read_text().split()
+        assert words[words.index("--dtype") + 1] == "float32"
+        assert ("--enforce-eager" in words) is ("--enable-lora" in words) is (adapter is not None)
+
+
 def test_a_server_that_does_not_come_up_is_told_with_its_log(tmp_path: Path) -> None:
     stub = tmp_path / "python"
     stub.write_text("#!/bin/sh\necho no such weights\nexit 3\n")
     stub.chmod(0o755)
     log = tmp_path / "vllm.log"
-    with pytest.raises(NotServed, match=f"ended with 3 while loading, see {log}"), serve(stub, tmp_path, "x", log):
+    told = f"ended with 3 while loading, see {log}"
+    with pytest.raises(NotServed, match=told), serve(stub, tmp_path, "x", log, profile_of(AVX2)):
         pass
     assert log.read_text() == "no such weights\n"

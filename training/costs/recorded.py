@@ -84,8 +84,10 @@ def _of_version(version: Manifest) -> _Facts:
 
 
 def measured_speed(report: dict[str, Any]) -> dict[str, Any]:
-    """What of an evaluation tells the cost of serving: tokens, seconds, calls, calls at once, machine."""
-    return {**report["speed"], "calls": report["agreement"]["n"], "machine": report["machine"]}
+    """What of an evaluation tells the cost of serving: tokens, seconds, calls, calls at once, machine, and where it was
+    recorded the form and dtype of the weights."""
+    known = {"calls": report["agreement"]["n"], "machine": report["machine"]}
+    return {**report["speed"], **known, **({"served": report["served"]} if report.get("served") else {})}
 
 
 def _training(config: Config, tuned: dict[str, Any]) -> Training:

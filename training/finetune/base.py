@@ -12,6 +12,7 @@ from training.artifacts import write_json
 from training.config import Base
 
 READY = "base.json"
+STORED_BITS = 16
 
 
 def prepare(base: Base, folder: Path) -> Path:
@@ -65,11 +66,11 @@ def as_mistral(folder: Path) -> None:
         write_json(folder / "config.json", config)
 
 
-def enough_memory(folder: Path, four_bits: bool) -> None:
-    """Raise `MemoryError` where the weights and a quarter more will not fit the GPU, or without one the machine."""
+def enough_memory(folder: Path, bits: int) -> None:
+    """Raise `MemoryError` where the base, `bits` a weight, and a quarter more do not fit the GPU, or else here."""
     import torch
 
-    wanted = sum(path.stat().st_size for path in folder.glob("*.safetensors")) // (4 if four_bits else 1) * 5 // 4
+    wanted = sum(path.stat().st_size for path in folder.glob("*.safetensors")) * bits // STORED_BITS * 5 // 4
     free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else _available()
     if wanted > free:
         raise MemoryError(f"{folder.name} needs at least {wanted / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")

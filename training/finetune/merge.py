@@ -5,11 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
+from training.artifacts import TOKENIZER_FILES
 
 
 def merge(base: Path, adapter: Path, folder: Path) -> None:
-    """Write base plus adapter to `folder`, with the base's tokenizer and chat template."""
+    """Write base plus adapter to `folder`, with the base's tokenizer and chat template.
+
+    PEFT computes in float32 and rounds each sum to bf16 once, on any machine, so that the hashes are the same.
+    """
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

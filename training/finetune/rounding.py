@@ -66,4 +66,6 @@ class _Rounded:
     def _rounded(self) -> torch.Tensor:
         with torch.no_grad():
             base = self._layer.get_base_layer().weight
-            return rounded(base + self._layer.get_delta_weight(ADAPTER).to(base.dtype), self._group_size)
+            merged = base.to(torch.bfloat16, copy=True)  # as `training.finetune.merge` stores the sum
+            merged += self._layer.get_delta_weight(ADAPTER)
+            return rounded(merged.to(base.dtype), self._group_size)

@@ -27,6 +27,7 @@ from training.finetune.examples import Example
 from training.finetune.history import draw
 from training.finetune.rounding import Rounding
 from training.finetune.trainer import AnswerTrainer
+from training.precision import training_dtype
 
 
 def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
@@ -60,7 +61,7 @@ def _train(
     """
     folder = artifacts.stage(stage)
     artifacts.manifest("label")
-    enough_memory(base, settings.qlora)
+    enough_memory(base, 4 if settings.qlora else 8 * training_dtype().itemsize)
     tokenizer = AutoTokenizer.from_pretrained(base)
     train, validation, lengths = _examples(settings, artifacts, tokenizer)
     model = with_adapter(settings, base, start)
@@ -78,6 +79,8 @@ def _train(
         compute_metrics=_agreement,
         callbacks=callbacks,
     )
+    if trainer.args.fp16:
+        _in_float32(trainer.model)
     trainer.train(resume_from_checkpoint=_last(folder / "checkpoints"))
     trainer.save_model(str(folder / "adapter"))
     if not trainer.is_world_process_zero():
@@ -96,6 +99,7 @@ def _train(
             "tokens": sum(len(e.prompt) + len(e.answer) for e in train),
             "seconds": seconds,
             "devices": devices,
+            "dtype": str(training_dtype()).removeprefix("torch."),
             "usd_per_hour": str(settings.usd_per_hour),
             "cost_usd": str(cost(seconds, devices, settings.usd_per_hour)),
             "token_lengths": lengths,
@@ -104,6 +108,13 @@ def _train(
     )
     if stage == "finetune" and artifacts.done("dataset"):
         complete_card(artifacts, lengths)
+
+
+def _in_float32(model: Any) -> None:
+    """Keep the adapter's weights in float32 under float16: steps would underflow, and TRL casts QLoRA's to bf16."""
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
 
 
 def _examples(
@@ -139,7 +150,7 @@ def with_adapter(settings: Finetune, base: Path, start: Path | None = None) -> A
         raise ValueError("finetune.qlora: bitsandbytes trains on a GPU, and PyTorch finds none here")
     four_bits = {"quantization_config": _nf4()} if settings.qlora else {}
     model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=torch.bfloat16, attn_implementation="sdpa" if gpu else "eager", use_safetensors=True, **four_bits
+        base, dtype=training_dtype(), attn_implementation="sdpa" if gpu else "eager", use_safetensors=True, **four_bits
     )
     if settings.qlora:
         model = prepare_model_for_kbit_training(model)
@@ -161,13 +172,16 @@ def _nf4() -> BitsAndBytesConfig:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=torch.bfloat16,
+        bnb_4bit_compute_dtype=training_dtype(),
     )
 
 
 def arguments(settings: Finetune, folder: Path) -> SFTConfig:
-    """The trainer's own settings; rows come tokenised, so it neither prepares nor cuts them."""
-    gpu = torch.cuda.is_available()
+    """The trainer's own settings; rows come tokenised, so it neither prepares nor cuts them.
+
+    Mixed precision where the dtype is 16 bits wide; TRL, unless told not to, takes bf16 everywhere.
+    """
+    gpu, dtype = torch.cuda.is_available(), training_dtype()
     return SFTConfig(
         output_dir=str(folder),
         seed=settings.seed,
@@ -192,7 +206,8 @@ def arguments(settings: Finetune, folder: Path) -> SFTConfig:
         metric_for_best_model="loss" if settings.patience else None,
         logging_steps=5,
         report_to=[],
-        bf16=True,
+        bf16=dtype == torch.bfloat16,
+        fp16=dtype == torch.float16,
         use_cpu=not gpu,
         dataloader_pin_memory=gpu,
     )

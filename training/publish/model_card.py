@@ -81,7 +81,9 @@ def _data(manifest: Manifest) -> str:
 
 def _training(manifest: Manifest, history: Sequence[Mapping[str, Any]]) -> str:
     facts, seconds = manifest.data["training"], manifest.data["train_seconds"]
-    lines = [f"LoRA, {seconds:,.0f} s" + (f" on {facts['devices']} device(s)" if "devices" in facts else "") + "."]
+    where = f" on {facts['devices']} device(s)" if "devices" in facts else ""
+    dtype = f" in {facts['dtype']}" if "dtype" in facts else ""
+    lines = [f"LoRA, {seconds:,.0f} s{where}{dtype}."]
     if facts.get("continued_from"):
         lines.append(f"Trained on from {facts['continued_from']}.")
     if qat := facts.get("qat"):

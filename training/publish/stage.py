@@ -26,7 +26,7 @@ SIZE_LIMIT = 20_000_000
 """Bytes of one file: the store lives in git."""
 REPORT = "report"
 """The run's report goes along as text and pictures; the same as one HTML page stays in the run's folder."""
-TRAINING_FACTS = ("devices", "usd_per_hour", "cost_usd", "continued_from", "qat")
+TRAINING_FACTS = ("devices", "dtype", "usd_per_hour", "cost_usd", "continued_from", "qat")
 LABEL_FACTS = ("teacher", "stand_in", "tokens", "cost", "failures")
 """What the manifest takes over from the stages' own, where they state it."""
 

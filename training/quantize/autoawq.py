@@ -1,4 +1,5 @@
-"""Merged bf16 weights -> 4-bit AWQ. Runs where AutoAWQ runs: its pins conflict with all the rest."""
+"""Merged bf16 weights -> 4-bit AWQ, with AutoAWQ's search for scales, in its environment: its pins conflict with all
+the rest. Without a search, `training.quantize.awq` writes the same layout."""
 
 from __future__ import annotations
 
@@ -9,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.artifacts import write_json
+from training.artifacts import TOKENIZER_FILES, write_json
 from training.config import Quantise
-from training.finetune.merge import TOKENIZER_FILES
+from training.precision import training_dtype
 
 
 def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, folder: Path) -> None:
@@ -32,7 +33,7 @@ def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, fol
     with tempfile.TemporaryDirectory() as readable:
         _for_transformers_4(merged, Path(readable))
         model = AutoAWQForCausalLM.from_pretrained(
-            readable, torch_dtype=torch.bfloat16, device_map="cpu", use_cache=False, safetensors=True
+            readable, torch_dtype=training_dtype(), device_map="cpu", use_cache=False, safetensors=True
         )
         scheme = {"zero_point": True, "q_group_size": settings.group_size, "w_bit": 4, "version": "GEMM"}
         model.quantize(
@@ -41,9 +42,11 @@ def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, fol
             calib_data=calibration,
             max_calib_samples=len(calibration),
             max_calib_seq_len=settings.max_length,
-            quantizer_cls=_quantizer(settings.search, settings.keep),
+            quantizer_cls=_quantizer(settings.keep),
         )
         model.quant_config.modules_to_not_convert = list(settings.keep) or None
+        for weight in model.parameters():
+            weight.data = weight.data.to(torch.bfloat16)
         model.save_quantized(str(folder))
     quantisation = json.loads((folder / "config.json").read_text())["quantization_config"]
     write_json(folder / "config.json", {**_config(merged), "quantization_config": quantisation})
@@ -52,7 +55,7 @@ def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, fol
             shutil.copyfile(merged / name, folder / name)
 
 
-def _quantizer(search: bool, keep: Sequence[str]) -> type:
+def _quantizer(keep: Sequence[str]) -> type:
     """AutoAWQ's quantizer, mended and told what to leave out.
 
     It tries scales on the weights and then restores them from a copy on the CPU. Where they are on the CPU already,
@@ -62,12 +65,6 @@ def _quantizer(search: bool, keep: Sequence[str]) -> type:
     from awq.quantize.quantizer import AwqQuantizer
 
     class Quantizer(AwqQuantizer):  # type: ignore[misc]
-        def quantize(self) -> None:
-            if search:
-                super().quantize()
-            else:
-                self.pack()
-
         def _compute_best_scale(
             self, x: Any, w_mean: Any, x_mean: Any, module2inspect: Any, *others: Any, **named: Any
         ) -> Any:

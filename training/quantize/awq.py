@@ -18,14 +18,15 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from training.artifacts import write_json
+from training.artifacts import TOKENIZER_FILES, write_json
 from training.config import Quantise
-from training.finetune.merge import TOKENIZER_FILES
 
 STEPS = 15
 """From the smallest to the largest weight of a group: 4 bits."""
 ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 """The output column, of eight, that each nibble holds, from the lowest nibble on."""
+PROJECTIONS = ("_proj.weight", ".w1.weight", ".w2.weight", ".w3.weight")
+"""How names of weights that are multiplied with activations end; w1 to w3 are those of Mixtral's experts."""
 INDEX = "model.safetensors.index.json"
 
 
@@ -60,8 +61,8 @@ def round_to_grid(weight: torch.Tensor, group_size: int) -> Rounded:
 
 
 def rounded(weight: torch.Tensor, group_size: int) -> torch.Tensor:
-    """Return the weight as 4 bits store it, in the dtype it came in."""
-    codes, zeros, scales = round_to_grid(weight, group_size)
+    """Return the weight as 4 bits store it, in the dtype it came in; in float32 it is what `dequantize` returns."""
+    codes, zeros, scales = (part.float() for part in round_to_grid(weight, group_size))
     groups = codes.reshape(-1, group_size)
     return ((groups - zeros.reshape(-1, 1)) * scales.reshape(-1, 1)).reshape(weight.shape).to(weight)
 
@@ -123,14 +124,14 @@ def dequantize_folder(quantized: Path, folder: Path) -> None:
 
 
 def _is_quantized(name: str, tensor: torch.Tensor, keep: Sequence[str]) -> bool:
-    projection = ".layers." in name and name.endswith("_proj.weight") and tensor.ndim == 2
+    projection = ".layers." in name and name.endswith(PROJECTIONS) and tensor.ndim == 2
     return projection and not any(part in name for part in keep)
 
 
 def _convert(source: Path, folder: Path, convert: Any) -> None:
     """Apply `convert` to the tensors of each file of `source`; write files of the same names and the tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
-    files, weight_map = sorted(source.glob("*.safetensors")), {}
+    files, weight_map = sorted(source.glob("*.safetensors")), dict[str, str]()
     for path in files:
         tensors = dict(convert(_tensors(path)))
         save_file(tensors, folder / path.name, metadata={"format": "pt"})

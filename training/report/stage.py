@@ -169,7 +169,9 @@ def _how(examined: Sequence[Standing]) -> Iterator[Block]:
 
 def _source(document: Mapping[str, Any]) -> str:
     where = ", ".join(f"{name} {value}" for name, value in document.get("source", {}).items())
-    return f"{document['model']}; {where or 'source not recorded'}; on {document.get('machine', 'a machine unnamed')}."
+    served = " in ".join((document.get("served") or {}).values())
+    machine = document.get("machine", "a machine unnamed") + (f", served as {served}" if served else "")
+    return f"{document['model']}; {where or 'source not recorded'}; on {machine}."
 
 
 def _learnt(path: Path) -> list[_Learnt]:

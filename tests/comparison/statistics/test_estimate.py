@@ -15,7 +15,6 @@ from app.comparison.statistics.estimate import (
     Sample,
     Sums,
     clustered,
-    expanded_tail,
     short,
     student_t,
     wilson,
@@ -78,11 +77,6 @@ def test_intervals_cover_the_truth_though_pairs_of_a_ticker_resemble_each_other(
     assert narrow / times < 0.85  # what taking each pair for a draw of its own would have covered
 
 
-def test_the_same_pairs_give_the_same_interval() -> None:
-    owner, hits = np.repeat(np.arange(8), 5), (np.arange(40) % 3 == 0).astype(float)
-    assert sample(hits, owner, 8).estimate(mean) == sample(hits, owner, 8).estimate(mean)
-
-
 def test_few_tickers_give_a_value_and_no_interval() -> None:
     few = FEWEST - 1
     owner = np.arange(40) % few
@@ -101,12 +95,6 @@ def test_what_is_not_defined_is_none_and_what_is_not_in_some_resample_has_no_int
 def test_student_t_is_the_tables() -> None:
     for freedom, value in ((4, 2.776), (9, 2.262), (29, 2.045), (10**6, 1.960)):
         assert student_t(0.975, freedom) == pytest.approx(value, rel=0.004)
-
-
-def test_the_tail_is_longer_for_fewer_tickers() -> None:
-    tails = [expanded_tail(clusters) for clusters in (5, 10, 100, 10_000)]
-    assert tails == sorted(tails)
-    assert tails[-1] == pytest.approx(0.025, rel=0.01)
 
 
 def test_wilson_s_interval_is_the_published() -> None:

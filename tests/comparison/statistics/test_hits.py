@@ -73,17 +73,6 @@ def test_hit_rate_base_rate_and_lead_by_hand() -> None:
     assert value(group(found, "buy", "1-4").hit_rate) == 0
 
 
-def test_few_stocks_leave_no_interval() -> None:
-    rows = [(ticker, 0.1, "buy", 9) for ticker in "ABCD"] + [(ticker, -0.1, "sell", 2) for ticker in "EFGHIJ"]
-    found = hits(outcomes(rows), sessions=5)
-    assert group(found, "buy").hit_rate is not None
-    assert group(found, "buy").hit_rate.low is None  # type: ignore[union-attr]
-    sells = group(found, "sell").hit_rate
-    assert sells is not None and sells.low is not None
-    assert sells.value == 1
-    assert sells.low < 0.7
-
-
 def test_days_of_one_stock_are_not_so_many_stocks() -> None:
     random = np.random.default_rng(3)
     drift = {f"T{number}": random.normal(0, 0.1) for number in range(30)}
@@ -94,15 +83,3 @@ def test_days_of_one_stock_are_not_so_many_stocks() -> None:
     assert one.value == other.value
     assert one.half_width is not None and other.half_width is not None
     assert one.half_width > 2.5 * other.half_width
-
-
-def test_advice_by_lot_leads_by_nothing() -> None:
-    """In 95 of 100 draws or so, the interval of what is drawn by lot holds nought."""
-    random = np.random.default_rng(4)
-    held = 0
-    for _ in range(40):
-        rows = [(f"T{n}", random.normal(0, 0.05), str(random.choice(ACTIONS)), 5) for n in range(150)]
-        lead = group(hits(outcomes(rows), 5)).lead
-        assert lead is not None and lead.low is not None and lead.high is not None
-        held += lead.low <= 0 <= lead.high
-    assert held >= 34

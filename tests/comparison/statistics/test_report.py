@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from app.comparison.pairs import Pair, Side
 from app.comparison.statistics.estimate import Estimate
 from app.comparison.statistics.report import Choice, Report, report
 from app.contract.recommendation import ACTIONS
-from tests.statistics.pairs import NOON, pair, records, side
+from tests.statistics.pairs import pair, records, side
 
 ACTION = st.sampled_from([*ACTIONS, None])
 SIDES = st.builds(side, ACTION, st.integers(1, 10), nano_usd=st.integers(0, 10**8), total_ms=st.floats(1, 1e4))
@@ -121,11 +120,6 @@ def test_a_measure_that_a_backend_does_not_give_has_no_ratio() -> None:
     assert found.backends["mistral"].ttft_ms is found.backends["mistral"].tokens_per_second is None
 
 
-def test_where_all_agree_doubt_is_left() -> None:
-    found = of([pair(side("buy"), side("buy"), ticker) for ticker in "ABCDEFGHIJ"]).agreement
-    assert found == Estimate(1.0, 0.722467, 1.0)
-
-
 def test_pairs_still_needed_shrink_with_the_square_of_the_half_width() -> None:
     random = np.random.default_rng(1)
     pairs = [
@@ -138,21 +132,6 @@ def test_pairs_still_needed_shrink_with_the_square_of_the_half_width() -> None:
     assert narrow.pairs == pytest.approx(4 * wide.pairs, abs=4)
     assert wide.pairs_still == wide.pairs - 400
     assert of(pairs, half_width=0.5).needed.pairs_still == 0
-
-
-def test_a_choice_leaves_out_the_rest() -> None:
-    pairs = [
-        pair(side("buy"), side("buy"), "AAPL", "full"),
-        pair(side("buy"), side("sell"), "IBM", "brief", "shadow"),
-        pair(side("buy"), side("hold"), None, "brief"),
-    ]
-    assert of(pairs, Choice(tickers=("IBM", "NOPE"))).pairs == 1
-    assert of(pairs, Choice(detail="brief")).pairs == 2
-    assert of(pairs, Choice(origin="shadow")).details == {"full": 0, "brief": 1}
-    assert of(pairs, Choice(("AAPL",), "full", "comparison")).pairs == 1
-    assert of(pairs, Choice(())).pairs == 0
-    whole = of(pairs)
-    assert (whole.first, whole.last) == (NOON, NOON + timedelta(seconds=2))
 
 
 def test_a_stand_in_s_answers_are_said_to_be() -> None:

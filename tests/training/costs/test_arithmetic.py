@@ -5,8 +5,8 @@ from decimal import Decimal
 import pytest
 
 from training.costs import case_study
-from training.costs.arithmetic import clock, notes, rounded, training_note
-from training.costs.case_study import TRAINING, Training
+from training.costs.arithmetic import notes, rounded, training_note
+from training.costs.case_study import Training
 
 
 @pytest.mark.parametrize(
@@ -30,12 +30,6 @@ def test_what_does_not_hold_is_told_with_what_would(told: str) -> None:
     assert any(told in note for note in notes())
 
 
-def test_what_holds_is_not_complained_of() -> None:
-    two_gpus = TRAINING[1]
-    assert training_note(two_gpus) is None
-    assert not any("24 min 21 s" in note for note in notes())
-
-
 def test_a_row_without_a_price_has_no_arithmetic() -> None:
     assert training_note(Training("QWAK", "A10", "m", 1, Decimal(6660), None, None)) is None
 
@@ -45,10 +39,3 @@ def test_the_published_tables_agree_with_the_shipped_prices() -> None:
     assert rounded(case_study.USD_PER_HOUR / 200, case_study.MISTRAL.usd_per_call) == case_study.MISTRAL.usd_per_call
     for row, model in ((case_study.GPT4, "GPT-4"), (case_study.MISTRAL, "Mistral 7B")):
         assert 1000 * row.usd_per_1k == case_study.USD_PER_MILLION[model]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "told"), [("0", "0 s"), ("59.6", "1 min"), ("2803", "46 min 43 s"), ("6660", "1 h 51 min")]
-)
-def test_a_clock_shows_what_there_is(seconds: str, told: str) -> None:
-    assert clock(Decimal(seconds)) == told

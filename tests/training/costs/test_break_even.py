@@ -3,11 +3,10 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.costs.break_even import Case, break_even, cases, chart, hosting, short, table
+from training.costs.break_even import Case, break_even, cases, chart, hosting, table
 
 money = st.decimals("0.0001", "10", places=4)
 calls = st.decimals("1", "100000", places=1)
@@ -45,13 +44,6 @@ def test_a_full_machine_that_still_costs_more_is_told() -> None:
     *_, dear, cheap = table([case])
     assert dear.endswith("| dear | 0.2 | 5.0 |")
     assert cheap.endswith("| cheap | 0.05 | never: a full machine costs more |")
-
-
-@pytest.mark.parametrize(
-    ("usd", "told"), [("0.0368200", "0.03682"), ("0.0000012345678", "0.000001235"), ("12346", "12350"), ("0", "0")]
-)
-def test_amounts_are_short_and_without_exponent(usd: str, told: str) -> None:
-    assert short(Decimal(usd)) == told
 
 
 def test_the_chart_is_a_png_a_panel_wide_for_each_case(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.contract import rule_based_analyst as rules
 from app.contract.features import METRIC_NAMES
 from training.artifacts import Artifacts
 from training.config import Config
@@ -57,21 +56,6 @@ def test_token_lengths_are_those_of_pairs() -> None:
         "brief": {"prompt": [151, 196, 200], "answer": [12, 12, 12]},
         "full": {"prompt": [500, 500, 500], "answer": [300, 300, 300]},
     }
-
-
-def test_the_card_grows_with_what_is_known(config: Config, artifacts: Artifacts, synthetic_market: Path) -> None:
-    build(config, artifacts, synthetic_market)
-    path = artifacts.folder / "dataset" / "card.md"
-    bare = path.read_text()
-    assert "| pairs | 16 | 6 | 9 |" in bare
-    assert "Universe: market, 7 tickers used" in bare
-    assert "## Classes" not in bare
-    label(config, artifacts)
-    complete_card(artifacts, token_lengths([("brief", 400, 12)]))
-    full = path.read_text()
-    assert full.startswith(bare)
-    assert f"## Classes, as {rules.MODEL_ID} labelled" in full
-    assert "| brief, prompt | 400 | 400 | 400 |" in full
 
 
 def test_the_shares_of_the_classes_are_those_of_the_labels(

@@ -186,7 +186,3 @@ def test_thinning_leaves_out_at_the_stated_rates() -> None:
     rsi = sum("RSI_14" in metrics.missing() for metrics in thinned) / len(thinned)
     assert 0.22 < blocks < 0.28
     assert 0.035 < rsi < 0.065
-
-
-def test_thinning_by_nothing_changes_nothing() -> None:
-    assert thin(EXAMPLE, random.Random(0), 0, 0) == EXAMPLE

@@ -41,9 +41,3 @@ def test_mcnemar_looks_only_at_what_one_of_two_got() -> None:
     assert (found["only_first"], found["only_second"], found["value"]) == (9, 1, 0.08)
     assert found["p"] == pytest.approx(2 * (1 + 10) / 2**10)
     assert 0 < found["low"] < 0.08 < found["high"]
-
-
-def test_two_that_hit_the_same_pairs_do_not_differ() -> None:
-    hits = np.array([1.0, 0.0, 1.0])
-    found = compare(hits, hits, ["A", "B", "C"])
-    assert (found["value"], found["low"], found["high"], found["p"]) == (0, 0, 0, 1)

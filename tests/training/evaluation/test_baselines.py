@@ -53,11 +53,6 @@ def test_the_majority_is_the_training_pairs() -> None:
     assert {row.said for row in answers(train, asked(20))["majority"]} == {"sell"}
 
 
-def test_draws_are_the_same_each_time() -> None:
-    train, questions = learnt(50), asked(30)
-    assert answers(train, questions) == answers(train, questions)
-
-
 def test_a_metric_that_training_never_saw_is_left_out() -> None:
     """Nothing of the test pairs, not even which metrics they have, shapes what is learnt."""
     train = learnt(40)

@@ -38,7 +38,3 @@ def test_a_pair_and_its_row_have_one_key() -> None:
     assert [row.key for row in made] == [rows.key_of(pair) for pair in pairs]
     assert made[0].key != made[1].key
     assert [row.missing for row in made] == [0, 30]
-
-
-def test_rows_lie_beside_their_evaluation() -> None:
-    assert rows.path_beside(Path("runs/x/brief-awq.json")) == Path("runs/x/brief-awq.rows.jsonl")

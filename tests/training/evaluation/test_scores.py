@@ -60,20 +60,6 @@ def test_a_model_right_as_often_as_it_says_is_calibrated() -> None:
     assert found["brier"] == pytest.approx((3 * right + wrong) / 4, abs=1e-4)
 
 
-def test_a_model_too_sure_of_itself_is_not() -> None:
-    rows = [examined("sell", "buy", probabilities=(0.9, 0.05, 0.05), convictions=(5, 10))] * 4
-    found = scores(rows)["calibration"]
-    assert found["probabilities"]["ece"] == pytest.approx(0.9)
-    assert found["conviction"]["ece"] == pytest.approx(1)
-    assert found["conviction"]["points"][0]["group"] == 10
-
-
-@pytest.mark.parametrize(("conviction", "stated"), [(1, 1 / 3), (10, 1.0)])
-def test_conviction_runs_from_a_guess_to_certainty(conviction: int, stated: float) -> None:
-    found = scores([examined("buy", "buy", convictions=(5, conviction))])["calibration"]["conviction"]
-    assert found["points"][0]["stated"] == pytest.approx(stated, abs=1e-4)
-
-
 actions = st.sampled_from(ACTIONS)
 
 

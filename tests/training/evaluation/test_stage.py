@@ -91,11 +91,13 @@ def test_the_command_writes_agreement_and_the_rows_beside(
 ) -> None:
     out = tmp_path / "reports" / "brief.json"
     words = f"--market {synthetic_market} --options simulated --teacher rules --detail brief --pairs 6".split()
+    words += ["--form", "dequantized", "--dtype", "float32"]
     main(["evaluate", *words, "--url", stand_in.url, "--key", stand_in.key, "--out", str(out)])
     document = json.loads(out.read_text())
     assert document["agreement"].keys() == {"value", "low", "high", "n", "tickers"}
     assert (document["agreement"]["value"], document["agreement"]["n"]) == (1, 6)
     assert document["source"]["options"] == "simulated"
+    assert document["served"] == {"form": "dequantized", "dtype": "float32"}
     assert len(rows.read(tmp_path / "reports" / "brief.rows.jsonl")) == 6
     left = ["brief.cascade.png", "brief.json", "brief.rows.jsonl"]
     assert sorted(path.name for path in out.parent.iterdir()) == left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from training.finetune.rounding import Rounding, rounded  # noqa: E402
+from training.quantize.awq import dequantize, pack, round_to_grid  # noqa: E402
 
 GROUP = 8
 
@@ -46,8 +48,10 @@ def model() -> Any:
 
 def merged_and_rounded(model: Any, x: Any) -> Any:
     for layer in (model.base_model.model[0], model.base_model.model[2]):
-        weight = layer.base_layer.weight + layer.get_delta_weight("default")
-        x = torch.nn.functional.linear(x, rounded(weight, GROUP), layer.base_layer.bias)
+        weight = (
+            layer.base_layer.weight.bfloat16() + layer.get_delta_weight("default")
+        ).bfloat16()  # as merging stores it
+        x = torch.nn.functional.linear(x, rounded(weight.float(), GROUP), layer.base_layer.bias)
         x = torch.tanh(x) if layer is model.base_model.model[0] else x
     return x
 
@@ -58,6 +62,22 @@ def test_layers_answer_as_their_merged_weight_does_rounded(model: Any) -> None:
     Rounding(model, GROUP)
     torch.testing.assert_close(model(x), merged_and_rounded(model, x))
     assert (model(x) - plain).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_rounded_in_training_is_what_is_merged_and_packed_bit_for_bit(model: Any, dtype: Any) -> None:
+    """Whatever dtype the base is trained in: it is merged by PEFT in bf16, and packed from there."""
+    stored = copy.deepcopy(model.get_base_model()).to(torch.bfloat16)
+    for name in ("0", "2"):
+        trained, merged = (whole.get_submodule(name) for whole in (model.get_base_model(), stored))
+        for part in ("lora_A", "lora_B"):
+            getattr(merged, part).load_state_dict(getattr(trained, part).state_dict(), assign=True)
+        trained.base_layer.weight.data = merged.base_layer.weight.data.to(dtype, copy=True)
+        merged.merge()
+    for layer in Rounding(model, GROUP)._layers:
+        name = "0" if layer._layer is model.get_base_model()[0] else "2"
+        packed = dequantize(pack(round_to_grid(stored.get_submodule(name).base_layer.weight.data, GROUP)))
+        assert torch.equal(layer._rounded(), packed.to(dtype))
 
 
 def test_layers_to_keep_answer_as_before(model: Any) -> None:

@@ -26,12 +26,13 @@ from training.finetune import examples
 from training.finetune.merge import merge
 from training.finetune.record import tuning
 from training.finetune.rounding import Rounding
-from training.finetune.stage import cost, finetune, qat, with_adapter
+from training.finetune.stage import arguments, cost, finetune, qat, with_adapter
 from training.finetune.trainer import AnswerTrainer
 from training.labeling.stage import label
 from training.pipeline import launcher
+from training.precision import training_dtype
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "model_store" / "smollm2-135m" / "1" / "manifest.json"
@@ -62,6 +63,7 @@ def test_the_adapter_is_trained_and_the_merge_says_the_same(
     manifest = labelled.manifest("finetune")
     assert manifest["pairs"] == 16
     assert manifest["devices"] == 1
+    assert manifest["dtype"] == str(training_dtype()).removeprefix("torch.")
     assert Decimal(manifest["cost_usd"]) == cost(manifest["seconds"], 1, Decimal("1.89"))
     losses = [entry["loss"] for entry in manifest["history"] if "loss" in entry]
     assert all(float(loss) > 0 for loss in losses)
@@ -70,10 +72,10 @@ def test_the_adapter_is_trained_and_the_merge_says_the_same(
     assert manifest["adapter_sha256"] == sha256(adapter / "adapter_model.safetensors")
 
     load = transformers.AutoModelForCausalLM.from_pretrained
-    untuned = logits(load(toy, dtype=torch.bfloat16))
-    adapted = logits(peft.PeftModel.from_pretrained(load(toy, dtype=torch.bfloat16), adapter))
+    untuned = logits(load(toy, dtype=training_dtype()))
+    adapted = logits(peft.PeftModel.from_pretrained(load(toy, dtype=training_dtype()), adapter))
     merge(toy, adapter, tmp_path / "merged")
-    merged = logits(load(tmp_path / "merged", dtype=torch.bfloat16))
+    merged = logits(load(tmp_path / "merged", dtype=training_dtype()))
     moved = (adapted - untuned).abs().max()
     assert moved > 0
     assert (merged - adapted).abs().max() < max(0.02, float(moved))
@@ -92,7 +94,7 @@ def test_a_published_adapter_is_trained_on(config: Config, labelled: Artifacts, 
     assert second.manifest("finetune")["continued_from"] == str(published)
 
     def adapted(artifacts: Artifacts) -> Any:
-        base = transformers.AutoModelForCausalLM.from_pretrained(toy, dtype=torch.bfloat16)
+        base = transformers.AutoModelForCausalLM.from_pretrained(toy, dtype=training_dtype())
         return logits(peft.PeftModel.from_pretrained(base, artifacts.adapter))
 
     torch.testing.assert_close(adapted(labelled), adapted(second), rtol=0, atol=0.01)
@@ -100,6 +102,18 @@ def test_a_published_adapter_is_trained_on(config: Config, labelled: Artifacts, 
     (published / "adapter" / "adapter_model.safetensors").write_bytes(b"other weights")
     with pytest.raises(UnusableModel, match="is not what was published"):
         finetune(again, Artifacts(shutil.copytree(second.folder / "label", tmp_path / "third" / "label").parent), toy)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_mixed_precision_is_the_profile_s(
+    config: Config, toy: Path, tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVICTION_DTYPE", dtype)
+    given = arguments(config.finetune, tmp_path)
+    assert (given.bf16, given.fp16) == (dtype == "bfloat16", False)
+    weights = dict(with_adapter(config.finetune, toy).named_parameters())
+    assert {str(w.dtype) for name, w in weights.items() if "lora" in name} == {"torch.float32"}
+    assert {str(w.dtype) for name, w in weights.items() if "lora" not in name} == {f"torch.{dtype}"}
 
 
 def test_packed_rows_train_as_well(config: Config, labelled: Artifacts, toy: Path) -> None:
@@ -180,7 +194,7 @@ def command(config_file: Path, runs: Path, models: Path, *launcher: str) -> list
 def test_a_killed_run_goes_on_to_the_very_same_adapter(
     config_file: Path, synthetic_market: Path, toy: Path, tmp_path: Path
 ) -> None:
-    text = config_file.read_text().replace("epochs = 1", "epochs = 6").replace("save_every = 10", "save_every = 3")
+    text = config_file.read_text().replace("epochs = 1", "epochs = 2").replace("save_every = 10", "save_every = 3")
     config_file.write_text(text.replace("dropout = 0.0", "dropout = 0.1"))
     adapters = []
     for runs in (tmp_path / "whole", tmp_path / "killed"):

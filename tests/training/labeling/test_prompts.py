@@ -56,8 +56,3 @@ def test_wrong_rows_beyond_a_few_are_counted(tmp_path: Path) -> None:
     write_rows(path, [{**row("A", "brief"), "as_of": "soon"}] * (TOLD + 3))
     with pytest.raises(UnusableRows, match="and 3 more"):
         read(path)
-
-
-def test_rows_are_handed_out_as_they_are(tmp_path: Path) -> None:
-    write_rows(tmp_path / "a.jsonl", [{**row("A", "full"), "simulated": ["options"]}])
-    assert read(tmp_path / "a.jsonl") == [{**row("A", "full"), "simulated": ["options"]}]

@@ -6,7 +6,7 @@ import pytest
 
 from training.labeling.journal import Answered
 from training.labeling.prompts import Question
-from training.labeling.self_agreement import of_the_rules, self_agreement
+from training.labeling.self_agreement import self_agreement
 
 from .conftest import question
 
@@ -55,9 +55,3 @@ def test_what_is_not_answered_is_counted_and_not_compared() -> None:
 
 def test_nothing_to_compare_is_null() -> None:
     assert self_agreement([question()], {}, 2)["action_agreement"] is None
-
-
-def test_the_rules_agree_by_construction_and_say_so() -> None:
-    found = of_the_rules(3)
-    assert (found["action_agreement"], found["conviction_mean_absolute_error"]) == (1, 0)
-    assert "by_construction" in found

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from decimal import Decimal
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +8,7 @@ from app.backends.dialects import openai_dialect
 from app.contract.recommendation import ANSWER_TOKENS, response_format
 from app.errors import NotConfigured
 from app.pricing.prices import prices
-from training.labeling.tariff import Tariff, answer_limit, body, in_usd, most_tokens, nano
+from training.labeling.tariff import Tariff, answer_limit, body
 
 from .conftest import question
 
@@ -43,16 +41,3 @@ def test_the_body_is_the_gateways_whole(model: str) -> None:
     assert asked["response_format"] == response_format("full", bounded=False)
     assert asked.get("temperature", 0) == 0
     assert asked["max_completion_tokens"] == answer_limit(model, prompt) >= ANSWER_TOKENS["full"]
-
-
-def test_the_dearest_case_is_dearer_than_the_likely_one() -> None:
-    for detail in ("brief", "full"):
-        prompt = question(detail=detail).prompt
-        tariff = Tariff.of("gpt-4.1", batch=False)
-        assert tariff.about(prompt) < tariff.at_most(prompt)
-        assert tariff.at_most(prompt) == tariff.nano_usd(most_tokens(prompt), answer_limit("gpt-4.1", prompt))
-
-
-@given(st.decimals(0, 1000, places=9))
-def test_amounts_are_exact(usd: Decimal) -> None:
-    assert Decimal(in_usd(nano(usd))) == usd

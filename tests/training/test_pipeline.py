@@ -1,0 +1,161 @@
+"""The order of a run's stages, by interpreters that write down what they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.contract.hardware import Machine, Profile
+from tests.training.machines import AVX2, AVX512, profile_of
+from training import pipeline
+from training.artifacts import Artifacts
+from training.cli import main
+from training.config import Config
+from training.pipeline import launcher, run
+from training.plan import CannotRun, Environments, Target
+
+STUB = """#!/bin/sh
+echo "$(basename "$(dirname "$(dirname "$0")")") $*" >> {log}
+shift 2
+while [ $# -gt 0 ]; do
+    case $1 in --out) mkdir -p "$(dirname "$2")"; touch "$2" ;; esac
+    shift
+done
+"""
+"""Notes its environment's name and its arguments; leaves the file that `--out` names."""
+
+
+class Running:
+    """A run with stubs for interpreters, and for vLLM a URL."""
+
+    def __init__(self, config: Config, artifacts: Artifacts, market: Path, folder: Path) -> None:
+        self.config, self.artifacts, self.market, self.folder = config, artifacts, market, folder
+        self.served: list[tuple[Path, Profile, Path | None]] = []
+        self.log = folder / "asked.log"
+        for name in ("training", "quantise", "vllm"):
+            python = self.python(name)
+            python.parent.mkdir(parents=True)
+            python.write_text(STUB.format(log=self.log))
+            python.chmod(0o755)
+
+    def python(self, name: str) -> Path:
+        return self.folder / ".envs" / name / "bin" / "python"
+
+    @contextmanager
+    def serve(
+        self, python: Path, weights: Path, model_id: str, log: Path, profile: Profile, adapter: Any
+    ) -> Iterator[str]:
+        self.served.append((weights.relative_to(self.folder), profile, adapter))
+        yield "http://vllm"
+
+    def run(self, machine: Machine) -> list[list[str]]:
+        """What the interpreters were asked for: environment, arguments."""
+        run(
+            self.folder / "toy.toml",
+            self.config,
+            self.artifacts,
+            market=self.market,
+            environments=Environments(*map(self.python, ("training", "quantise", "vllm"))),
+            models=self.folder / ".models",
+            target=Target(self.folder / "store", "1", Decimal("0.1")),
+            profile=profile_of(machine),
+        )
+        return [line.replace("-m training ", "").split() for line in self.log.read_text().splitlines()]
+
+
+@pytest.fixture
+def running(
+    config: Config, artifacts: Artifacts, synthetic_market: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Running:
+    it = Running(config, artifacts, synthetic_market, tmp_path)
+    monkeypatch.setattr(pipeline, "serve", it.serve)
+    artifacts.complete("merge", {"weights": {}})
+    for name in ("dataset", "label", "finetune"):
+        artifacts.complete(name, {})
+    return it
+
+
+def after(words: list[str], option: str) -> str:
+    return words[words.index(option) + 1]
+
+
+def unsearched(running: Running) -> None:
+    quantise = running.config.quantise.model_copy(update={"search": False})
+    running.config = running.config.model_copy(update={"quantise": quantise})
+
+
+def test_with_a_kernel_for_4_bits_they_are_served_as_they_are(running: Running) -> None:
+    unsearched(running)
+    asked = running.run(AVX512)
+    assert [words[1] for words in asked] == ["quantise", *["evaluate"] * 6, "report", "publish"]
+    assert {words[0] for words in asked} == {"training"}
+    assert "--calibration" not in asked[0]
+    runs = Path("runs/toy")
+    assert [weights for weights, _, _ in running.served] == [
+        *[Path(".models/bases/Toy")] * 2, runs / "merge/weights", runs / "quantise/weights",
+    ]  # fmt: skip
+    evaluated = [(after(words, "--form"), after(words, "--dtype")) for words in asked if words[1] == "evaluate"]
+    assert sorted(set(evaluated)) == [(form, "bfloat16") for form in ("adapter", "awq", "base", "merged")]
+
+
+def test_without_one_they_are_multiplied_out_once_and_those_are_served(running: Running) -> None:
+    unsearched(running)
+    asked = running.run(AVX2)
+    assert [words[1] for words in asked][:2] == ["quantise", "dequantize"]
+    quantized, multiplied_out = (running.artifacts.folder / name / "weights" for name in ("quantise", "dequantize"))
+    assert asked[1][2:] == ["--quantized", str(quantized), "--out", str(multiplied_out)]
+    last, profile, _ = running.served[-1]
+    assert last == Path("runs/toy/dequantize/weights")
+    assert profile.dtype == "float32"
+    shipped = [words for words in asked if words[1] == "evaluate"][-1]
+    assert (after(shipped, "--form"), after(shipped, "--dtype")) == ("dequantized", "float32")
+    assert shipped[-1].endswith("full-awq.json")
+    before = len(asked)
+    assert [words[1] for words in running.run(AVX2)][before:] == ["report", "publish"]
+
+
+def test_a_search_runs_in_autoawq_s_environment_on_what_merging_left_to_calibrate_with(running: Running) -> None:
+    asked = running.run(AVX512)
+    assert asked[0][:2] == ["quantise", "quantise"]
+    assert after(asked[0], "--calibration") == str(running.artifacts.folder / "merge" / "calibration.json")
+    assert {words[0] for words in asked[1:]} == {"training"}
+
+
+def test_the_plan_is_printed_before_the_first_stage(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    running.run(AVX2)
+    told = capsys.readouterr().err
+    plan, _, stages = told.partition("== quantise")
+    assert "profile   dequantized weights in float32" in plan
+    assert "to do     quantise, dequantize, evaluate, report, publish" in plan
+    assert "== dequantize" in stages
+
+
+def test_what_cannot_work_is_refused_before_any_work(running: Running) -> None:
+    running.python("quantise").unlink()
+    with pytest.raises(CannotRun, match=r"`make .*/\.envs/quantise/\.complete`"):
+        running.run(AVX512)
+    assert not running.log.exists() and running.served == []
+
+
+@pytest.mark.parametrize(("name", "value", "told"), [("DTYPE", "int8", "must be one of"), ("WEIGHTS", "gguf", "must")])
+def test_the_command_refuses_a_machine_or_override_in_one_line(
+    name: str, value: str, told: str, config_file: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv(f"CONVICTION_{name}", value)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "--config", str(config_file), "--runs", str(tmp_path / "runs"), "--market", str(tmp_path)])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"training: CONVICTION_{name} is") and told in error and error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_several_processes_are_started_by_accelerate() -> None:
+    assert launcher(1) == ("training",)
+    assert launcher(2)[:3] == ("accelerate.commands.launch", "--num_processes", "2")

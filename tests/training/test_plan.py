@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.contract.hardware import Profile
+from tests.training.machines import AVX2, AVX512, H200, profile_of
+from training.artifacts import Artifacts, write_json
+from training.config import Config
+from training.plan import CannotRun, Environments, Plan, Target
+
+Make = Callable[..., Plan]
+
+
+@pytest.fixture
+def plan(config: Config, artifacts: Artifacts, synthetic_market: Path, tmp_path: Path) -> Make:
+    """A plan of the toy run on a machine with AVX-512, all its environments there; `changes` replace parts of it."""
+    pythons = {name: tmp_path / ".envs" / name / "bin" / "python" for name in ("training", "quantise", "vllm")}
+    for python in pythons.values():
+        python.parent.mkdir(parents=True)
+        python.touch()
+
+    def make(sections: dict[str, Any] | None = None, profile: Profile | None = None, **changes: Any) -> Plan:
+        own = Config.model_validate({**config.model_dump(), **(sections or {})})
+        target = Target(tmp_path / "store", "1", Decimal("0.1"))
+        known = {"environments": Environments(**pythons), "market": synthetic_market, "target": target, **changes}
+        return Plan(own, artifacts, profile or profile_of(AVX512), **known)
+
+    return make
+
+
+def unsearched(config: Config) -> dict[str, Any]:
+    return {"quantise": {**config.quantise.model_dump(), "search": False}}
+
+
+def test_the_plan_tells_machine_stages_environments_and_how_each_system_is_served(plan: Make, config: Config) -> None:
+    made = plan(unsearched(config))
+    made.artifacts.complete("dataset", {})
+    for detail in ("brief", "full"):
+        write_json(made.artifacts.stage("evaluate") / f"{detail}-merged.json", {})
+    python = made.environments.training
+    assert list(made.lines()) == [
+        f"toy, version 1, into {made.target.store}",
+        "  machine   EPYC (AVX-512), 2 cores, 24 GiB",
+        f"  profile   {made.profile}",
+        "  complete  dataset",
+        "  to do     label, finetune, merge, quantise, evaluate, report, publish",
+        f"  training  {python}",
+        f"  vllm      {made.environments.vllm}",
+        "  base      base weights in bfloat16, compiled",
+        "  adapter   adapter on its base in bfloat16, eager",
+        "  merged    already evaluated",
+        "  awq       awq weights in bfloat16, compiled",
+    ]
+
+
+def test_without_a_kernel_for_4_bits_they_are_multiplied_out_and_served_in_float32(plan: Make) -> None:
+    made = plan(profile=profile_of(AVX2))
+    assert [name for name in made.stages if name.endswith(("tise", "tize", "uate"))] == [
+        "quantise", "dequantize", "evaluate"
+    ]  # fmt: skip
+    assert {str(made.served(system)) for system in ("awq", "merged", "base")} == {
+        "dequantized weights in float32, compiled",
+        "merged weights in float32, compiled",
+        "base weights in float32, compiled",
+    }
+    assert str(made.served("adapter")) == "adapter on its base in float32, eager"
+
+
+def test_a_gpu_serves_an_adapter_compiled(plan: Make) -> None:
+    assert str(plan(profile=profile_of(H200)).served("adapter")) == "adapter on its base in bfloat16, compiled"
+
+
+def test_a_possible_run_is_let_pass_and_autoawq_is_wanted_for_a_search_alone(plan: Make, config: Config) -> None:
+    plan().require_possible()
+    assert set(plan().interpreters()) == {"training", "quantise", "vllm"}
+    made = plan(unsearched(config))
+    made.environments.quantise.unlink()
+    made.require_possible()
+    with pytest.raises(CannotRun, match=r"quantise/bin/python is missing: `make \S+/\.envs/quantise/\.complete`"):
+        plan().require_possible()
+    made.artifacts.complete("quantise", {})
+    plan().require_possible()
+
+
+def test_all_that_would_stop_the_run_is_named_in_one_line(plan: Make, config: Config, tmp_path: Path) -> None:
+    finetune = {**config.finetune.model_dump(), "qlora": True, "continue_from": "model_store/toy/0"}
+    profile = profile_of(AVX2, CONVICTION_DTYPE="float16")
+    made = plan({"finetune": finetune}, profile, market=tmp_path / "nowhere")
+    made.environments.vllm.unlink()
+    (tmp_path / "store" / "toy" / "1").mkdir(parents=True)
+    with pytest.raises(CannotRun) as caught:
+        made.require_possible()
+    told = str(caught.value)
+    assert "\n" not in told
+    for part in (
+        "vllm/bin/python is missing",
+        "CONVICTION_DTYPE=float16 trains on a GPU only",
+        "nowhere holds no ohlcv*.parquet",
+        "finetune.qlora needs a GPU",
+        "finetune.continue_from, model_store/toy/0, does not exist",
+        "store/toy/1 exists, and versions are never changed",
+    ):
+        assert part in told
+
+
+def test_what_complete_stages_needed_is_no_longer_wanted(plan: Make, config: Config, tmp_path: Path) -> None:
+    finetune = {**config.finetune.model_dump(), "continue_from": "model_store/toy/0"}
+    made = plan({"finetune": finetune}, market=tmp_path / "nowhere")
+    for name in ("dataset", "finetune"):
+        made.artifacts.complete(name, {})
+    made.require_possible()

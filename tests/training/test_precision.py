@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is in the training environment, not in this one")
+
+from app.contract import hardware  # noqa: E402
+from app.contract.hardware import Machine, UnsupportedMachine  # noqa: E402
+from tests.training.machines import AVX2, AVX512, H200, T4  # noqa: E402
+from training.precision import training_dtype  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("machine", "cuda", "dtype"),
+    [
+        (AVX512, False, torch.bfloat16),
+        (AVX2, False, torch.float32),
+        (H200, True, torch.bfloat16),
+        (T4, True, torch.float16),
+        (T4, False, torch.float32),  # PyTorch's CPU build beside a GPU
+    ],
+)
+def test_bf16_only_where_the_device_computes_it(
+    machine: Machine, cuda: bool, dtype: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hardware, "detect", lambda: machine)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    assert training_dtype({}) == dtype
+
+
+def test_the_environment_may_ask_for_another_but_not_for_float16_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "detect", lambda: AVX512)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert training_dtype({"CONVICTION_DTYPE": "float32"}) == torch.float32
+    with pytest.raises(UnsupportedMachine, match="CONVICTION_DTYPE=float16 trains on a GPU only"):
+        training_dtype({"CONVICTION_DTYPE": "float16"})
