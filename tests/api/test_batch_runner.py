@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.batch_runner import answers
+from app.api.batch_runner import run_batch
 from app.errors import BackendError, ConvictionError
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.comparison_schemas import MOST_LISTED
+from app.api.comparison_schemas import MAX_PAGE
 from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
 from app.errors import BackendError
@@ -165,7 +165,7 @@ async def test_a_cursor_that_was_tampered_with_is_refused(running: Gateway) -> N
 @pytest.mark.parametrize(
     ("path", "query"),
     [
-        ("", f"limit={MOST_LISTED + 1}"),
+        ("", f"limit={MAX_PAGE + 1}"),
         ("", "limit=0"),
         ("", "limit=many"),
         ("", "page=2"),

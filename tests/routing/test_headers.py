@@ -6,7 +6,7 @@ import pytest
 
 from app.contract.completion import BACKEND_NAMES
 from app.errors import InvalidRequest, UnknownBackend
-from app.routing.headers import CHOICES, LONGEST_SUBJECT, asked_of, choose, choose_fallback, subject
+from app.routing.headers import CHOICES, MAX_SUBJECT_LENGTH, backends_of, choose, choose_fallback, subject
 
 
 @pytest.mark.parametrize("given", ["mistral", "MISTRAL", " Mistral\t"])
@@ -16,7 +16,7 @@ def test_any_case_names_a_backend(given: str) -> None:
 
 def test_a_cascade_asks_all_and_a_backend_itself() -> None:
     assert choose(["Cascade"]) == "cascade"
-    assert [asked_of(choice) for choice in CHOICES] == [("mistral",), ("gpt-4",), BACKEND_NAMES]
+    assert [backends_of(choice) for choice in CHOICES] == [("mistral",), ("gpt-4",), BACKEND_NAMES]
 
 
 def test_without_a_header_nothing_is_chosen() -> None:
@@ -39,7 +39,7 @@ def test_a_subject_is_text_without_what_surrounds_it() -> None:
     assert subject([" desk 7\t"]) == "desk 7"
 
 
-@pytest.mark.parametrize("given", [[""], [" "], ["d\xe9sk"], ["desk\x00"], ["x" * (LONGEST_SUBJECT + 1)]])
+@pytest.mark.parametrize("given", [[""], [" "], ["d\xe9sk"], ["desk\x00"], ["x" * (MAX_SUBJECT_LENGTH + 1)]])
 def test_a_subject_that_is_no_name_is_refused(given: list[str]) -> None:
     with pytest.raises(InvalidRequest, match="X-Subject must be"):
         subject(given)
