@@ -17,7 +17,7 @@ from app.errors import (
     MarketDataUnavailable,
     UnparsedAnswer,
 )
-from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, BrokenProvider, Gateway, ask, completion, gateway, ledger
+from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, Broken, BrokenProvider, Gateway, ask, completion, gateway, ledger
 
 BUY = '{"action":"buy","conviction":7}'
 NONSENSE = "I would rather hold."
@@ -136,7 +136,7 @@ async def test_what_is_twice_no_answer_is_an_error_never_a_hold_and_paid(running
 
 
 async def test_a_refusal_is_asked_again_and_paid(running: Gateway) -> None:
-    refusal = UnparsedAnswer("mistral declined to answer", usage=Usage(400, 5))
+    refusal = Broken("", UnparsedAnswer("mistral declined to answer"), Usage(400, 5))
     running.backends["mistral"].script = [refusal, completion(BUY)]
     assert (await ask(running)).json()["usage"]["completion_tokens"] == 16
 

@@ -50,7 +50,7 @@ async def test_without_a_fallback_yahoo_is_not_even_tried(yahoo: BrokenProvider)
 async def test_the_fallback_is_served_and_said(yahoo: BrokenProvider, caplog: pytest.LogCaptureFixture) -> None:
     provider = await open_market(Settings(market="yfinance", market_fallback="sample"))
     assert provider.name == "sample"
-    assert "Yahoo Finance cannot be reached: serving the sample market in its place" in caplog.text
+    assert "Yahoo Finance cannot be reached: using the sample market instead" in caplog.text
 
 
 @pytest.mark.parametrize("error", [MarketDataRateLimited("slower"), None])
@@ -84,7 +84,9 @@ async def test_at_its_end_calls_have_ended_and_are_booked(own_store: str) -> Non
     terms = RequestOptions(local_principal(Limits()), Deadline.after(20))
     async with opened_with(own_store, backends)(Settings(market="sample"), {}) as opened:
         question = Question("SNPS", None, EXAMPLE, "brief")
-        pending = asyncio.create_task(opened.recommender.ask(question, opened.upstreams["mistral"], terms, RequestTimer()))
+        pending = asyncio.create_task(
+            opened.recommender.ask(question, opened.upstreams["mistral"], terms, RequestTimer())
+        )
         await mistral.began()
         open_booking = opened.reservations.open("chat", opened.upstreams["gpt-4"])
         estimate = Estimate(10, 1000)

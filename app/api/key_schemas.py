@@ -110,7 +110,7 @@ class Key:
 
 
 @dataclass(frozen=True)
-class ApiKey:
+class IssuedKey:
     """A newly issued key."""
 
     key: Annotated[str, Field(description="the secret; shown only in this response")] = field(repr=False)

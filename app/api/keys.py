@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.api import documents
 from app.api.body import read_json
-from app.api.key_schemas import ApiKey, Key, Keys, NewKey
+from app.api.key_schemas import IssuedKey, Key, Keys, NewKey
 from app.api.state import principal_of, resources_of
 from app.api.validation_errors import validate
 from app.auth.api_key import ID
@@ -21,7 +21,7 @@ from app.errors import Conflict, InvalidRequest, NotFound
 from app.settings.gateway import Settings
 
 router = APIRouter()
-ISSUED, KEYS = TypeAdapter(ApiKey), TypeAdapter(Keys)
+ISSUED, KEYS = TypeAdapter(IssuedKey), TypeAdapter(Keys)
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
     **documents.operation(
         "keys",
         {
-            201: documents.answer("The key; only this response shows its secret.", ApiKey),
+            201: documents.answer("The key; only this response shows its secret.", IssuedKey),
             **documents.problems(*documents.KEYED, *documents.BODY, Conflict),
         },
         requestBody=documents.request_body(NewKey),
@@ -44,7 +44,7 @@ async def issue_key(request: Request) -> Response:
     new_key = validate(NewKey, await read_json(request))
     text, record = await keys.store.issue(new_key.terms(), admin.id)
     log.info("key issued", extra={"key_id": record.id, "by": admin.id})
-    answer = ApiKey.of(text, record, lasting=_persistent(resources_of(request).settings))
+    answer = IssuedKey.of(text, record, lasting=_persistent(resources_of(request).settings))
     return Response(ISSUED.dump_json(answer), 201, media_type="application/json", headers={"Cache-Control": "no-store"})
 
 

@@ -43,6 +43,7 @@ FIELDS = [
     "fallback_from",
     "cascade",
     "stand_in",
+    "weights",
     "disclaimer",
 ]
 

@@ -191,7 +191,7 @@ async def test_a_brief_one_of_which_nobody_hears_a_part_is_asked_for_again(runni
 
 
 async def test_a_refusal_is_asked_for_again(running: Gateway) -> None:
-    running.mistral.script = [UnparsedAnswer("declined", usage=Usage(400, 3)), completion(SAID)]
+    running.mistral.script = [Broken("", UnparsedAnswer("declined"), Usage(400, 3)), completion(SAID)]
     assert (await told(running))[-1][1]["action"] == "buy"
 
 

@@ -43,7 +43,6 @@ async def running(own_store: str) -> AsyncIterator[Gateway]:
         yield running
 
 
-
 async def comparing_with(question: Question, options: RequestOptions, resources: Resources) -> Compared:
     return await compare(
         question, options, resources.recommender, resources.upstreams, resources.comparisons, resources.collectors
@@ -179,7 +178,7 @@ async def test_full_lines_are_a_refusal(own_store: str) -> None:
 
 async def test_metrics_are_looked_up_once_for_both(own_store: str) -> None:
     async with gateway(own_store, provider=SampleProvider()) as running:
-        compared = await compare(Question("AAPL", None, None, "brief"), terms(), running.resources)
+        compared = await comparing_with(Question("AAPL", None, None, "brief"), terms(), running.resources)
         one, other = compared.outcomes.values()
         assert not isinstance(one, ConvictionError) and not isinstance(other, ConvictionError)
         assert one.metrics == other.metrics
@@ -189,7 +188,7 @@ async def test_metrics_are_looked_up_once_for_both(own_store: str) -> None:
 async def test_without_metrics_nobody_is_asked(own_store: str) -> None:
     async with gateway(own_store, provider=BrokenProvider(UnknownTicker("no such stock"))) as running:
         with pytest.raises(UnknownTicker):
-            await compare(Question("NOPE", None, None, "brief"), terms(), running.resources)
+            await comparing_with(Question("NOPE", None, None, "brief"), terms(), running.resources)
         assert running.asked == 0
         assert await kept(running) == []
 

@@ -76,7 +76,7 @@ def test_a_bad_change_is_told_and_changes_nothing_until_it_is_mended(
     assert weight(experiments) == 5000
     assert experiments.problem is not None
     assert experiments.problem.startswith("CONVICTION_EXPERIMENTS_FILE: ")
-    assert experiments.problem.endswith("; the experiments from before are still in force")
+    assert experiments.problem.endswith("; the previous experiments stay active")
     clock.now += CHECK_INTERVAL_S
     assert weight(experiments) == 5000
     assert [record.levelno for record in caplog.records] == [logging.ERROR]  # told once
@@ -92,7 +92,7 @@ def test_a_bad_change_is_told_and_changes_nothing_until_it_is_mended(
         (None, "the file cannot be read"),
         ("[", "Invalid JSON"),
         (json.dumps(document(weight=10_001)), r"experiments\.0\.arms\.0\.weight: "),
-        (json.dumps({"experiments": [*document()["experiments"] * 2]}), "more than one experiment tuned"),
+        (json.dumps({"experiments": [*document()["experiments"] * 2]}), "more than one experiment is named tuned"),
     ],
 )
 def test_a_first_one_that_is_bad_is_refused(tmp_path: Path, text: str | None, complaint: str) -> None:
