@@ -1,4 +1,4 @@
-"""When a request must have been answered: one moment, carried through every wait on the way."""
+"""The time by which a request must be answered: one deadline, shared by every wait on the way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Deadline:
-    """`seconds` are what was allowed, for messages; `at` is the moment itself on the monotonic clock."""
+    """A point on the monotonic clock (`at`), and the timeout in `seconds` it was computed from, for messages."""
 
     seconds: float
     at: float
@@ -26,7 +26,7 @@ class Deadline:
         return cls(seconds, monotonic() + seconds)
 
     def left(self) -> float:
-        """Seconds until then; 0 once it has passed."""
+        """Return the seconds until the deadline, 0 once it has passed."""
         return max(0.0, self.at - monotonic())
 
     @property
@@ -35,7 +35,7 @@ class Deadline:
 
     @asynccontextmanager
     async def limit(self, detail: str) -> AsyncIterator[None]:
-        """Ends what runs inside once the moment comes, with `DeadlineExceeded(detail)`."""
+        """Cancel the body at the deadline and raise `DeadlineExceeded(detail)`."""
         scope = asyncio.timeout(self.left())
         try:
             async with scope:
@@ -45,12 +45,12 @@ class Deadline:
                 raise
             raise DeadlineExceeded(detail) from None
 
-    async def each(self, told: AsyncIterator[T], detail: str) -> AsyncGenerator[T, None]:
-        """What is told, as it comes. The waiting for it is limited, and not what is done with it meanwhile."""
+    async def each(self, items: AsyncIterator[T], detail: str) -> AsyncGenerator[T, None]:
+        """Yield the items as they arrive. The deadline limits the wait for an item, not the work of the consumer."""
         while True:
             async with self.limit(detail):
                 try:
-                    piece = await anext(told)
+                    item = await anext(items)
                 except StopAsyncIteration:
                     return
-            yield piece
+            yield item

@@ -1,8 +1,8 @@
-"""What can go wrong, each with the HTTP status and the code a client sees.
+"""The errors of the gateway, each with the HTTP status and the code that a client receives.
 
 ConvictionError
-  + RequestError               refused before any work
-    + ClientGone                 499 client_gone, which nobody reads
+  + RequestError               a request refused before any work
+    + ClientGone                 499 client_gone, for logs and metrics only
     + UnknownBackend             400 unknown_backend
     + Unauthorized               401 unauthorized
     + Forbidden                  403 forbidden
@@ -17,24 +17,25 @@ ConvictionError
     + LimitReached               a limit of the key or the backend
       + RateLimited                429 rate_limited
       + BudgetExceeded             429 budget_exceeded
-  + MarketError                a ticker without metrics
+  + MarketError                no metrics for a ticker
     + UnknownTicker              404 unknown_ticker
     + InsufficientHistory        422 insufficient_history
     + MarketDataUnavailable      503 market_data_unavailable
     + MarketDataRateLimited      503 market_data_rate_limited
-  + BackendError               502 backend_error: a model that failed
+  + BackendError               502 backend_error
     + UnparsedAnswer             502 unparsed_answer
     + BackendUnavailable         503 backend_unavailable
       + NotConfigured              503 backend_unavailable
     + DeadlineExceeded           504 deadline_exceeded
   + Overloaded                 503 overloaded
   + StoreUnavailable           503 store_unavailable
-  + InvalidSettings            before anything is served
+  + InvalidSettings            raised before the gateway starts
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import ClassVar
@@ -43,142 +44,102 @@ log = logging.getLogger(__name__)
 
 
 class ConvictionError(Exception):
-    """The root: `detail` is for the client and holds no path, no secret and no trace."""
+    """The root. `detail` is sent to the client: it never holds a path, a secret or a stack trace.
+
+    A subclass with a `status` derives its code and title from its name: `TooLarge` is `too_large`, "Too large".
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
 
+    def __init_subclass__(cls, status: int | None = None) -> None:
+        if status is not None:
+            words = re.findall("[A-Z][a-z]*", cls.__name__)
+            cls.status, cls.code, cls.title = status, "_".join(words).lower(), " ".join(words).capitalize()
+
     def __init__(self, detail: str, *, retry_after: float | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
-        """Seconds after which another attempt makes sense, where that is known."""
+        """Seconds to wait before a retry can succeed; None when unknown."""
 
     def headers(self) -> dict[str, str]:
-        """What an HTTP answer says of the error in its headers."""
+        """Return the response headers of the error."""
         return {} if self.retry_after is None else {"Retry-After": str(ceil(self.retry_after))}
 
 
 class RequestError(ConvictionError):
-    """Refused before any work was done."""
+    """The request is refused before any work is done."""
 
 
-class ClientGone(RequestError):
-    """The client left before its answer; nobody reads this."""
-
-    status = 499
-    code = "client_gone"
-    title = "Client gone"
+class ClientGone(RequestError, status=499):
+    """The client disconnected before its answer was sent."""
 
 
-class UnknownBackend(RequestError):
-    """The header names no backend."""
-
-    status = 400
-    code = "unknown_backend"
-    title = "Unknown backend"
+class UnknownBackend(RequestError, status=400):
+    """The header does not name a backend."""
 
 
-class Unauthorized(RequestError):
-    """No key, or one that is not known."""
-
-    status = 401
-    code = "unauthorized"
-    title = "Unauthorized"
+class Unauthorized(RequestError, status=401):
+    """The API key is missing or unknown."""
 
     def headers(self) -> dict[str, str]:
-        """The scheme to authenticate by."""
+        """Return the authentication scheme."""
         return {"WWW-Authenticate": "Bearer"}
 
 
-class Forbidden(RequestError):
-    """The key, or the Host of a request without one, is not allowed to do this."""
-
-    status = 403
-    code = "forbidden"
-    title = "Forbidden"
+class Forbidden(RequestError, status=403):
+    """The key does not permit the request, or a request without a key comes from a foreign Host."""
 
 
-class NotFound(RequestError):
-    """No such resource."""
-
-    status = 404
-    code = "not_found"
-    title = "Not found"
+class NotFound(RequestError, status=404):
+    """The resource does not exist."""
 
 
-class MethodNotAllowed(RequestError):
-    """The resource is there, the method is not."""
-
-    status = 405
-    code = "method_not_allowed"
-    title = "Method not allowed"
+class MethodNotAllowed(RequestError, status=405):
+    """The resource exists but does not support the method."""
 
     def __init__(self, detail: str, *, allow: str) -> None:
         super().__init__(detail)
         self.allow = allow
 
     def headers(self) -> dict[str, str]:
-        """The methods that are."""
+        """Return the supported methods."""
         return {"Allow": self.allow}
 
 
-class Conflict(RequestError):
-    """As things stand here this cannot be done; the detail says what would have to change."""
-
-    status = 409
-    code = "conflict"
-    title = "Conflict"
+class Conflict(RequestError, status=409):
+    """The current configuration rules the request out; the detail states what must change."""
 
 
-class IdempotencyConflict(RequestError):
-    """The Idempotency-Key has been used, and what came of that is no answer to this."""
-
-    status = 409
-    code = "idempotency_conflict"
-    title = "Idempotency conflict"
+class IdempotencyConflict(RequestError, status=409):
+    """The Idempotency-Key was already used for a different request."""
 
 
-class TooLarge(RequestError):
-    """The body is larger than any request needs to be."""
-
-    status = 413
-    code = "too_large"
-    title = "Too large"
+class TooLarge(RequestError, status=413):
+    """The body exceeds the size limit."""
 
 
-class UnsupportedMediaType(RequestError):
-    """The body is not said to be JSON."""
-
-    status = 415
-    code = "unsupported_media_type"
-    title = "Unsupported media type"
+class UnsupportedMediaType(RequestError, status=415):
+    """The Content-Type is not JSON."""
 
 
-class InvalidRequest(RequestError):
-    """The body is not of the request's form; the detail names each field."""
-
-    status = 422
-    code = "invalid_request"
-    title = "Invalid request"
+class InvalidRequest(RequestError, status=422):
+    """The body or the query does not match its schema; the detail names each invalid field."""
 
     def __init__(self, detail: str, *, fields: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(detail)
         self.fields = tuple(fields)
-        """Each field that is wrong, and what is wrong with it."""
+        """Pairs of an invalid field and its problem."""
 
 
-class InvalidMetrics(InvalidRequest):
-    """A metric is unknown, out of bounds, contradicted, or there are too few."""
-
-    status = 422
-    code = "invalid_metrics"
-    title = "Invalid metrics"
+class InvalidMetrics(InvalidRequest, status=422):
+    """A metric is unknown, out of bounds or contradictory, or there are fewer than three."""
 
 
 class LimitReached(RequestError):
-    """More was asked for than a limit allows. Without a time to come again, it is more than the limit itself."""
+    """The request exceeds a limit. Without `retry_after` it is larger than the whole limit."""
 
     status = 429
 
@@ -193,131 +154,85 @@ class LimitReached(RequestError):
     ) -> None:
         super().__init__(detail, retry_after=retry_after)
         self.scope = scope
-        """`key` or `backend`, never which."""
+        """`key` or `backend`; never the name of either."""
         self.reason = reason
         """`requests`, `tokens` or `budget`."""
         self.limits = dict(limits or {})
-        """Headers that tell where the limits stand."""
+        """The RateLimit headers."""
 
     def headers(self) -> dict[str, str]:
-        """When to come again, and where the limits stand."""
+        """Return Retry-After and the RateLimit headers."""
         return super().headers() | self.limits
 
 
-class RateLimited(LimitReached):
-    """Too many requests or tokens in a minute."""
-
-    code = "rate_limited"
-    title = "Rate limited"
+class RateLimited(LimitReached, status=429):
+    """The requests or tokens of the current minute are used up."""
 
 
-class BudgetExceeded(LimitReached):
-    """What is left of the day's budget does not cover the request."""
-
-    code = "budget_exceeded"
-    title = "Budget exceeded"
+class BudgetExceeded(LimitReached, status=429):
+    """The rest of the day's budget does not cover the request."""
 
 
 class MarketError(ConvictionError):
-    """A ticker could not be turned into metrics."""
+    """The gateway could not compute metrics for a ticker."""
 
 
-class UnknownTicker(MarketError):
-    """The market data know no such stock."""
-
-    status = 404
-    code = "unknown_ticker"
-    title = "Unknown ticker"
+class UnknownTicker(MarketError, status=404):
+    """The market data source does not know the ticker."""
 
 
-class InsufficientHistory(MarketError):
-    """The stock has too few daily bars for its indicators to be stable."""
-
-    status = 422
-    code = "insufficient_history"
-    title = "Insufficient history"
+class InsufficientHistory(MarketError, status=422):
+    """The stock has too few daily bars for stable indicators."""
 
 
-class MarketDataUnavailable(MarketError):
-    """The source of market data cannot be reached or answers with nothing usable."""
-
-    status = 503
-    code = "market_data_unavailable"
-    title = "Market data unavailable"
+class MarketDataUnavailable(MarketError, status=503):
+    """The market data source is unreachable or returned unusable data."""
 
 
-class MarketDataRateLimited(MarketError):
-    """The source of market data asks for fewer requests."""
-
-    status = 503
-    code = "market_data_rate_limited"
-    title = "Market data rate limited"
+class MarketDataRateLimited(MarketError, status=503):
+    """The market data source limits the request rate."""
 
 
-class BackendError(ConvictionError):
-    """A model was asked and failed."""
-
-    status = 502
-    code = "backend_error"
-    title = "Backend error"
+class BackendError(ConvictionError, status=502):
+    """A call to a model failed."""
 
 
-class UnparsedAnswer(BackendError):
-    """A model wrote something that is not an answer: never read as a hold."""
-
-    status = 502
-    code = "unparsed_answer"
-    title = "Unparsed answer"
+class UnparsedAnswer(BackendError, status=502):
+    """A model returned text that does not parse as an answer; it never defaults to hold."""
 
 
-class BackendUnavailable(BackendError):
-    """A model cannot be asked now."""
-
-    status = 503
-    code = "backend_unavailable"
-    title = "Backend unavailable"
+class BackendUnavailable(BackendError, status=503):
+    """A model cannot be called now."""
 
 
 class NotConfigured(BackendUnavailable):
-    """A part that was asked for has not been set up; the detail names the setting."""
+    """The settings leave a required part out; the detail names the setting."""
 
     title = "Not configured"
 
 
-class DeadlineExceeded(BackendError):
-    """A model did not answer in time."""
-
-    status = 504
-    code = "deadline_exceeded"
-    title = "Deadline exceeded"
+class DeadlineExceeded(BackendError, status=504):
+    """A model did not answer before the deadline."""
 
 
-class Overloaded(ConvictionError):
-    """As many requests wait as may."""
-
-    status = 503
-    code = "overloaded"
-    title = "Overloaded"
+class Overloaded(ConvictionError, status=503):
+    """The queue is full."""
 
 
-class StoreUnavailable(ConvictionError):
-    """Redis cannot be reached."""
-
-    status = 503
-    code = "store_unavailable"
-    title = "Store unavailable"
+class StoreUnavailable(ConvictionError, status=503):
+    """Redis did not answer."""
 
     def __init__(self, detail: str, *, retry_after: float = 1.0) -> None:
         super().__init__(detail, retry_after=retry_after)
 
 
 class InvalidSettings(ConvictionError):
-    """The environment or a file it names cannot be used; the detail names the variable, never its value."""
+    """An environment variable or the file it names is invalid; the detail names the variable, never its value."""
 
 
-def foreseen(error: Exception) -> ConvictionError:
-    """The error, or what a client may know of one that nobody thought of; the log has the rest."""
+def client_error(error: Exception) -> ConvictionError:
+    """Return the error itself or, for an unexpected exception, a generic error; the exception is logged."""
     if isinstance(error, ConvictionError):
         return error
-    log.error("unforeseen", exc_info=error)
-    return ConvictionError("something went wrong here; the log has it under the request's id")
+    log.error("unexpected error", exc_info=error)
+    return ConvictionError("unexpected error; the log has the details under the request id")

@@ -1,4 +1,4 @@
-"""The application: what stands around the endpoints, and in which order."""
+"""The application: middleware, endpoints and lifespan."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from app.api import (
     openapi,
     recommendations,
 )
-from app.api.authentication import Guard
+from app.api.authentication import Authentication
 from app.api.context import RequestContext
-from app.api.problems import refuse_route
-from app.api.request_span import Traced
+from app.api.problems import translate_router_error
+from app.api.request_span import RequestSpan
 from app.auth.key_file import load_keys
 from app.auth.principal import default_limits
 from app.contract.completion import BackendName
@@ -48,9 +48,9 @@ def create_app(
     drain: Drain | None = None,
     lag: LoopLag | None = None,
 ) -> FastAPI:
-    """The gateway; `drain` says whether it is about to stop, `lag` is told whether it keeps up.
+    """Return the gateway. `drain` holds whether it is stopping; `lag` measures the delay of its event loop.
 
-    Raises `InvalidSettings` before anything is started.
+    Raises `InvalidSettings`.
     """
     if not settings.allow_open_store:
         require_password(settings.redis_url)
@@ -70,12 +70,12 @@ def create_app(
     app = FastAPI(
         lifespan=lifespan,
         middleware=[  # outermost first
-            *([Middleware(Traced, tracer=tracer)] if tracer else []),
+            *([Middleware(RequestSpan, tracer=tracer)] if tracer else []),
             Middleware(RequestContext),
-            Middleware(Guard, keys=keyring, limits=limits),
+            Middleware(Authentication, keys=keyring, limits=limits),
         ],
-        exception_handlers={HTTPException: refuse_route},
-        # FastAPI's own traces tell paths and errors' messages.
+        exception_handlers={HTTPException: translate_router_error},
+        # FastAPI's own traces record paths and error messages, which may hold ids and user input.
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
         docs_url=None,
         redoc_url=None,

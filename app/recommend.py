@@ -1,4 +1,4 @@
-"""The flow of one request: features -> prompt -> a model's answer, found or made -> recommendation."""
+"""The flow of one request: features -> prompt -> a model's completion, cached or new -> recommendation."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from app.telemetry.tracing import step
 
 @dataclass(frozen=True)
 class Question:
-    """What a client wants to know. Without metrics, those of the ticker at its last close by `as_of`.
+    """What a client asks about: metrics, or the ticker's metrics at its last close on or before `as_of`.
 
-    `source` says where metrics were looked up that the client did not give.
+    `source` describes the market data of metrics that the gateway looked up.
     """
 
     ticker: str | None
@@ -38,79 +38,54 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """The answer, and what its headers say beside it."""
+class Answer:
+    """One backend's recommendation, and what the response headers state beside it."""
 
     recommendation: Recommendation
     age_s: float | None
+    """Seconds since a cached answer was computed."""
     limit_status: LimitStatus | None
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What a backend said to a question."""
-
-    question: Question
-    """With its metrics."""
-    upstream: Upstream
-    pending: PendingCompletion
-    made: CompletedCall
-
-    @property
-    def metrics(self) -> Metrics:
-        assert self.question.metrics is not None
-        return self.question.metrics
-
-    def answered(self, timer: RequestTimer) -> Answered:
-        """Return the recommendation that this reply makes, and count it."""
-        total, own = timer.read()
-        observe(self, total, own)
-        return Answered(_recommendation(self, total, own), self.pending.age_s, self.pending.limit_status)
-
-    def recommendation(self, timer: RequestTimer) -> Recommendation:
-        """Return the recommendation without counting it, for a reply that no client gets."""
-        return _recommendation(self, *timer.read())
-
-
 class Recommender:
-    """Answers a question with one backend. Every method raises the errors of `app.errors`; what a call used is booked
-    in any case."""
+    """Answers a question with one backend. Its methods raise the errors of `app.errors`; a failed call is charged for
+    the tokens it used."""
 
     def __init__(self, market: Snapshots, completions: CompletionService) -> None:
         self._market, self._completions = market, completions
 
-    async def ask(self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer) -> Reply:
-        """Return the backend's reply once it is whole."""
+    async def ask(self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer) -> Answer:
+        """Return the backend's answer. It is not counted in the metrics yet: see `count_answer`."""
         async with (
-            options.deadline.limit(_late(options)),
-            self._started(question, upstream, options, timer) as (complete, pending),
+            options.deadline.limit(_timeout_detail(options)),
+            self._start(question, upstream, options, timer) as (complete, pending),
         ):
-            return _replied(complete, upstream, pending, await pending.made(), timer)
+            return _answer(complete, upstream, pending, await pending.made(), timer)
 
     async def stream(
         self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer
-    ) -> AsyncGenerator[str | Reply, None]:
-        """Yield the analysis in pieces as the model writes it, then the reply.
+    ) -> AsyncGenerator[str | Answer, None]:
+        """Yield the analysis in pieces while the model writes it, then the answer.
 
-        A completion from the cache or from another gateway comes in one piece.
+        A completion from the cache or from another gateway is one piece.
         """
-        deadline, late = options.deadline, _late(options)
+        deadline, detail = options.deadline, _timeout_detail(options)
         async with AsyncExitStack() as stack:
-            async with deadline.limit(late):
-                started = self._started(question, upstream, options, timer)
+            async with deadline.limit(detail):
+                started = self._start(question, upstream, options, timer)
                 complete, pending = await stack.enter_async_context(started)
             if question.detail == "full":
                 texts = await stack.enter_async_context(aclosing(pending.texts()))
                 analysis = PartialJson()
-                async for text in deadline.each(texts, late):
+                async for text in deadline.each(texts, detail):
                     if piece := analysis.add(text):
                         yield piece
-            async with deadline.limit(late):
-                made = await pending.made()
-            yield _replied(complete, upstream, pending, made, timer)
+            async with deadline.limit(detail):
+                call = await pending.made()
+            yield _answer(complete, upstream, pending, call, timer)
 
     async def with_metrics(self, question: Question, timer: RequestTimer) -> Question:
-        """Return the question with the ticker's metrics and their source, where it has no metrics."""
+        """Return the question with the ticker's metrics and their source where it has none."""
         if question.metrics is not None:
             return question
         assert question.ticker is not None
@@ -119,7 +94,7 @@ class Recommender:
         return replace(question, metrics=found.metrics, source=found.source)
 
     @asynccontextmanager
-    async def _started(
+    async def _start(
         self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer
     ) -> AsyncIterator[tuple[Question, PendingCompletion]]:
         with upstream.meters.in_flight.track_inprogress():
@@ -131,23 +106,32 @@ class Recommender:
                 yield complete, pending
 
 
-def _late(options: RequestOptions) -> str:
+def count_answer(meters: BackendMeters, recommendation: Recommendation) -> None:
+    """Count an answer that a client receives; its latency only if the call was made for this request."""
+    meters.recommended[recommendation.action].inc()
+    meters.level[recommendation.action].observe(recommendation.conviction)
+    if recommendation.source == "model":
+        meters.duration.observe(recommendation.timing.total_ms / 1000)
+        meters.overhead.observe(recommendation.timing.gateway_ms / 1000)
+
+
+def _timeout_detail(options: RequestOptions) -> str:
     return f"no answer within {options.deadline.seconds:g} s"
 
 
-def _replied(
-    question: Question, upstream: Upstream, pending: PendingCompletion, made: CompletedCall, timer: RequestTimer
-) -> Reply:
-    timer.waited(made.waited_s)
-    if pending.source == "model":
-        observe_call(upstream.meters, made)
-    return Reply(question, upstream, pending, made)
-
-
-def _recommendation(reply: Reply, total_s: float, own_s: float) -> Recommendation:
-    question, pending, made = reply.question, reply.pending, reply.made
-    metrics, answer, completion = reply.metrics, made.answer, made.completion
-    return Recommendation(
+def _answer(
+    question: Question, upstream: Upstream, pending: PendingCompletion, call: CompletedCall, timer: RequestTimer
+) -> Answer:
+    timer.waited(call.waited_s)
+    own_completion = call.completion if pending.source == "model" else None
+    if own_completion is not None:
+        if own_completion.time_to_first_token is not None:
+            upstream.meters.first_token.observe(own_completion.time_to_first_token)
+        if (per_token := seconds_per_token(own_completion)) is not None:
+            upstream.meters.per_token.observe(per_token)
+    metrics, answer, completion = question.metrics, call.answer, call.completion
+    assert metrics is not None
+    recommendation = Recommendation(
         id=f"rec_{pending.request_id}",
         created_at=datetime.now(UTC),
         ticker=question.ticker.upper() if question.ticker else None,
@@ -157,13 +141,13 @@ def _recommendation(reply: Reply, total_s: float, own_s: float) -> Recommendatio
         probabilities=Probabilities.of(completion),
         probabilities_given=GIVEN[question.detail] if completion.probabilities else None,
         analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
-        backend=reply.upstream.name,
+        backend=upstream.name,
         model=completion.model,
         prompt_version=PROMPT_VERSION,
         source=pending.source,
-        usage=made.usage,
-        timing=Timing.of(completion if pending.source == "model" else None, total_s, own_s),
-        cost=RequestCost.of(made.cost),
+        usage=call.usage,
+        timing=Timing.of(own_completion, *timer.read()),
+        cost=RequestCost.of(call.cost),
         metrics=metrics,
         metrics_source=question.source,
         missing=metrics.missing(),
@@ -171,24 +155,6 @@ def _recommendation(reply: Reply, total_s: float, own_s: float) -> Recommendatio
         fallback_from=None,
         cascade=None,
         stand_in=completion.stand_in,
-        weights=reply.upstream.profile.weights if reply.upstream.profile else None,
+        weights=upstream.profile.weights if upstream.profile else None,
     )
-
-
-def observe(reply: Reply, total_s: float, own_s: float) -> None:
-    """What an answer adds to the collectors; one that was not made for its request, nothing to those of speed."""
-    meters, answer = reply.upstream.meters, reply.made.answer
-    meters.recommended[answer.action].inc()
-    meters.level[answer.action].observe(answer.conviction)
-    if reply.pending.source == "model":
-        meters.duration.observe(total_s)
-        meters.overhead.observe(own_s)
-
-
-def observe_call(meters: BackendMeters, made: CompletedCall) -> None:
-    """What a call adds to the histograms of speed."""
-    if made.completion.time_to_first_token is not None:
-        meters.first_token.observe(made.completion.time_to_first_token)
-    per_token = seconds_per_token(made.completion)
-    if per_token is not None:
-        meters.per_token.observe(per_token)
+    return Answer(recommendation, pending.age_s, pending.limit_status)

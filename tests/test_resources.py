@@ -50,7 +50,7 @@ async def test_without_a_fallback_yahoo_is_not_even_tried(yahoo: BrokenProvider)
 async def test_the_fallback_is_served_and_said(yahoo: BrokenProvider, caplog: pytest.LogCaptureFixture) -> None:
     provider = await open_market(Settings(market="yfinance", market_fallback="sample"))
     assert provider.name == "sample"
-    assert "Yahoo Finance cannot be reached: serving the sample market in its place" in caplog.text
+    assert "Yahoo Finance cannot be reached: using the sample market instead" in caplog.text
 
 
 @pytest.mark.parametrize("error", [MarketDataRateLimited("slower"), None])

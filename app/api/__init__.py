@@ -1,1 +1,1 @@
-"""HTTP: endpoints, the forms they take and give, and what is refused before them."""
+"""HTTP: endpoints, their schemas, middleware and the OpenAPI document."""

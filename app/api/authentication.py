@@ -1,4 +1,4 @@
-"""Who may ask: holders of a key, or, where keys are off, this machine only."""
+"""Authentication by API key or, where keys are off, by a Host header that names this machine."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from app.pricing.limits import Limits
 from app.settings.gateway import is_loopback
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/"})
-"""For probes, which hold no keys, and for the page that asks people for theirs."""
+"""Paths without a key: for health probes, and for the page that asks its user for a key."""
 
 
-class Guard:
-    """Lets through whoever may ask, as `scope["state"]["principal"]`; raises for the rest.
+class Authentication:
+    """Sets `scope["state"]["principal"]`.
 
-    That is `Unauthorized`, `Forbidden`, or `StoreUnavailable` where an issued key cannot be checked.
+    Raises `Unauthorized`, `Forbidden`, and `StoreUnavailable` if the store cannot look up an issued key.
     """
 
     def __init__(self, app: ASGIApp, keys: Keyring | None, limits: Limits) -> None:
@@ -32,23 +32,23 @@ class Guard:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             if self._keys is None:
-                _require_this_machine(headers)
-                _admit(scope, self._local)
+                _require_loopback_host(headers)
+                _set_principal(scope, self._local)
             elif scope["path"] not in OPEN_PATHS and not scope["path"].startswith(console.FOLDER):
                 issued: KeyCache = scope["app"].state.resources.keys
-                _admit(scope, await _require_key(headers, self._keys, issued))
+                _set_principal(scope, await _authenticate(headers, self._keys, issued))
         await self.app(scope, receive, send)
 
 
-def _admit(scope: Scope, principal: Principal) -> None:
-    scope.setdefault("state", {})["holder"] = principal
+def _set_principal(scope: Scope, principal: Principal) -> None:
+    scope.setdefault("state", {})["principal"] = principal
 
 
-def _require_this_machine(headers: Headers) -> None:
-    """Refuse a name that another site may have made to point here."""
+def _require_loopback_host(headers: Headers) -> None:
+    """Refuse a foreign Host name: another site's DNS may point to this machine (DNS rebinding)."""
     hosts = headers.getlist("host")
     if len(hosts) != 1 or not is_loopback(_without_port(hosts[0])):
-        raise Forbidden("without keys only requests to localhost are answered")
+        raise Forbidden("without API keys only requests to localhost are answered")
 
 
 def _without_port(host: str) -> str:
@@ -57,8 +57,8 @@ def _without_port(host: str) -> str:
     return host.partition(":")[0]
 
 
-async def _require_key(headers: Headers, keys: Keyring, issued: KeyCache) -> Principal:
-    """The holder of the key that either header gives. The file's keys open whatever becomes of the store."""
+async def _authenticate(headers: Headers, keys: Keyring, issued: KeyCache) -> Principal:
+    """Return the principal of the key in either header. Keys from the file are valid without the store."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token if scheme.casefold() == "bearer" else ""
     given = [key for key in (bearer.strip(), headers.get("x-api-key", "").strip()) if key]
@@ -70,4 +70,4 @@ async def _require_key(headers: Headers, keys: Keyring, issued: KeyCache) -> Pri
         principal = await issued.principal(key)
         if principal is not None:
             return principal
-    raise Unauthorized("a key is needed, as Authorization: Bearer or X-API-Key")
+    raise Unauthorized("an API key is required, as Authorization: Bearer or X-API-Key")

@@ -21,9 +21,14 @@ router = APIRouter()
 BACKENDS = TypeAdapter(Backends)
 
 
-@router.get("/v1/backends", **documents.BACKENDS)
+@router.get(
+    "/v1/backends",
+    **documents.operation(
+        "operation", {200: documents.answer("All backends.", Backends), **documents.problems(*documents.KEYED)}
+    ),
+)
 async def backends(request: Request) -> Response:
-    """The backends, which of them could answer now, and what they cost."""
+    """The backends, whether each is ready, and their prices."""
     resources = resources_of(request)
     states = await asyncio.gather(
         *(state(upstream.backend, upstream.price, upstream.profile) for upstream in resources.upstreams.values())
@@ -33,8 +38,8 @@ async def backends(request: Request) -> Response:
 
 
 async def state(backend: Backend, price: Price | None, profile: Profile | None) -> BackendState:
-    """What there is to say of one backend."""
-    reason = await unready(backend)
+    """Return the state of one backend."""
+    reason = await unready_reason(backend)
     return BackendState(
         name=backend.name,
         model=backend.model or None,
@@ -47,8 +52,8 @@ async def state(backend: Backend, price: Price | None, profile: Profile | None) 
     )
 
 
-async def unready(backend: Backend) -> str | None:
-    """Why the backend could not answer now; None if it could."""
+async def unready_reason(backend: Backend) -> str | None:
+    """Return why the backend is not ready; None if it is ready."""
     try:
         await backend.check()
     except BackendUnavailable as error:

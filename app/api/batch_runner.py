@@ -1,4 +1,4 @@
-"""Many questions of one client: some at a time, each failing alone, none faster than the client reads."""
+"""Concurrent processing of a batch: items fail alone, and a slow reader slows the batch down."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-async def answers(
+async def run_batch(
     questions: Sequence[Q], ask: Callable[[int, Q], Awaitable[A]], concurrency: int
 ) -> AsyncGenerator[tuple[int, A | ConvictionError], None]:
-    """Each question's place and its answer, or what went wrong with it, as they come.
+    """Yield the index of each question and its answer or error, in the order of completion.
 
-    `concurrency` are asked at a time, and as many answers wait to be read before no more is asked. Whoever closes the
-    iterator early cancels what is under way; anything but a `ConvictionError` ends all of it.
+    At most `concurrency` questions are in progress, and as many answers are buffered for the reader. Closing the
+    iterator cancels the questions in progress; an exception other than `ConvictionError` ends the batch.
     """
-    waiting = iter(list(enumerate(questions)))
-    told: asyncio.Queue[tuple[int, A | ConvictionError]] = asyncio.Queue(concurrency)
+    remaining = iter(list(enumerate(questions)))
+    results: asyncio.Queue[tuple[int, A | ConvictionError]] = asyncio.Queue(concurrency)
 
     async def work() -> None:
-        for place, question in waiting:
+        for index, question in remaining:
             try:
-                answer: A | ConvictionError = await ask(place, question)
+                answer: A | ConvictionError = await ask(index, question)
             except ConvictionError as error:
                 answer = error
-            await told.put((place, answer))
+            await results.put((index, answer))
 
     workers = [asyncio.create_task(work()) for _ in range(min(concurrency, len(questions)))]
     try:
         for _ in questions:
-            yield await _next(told, workers)
+            yield await _next(results, workers)
     finally:
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def _next(told: asyncio.Queue[A], workers: Sequence[asyncio.Task[None]]) -> A:
-    """What is told next; raises what ended a worker."""
-    getting = asyncio.create_task(told.get())
+async def _next(results: asyncio.Queue[A], workers: Sequence[asyncio.Task[None]]) -> A:
+    """Return the next result, or raise the exception that ended a worker."""
+    getting = asyncio.create_task(results.get())
     try:
         while not getting.done():
             running = [worker for worker in workers if not worker.done()]

@@ -1,4 +1,4 @@
-"""POST /v1/recommendations/batch: many questions, a line of JSON for each as its answer comes."""
+"""POST /v1/recommendations/batch: many questions, answered with one line of JSON each, in the order of completion."""
 
 from __future__ import annotations
 
@@ -9,123 +9,125 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import documents
-from app.api.batch_runner import answers
+from app.api.batch_runner import run_batch
 from app.api.body import read_json
-from app.api.disconnect import Streamed
+from app.api.disconnect import CancellableStream
 from app.api.idempotency import refuse_key
-from app.api.problems import foreseen, problem
-from app.api.recommendations import validated
+from app.api.problems import problem
 from app.api.request_options import request_options
-from app.api.route import Routes
+from app.api.route import RequestRouter
+from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import HEADERS
 from app.api.state import resources_of
-from app.api.validation_errors import refusal
+from app.api.validation_errors import validate
 from app.completions.request import RequestOptions
 from app.contract.prompt import Detail
 from app.deadline import Deadline
-from app.errors import ConvictionError, InvalidRequest
+from app.errors import ConvictionError, InvalidRequest, UnknownBackend, client_error
 from app.pricing.prices import plain
-from app.recommend import Answered
+from app.recommend import Answer
 from app.recommendation import RECOMMENDATION
 from app.resources import Resources
-from app.routing.cascade import strategy_for
+from app.routing.headers import HEADER
 from app.telemetry.metrics import RequestObservation
 from app.telemetry.request_timer import RequestTimer
 
 MEDIA_TYPE = "application/x-ndjson"
-MOST = 1000
+MAX_ITEMS = 1000
 MAX_BYTES = 4 * 1024 * 1024
 
 router = APIRouter()
 
 
 class BatchRequest(BaseModel):
-    """Bodies as of /v1/recommendations; `detail` is that of items which say none."""
+    """Bodies of /v1/recommendations; `detail` is the default for items without one."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    items: Annotated[list[Any], Field(min_length=1, max_length=MOST)]
+    items: Annotated[list[Any], Field(min_length=1, max_length=MAX_ITEMS)]
     detail: Detail = "full"
 
 
 @dataclass
-class Tally:
-    """What the items came to."""
+class Summary:
+    """The number of answered and failed items, and their cost."""
 
     succeeded: int = 0
     failed: int = 0
     usd: Decimal = Decimal(0)
 
 
-@router.post("/v1/recommendations/batch", **documents.BATCH)
+@router.post(
+    "/v1/recommendations/batch",
+    **documents.operation(
+        "recommendations",
+        {
+            200: documents.answer(
+                "One line of JSON per item, in the order of completion: its `index`, `status`, and `answer` or "
+                "`problem`; the last line is a summary.",
+                {MEDIA_TYPE: {"schema": {"type": "string"}}},
+                **{HEADER: documents.header("the backend of the items; absent where experiments decide for each")},
+            ),
+            **documents.problems(UnknownBackend, *documents.KEYED, *documents.BODY),
+        },
+        parameters=[
+            *(documents.BACKEND, documents.FALLBACK_BACKEND, documents.FOR_SUBJECT),
+            *(documents.TIMEOUT, documents.CACHE_CONTROL),
+        ],
+        requestBody=documents.request_body(BatchRequest),
+    ),
+)
 async def batch(request: Request) -> Response:
-    """Many questions at once; a bad item fails alone, and a client that leaves cancels what is left."""
+    """Many questions at once; an invalid item fails alone, and a disconnect cancels the remaining items."""
     resources, observation = resources_of(request), RequestObservation()
     with resources.collectors.request(observation):
-        routes, options = Routes(request, observation), request_options(request, resources.settings)
+        routing, options = RequestRouter(request, observation), request_options(request, resources.settings)
         refuse_key(request)
-        order = _order(await read_json(request, MAX_BYTES))
+        body = validate(BatchRequest, await read_json(request, MAX_BYTES))
         observation.handed_on = True
-    headers = {**routes.headers(), **HEADERS}
-    return Streamed(_lines(order, routes, options, resources), media_type=MEDIA_TYPE, headers=headers)
+    headers = {**routing.headers(), **HEADERS}
+    return CancellableStream(_lines(body, routing, options, resources), media_type=MEDIA_TYPE, headers=headers)
 
 
 async def _lines(
-    order: BatchRequest, routes: Routes, options: RequestOptions, resources: Resources
+    body: BatchRequest, routing: RequestRouter, options: RequestOptions, resources: Resources
 ) -> AsyncGenerator[bytes, None]:
-    """A line an item, and one that sums up."""
-    tally = Tally()
+    """Yield a line per item, and the summary."""
+    summary = Summary()
 
-    async def ask(place: int, item: Any) -> Answered:
+    async def ask(index: int, item: Any) -> Answer:
         try:
-            with resources.collectors.request(observation := RequestObservation(routes.first)):
-                body = validated({"detail": order.detail, **item} if isinstance(item, dict) else item)
-                if body.stream:
+            with resources.collectors.request(observation := RequestObservation(routing.first)):
+                with_detail = {"detail": body.detail, **item} if isinstance(item, dict) else item
+                item_body = validate(RecommendationRequest, with_detail)
+                if item_body.stream:
                     raise InvalidRequest("stream must be false in a batch")
-                observation.detail = body.detail
+                observation.detail = item_body.detail
                 own = replace(options, deadline=Deadline.after(options.deadline.seconds))
-                question = body.question()
-                route = routes.route(question, observation, place)
-                strategy = strategy_for(
-                    question,
-                    route,
-                    own,
-                    resources.recommender,
-                    resources.collectors,
-                    RequestTimer(),
-                    observation,
-                    resources.shadow,
-                )
+                strategy = routing.strategy(item_body.question(), own, RequestTimer(), observation, index)
                 return await strategy.recommend()
         except Exception as error:
-            raise foreseen(error) from error
+            raise client_error(error) from error
 
-    async with aclosing(answers(order.items, ask, resources.settings.batch_max_concurrency)) as answered:
-        async for index, answer in answered:
-            yield _line(index, answer, tally)
-    summary = {"items": len(order.items), "succeeded": tally.succeeded, "failed": tally.failed, "usd": plain(tally.usd)}
-    yield to_json({"summary": summary}) + b"\n"
+    async with aclosing(run_batch(body.items, ask, resources.settings.batch_max_concurrency)) as results:
+        async for index, result in results:
+            yield _line(index, result, summary)
+    counts = {"items": len(body.items), "succeeded": summary.succeeded, "failed": summary.failed}
+    yield to_json({"summary": {**counts, "usd": plain(summary.usd)}}) + b"\n"
 
 
-def _line(index: int, answer: Answered | ConvictionError, tally: Tally) -> bytes:
-    if isinstance(answer, ConvictionError):
-        tally.failed += 1
-        told = problem(answer).model_dump(mode="json", exclude_defaults=True)
-        return to_json({"index": index, "status": answer.status, "problem": told}) + b"\n"
-    tally.succeeded += 1
-    tally.usd += answer.recommendation.usd
+def _line(index: int, result: Answer | ConvictionError, summary: Summary) -> bytes:
+    if isinstance(result, ConvictionError):
+        summary.failed += 1
+        document = problem(result).model_dump(mode="json", exclude_defaults=True)
+        return to_json({"index": index, "status": result.status, "problem": document}) + b"\n"
+    summary.succeeded += 1
+    summary.usd += result.recommendation.usd
     head = b'{"index":%d,"status":200,"answer":' % index
-    return head + RECOMMENDATION.dump_json(answer.recommendation) + b"}\n"
-
-
-def _order(document: object) -> BatchRequest:
-    try:
-        return BatchRequest.model_validate(document)
-    except ValidationError as error:
-        raise refusal(error) from None
+    return head + RECOMMENDATION.dump_json(result.recommendation) + b"}\n"

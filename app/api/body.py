@@ -1,4 +1,4 @@
-"""Reading a body: what it must be before its contents matter."""
+"""Reading a request body: its media type, size and JSON syntax."""
 
 from __future__ import annotations
 
@@ -10,23 +10,44 @@ from starlette.requests import ClientDisconnect, Request
 from app.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 
 MAX_BYTES = 64 * 1024
-"""Thirty times a request with every metric."""
+"""Thirty times the size of a request with every metric."""
 
-_QUOTED = 200
-"""Characters of the parser's words that are passed on: they may quote a key of the body."""
-
-
-async def read_json(request: Request, most: int = MAX_BYTES) -> Any:
-    """The body's JSON value, of at most so many bytes. Raises what is wrong with the body."""
-    return parsed(await read_bytes(request, most))
+_MAX_DETAIL = 200
+"""Characters of the parser's message that are sent to the client: it may quote a key of the body."""
 
 
-def parsed(body: bytes) -> Any:
-    """The JSON value of a body; `InvalidRequest` for none, or where a key stands twice in one object."""
+async def read_json(request: Request, max_bytes: int = MAX_BYTES) -> Any:
+    """Return the JSON value of the body. Raises the errors of `read_bytes` and `parse_json`."""
+    return parse_json(await read_bytes(request, max_bytes))
+
+
+def parse_json(body: bytes) -> Any:
+    """Return the JSON value of a body. Raises `InvalidRequest`, also for a duplicate key in an object."""
     try:
         return jiter.from_json(body, allow_inf_nan=True, catch_duplicate_keys=True)
     except ValueError as error:
-        raise InvalidRequest(f"the body is not valid JSON: {str(error)[:_QUOTED]}") from None
+        raise InvalidRequest(f"the body is not valid JSON: {str(error)[:_MAX_DETAIL]}") from None
+
+
+async def read_bytes(request: Request, max_bytes: int) -> bytes:
+    """Return the whole body.
+
+    Raises `UnsupportedMediaType` unless the Content-Type is JSON, `TooLarge` as soon as the announced or received size
+    exceeds the limit, and `InvalidRequest` for an incomplete body.
+    """
+    _require_json(request.headers.get("content-type", ""))
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > max_bytes:
+        raise TooLarge(f"the body must be at most {max_bytes} bytes")
+    body = bytearray()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > max_bytes:
+                raise TooLarge(f"the body must be at most {max_bytes} bytes")
+    except ClientDisconnect:
+        raise InvalidRequest("the body ended early") from None
+    return bytes(body)
 
 
 def _require_json(content_type: str) -> None:
@@ -34,20 +55,3 @@ def _require_json(content_type: str) -> None:
     charset = parameters.replace(" ", "").replace('"', "").casefold()
     if kind.strip().casefold() != "application/json" or charset not in ("", "charset=utf-8"):
         raise UnsupportedMediaType("Content-Type must be application/json, in UTF-8")
-
-
-async def read_bytes(request: Request, most: int) -> bytes:
-    """The whole body; refused unless it is said to be JSON, and as soon as it is, or says it will be, too large."""
-    _require_json(request.headers.get("content-type", ""))
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > most:
-        raise TooLarge(f"the body must be at most {most} bytes")
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > most:
-                raise TooLarge(f"the body must be at most {most} bytes")
-    except ClientDisconnect:
-        raise InvalidRequest("the body ended early") from None
-    return bytes(body)

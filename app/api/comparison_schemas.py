@@ -1,4 +1,4 @@
-"""The forms of comparisons: as they are made, as they are kept, and which of them are asked for."""
+"""The schemas of /v1/comparisons: a comparison, a stored pair, and the queries that select pairs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from app.api.problems import Problem, problem
 from app.comparison.compare import Compared
@@ -21,10 +21,12 @@ from app.errors import ConvictionError
 from app.pricing.prices import plain
 from app.recommendation import AmountUsd, Recommendation
 
-MOST_LISTED, LISTED = 500, 50
-MOST_TICKERS = 1000
+MAX_PAGE, PAGE = 500, 50
+MAX_TICKERS = 1000
 HALF_WIDTH = 0.02
-MOMENT = "a date (its midnight, UTC) or a time such as 2024-03-08T12:00:00Z"
+TIME_FORMAT = "a date (its midnight, UTC) or a time such as 2024-03-08T12:00:00Z"
+TIME_PATTERN = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?$"
+TICKER_PATTERN = r"[A-Za-z0-9][A-Za-z0-9.\-]{0,9}"
 
 
 def _time(given: Any) -> datetime:
@@ -34,27 +36,37 @@ def _time(given: Any) -> datetime:
             return found if found.tzinfo else found.replace(tzinfo=UTC)
         except ValueError:
             pass
-    raise ValueError(f"must be {MOMENT}")
+    raise ValueError(f"must be {TIME_FORMAT}")
 
 
 def _tickers(given: Any) -> tuple[str, ...]:
     return tuple(name.strip().upper() for name in str(given).split(",") if name.strip())
 
 
-Time = Annotated[datetime, BeforeValidator(_time)]
-Tickers = Annotated[tuple[Ticker, ...], BeforeValidator(_tickers), Field(min_length=1, max_length=MOST_TICKERS)]
+Time = Annotated[
+    datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "pattern": TIME_PATTERN}, mode="validation")
+]
+Tickers = Annotated[
+    tuple[Ticker, ...],
+    BeforeValidator(_tickers),
+    Field(min_length=1, max_length=MAX_TICKERS),
+    WithJsonSchema(
+        {"type": "string", "pattern": f"^{TICKER_PATTERN}(,{TICKER_PATTERN}){{0,{MAX_TICKERS - 1}}}$"},
+        mode="validation",
+    ),
+]
 
 
-class Selection(BaseModel):
-    """Which pairs, by a query's parameters."""
+class PairSelection(BaseModel):
+    """The query parameters that select pairs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    start: Annotated[Time | None, Field(alias="from")] = None
-    end: Annotated[Time | None, Field(alias="to")] = None
-    tickers: Tickers | None = None
-    detail: Detail | None = None
-    origin: Origin | None = None
+    start: Annotated[Time | None, Field(alias="from", description=f"the earliest time: {TIME_FORMAT}")] = None
+    end: Annotated[Time | None, Field(alias="to", description="the time before which the pairs were stored")] = None
+    tickers: Annotated[Tickers | None, Field(description="only these, separated by commas")] = None
+    detail: Annotated[Detail | None, Field(description="only this detail")] = None
+    origin: Annotated[Origin | None, Field(description="only this origin")] = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -75,41 +87,51 @@ class Selection(BaseModel):
         return None if self.end is None else _ms(self.end)
 
 
-class Listing(Selection):
-    """A page of them."""
+class PairQuery(PairSelection):
+    """The query of a page of pairs."""
 
-    limit: Annotated[int, Field(ge=1, le=MOST_LISTED)] = LISTED
-    cursor: str | None = None
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="the page size")] = PAGE
+    cursor: Annotated[str | None, Field(description="the `next` of the previous page")] = None
 
 
-class Reporting(Selection):
-    """A report of them."""
+class ReportQuery(PairSelection):
+    """The query of a report."""
 
-    half_width: Annotated[float, Field(ge=0.001, le=0.5, allow_inf_nan=False)] = HALF_WIDTH
+    half_width: Annotated[
+        float,
+        Field(
+            ge=0.001,
+            le=0.5,
+            allow_inf_nan=False,
+            description="the half-width of the agreement's interval for which the number of missing pairs is reported",
+        ),
+    ] = HALF_WIDTH
 
 
 @dataclass(frozen=True)
 class ComparedSide:
-    """One backend's answer, or why it has none."""
+    """One backend's answer or problem."""
 
-    status: Annotated[int, Field(description="that it would have had alone")]
+    status: Annotated[int, Field(description="the status of the same request to this backend alone")]
     answer: Recommendation | None
     problem: Problem | None
-    cited: Annotated[list[str] | None, Field(description="figures in the analysis; null without one")]
-    invented: Annotated[list[str] | None, Field(description="those of them that the metrics do not contain")]
+    cited: Annotated[list[str] | None, Field(description="the figures in the analysis; null without an analysis")]
+    invented: Annotated[list[str] | None, Field(description="the cited figures that the metrics do not support")]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What both backends made of the same metrics."""
+    """Both backends' answers to the same question."""
 
     id: str
     at: datetime
     ticker: str | None
     as_of: date | None
     detail: Detail
-    agree: Annotated[bool | None, Field(description="whether the actions are the same; null where one is missing")]
-    stored: Annotated[bool, Field(description="false where the store was away: no page and no report has it")]
+    agree: Annotated[bool | None, Field(description="whether the actions are equal; null if one is missing")]
+    stored: Annotated[
+        bool, Field(description="false if the store was unavailable: pages and reports then lack the pair")
+    ]
     sides: dict[BackendName, ComparedSide]
 
     @classmethod
@@ -121,7 +143,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class KeptSide:
-    """What is kept of an answer, or the code of the error in its place."""
+    """The stored part of an answer, or the code of the error."""
 
     failure: str | None
     action: Action | None
@@ -130,32 +152,32 @@ class KeptSide:
     total_ms: float | None
     ttft_ms: float | None
     ms_per_token: float | None
-    input_tokens: Annotated[int, Field(description="all of the prompt's, the cached among them")]
+    input_tokens: Annotated[int, Field(description="the prompt's tokens, including cached tokens")]
     cached_tokens: int
     output_tokens: int
     usd: AmountUsd
-    figures: Annotated[int | None, Field(description="in the analysis; null without one")]
+    figures: Annotated[int | None, Field(description="the number of figures in the analysis; null without an analysis")]
     invented: int | None
     stand_in: bool
 
     @classmethod
     def of(cls, side: Side) -> Self:
-        shares = side.probabilities
+        probabilities = side.probabilities
         return cls(
             side.failure,
             side.action,
             side.conviction,
-            dict(shares) if shares else None,
+            dict(probabilities) if probabilities else None,
             *(side.total_ms, side.ttft_ms, side.ms_per_token),
             *(side.input_tokens, side.cached_tokens, side.output_tokens),
             plain(Decimal(side.nano_usd).scaleb(-9)),
-            *(side.figures, side.invented, side.stand_in),
+            *(side.figures, side.unsupported, side.stand_in),
         )
 
 
 @dataclass(frozen=True)
 class KeptPair:
-    """A pair as it is kept: without texts."""
+    """A stored pair, without texts."""
 
     id: str
     at: datetime
@@ -174,13 +196,10 @@ class KeptPair:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A page, the newest first."""
+    """A page of pairs, the newest first."""
 
     pairs: list[KeptPair]
-    next: Annotated[str | None, Field(description="the cursor of the next page; null after the last")]
-
-
-COMPARISON, PAIRS = TypeAdapter(Comparison), TypeAdapter(Pairs)
+    next: Annotated[str | None, Field(description="the cursor of the next page; null on the last page")]
 
 
 def _compared(name: BackendName, compared: Compared) -> ComparedSide:
@@ -189,7 +208,7 @@ def _compared(name: BackendName, compared: Compared) -> ComparedSide:
         return ComparedSide(outcome.status, None, problem(outcome), None, None)
     if cited is None:
         return ComparedSide(200, outcome, None, None, None)
-    return ComparedSide(200, outcome, None, list(cited.cited), list(cited.invented))
+    return ComparedSide(200, outcome, None, list(cited.cited), list(cited.unsupported))
 
 
 def _ms(time: datetime) -> int:

@@ -1,58 +1,73 @@
-"""/v1/comparisons: both backends on the same question, the pairs that are kept, and what they tell."""
+"""/v1/comparisons: both backends on the same question, the stored pairs, and the report of them."""
 
 from __future__ import annotations
 
 from typing import TypeVar
 
 from fastapi import APIRouter
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import comparison_documents as documents
-from app.api.body import MAX_BYTES, parsed, read_bytes
-from app.api.comparison_schemas import COMPARISON, PAIRS, Comparison, KeptPair, Listing, Pairs, Reporting, Selection
-from app.api.cursor import opened, sealed
-from app.api.idempotency import once
-from app.api.recommendations import validated
+from app.api import documents, examples
+from app.api.body import MAX_BYTES, parse_json, read_bytes
+from app.api.comparison_schemas import Comparison, KeptPair, PairQuery, Pairs, PairSelection, ReportQuery
+from app.api.cursor import decode_cursor, encode_cursor
+from app.api.idempotency import respond_once
 from app.api.report_csv import table
 from app.api.request_options import request_options
 from app.api.route import refuse_fallback
+from app.api.schemas import RecommendationRequest
 from app.api.state import principal_of, resources_of
-from app.api.validation_errors import refusal
+from app.api.validation_errors import validate
 from app.auth.principal import require_backend
 from app.comparison.compare import compare
 from app.comparison.statistics.report import Report
 from app.contract.completion import BACKEND_NAMES
-from app.errors import InvalidRequest
+from app.errors import DeadlineExceeded, IdempotencyConflict, InvalidRequest, Overloaded
 from app.resources import Resources
 from app.routing.headers import HEADER
 from app.telemetry.metrics import RequestObservation
 
-S = TypeVar("S", bound=Selection)
+S = TypeVar("S", bound=PairSelection)
 
 CSV = "text/csv"
-REPORT = TypeAdapter(Report)
+TAG = "comparisons"
+COMPARISON, PAIRS, REPORT = TypeAdapter(Comparison), TypeAdapter(Pairs), TypeAdapter(Report)
 
 router = APIRouter()
 
 
-@router.post("/v1/comparisons", **documents.COMPARE)
-async def make(request: Request) -> Response:
-    """Ask both backends at once; one that fails leaves the other's answer standing."""
-    resources, observation = _allowed(request), RequestObservation()
+@router.post(
+    "/v1/comparisons",
+    **documents.operation(
+        TAG,
+        {
+            200: documents.answer("Each backend's answer or problem.", Comparison, **documents.REPLAYED),
+            **documents.problems(
+                *(*documents.KEYED, *documents.BODY, *documents.MARKET, *documents.LIMITS),
+                *(IdempotencyConflict, DeadlineExceeded),
+            ),
+        },
+        parameters=[documents.TIMEOUT, documents.CACHE_CONTROL, documents.IDEMPOTENCY_KEY],
+        requestBody=documents.request_body(RecommendationRequest, examples=examples.REQUESTS),
+    ),
+)
+async def create_comparison(request: Request) -> Response:
+    """Ask both backends concurrently; if one fails, the other's answer is still returned."""
+    resources, observation = _authorized_resources(request), RequestObservation()
     with resources.collectors.request(observation):
         refuse_fallback(request)
         if HEADER in request.headers:
-            raise InvalidRequest(f"a comparison asks both backends: leave {HEADER} out")
+            raise InvalidRequest(f"a comparison asks both backends: omit {HEADER}")
         options, content = request_options(request, resources.settings), await read_bytes(request, MAX_BYTES)
-        body = validated(parsed(content))
+        body = validate(RecommendationRequest, parse_json(content))
         observation.detail = body.detail
         if body.stream:
             raise InvalidRequest("stream must be false in a comparison", fields=[("stream", "must be false")])
         observation.handed_on = True
 
-    async def answer() -> Response:
+    async def respond() -> Response:
         compared = await compare(
             body.question(),
             options,
@@ -63,62 +78,75 @@ async def make(request: Request) -> Response:
         )
         return Response(COMPARISON.dump_json(Comparison.of(compared)), media_type="application/json")
 
-    return await once(request, content, options, answer)
+    return await respond_once(request, content, options, respond)
 
 
-@router.get("/v1/comparisons", **documents.COMPARISONS)
-async def listed(request: Request) -> Response:
-    """The pairs that are kept, the newest first."""
-    comparisons, observation = _allowed(request).comparisons, _query(request, Listing)
-    secret = await comparisons.secret()
-    before = None if observation.cursor is None else opened(observation.cursor, secret)
-    pairs, shared_calls = await comparisons.page(
-        before, observation.limit, observation.start_ms, observation.end_ms, observation.choice.mask
-    )
-    page = Pairs([KeptPair.of(pair) for pair in pairs], None if shared_calls is None else sealed(shared_calls, secret))
+@router.get(
+    "/v1/comparisons",
+    **documents.operation(
+        TAG,
+        {200: documents.answer("A page of pairs.", Pairs), **documents.problems(*documents.KEYED, InvalidRequest)},
+        parameters=documents.query_parameters(PairQuery),
+    ),
+)
+async def list_pairs(request: Request) -> Response:
+    """The stored pairs, the newest first."""
+    comparisons, query = _authorized_resources(request).comparisons, _query(request, PairQuery)
+    before = None if query.cursor is None else decode_cursor(query.cursor)
+    pairs, following = await comparisons.page(before, query.limit, query.start_ms, query.end_ms, query.choice.mask)
+    page = Pairs([KeptPair.of(pair) for pair in pairs], None if following is None else encode_cursor(following))
     return Response(PAIRS.dump_json(page, by_alias=True), media_type="application/json")
 
 
-@router.get("/v1/comparisons/report", **documents.REPORT)
+@router.get(
+    "/v1/comparisons/report",
+    **documents.operation(
+        TAG,
+        {
+            200: documents.answer(
+                "The report; as CSV, one figure per row, if `Accept` prefers it.",
+                {"application/json": {"schema": documents.schema(Report)}, CSV: {"schema": {"type": "string"}}},
+            ),
+            **documents.problems(*documents.KEYED, InvalidRequest, Overloaded),
+        },
+        parameters=documents.query_parameters(ReportQuery),
+    ),
+)
 async def report(request: Request) -> Response:
-    """What the pairs tell: agreement, speed and cost of both backends, and how surely that is known."""
-    reports, observation = _allowed(request).reports, _query(request, Reporting)
-    found = await reports.of(observation.start_ms, observation.end_ms, observation.choice, observation.half_width)
-    if _wants_csv(request.headers.get("accept", "")):
+    """Agreement, speed and cost of both backends over the stored pairs, with confidence intervals."""
+    reports, query = _authorized_resources(request).reports, _query(request, ReportQuery)
+    found = await reports.of(query.start_ms, query.end_ms, query.choice, query.half_width)
+    if _prefers_csv(request.headers.get("accept", "")):
         return Response(table(found), media_type=CSV, headers={"Vary": "Accept"})
     return Response(REPORT.dump_json(found), media_type="application/json", headers={"Vary": "Accept"})
 
 
-def _allowed(request: Request) -> Resources:
-    """The resources; raises `Forbidden` for a key that may not ask both backends: it would learn what they say."""
+def _authorized_resources(request: Request) -> Resources:
+    """Return the resources. Raises `Forbidden` unless the key may ask both backends, whose answers the pairs hold."""
     principal = principal_of(request)
     for name in BACKEND_NAMES:
         require_backend(principal, name)
     return resources_of(request)
 
 
-def _query(request: Request, form: type[S]) -> S:
-    """The query's parameters; `InvalidRequest` names each that is wrong, is not known, or is there twice."""
+def _query(request: Request, model: type[S]) -> S:
+    """Return the query. Raises `InvalidRequest` for invalid, unknown and repeated parameters."""
     given = request.query_params.multi_items()
     names = [name for name, _ in given]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InvalidRequest("; ".join(f"{name[:48]} is given more than once" for name in sorted(twice)))
-    try:
-        return form.model_validate(dict(given))
-    except ValidationError as error:
-        raise refusal(error) from None
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise InvalidRequest("; ".join(f"{name[:48]} is given more than once" for name in sorted(repeated)))
+    return validate(model, dict(given))
 
 
-def _wants_csv(accept: str) -> bool:
-    """Whether CSV is named, and preferred to JSON."""
-    weights = dict(_weighed(part) for part in accept.split(","))
+def _prefers_csv(accept: str) -> bool:
+    weights = dict(_media_range(part) for part in accept.split(","))
     csv = weights.get(CSV, 0.0)
     json = weights.get("application/json", weights.get("application/*", 0.0))
     return csv > json
 
 
-def _weighed(part: str) -> tuple[str, float]:
-    """A media range of an Accept header and its weight."""
+def _media_range(part: str) -> tuple[str, float]:
+    """Return a media range of an Accept header and its weight."""
     kind, *parameters = (piece.strip().casefold() for piece in part.split(";"))
     weight = next((each[2:] for each in parameters if each.startswith("q=")), "1")
     try:

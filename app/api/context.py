@@ -1,4 +1,4 @@
-"""Around every request: its id, its line in the log, and whatever went wrong as a problem document."""
+"""Around every request: the request id, the log line, and errors as responses."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.openai_errors import PREFIX, error_response
-from app.api.problems import foreseen, problem_response
+from app.api.problems import problem_response
 from app.auth.principal import Principal
+from app.errors import client_error
 from app.telemetry.logs import request_id
 
 HEADER = "X-Request-Id"
 ACCEPTED = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
-"""Asked for every few seconds by machines: logged only when they fail."""
+"""Paths that machines poll every few seconds: logged at INFO only when they fail."""
 
 log = logging.getLogger(__name__)
 
 
 class RequestContext:
-    """The outermost layer; nothing that is raised below gets past it."""
+    """Sets the request id and turns every exception into a response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -38,7 +39,7 @@ class RequestContext:
         token = request_id.set(own)
         started, status = perf_counter(), 0
 
-        async def labelled(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -46,14 +47,14 @@ class RequestContext:
             await send(message)
 
         try:
-            await self.app(scope, receive, labelled)
+            await self.app(scope, receive, send_with_id)
         except Exception as error:
-            known = foreseen(error)
+            known = client_error(error)
             if not status:
-                refuse = error_response if scope["path"].startswith(PREFIX) else problem_response
-                await refuse(known)(scope, receive, labelled)
+                respond = error_response if scope["path"].startswith(PREFIX) else problem_response
+                await respond(known)(scope, receive, send_with_id)
             elif known is not error:
-                raise  # so that the connection is cut, and nobody takes what was sent for the whole
+                raise  # closes the connection, so that no client takes the partial response for the whole
         finally:
             _log(scope, status, perf_counter() - started)
             request_id.reset(token)
@@ -61,8 +62,8 @@ class RequestContext:
 
 def _log(scope: Scope, status: int, seconds: float) -> None:
     level = logging.DEBUG if scope["path"] in QUIET and status < 500 else logging.INFO
-    principal: Principal | None = scope.get("state", {}).get("holder")
-    said = {
+    principal: Principal | None = scope.get("state", {}).get("principal")
+    fields = {
         "method": scope["method"],
         "path": scope["path"][:200],
         "status": status,
@@ -70,4 +71,4 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
         "holder": principal and principal.name,
         "holder_id": principal and principal.id,
     }
-    log.log(level, "request", extra=said)
+    log.log(level, "request", extra=fields)

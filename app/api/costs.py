@@ -12,9 +12,9 @@ from pydantic import Field, TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.accounting import cost_report as bill
+from app.accounting import cost_report
 from app.accounting.recent_usage import Use
-from app.api import comparison_documents as documents
+from app.api import documents
 from app.api.state import resources_of
 from app.contract.completion import BackendName
 from app.pricing.prices import CapacityPrice, ListPrice
@@ -25,23 +25,28 @@ router = APIRouter()
 
 @dataclass(frozen=True)
 class Costs:
-    """What the backends cost, and the use that the figures at present use are of."""
+    """The backends' costs, and the usage that they were computed from."""
 
     at: datetime
     models: dict[BackendName, str | None]
-    use: Annotated[dict[BackendName, Use], Field(description="the last hour's, of all gateways on the store")]
-    hosted: Annotated[bill.Hosted | None, Field(description="mistral; null where it is not set up")]
-    api: Annotated[bill.Api | None, Field(description="gpt-4; null where it is not set up")]
-    break_even: Annotated[bill.BreakEven | None, Field(description="null where mistral is not set up")]
-    case_study: bill.CaseStudy
+    use: Annotated[dict[BackendName, Use], Field(description="the last hour's usage of all gateways on the store")]
+    hosted: Annotated[cost_report.Hosted | None, Field(description="mistral; null if it is not configured")]
+    api: Annotated[cost_report.Api | None, Field(description="gpt-4; null if it is not configured")]
+    break_even: Annotated[cost_report.BreakEven | None, Field(description="null if mistral is not configured")]
+    case_study: cost_report.CaseStudy
 
 
 COSTS = TypeAdapter(Costs)
 
 
-@router.get("/v1/costs", **documents.COSTS)
+@router.get(
+    "/v1/costs",
+    **documents.operation(
+        "operation", {200: documents.answer("The costs.", Costs), **documents.problems(*documents.KEYED)}
+    ),
+)
 async def costs(request: Request) -> Response:
-    """The bill by the hour, what tokens cost at present use and at capacity, and where hosting pays."""
+    """The hourly cost, the cost of tokens at present use and at capacity, and the break-even of hosting."""
     found = await _costs(resources_of(request))
     return Response(COSTS.dump_json(found), media_type="application/json")
 
@@ -56,8 +61,10 @@ async def _costs(resources: Resources) -> Costs:
         at=datetime.now(UTC),
         models=models,
         use=use,
-        hosted=bill.hosted(hourly, replicas, use["mistral"]) if isinstance(hourly, CapacityPrice) else None,
-        api=bill.api(listed, use["gpt-4"]) if isinstance(listed, ListPrice) else None,
-        break_even=bill.break_even(hourly, replicas, use["gpt-4"]) if isinstance(hourly, CapacityPrice) else None,
-        case_study=bill.case_study(),
+        hosted=cost_report.hosted(hourly, replicas, use["mistral"]) if isinstance(hourly, CapacityPrice) else None,
+        api=cost_report.api(listed, use["gpt-4"]) if isinstance(listed, ListPrice) else None,
+        break_even=cost_report.break_even(hourly, replicas, use["gpt-4"])
+        if isinstance(hourly, CapacityPrice)
+        else None,
+        case_study=cost_report.case_study(),
     )

@@ -1,4 +1,4 @@
-"""A client that leaves: what was being done for it alone is given up at once."""
+"""Cancels the work for a client that disconnects."""
 
 from __future__ import annotations
 
@@ -16,41 +16,36 @@ from app.errors import ClientGone
 T = TypeVar("T")
 
 
-async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What the work gives; it is cancelled, and `ClientGone` raised, as soon as the client's connection closes.
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of the work; if the client disconnects first, cancel it and raise `ClientGone`.
 
-    The request's body must have been read: what comes after it is the connection's end.
+    The body of the request must have been read: the next message is then the disconnect.
     """
-    doing, leaving = asyncio.create_task(work), asyncio.create_task(_left(request))
+    working, disconnect = asyncio.create_task(work), asyncio.create_task(_wait_for_disconnect(request))
     try:
-        await asyncio.wait((doing, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            return doing.result()
-        raise ClientGone("the client left before its answer")
+        await asyncio.wait((working, disconnect), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise ClientGone("the client disconnected before its answer")
     finally:
-        await _ended(doing, leaving)
+        working.cancel()
+        disconnect.cancel()
+        await asyncio.gather(working, disconnect, return_exceptions=True)
 
 
-class Streamed(StreamingResponse):
-    """A response that is made while it is sent, and no longer made once the client has left."""
+class CancellableStream(StreamingResponse):
+    """A streaming response whose generator is closed when the client disconnects."""
 
     body_iterator: AsyncGenerator[bytes, None]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await while_there(Request(scope, receive), self.stream_response(send))
+        await cancel_on_disconnect(Request(scope, receive), self.stream_response(send))
 
     async def stream_response(self, send: Send) -> None:
         async with aclosing(self.body_iterator):
             await super().stream_response(send)
 
 
-async def _left(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-async def _ended(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel what still runs, and wait until it has cleaned up."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

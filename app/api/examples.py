@@ -1,6 +1,6 @@
-"""The worked examples of the documentation: the case study's SNPS figures, asked about and answered.
+"""The examples of the OpenAPI document: requests with the case study's SNPS figures, and their answers.
 
-The answers are the rule-based analyst's, and say so.
+The rule-based analyst wrote the answers, as their `stand_in` states.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ USAGE: dict[Detail, Usage] = {"full": Usage(471, 118), "brief": Usage(443, 12)}
 
 REQUESTS: dict[str, Any] = {
     "full": {
-        "summary": "SNPS by its figures, with an analysis",
+        "summary": "SNPS with metrics, with an analysis",
         "value": {"ticker": "SNPS", "metrics": EXAMPLE.document()},
     },
     "brief": {
@@ -29,16 +29,16 @@ REQUESTS: dict[str, Any] = {
         "value": {"ticker": "SNPS", "metrics": EXAMPLE.document(), "detail": "brief"},
     },
     "ticker": {
-        "summary": "A ticker, whose figures are looked up",
+        "summary": "A ticker, whose metrics the gateway looks up",
         "value": {"ticker": "AAPL", "detail": "brief"},
     },
 }
 
 
 def _answer(detail: Detail) -> Any:
-    said = rules.answer(EXAMPLE, detail)
+    answer = rules.answer(EXAMPLE, detail)
     completion = Completion(
-        text=canonical(said),
+        text=canonical(answer),
         model=f"stand-in/{MODEL}",
         usage=USAGE[detail],
         probabilities={"buy": 0.62, "sell": 0.05, "hold": 0.33},
@@ -51,11 +51,11 @@ def _answer(detail: Detail) -> Any:
         created_at=datetime(2024, 3, 8, 21, 5, tzinfo=UTC),
         ticker="SNPS",
         as_of=EXAMPLE.as_of,
-        action=said.action,
-        conviction=said.conviction,
+        action=answer.action,
+        conviction=answer.conviction,
         probabilities=Probabilities.of(completion),
         probabilities_given=GIVEN[detail],
-        analysis=said.analysis if isinstance(said, FullAnswer) else None,
+        analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
         backend="gpt-4",
         model=completion.model,
         prompt_version=PROMPT_VERSION,

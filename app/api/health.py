@@ -1,4 +1,4 @@
-"""GET /health/live and /health/ready: for whoever restarts the gateway, and whoever sends it requests."""
+"""GET /health/live and /health/ready: liveness and readiness probes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.accounting.ledger import Ledger
 from app.api import documents
-from app.api.backends import unready
+from app.api.backends import unready_reason
 from app.api.schemas import Component, Liveness, Readiness
 from app.api.state import experiments_of, resources_of
 from app.errors import StoreUnavailable
@@ -23,36 +23,52 @@ LIVE = TypeAdapter(Liveness).dump_json(Liveness())
 READINESS = TypeAdapter(Readiness)
 
 
-@router.get("/health/live", **documents.LIVE)
+@router.get(
+    "/health/live",
+    **documents.operation(
+        "operation", {200: documents.answer("Alive.", Liveness), **documents.problems()}, security=[]
+    ),
+)
 async def live() -> Response:
-    """The process answers."""
+    """Whether the process runs."""
     return Response(LIVE, media_type="application/json")
 
 
-@router.get("/health/ready", **documents.READY)
+@router.get(
+    "/health/ready",
+    **documents.operation(
+        "operation",
+        {
+            200: documents.answer("Ready.", Readiness),
+            503: documents.answer("Not ready; the components state the reasons.", Readiness),
+            **documents.problems(),
+        },
+        security=[],
+    ),
+)
 async def ready(request: Request) -> Response:
-    """Whether a backend and the store could serve a request now."""
+    """Whether a backend and the store can serve a request now."""
     resources = resources_of(request)
-    backends, store = await asyncio.gather(_backends(resources), _store_unready(resources.ledger))
-    stops = "the gateway is about to stop" if request.app.state.drain.begun else None
+    backends, store = await asyncio.gather(_backends(resources), _store_unready_reason(resources.ledger))
+    stopping = "the gateway is stopping" if request.app.state.drain.begun else None
     others = {
         "store": Component(store is None, store),
-        "gateway": Component(stops is None, stops),
+        "gateway": Component(stopping is None, stopping),
         **_experiments(experiments_of(request)),
     }
     components = backends | others
-    some = any(component.ready for component in backends.values())
-    fit = some and all(component.ready for component in others.values())
-    answer = Readiness(fit, components, resources.market.provider.name)
-    return Response(READINESS.dump_json(answer), 200 if fit else 503, media_type="application/json")
+    any_backend = any(component.ready for component in backends.values())
+    is_ready = any_backend and all(component.ready for component in others.values())
+    answer = Readiness(is_ready, components, resources.market.provider.name)
+    return Response(READINESS.dump_json(answer), 200 if is_ready else 503, media_type="application/json")
 
 
 async def _backends(resources: Resources) -> dict[str, Component]:
-    """The default backend, and the others only while it is away: those who asked for them are answered still."""
+    """Check the default backend, then the others until one is ready: requests may name any of them."""
     default = resources.settings.default_backend
     components: dict[str, Component] = {}
     for name in sorted(resources.upstreams, key=lambda name: name != default):
-        reason = await unready(resources.upstreams[name].backend)
+        reason = await unready_reason(resources.upstreams[name].backend)
         components[name] = Component(reason is None, reason)
         if reason is None:
             break
@@ -60,12 +76,12 @@ async def _backends(resources: Resources) -> dict[str, Component]:
 
 
 def _experiments(experiments: Experiments) -> dict[str, Component]:
-    """Ready wherever there are any: where the file is wrong now, what it said before holds."""
+    """Always ready where configured: an invalid file leaves the previous experiments active."""
     experiments.refresh()
-    return {"experiments": Component(True, experiments.problem)} if experiments.named else {}
+    return {"experiments": Component(True, experiments.problem)} if experiments.configured else {}
 
 
-async def _store_unready(ledger: Ledger) -> str | None:
+async def _store_unready_reason(ledger: Ledger) -> str | None:
     try:
         await ledger.check()
     except StoreUnavailable as error:

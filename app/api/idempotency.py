@@ -1,4 +1,4 @@
-"""Idempotency-Key: a request that is repeated is answered as the first was, and not made again."""
+"""Idempotency-Key: a repeated request gets the response of the first and is not executed again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api.disconnect import while_there
+from app.api.disconnect import cancel_on_disconnect
 from app.api.state import principal_of, resources_of
 from app.completions.request import RequestOptions
 from app.errors import InvalidRequest, StoreUnavailable
@@ -20,56 +20,56 @@ from app.routing.headers import HEADER as BACKEND
 from app.stores.idempotency import Done, Fresh, Idempotency, InProgress
 
 HEADER = "Idempotency-Key"
-REPLAYED = {"Idempotency-Replayed": "true"}
-LONGEST = 255
+REPLAYED = "Idempotency-Replayed"
+MAX_KEY_LENGTH = 255
 LEASE_S = 15.0
 RENEW_S = 4.0
-LOOK_AGAIN_S = 0.05
-OF_THE_MOMENT = frozenset({"content-length", "ratelimit", "ratelimit-policy"})
-"""Headers that say nothing true of a later answer, or are made anew."""
+POLL_S = 0.05
+NOT_STORED = frozenset({"content-length", "ratelimit", "ratelimit-policy"})
+"""Headers that do not apply to a later response, or are computed again."""
 
 Work = Callable[[], Coroutine[Any, Any, Response]]
 
 log = logging.getLogger(__name__)
 
 
-async def once(request: Request, body: bytes, terms: RequestOptions, work: Work) -> Response:
-    """What the work answers, or what it answered before under the same key.
+async def respond_once(request: Request, body: bytes, options: RequestOptions, work: Work) -> Response:
+    """Return the response of the work, or the stored response under the same Idempotency-Key.
 
-    Without a key it is given up as soon as the client leaves; with one it is finished, since the client may come back
-    for it. A repeat waits while the first is being answered. What fails is not kept. Raises `IdempotencyConflict` for
-    a key that was used with another body, path, backend or subject, and `StoreUnavailable` where that cannot be told.
+    Without a key a disconnect cancels the work; with a key the work is finished, since the client may repeat the
+    request. A repeat waits for the first request. Failures are not stored. Raises `IdempotencyConflict` if the key was
+    used with another body, path, backend or subject, and `StoreUnavailable` if the store cannot look the key up.
     """
     key = request.headers.get(HEADER)
     if key is None:
-        return await while_there(request, work())
-    if not (0 < len(key) <= LONGEST and key.isascii() and key.isprintable()):
-        raise InvalidRequest(f"{HEADER} must be 1 to {LONGEST} printable ASCII characters")
+        return await cancel_on_disconnect(request, work())
+    if not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
+        raise InvalidRequest(f"{HEADER} must be 1 to {MAX_KEY_LENGTH} printable ASCII characters")
     idempotency = resources_of(request).idempotency
-    named = [request.headers.get(header, "").casefold().encode() for header in (BACKEND, FALLBACK, SUBJECT)]
-    asked = b"\n".join([request.url.path.encode(), *named, body])
-    async with terms.deadline.limit("the first request under this Idempotency-Key is still being answered"):
-        known = await _known(idempotency, principal_of(request).id, key, asked)
-    if isinstance(known, Done):
-        return Response(known.body, known.status, headers={**known.headers, **REPLAYED})
-    return await _first(idempotency, known, work)
+    headers = [request.headers.get(header, "").casefold().encode() for header in (BACKEND, FALLBACK, SUBJECT)]
+    content = b"\n".join([request.url.path.encode(), *headers, body])
+    async with options.deadline.limit("the first request under this Idempotency-Key is still in progress"):
+        state = await _begin(idempotency, principal_of(request).id, key, content)
+    if isinstance(state, Done):
+        return Response(state.body, state.status, headers={**state.headers, REPLAYED: "true"})
+    return await _execute(idempotency, state, work)
 
 
 def refuse_key(request: Request) -> None:
-    """Raise `InvalidRequest` for a key where the answer is not kept, so that nobody relies on it."""
+    """Raise `InvalidRequest` for a key where responses are not stored."""
     if HEADER in request.headers:
-        raise InvalidRequest(f"{HEADER} goes with a single answer that is given whole")
+        raise InvalidRequest(f"{HEADER} is not supported for streams and batches")
 
 
-async def _known(idempotency: Idempotency, principal: str, key: str, asked: bytes) -> Fresh | Done:
+async def _begin(idempotency: Idempotency, principal: str, key: str, content: bytes) -> Fresh | Done:
     while True:
-        known = await idempotency.begin(principal, key, asked, LEASE_S)
-        if not isinstance(known, InProgress):
-            return known
-        await asyncio.sleep(LOOK_AGAIN_S)
+        state = await idempotency.begin(principal, key, content, LEASE_S)
+        if not isinstance(state, InProgress):
+            return state
+        await asyncio.sleep(POLL_S)
 
 
-async def _first(idempotency: Idempotency, fresh: Fresh, work: Work) -> Response:
+async def _execute(idempotency: Idempotency, fresh: Fresh, work: Work) -> Response:
     renewing = asyncio.create_task(_renew(idempotency, fresh))
     response = None
     try:
@@ -77,23 +77,23 @@ async def _first(idempotency: Idempotency, fresh: Fresh, work: Work) -> Response
     finally:
         renewing.cancel()
         if response is None or response.status_code >= 400:
-            with suppress(StoreUnavailable):  # its lease ends by itself
+            with suppress(StoreUnavailable):  # the lease expires
                 await idempotency.abandon(fresh)
     if response.status_code < 400:
-        await _keep(idempotency, fresh, response)
+        await _store(idempotency, fresh, response)
     return response
 
 
-async def _keep(idempotency: Idempotency, fresh: Fresh, response: Response) -> None:
-    headers = {name: value for name, value in response.headers.items() if name not in OF_THE_MOMENT}
+async def _store(idempotency: Idempotency, fresh: Fresh, response: Response) -> None:
+    headers = {name: value for name, value in response.headers.items() if name not in NOT_STORED}
     try:
         await idempotency.finish(fresh, response.status_code, headers, bytes(response.body))
     except StoreUnavailable as error:
-        log.warning("an answer is not kept under its Idempotency-Key: %s", error.detail)
+        log.warning("the response is not stored under its Idempotency-Key: %s", error.detail)
 
 
 async def _renew(idempotency: Idempotency, fresh: Fresh) -> None:
     while True:
         await asyncio.sleep(RENEW_S)
-        with suppress(StoreUnavailable):  # tried again before the lease ends
+        with suppress(StoreUnavailable):  # retried before the lease ends
             await idempotency.renew(fresh, LEASE_S)

@@ -1,4 +1,4 @@
-"""The forms of what is asked and told about keys."""
+"""The schemas of /v1/keys."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from app.pricing.limits import MOST_A_MINUTE
 from app.pricing.prices import NANO, plain
 from app.recommendation import AmountUsd
 
-LONGEST_NAME = 64
+MAX_NAME_LENGTH = 64
 USD = re.compile(r"(0|[1-9][0-9]{0,5})(\.[0-9]{1,9})?")
-"""To a nano-dollar, and below a million, as limits are counted."""
+"""USD below a million, to a nano-dollar."""
 
-_OWN = "null or left out: as the gateway's settings say"
-Limit = Annotated[int | None, Field(ge=1, le=MOST_A_MINUTE, strict=True, description=_OWN)]
+_DEFAULT = "null or omitted: the default of the gateway's settings"
+Limit = Annotated[int | None, Field(ge=1, le=MOST_A_MINUTE, strict=True, description=_DEFAULT)]
 
 
 class NewKey(BaseModel):
-    """What a key is to be issued for."""
+    """A key to issue."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Annotated[
         str,
         Field(
-            description="whose key it is, for the log and the list",
-            json_schema_extra={"minLength": 1, "maxLength": LONGEST_NAME},
+            description="the owner, for the log and the list",
+            json_schema_extra={"minLength": 1, "maxLength": MAX_NAME_LENGTH},
         ),
     ]
     backends: Annotated[
-        list[BackendName] | None, Field(min_length=1, description="those it may ask; null or left out: all")
+        list[BackendName] | None, Field(min_length=1, description="the permitted backends; null or omitted: all")
     ] = None
-    admin: Annotated[StrictBool, Field(description="may issue and revoke keys, of any scope")] = False
+    admin: Annotated[StrictBool, Field(description="may issue and revoke keys of any scope")] = False
     requests_per_minute: Limit = None
     tokens_per_minute: Limit = None
     usd_per_day: Annotated[
         str | None,
         Field(
-            description=f"a decimal number as a string; {_OWN}",
+            description=f"a decimal number as a string; {_DEFAULT}",
             examples=["25.00"],
             json_schema_extra={"pattern": f"^{USD.pattern}$"},
         ),
@@ -54,8 +54,8 @@ class NewKey(BaseModel):
     @field_validator("name")
     @classmethod
     def _printable(cls, name: str) -> str:
-        if not (name.isprintable() and 1 <= len(name) <= LONGEST_NAME and name == name.strip()):
-            raise ValueError(f"must be one to {LONGEST_NAME} printable characters, no space at either end")
+        if not (name.isprintable() and 1 <= len(name) <= MAX_NAME_LENGTH and name == name.strip()):
+            raise ValueError(f"must be 1 to {MAX_NAME_LENGTH} printable characters without leading or trailing spaces")
         return name
 
     @field_validator("usd_per_day")
@@ -88,8 +88,8 @@ class Key:
     tokens_per_minute: int | None
     usd_per_day: AmountUsd | None
     created: datetime
-    created_by: Annotated[str, Field(description="the id of whoever issued it")]
-    revoked: Annotated[datetime | None, Field(description="when it was; null while it opens")]
+    created_by: Annotated[str, Field(description="the id of the key or principal that issued it")]
+    revoked: Annotated[datetime | None, Field(description="the time of its revocation; null while it is valid")]
 
     @classmethod
     def of(cls, record: KeyRecord) -> Self:
@@ -110,13 +110,13 @@ class Key:
 
 
 @dataclass(frozen=True)
-class ApiKey:
-    """A key just issued."""
+class IssuedKey:
+    """A newly issued key."""
 
-    key: Annotated[str, Field(description="shown this once")] = field(repr=False)
+    key: Annotated[str, Field(description="the secret; shown only in this response")] = field(repr=False)
     record: Key
     lasting: Annotated[
-        bool, Field(description="false: it is kept in the gateway's embedded store, and goes when the gateway stops")
+        bool, Field(description="false: the gateway's embedded store holds the key and loses it when the gateway stops")
     ]
 
     @classmethod
@@ -126,7 +126,7 @@ class ApiKey:
 
 @dataclass(frozen=True)
 class Keys:
-    """A page of keys, in the order of their ids."""
+    """A page of keys, ordered by id."""
 
     keys: list[Key]
-    next: Annotated[str | None, Field(description="give it as `after` for the next page; null on the last")]
+    next: Annotated[str | None, Field(description="the `after` of the next page; null on the last page")]

@@ -13,9 +13,21 @@ from app.api.state import resources_of
 router = APIRouter()
 
 
-@router.get("/metrics", **documents.METRICS)
+@router.get(
+    "/metrics",
+    **documents.operation(
+        "operation",
+        {
+            200: {
+                "description": "Prometheus text format.",
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            },
+            **documents.problems(*documents.KEYED),
+        },
+    ),
+)
 async def metrics(request: Request) -> Response:
-    """Everything counted so far, in Prometheus' text format."""
+    """All metrics in Prometheus text format."""
     resources = resources_of(request)
     await resources.reservations.observe(resources.upstreams.values())
     return Response(resources.collectors.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})

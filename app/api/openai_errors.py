@@ -1,4 +1,4 @@
-"""Errors as OpenAI's API tells them, for clients that were made for it."""
+"""Errors in the format of OpenAI's API, for OpenAI clients."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from starlette.responses import Response
 from app.errors import BudgetExceeded, ConvictionError, InvalidRequest, RateLimited
 
 PREFIX = "/v1/chat/"
-"""The paths whose errors are told so."""
+"""The paths whose errors have this format."""
 
 
-class Said(BaseModel):
-    """What went wrong."""
+class ChatErrorDetail(BaseModel):
+    """The cause of an error."""
 
     message: str
     type: str
@@ -21,22 +21,22 @@ class Said(BaseModel):
 
 
 class ChatError(BaseModel):
-    """An error as OpenAI's API tells it."""
+    """An error in the format of OpenAI's API."""
 
-    error: Said
+    error: ChatErrorDetail
 
 
-def document(error: ConvictionError) -> bytes:
-    """The error's JSON."""
+def error_json(error: ConvictionError) -> bytes:
+    """Return the error as JSON."""
     fields = error.fields if isinstance(error, InvalidRequest) else ()
     param = fields[0][0] if fields else None
-    said = Said(message=error.detail, type=_type(error), param=param, code=error.code)
-    return ChatError(error=said).model_dump_json().encode()
+    detail = ChatErrorDetail(message=error.detail, type=_type(error), param=param, code=error.code)
+    return ChatError(error=detail).model_dump_json().encode()
 
 
 def error_response(error: ConvictionError) -> Response:
-    """The document, with the headers the error calls for."""
-    return Response(document(error), error.status, headers=error.headers(), media_type="application/json")
+    """Return the error as a response with its headers."""
+    return Response(error_json(error), error.status, headers=error.headers(), media_type="application/json")
 
 
 def _type(error: ConvictionError) -> str:

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents: the one handler."""
+"""Errors as RFC 9457 problem documents."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from starlette.responses import Response
 from starlette.routing import Match
 
 from app.errors import ConvictionError, InvalidRequest, MethodNotAllowed, NotFound
-from app.errors import foreseen as foreseen
 from app.telemetry.logs import request_id
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -20,7 +19,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class WrongField(BaseModel):
-    """A field of the request, and what is wrong with it."""
+    """An invalid field of the request, and its problem."""
 
     field: str
     problem: str
@@ -29,18 +28,18 @@ class WrongField(BaseModel):
 class Problem(BaseModel):
     """An error as RFC 9457 describes it."""
 
-    type: Annotated[str, Field(description="names the kind of problem; the code as a URI")]
+    type: Annotated[str, Field(description="the kind of problem: the code as a URI")]
     title: str
     status: int
-    detail: Annotated[str, Field(description="what went wrong this time")]
-    code: Annotated[str, Field(description="what a program tells errors apart by")]
+    detail: Annotated[str, Field(description="the cause of this occurrence")]
+    code: Annotated[str, Field(description="the kind of problem, for programs")]
     request_id: str | None
-    retry_after: Annotated[int | None, Field(description="seconds until it may be asked again, where known")] = None
-    errors: Annotated[list[WrongField], Field(description="each field that is wrong; only of invalid requests")] = []
+    retry_after: Annotated[int | None, Field(description="seconds until a retry can succeed, if known")] = None
+    errors: Annotated[list[WrongField], Field(description="the invalid fields; only of invalid requests")] = []
 
 
 def problem(error: ConvictionError) -> Problem:
-    """The document of an error."""
+    """Return the document of an error."""
     fields = error.fields if isinstance(error, InvalidRequest) else ()
     return Problem(
         type=f"urn:conviction:problem:{error.code}",
@@ -55,24 +54,24 @@ def problem(error: ConvictionError) -> Problem:
 
 
 def problem_response(error: ConvictionError) -> Response:
-    """The document, with the headers the error calls for."""
+    """Return the document with the headers of the error."""
     document = problem(error).model_dump_json(exclude_defaults=True)
     return Response(document, error.status, headers=error.headers(), media_type=MEDIA_TYPE)
 
 
-async def refuse_route(request: Request, error: Exception) -> Response:
-    """Give what the router refuses the project's own form."""
+async def translate_router_error(request: Request, error: Exception) -> Response:
+    """Raise the gateway's own error in place of the router's 404 or 405."""
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        allow = _methods(request) if error.headers else ("GET", "HEAD")  # none: a file's path
-        raise MethodNotAllowed(f"{request.method} is not allowed here", allow=", ".join(allow)) from None
+        allow = _methods(request) if error.headers else ("GET", "HEAD")  # no headers: a path of StaticFiles
+        raise MethodNotAllowed(f"this path does not support {request.method}", allow=", ".join(allow)) from None
     if error.status_code == 404:
-        raise NotFound("there is nothing at this path") from None
+        raise NotFound("no resource has this path") from None
     raise error
 
 
 def _methods(request: Request) -> list[str]:
-    """The methods of every route at the path; the router names those of the first alone."""
+    """Return the methods of every route at the path; the router's own error lists those of one route."""
     return [
         method
         for method in METHODS

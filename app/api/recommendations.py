@@ -7,69 +7,96 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from fastapi import APIRouter
-from pydantic import ValidationError
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-from app.api import documents, server_sent_events
-from app.api.body import MAX_BYTES, parsed, read_bytes
-from app.api.disconnect import Streamed
-from app.api.idempotency import once, refuse_key
-from app.api.problems import foreseen, problem
+from app.api import documents, examples, server_sent_events
+from app.api.body import MAX_BYTES, parse_json, read_bytes
+from app.api.disconnect import CancellableStream
+from app.api.idempotency import refuse_key, respond_once
+from app.api.problems import Problem, problem
 from app.api.request_options import request_options
-from app.api.route import Routes, route_headers
+from app.api.route import FROM, RequestRouter, route_headers
 from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
 from app.api.state import resources_of
-from app.api.validation_errors import refusal
-from app.recommend import Answered
-from app.recommendation import RECOMMENDATION
-from app.routing.cascade import strategy_for
+from app.api.validation_errors import validate
+from app.errors import IdempotencyConflict, UnknownBackend, client_error
+from app.recommend import Answer
+from app.recommendation import RECOMMENDATION, Recommendation
 from app.routing.fallback import AnswerStrategy
 from app.telemetry.metrics import RequestObservation
 from app.telemetry.request_timer import RequestTimer
 
+DELTA = {"type": "object", "required": ["delta"], "properties": {"delta": {"type": "string"}}}
+EVENTS = [
+    documents.event("analysis", DELTA),
+    documents.event("recommendation", documents.schema(Recommendation)),
+    documents.event("error", documents.schema(Problem)),
+]
+
 router = APIRouter()
 
 
-@router.post("/v1/recommendations", **documents.RECOMMENDATIONS)
+@router.post(
+    "/v1/recommendations",
+    **documents.operation(
+        "recommendations",
+        {
+            200: documents.answer(
+                "The recommendation; with `stream`, events: `analysis`, each with a `delta`, then `recommendation` "
+                "or, with a problem, `error`.",
+                {
+                    "application/json": {"schema": documents.schema(Recommendation)},
+                    **documents.event_stream({"oneOf": EVENTS}),
+                },
+                **documents.BACKEND_HEADER,
+                **documents.RATE_LIMIT,
+                **documents.REPLAYED,
+                **{
+                    "Age": documents.header("seconds since a cached answer was computed"),
+                    FROM: documents.header("the backend that failed before another answered"),
+                },
+            ),
+            **documents.problems(
+                *(*documents.KEYED, *documents.BODY, *documents.MARKET, *documents.MODEL, *documents.LIMITS),
+                *(UnknownBackend, IdempotencyConflict),
+            ),
+        },
+        parameters=[
+            *(documents.BACKEND, documents.FALLBACK_BACKEND, documents.FOR_SUBJECT),
+            *(documents.TIMEOUT, documents.CACHE_CONTROL, documents.IDEMPOTENCY_KEY),
+        ],
+        requestBody=documents.request_body(RecommendationRequest, examples=examples.REQUESTS),
+    ),
+)
 async def recommendations(request: Request) -> Response:
     """Buy, sell or hold one stock, and how sure."""
     timer, resources = RequestTimer(), resources_of(request)
     observation = RequestObservation()
     with resources.collectors.request(observation):
-        routes, options = Routes(request, observation), request_options(request, resources.settings)
+        routing, options = RequestRouter(request, observation), request_options(request, resources.settings)
         with timer.waiting():
             content = await read_bytes(request, MAX_BYTES)
-        body = validated(parsed(content))
+        body = validate(RecommendationRequest, parse_json(content))
         observation.detail = body.detail
-        question = body.question()
-        strategy = strategy_for(
-            question,
-            routes.route(question, observation),
-            options,
-            resources.recommender,
-            resources.collectors,
-            timer,
-            observation,
-            resources.shadow,
-        )
+        strategy = routing.strategy(body.question(), options, timer, observation)
         if not body.stream:
 
-            async def answer() -> Response:
+            async def respond() -> Response:
                 return _response(await strategy.recommend(), strategy)
 
-            return await once(request, content, options, answer)
+            return await respond_once(request, content, options, respond)
         refuse_key(request)
         observation.handed_on = True
-    return Events(replace(strategy, observation=replace(observation, handed_on=False)))
+    return EventStream(replace(strategy, observation=replace(observation, handed_on=False)))
 
 
-class Events(Streamed):
-    """The answer as events. Where any of several backends may answer, the head waits for the first: it says whose it
-    is."""
+class EventStream(CancellableStream):
+    """The answer as events. Where several backends may answer, the headers are sent with the first event: they name
+    the backend."""
 
     def __init__(self, strategy: AnswerStrategy) -> None:
         super().__init__(
@@ -79,12 +106,12 @@ class Events(Streamed):
 
     async def stream_response(self, send: Send) -> None:
         if not self._strategy.route.certain:
-            self.body_iterator = _from(await anext(self.body_iterator), self.body_iterator)
-        self.headers.update(route_headers(self._strategy.route, self._strategy.observation))
+            self.body_iterator = _prepend(await anext(self.body_iterator), self.body_iterator)
+        self.headers.update(route_headers(self._strategy))
         await super().stream_response(send)
 
 
-async def _from(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+async def _prepend(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(rest):
         yield first
         async for each in rest:
@@ -92,29 +119,21 @@ async def _from(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerat
 
 
 async def _events(strategy: AnswerStrategy) -> AsyncGenerator[bytes, None]:
-    """The analysis in pieces, then the recommendation, or what went wrong."""
+    """Yield the analysis in pieces, then the recommendation or the error."""
     try:
         with strategy.collectors.request(strategy.observation):
-            async with aclosing(strategy.stream()) as told:
-                async for piece in told:
+            async with aclosing(strategy.stream()) as pieces:
+                async for piece in pieces:
                     if isinstance(piece, str):
                         yield event("analysis", to_json({"delta": piece}))
                     else:
                         yield event("recommendation", RECOMMENDATION.dump_json(piece.recommendation))
-    except Exception as error:  # noqa: BLE001 - told, and logged where nobody thought of it
-        yield event("error", problem(foreseen(error)).model_dump_json(exclude_defaults=True).encode())
+    except Exception as error:  # noqa: BLE001 - sent to the client, and logged if unexpected
+        yield event("error", problem(client_error(error)).model_dump_json(exclude_defaults=True).encode())
 
 
-def _response(answered: Answered, strategy: AnswerStrategy) -> Response:
-    age = {} if answered.age_s is None else {"Age": str(int(answered.age_s))}
-    limit_status = answered.limit_status.headers() if answered.limit_status else {}
-    headers = {**route_headers(strategy.route, strategy.observation), **age, **limit_status}
-    return Response(RECOMMENDATION.dump_json(answered.recommendation), media_type="application/json", headers=headers)
-
-
-def validated(document: object) -> RecommendationRequest:
-    """The request that a document is; `InvalidRequest` names each field that is wrong."""
-    try:
-        return RecommendationRequest.model_validate(document)
-    except ValidationError as error:
-        raise refusal(error) from None
+def _response(answer: Answer, strategy: AnswerStrategy) -> Response:
+    age = {} if answer.age_s is None else {"Age": str(int(answer.age_s))}
+    limit_status = answer.limit_status.headers() if answer.limit_status else {}
+    headers = {**route_headers(strategy), **age, **limit_status}
+    return Response(RECOMMENDATION.dump_json(answer.recommendation), media_type="application/json", headers=headers)

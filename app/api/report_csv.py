@@ -1,4 +1,4 @@
-"""A report as CSV: a figure a row, so that spreadsheets and programs take it as it is."""
+"""A report as CSV, one figure per row."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from app.comparison.statistics.report import Report
 
-HEAD = ("figure", "backend", "value", "low", "high")
+COLUMNS = ("figure", "backend", "value", "low", "high")
 Row = tuple[Any, ...]
 
 
 def table(report: Report) -> str:
-    """RFC 4180: `low` and `high` are of estimates alone, an empty value is of what is not defined."""
+    """Return the report as RFC 4180 CSV. Only estimates have `low` and `high`; an undefined value is empty."""
     text = io.StringIO()
     lines = csv.writer(text)
-    lines.writerow(HEAD)
-    lines.writerows((*row, *("",) * (len(HEAD) - len(row))) for row in _rows(report))
+    lines.writerow(COLUMNS)
+    lines.writerows((*row, *("",) * (len(COLUMNS) - len(row))) for row in _rows(report))
     return text.getvalue()
 
 
@@ -32,8 +32,8 @@ def _rows(report: Report) -> Iterator[Row]:
         yield _estimate(name, getattr(report, name))
     for row, line in report.confusion.items():
         yield from _flat(f"confusion.{row}", "", line)
-    for name, effort in report.backends.items():
-        yield from _flat("", name, vars(effort))
+    for name, backend in report.backends.items():
+        yield from _flat("", name, vars(backend))
     for name, ratio in report.ratios.items():
         yield _estimate(f"ratio.{name}", ratio)
     yield from _flat("needed", "", vars(report.needed))
@@ -45,7 +45,7 @@ def _estimate(name: str, estimate: Any) -> Row:
 
 
 def _flat(name: str, backend: str, value: Any) -> Iterator[Row]:
-    """What is nested, under names joined by dots."""
+    """Flatten a nested value under names joined by dots."""
     inner = vars(value) if hasattr(value, "__dict__") else value
     if isinstance(inner, dict):
         for key, each in inner.items():

@@ -1,4 +1,4 @@
-"""On which terms a request is made, by its headers."""
+"""The options that a request's headers state: timeout and caching."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ TIMEOUT = "X-Timeout-Ms"
 
 
 def request_options(request: Request, settings: Settings) -> RequestOptions:
-    """The holder's, by `X-Timeout-Ms` and `Cache-Control`; `InvalidRequest` for a time that is none."""
-    said = ",".join(request.headers.getlist("cache-control"))
-    directives = {part.strip().casefold() for part in said.split(",")}
+    """Return the options from `X-Timeout-Ms` and `Cache-Control`. Raises `InvalidRequest` for an invalid timeout."""
+    cache_control = ",".join(request.headers.getlist("cache-control"))
+    directives = {part.strip().casefold() for part in cache_control.split(",")}
     return RequestOptions(
         principal_of(request),
         Deadline.after(_seconds(request.headers.get(TIMEOUT), settings.backend_timeout_s)),
@@ -25,9 +25,9 @@ def request_options(request: Request, settings: Settings) -> RequestOptions:
     )
 
 
-def _seconds(given: str | None, most: float) -> float:
+def _seconds(given: str | None, maximum: float) -> float:
     if given is None:
-        return most
+        return maximum
     if not (given.isascii() and given.isdecimal() and int(given[:10]) > 0):
         raise InvalidRequest(f"{TIMEOUT} must be a whole number of milliseconds, above 0")
-    return min(int(given[:10]) / 1000, most)
+    return min(int(given[:10]) / 1000, maximum)

@@ -1,4 +1,4 @@
-"""Around every request, where traces are on: its span."""
+"""The tracing span around every request."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from app.routing.headers import HEADER
 from app.telemetry.tracing import Tracer
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
-"""Others could be anything, and are not repeated."""
+"""Other methods are client-controlled text and are recorded as _OTHER."""
 
 
-class Traced:
-    """The span that a request's steps are children of. It names the route and not the path, which holds ids."""
+class RequestSpan:
+    """Opens the parent span of a request's steps. Its name holds the route, not the path, since paths hold ids."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         self.app = app
@@ -25,10 +25,10 @@ class Traced:
             await self.app(scope, receive, send)
             return
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
-        told = {"http.request.method": method, "url.scheme": scope["scheme"]}
-        with self._tracer.request(method, told, Headers(scope=scope)) as span:
+        attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
+        with self._tracer.request(method, attributes, Headers(scope=scope)) as span:
 
-            async def noted(message: Message) -> None:
+            async def send_and_record(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     status = message["status"]
                     backend = Headers(raw=message["headers"]).get(HEADER)
@@ -39,7 +39,7 @@ class Traced:
                 await send(message)
 
             try:
-                await self.app(scope, receive, noted)
+                await self.app(scope, receive, send_and_record)
             finally:
                 route = getattr(scope.get("route"), "path", None)
                 if route is not None:

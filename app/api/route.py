@@ -1,4 +1,4 @@
-"""Which backends a request may be answered by, by its headers, the experiments and its key's scope."""
+"""The backends that may answer a request, chosen by its headers, the experiments and the scope of its key."""
 
 from __future__ import annotations
 
@@ -6,87 +6,107 @@ from starlette.requests import Request
 
 from app.api.state import experiments_of, principal_of, resources_of
 from app.auth.principal import may_ask, require_backend
+from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
 from app.errors import InvalidRequest
 from app.recommend import Question
 from app.recommendation import Assignment
-from app.routing.fallback import Route
-from app.routing.headers import FALLBACK, HEADER, SUBJECT, Choice, asked_of, choose, choose_fallback, subject
+from app.routing.cascade import Cascade
+from app.routing.fallback import AnswerStrategy, Route
+from app.routing.headers import FALLBACK, HEADER, SUBJECT, Choice, backends_of, choose, choose_fallback, subject
 from app.telemetry.logs import request_id
 from app.telemetry.metrics import RequestObservation
+from app.telemetry.request_timer import RequestTimer
 
 FROM = "X-Fallback-From"
 
 
-class Routes:
-    """Where the questions of one request are observation: at the backend that a header names, else at that of an
-    experiment's arm, else at the default.
+class RequestRouter:
+    """Routes the questions of one request to the backend that a header names, else an experiment's arm, else the
+    default.
 
-    `observation` learns of the first as far as it is known. Raises what headers alone are refused for: `UnknownBackend`,
-    `Forbidden` for any of the backends, `InvalidRequest` for a subject or a fallback that is none.
+    Raises `UnknownBackend`, `Forbidden` for a backend outside the key's scope, and `InvalidRequest` for an invalid
+    subject or fallback.
     """
 
     def __init__(self, request: Request, observation: RequestObservation) -> None:
-        resources, headers = resources_of(request), request.headers
-        self._principal, self._upstreams = principal_of(request), resources.upstreams
-        self._experiments = experiments_of(request)
+        self._resources, headers = resources_of(request), request.headers
+        self._principal, self._experiments = principal_of(request), experiments_of(request)
         self._subject = subject(headers.getlist(SUBJECT))
-        self._default = resources.settings.default_backend
-        self._threshold = resources.settings.cascade_threshold
+        self._default = self._resources.settings.default_backend
         named = choose(headers.getlist(HEADER))
         self.choice: Choice | None = named
-        """What every question is put to; None where that depends on the question."""
+        """The backend of every question; None where an experiment decides for each."""
         if named is None and not self._experiments.any:
             self.choice = self._default
         observation.backend = self.first
         self._fallback = choose_fallback(headers.getlist(FALLBACK), named or self._default)
-        for backend in asked_of(self.choice) if self.choice else ():
+        for backend in backends_of(self.choice) if self.choice else ():
             require_backend(self._principal, backend)
         if self._fallback is not None:
             require_backend(self._principal, self._fallback)
 
     @property
     def first(self) -> BackendName | None:
-        """The backend that is observation first, as far as that is known before the question is."""
-        return None if self.choice is None else asked_of(self.choice)[0]
+        """The first backend to be asked; None where that depends on the question."""
+        return None if self.choice is None else backends_of(self.choice)[0]
 
-    def route(self, question: Question, observation: RequestObservation, place: int | None = None) -> Route:
-        """Where to ask a question, at some `place` of a batch; `observation` learns of the first. Raises `Forbidden`."""
-        choice, assignment = self.choice, None
+    def strategy(
+        self,
+        question: Question,
+        options: RequestOptions,
+        timer: RequestTimer,
+        observation: RequestObservation,
+        index: int | None = None,
+    ) -> AnswerStrategy:
+        """Return the strategy that answers a question, the one at `index` of a batch. Raises `Forbidden`."""
+        resources, choice, assignment = self._resources, self.choice, None
         if choice is None:
-            choice, assignment = self._dealt(question, place)
-        first, *more = [self._upstreams[name] for name in asked_of(choice)]
+            choice, assignment = self._assign(question, index)
+        first, *more = [resources.upstreams[name] for name in backends_of(choice)]
         observation.backend = first.name
-        fallback = None if self._fallback in (None, choice) else self._upstreams[self._fallback]
+        fallback = None if self._fallback in (None, choice) else resources.upstreams[self._fallback]
         second = more[0] if more else None
-        return Route(first, fallback, second, self._threshold, assignment)
+        route = Route(first, fallback, second, resources.settings.cascade_threshold, assignment)
+        kind = AnswerStrategy if second is None else Cascade
+        return kind(
+            question,
+            route,
+            options,
+            resources.recommender,
+            resources.collectors,
+            timer,
+            observation,
+            resources.shadow,
+        )
 
     def headers(self) -> dict[str, str]:
-        """What can be said before there is an answer."""
+        """Return the headers that are known before there is an answer."""
         return {} if self.choice is None else {HEADER: self.choice}
 
-    def _dealt(self, question: Question, place: int | None) -> tuple[Choice, Assignment | None]:
-        """The arm of an experiment; the default where none applies, or the key's scope leaves the arm out."""
+    def _assign(self, question: Question, index: int | None) -> tuple[Choice, Assignment | None]:
+        """Return an experiment's arm, or the default if no experiment applies or the key's scope excludes the arm."""
         experiment = self._experiments.experiment(question.detail)
         if experiment is not None:
-            arm = experiment.deal(self._subject or (question.ticker or "").upper() or _this_request(place))
-            if all(may_ask(self._principal, backend) for backend in asked_of(arm.backend)):
+            arm = experiment.assign(self._subject or (question.ticker or "").upper() or _unique_subject(index))
+            if all(may_ask(self._principal, backend) for backend in backends_of(arm.backend)):
                 return arm.backend, Assignment(experiment.name, arm.name)
         require_backend(self._principal, self._default)
         return self._default, None
 
 
-def _this_request(place: int | None) -> str:
-    return f"{request_id.get()}" if place is None else f"{request_id.get()}/{place}"
+def _unique_subject(index: int | None) -> str:
+    return f"{request_id.get()}" if index is None else f"{request_id.get()}/{index}"
 
 
-def route_headers(route: Route, observation: RequestObservation) -> dict[str, str]:
-    """Which backend has the question, and which failed it."""
-    headers: dict[str, str] = {HEADER: observation.backend or route.first.name}
+def route_headers(strategy: AnswerStrategy) -> dict[str, str]:
+    """Return which backend has the question, and which backend failed before."""
+    observation = strategy.observation
+    headers: dict[str, str] = {HEADER: observation.backend or strategy.route.first.name}
     return headers if observation.failed is None else {**headers, FROM: observation.failed}
 
 
 def refuse_fallback(request: Request) -> None:
-    """Raise `InvalidRequest` where nobody takes over, so that nobody relies on it."""
+    """Raise `InvalidRequest` for a fallback header where no fallback is supported."""
     if FALLBACK in request.headers:
-        raise InvalidRequest(f"{FALLBACK} goes with recommendations alone")
+        raise InvalidRequest(f"{FALLBACK} is supported for recommendations only")

@@ -1,4 +1,4 @@
-"""The forms of requests, and of the answers that `app.recommendation` does not hold."""
+"""The schemas of recommendation requests, backends and health."""
 
 from __future__ import annotations
 
@@ -27,25 +27,27 @@ def _ticker_or_metrics(schema: dict[str, Any]) -> None:
 
 
 class RecommendationRequest(BaseModel):
-    """What to judge: a ticker, whose metrics are looked up, or metrics; with both, the metrics are used."""
+    """A ticker, whose metrics the gateway looks up, or metrics; with both, the metrics are used."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra=_ticker_or_metrics)
 
     ticker: Ticker | None = None
-    as_of: Annotated[
-        Day | None, Field(description="with a ticker alone: judge by its last close on or before this day")
-    ] = None
+    as_of: Annotated[Day | None, Field(description="with a ticker only: use its last close on or before this day")] = (
+        None
+    )
     metrics: Annotated[Metrics | None, Field(description="at least three")] = None
     detail: Annotated[Detail, Field(description="full: with an analysis; brief: action and conviction only")] = "full"
-    stream: Annotated[StrictBool, Field(description="server-sent events, the analysis as it is written")] = False
+    stream: Annotated[
+        StrictBool, Field(description="respond with server-sent events while the model writes the analysis")
+    ] = False
 
     @model_validator(mode="after")
-    def _agree(self) -> Self:
+    def _consistent(self) -> Self:
         if self.ticker is None and self.metrics is None:
-            raise ValueError("one of ticker and metrics is needed")
+            raise ValueError("ticker or metrics is required")
         if self.as_of is not None:
             if self.metrics is not None:
-                raise ValueError("as_of goes with a ticker alone; metrics have an as_of of their own")
+                raise ValueError("as_of requires a ticker without metrics; metrics have their own as_of")
             latest = datetime.now(UTC).date() + timedelta(days=1)
             if not EARLIEST <= self.as_of <= latest:
                 raise ValueError(f"as_of must be from {EARLIEST} to {latest}")
@@ -57,7 +59,7 @@ class RecommendationRequest(BaseModel):
 
 @dataclass(frozen=True)
 class BackendPrice:
-    """A list price per million tokens, or an hourly price and the tokens it is divided by."""
+    """A list price per million tokens, or an hourly price and the tokens per hour at capacity."""
 
     basis: Basis
     input_usd_per_1m: AmountUsd | None = None
@@ -89,30 +91,30 @@ class BackendPrice:
 
 @dataclass(frozen=True)
 class BackendState:
-    """One backend: what it is, whether it could answer now, and if not why."""
+    """One backend: its model, price and readiness."""
 
     name: BackendName
-    model: Annotated[str | None, Field(description="null while its server has not been asked")]
+    model: Annotated[str | None, Field(description="null until the gateway has reached its server")]
     ready: bool
-    reason: Annotated[str | None, Field(description="why it is not ready")]
+    reason: Annotated[str | None, Field(description="the reason if it is not ready")]
     price: BackendPrice | None
-    shutdown: Annotated[date | None, Field(description="the day from which its vendor refuses the model")]
+    shutdown: Annotated[date | None, Field(description="the day on which its vendor shuts the model down")]
     stand_in: Annotated[
         bool | None,
-        Field(description="whether the rule-based analyst answers in the model's place; null while nobody has asked"),
+        Field(description="whether the rule-based analyst replaces the model; null until the gateway has reached it"),
     ]
     profile: Annotated[
         Profile | None,
         Field(
-            description="how its server runs the model: machine, dtype, form of the weights, and the reason for the "
-            "choice; null where that is not known"
+            description="how its server runs the model: machine, dtype, weight format, and the reason for the choice; "
+            "null if unknown"
         ),
     ] = None
 
 
 @dataclass(frozen=True)
 class Backends:
-    """All backends, and the one that answers where no header names another."""
+    """All backends, and the default."""
 
     default: BackendName
     backends: list[BackendState]
@@ -120,7 +122,7 @@ class Backends:
 
 @dataclass(frozen=True)
 class Component:
-    """Something that answering rests on."""
+    """A dependency of the gateway."""
 
     ready: bool
     reason: str | None = None
@@ -128,7 +130,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether the gateway can answer, and what is not ready if not."""
+    """Whether the gateway can serve requests, and the state of its components."""
 
     ready: bool
     components: dict[str, Component]
@@ -137,6 +139,6 @@ class Readiness:
 
 @dataclass(frozen=True)
 class Liveness:
-    """The gateway runs."""
+    """The gateway is alive."""
 
     alive: bool = True

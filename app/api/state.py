@@ -1,4 +1,4 @@
-"""What endpoints get from the application."""
+"""Typed access to the application's and the request's state."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from app.routing.experiments_file import Experiments
 
 
 def resources_of(request: Request) -> Resources:
-    """The resources that the application was started with."""
+    """Return the resources that the lifespan opened."""
     resources: Resources = request.app.state.resources
     return resources
 
 
 def principal_of(request: Request) -> Principal:
-    """Who asks. There is nobody only where no key is asked for: at the two health endpoints."""
-    principal: Principal = request.scope["state"]["holder"]
+    """Return the authenticated principal. Only the paths that need no key have none."""
+    principal: Principal = request.scope["state"]["principal"]
     return principal
 
 
 def experiments_of(request: Request) -> Experiments:
-    """The experiments that run."""
+    """Return the active experiments."""
     experiments: Experiments = request.app.state.experiments
     return experiments

@@ -1,4 +1,4 @@
-"""One question to both backends at once, and what is kept of it: whichever fails, the other's answer stands."""
+"""One question to both backends concurrently, stored as a pair; if one fails, the other's answer is still returned."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from app.comparison.pairs import Pair, Side
 from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
 from app.contract.recommendation import ACTIONS
-from app.errors import ConvictionError, Overloaded, RequestError, StoreUnavailable, foreseen
-from app.recommend import Question, Recommender
+from app.errors import ConvictionError, Overloaded, RequestError, StoreUnavailable, client_error
+from app.recommend import Question, Recommender, count_answer
 from app.recommendation import Recommendation
 from app.telemetry.metrics import Collectors, RequestObservation
 from app.telemetry.request_timer import RequestTimer
@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Compared:
-    """What each backend answered, or how it failed."""
+    """Each backend's answer or error."""
 
     pair: Pair
     outcomes: Mapping[BackendName, Recommendation | ConvictionError]
     cited: Mapping[BackendName, Figures | None]
-    """Figures in the analyses."""
+    """The figures in the analyses."""
     stored: bool
 
 
@@ -47,58 +47,58 @@ async def compare(
     comparisons: Comparisons,
     collectors: Collectors,
 ) -> Compared:
-    """Ask both of the same metrics, each with a call of its own, whatever is in the cache.
+    """Ask both backends about the same metrics, each with its own call, without the cache.
 
-    Raises what keeps both from being asked: of the market, or the first backend's refusal where both refuse.
+    Raises `MarketError` and, if both backends refuse the request, the first refusal.
     """
     async with options.deadline.limit("no metrics of the ticker in time"):
-        seen = await recommender.with_metrics(question, RequestTimer())
+        complete = await recommender.with_metrics(question, RequestTimer())
     alone = replace(options, alone=True)
-    asked = (_outcome(seen, upstream, alone, recommender, collectors) for upstream in upstreams.values())
-    outcomes = dict(zip(upstreams, await asyncio.gather(*asked), strict=True))
-    _require_asked(outcomes)
+    asking = (_ask(complete, upstream, alone, recommender, collectors) for upstream in upstreams.values())
+    outcomes = dict(zip(upstreams, await asyncio.gather(*asking), strict=True))
+    _require_one_call(outcomes)
     cited = {name: cited_figures(outcome) for name, outcome in outcomes.items()}
-    assert seen.metrics is not None
+    assert complete.metrics is not None
     pair = Pair(
         id=uuid4().hex,
         at=datetime.now(UTC),
-        ticker=seen.ticker.upper() if seen.ticker else None,
-        as_of=seen.metrics.as_of,
-        detail=seen.detail,
+        ticker=complete.ticker.upper() if complete.ticker else None,
+        as_of=complete.metrics.as_of,
+        detail=complete.detail,
         origin="comparison",
         sides={name: side(outcome, cited[name]) for name, outcome in outcomes.items()},
     )
-    kept = await keep(pair, comparisons, collectors)
-    return Compared(kept or pair, outcomes, cited, stored=kept is not None)
+    stored = await store_pair(pair, comparisons, collectors)
+    return Compared(stored or pair, outcomes, cited, stored=stored is not None)
 
 
-async def keep(pair: Pair, comparisons: Comparisons, collectors: Collectors) -> Pair | None:
-    """Count and store a pair; as it is stored, or None, which is logged and counted, where the store is away."""
+async def store_pair(pair: Pair, comparisons: Comparisons, collectors: Collectors) -> Pair | None:
+    """Count and store a pair. Return it as stored; None, which is logged and counted, if the store is unavailable."""
     collectors.pair({name: each.action for name, each in pair.sides.items()})
     try:
         return await comparisons.append(pair)
     except StoreUnavailable as error:
         collectors.store_errors.labels(STORE).inc()
-        log.warning("a pair of answers is not stored: %s", error.detail)
+        log.warning("a pair is not stored: %s", error.detail)
         return None
 
 
 def cited_figures(outcome: Recommendation | ConvictionError) -> Figures | None:
-    """Those of the analysis, if there is one."""
+    """Return the figures of the analysis; None without one."""
     if isinstance(outcome, ConvictionError) or outcome.analysis is None:
         return None
     return figures(outcome.analysis, outcome.metrics)
 
 
 def side(outcome: Recommendation | ConvictionError, cited: Figures | None) -> Side:
-    """What is kept of an answer, or of a failure."""
+    """Return the stored part of an answer or an error."""
     if isinstance(outcome, ConvictionError):
         return Side(failure=outcome.code)
-    usage, timing, shares = outcome.usage, outcome.timing, outcome.probabilities
+    usage, timing, given = outcome.usage, outcome.timing, outcome.probabilities
     return Side(
         action=outcome.action,
         conviction=outcome.conviction,
-        probabilities={action: getattr(shares, action) for action in ACTIONS} if shares else None,
+        probabilities={action: getattr(given, action) for action in ACTIONS} if given else None,
         total_ms=timing.total_ms,
         ttft_ms=timing.ttft_ms,
         ms_per_token=timing.ms_per_token,
@@ -107,25 +107,26 @@ def side(outcome: Recommendation | ConvictionError, cited: Figures | None) -> Si
         output_tokens=usage.completion_tokens,
         nano_usd=int(Decimal(outcome.cost.usd).scaleb(9)),
         figures=None if cited is None else len(cited.cited),
-        invented=None if cited is None else len(cited.invented),
+        unsupported=None if cited is None else len(cited.unsupported),
         stand_in=outcome.stand_in,
     )
 
 
-async def _outcome(
-    seen: Question, upstream: Upstream, options: RequestOptions, recommender: Recommender, collectors: Collectors
+async def _ask(
+    question: Question, upstream: Upstream, options: RequestOptions, recommender: Recommender, collectors: Collectors
 ) -> Recommendation | ConvictionError:
-    """The answer of one backend, or how it failed; each is a request of its own in the collectors."""
+    """Return one backend's answer or error; the metrics count it as a separate request."""
     try:
-        with collectors.request(RequestObservation(upstream.name, seen.detail)):
-            timer = RequestTimer()
-            return (await recommender.ask(seen, upstream, options, timer)).answered(timer).recommendation
-    except Exception as error:  # noqa: BLE001 - the other's answer stands
-        return foreseen(error)
+        with collectors.request(RequestObservation(upstream.name, question.detail)):
+            answer = await recommender.ask(question, upstream, options, RequestTimer())
+            count_answer(upstream.meters, answer.recommendation)
+            return answer.recommendation
+    except Exception as error:  # noqa: BLE001 - the other backend's answer is still returned
+        return client_error(error)
 
 
-def _require_asked(outcomes: Mapping[BackendName, Recommendation | ConvictionError]) -> None:
-    """Raise the first refusal where nobody was asked: there is no pair then."""
+def _require_one_call(outcomes: Mapping[BackendName, Recommendation | ConvictionError]) -> None:
+    """Raise the first refusal if no backend was called, since there is no pair then."""
     refusals = [each for each in outcomes.values() if isinstance(each, RequestError | Overloaded | StoreUnavailable)]
     if len(refusals) == len(outcomes):
         raise refusals[0]

@@ -1,9 +1,9 @@
-"""Figures in an analysis that the metrics do not contain: levels and values that a model made up.
+"""Hallucinated figures: numbers in an analysis that the metrics do not support.
 
-Every number that reads as a figure must be one of the metrics, or follow from them by a step that a reader takes at a
-glance (a level's distance from the price, the gap between calls and puts), written out or rounded as it may be. What is
-no figure is left out: dates, periods, names such as R1, list numbers, scales, textbook bounds said to be bounds, and
-whole numbers up to ten. What a sign says is not judged, so that `10.9 points dearer` may tell of a skew of -10.9.
+Every number that reads as a figure must be one of the metrics, or follow from them in one obvious step (a level's
+distance from the price, the gap between calls and puts), exactly or rounded. Other numbers are ignored: dates, periods,
+names such as R1, list numbers, scales, textbook bounds in the context of a comparison, and whole numbers up to ten.
+Signs are ignored, so that `10.9 points dearer` may state a skew of -10.9.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from app.contract.prompt import LEVELS, figure
 from app.contract.readings import AVERAGES, PIVOTS, Values
 
 SMALL = 10
-"""A whole number up to this counts, ranks or grades; it is no figure of a stock that could be checked."""
+"""A whole number up to this is a count, rank or grade, not a checkable figure."""
 BOUNDS = frozenset({0.0, 1.0, 20.0, 25.0, 30.0, 50.0, 70.0, 75.0, 80.0, 100.0, 200.0})
-"""Of the indicators, as textbooks and the readings have them."""
+"""Thresholds of the indicators in textbooks and in the readings."""
 FRACTIONS = ("BBP_20_2.0", "CMF_20", "put_call_ratio")
-"""What may be said in percent."""
-OPTIONS = (
+"""Metrics that may be stated in percent."""
+OPTION_PAIRS = (
     *(("call_iv_avg", "put_iv_avg"), ("call_last_price_avg", "put_last_price_avg")),
     *(("call_volume", "put_volume"), ("call_open_interest", "put_open_interest")),
 )
-LINES = (("MACD_12_26_9", "MACDs_12_26_9"), ("STOCHk_14_3_3", "STOCHd_14_3_3"))
-"""Metrics that are compared with each other."""
+LINE_PAIRS = (("MACD_12_26_9", "MACDs_12_26_9"), ("STOCHk_14_3_3", "STOCHd_14_3_3"))
+"""Metrics whose difference may be stated."""
 SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9}
 
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
@@ -35,7 +35,7 @@ _UNIT = r"days?|bars?|weeks?|months?|years?|sessions?|periods?|hours?|minutes?|[
 _PERIOD = r"(?:9|10|12|14|20|26|30|50|100|200)"
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 
-NO_FIGURES = re.compile(
+NOT_FIGURES = re.compile(
     "|".join(
         (
             r"\b\d{4}-\d{2}-\d{2}\b",
@@ -50,7 +50,7 @@ NO_FIGURES = re.compile(
             r"\b(?:rsi|adx|mfi|cci)\s*\(\s*14\s*\)|\bcmf\s*\(\s*20\s*\)|\broc\s*\(\s*10\s*\)|\btrix\s*\(\s*30\s*,\s*9\s*\)",
             r"(?m:^)\s*(?:\(\d{1,2}\)|\d{1,2}[.)])(?=\s)",
             r"\b\d+(?:st|nd|rd|th)\b",
-            r"[+-]\d{1,2} \(-?\d{1,2}\)|\blead by \d{1,2}\b",  # a vote and the count so far, as the rules tell them
+            r"[+-]\d{1,2} \(-?\d{1,2}\)|\blead by \d{1,2}\b",  # a vote and the running total of the rule-based analyst
             r"(?:/|\bout of)\s*(?:10|100)\b|\b[01]\s*(?:-|to|\N{EN DASH})\s*(?:1|10|100)\b",
         )
     ),
@@ -71,16 +71,16 @@ _AFTER = re.compile(r"[\s-]*(?:levels?|lines?|threshold|mark|zone|territory|mid\
 
 @dataclass(frozen=True)
 class Figures:
-    """What an analysis cites, as it is written there."""
+    """The figures of an analysis, as written there."""
 
     cited: tuple[str, ...]
-    invented: tuple[str, ...]
-    """Those of the cited that are not the metrics'."""
+    unsupported: tuple[str, ...]
+    """The cited figures that the metrics do not support."""
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What may be cited, without signs: anyhow, as a distance in USD, or only in percent."""
+class _Supported:
+    """Absolute values that an analysis may cite: in any unit, as a distance in USD, or in percent."""
 
     figures: tuple[float, ...]
     usd: tuple[float, ...]
@@ -88,47 +88,47 @@ class _Known:
 
 
 def figures(analysis: str, metrics: Metrics) -> Figures:
-    """The figures of an analysis, and those that the metrics it was made from do not contain."""
-    text = NO_FIGURES.sub(lambda found: " " * len(found[0]), analysis)
-    known = _known(metrics.values())
-    cited, invented = [], []
+    """Return the figures of an analysis, and those that its metrics do not support."""
+    text = NOT_FIGURES.sub(lambda found: " " * len(found[0]), analysis)
+    supported = _supported(metrics.values())
+    cited, unsupported = [], []
     for found in FIGURE.finditer(text):
         if _is_figure(found, text):
             cited.append(found[0].strip())
-            if not _stands(found, known):
-                invented.append(cited[-1])
-    return Figures(tuple(cited), tuple(invented))
+            if not _is_supported(found, supported):
+                unsupported.append(cited[-1])
+    return Figures(tuple(cited), tuple(unsupported))
 
 
 def _is_figure(found: re.Match[str], text: str) -> bool:
-    """Whether the number claims to be the stock's."""
+    """Whether the number is a claim about the stock."""
     if found["money"] or found["scale"] or found["percent"]:
         return True
     value = _value(found)
     if found["number"].isdecimal() and value <= SMALL:
         return False
-    said = _BEFORE.search(text[max(0, found.start() - 24) : found.start()]) or _AFTER.match(text, found.end())
-    return not (value in BOUNDS and said)
+    compared = _BEFORE.search(text[max(0, found.start() - 24) : found.start()]) or _AFTER.match(text, found.end())
+    return not (value in BOUNDS and compared)
 
 
-def _stands(found: re.Match[str], known: _Known) -> bool:
+def _is_supported(found: re.Match[str], supported: _Supported) -> bool:
     number = found["number"].replace(",", "")
     scale = SCALES[found["scale"].lower()] if found["scale"] else 1.0
     value, step = float(number) * scale, _step(number) * scale
-    cut = step if step <= scale else step / 2  # 12,000 is a rounded figure, and never one that was cut off
-    candidates = known.figures + (known.percent if found["percent"] else known.usd)
-    return any(_shows(value, step / 2, cut, candidate) for candidate in candidates)
+    up = step if step <= scale else step / 2  # 12,000 is a rounded figure, never a truncated one
+    candidates = supported.figures + (supported.percent if found["percent"] else supported.usd)
+    return any(_matches(value, step / 2, up, candidate) for candidate in candidates)
 
 
-def _shows(value: float, down: float, up: float, known: float) -> bool:
-    """Whether a value is the known one, which is up to so much less, or more."""
-    slack = min(1e-9 * max(1.0, known), down / 2)  # of a large figure with decimals, less than these tell apart
-    return value - down - slack <= known <= value + up - (slack if up > down else -slack)
+def _matches(value: float, down: float, up: float, exact: float) -> bool:
+    """Whether `exact` lies between `value - down` and `value + up`."""
+    slack = min(1e-9 * max(1.0, exact), down / 2)  # floating-point error, below the resolution of the decimals
+    return value - down - slack <= exact <= value + up - (slack if up > down else -slack)
 
 
 def _step(number: str) -> float:
-    """What a number's last digit stands for; of a large round number, of its last digit that is no zero, where it has
-    another before that."""
+    """Return the value of one unit in a number's last digit; in a whole number above 999, in its last non-zero digit,
+    but at most in its second digit."""
     whole, _, decimals = number.partition(".")
     if decimals:
         return float(10.0 ** -len(decimals))
@@ -140,22 +140,21 @@ def _value(found: re.Match[str]) -> float:
     return float(found["number"].replace(",", ""))
 
 
-def _known(values: Values) -> _Known:
-    """What the metrics contain."""
-    return _Known(tuple(_figures(values)), tuple(_usd(values)), tuple(_percent(values)))
+def _supported(values: Values) -> _Supported:
+    return _Supported(tuple(_figures(values)), tuple(_usd(values)), tuple(_percent(values)))
 
 
 def _figures(values: Values) -> Iterator[float]:
-    """The metrics, as they are and as the prompt shows them, and what a glance at two of them tells."""
+    """Yield the metrics, exact and as the prompt shows them, and the sums, gaps and ratios of pairs."""
     for name, value in values.items():
         yield abs(value)
-        yield abs(_as_shown(figure(value, 4 if name in LEVELS else 3)))
+        yield abs(_parse_shown(figure(value, 4 if name in LEVELS else 3)))
     if "OBV" in values:
         yield abs(values["OBV"]) * 1e6
-    for one, other in (*OPTIONS, *LINES):
+    for one, other in (*OPTION_PAIRS, *LINE_PAIRS):
         if one in values and other in values:
             yield abs(values[one] - values[other])
-    for one, other in OPTIONS:
+    for one, other in OPTION_PAIRS:
         if one in values and other in values:
             call, put = values[one], values[other]
             yield (call + put) / 2 if one == "call_iv_avg" else call + put
@@ -163,26 +162,26 @@ def _figures(values: Values) -> Iterator[float]:
 
 
 def _usd(values: Values) -> Iterator[float]:
-    """From the price to each level."""
+    """Yield the distance from the price to each level."""
     for level in LEVELS[1:]:
         if "price" in values and level in values:
             yield abs(values["price"] - values[level])
 
 
 def _percent(values: Values) -> Iterator[float]:
-    """The same in percent of either, as it is and as the prompt shows it; and fractions."""
+    """Yield the same in percent of either, exact and as the prompt shows it, and the fractions."""
     price = values.get("price")
     for level in (*AVERAGES, *PIVOTS):
         if price is not None and level in values:
             for base in (price, values[level]):
                 if base > 0:
-                    away = 100 * abs(price - values[level]) / base
-                    yield from (away, float(f"{away:.1f}"))
+                    distance = 100 * abs(price - values[level]) / base
+                    yield from (distance, float(f"{distance:.1f}"))
     for name in FRACTIONS:
         if name in values:
             yield 100 * abs(values[name])
 
 
-def _as_shown(text: str) -> float:
-    """A figure as the prompt shows it, read back."""
+def _parse_shown(text: str) -> float:
+    """Parse a figure of the prompt."""
     return float(text[:-1]) * SCALES[text[-1].lower()] if text[-1].isalpha() else float(text)

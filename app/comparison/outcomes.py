@@ -1,7 +1,7 @@
-"""What became of stocks after they were judged: returns of later sessions, once their bars exist.
+"""Realised returns of recommendations, once the later bars exist.
 
-No look-ahead: advice rests on the close of its day, is entered at the close of the first session after that day, and
-left as many sessions later as the horizon has. Nothing that is advised is known any later than it is acted upon.
+No look-ahead: a recommendation is based on the close of its day, the position is entered at the close of the first
+session after that day, and left after the sessions of the horizon.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from app.market.bars import MAX_STALE_DAYS
 from app.market.provider import Provider
 
 Returns = Mapping[int, float]
-"""By the sessions of the horizon; those that are known."""
+"""Known returns by the horizon's sessions."""
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What backends said of a stock by the close of a day: the action, and the conviction from 1 to 10."""
+    """The backends' actions and convictions (1 to 10) for a stock at the close of a day."""
 
     ticker: str
     day: date
-    said: Mapping[BackendName, tuple[Action, int]]
+    by_backend: Mapping[BackendName, tuple[Action, int]]
 
 
 @dataclass(frozen=True)
 class Realised:
-    """What came of it."""
+    """Advice and its returns."""
 
     advice: Advice
     returns: Returns
@@ -43,23 +43,23 @@ class Realised:
 
 @dataclass(frozen=True)
 class Horizon:
-    """How advice did over so many sessions."""
+    """The results of advice over a number of sessions."""
 
     sessions: int
     questions: int
     pending: int
-    """Whose horizon is not over yet."""
+    """Questions whose horizon has not ended."""
     without_bars: int
-    """Whose market data lack a bar before, at the start or at the end: among them stocks that ceased to trade."""
+    """Questions whose market data lack a bar before, at the start or at the end, for example of delisted stocks."""
     hits: Sequence[Hits]
 
 
 def realised(
-    advice: Iterable[Advice], provider: Provider, horizons: Sequence[int], seen: Callable[[], None] = lambda: None
+    advice: Iterable[Advice], provider: Provider, horizons: Sequence[int], on_ticker: Callable[[], None] = lambda: None
 ) -> Iterator[Realised]:
-    """The returns of each; `seen` is called after each ticker.
+    """Yield the returns of each advice; `on_ticker` is called after each ticker.
 
-    Raises `MarketDataUnavailable` and `MarketDataRateLimited`; a ticker that the source does not know has no returns.
+    Raises `MarketDataUnavailable` and `MarketDataRateLimited`; an unknown ticker has no returns.
     """
     by_ticker: dict[str, list[Advice]] = {}
     for each in advice:
@@ -67,13 +67,13 @@ def realised(
     for ticker, given in by_ticker.items():
         found = returns_of(ticker, {each.day for each in given}, provider, horizons)
         yield from (Realised(each, found[each.day]) for each in given)
-        seen()
+        on_ticker()
 
 
 def returns_of(
     ticker: str, days: Iterable[date], provider: Provider, horizons: Sequence[int]
 ) -> Mapping[date, Returns]:
-    """One stock's, of several days. Its latest bars are asked for first, and others where those begin too late."""
+    """Return one stock's returns by day; earlier bars are fetched only if the latest bars start too late."""
     found: dict[date, Returns] = {}
     bars = _bars(ticker, None, provider)
     for day in sorted(days, reverse=True):
@@ -84,9 +84,9 @@ def returns_of(
 
 
 def forward_returns(bars: pd.DataFrame, day: date, horizons: Sequence[int]) -> Returns:
-    """From the close of the first session after the day, with dividends where the bars are adjusted for them.
+    """Return the returns from the close of the first session after the day, as adjusted as the bars are.
 
-    None where the session before or after the day is missing; no horizon that ends after the last bar.
+    Empty if the session before or after the day is missing; a horizon that ends after the last bar is left out.
     """
     start = int(bars.index.searchsorted(pd.Timestamp(day), side="right"))
     near = pd.Timestamp(day) + pd.Timedelta(days=MAX_STALE_DAYS)
@@ -101,7 +101,7 @@ def forward_returns(bars: pd.DataFrame, day: date, horizons: Sequence[int]) -> R
 
 
 def horizon(found: Sequence[Realised], sessions: int, today: date) -> Horizon:
-    """How all of it did over one horizon."""
+    """Return the results over one horizon."""
     known = [each for each in found if sessions in each.returns]
     unknown = [each for each in found if sessions not in each.returns]
     pending = sum(each.advice.day + span(sessions) >= today for each in unknown)
@@ -115,24 +115,26 @@ def horizon(found: Sequence[Realised], sessions: int, today: date) -> Horizon:
 
 
 def span(sessions: int) -> timedelta:
-    """Calendar days that so many sessions and one more take at most, holidays included."""
+    """Return the most calendar days that `sessions` + 1 sessions take, holidays included."""
     return timedelta(days=7 * (sessions + 1) // 5 + MAX_STALE_DAYS)
 
 
 def _columns(known: Sequence[Realised], sessions: int) -> Outcomes:
-    said = [each.advice.said for each in known]
-    silent = (None, 0)
+    advice = [each.advice.by_backend for each in known]
+    missing = (None, 0)
     return Outcomes(
         tickers=np.array([each.advice.ticker.encode() for each in known]),
         returns=np.array([each.returns[sessions] for each in known]),
         actions={
-            name: np.array([_place(each.get(name, silent)[0]) for each in said], np.int8) for name in BACKEND_NAMES
+            name: np.array([_index(each.get(name, missing)[0]) for each in advice], np.int8) for name in BACKEND_NAMES
         },
-        convictions={name: np.array([each.get(name, silent)[1] for each in said], np.int8) for name in BACKEND_NAMES},
+        convictions={
+            name: np.array([each.get(name, missing)[1] for each in advice], np.int8) for name in BACKEND_NAMES
+        },
     )
 
 
-def _place(action: Action | None) -> int:
+def _index(action: Action | None) -> int:
     return -1 if action is None else ACTIONS.index(action)
 
 

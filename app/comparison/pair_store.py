@@ -1,15 +1,13 @@
-"""Pairs of answers to compare, in Redis: appended a record each to chunks of many, the oldest chunks dropped.
+"""Pairs of answers in Redis: records appended to chunks, of which the oldest are dropped.
 
-A pair has a place, counted from 0, that never changes, and pairs lie in the order of their times, which are Redis' own:
-any number of gateways append to the same chunks, and a span of time is a run of records. Every method raises
-`StoreUnavailable` where Redis does not answer.
+A pair has a permanent position, counted from 0. Redis' clock stamps the pairs, so that records of all gateways are in
+order of time and a time span is a contiguous range. Every method raises `StoreUnavailable`.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from secrets import token_bytes
 from typing import Any
 
 import numpy as np
@@ -21,30 +19,28 @@ from app.stores.scripts import Script
 
 APPEND = Script("clock", "pair")
 PAIRS = "conviction:pairs:1"
-"""The number is the record's form: another form begins anew, under another number."""
-SECRET = f"{PAIRS}:secret"
+"""The number is the version of the record format; a new format starts with empty chunks under a new number."""
 CHUNK = 1024
-"""Pairs that lie in one Redis string: some 150 kB, so that reading many holds no other caller up."""
+"""Pairs per Redis string: about 150 kB, so that a read does not delay other callers."""
 TIME = 8
-"""Bytes of a record that the store itself writes."""
+"""Bytes of a record that the store writes."""
 
-Chosen = Callable[[Records], NDArray[np.bool_]]
+Mask = Callable[[Records], NDArray[np.bool_]]
 
 
-def every(records: Records) -> NDArray[np.bool_]:
-    """Chooses all."""
+def select_all(records: Records) -> NDArray[np.bool_]:
+    """Return a mask that selects every record."""
     return np.ones(len(records), np.bool_)
 
 
 class Comparisons:
-    """The latest `kept` pairs, and up to a chunk more that are not shown any longer."""
+    """The latest `kept` pairs; the store holds up to one chunk more, which is not shown."""
 
     def __init__(self, store: Pipelined, kept: int) -> None:
         self._store, self._kept = store, kept
-        self._secret: bytes | None = None
 
     async def append(self, pair: Pair) -> Pair:
-        """Keep the pair; as it is kept, with the time that the store gave it."""
+        """Store the pair, and return it with the store's time."""
         _, time_ms = await self._store.run(APPEND, pair.pack()[TIME:], CHUNK, self._kept)
         return replace(pair, at=moment(time_ms))
 
@@ -54,37 +50,31 @@ class Comparisons:
         limit: int,
         start_ms: int | None = None,
         end_ms: int | None = None,
-        chosen: Chosen = every,
+        mask: Mask = select_all,
     ) -> tuple[Sequence[Pair], int | None]:
-        """Up to `limit` chosen pairs, the newest first, of those before a place and in a span of time; and where there
-        are more, the place to ask before next."""
+        """Return up to `limit` selected pairs, the newest first, and the `before` of the next page if there is one.
+
+        Only pairs at positions below `before` and within the time span are returned.
+        """
         found: list[Pair] = []
-        places: list[int] = []
-        async for place, records in self._backwards(start_ms, before):
+        positions: list[int] = []
+        async for position, records in self._backwards(start_ms, before):
             within = _within(records, start_ms, end_ms)
-            picks = within.start + np.flatnonzero(chosen(records[within]))[::-1][: limit + 1 - len(found)]
+            picks = within.start + np.flatnonzero(mask(records[within]))[::-1][: limit + 1 - len(found)]
             found += [Pair.of(record) for record in records[picks]]
-            places += [place + int(pick) for pick in picks]
+            positions += [position + int(pick) for pick in picks]
             if len(found) > limit:
-                return found[:limit], places[limit - 1]
+                return found[:limit], positions[limit - 1]
         return found, None
 
     async def span(self, start_ms: int | None, end_ms: int | None) -> Sequence[Records]:
-        """The records from a time to before another, in milliseconds since 1970, the oldest first: runs of them."""
+        """Return the records in [start, end), in milliseconds since 1970, as arrays from the oldest to the newest."""
         parts = [records[_within(records, start_ms, end_ms)] async for _, records in self._backwards(start_ms)]
         return parts[::-1]
 
-    async def secret(self) -> bytes:
-        """32 random bytes that all gateways on this store share."""
-        if self._secret is None:
-            await self._store.call("SET", SECRET, token_bytes(32), "NX")
-            self._secret = await self._store.call("GET", SECRET)
-        assert self._secret is not None
-        return self._secret
-
     async def _backwards(self, start_ms: int | None, before: int | None = None) -> AsyncIterator[tuple[int, Records]]:
-        """The chunks and the place of the first record of each, the newest first, down to the one that the time lies
-        in; of the newest, what lies before a place."""
+        """Yield each chunk and the position of its first record, the newest first, back to `start_ms`; only records at
+        positions below `before`."""
         first, end = await self._bounds()
         end = end if before is None else min(before, end)
         for chunk in reversed(range(first // CHUNK, -(-end // CHUNK))):
@@ -97,19 +87,19 @@ class Comparisons:
                     return
 
     async def _bounds(self) -> tuple[int, int]:
-        """The place of the oldest pair that is shown, and the place after the newest."""
+        """Return the position of the oldest pair that is shown, and the position after the newest."""
         count, dropped = await self._store.call("HMGET", PAIRS, "count", "first")
         end = int(count or 0)
         return max(int(dropped or 0) * CHUNK, end - self._kept), end
 
     async def _read(self, chunk: int) -> Records:
-        """A chunk's records; fewer than before where it is being dropped meanwhile."""
+        """Return a chunk's records; none if it was dropped in the meantime."""
         content: Any = await self._store.call("GET", f"{PAIRS}:{chunk}")
         return np.frombuffer(content or b"", RECORD)
 
 
 def _within(records: Records, start_ms: int | None, end_ms: int | None) -> slice:
-    """Where the records of a span of time lie."""
+    """Return the slice of the records within a time span."""
     times = records["time_ms"]
     low = 0 if start_ms is None else int(np.searchsorted(times, start_ms))
     return slice(low, len(records) if end_ms is None else max(low, int(np.searchsorted(times, end_ms))))

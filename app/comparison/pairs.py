@@ -1,4 +1,4 @@
-"""What is kept of two backends asked the same: one record of fixed size a pair, no texts."""
+"""The stored form of a pair of answers: a fixed-size record without texts."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from app.contract.prompt import Detail
 from app.contract.recommendation import ACTIONS, Action
 
 Origin = Literal["comparison", "shadow"]
-"""Whether both were asked for a client, or one of them only to be compared."""
+"""Whether a client asked both backends, or a shadow copy asked the second one."""
 
 ORIGINS: tuple[Origin, ...] = get_args(Origin)
 DETAILS: tuple[Detail, ...] = get_args(Detail)
 NO_TICKER, NO_DAY, NO_ACTION, NO_COUNT = b"", -(2**31), -1, 2**16 - 1
-MOST = 2**32 - 1
+MAX_TOKENS = 2**32 - 1
 EPOCH = date(1970, 1, 1)
 
 Records = NDArray[np.void]
@@ -32,7 +32,7 @@ FAILURES = (
     *("insufficient_history", "market_data_unavailable", "market_data_rate_limited", "backend_error"),
     *("unparsed_answer", "backend_unavailable", "deadline_exceeded", "overloaded", "store_unavailable"),
 )
-"""Codes of errors, the empty one for none. Records hold the place: new codes are added at the end."""
+"""Error codes; empty for none. Records store the index, so new codes are appended."""
 
 SIDE = np.dtype(
     [
@@ -41,7 +41,7 @@ SIDE = np.dtype(
         ("conviction", "u1"),
         ("stand_in", "u1"),
         ("figures", "<u2"),
-        ("invented", "<u2"),
+        ("unsupported", "<u2"),
         ("probabilities", "<f4", (len(ACTIONS),)),
         ("total_ms", "<f4"),
         ("ttft_ms", "<f4"),
@@ -63,14 +63,14 @@ RECORD = np.dtype(
         *((name, SIDE) for name in BACKEND_NAMES),
     ]
 )
-"""The time comes first: the store puts in its own."""
+"""The time is first: the store overwrites it with its own."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """How one backend answered, or the code of the error it ended with. Times in milliseconds.
+    """One backend's answer, or the code of its error. Times are in milliseconds.
 
-    `input_tokens` are all of the prompt's, those from the backend's cache among them.
+    `input_tokens` include the tokens from the backend's cache.
     """
 
     failure: str | None = None
@@ -85,54 +85,56 @@ class Side:
     output_tokens: int = 0
     nano_usd: int = 0
     figures: int | None = None
-    """Numbers in the analysis that should be the metrics'; None where there is no analysis."""
-    invented: int | None = None
-    """Those of them that are not."""
+    """The number of figures in the analysis; None without an analysis."""
+    unsupported: int | None = None
+    """The number of figures that the metrics do not support."""
     stand_in: bool = False
 
     def values(self) -> tuple[Any, ...]:
-        """As a record has them."""
-        shares = self.probabilities
+        """Return the fields of a `SIDE` record."""
+        given = self.probabilities
         return (
             FAILURES.index(self.failure or ""),
             NO_ACTION if self.action is None else ACTIONS.index(self.action),
             self.conviction or 0,
             self.stand_in,
             _count(self.figures),
-            _count(self.invented),
-            [shares[action] if shares else np.nan for action in ACTIONS],
+            _count(self.unsupported),
+            [given[action] if given else np.nan for action in ACTIONS],
             *(np.nan if time is None else time for time in (self.total_ms, self.ttft_ms, self.ms_per_token)),
-            *(min(tokens, MOST) for tokens in (self.input_tokens, self.cached_tokens, self.output_tokens)),
+            *(min(tokens, MAX_TOKENS) for tokens in (self.input_tokens, self.cached_tokens, self.output_tokens)),
             self.nano_usd,
         )
 
     @classmethod
     def of(cls, record: np.void) -> Self:
-        """The side that a record has; times and probabilities to seven digits."""
+        """Read a `SIDE` record; times and probabilities are rounded to seven digits."""
         values = cast(tuple[Any, ...], record.item())
-        failure, action, conviction, stand_in, figures, invented, shares, *rest = values
+        failure, action, conviction, stand_in, figures, unsupported, probabilities, *rest = values
         total, first, per_token, tokens_in, cached, tokens_out, nano_usd = rest
         return cls(
             failure=FAILURES[failure] or None,
             action=None if action == NO_ACTION else ACTIONS[action],
             conviction=conviction or None,
-            probabilities=None if np.isnan(shares[0]) else dict(zip(ACTIONS, map(_short, shares), strict=True)),
-            total_ms=_given(total),
-            ttft_ms=_given(first),
-            ms_per_token=_given(per_token),
+            probabilities=(
+                None if np.isnan(probabilities[0]) else dict(zip(ACTIONS, map(_short, probabilities), strict=True))
+            ),
+            total_ms=_optional(total),
+            ttft_ms=_optional(first),
+            ms_per_token=_optional(per_token),
             input_tokens=tokens_in,
             cached_tokens=cached,
             output_tokens=tokens_out,
             nano_usd=nano_usd,
             figures=None if figures == NO_COUNT else figures,
-            invented=None if invented == NO_COUNT else invented,
+            unsupported=None if unsupported == NO_COUNT else unsupported,
             stand_in=bool(stand_in),
         )
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two backends asked the same. `id` is 32 hex digits; `at` is the store's time once it is stored."""
+    """Both backends' answers to one question. `id` is 32 hex digits; `at` is the store's time once stored."""
 
     id: str
     at: datetime
@@ -143,7 +145,7 @@ class Pair:
     sides: Mapping[BackendName, Side]
 
     def pack(self) -> bytes:
-        """The record."""
+        """Return the record as bytes."""
         record = np.array(
             (
                 round(1000 * self.at.timestamp()),
@@ -160,7 +162,7 @@ class Pair:
 
     @classmethod
     def of(cls, record: np.void) -> Self:
-        """The pair that a record has."""
+        """Read a record."""
         return cls(
             id=record["id"].tobytes().hex(),
             at=moment(int(record["time_ms"])),
@@ -173,24 +175,24 @@ class Pair:
 
     @property
     def agree(self) -> bool | None:
-        """Whether the actions are the same; None where one is missing."""
+        """Whether the actions are equal; None if one is missing."""
         one, other = (side.action for side in self.sides.values())
         return None if one is None or other is None else one == other
 
 
-def joined(parts: Sequence[Records]) -> Records:
-    """One run of records."""
-    # As plain bytes: of records with fields numpy copies each field, and lets no other thread run meanwhile.
+def concatenate(parts: Sequence[Records]) -> Records:
+    """Return one array of all records."""
+    # Viewed as opaque bytes: numpy copies structured records field by field while it holds the GIL.
     return np.concatenate([part.view(_opaque(RECORD)) for part in parts]).view(RECORD) if parts else np.empty(0, RECORD)
 
 
-def picked(records: Records, mask: NDArray[np.bool_]) -> Records:
-    """The records, or sides of records, that a mask names."""
+def select(records: Records, mask: NDArray[np.bool_]) -> Records:
+    """Return the records, or sides of records, that a mask selects."""
     return records if mask.all() else records.view(_opaque(records.dtype))[mask].view(records.dtype)
 
 
 def moment(time_ms: int) -> datetime:
-    """The time of so many milliseconds since 1970, UTC."""
+    """Convert milliseconds since 1970 to a UTC time."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms)
 
 
@@ -202,7 +204,7 @@ def _count(number: int | None) -> int:
     return NO_COUNT if number is None else min(number, NO_COUNT - 1)
 
 
-def _given(number: float) -> float | None:
+def _optional(number: float) -> float | None:
     return None if np.isnan(number) else _short(number)
 
 

@@ -1,4 +1,4 @@
-"""Reports over stored pairs: one at a time, off the event loop."""
+"""Reports on stored pairs, computed one at a time in a thread."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import asyncio
 
 from app.backends.concurrency_limit import ConcurrencyLimit
 from app.comparison.pair_store import Comparisons
-from app.comparison.pairs import joined
+from app.comparison.pairs import concatenate
 from app.comparison.statistics.report import Choice, Report, report
 
-LINE = 8
+QUEUE_SIZE = 8
 
 
 class Reports:
-    """Reads what is stored and sums it up."""
+    """Computes reports on the stored pairs."""
 
     def __init__(self, comparisons: Comparisons) -> None:
         self._comparisons = comparisons
-        self._gate = ConcurrencyLimit(1, LINE)
+        self._gate = ConcurrencyLimit(1, QUEUE_SIZE)
 
     async def of(self, start_ms: int | None, end_ms: int | None, choice: Choice, half_width: float) -> Report:
-        """The report of pairs from a time to before another, in milliseconds since 1970.
+        """Return the report of the pairs in [start, end), in milliseconds since 1970.
 
-        Raises `Overloaded` where as many wait for theirs as may, and `StoreUnavailable`.
+        Raises `Overloaded` if the queue of reports is full, and `StoreUnavailable`.
         """
         async with self._gate.entered():
             parts = await self._comparisons.span(start_ms, end_ms)
-            return await asyncio.to_thread(lambda: report(joined(parts), choice, half_width))
+            return await asyncio.to_thread(lambda: report(concatenate(parts), choice, half_width))

@@ -1,7 +1,7 @@
-"""Shadow copies: what one backend has answered is asked of the other too, later, to be compared; nobody waits for it.
+"""Shadow copies: a fraction of the answered questions is sent to the other backend in the background, for comparison.
 
-Copies have a budget of their own and give way first: none is begun while a backend or the gateway itself is busy, or
-where the backend's own limits are more than half used up.
+Copies have a separate budget and yield to requests: no copy starts while a backend or the gateway is busy, or once the
+backend's limits are more than half used.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from dataclasses import dataclass, replace
 from app.accounting.reservations import Reservations
 from app.auth.principal import Principal, may_ask
 from app.backends.upstream import Upstream
-from app.comparison.compare import cited_figures, keep, side
+from app.comparison.compare import cited_figures, side, store_pair
 from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import Pair
 from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
 from app.deadline import Deadline
-from app.errors import ConvictionError, Overloaded, RequestError, StoreUnavailable, foreseen
+from app.errors import ConvictionError, Overloaded, RequestError, StoreUnavailable, client_error
 from app.pricing.limits import Limits
 from app.pricing.prices import NANO
-from app.recommend import Answered, Question, Recommender
+from app.recommend import Question, Recommender
 from app.recommendation import Recommendation
 from app.settings.gateway import Settings
 from app.telemetry.metrics import Collectors, ShadowResult
 from app.telemetry.request_timer import RequestTimer
 
-AFTER_S = 0.02
-"""From an answer to its copy, so that the answer is on its way before."""
-LATE_S = 0.01
-"""A copy whose turn comes so much too late finds the gateway busy."""
-MOST = 8
-"""Copies at a time, those that wait for their turn among them."""
+DELAY_S = 0.02
+"""The delay after an answer, so that the answer is sent first."""
+MAX_LAG_S = 0.01
+"""If the timer of a copy fires later than this, the gateway is busy."""
+MAX_COPIES = 8
+"""Concurrent copies, including those that wait for their delay."""
 NAME = "shadow"
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Copy:
-    """An answer, and the backend that is to be asked the same."""
+    """An answer, and the backend that receives the same question."""
 
     question: Question
     answer: Recommendation
@@ -51,7 +51,7 @@ class Copy:
 
 
 class Shadow:
-    """Copies a fraction of what backends answer; lives where an event loop runs."""
+    """Copies a fraction of the answered questions. Needs a running event loop."""
 
     def __init__(
         self,
@@ -68,75 +68,73 @@ class Shadow:
         limits = Limits(nano_usd_per_day=int(settings.shadow_usd_per_day * NANO))
         self._principal = Principal(NAME, NAME, None, False, limits)
         self._waiting: set[asyncio.TimerHandle] = set()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
 
-    def offer(self, question: Question, answered: Answered, upstream: Upstream, options: RequestOptions) -> None:
-        """Have the other backend asked the same, if the answer is among those to be copied.
+    def offer(self, question: Question, answer: Recommendation, upstream: Upstream, options: RequestOptions) -> None:
+        """Schedule a copy to the other backend if the answer is in the sampled fraction.
 
-        Not those from the cache, those that nothing may be kept of, and those of keys that may not ask the other.
+        Answers from the cache, of `no-store` requests and of keys that may not ask the other backend are not copied.
         """
-        answer = answered.recommendation
-        if not _chosen(answer.id, self._fraction) or answer.source != "model" or options.alone:
+        if not _sampled(answer.id, self._fraction) or answer.source != "model" or options.alone:
             return
         (other,) = (each for each in self._upstreams.values() if each is not upstream)
         if other.price is None or not may_ask(options.principal, other.name):
             return
-        if self._busy(upstream, other) or len(self._waiting) + len(self._under_way) >= MOST:
+        if self._busy(upstream, other) or len(self._waiting) + len(self._running) >= MAX_COPIES:
             self._count("shed")
             return
-        seen = replace(question, metrics=answer.metrics, source=answer.metrics_source)
-        self._wait(Copy(seen, answer, upstream, other))
+        complete = replace(question, metrics=answer.metrics, source=answer.metrics_source)
+        self._schedule(Copy(complete, answer, upstream, other))
 
     async def close(self) -> None:
-        """Give up what waits and what is under way; that is billed for what it has used."""
+        """Cancel waiting and running copies; the tokens that they have used are charged."""
         self._fraction = 0.0
         for handle in self._waiting:
             handle.cancel()
-        for task in self._under_way:
+        for task in self._running:
             task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+        await asyncio.gather(*self._running, return_exceptions=True)
 
-    def _wait(self, copy: Copy) -> None:
+    def _schedule(self, copy: Copy) -> None:
         loop = asyncio.get_running_loop()
 
-        def begin() -> None:
+        def start() -> None:
             self._waiting.discard(handle)
-            if loop.time() > handle.when() + LATE_S or self._busy(copy.upstream, copy.other):
+            if loop.time() > handle.when() + MAX_LAG_S or self._busy(copy.upstream, copy.other):
                 self._count("shed")
                 return
             task = loop.create_task(self._copy(copy))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
 
-        handle = loop.call_later(AFTER_S, begin)
+        handle = loop.call_later(DELAY_S, start)
         self._waiting.add(handle)
 
     async def _copy(self, copy: Copy) -> None:
         try:
-            self._count(await self._compared(copy))
+            self._count(await self._compare(copy))
         except StoreUnavailable:
             self._count("refused")
         except Exception:
             log.exception("a shadow copy failed")
             self._count("lost")
 
-    async def _compared(self, copy: Copy) -> ShadowResult:
-        """Ask the other backend, and keep the two answers. A copy that a limit refuses leaves no pair."""
+    async def _compare(self, copy: Copy) -> ShadowResult:
+        """Ask the other backend and store the pair. A copy that a limit refuses leaves no pair."""
         if not await self._reservations.spare(copy.other):
             return "shed"
-        outcome = await self._asked(copy)
+        outcome = await self._ask(copy)
         if isinstance(outcome, RequestError | Overloaded | StoreUnavailable):
             return "refused"
-        kept = await keep(_pair(copy, outcome), self._comparisons, self._collectors)
-        return "stored" if kept else "lost"
+        stored = await store_pair(_pair(copy, outcome), self._comparisons, self._collectors)
+        return "stored" if stored else "lost"
 
-    async def _asked(self, copy: Copy) -> Recommendation | ConvictionError:
-        deadline, timer = Deadline.after(self._timeout_s), RequestTimer()
-        options = RequestOptions(self._principal, deadline, alone=True)
+    async def _ask(self, copy: Copy) -> Recommendation | ConvictionError:
+        options = RequestOptions(self._principal, Deadline.after(self._timeout_s), alone=True)
         try:
-            return (await self._recommender.ask(copy.question, copy.other, options, timer)).recommendation(timer)
-        except Exception as error:  # noqa: BLE001 - logged where nobody thought of it, and kept as how it ended
-            return foreseen(error)
+            return (await self._recommender.ask(copy.question, copy.other, options, RequestTimer())).recommendation
+        except Exception as error:  # noqa: BLE001 - stored in the pair, and logged if unexpected
+            return client_error(error)
 
     def _busy(self, *upstreams: Upstream) -> bool:
         return any(upstream.gate.half_full for upstream in upstreams)
@@ -145,9 +143,9 @@ class Shadow:
         self._collectors.shadow[result].inc()
 
 
-def _chosen(recommendation: str, fraction: float) -> bool:
-    """Whether an id, which is random to its last digit, is among the fraction."""
-    return int(recommendation[-8:], 16) < fraction * 2**32
+def _sampled(recommendation_id: str, fraction: float) -> bool:
+    """Sample by the id's last 32 bits, which are random."""
+    return int(recommendation_id[-8:], 16) < fraction * 2**32
 
 
 def _pair(copy: Copy, outcome: Recommendation | ConvictionError) -> Pair:

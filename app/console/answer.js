@@ -1,15 +1,15 @@
-// One answer, from the moment it is asked for: waiting, the analysis as it is written, then all of it.
+// The card of one answer: waiting, then the analysis while it is written, then the whole answer.
 
 import { announce, h, share } from "./dom.js";
 import { count, milliseconds, NONE, number, percent, usd } from "./format.js";
-import { seen } from "./stand_in.js";
-import { failed } from "./states.js";
+import { recordStandIn } from "./stand_in.js";
+import { problemState } from "./states.js";
 
 const ACTIONS = ["buy", "hold", "sell"];
 const SOURCES = {
   model: "the model, for this request",
-  cache: "the cache: asked before",
-  coalesced: "a call that another request shares",
+  cache: "the cache: an earlier answer",
+  coalesced: "a call shared with another request",
 };
 
 export class AnswerCard {
@@ -31,33 +31,33 @@ export class AnswerCard {
       this.analysis,
       this.rest,
     );
-    this.verdict.append(h("p", { class: "waiting" }, h("span", { class: "spinner", "aria-hidden": "true" }), "asked; nothing yet"));
-    this.unsaid = "";
+    this.verdict.append(h("p", { class: "waiting" }, h("span", { class: "spinner", "aria-hidden": "true" }), "waiting for the first token"));
+    this.unannounced = "";
     this.began = performance.now();
     this.timer = setInterval(() => (this.elapsed.textContent = milliseconds(100 * Math.round((performance.now() - this.began) / 100))), 100);
   }
 
-  /** More of the analysis. Screen readers get it by whole sentences. */
-  tell(delta) {
+  /** Append to the analysis. Screen readers announce whole sentences. */
+  append(delta) {
     if (this.analysis.hidden) {
       this.analysis.hidden = false;
       this.element.classList.add("writing");
       this.verdict.replaceChildren(h("p", { class: "waiting" }, h("span", { class: "spinner", "aria-hidden": "true" }), "writing the analysis"));
     }
     this.analysis.append(delta);
-    const [whole] = (this.unsaid += delta).match(/^.*[.!?](?=\s)/s) ?? [];
+    const [whole] = (this.unannounced += delta).match(/^.*[.!?](?=\s)/s) ?? [];
     if (whole) {
       announce(whole);
-      this.unsaid = this.unsaid.slice(whole.length);
+      this.unannounced = this.unannounced.slice(whole.length);
     }
   }
 
-  /** All of it; `invented` are figures of the analysis that the metrics do not contain, where that was looked at. */
-  answer(recommendation, invented = null) {
+  /** Show the whole answer. `unsupported`: the figures in the analysis that the metrics do not support, if known. */
+  answer(recommendation, unsupported = null) {
     this.end();
     this.backend = this.element.dataset.backend = this.name.textContent = recommendation.backend;
     const { action, conviction, stand_in: standIn, model, analysis } = recommendation;
-    seen(recommendation);
+    recordStandIn(recommendation);
     this.element.dataset.action = action;
     this.model.textContent = model;
     this.badge.hidden = !standIn;
@@ -65,20 +65,20 @@ export class AnswerCard {
     this.analysis.hidden = analysis === null;
     this.analysis.textContent = analysis ?? "";
     this.rest.replaceChildren(
-      ...[probabilityBars(recommendation), notices(recommendation, invented), figures(recommendation), seenMetrics(recommendation)].filter(Boolean),
+      ...[probabilityBars(recommendation), notices(recommendation, unsupported), figures(recommendation), usedMetrics(recommendation)].filter(Boolean),
       h("p", { class: "muted small" }, recommendation.disclaimer),
     );
-    announce(`${this.unsaid} ${this.backend} says ${action}, conviction ${conviction} of 10${standIn ? ", a stand-in's answer" : ""}.`);
+    announce(`${this.unannounced} ${this.backend} says ${action}, conviction ${conviction} of 10${standIn ? ", answered by a stand-in" : ""}.`);
   }
 
-  fail(error, again) {
+  fail(error, retry) {
     this.end();
-    this.verdict.replaceChildren(failed(error, again));
+    this.verdict.replaceChildren(problemState(error, retry));
   }
 
   stop() {
     this.end();
-    this.verdict.replaceChildren(h("p", { class: "waiting" }, "stopped; nothing more is asked of the model"));
+    this.verdict.replaceChildren(h("p", { class: "waiting" }, "stopped; the call to the model was cancelled"));
   }
 
   end() {
@@ -100,7 +100,7 @@ function convictionBar(conviction) {
 }
 
 function probabilityBars({ probabilities, probabilities_given: given }) {
-  if (probabilities === null) return h("p", { class: "muted" }, "Probabilities: the backend gave none.");
+  if (probabilities === null) return h("p", { class: "muted" }, "Probabilities: the backend returned none.");
   return h(
     "div",
     { class: "probabilities" },
@@ -120,57 +120,57 @@ function probabilityBars({ probabilities, probabilities_given: given }) {
   );
 }
 
-/** What a reader must know before taking the answer for what it is not. */
-function notices({ metrics_source: source, fallback_from: from, experiment, cascade }, invented) {
-  const said = [];
-  if (source?.simulated?.length) said.push(`Simulated, not market data: ${source.simulated.join(", ")}.`);
-  if (source?.stale) said.push("The source of market data cannot be asked now: these figures are older than they should be.");
-  if (invented?.length) said.push(`Made up, for the metrics do not contain it: ${invented.join(", ")}.`);
-  if (from) said.push(`${from} was asked first and failed.`);
-  if (cascade) said.push(cascaded(cascade));
-  if (experiment) said.push(`Part of the experiment ${experiment.name}, arm ${experiment.arm}.`);
-  return said.length ? h("ul", { class: "notices" }, said.map((text) => h("li", {}, text))) : null;
+/** The limitations of the answer. */
+function notices({ metrics_source: source, fallback_from: from, experiment, cascade }, unsupported) {
+  const texts = [];
+  if (source?.simulated?.length) texts.push(`Simulated, not market data: ${source.simulated.join(", ")}.`);
+  if (source?.stale) texts.push("The market data source is unavailable: these figures are out of date.");
+  if (unsupported?.length) texts.push(`Figures that the metrics do not support: ${unsupported.join(", ")}.`);
+  if (from) texts.push(`${from} failed first; this is the fallback.`);
+  if (cascade) texts.push(cascaded(cascade));
+  if (experiment) texts.push(`Experiment ${experiment.name}, arm ${experiment.arm}.`);
+  return texts.length ? h("ul", { class: "notices" }, texts.map((text) => h("li", {}, text))) : null;
 }
 
 function cascaded({ action, probability, threshold, passed_on: passedOn }) {
-  const first = action === null ? "the first backend failed" : `the first backend said ${action}, at ${percent(probability)}`;
-  return `Cascade: ${first}; ${passedOn ? "passed on below" : "kept from"} ${percent(threshold)}.`;
+  const first = action === null ? "the first backend failed" : `the first backend answered ${action} at ${percent(probability)}`;
+  return `Cascade: ${first}; ${passedOn ? "passed on, below the threshold of" : "kept, at or above the threshold of"} ${percent(threshold)}.`;
 }
 
 function figures({ timing, usage, cost, source, metrics_source: market, as_of: asOf, created_at: at, id }) {
   const rows = [
     ["First token", milliseconds(timing.ttft_ms)],
-    ["A token", milliseconds(timing.ms_per_token)],
-    ["In all", milliseconds(timing.total_ms)],
-    ["Tokens a second", number(timing.tokens_per_second)],
+    ["Per token", milliseconds(timing.ms_per_token)],
+    ["Total", milliseconds(timing.total_ms)],
+    ["Tokens per second", number(timing.tokens_per_second)],
     ["Tokens in, out", `${count(usage.prompt_tokens)}, ${count(usage.completion_tokens)}`],
     ["Cost", usd(cost.usd)],
   ];
   const more = [
-    ["Comes from", SOURCES[source] ?? source],
-    ["Priced by", cost.basis === "capacity" ? "share of the machine at capacity" : "tokens at list price"],
-    ["A thousand tokens", usd(cost.usd_per_1k_tokens)],
-    ["Of the tokens", `${count(usage.cached_tokens)} cached, ${count(usage.reasoning_tokens)} reasoning${usage.estimated ? "; estimated" : ""}`],
-    ["In the gateway", milliseconds(timing.gateway_ms)],
-    ["Figures", market ? `${market.provider}, ${Math.round(market.age_s)} s old` : "as given"],
-    ["Close of", asOf ?? NONE],
-    ["Made", at.replace("T", " ").slice(0, 19)],
+    ["Source", SOURCES[source] ?? source],
+    ["Price basis", cost.basis === "capacity" ? "share of the hourly price at capacity" : "tokens at list price"],
+    ["Per thousand tokens", usd(cost.usd_per_1k_tokens)],
+    ["Tokens", `${count(usage.cached_tokens)} cached, ${count(usage.reasoning_tokens)} reasoning${usage.estimated ? "; estimated" : ""}`],
+    ["Gateway time", milliseconds(timing.gateway_ms)],
+    ["Market data", market ? `${market.provider}, ${Math.round(market.age_s)} s old` : "as given"],
+    ["As of the close of", asOf ?? NONE],
+    ["Created", at.replace("T", " ").slice(0, 19)],
     ["Id", h("code", {}, id)],
   ];
-  return h("div", {}, facts(rows, "facts wide"), h("details", {}, h("summary", {}, "More of this answer"), facts(more, "facts")));
+  return h("div", {}, facts(rows, "facts wide"), h("details", {}, h("summary", {}, "Details"), facts(more, "facts")));
 }
 
 function facts(rows, kind) {
   return h("dl", { class: kind }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 
-function seenMetrics({ metrics, missing }) {
+function usedMetrics({ metrics, missing }) {
   const { price, options = {}, technicals = {} } = metrics;
   const rows = Object.entries({ ...(price === undefined ? {} : { price }), ...options, ...technicals });
   return h(
     "details",
     {},
-    h("summary", {}, `What the model saw: ${rows.length} metrics`, missing.length ? h("small", {}, `, ${missing.length} missing`) : null),
+    h("summary", {}, `Metrics in the prompt: ${rows.length}`, missing.length ? h("small", {}, `, ${missing.length} missing`) : null),
     facts(rows.map(([name, value]) => [name, number(value)]), "facts metrics"),
     missing.length ? h("p", { class: "muted small" }, `Missing: ${missing.join(", ")}.`) : null,
   );

@@ -1,8 +1,8 @@
-// Asking the gateway: JSON, server-sent events, and problems (RFC 9457) as errors.
+// Requests to the gateway: JSON, server-sent events, and RFC 9457 problems as errors.
 
-import { askForKey, key } from "./keys.js";
+import { key, requestKey } from "./keys.js";
 
-/** What the gateway said was wrong, or that it said nothing. */
+/** A problem document, or a failed connection. */
 export class Problem extends Error {
   constructor(document) {
     super(document.detail ?? document.title);
@@ -10,11 +10,11 @@ export class Problem extends Error {
   }
 }
 
-/** The response to a request; raises `Problem`. Asks for a key where one is needed, and then again. */
+/** Return the response to a request. Throws `Problem`. Without a valid key, it requests one and sends again. */
 export async function call(path, { method = "GET", body, headers = {}, signal } = {}) {
   for (;;) {
     const used = key();
-    const response = await sent(path, {
+    const response = await send(path, {
       method,
       signal,
       body: body === undefined ? undefined : JSON.stringify(body),
@@ -28,7 +28,7 @@ export async function call(path, { method = "GET", body, headers = {}, signal } 
     const problem = await problemOf(response);
     if (response.status !== 401) throw problem;
     const newer = key() !== used && key() !== null;
-    if (!newer && !(await askForKey(used ? "This gateway does not know the key, or no longer." : "This gateway answers holders of a key."))) {
+    if (!newer && !(await requestKey(used ? "This gateway does not know the key: it is wrong or revoked." : "This gateway requires an API key."))) {
       throw problem;
     }
   }
@@ -42,45 +42,45 @@ export async function postJson(path, body, { headers, signal } = {}) {
   return (await call(path, { method: "POST", body, headers, signal })).json();
 }
 
-/** The events of a stream, each as { event, data }; raises `Problem` where the connection breaks. */
+/** Yield the events of a stream as { event, data }. Throws `Problem` if the connection breaks. */
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
+  let buffer = "";
   try {
     for (;;) {
       const { done, value } = await reader.read();
       if (done) return;
-      const blocks = (held + value).split("\n\n");
-      held = blocks.pop();
-      for (const block of blocks) yield parsed(block);
+      const blocks = (buffer + value).split("\n\n");
+      buffer = blocks.pop();
+      for (const block of blocks) yield parseEvent(block);
     }
   } catch (error) {
-    throw error.name === "AbortError" ? error : unreachable("The connection broke off before the answer was whole.");
+    throw error.name === "AbortError" ? error : unreachable("The connection broke before the answer was complete.");
   } finally {
     reader.releaseLock();
   }
 }
 
-function parsed(block) {
+function parseEvent(block) {
   const fields = Object.fromEntries(block.split("\n").map((line) => line.split(/: ?(.*)/s).slice(0, 2)));
   return { event: fields.event, data: JSON.parse(fields.data) };
 }
 
-async function sent(path, options) {
+async function send(path, options) {
   try {
     return await fetch(path, { ...options, cache: "no-store", credentials: "omit", redirect: "error" });
   } catch (error) {
-    throw error.name === "AbortError" ? error : unreachable("Nothing answers at this address. Does it still run?");
+    throw error.name === "AbortError" ? error : unreachable("No response from this address. Is the gateway running?");
   }
 }
 
 async function problemOf(response) {
   const after = Number(response.headers.get("Retry-After")) || undefined;
-  const said = { title: `HTTP ${response.status}`, status: response.status, request_id: response.headers.get("X-Request-Id") };
+  const known = { title: `HTTP ${response.status}`, status: response.status, request_id: response.headers.get("X-Request-Id") };
   try {
-    return new Problem({ retry_after: after, ...said, ...(await response.json()) });
+    return new Problem({ retry_after: after, ...known, ...(await response.json()) });
   } catch {
-    return new Problem({ retry_after: after, ...said, detail: "It came without an explanation." });
+    return new Problem({ retry_after: after, ...known, detail: "The response has no explanation." });
   }
 }
 

@@ -1,19 +1,19 @@
-// The page that asks: by ticker or by metrics, of one backend or of both.
+// The Ask page: a ticker or metrics, to one backend or to both.
 
 import { AnswerCard } from "./answer.js";
 import { getJson, Problem } from "./api.js";
-import { compare, stream } from "./asking.js";
+import { compare, stream } from "./requests.js";
 import { byId, h } from "./dom.js";
 import { key } from "./keys.js";
-import { MetricsForm, pasted, schema } from "./metrics_form.js";
-import { seen } from "./stand_in.js";
-import { empty, failed, loading } from "./states.js";
+import { MetricsForm, parsePasted, schema } from "./metrics_form.js";
+import { recordStandIn } from "./stand_in.js";
+import { empty, loading, problemState } from "./states.js";
 
 const BOTH = "both";
 const CASCADE = "cascade";
 const HINTS = {
   full: "An analysis, then the action and the conviction.",
-  brief: "Action and conviction alone: a dozen tokens.",
+  brief: "Only the action and the conviction: a dozen tokens.",
 };
 
 let names = [];
@@ -23,26 +23,26 @@ let running = null;
 
 export function start() {
   byId("answers").append(
-    empty("Nothing asked yet", h("p", {}, "A ticker is enough: its figures are looked up. Or give figures of your own.")),
+    empty("Nothing asked yet", h("p", {}, "Enter a ticker, and the gateway looks its metrics up. Or enter metrics.")),
   );
   byId("ask-form").addEventListener("submit", (event) => {
     event.preventDefault();
     ask();
   });
-  byId("ask-form").addEventListener("change", arrange);
+  byId("ask-form").addEventListener("change", update);
   byId("ask-form").addEventListener("input", countMetrics);
   byId("stop").addEventListener("click", () => running?.abort());
   byId("example").addEventListener("click", () => fill(example));
   byId("clear").addEventListener("click", () => fill({ metrics: {} }));
   byId("fill").addEventListener("click", paste);
-  arrange();
+  update();
   loadBackends();
 }
 
 const chosen = (name) => byId("ask-form").elements[name]?.value;
 
-/** Shows what goes with what is chosen. */
-function arrange() {
+/** Show the parts of the form that apply to its choices. */
+function update() {
   const [subject, detail, backend] = ["subject", "detail", "backend"].map(chosen);
   for (const part of byId("ask-form").querySelectorAll("[data-subject]")) part.hidden = part.dataset.subject !== subject;
   byId("detail-hint").textContent = HINTS[detail];
@@ -56,25 +56,25 @@ async function loadBackends() {
   const legend = place.querySelector("legend");
   try {
     const { default: first, backends } = await getJson("v1/backends");
-    backends.forEach(seen);
+    backends.forEach(recordStandIn);
     byId("docs").hidden = key() !== null; // a link sends no key
     names = backends.map(({ name }) => name);
     const options = backends.map(({ name, ready, reason }) => option(name, name, ready ? null : reason));
     if (names.length > 1) options.push(option(BOTH, "Both", null), option(CASCADE, "Cascade", null));
     place.replaceChildren(legend, ...options);
     place.querySelector(`input[value="${CSS.escape(first)}"]`).checked = true;
-    const away = backends.filter(({ ready }) => !ready);
-    place.append(...away.map(({ name, reason }) => h("p", { class: "hint muted" }, `${name} is not ready: ${reason}`)));
+    const unready = backends.filter(({ ready }) => !ready);
+    place.append(...unready.map(({ name, reason }) => h("p", { class: "hint muted" }, `${name} is not ready: ${reason}`)));
   } catch (error) {
-    place.replaceChildren(legend, failed(error, loadBackends));
+    place.replaceChildren(legend, problemState(error, loadBackends));
   }
-  arrange();
+  update();
 }
 
 function option(value, label, reason) {
   return h(
     "label",
-    { class: reason === null ? false : "away" },
+    { class: reason === null ? false : "unready" },
     h("input", { type: "radio", name: "backend", value }),
     h("span", {}, label),
   );
@@ -82,7 +82,7 @@ function option(value, label, reason) {
 
 async function loadMetricsForm() {
   const place = byId("fields");
-  place.replaceChildren(loading("asking which metrics there are"));
+  place.replaceChildren(loading("loading the list of metrics"));
   try {
     const described = await schema();
     metricsForm = new MetricsForm(described);
@@ -90,22 +90,22 @@ async function loadMetricsForm() {
     place.replaceChildren(metricsForm.element);
     countMetrics();
   } catch (error) {
-    place.replaceChildren(failed(error, loadMetricsForm));
+    place.replaceChildren(problemState(error, loadMetricsForm));
   }
 }
 
 function countMetrics() {
-  if (metricsForm) byId("given").textContent = `${metricsForm.given()} given; three are needed`;
+  if (metricsForm) byId("given").textContent = `${metricsForm.given()} given; at least three are required`;
 }
 
 function paste() {
-  const said = byId("pasted");
+  const message = byId("pasted");
   try {
-    fill(pasted(byId("json").value));
+    fill(parsePasted(byId("json").value));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
-    said.textContent = `This is no request: ${error.message}`;
-    said.className = "wrong";
+    message.textContent = `This is not a request: ${error.message}`;
+    message.className = "wrong";
   }
 }
 
@@ -114,9 +114,9 @@ function fill(request) {
   if (request.ticker !== undefined) byId("ticker").value = request.ticker;
   byId("metrics_as_of").value = request.metrics?.as_of ?? "";
   const unknown = metricsForm.fill(request.metrics ?? {});
-  const said = byId("pasted");
-  said.textContent = unknown.length ? `No such metric: ${unknown.join(", ")}` : "";
-  said.className = "wrong";
+  const message = byId("pasted");
+  message.textContent = unknown.length ? `No such metric: ${unknown.join(", ")}` : "";
+  message.className = "wrong";
   countMetrics();
 }
 
@@ -133,22 +133,22 @@ const dated = (day) => (day ? { as_of: day } : {});
 async function ask() {
   const backend = chosen("backend");
   if (!backend || running) return;
-  const asked = backend === BOTH ? names : [backend];
-  const whole = backend === BOTH && byId("keep").checked;
-  const cards = new Map(asked.map((name) => [name, new AnswerCard(name)]));
+  const backends = backend === BOTH ? names : [backend];
+  const store = backend === BOTH && byId("keep").checked;
+  const cards = new Map(backends.map((name) => [name, new AnswerCard(name)]));
   byId("answers").replaceChildren(...[...cards.values()].map(({ element }) => element));
-  byId("answers").classList.toggle("several", asked.length > 1);
+  byId("answers").classList.toggle("several", backends.length > 1);
   if (byId("answers").getBoundingClientRect().top > 0.7 * innerHeight) byId("answers").scrollIntoView();
   markFields([]);
   byId("kept").textContent = "";
   running = new AbortController();
-  busy(true);
+  setBusy(true);
   const request = body();
   const { signal } = running;
-  if (whole) tellKept(await compare(request, cards, signal, show));
+  if (store) showStored(await compare(request, cards, signal, show));
   else await Promise.all([...cards].map(([name, card]) => stream(request, name, card, signal, show)));
   running = null;
-  busy(false);
+  setBusy(false);
 }
 
 function show(card, error) {
@@ -156,21 +156,21 @@ function show(card, error) {
   card.fail(error, ask);
 }
 
-function tellKept(stored) {
-  if (stored !== null) byId("kept").textContent = stored ? "Kept as a pair: the report has it." : "Not kept: the store is away.";
+function showStored(stored) {
+  if (stored !== null) byId("kept").textContent = stored ? "Stored as a pair: the report includes it." : "Not stored: the store is unavailable.";
 }
 
-function busy(now) {
-  byId("submit").setAttribute("aria-disabled", String(now)); // not disabled: the focus stays
-  byId("stop").hidden = !now;
+function setBusy(busy) {
+  byId("submit").setAttribute("aria-disabled", String(busy)); // not disabled, so that it keeps the focus
+  byId("stop").hidden = !busy;
 }
 
-/** Says at each field what the gateway found wrong with it. */
-function markFields(wrong) {
+/** Show the gateway's problem at each invalid field. */
+function markFields(problems) {
   const form = byId("ask-form");
   for (const old of form.querySelectorAll(".field .wrong")) old.remove();
   for (const old of form.querySelectorAll("[aria-invalid]")) old.removeAttribute("aria-invalid");
-  for (const { field, problem } of wrong) {
+  for (const { field, problem } of problems) {
     const place = form.querySelector(`[data-field="${CSS.escape(field)}"]`);
     if (!place) continue;
     place.querySelector("input").setAttribute("aria-invalid", "true");

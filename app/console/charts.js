@@ -1,4 +1,4 @@
-// Charts in SVG, drawn at the width they are given and anew when that changes.
+// SVG charts, redrawn when their width changes.
 
 import { h, svg } from "./dom.js";
 import { NONE, number } from "./format.js";
@@ -6,13 +6,13 @@ import { NONE, number } from "./format.js";
 const TOP = 10;
 const BOTTOM = 26;
 const HEIGHT = 230;
-const CHARACTER = 6.7; // pixels, of the digits in the chart's font, or a little more
+const CHARACTER = 6.7; // pixels: an upper bound of a digit's width in the chart's font
 
-let made = 0;
+let chartCount = 0;
 
-/** An element that holds what `draw(width)` makes, in pixels. `title` and `text` say what is seen. */
+/** Return an element with the result of `draw(width in pixels)`. `title` and `text` describe it for screen readers. */
 function chart({ title, text }, height, draw) {
-  const id = `chart-${(made += 1)}`;
+  const id = `chart-${(chartCount += 1)}`;
   const element = h("div", { class: "chart" });
   const redraw = () => {
     const width = Math.floor(element.clientWidth);
@@ -32,14 +32,14 @@ function chart({ title, text }, height, draw) {
   return element;
 }
 
-/** Names of series beside their colours. */
+/** The legend: the color and the name of each series. */
 export function legend(names) {
   return h("div", { class: "legend", "aria-hidden": "true" }, names.map((name) => h("span", { "data-series": name }, h("i", { class: "dot" }), name)));
 }
 
-/** Each series' points as dots, and its line. Both are of [x, value]; x is milliseconds since 1970 unless `across`
- * has other ticks for it. */
-export function lineChart({ title, text, series, format, logarithmic = false, across = moments }) {
+/** Draw the points of each series as dots, and its line. Both are [x, value] pairs; x is milliseconds since 1970 unless
+ * `xTicks` computes other ticks. */
+export function lineChart({ title, text, series, format, logarithmic = false, xTicks = timeTicks }) {
   const all = series.flatMap(({ points, line }) => [...points, ...line]);
   const [first, last] = extent(all.map(([x]) => x));
   const values = all.map(([, value]) => value);
@@ -56,7 +56,7 @@ export function lineChart({ title, text, series, format, logarithmic = false, ac
         svg("line", { class: "grid-line", x1: left, x2: width, y1: y(tick), y2: y(tick) }),
         svg("text", { x: left - 8, y: y(tick) + 4, "text-anchor": "end" }, format(tick)),
       ]),
-      across(first, last, width - left).map(({ at, label, anchor }) =>
+      xTicks(first, last, width - left).map(({ at, label, anchor }) =>
         svg("text", { x: x(at), y: HEIGHT - 6, "text-anchor": anchor }, label),
       ),
       series.map(({ name, points: own }) =>
@@ -73,7 +73,7 @@ export function lineChart({ title, text, series, format, logarithmic = false, ac
   });
 }
 
-/** Bars that lie in groups, one a series; values of null are told as unknown. */
+/** Draw groups of bars, one bar per series; null is shown as unknown. */
 export function barChart({ title, text, groups, format }) {
   const values = groups.flatMap(({ bars }) => bars.map(({ value }) => value)).filter((value) => value !== null);
   const most = Math.max(...values, 0) || 1;
@@ -85,18 +85,18 @@ export function barChart({ title, text, groups, format }) {
     const right = 12 + CHARACTER * Math.max(...values.map((value) => format(value).length), 1);
     let top = 0;
     return groups.flatMap((group) => {
-      const own = top;
+      const start = top;
       top += row(group);
       return [
-        svg("text", { x: 0, y: own + (row(group) - 14) / 2 + 4 }, group.label),
+        svg("text", { x: 0, y: start + (row(group) - 14) / 2 + 4 }, group.label),
         ...group.bars.flatMap(({ name, value }, at) => {
-          const y = own + at * (thick + 4);
-          const long = value === null ? 0 : Math.max(1, (value / most) * (width - left - right));
+          const y = start + at * (thick + 4);
+          const length = value === null ? 0 : Math.max(1, (value / most) * (width - left - right));
           return svg(
             "g",
             { "data-series": name },
-            svg("rect", { class: "bar", x: left, y, width: long, height: thick, rx: 3 }),
-            svg("text", { class: "value", x: left + long + 7, y: y + thick - 3.5 }, value === null ? NONE : format(value)),
+            svg("rect", { class: "bar", x: left, y, width: length, height: thick, rx: 3 }),
+            svg("text", { class: "value", x: left + length + 7, y: y + thick - 3.5 }, value === null ? NONE : format(value)),
           );
         }),
       ];
@@ -104,7 +104,7 @@ export function barChart({ title, text, groups, format }) {
   });
 }
 
-/** The running median of so many points about each: what a line through scattered points shows best. */
+/** Return the running median over `about` points on either side. */
 export function runningMedian(points, about) {
   return points.map(([time], at) => {
     const near = points.slice(Math.max(0, at - about), at + about + 1).map(([, value]) => value).sort((a, b) => a - b);
@@ -114,7 +114,7 @@ export function runningMedian(points, about) {
 
 const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 
-/** Round values from low to at least high, four or so. */
+/** Return about four round values from low to at least high. */
 function steps(low, high) {
   const rough = (high - low || 1) / 4;
   const size = 10 ** Math.floor(Math.log10(rough));
@@ -122,7 +122,7 @@ function steps(low, high) {
   return Array.from({ length: Math.ceil((high - low) / step - 1e-9) + 1 || 2 }, (_, at) => low + at * step);
 }
 
-/** Powers of ten around values, those of nought left out. */
+/** Return the powers of ten around the positive values. */
 function decades(values) {
   const [low, high] = extent(values.filter((value) => value > 0));
   const first = Math.floor(Math.log10(low));
@@ -130,20 +130,20 @@ function decades(values) {
   return Array.from({ length: last - first + 1 }, (_, at) => 10 ** (first + at));
 }
 
-/** Moments to write under a chart so many pixels wide, and how. */
-function moments(first, last, wide) {
+/** Return the time ticks of a chart of this width in pixels, with their labels. */
+function timeTicks(first, last, width) {
   const days = last - first > 36 * 3600e3;
   const label = (time) =>
     new Date(time).toLocaleString("en-GB", days ? { day: "numeric", month: "short" } : { hour: "2-digit", minute: "2-digit", ...(last - first < 600e3 ? { second: "2-digit" } : {}) });
-  const many = Math.max(2, Math.min(6, Math.floor(wide / 110)));
-  return Array.from({ length: many }, (_, at) => {
-    const time = first + (at / (many - 1)) * (last - first);
-    return { at: time, label: label(time), anchor: at === 0 ? "start" : at === many - 1 ? "end" : "middle" };
+  const ticks = Math.max(2, Math.min(6, Math.floor(width / 110)));
+  return Array.from({ length: ticks }, (_, at) => {
+    const time = first + (at / (ticks - 1)) * (last - first);
+    return { at: time, label: label(time), anchor: at === 0 ? "start" : at === ticks - 1 ? "end" : "middle" };
   });
 }
 
-/** Round amounts to write there, the last with its unit. */
-export function amounts(unit) {
+/** Return a function that computes ticks of amounts, the last with its unit. */
+export function amountTicks(unit) {
   return (first, last) =>
     steps(first, last)
       .filter((at) => at <= last)

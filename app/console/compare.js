@@ -1,15 +1,15 @@
-// The page that compares: what all kept pairs say of the two backends, asked for again while it is looked at.
+// The Compare page: the report of the stored pairs, refreshed while the page is shown.
 
 import { getJson } from "./api.js";
 import { byId } from "./dom.js";
 import { clock } from "./format.js";
 import { Poll } from "./poll.js";
-import { cards, none } from "./report.js";
+import { cards, noPairs } from "./report.js";
 
-const CHARTED = 500;
+const MAX_CHARTED = 500;
 
-let drawn = "";
-const poll = new Poll(byId("report"), 5000, ask, draw);
+let lastDrawn = "";
+const poll = new Poll(byId("report"), 5000, load, draw);
 
 export const show = () => poll.show();
 export const hide = () => poll.hide();
@@ -17,23 +17,23 @@ export const hide = () => poll.hide();
 export function start() {
   byId("report-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    poll.again();
+    poll.refresh();
   });
-  for (const id of ["span", "report-detail"]) byId(id).addEventListener("change", () => poll.again());
+  for (const id of ["span", "report-detail"]) byId(id).addEventListener("change", () => poll.refresh());
   byId("pause").addEventListener("click", pause);
 }
 
 function pause() {
   poll.paused = !poll.paused;
   byId("pause").setAttribute("aria-pressed", String(poll.paused));
-  byId("pause").textContent = poll.paused ? "Go on" : "Pause";
-  if (!poll.paused) poll.again();
+  byId("pause").textContent = poll.paused ? "Resume" : "Pause";
+  if (!poll.paused) poll.refresh();
 }
 
-function ask(signal) {
+function load(signal) {
   return Promise.all([
     getJson(`v1/comparisons/report${query({})}`, signal),
-    getJson(`v1/comparisons${query({ limit: CHARTED })}`, signal),
+    getJson(`v1/comparisons${query({ limit: MAX_CHARTED })}`, signal),
   ]);
 }
 
@@ -41,20 +41,20 @@ function query(more) {
   const within = Number(byId("span").value);
   const detail = byId("report-detail").value;
   const tickers = byId("tickers").value.split(/[\s,]+/).filter(Boolean).join(",");
-  const asked = new URLSearchParams({
+  const parameters = new URLSearchParams({
     ...(within ? { from: new Date(Date.now() - 1000 * within).toISOString() } : {}),
     ...(detail ? { detail } : {}),
     ...(tickers ? { tickers } : {}),
     ...more,
   });
-  return asked.size ? `?${asked}` : "";
+  return parameters.size ? `?${parameters}` : "";
 }
 
-/** Drawn anew only where something changed: what is being read stays where it is. */
+/** Redraw only after a change, so that the reader keeps the scroll position. */
 function draw([report, { pairs }]) {
   byId("updated").textContent = `as of ${clock(new Date())}`;
   const now = JSON.stringify([report, pairs.map(({ id }) => id)]);
-  if (now === drawn && byId("report").querySelector(".cards, .empty")) return;
-  drawn = now;
-  byId("report").replaceChildren(report.pairs ? cards(report, pairs) : none());
+  if (now === lastDrawn && byId("report").querySelector(".cards, .empty")) return;
+  lastDrawn = now;
+  byId("report").replaceChildren(report.pairs ? cards(report, pairs) : noPairs());
 }

@@ -1,20 +1,20 @@
-// Making elements. Text only ever becomes text: nothing here, or elsewhere, reads a string as markup.
+// Creates elements. No string is ever parsed as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 export const byId = (id) => document.getElementById(id);
 
-/** An HTML element: attributes by name (`on…` are listeners, false and null leave one out), then children. */
+/** Create an HTML element from attributes (`on…` adds a listener; false and null are omitted) and children. */
 export function h(tag, attributes = {}, ...children) {
-  return filled(document.createElement(tag), attributes, children);
+  return fill(document.createElement(tag), attributes, children);
 }
 
-/** The same in SVG. */
+/** Create an SVG element. */
 export function svg(tag, attributes = {}, ...children) {
-  return filled(document.createElementNS(SVG, tag), attributes, children);
+  return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-function filled(element, attributes, children) {
+function fill(element, attributes, children) {
   for (const [name, value] of Object.entries(attributes)) {
     if (value === false || value === null || value === undefined) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
@@ -24,13 +24,13 @@ function filled(element, attributes, children) {
   return element;
 }
 
-/** A share of a whole as a bar's length or a cell's depth; style sheets read it as `--share`. */
+/** Set the fraction that style sheets read as `--share`: the length of a bar or the depth of a cell. */
 export function share(element, value) {
   element.style.setProperty("--share", String(Math.max(0, Math.min(1, value))));
   return element;
 }
 
-/** Said once by screen readers, without moving anybody. */
+/** Let screen readers announce a text without moving the focus. */
 export function announce(text) {
   byId("announcer").textContent = text;
 }

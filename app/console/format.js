@@ -1,4 +1,4 @@
-// Figures as people read them.
+// Formats figures.
 
 export const NONE = "–";
 
@@ -7,7 +7,7 @@ const WHOLE = fixed(0);
 
 export const count = (value) => (value === null || value === undefined ? NONE : WHOLE.format(value));
 
-/** Three significant digits or so. */
+/** About three significant digits. */
 export function number(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
   const size = Math.abs(value);
@@ -25,7 +25,7 @@ export function percent(value, digits = 1) {
   return value === null || value === undefined ? NONE : `${(100 * value).toFixed(digits)}%`;
 }
 
-/** An amount in USD, from a number or a decimal string, with no digit dropped that counts. */
+/** An amount in USD, from a number or a decimal string, with three significant digits below a cent. */
 export function usd(value) {
   if (value === null || value === undefined) return NONE;
   const amount = Number(value);
@@ -35,7 +35,7 @@ export function usd(value) {
   return `$${amount.toFixed(digits)}`;
 }
 
-/** The same for a scale, whose values are round. */
+/** An amount in USD on an axis, where values are round. */
 export const roundUsd = (value) => `$${Number(Number(value).toPrecision(3)).toLocaleString("en-US", { maximumFractionDigits: 12 })}`;
 
 export function interval(bounds, format = number) {

@@ -1,10 +1,10 @@
-// Which page is shown, and what stands around all of them.
+// Navigation between the pages, the theme and the key button.
 
 import { start as startAsk } from "./ask.js";
 import * as compare from "./compare.js";
 import * as costs from "./costs.js";
 import { byId } from "./dom.js";
-import { askForKey, key } from "./keys.js";
+import { key, requestKey } from "./keys.js";
 import { show as showStandIns } from "./stand_in.js";
 
 const PAGES = { ask: {}, compare, costs };
@@ -43,7 +43,7 @@ function theme() {
 
 byId("skip").addEventListener("click", () => byId("main").focus());
 byId("key").addEventListener("click", async () => {
-  if (await askForKey(key() ? "Another may be used in its place." : "Where this gateway has keys, one is needed to ask.")) location.reload();
+  if (await requestKey(key() ? "Enter another key to replace it." : "If this gateway has keys switched on, requests need one.")) location.reload();
 });
 window.addEventListener("hashchange", route);
 theme();

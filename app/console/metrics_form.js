@@ -1,4 +1,4 @@
-// The form for metrics, made from the gateway's own schema, so that it never lacks a field or a bound.
+// The form for metrics, built from the gateway's schema, so that it has every field and bound.
 
 import { getJson } from "./api.js";
 import { h } from "./dom.js";
@@ -8,7 +8,7 @@ const GROUPS = [
   ["technicals", "Technicals", "Technicals"],
 ];
 
-/** What the gateway says of itself: its metrics and its example. Raises `Problem`. */
+/** Return the metrics and the example from the OpenAPI document. Throws `Problem`. */
 export async function schema() {
   const { components, paths } = await getJson("openapi.json");
   const { schemas } = components;
@@ -36,24 +36,24 @@ export class MetricsForm {
 
   field(path, name, form) {
     const id = `metric-${path}`;
-    const input = h("input", { id, inputmode: "decimal", spellcheck: "false", "aria-describedby": `${id}-said` });
+    const input = h("input", { id, inputmode: "decimal", spellcheck: "false", "aria-describedby": `${id}-hint` });
     this.inputs.set(path, input);
     return h(
       "div",
       { class: "field", "data-field": `metrics.${path}` },
       h("label", { for: id, title: `${form.description}${bounds(form)}` }, name),
       input,
-      h("small", { id: `${id}-said` }, form.description),
+      h("small", { id: `${id}-hint` }, form.description),
     );
   }
 
-  /** The metrics as a request has them. What is no number goes as it stands: the gateway says what is wrong with it. */
+  /** Return the metrics of a request. Text that is not a number is sent as it is, and the gateway reports it. */
   value() {
     const metrics = {};
     for (const [path, input] of this.inputs) {
       const typed = input.value.trim();
       if (!typed) continue;
-      const [group, name] = divided(path);
+      const [group, name] = splitPath(path);
       (group ? (metrics[group] ??= {}) : metrics)[name] = Number.isFinite(Number(typed)) ? Number(typed) : typed;
     }
     return metrics;
@@ -67,7 +67,7 @@ export class MetricsForm {
     for (const input of this.inputs.values()) input.value = "";
   }
 
-  /** Fills in metrics; the names that no field has. */
+  /** Fill in metrics, and return the unknown names. */
   fill(metrics) {
     this.clear();
     const unknown = [];
@@ -84,8 +84,8 @@ export class MetricsForm {
   }
 }
 
-/** A path as its group, if any, and its name, which may have dots of its own. */
-function divided(path) {
+/** Split a path into its group, if any, and its name, which may contain dots. */
+function splitPath(path) {
   const at = path.indexOf(".");
   return at < 0 ? [null, path] : [path.slice(0, at), path.slice(at + 1)];
 }
@@ -96,10 +96,10 @@ function bounds(form) {
   return low === undefined ? "" : `, from ${low} to ${number.maximum}`;
 }
 
-/** The request that a pasted text is: a whole one, or metrics alone. Raises `SyntaxError` for anything else. */
-export function pasted(text) {
+/** Parse a pasted request, or its metrics alone. Throws `SyntaxError`. */
+export function parsePasted(text) {
   const value = JSON.parse(text);
-  if (value === null || typeof value !== "object" || Array.isArray(value)) throw new SyntaxError("it is no JSON object");
+  if (value === null || typeof value !== "object" || Array.isArray(value)) throw new SyntaxError("not a JSON object");
   if ("metrics" in value || "ticker" in value) return value;
   return { metrics: value };
 }

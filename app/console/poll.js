@@ -1,49 +1,49 @@
-// What is asked for again and again while its page is shown.
+// Periodic loading while a page is shown.
 
-import { failed, loading } from "./states.js";
+import { loading, problemState } from "./states.js";
 
 export class Poll {
-  /** `ask(signal)` gives what `draw` is to show in `place`, every so many milliseconds. */
-  constructor(place, everyMs, ask, draw) {
-    Object.assign(this, { place, everyMs, ask, draw, paused: false, refused: false, asking: null, said: "" });
+  /** Every `everyMs` milliseconds, `draw` shows the result of `load(signal)` in `place`. */
+  constructor(place, everyMs, load, draw) {
+    Object.assign(this, { place, everyMs, load, draw, paused: false, refused: false, request: null, lastError: "" });
   }
 
   show() {
-    if (!this.place.hasChildNodes()) this.place.append(loading("adding up"));
-    this.renew();
-    this.timer = setInterval(() => this.idle() || this.renew(), this.everyMs);
+    if (!this.place.hasChildNodes()) this.place.append(loading("loading"));
+    this.reload();
+    this.timer = setInterval(() => this.idle() || this.reload(), this.everyMs);
   }
 
   hide() {
     clearInterval(this.timer);
-    this.asking?.abort();
+    this.request?.abort();
   }
 
   idle() {
-    return this.paused || this.refused || document.hidden || this.asking !== null;
+    return this.paused || this.refused || document.hidden || this.request !== null;
   }
 
-  async renew() {
-    this.asking?.abort();
-    const own = (this.asking = new AbortController());
+  async reload() {
+    this.request?.abort();
+    const own = (this.request = new AbortController());
     try {
-      const answer = await this.ask(own.signal);
+      const answer = await this.load(own.signal);
       this.refused = false;
-      this.said = "";
+      this.lastError = "";
       this.draw(answer);
     } catch (error) {
       if (own.signal.aborted) return;
-      this.refused = error.document?.status < 500; // asking the same again would not help
-      if (this.said === String(error)) return;
-      this.said = String(error);
-      this.place.replaceChildren(failed(error, () => this.again()));
+      this.refused = error.document?.status < 500; // the same request would fail again
+      if (this.lastError === String(error)) return;
+      this.lastError = String(error);
+      this.place.replaceChildren(problemState(error, () => this.refresh()));
     } finally {
-      if (this.asking === own) this.asking = null;
+      if (this.request === own) this.request = null;
     }
   }
 
-  again() {
-    this.said = "";
-    return this.renew();
+  refresh() {
+    this.lastError = "";
+    return this.reload();
   }
 }

@@ -1,4 +1,4 @@
-// A report of pairs as people read it: agreement, who said what, and both backends' figures side by side.
+// The report of pairs: agreement, actions, and both backends' figures side by side.
 
 import { h, share } from "./dom.js";
 import { count, interval, milliseconds, NONE, number, percent, usd } from "./format.js";
@@ -8,12 +8,12 @@ import { empty } from "./states.js";
 
 const LABELS = ["buy", "hold", "sell", "error"];
 
-export function none() {
+export function noPairs() {
   return empty(
     "No pairs yet",
-    h("p", {}, "A pair is one question that both backends were asked. Make some from a list of tickers, one a line:"),
+    h("p", {}, "A pair is one question with the answers of both backends. Create pairs from a list of tickers, one per line:"),
     h("pre", {}, h("code", {}, "conviction compare --batch tickers.txt")),
-    h("p", {}, "Or ask for both on the first page, and keep the pair. They are shown here as they come."),
+    h("p", {}, "Or ask both backends on the Ask page and store the pair."),
   );
 }
 
@@ -24,33 +24,33 @@ export function cards(report, pairs) {
     { class: "cards" },
     standIns(report),
     ...headlines(report, names),
-    card("Who said what", `${names[0]} down, ${names[1]} across`, "", confusion(report.confusion, names)),
+    card("Actions", `${names[0]} in rows, ${names[1]} in columns`, "", confusion(report.confusion, names)),
     card(
       "Latency and cost",
       "of whole answers",
       "",
       legend(names),
       latencyBars(report, names),
-      h("h3", {}, "A recommendation, in USD"),
+      h("h3", {}, "Cost of a recommendation, in USD"),
       costBars(report, names),
     ),
     card("Side by side", "", "whole", sideBySide(report, names)),
-    ...latencyAndCostOverTime(pairs, names).map(({ title, said, chart, note }) =>
-      card(title, said, "", legend(names), chart, h("p", { class: "formula" }, note)),
+    ...latencyAndCostOverTime(pairs, names).map(({ title, subtitle, chart, note }) =>
+      card(title, subtitle, "", legend(names), chart, h("p", { class: "formula" }, note)),
     ),
-    card("How this is reckoned", "", "whole", h("p", { class: "formula" }, report.method)),
+    card("Method", "", "whole", h("p", { class: "formula" }, report.method)),
   );
 }
 
-function card(title, said, kind, ...content) {
-  return h("section", { class: `card ${kind}` }, h("h2", {}, title, said ? h("small", {}, said) : null), ...content);
+function card(title, subtitle, kind, ...content) {
+  return h("section", { class: `card ${kind}` }, h("h2", {}, title, subtitle ? h("small", {}, subtitle) : null), ...content);
 }
 
 function standIns({ backends }) {
   const some = Object.entries(backends).filter(([, { stand_ins: number }]) => number);
   if (!some.length) return null;
-  const said = some.map(([name, { stand_ins: number, answered }]) => `${number === answered ? "all" : count(number)} of ${name}'s`);
-  return h("p", { class: "notice strong whole" }, `Of these answers, ${said.join(" and ")} are a rule-based stand-in's, not a model's.`);
+  const parts = some.map(([name, { stand_ins: number, answered }]) => `${number === answered ? "all" : count(number)} of ${name}'s`);
+  return h("p", { class: "notice strong whole" }, `Of these answers, ${parts.join(" and ")} are a rule-based stand-in's, not a model's.`);
 }
 
 function headlines(report, [first, second]) {
@@ -60,11 +60,11 @@ function headlines(report, [first, second]) {
     : `enough pairs for ±${percent(needed.half_width)}`;
   return [
     card("Agreement", "same action", "third", big(agreement && percent(agreement.value)), range(agreement, 0, 1, percent),
-      h("p", { class: "formula" }, `${still}${needed.basis === "assumed" ? ", at the widest" : ""}`)),
+      h("p", { class: "formula" }, `${still}${needed.basis === "assumed" ? ", if the agreement is 50%" : ""}`)),
     card("Cohen's kappa", "beyond chance", "third", big(kappa && kappa.value.toFixed(2)), range(kappa, -1, 1, (value) => value.toFixed(2)),
-      h("p", { class: "formula" }, "1: always the same; 0: as often as chance would have it")),
-    card("Conviction", `${first} less ${second}`, "third", big(difference && signed(difference.value)), range(difference, -9, 9, signed),
-      h("p", { class: "formula" }, `${distance ? number(distance.value) : NONE} apart on average, of 1 to 10`)),
+      h("p", { class: "formula" }, "1: always equal; 0: as often as by chance")),
+    card("Conviction", `${first} minus ${second}`, "third", big(difference && signed(difference.value)), range(difference, -9, 9, signed),
+      h("p", { class: "formula" }, `${distance ? number(distance.value) : NONE} mean absolute difference, on a scale of 1 to 10`)),
     card("Pairs", "", "whole", pairsOf(report)),
   ];
 }
@@ -79,7 +79,7 @@ function pairsOf({ pairs, answered_by_both: both, tickers, first, last, details,
     ["From", when(first)],
     ["To", when(last)],
     ["Detail", parts(details)],
-    ["Asked as", parts(origins)],
+    ["Origin", parts(origins)],
   ]);
 }
 
@@ -87,7 +87,7 @@ const facts = (rows) => h("dl", { class: "facts" }, rows.map(([name, value]) => 
 const big = (text) => h("p", { class: "big" }, text ?? NONE);
 const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(2);
 
-/** An estimate on its scale, with its interval. */
+/** Draw an estimate and its interval on a scale. */
 function range(estimate, low, high, format) {
   if (!estimate) return null;
   if (estimate.low === null) return h("p", { class: "formula" }, "no interval for fewer than five tickers");
@@ -119,14 +119,14 @@ function confusion(counts, [first, second]) {
     h(
       "table",
       { class: "confusion" },
-      h("caption", { class: "hidden" }, `Rows: what ${first} said; columns: what ${second} said`),
+      h("caption", { class: "hidden" }, `Rows: actions of ${first}; columns: actions of ${second}`),
       h("thead", {}, h("tr", {}, h("td", { class: "corner" }), labels.map((label) => h("th", { scope: "col" }, label)))),
       h("tbody", {}, labels.map((row) => h("tr", {}, h("th", { scope: "row" }, row), labels.map((column) => cell(row, column))))),
     ),
   );
 }
 
-/** The figures of each, and by how much they differ where that was estimated. */
+/** The figures of each backend, and their estimated ratio. */
 function sideBySide({ backends, ratios }, names) {
   const sides = names.map((name) => backends[name]);
   const spread = (key, format) => (side) => (side[key] ? three(QUANTILES.map((part) => format(side[key][part]))) : NONE);
@@ -134,13 +134,13 @@ function sideBySide({ backends, ratios }, names) {
   const rows = [
     ["Latency, p50 / p95 / p99", spread("latency_ms", milliseconds), "latency"],
     ["First token, p50 / p95 / p99", spread("ttft_ms", milliseconds), "ttft"],
-    ["A token, p50 / p95 / p99", spread("ms_per_token", milliseconds), "ms_per_token"],
-    ["Tokens a second, p50 / p95 / p99", spread("tokens_per_second", number)],
+    ["Per token, p50 / p95 / p99", spread("ms_per_token", milliseconds), "ms_per_token"],
+    ["Tokens per second, p50 / p95 / p99", spread("tokens_per_second", number)],
     ["Cost of a recommendation", (side) => usd(side.usd_per_recommendation), "usd_per_recommendation"],
-    ["Cost of a thousand tokens", (side) => usd(side.usd_per_1k_tokens), "usd_per_1k_tokens"],
-    ["Cost of all", (side) => usd(side.usd)],
+    ["Cost per thousand tokens", (side) => usd(side.usd_per_1k_tokens), "usd_per_1k_tokens"],
+    ["Total cost", (side) => usd(side.usd)],
     ["Tokens in, cached, out", ({ tokens }) => three([tokens.input, tokens.cached_input, tokens.output].map(count))],
-    ["Figures made up", ({ invention }) => (invention.analyses ? `${count(invention.invented)} of ${count(invention.figures)}` : NONE)],
+    ["Unsupported figures", ({ invention }) => (invention.analyses ? `${count(invention.invented)} of ${count(invention.figures)}` : NONE)],
     ["Answered", (side) => count(side.answered)],
     ["Failed", (side) => h("span", { class: "codes" }, failures(side))],
   ];

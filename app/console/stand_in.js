@@ -1,13 +1,13 @@
-// Where a stand-in answers in a model's place, every page says so: as soon as a backend's name or an answer told it,
-// in this tab, and until an answer tells otherwise.
+// The notice that a stand-in answers instead of a model. It appears on every page of this tab once an answer or a
+// backend's state reports a stand-in, until an answer of that backend reports a model.
 
 import { byId } from "./dom.js";
 
 const NAME = "conviction.stand-ins";
 const backends = new Set(JSON.parse(sessionStorage.getItem(NAME) ?? "[]"));
 
-/** Takes note of an answer's or a backend's own word. */
-export function seen({ stand_in: standIn, backend, name, model }) {
+/** Record what an answer or a backend's state reports. */
+export function recordStandIn({ stand_in: standIn, backend, name, model }) {
   if (standIn || model?.startsWith("stand-in/")) backends.add(backend ?? name);
   else if (standIn === false) backends.delete(backend);
   show();
@@ -18,5 +18,5 @@ export function show() {
   const notice = byId("stand-in");
   notice.hidden = backends.size === 0;
   notice.textContent =
-    `Stand-in: ${[...backends].sort().join(" and ")} ${backends.size > 1 ? "are" : "is"} answered by a rule-based stand-in here, not by a model.`;
+    `Stand-in: ${[...backends].sort().join(" and ")} ${backends.size > 1 ? "are" : "is"} answered by a rule-based stand-in, not by a model.`;
 }

@@ -1,4 +1,4 @@
-// Loading, error and empty, each the same everywhere.
+// The loading, error and empty states of every page.
 
 import { Problem } from "./api.js";
 import { announce, h } from "./dom.js";
@@ -11,8 +11,8 @@ export function empty(title, ...content) {
   return h("div", { class: "state empty" }, h("h2", {}, title), ...content);
 }
 
-/** A problem as it came, with a button to try again that counts down where the gateway said when. */
-export function failed(error, again) {
+/** Show a problem, with a retry button that counts down to the `retry_after` of the problem. */
+export function problemState(error, retry) {
   const problem = error instanceof Problem ? error.document : { title: "The console failed", detail: String(error) };
   if (!(error instanceof Problem)) console.error(error);
   announce(`${problem.title}. ${problem.detail ?? ""}`);
@@ -22,15 +22,15 @@ export function failed(error, again) {
     h("h2", {}, problem.title, problem.status ? h("span", { class: "code" }, `${problem.status} ${problem.code ?? ""}`) : null),
     h("p", {}, problem.detail ?? ""),
     problem.errors?.length
-      ? h("ul", {}, problem.errors.map((wrong) => h("li", {}, h("code", {}, wrong.field), ` ${wrong.problem}`)))
+      ? h("ul", {}, problem.errors.map(({ field, problem: text }) => h("li", {}, h("code", {}, field), ` ${text}`)))
       : null,
-    again ? h("p", { class: "row" }, retry(problem.retry_after, again)) : null,
+    retry ? h("p", { class: "row" }, retryButton(problem.retry_after, retry)) : null,
     problem.request_id ? h("p", { class: "muted small" }, "Request ", h("code", {}, problem.request_id)) : null,
   );
 }
 
-function retry(after, again) {
-  const button = h("button", { type: "button", onclick: again }, "Try again");
+function retryButton(after, retry) {
+  const button = h("button", { type: "button", onclick: retry }, "Try again");
   const ends = Date.now() + 1000 * (after ?? 0);
   const tick = () => {
     const left = Math.ceil((ends - Date.now()) / 1000);

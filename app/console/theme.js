@@ -1,4 +1,4 @@
-// Before anything is drawn: the theme that was chosen here, if any; else the system's holds.
+// Applies the stored theme before the first paint; without one, the system's theme applies.
 (() => {
   const chosen = localStorage.getItem("conviction.theme");
   if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;

@@ -1,8 +1,8 @@
-"""Experiments: each deals its share of requests to arms by a hash of the subject, the same for the same subject.
+"""Experiments: each assigns requests to arms by a hash of the subject, so that a subject always gets the same arm.
 
-A subject falls into one of 10,000 buckets, and a bucket belongs to an arm; an arm's weight is how many it has. Arms
-take theirs in turn out of those that are left, each in an order of its own that weights have no part in. So, when
-weights change, an arm keeps what it can: of two arms only the difference moves, of more hardly more than that.
+A subject hashes to one of 10,000 buckets; an arm's weight is the number of its buckets. The arms choose in turn from
+the remaining buckets, each in a fixed order that does not depend on weights. When weights change, most buckets keep
+their arm: with two arms only the difference moves, with more hardly more than that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class _Form(BaseModel):
 
 
 class Arm(_Form):
-    """What answers, and in how many buckets."""
+    """A backend and its number of buckets."""
 
     name: Name
     backend: Choice
@@ -35,59 +35,59 @@ class Arm(_Form):
 
 
 class Experiment(_Form):
-    """Arms that share the requests of one detail, or of all."""
+    """Arms that share the requests of one detail, or of all details."""
 
     name: Name
     detail: Detail | None = None
     arms: tuple[Arm, ...]
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if twice := _twice([arm.name for arm in self.arms]):
-            raise ValueError(f"{self.name} has more than one arm {twice}")
+    def _complete(self) -> Self:
+        if duplicate := _duplicate([arm.name for arm in self.arms]):
+            raise ValueError(f"{self.name} has more than one arm {duplicate}")
         if (total := sum(arm.weight for arm in self.arms)) != BUCKETS:
             raise ValueError(f"the weights of {self.name} add up to {total}, not to {BUCKETS}")
         return self
 
     @cached_property
     def owners(self) -> tuple[Arm, ...]:
-        """The arm that each bucket belongs to."""
+        """The arm of each bucket."""
         owners, left = [self.arms[0]] * BUCKETS, list(range(BUCKETS))
-        for place, arm in enumerate(self.arms):
-            if 0 < place < len(self.arms) - 1:
+        for position, arm in enumerate(self.arms):
+            if 0 < position < len(self.arms) - 1:
                 left.sort(key=lambda bucket, arm=arm: _digest(self.name, arm.name, str(bucket)))  # type: ignore[misc]
             for bucket in left[: arm.weight]:
                 owners[bucket] = arm
             left = left[arm.weight :]
         return tuple(owners)
 
-    def deal(self, subject: str) -> Arm:
-        """The arm of a subject."""
+    def assign(self, subject: str) -> Arm:
+        """Return the arm of a subject."""
         return self.owners[bucket_of(self.name, subject)]
 
 
 class Plan(_Form):
-    """The experiments that run, at most one for a request."""
+    """The active experiments, at most one per request."""
 
     experiments: tuple[Experiment, ...]
 
     @model_validator(mode="after")
-    def _apart(self) -> Self:
-        if twice := _twice([experiment.name for experiment in self.experiments]):
-            raise ValueError(f"there is more than one experiment {twice}")
+    def _disjoint(self) -> Self:
+        if duplicate := _duplicate([experiment.name for experiment in self.experiments]):
+            raise ValueError(f"more than one experiment is named {duplicate}")
         for detail in get_args(Detail):
             both = [each.name for each in self.experiments if each.detail in (None, detail)]
             if len(both) > 1:
-                raise ValueError(f"{' and '.join(both)} would share the requests in {detail}: one must go")
+                raise ValueError(f"{' and '.join(both)} both apply to requests in {detail}: remove one")
         return self
 
     def experiment(self, detail: Detail) -> Experiment | None:
-        """The one that requests of a detail take part in."""
+        """Return the experiment that applies to requests of a detail."""
         return next((each for each in self.experiments if each.detail in (None, detail)), None)
 
 
 def bucket_of(experiment: str, subject: str) -> int:
-    """Where a subject falls, in each experiment elsewhere."""
+    """Return the bucket of a subject; it differs between experiments."""
     return int.from_bytes(_digest(experiment, subject)[:8]) % BUCKETS
 
 
@@ -95,5 +95,5 @@ def _digest(*parts: str) -> bytes:
     return sha256("\n".join(parts).encode()).digest()
 
 
-def _twice(names: list[str]) -> str | None:
+def _duplicate(names: list[str]) -> str | None:
     return next((name for name, count in Counter(names).items() if count > 1), None)

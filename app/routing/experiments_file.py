@@ -1,4 +1,4 @@
-"""The file of experiments, read again whenever it has changed: a mounted one is exchanged while the gateway runs."""
+"""The experiments file, reloaded when it changes: a mounted file may be replaced while the gateway runs."""
 
 from __future__ import annotations
 
@@ -14,61 +14,61 @@ from app.errors import InvalidSettings
 from app.routing.experiments import Experiment, Plan
 
 NAME = "CONVICTION_EXPERIMENTS_FILE"
-LOOK_S = 1.0
-"""The file is looked at so often at most."""
-NONE = Plan(experiments=())
+CHECK_INTERVAL_S = 1.0
+"""The minimum time between two checks for a change."""
+NO_EXPERIMENTS = Plan(experiments=())
 
 log = logging.getLogger(__name__)
 
 
 class Experiments:
-    """The plan in force. Raises `InvalidSettings` where the first is none; a later one that is none changes nothing.
+    """The active experiments. Raises `InvalidSettings` for an invalid initial file; ignores a later invalid version.
 
-    `problem` says what is wrong with the file as it is now.
+    `problem` describes why the current version is invalid.
     """
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = monotonic) -> None:
         self.problem: str | None = None
         self._path, self._clock = path, clock
-        self._looked, self._seen = clock(), _state(path)
-        self._plan = NONE if path is None else _read(path)
+        self._checked, self._version = clock(), _version(path)
+        self._plan = NO_EXPERIMENTS if path is None else _read(path)
 
     @property
-    def named(self) -> bool:
+    def configured(self) -> bool:
         """Whether the settings name a file."""
         return self._path is not None
 
     def experiment(self, detail: Detail) -> Experiment | None:
-        """The one that requests of a detail take part in now."""
+        """Return the experiment that applies to requests of a detail."""
         self.refresh()
         return self._plan.experiment(detail)
 
     @property
     def any(self) -> bool:
-        """Whether there are any now."""
+        """Whether any experiment is active."""
         self.refresh()
         return bool(self._plan.experiments)
 
     def refresh(self) -> None:
-        """Take over what has changed."""
-        if self._path is None or self._clock() < self._looked + LOOK_S:
+        """Reload the file if it has changed."""
+        if self._path is None or self._clock() < self._checked + CHECK_INTERVAL_S:
             return
-        self._looked = self._clock()
-        state = _state(self._path)
-        if state == self._seen:
+        self._checked = self._clock()
+        version = _version(self._path)
+        if version == self._version:
             return
-        self._seen = state
+        self._version = version
         try:
             self._plan, self.problem = _read(self._path), None
         except InvalidSettings as error:
-            self.problem = f"{error.detail}; the experiments from before are still in force"
+            self.problem = f"{error.detail}; the previous experiments stay active"
             log.error("%s", self.problem)
         else:
             log.info("experiments: %s", ", ".join(each.name for each in self._plan.experiments) or "none")
 
 
-def _state(path: Path | None) -> tuple[int, ...]:
-    """What is different once the file was written or another put in its place."""
+def _version(path: Path | None) -> tuple[int, ...]:
+    """Return values that change when the file is written or replaced."""
     try:
         found = path and path.stat()
     except OSError:
@@ -82,13 +82,13 @@ def _read(path: Path) -> Plan:
     except OSError:
         raise InvalidSettings(f"{NAME}: the file cannot be read") from None
     except ValidationError as error:
-        wrong = "; ".join(_told(problem["loc"], problem["msg"]) for problem in error.errors(include_url=False))
-        raise InvalidSettings(f"{NAME}: {wrong}") from None
+        details = "; ".join(_describe(problem["loc"], problem["msg"]) for problem in error.errors(include_url=False))
+        raise InvalidSettings(f"{NAME}: {details}") from None
     for experiment in plan.experiments:
-        _ = experiment.owners  # dealt out now, and not while somebody waits
+        _ = experiment.owners  # computed now, not during a request
     return plan
 
 
-def _told(where: tuple[int | str, ...], what: str) -> str:
-    place = ".".join(map(str, where))
-    return (place and f"{place}: ") + what.removeprefix("Value error, ")
+def _describe(location: tuple[int | str, ...], message: str) -> str:
+    field = ".".join(map(str, location))
+    return (field and f"{field}: ") + message.removeprefix("Value error, ")

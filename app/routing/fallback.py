@@ -1,4 +1,4 @@
-"""Where the backend that was observation fails before anything of its answer was told, another answers in its place."""
+"""Answers a question with the first backend of a route; if that fails before it sent anything, the fallback answers."""
 
 from __future__ import annotations
 
@@ -11,40 +11,38 @@ from app.comparison.shadow import Shadow
 from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
 from app.errors import BackendError, Overloaded, UnparsedAnswer
-from app.recommend import Answered, Question, Recommender, Reply
+from app.recommend import Answer, Question, Recommender, count_answer
 from app.recommendation import Assignment
 from app.telemetry.metrics import Collectors, RequestObservation
 from app.telemetry.request_timer import RequestTimer
 
-Fault = BackendError | Overloaded
-
 
 @dataclass(frozen=True)
 class Route:
-    """The backend to ask, and the one to ask should that fail, if the client wants one."""
+    """The backend to ask, and the fallback if the client named one."""
 
     first: Upstream
     fallback: Upstream | None = None
     second: Upstream | None = None
-    """Of a cascade, the backend that answers where the first is not sure."""
+    """The backend that a cascade asks when the first is not sure enough."""
     threshold: float = 0.0
-    """Of a cascade, the probability below which the first backend's answer is passed on."""
+    """The probability below which a cascade asks the second backend."""
     assignment: Assignment | None = None
-    """The experiment that chose it."""
+    """The experiment that chose the backend."""
 
     @property
     def certain(self) -> bool:
-        """Whether it is known beforehand who answers, if anybody does."""
+        """Whether only one backend can answer."""
         return self.fallback is None and self.second is None
 
 
 @dataclass(frozen=True)
 class AnswerStrategy:
-    """One question on its way; each backend that is observation keeps to its own limits, and all to one deadline.
+    """One question on its route. Each backend enforces its own limits; all share one deadline.
 
-    `observation` tells which backend has it; the shadow, if there is one, hears of the first's answers. What the one that
-    failed used up is booked as ever; an answer that is none is no such failure, since the model was there and has been
-    paid for.
+    `observation` holds the backend that currently has the question; the shadow receives the first backend's answers.
+    The tokens that a failed backend used are charged. An unparsed answer does not trigger the fallback, since the
+    model answered and was paid for.
     """
 
     question: Question
@@ -56,64 +54,61 @@ class AnswerStrategy:
     observation: RequestObservation
     shadow: Shadow | None = None
 
-    async def recommend(self) -> Answered:
-        """Return the first backend's answer, or the fallback's; where both fail, raise what the second raised."""
+    async def recommend(self) -> Answer:
+        """Return the first backend's answer or the fallback's; if both fail, raise the fallback's error."""
         own_s = self.timer.read()[1]
         try:
-            return self._first_answered(await self._ask(self.route.first))
-        except (BackendError, Overloaded) as fault:
-            fallback = self._instead(fault)
+            return self._finish_first(await self._ask(self.route.first))
+        except (BackendError, Overloaded) as error:
+            fallback = self._fallback_for(error)
             if fallback is None:
                 raise
-            self._turn(fault, fallback, own_s)
-        return self._marked((await self._ask(fallback)).answered(self.timer), fallback_from=self.route.first.name)
+            self._hand_over(error, fallback, own_s)
+        return self._finish(await self._ask(fallback), self.route.first.name)
 
-    async def stream(self) -> AsyncGenerator[str | Answered, None]:
-        """Yield the analysis in pieces, then the answer; once a piece was sent, no other backend takes over."""
+    async def stream(self) -> AsyncGenerator[str | Answer, None]:
+        """Yield the analysis in pieces, then the answer. The fallback does not take over once a piece was yielded."""
         own_s, sent = self.timer.read()[1], False
         try:
             async with aclosing(self._stream(self.route.first)) as pieces:
                 async for piece in pieces:
                     sent = True
-                    yield piece if isinstance(piece, str) else self._first_answered(piece)
+                    yield piece if isinstance(piece, str) else self._finish_first(piece)
             return
-        except (BackendError, Overloaded) as fault:
-            fallback = None if sent else self._instead(fault)
+        except (BackendError, Overloaded) as error:
+            fallback = None if sent else self._fallback_for(error)
             if fallback is None:
                 raise
-            self._turn(fault, fallback, own_s)
+            self._hand_over(error, fallback, own_s)
         async with aclosing(self._stream(fallback)) as pieces:
             async for piece in pieces:
-                if isinstance(piece, str):
-                    yield piece
-                else:
-                    yield self._marked(piece.answered(self.timer), fallback_from=self.route.first.name)
+                yield piece if isinstance(piece, str) else self._finish(piece, self.route.first.name)
 
-    async def _ask(self, upstream: Upstream) -> Reply:
+    async def _ask(self, upstream: Upstream) -> Answer:
         return await self.recommender.ask(self.question, upstream, self.options, self.timer)
 
-    def _stream(self, upstream: Upstream) -> AsyncGenerator[str | Reply, None]:
+    def _stream(self, upstream: Upstream) -> AsyncGenerator[str | Answer, None]:
         return self.recommender.stream(self.question, upstream, self.options, self.timer)
 
-    def _instead(self, fault: Fault) -> Upstream | None:
-        if isinstance(fault, UnparsedAnswer) or self.options.deadline.passed:
-            return None
-        return self.route.fallback
+    def _fallback_for(self, error: BackendError | Overloaded) -> Upstream | None:
+        unusable = isinstance(error, UnparsedAnswer) or self.options.deadline.passed
+        return None if unusable else self.route.fallback
 
-    def _turn(self, fault: Fault, fallback: Upstream, own_s: float) -> None:
-        """Count the failure as the first backend's; the time since then was spent waiting for that."""
+    def _hand_over(self, error: BackendError | Overloaded, fallback: Upstream, own_s: float) -> None:
+        """Count the first backend's failure. The time since `own_s` was spent waiting for that backend."""
         self.timer.waited(self.timer.read()[1] - own_s)
-        self.collectors.hand_over(self.observation, fault, fallback.name)
+        self.collectors.hand_over(self.observation, error, fallback.name)
 
-    def _first_answered(self, reply: Reply) -> Answered:
-        answered = reply.answered(self.timer)
+    def _finish_first(self, answer: Answer) -> Answer:
         if self.shadow is not None:
-            self.shadow.offer(self.question, answered, self.route.first, self.options)
-        return self._marked(answered)
+            self.shadow.offer(self.question, answer.recommendation, self.route.first, self.options)
+        return self._finish(answer)
 
-    def _marked(self, answered: Answered, fallback_from: BackendName | None = None) -> Answered:
-        assignment = self.route.assignment
+    def _finish(self, answer: Answer, fallback_from: BackendName | None = None) -> Answer:
+        """Count the answer, and record the experiment and the failed backend in it."""
+        recommendation, assignment = answer.recommendation, self.route.assignment
+        count_answer(self.collectors.of[recommendation.backend], recommendation)
         if assignment is None and fallback_from is None:
-            return answered
-        marked = replace(answered.recommendation, experiment=assignment, fallback_from=fallback_from)
-        return replace(answered, recommendation=marked)
+            return answer
+        marked = replace(recommendation, experiment=assignment, fallback_from=fallback_from)
+        return replace(answer, recommendation=marked)

@@ -1,4 +1,4 @@
-"""What is to answer: what a header names, an experiment's arm or the default; and what, should that fail."""
+"""The request headers that choose a backend, a fallback and an experiment's subject."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ SUBJECT = "X-Subject"
 
 Choice = Literal["mistral", "gpt-4", "cascade"]
 CHOICES: tuple[Choice, ...] = (*BACKEND_NAMES, "cascade")
-"""A backend, or the first of them as far as it is sure and else the second."""
+"""A backend, or the cascade of both."""
 
-LONGEST_SUBJECT = 256
+MAX_SUBJECT_LENGTH = 256
 
 _BACKENDS = {name.casefold(): name for name in BACKEND_NAMES}
 _CHOICES = {name.casefold(): name for name in CHOICES}
 
 
 def named(name: str) -> BackendName | None:
-    """The backend of a name, in any case."""
+    """Return the backend with this name, case-insensitively; None if there is none."""
     return _BACKENDS.get(name.strip().casefold())
 
 
 def choose(given: Sequence[str]) -> Choice | None:
-    """What the header names, in any case; None without it; `UnknownBackend` for another name, or several."""
+    """Return the choice that the header names, case-insensitively; None without it. Raises `UnknownBackend`."""
     if not given:
         return None
     choice = _CHOICES.get(",".join(given).strip().casefold())
@@ -38,27 +38,27 @@ def choose(given: Sequence[str]) -> Choice | None:
 
 
 def choose_fallback(given: Sequence[str], choice: Choice | None) -> BackendName | None:
-    """The backend that the header names, if it is there; `InvalidRequest` where that is the chosen one itself."""
+    """Return the fallback that the header names; None without it. Raises `InvalidRequest` if it equals `choice`."""
     if not given:
         return None
     name = named(",".join(given))
     if name is None:
         raise UnknownBackend(f"{FALLBACK} must be one of {', '.join(BACKEND_NAMES)}")
     if name == choice:
-        raise InvalidRequest(f"{FALLBACK} must name another backend than {choice}, which is asked first")
+        raise InvalidRequest(f"{FALLBACK} must differ from {choice}, the backend that is asked first")
     return name
 
 
-def asked_of(choice: Choice) -> tuple[BackendName, ...]:
-    """The backends that may be asked."""
+def backends_of(choice: Choice) -> tuple[BackendName, ...]:
+    """Return the backends that a choice may ask, the first one first."""
     return BACKEND_NAMES if choice == "cascade" else (choice,)
 
 
 def subject(given: Sequence[str]) -> str | None:
-    """Whom the header says that a request is for; `InvalidRequest` for what is no name."""
+    """Return the subject that the header names; None without it. Raises `InvalidRequest`."""
     if not given:
         return None
     name = ",".join(given).strip()
-    if not (0 < len(name) <= LONGEST_SUBJECT and name.isascii() and name.isprintable()):
-        raise InvalidRequest(f"{SUBJECT} must be 1 to {LONGEST_SUBJECT} printable ASCII characters")
+    if not (0 < len(name) <= MAX_SUBJECT_LENGTH and name.isascii() and name.isprintable()):
+        raise InvalidRequest(f"{SUBJECT} must be 1 to {MAX_SUBJECT_LENGTH} printable ASCII characters")
     return name

@@ -77,7 +77,7 @@ async def test_the_holder_is_in_the_log_and_the_key_is_not(
     caplog.set_level(logging.DEBUG)
     async with gateway(store_url, api_keys_file=keys_file) as running:
         await ask(running, X_API_Key=ANN)
-    assert [record.principal for record in caplog.records if record.message == "request"] == ["ann"]  # type: ignore[attr-defined]
+    assert [record.holder for record in caplog.records if record.message == "request"] == ["ann"]  # type: ignore[attr-defined]
     assert ANN not in caplog.text
 
 

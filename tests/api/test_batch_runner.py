@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.batch_runner import answers
+from app.api.batch_runner import run_batch
 from app.errors import BackendError, ConvictionError
 
 
@@ -42,7 +42,7 @@ def test_every_place_is_answered_once_and_failures_stay_alone(numbers: list[int]
     desk = Desk()
 
     async def collect() -> list[tuple[int, int | ConvictionError]]:
-        return [told async for told in answers(numbers, desk, concurrency)]
+        return [told async for told in run_batch(numbers, desk, concurrency)]
 
     told = asyncio.run(collect())
     assert Counter(place for place, _ in told) == Counter(range(len(numbers)))
@@ -53,7 +53,7 @@ def test_every_place_is_answered_once_and_failures_stay_alone(numbers: list[int]
 
 async def test_a_reader_who_stops_reading_stops_the_asking() -> None:
     desk = Desk()
-    async with aclosing(answers(range(1000), desk, 4)) as told:
+    async with aclosing(run_batch(range(1000), desk, 4)) as told:
         await anext(told)
         for _ in range(50):
             await asyncio.sleep(0)
@@ -62,7 +62,7 @@ async def test_a_reader_who_stops_reading_stops_the_asking() -> None:
 
 async def test_a_reader_who_leaves_gives_up_what_is_under_way() -> None:
     desk = Desk(pause_s=30)
-    reading = asyncio.create_task(anext(answers(range(10), desk, 4)))
+    reading = asyncio.create_task(anext(run_batch(range(10), desk, 4)))
     await asyncio.sleep(0.05)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -75,4 +75,4 @@ async def test_a_mistake_of_ours_is_not_swallowed() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(anext(answers([1, 2], broken, 2)), 5)
+        await asyncio.wait_for(anext(run_batch([1, 2], broken, 2)), 5)

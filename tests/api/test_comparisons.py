@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.api.comparison_schemas import MOST_LISTED
+from app.api.comparison_schemas import MAX_PAGE
 from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
 from app.errors import BackendError
@@ -143,22 +143,20 @@ async def test_pages_of_a_choice(running: Gateway) -> None:
     assert (await get(running, origin="shadow")).json()["pairs"] == []
 
 
-async def test_a_cursor_that_was_tampered_with_is_refused(running: Gateway) -> None:
+async def test_a_malformed_cursor_is_refused(running: Gateway) -> None:
     for _ in range(3):
         await compare(running)
     cursor = (await get(running, limit=1)).json()["next"]
-    for wrong in (cursor[:-1] + ("A" if cursor[-1] != "A" else "B"), "AAAA", cursor + "A", "", "../../etc"):
+    for wrong in (cursor[:-1] + "*", "AAAA", cursor + "A", "", "../../etc"):
         response = await get(running, cursor=wrong)
         assert response.status_code == 422
-        assert response.json()["errors"] == [
-            {"field": "cursor", "problem": "must be the next of an earlier page, unchanged"}
-        ]
+        assert response.json()["errors"] == [{"field": "cursor", "problem": "must be the `next` of an earlier page"}]
 
 
 @pytest.mark.parametrize(
     ("path", "query"),
     [
-        ("", f"limit={MOST_LISTED + 1}"),
+        ("", f"limit={MAX_PAGE + 1}"),
         ("", "limit=0"),
         ("", "limit=many"),
         ("", "page=2"),

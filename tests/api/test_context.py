@@ -95,7 +95,7 @@ async def test_what_nobody_foresaw_after_the_start_cuts_the_response(caplog: pyt
 
     with pytest.raises(ZeroDivisionError):
         await passed(failing)
-    assert "unforeseen" in caplog.text
+    assert "unexpected error" in caplog.text
 
 
 async def passed(app: ASGIApp) -> list[Message]:

@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.api.disconnect import Streamed, while_there
+from app.api.disconnect import CancellableStream, cancel_on_disconnect
 from app.errors import BackendError, ClientGone
 
 
@@ -26,7 +26,7 @@ async def test_the_work_s_result_is_given_while_the_client_is_there() -> None:
         await asyncio.sleep(0.01)
         return 7
 
-    assert await while_there(request(asyncio.Event()), work()) == 7
+    assert await cancel_on_disconnect(request(asyncio.Event()), work()) == 7
 
 
 async def test_the_work_s_error_is_raised() -> None:
@@ -34,7 +34,7 @@ async def test_the_work_s_error_is_raised() -> None:
         raise BackendError("failed")
 
     with pytest.raises(BackendError):
-        await while_there(request(asyncio.Event()), work())
+        await cancel_on_disconnect(request(asyncio.Event()), work())
 
 
 async def test_the_work_is_given_up_and_cleaned_up_once_the_client_has_left() -> None:
@@ -48,7 +48,7 @@ async def test_the_work_is_given_up_and_cleaned_up_once_the_client_has_left() ->
             cleaned.set()
         return 7
 
-    waiting = asyncio.create_task(while_there(request(left), work()))
+    waiting = asyncio.create_task(cancel_on_disconnect(request(left), work()))
     await asyncio.sleep(0.01)
     left.set()
     with pytest.raises(ClientGone):
@@ -66,7 +66,7 @@ async def test_whoever_cancels_the_wait_cancels_the_work() -> None:
             given_up.set()
         return 7
 
-    waiting = asyncio.create_task(while_there(request(asyncio.Event()), work()))
+    waiting = asyncio.create_task(cancel_on_disconnect(request(asyncio.Event()), work()))
     await asyncio.sleep(0.01)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -110,7 +110,7 @@ class Source:
 
 async def streamed(reader: Reader, source: Source) -> None:
     scope = {"type": "http", "method": "GET", "headers": []}
-    await Streamed(source())(scope, reader.receive, reader.send)
+    await CancellableStream(source())(scope, reader.receive, reader.send)
 
 
 async def test_a_stream_is_sent_to_its_end() -> None:

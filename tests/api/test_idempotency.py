@@ -75,7 +75,7 @@ async def test_a_repeat_waits_no_longer_than_its_own_deadline(running: Gateway) 
     running.mistral.go = asyncio.Event()
     first = asyncio.create_task(keyed(running))
     await running.mistral.began(1)
-    assert_problem(await keyed(running, X_Timeout_Ms="200"), 504, "deadline_exceeded", "still being answered")
+    assert_problem(await keyed(running, X_Timeout_Ms="200"), 504, "deadline_exceeded", "still in progress")
     running.mistral.go.set()
     assert (await first).status_code == 200
 
@@ -206,5 +206,5 @@ async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
         valkey.kill()
         running.mistral.go.set()
         assert (await first).status_code == 200
-        assert "an answer is not kept under its Idempotency-Key" in caplog.text
+        assert "the response is not stored under its Idempotency-Key" in caplog.text
         valkey.start()

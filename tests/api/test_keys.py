@@ -165,9 +165,9 @@ async def test_what_was_never_issued_cannot_be_revoked(running: Gateway, key_id:
 WRONG: dict[str, tuple[object, tuple[str, ...]]] = {
     "no object": ([], ("the body must be a JSON object",)),
     "no name": ({}, ("name is missing",)),
-    "empty name": ({"name": ""}, ("name must be one to 64 printable characters",)),
-    "long name": ({"name": "x" * 65}, ("name must be one to 64",)),
-    "edged name": ({"name": " ann"}, ("no space at either end",)),
+    "empty name": ({"name": ""}, ("name must be 1 to 64 printable characters",)),
+    "long name": ({"name": "x" * 65}, ("name must be 1 to 64",)),
+    "edged name": ({"name": " ann"}, ("without leading or trailing spaces",)),
     "escape sequence": ({"name": "a\x1b[31m"}, ("name must be",)),
     "reversed text": ({"name": "a\u202eb"}, ("name must be",)),
     "a number for a name": ({"name": 5}, ("name must be a string",)),

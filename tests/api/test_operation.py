@@ -70,7 +70,7 @@ async def test_a_gateway_that_is_about_to_stop_is_not_ready_and_still_answers(ru
     running.app.state.drain.begun = True
     response = await running.client.get("/health/ready")
     assert response.status_code == 503
-    assert response.json()["components"]["gateway"] == {"ready": False, "reason": "the gateway is about to stop"}
+    assert response.json()["components"]["gateway"] == {"ready": False, "reason": "the gateway is stopping"}
     assert (await ask(running)).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""On which terms a request is made: its time, and whether another's answer will do."""
+"""The options in a request's headers: timeout and caching."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from app.settings.gateway import Settings
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import Gateway, ask
 
-HOLDER = local_principal(Limits())
+PRINCIPAL = local_principal(Limits())
 SETTINGS = Settings(backend_timeout_s=60)
 
 
-def terms(*headers: tuple[str, str]) -> RequestOptions:
+def options(*headers: tuple[str, str]) -> RequestOptions:
     raw = [(name.lower().encode(), text.encode()) for name, text in headers]
-    return request_options(Request({"type": "http", "headers": raw, "state": {"holder": HOLDER}}), SETTINGS)
+    return request_options(Request({"type": "http", "headers": raw, "state": {"principal": PRINCIPAL}}), SETTINGS)
 
 
 def test_without_headers_it_is_the_settings_time_and_any_answer() -> None:
-    given = terms()
-    assert (given.principal, given.fresh, given.alone) == (HOLDER, False, False)
+    given = options()
+    assert (given.principal, given.fresh, given.alone) == (PRINCIPAL, False, False)
     assert given.deadline.seconds == 60
     assert 59 < given.deadline.left() <= 60
 
@@ -34,13 +34,13 @@ def test_without_headers_it_is_the_settings_time_and_any_answer() -> None:
     ("given", "seconds"), [("1", 0.001), ("1500", 1.5), ("0001500", 1.5), ("60000", 60), ("60001", 60), ("9" * 30, 60)]
 )
 def test_a_client_s_time_is_kept_up_to_the_gateway_s(given: str, seconds: float) -> None:
-    assert terms(("X-Timeout-Ms", given)).deadline.seconds == seconds
+    assert options(("X-Timeout-Ms", given)).deadline.seconds == seconds
 
 
 @pytest.mark.parametrize("given", ["", "0", "00", "-5", "+5", "1.5", "1e3", "5 s", "\u0663", "0x10", "NaN"])
 def test_a_time_that_is_none_is_refused(given: str) -> None:
     with pytest.raises(InvalidRequest, match="X-Timeout-Ms must be a whole number of milliseconds"):
-        terms(("X-Timeout-Ms", given))
+        options(("X-Timeout-Ms", given))
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_time_that_is_none_is_refused(given: str) -> None:
     ],
 )
 def test_cache_control_says_which_answers_will_do(given: list[str], fresh: bool, alone: bool) -> None:
-    said = terms(*(("Cache-Control", text) for text in given))
-    assert (said.fresh, said.alone) == (fresh, alone)
+    given_options = options(*(("Cache-Control", text) for text in given))
+    assert (given_options.fresh, given_options.alone) == (fresh, alone)
 
 
 async def test_it_is_refused_as_a_problem_before_anything_is_asked(running: Gateway) -> None:

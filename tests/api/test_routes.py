@@ -37,7 +37,7 @@ async def experimenting(store_url: str, path: Path, **settings: Any) -> AsyncIte
 
 def expected(subject: str) -> str:
     arms = [Arm(name=name, backend=backend, weight=weight) for name, (backend, weight) in HALVES.items()]  # type: ignore[arg-type]
-    return Experiment(name="tuned", arms=tuple(arms)).deal(subject).name
+    return Experiment(name="tuned", arms=tuple(arms)).assign(subject).name
 
 
 async def test_a_subject_stays_with_its_arm_and_the_answer_names_it(own_store: str, path: Path) -> None:
@@ -82,7 +82,7 @@ async def test_an_experiment_of_one_detail_leaves_the_other_to_the_default(own_s
 async def test_weights_change_without_a_restart_and_a_bad_file_is_told(
     own_store: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.routing.experiments_file.LOOK_S", 0.0)
+    monkeypatch.setattr("app.routing.experiments_file.CHECK_INTERVAL_S", 0.0)
     async with experimenting(own_store, written(path, {"ours": ("mistral", 10_000)})) as running:
         assert (await ask(running)).json()["backend"] == "mistral"
         written(path, {"ours": ("mistral", 0), "theirs": ("gpt-4", 10_000)})

@@ -181,7 +181,7 @@ async def test_what_nobody_foresaw_is_told_without_its_trace(
     *_, (name, problem) = await told(running)
     assert (name, problem["code"]) == ("error", "internal_error")
     assert "exploded" not in json.dumps(problem)
-    assert caplog.text.count("unforeseen") == 1
+    assert caplog.text.count("unexpected error") == 1
     assert outcomes(running, "internal_error") == 1
 
 

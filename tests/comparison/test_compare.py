@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from app.auth.principal import local_principal
-from app.comparison.compare import Compared, compare, keep
+from app.comparison.compare import Compared, compare, store_pair
 from app.comparison.pairs import Pair
 from app.completions.request import RequestOptions
 from app.contract.completion import BACKEND_NAMES, Usage
@@ -122,7 +122,7 @@ async def test_so_does_one_that_fails_as_nobody_thought_of(running: Gateway, cap
     assert compared.pair.sides["mistral"].failure == "internal_error"
     assert "/root" not in compared.outcomes["mistral"].detail  # type: ignore[union-attr]
     assert compared.pair.sides["gpt-4"].action is not None
-    assert "unforeseen" in caplog.text
+    assert "unexpected error" in caplog.text
 
 
 async def test_one_that_takes_too_long_does_not_take_the_other_with_it(running: Gateway) -> None:
@@ -162,7 +162,7 @@ async def test_full_lines_are_a_refusal(own_store: str) -> None:
 
 async def test_metrics_are_looked_up_once_for_both(own_store: str) -> None:
     async with gateway(own_store, provider=SampleProvider()) as running:
-        compared = await compare(Question("AAPL", None, None, "brief"), terms(), running.resources)
+        compared = await comparing_with(Question("AAPL", None, None, "brief"), terms(), running.resources)
         one, other = compared.outcomes.values()
         assert not isinstance(one, ConvictionError) and not isinstance(other, ConvictionError)
         assert one.metrics == other.metrics
@@ -172,7 +172,7 @@ async def test_metrics_are_looked_up_once_for_both(own_store: str) -> None:
 async def test_without_metrics_nobody_is_asked(own_store: str) -> None:
     async with gateway(own_store, provider=BrokenProvider(UnknownTicker("no such stock"))) as running:
         with pytest.raises(UnknownTicker):
-            await compare(Question("NOPE", None, None, "brief"), terms(), running.resources)
+            await comparing_with(Question("NOPE", None, None, "brief"), terms(), running.resources)
         assert running.asked == 0
         assert await kept(running) == []
 
@@ -183,10 +183,10 @@ async def test_invented_figures_are_counted(running: Gateway) -> None:
     compared: Compared = await comparing_with(question("full"), terms(), running.resources)
     cited = compared.cited["mistral"]
     assert cited is not None
-    assert cited.invented == ("$540",)  # 541 is SMA_50's 541.2
+    assert cited.unsupported == ("$540",)  # 541 is SMA_50's 541.2
     side = compared.pair.sides["mistral"]
-    assert (side.figures, side.invented) == (4, 1)
-    assert compared.pair.sides["gpt-4"].invented == 0
+    assert (side.figures, side.unsupported) == (4, 1)
+    assert compared.pair.sides["gpt-4"].unsupported == 0
 
 
 async def test_a_store_that_is_away_leaves_the_answers(
@@ -201,4 +201,4 @@ async def test_a_store_that_is_away_leaves_the_answers(
     assert compared.pair.agree is True
     assert running.sample("conviction_store_errors_total", store="comparisons") == 1
     assert "not stored" in caplog.text
-    assert await keep(compared.pair, running.resources.comparisons, running.resources.collectors) is None
+    assert await store_pair(compared.pair, running.resources.comparisons, running.resources.collectors) is None

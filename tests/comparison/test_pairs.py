@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import app.errors
-from app.comparison.pairs import DETAILS, FAILURES, ORIGINS, RECORD, Pair, Side, joined, picked
+from app.comparison.pairs import DETAILS, FAILURES, ORIGINS, RECORD, Pair, Side, concatenate, select
 from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
 
@@ -29,7 +29,7 @@ SIDES = st.builds(Side, failure=st.sampled_from(FAILURES[1:])) | st.builds(
     output_tokens=TOKENS,
     nano_usd=st.integers(0, 10**15),
     figures=st.none() | st.integers(0, 1000),
-    invented=st.none() | st.integers(0, 1000),
+    unsupported=st.none() | st.integers(0, 1000),
     stand_in=st.booleans(),
 )
 PAIRS = st.builds(
@@ -64,24 +64,24 @@ def test_every_error_has_its_place() -> None:
 
 
 def test_what_is_too_large_for_its_place_is_cut() -> None:
-    side = Side(action="buy", conviction=1, figures=10**6, invented=10**6, input_tokens=2**40)
+    side = Side(action="buy", conviction=1, figures=10**6, unsupported=10**6, input_tokens=2**40)
     pair = Pair(
         "00" * 16, datetime(2024, 1, 1, tzinfo=UTC), None, None, "full", "shadow", dict.fromkeys(BACKEND_NAMES, side)
     )
     read = Pair.of(np.frombuffer(pair.pack(), RECORD)[0]).sides["mistral"]
-    assert (read.figures, read.invented, read.input_tokens) == (2**16 - 2, 2**16 - 2, 2**32 - 1)
+    assert (read.figures, read.unsupported, read.input_tokens) == (2**16 - 2, 2**16 - 2, 2**32 - 1)
 
 
 @given(st.lists(PAIRS, max_size=6), st.data())
 def test_runs_are_joined_and_picked_from_as_they_are(pairs: list[Pair], data: st.DataObject) -> None:
     runs = [np.frombuffer(pair.pack(), RECORD) for pair in pairs]
-    records = joined(runs)
+    records = concatenate(runs)
     assert [Pair.of(record) for record in records] == pairs
     mask = np.array([data.draw(st.booleans()) for _ in pairs], np.bool_)
-    assert [Pair.of(record) for record in picked(records, mask)] == [
+    assert [Pair.of(record) for record in select(records, mask)] == [
         pair for pair, chosen in zip(pairs, mask, strict=True) if chosen
     ]
-    sides = picked(records["gpt-4"], mask)
+    sides = select(records["gpt-4"], mask)
     assert [Side.of(side) for side in sides] == [
         pair.sides["gpt-4"] for pair, chosen in zip(pairs, mask, strict=True) if chosen
     ]

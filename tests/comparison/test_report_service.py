@@ -10,7 +10,7 @@ import pytest
 from app.comparison import report_service as reports
 from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import Records
-from app.comparison.report_service import LINE, Reports
+from app.comparison.report_service import QUEUE_SIZE, Reports
 from app.comparison.statistics.report import Choice, Report
 from app.comparison.statistics.report import report as real
 from app.contract.completion import BACKEND_NAMES
@@ -48,12 +48,12 @@ async def test_one_at_a_time_off_the_loop_and_the_rest_wait_or_are_refused(monke
 
     monkeypatch.setattr(reports, "report", slow)
     made = Reports(Kept())
-    asked = [asyncio.create_task(made.of(None, None, Choice(), 0.02)) for _ in range(LINE + 2)]
+    asked = [asyncio.create_task(made.of(None, None, Choice(), 0.02)) for _ in range(QUEUE_SIZE + 2)]
     await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
     (refused,) = (each for each in asked if each.done())
     with pytest.raises(Overloaded):
         refused.result()
     go.set()
     results = await asyncio.gather(*(each for each in asked if each is not refused))
-    assert [each.pairs for each in results] == [2] * (LINE + 1)
+    assert [each.pairs for each in results] == [2] * (QUEUE_SIZE + 1)
     assert most == 1

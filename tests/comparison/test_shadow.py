@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.comparison.pairs import Pair
-from app.comparison.shadow import MOST, _chosen
+from app.comparison.shadow import MAX_COPIES, _sampled
 from app.contract.completion import BackendName
 from app.contract.recommendation import ACTIONS
 from app.errors import BackendError
@@ -23,7 +23,7 @@ FULL = EXAMPLE_BODY | {"detail": "full"}
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy with other tests is not the gateway that is busy."""
-    monkeypatch.setattr("app.comparison.shadow.LATE_S", 60.0)
+    monkeypatch.setattr("app.comparison.shadow.MAX_LAG_S", 60.0)
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ async def counted(running: Gateway, number: int, result: str = "stored") -> None
 
 async def settled(running: Gateway) -> None:
     """Return once no copy waits or is under way."""
-    shadow = running.app.state.shadow
+    shadow = running.resources.shadow
     async with asyncio.timeout(20):
-        while shadow._waiting or shadow._under_way:  # noqa: ASYNC110
+        while shadow._waiting or shadow._running:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -110,10 +110,10 @@ async def test_an_answer_does_not_wait_for_its_copy_which_is_given_up_when_the_g
 async def test_a_copy_that_waits_when_the_gateway_stops_is_not_made(
     own_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.comparison.shadow.AFTER_S", 60.0)
+    monkeypatch.setattr("app.comparison.shadow.DELAY_S", 60.0)
     async with gateway(own_store, wire=True, shadow_fraction=1) as running:
         await ask(running)
-        assert running.app.state.shadow._waiting
+        assert running.resources.shadow._waiting
     assert running.asked == 1
 
 
@@ -135,7 +135,7 @@ async def test_beyond_its_budget_nothing_is_copied_and_everything_answered(own_s
 
 @pytest.mark.parametrize("busy", ["mistral", "gpt-4"])
 async def test_a_backend_that_is_half_full_is_spared(own_store: str, busy: BackendName) -> None:
-    limit = {f"{busy.replace('-', '')}_at_once": 2}
+    limit = {f"{busy.replace('-', '')}_max_concurrency": 2}
     async with gateway(own_store, wire=True, shadow_fraction=1, **limit) as running:  # type: ignore[arg-type]
         async with running.resources.upstreams[busy].gate.entered():
             await ask(running)
@@ -146,7 +146,7 @@ async def test_a_backend_that_is_half_full_is_spared(own_store: str, busy: Backe
 
 
 async def test_a_gateway_that_comes_late_to_a_copy_drops_it(own_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.comparison.shadow.LATE_S", -1.0)
+    monkeypatch.setattr("app.comparison.shadow.MAX_LAG_S", -1.0)
     async with gateway(own_store, wire=True, shadow_fraction=1) as running:
         await ask(running)
         await counted(running, 1, "shed")
@@ -155,11 +155,11 @@ async def test_a_gateway_that_comes_late_to_a_copy_drops_it(own_store: str, monk
 
 async def test_so_many_at_a_time_and_no_more(running: Gateway) -> None:
     running.backends["gpt-4"].go = asyncio.Event()
-    for number in range(MOST + 3):
+    for number in range(MAX_COPIES + 3):
         await ask(running, EXAMPLE_BODY | {"ticker": f"T{number}"})
     assert copies(running, "shed") == 3
     running.backends["gpt-4"].go.set()
-    await counted(running, MOST)
+    await counted(running, MAX_COPIES)
 
 
 async def test_what_is_not_copied(own_store: str, tmp_path: Path) -> None:
@@ -185,4 +185,4 @@ async def test_what_is_not_copied(own_store: str, tmp_path: Path) -> None:
 def test_a_fraction_is_of_random_ids() -> None:
     ids = [f"rec_{'0' * 24}{number * 2**32 // 1000:08x}" for number in range(1000)]  # evenly
     for fraction in (0.0, 0.1, 0.5, 1.0):
-        assert sum(_chosen(each, fraction) for each in ids) == pytest.approx(fraction * 1000, abs=1)
+        assert sum(_sampled(each, fraction) for each in ids) == pytest.approx(fraction * 1000, abs=1)

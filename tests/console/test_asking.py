@@ -66,7 +66,7 @@ async def test_an_analysis_is_seen_while_it_is_written_and_then_the_answer(brows
         assert len(shares) == 3 and abs(sum(float(share[:-1]) for share in shares) - 100) < 0.2
         assert "given the analysis" in await page.inner_text(".probabilities")
         figures = await page.inner_text(".facts.wide")
-        for name in ("First token", "A token", "Tokens in, out", "Cost"):
+        for name in ("First token", "Per token", "Tokens in, out", "Cost"):
             assert name in figures
         assert NONE not in figures
         text = await page.inner_text(".answer")
@@ -103,7 +103,7 @@ async def test_a_pair_is_kept_where_that_is_asked_for(browser: Browser, open_gat
         await page.check("#keep")
         await ask(page, backend="both", detail="brief")
         await answered(page, 2)
-        assert "the report has it" in await page.inner_text("#kept")
+        assert "the report includes it" in await page.inner_text("#kept")
         assert "given the metrics" in await page.inner_text(".probabilities >> nth=0")
 
 
@@ -112,7 +112,7 @@ async def test_a_cascade_says_which_answered_and_why(browser: Browser, open_gate
         await ask(opened.page, backend="cascade", detail="brief")
         await answered(opened.page)
         assert await opened.page.inner_text(".answer h2") in ("mistral", "gpt-4")
-        assert "Cascade: the first backend said" in await opened.page.inner_text(".notices")
+        assert "Cascade: the first backend answered" in await opened.page.inner_text(".notices")
 
 
 async def test_the_form_has_every_metric_and_the_example_fills_it(browser: Browser, open_gateway: str) -> None:
@@ -145,8 +145,8 @@ async def test_json_is_pasted_into_the_form(browser: Browser, open_gateway: str)
         await page.locator(".grid").first.wait_for()
         await page.click(".paste summary")
         for text, said in (
-            ("{", "This is no request"),
-            ("[1]", "no JSON object"),
+            ("{", "This is not a request"),
+            ("[1]", "not a JSON object"),
             ('{"RSI": 3}', "No such metric: RSI"),
         ):
             await page.fill("#json", text)

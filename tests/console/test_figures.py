@@ -45,8 +45,8 @@ async def test_the_report_is_empty_then_has_what_pairs_tell_and_follows_them(
             await page.get_by_role("heading", name="No pairs yet").wait_for()
             assert "conviction compare --batch" in await page.inner_text("#report")
             await page.click('nav a[href="#costs"]')
-            await page.get_by_role("heading", name="Nothing was asked").wait_for()
-            assert NONE in await page.inner_text(".reckoned >> nth=0")
+            await page.get_by_role("heading", name="No calls").wait_for()
+            assert NONE in await page.inner_text(".cost-figures >> nth=0")
 
             for price in (520.0, 571.29, 610.0):
                 for ticker in TICKERS:
@@ -59,7 +59,7 @@ async def test_the_report_is_empty_then_has_what_pairs_tell_and_follows_them(
             cells = await page.locator(".confusion td:not(.corner)").all_inner_texts()
             assert sum(int(cell.split()[0]) for cell in cells) == 15
             table = await page.inner_text(".sides")
-            for name in ("Latency", "First token", "Tokens a second", "Cost of a recommendation", "Figures made up"):
+            for name in ("Latency", "First token", "Tokens per second", "Cost of a recommendation", "Unsupported figures"):
                 assert name in table
             for title in (
                 "Latency by backend",
@@ -90,14 +90,14 @@ async def test_costs_have_each_their_formula(browser: Browser, open_gateway: str
     async with window(browser, open_gateway) as opened:
         page = opened.page
         await page.click('nav a[href="#costs"]')
-        await page.locator(".reckoned").first.wait_for()
+        await page.locator(".cost-figures").first.wait_for()
         text = await page.inner_text("#figures")
         figures = [
             figure for group in ("hosted", "api", "break_even", "case_study") for figure in costs[group].values()
         ]
-        assert await page.locator(".reckoned .value").count() == len(figures) > 10
+        assert await page.locator(".cost-figures .value").count() == len(figures) > 10
         for figure in figures:
             assert f"= {figure['formula']}" in text
         assert "$0.00368 per call" in text.replace("\n", "")
         chart = page.get_by_role("img", name="Cost of an hour by calls")
-        assert "calls an hour" in await chart.locator("desc").text_content()
+        assert "calls per hour" in await chart.locator("desc").text_content()

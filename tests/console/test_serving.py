@@ -9,14 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.api.console import MEDIA_TYPES, read
+from app.api.console import MEDIA_TYPES, read_files
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import Gateway, gateway
 
 KEY = "ann-key-0123456789abcdef"
 FOLDER = Path(__file__).parents[2] / "app" / "console"
 NAMES = sorted(path.name for path in FOLDER.iterdir())
-EDITION = read()[1]
+EDITION = read_files()[1]
 NAMED = re.compile(r'(?:src|href)="(console/[^"]+)"')
 
 

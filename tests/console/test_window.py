@@ -32,9 +32,9 @@ async def test_where_keys_are_on_the_key_is_asked_for_once_and_kept_in_the_tab(
             page = opened.page
             dialog = page.locator("#key-dialog")
             await dialog.wait_for()
-            assert "A key is needed" in await dialog.inner_text()
+            assert "An API key is required" in await dialog.inner_text()
             await give(page, "schlüssel mit blank")
-            assert "without blanks" in await page.inner_text("#key-reason")
+            assert "without spaces" in await page.inner_text("#key-reason")
             await give(page, "wrong-key-0123456789abcdef")
             await page.get_by_text("does not know the key").wait_for()
             await give(page, KEY)

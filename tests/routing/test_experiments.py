@@ -66,14 +66,14 @@ def test_a_subject_s_bucket_is_its_hash_and_another_in_each_experiment() -> None
     digest = sha256(b"tuned\nSNPS").digest()
     assert bucket_of("tuned", "SNPS") == int.from_bytes(digest[:8]) % 10_000
     one, other = experiment(5000, 5000), experiment(5000, 5000, name="brief")
-    both = Counter((one.deal(f"user {n}").name, other.deal(f"user {n}").name) for n in range(4000))
+    both = Counter((one.assign(f"user {n}").name, other.assign(f"user {n}").name) for n in range(4000))
     assert len(both) == 4
     assert all(850 < count < 1150 for count in both.values())  # a thousand each, give or take five deviations
 
 
 def test_subjects_spread_as_the_weights_say() -> None:
     tuned = experiment(1000, 9000)
-    dealt = Counter(tuned.deal(f"user {n}").name for n in range(10_000))
+    dealt = Counter(tuned.assign(f"user {n}").name for n in range(10_000))
     assert 850 < dealt["a"] < 1150
 
 
@@ -89,8 +89,8 @@ def test_subjects_spread_as_the_weights_say() -> None:
         ({"experiments": [{"name": "x", "arms": [("a", "mistral", -1), ("b", "gpt-4", 10001)]}]}, "greater than or"),
         ({"experiments": [{"name": "x", "arms": [("a", "mistral", 10000.5)]}]}, "valid integer"),
         ({"experiments": [{"name": "x", "detail": d, "arms": [("a", "mistral", 10000)]} for d in ("brief", "full")]},
-         "more than one experiment x"),
-        ({"experiments": [{"name": n, "arms": [("a", "mistral", 10000)]} for n in "xy"]}, "x and y would share"),
+         "more than one experiment is named x"),
+        ({"experiments": [{"name": n, "arms": [("a", "mistral", 10000)]} for n in "xy"]}, "x and y both apply"),
     ],
 )  # fmt: skip
 def test_what_is_no_plan_is_refused_with_its_reason(plan: dict[str, object], complaint: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from app.errors import InvalidSettings
-from app.routing.experiments_file import LOOK_S, Experiments
+from app.routing.experiments_file import CHECK_INTERVAL_S, Experiments
 
 
 def document(name: str = "tuned", weight: int = 5000) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def test_a_change_is_taken_over_once_it_is_looked_for(path: Path) -> None:
     experiments = Experiments(path, clock)
     path.write_text(json.dumps(document(weight=100)))
     assert weight(experiments) == 5000
-    clock.now += LOOK_S
+    clock.now += CHECK_INTERVAL_S
     assert weight(experiments) == 100
 
 
@@ -61,7 +61,7 @@ def test_a_file_that_is_put_in_its_place_is_read_though_it_is_older(path: Path, 
     path.touch()
     experiments = Experiments(path, clock)
     other.rename(path)
-    clock.now += LOOK_S
+    clock.now += CHECK_INTERVAL_S
     assert weight(experiments) == 200
 
 
@@ -72,16 +72,16 @@ def test_a_bad_change_is_told_and_changes_nothing_until_it_is_mended(
     clock = Clock()
     experiments = Experiments(path, clock)
     path.unlink() if text is None else path.write_text(text)
-    clock.now += LOOK_S
+    clock.now += CHECK_INTERVAL_S
     assert weight(experiments) == 5000
     assert experiments.problem is not None
     assert experiments.problem.startswith("CONVICTION_EXPERIMENTS_FILE: ")
-    assert experiments.problem.endswith("; the experiments from before are still in force")
-    clock.now += LOOK_S
+    assert experiments.problem.endswith("; the previous experiments stay active")
+    clock.now += CHECK_INTERVAL_S
     assert weight(experiments) == 5000
     assert [record.levelno for record in caplog.records] == [logging.ERROR]  # told once
     path.write_text(json.dumps(document(weight=300)))
-    clock.now += LOOK_S
+    clock.now += CHECK_INTERVAL_S
     assert weight(experiments) == 300
     assert not experiments.problem
 
@@ -92,7 +92,7 @@ def test_a_bad_change_is_told_and_changes_nothing_until_it_is_mended(
         (None, "the file cannot be read"),
         ("[", "Invalid JSON"),
         (json.dumps(document(weight=10_001)), r"experiments\.0\.arms\.0\.weight: "),
-        (json.dumps({"experiments": [*document()["experiments"] * 2]}), "more than one experiment tuned"),
+        (json.dumps({"experiments": [*document()["experiments"] * 2]}), "more than one experiment is named tuned"),
     ],
 )
 def test_a_first_one_that_is_bad_is_refused(tmp_path: Path, text: str | None, complaint: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from app.contract.completion import BACKEND_NAMES
 from app.errors import InvalidRequest, UnknownBackend
-from app.routing.headers import CHOICES, LONGEST_SUBJECT, asked_of, choose, choose_fallback, subject
+from app.routing.headers import CHOICES, MAX_SUBJECT_LENGTH, backends_of, choose, choose_fallback, subject
 
 
 @pytest.mark.parametrize("given", ["mistral", "MISTRAL", " Mistral\t"])
@@ -16,7 +16,7 @@ def test_any_case_names_a_backend(given: str) -> None:
 
 def test_a_cascade_asks_all_and_a_backend_itself() -> None:
     assert choose(["Cascade"]) == "cascade"
-    assert [asked_of(choice) for choice in CHOICES] == [("mistral",), ("gpt-4",), BACKEND_NAMES]
+    assert [backends_of(choice) for choice in CHOICES] == [("mistral",), ("gpt-4",), BACKEND_NAMES]
 
 
 @pytest.mark.parametrize("given", [[""], ["gpt4"], ["gpt-4.1"], ["mistral", "mistral"], ["mistral,gpt-4"]])
@@ -31,7 +31,7 @@ def test_a_cascade_is_no_fallback_and_may_have_either() -> None:
     assert [choose_fallback([name], "cascade") for name in BACKEND_NAMES] == list(BACKEND_NAMES)
 
 
-@pytest.mark.parametrize("given", [[""], [" "], ["d\xe9sk"], ["desk\x00"], ["x" * (LONGEST_SUBJECT + 1)]])
+@pytest.mark.parametrize("given", [[""], [" "], ["d\xe9sk"], ["desk\x00"], ["x" * (MAX_SUBJECT_LENGTH + 1)]])
 def test_a_subject_that_is_no_name_is_refused(given: list[str]) -> None:
     with pytest.raises(InvalidRequest, match="X-Subject must be"):
         subject(given)

@@ -1,1 +1,1 @@
-"""What pairs of answers tell, and how surely: pure functions of their records."""
+"""Statistics of pairs of answers, with confidence intervals: pure functions of records."""

@@ -1,8 +1,8 @@
-"""Estimates from pairs in clusters, with intervals by the bootstrap: whole tickers are drawn again, not pairs.
+"""Estimates with intervals by the cluster bootstrap, which resamples whole tickers.
 
-Several dates of one ticker resemble each other, so that pairs are fewer than they look. Percentiles of the resamples
-are expanded by Student's t as T. Hesterberg has it (What Teachers Should Know About the Bootstrap, 2015), since with
-few tickers they are too narrow.
+Dates of one ticker are correlated, so that resampling pairs would give too narrow intervals. With few tickers the
+percentiles are too narrow as well; they are expanded by Student's t (T. Hesterberg, What Teachers Should Know About the
+Bootstrap, 2015).
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-FEWEST = 5
-"""Clusters, below which there is no saying how surely anything is known."""
-MOST = 1000
-"""Clusters; more tickers than that are dealt into so many groups, each drawn whole, which changes no expectation."""
+MIN_CLUSTERS = 5
+"""Below this, an estimate has no interval."""
+MAX_CLUSTERS = 1000
+"""More tickers are grouped at random into this many clusters, which leaves the expectation unchanged."""
 BLOCK = 200
-"""Resamples that are drawn at a time, so that no step takes long."""
+"""Resamples per step, to bound the time and memory of a step."""
 
 Numbers = NDArray[np.float64]
 Sums = Mapping[str, Numbers]
-"""Sums of columns over a sample: of each one number, or one a resample."""
+"""Sums of columns over a sample: one number per column, or one per resample."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its interval at 95% confidence; without bounds where the tickers are too few for one."""
+    """A value and its 95% confidence interval; no bounds if there are too few tickers."""
 
     value: float
     low: float | None = None
@@ -43,24 +43,24 @@ class Estimate:
 
 
 class Sample:
-    """Columns of a number a pair, added up by cluster, and again over the clusters of every resample."""
+    """Columns with one number per pair, summed over the whole sample and over every resample."""
 
     def __init__(self, columns: Mapping[str, Numbers], owner: NDArray[np.intp], clusters: int) -> None:
-        """`owner` has the cluster of each pair, from 0 to below `clusters`."""
+        """`owner` is the cluster of each pair, in [0, clusters)."""
         self.clusters = clusters
         sums = [np.bincount(owner, column, clusters).astype(np.float64) for column in columns.values()]
         by_cluster = np.stack(sums, axis=1)
         self.whole: Sums = dict(zip(columns, by_cluster.sum(0), strict=True))
-        drawn = _resampled(by_cluster) if clusters >= FEWEST else np.empty((0, len(sums)))
+        drawn = _resampled(by_cluster) if clusters >= MIN_CLUSTERS else np.empty((0, len(sums)))
         self._drawn: Sums = dict(zip(columns, drawn.T, strict=True))
 
     def estimate(self, statistic: Callable[[Sums], Numbers]) -> Estimate | None:
-        """A statistic of the sums; None where it is not defined."""
+        """Return a statistic of the sums; None where it is undefined."""
         with np.errstate(divide="ignore", invalid="ignore"):
             value, drawn = float(statistic(self.whole)), statistic(self._drawn)
         if not np.isfinite(value):
             return None
-        if self.clusters < FEWEST or not np.isfinite(drawn).all():
+        if self.clusters < MIN_CLUSTERS or not np.isfinite(drawn).all():
             return Estimate(short(value))
         tail = expanded_tail(self.clusters)
         low, high = np.quantile(drawn, [tail, 1 - tail])
@@ -68,9 +68,9 @@ class Sample:
 
 
 def clustered(tickers: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], int, int]:
-    """The cluster of each pair, how many clusters there are, and how many tickers.
+    """Return the cluster of each pair, the number of clusters and the number of tickers.
 
-    Pairs without a ticker are taken to be of a stock each.
+    Each pair without a ticker is its own cluster.
     """
     names, owner = np.unique(tickers, return_inverse=True)
     owner, unnamed = owner.reshape(-1), 0
@@ -81,13 +81,13 @@ def clustered(tickers: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], int, int]:
         owner[alone] = len(names) - 1 + np.arange(unnamed)
     named = len(names) - bool(unnamed)
     clusters = named + unnamed
-    if clusters > MOST:
-        owner = np.random.default_rng(1).permutation(clusters)[owner] % MOST
-    return owner, min(clusters, MOST), named
+    if clusters > MAX_CLUSTERS:
+        owner = np.random.default_rng(1).permutation(clusters)[owner] % MAX_CLUSTERS
+    return owner, min(clusters, MAX_CLUSTERS), named
 
 
 def wilson(value: float, n: int) -> Estimate:
-    """A share's interval from n draws (E. B. Wilson 1927), for one whose resamples are all alike."""
+    """Return a proportion's score interval from n draws (E. B. Wilson 1927)."""
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     middle, spread = value + z * z / (2 * n), z * sqrt(value * (1 - value) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
@@ -96,14 +96,14 @@ def wilson(value: float, n: int) -> Estimate:
 
 
 def expanded_tail(clusters: int) -> float:
-    """The share of resamples to leave out at either end."""
+    """Return the fraction of resamples outside the interval at either end."""
     t = student_t((1 + CONFIDENCE) / 2, clusters - 1)
     return NormalDist().cdf(-t * sqrt(clusters / (clusters - 1)))
 
 
-def student_t(share: float, freedom: int) -> float:
-    """The quantile of Student's t, to half a percent from four degrees of freedom on (Abramowitz and Stegun 26.7.5)."""
-    z = NormalDist().inv_cdf(share)
+def student_t(probability: float, degrees: int) -> float:
+    """Return a quantile of Student's t, within 0.5% from four degrees of freedom on (Abramowitz and Stegun 26.7.5)."""
+    z = NormalDist().inv_cdf(probability)
     terms = (
         z,
         (z**3 + z) / 4,
@@ -111,16 +111,16 @@ def student_t(share: float, freedom: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return float(sum(term / freedom**power for power, term in enumerate(terms)))
+    return float(sum(term / degrees**power for power, term in enumerate(terms)))
 
 
 def short(number: float) -> float:
-    """Six significant digits: more would be noise."""
+    """Round to six significant digits."""
     return float(f"{number:.6g}")
 
 
 def _resampled(by_cluster: Numbers) -> Numbers:
-    """The sums of each column over each resample: as many rows as resamples."""
+    """Return the sums of each column over each resample, one row per resample."""
     clusters = len(by_cluster)
     random = np.random.default_rng(0)
     offsets = clusters * np.arange(BLOCK)[:, None]

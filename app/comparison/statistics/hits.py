@@ -1,4 +1,4 @@
-"""How often advice came true, beside how often it would have whatever had been advised."""
+"""Hit rates of advice, next to the base rate of the same actions on all questions."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.statistics.estimate import FEWEST, Estimate, Numbers, Sample, Sums, clustered, wilson
+from app.comparison.statistics.estimate import MIN_CLUSTERS, Estimate, Numbers, Sample, Sums, clustered, wilson
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.recommendation import ACTIONS, Action
 
 BUCKETS: Mapping[str, tuple[int, int]] = {"1-4": (1, 4), "5-7": (5, 7), "8-10": (8, 10)}
-"""The lowest and the highest conviction of each."""
+"""The lowest and highest conviction of each bucket."""
 DAILY_BAND = 0.01
-"""Hold is right where the return is within this times the square root of the sessions, either way."""
+"""Hold is right if the absolute return is at most this times the square root of the sessions."""
 
 Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """Questions whose returns are known. A row a question: `actions` are places in ACTIONS, -1 where there is none."""
+    """Questions with known returns, one row each. `actions` are indices of ACTIONS, -1 without an action."""
 
     tickers: NDArray[np.bytes_]
     returns: Numbers
@@ -34,7 +34,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class Hits:
-    """Of one backend's advice; of one action or conviction where these are named."""
+    """The results of one backend's advice, optionally of one action or conviction bucket."""
 
     backend: BackendName
     action: Action | None
@@ -43,27 +43,27 @@ class Hits:
     tickers: int
     hit_rate: Estimate | None
     base_rate: Estimate | None
-    """How often the same actions would have been right on all questions, whoever was told what."""
+    """The hit rate of the same actions, assigned to all questions at random."""
     lead: Estimate | None
-    """The hit rate less the base rate."""
+    """The hit rate minus the base rate."""
     mean_return: Estimate | None
 
 
 def hits(outcomes: Outcomes, sessions: int) -> list[Hits]:
-    """Every group of advice that there is, each backend's as a whole first."""
+    """Return the results of every non-empty group of advice; each backend's total comes first."""
     right = came_true(outcomes.returns, sessions)
     owner, clusters, _ = clustered(outcomes.tickers)
     groups = list(_groups(outcomes))
     columns: dict[str, Numbers] = {"all": np.ones(len(outcomes.returns))}
-    columns |= {f"right {action}": right[place].astype(np.float64) for place, action in enumerate(ACTIONS)}
+    columns |= {f"right {action}": right[index].astype(np.float64) for index, action in enumerate(ACTIONS)}
     for group in groups:
         columns |= group.columns(outcomes, right)
     sample = Sample(columns, owner, clusters)
-    return [group.told(sample, owner) for group in groups]
+    return [group.hits(sample, owner) for group in groups]
 
 
 def came_true(returns: Numbers, sessions: int) -> Flags:
-    """Whether each action was right of each question: a row an action."""
+    """Return whether each action was right, by action (rows) and question (columns)."""
     band = DAILY_BAND * sqrt(sessions)
     by_action = {"buy": returns > 0, "sell": returns < 0, "hold": np.abs(returns) <= band}
     return np.stack([by_action[action] for action in ACTIONS])
@@ -71,7 +71,7 @@ def came_true(returns: Numbers, sessions: int) -> Flags:
 
 @dataclass(frozen=True)
 class _Group:
-    """Some of a backend's advice."""
+    """A subset of a backend's advice."""
 
     backend: BackendName
     action: Action | None
@@ -83,17 +83,17 @@ class _Group:
         return f"{self.backend} {self.action} {self.conviction}"
 
     def columns(self, outcomes: Outcomes, right: Flags) -> Mapping[str, Numbers]:
-        """What is to be added up for this group."""
+        """Return the columns of this group, to be summed over clusters."""
         given = outcomes.actions[self.backend]
-        mine = right[given, np.arange(len(given))] & self.mask
-        by_action = {f"{self.name} {action}": self.mask & (given == place) for place, action in enumerate(ACTIONS)}
-        parts = {self.name: self.mask, f"{self.name} hits": mine, **by_action}
+        hit = right[given, np.arange(len(given))] & self.mask
+        by_action = {f"{self.name} {action}": self.mask & (given == index) for index, action in enumerate(ACTIONS)}
+        parts = {self.name: self.mask, f"{self.name} hits": hit, **by_action}
         return {
             **{name: part.astype(np.float64) for name, part in parts.items()},
             f"{self.name} return": np.where(self.mask, outcomes.returns, 0.0),
         }
 
-    def told(self, sample: Sample, owner: NDArray[np.intp]) -> Hits:
+    def hits(self, sample: Sample, owner: NDArray[np.intp]) -> Hits:
         tickers = len(np.unique(owner[self.mask]))
 
         def rate(sums: Sums) -> Numbers:
@@ -107,7 +107,7 @@ class _Group:
             return sums[f"{self.name} return"] / sums[self.name]
 
         found = [sample.estimate(each) for each in (rate, base, lambda sums: rate(sums) - base(sums), mean)]
-        if tickers < FEWEST:
+        if tickers < MIN_CLUSTERS:
             found = [each and Estimate(each.value) for each in found]
         if found[0] and found[0].low is not None and found[0].value in (0.0, 1.0):
             found[0] = wilson(found[0].value, tickers)
@@ -115,13 +115,13 @@ class _Group:
 
 
 def _groups(outcomes: Outcomes) -> Iterator[_Group]:
-    """Those that hold any advice."""
+    """Yield the groups that contain advice."""
     for backend in BACKEND_NAMES:
-        given, sure = outcomes.actions[backend], outcomes.convictions[backend]
+        given, convictions = outcomes.actions[backend], outcomes.convictions[backend]
         kinds: list[tuple[Action | None, Flags]] = [(None, given >= 0)]
-        kinds += [(action, given == place) for place, action in enumerate(ACTIONS)]
+        kinds += [(action, given == index) for index, action in enumerate(ACTIONS)]
         levels: list[tuple[str | None, Flags]] = [(None, given >= 0)]
-        levels += [(name, (low <= sure) & (sure <= high)) for name, (low, high) in BUCKETS.items()]
+        levels += [(name, (low <= convictions) & (convictions <= high)) for name, (low, high) in BUCKETS.items()]
         for action, kind in kinds:
             for name, level in levels:
                 if (kind & level).any():

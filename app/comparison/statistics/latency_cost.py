@@ -1,4 +1,4 @@
-"""What answers of one backend took: time, tokens and money; and what figures they made up."""
+"""Latency, tokens, cost and unsupported figures of one backend's answers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from app.comparison.pairs import FAILURES, NO_ACTION, NO_COUNT, Records, picked
+from app.comparison.pairs import FAILURES, NO_ACTION, NO_COUNT, Records, select
 from app.comparison.statistics.estimate import Numbers, short
 from app.contract.recommendation import ACTIONS
 from app.pricing.prices import plain
@@ -29,15 +29,15 @@ class Spread:
 
     @classmethod
     def of(cls, numbers: Numbers, mean: float | None = None) -> Self | None:
-        """Of the numbers that there are; None of none. The mean may be another than theirs."""
-        there = numbers[np.isfinite(numbers)]
-        if not len(there):
+        """Return the spread of the finite numbers; None without any. `mean` replaces their own mean."""
+        finite = numbers[np.isfinite(numbers)]
+        if not len(finite):
             return None
-        given = float(there.mean(dtype=np.float64)) if mean is None else mean
-        return cls(short(given), *(short(float(number)) for number in np.quantile(there, QUANTILES)))
+        center = float(finite.mean(dtype=np.float64)) if mean is None else mean
+        return cls(short(center), *(short(float(number)) for number in np.quantile(finite, QUANTILES)))
 
     def rate(self) -> Spread | None:
-        """Of milliseconds each, how many a second: 95 of 100 answers reach its p95."""
+        """Convert milliseconds per token to tokens per second; 95% of the answers reach the p95."""
         if not min(self.mean, self.p50, self.p95, self.p99) > 0:
             return None
         return Spread(*(short(1000 / each) for each in (self.mean, self.p50, self.p95, self.p99)))
@@ -45,7 +45,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of all answers; `cached_input` are not among the input."""
+    """Tokens of all answers; `input` does not include `cached_input`."""
 
     input: int
     cached_input: int
@@ -54,7 +54,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class UnsupportedFigures:
-    """Figures in analyses that the metrics do not contain."""
+    """Figures in analyses that the metrics do not support."""
 
     analyses: int
     analyses_with_invented: int
@@ -63,10 +63,10 @@ class UnsupportedFigures:
 
 
 @dataclass(frozen=True)
-class Effort:
-    """One backend's side of pairs. Milliseconds; USD in decimals, null where there is nothing to divide by.
+class LatencyCost:
+    """The totals of one backend over pairs. USD are decimals, null where undefined.
 
-    `ms_per_token` has the mean over tokens and the quantiles over answers.
+    `ms_per_token` is the mean over tokens, and quantiles over answers.
     """
 
     answered: int
@@ -84,16 +84,16 @@ class Effort:
     invention: UnsupportedFigures
 
 
-def effort(sides: Records) -> Effort:
-    """What the answers among one backend's sides took."""
-    answers = picked(sides, sides["action"] != NO_ACTION)
+def latency_cost(sides: Records) -> LatencyCost:
+    """Return the totals of one backend's sides."""
+    answers = select(sides, sides["action"] != NO_ACTION)
     sums = {name: int(answers[name].sum(dtype=np.int64)) for name in ("input_tokens", "cached_tokens", "output_tokens")}
     nano_usd = int(answers["nano_usd"].sum())
     rate = _ms_per_token(answers)
-    return Effort(
+    return LatencyCost(
         answered=len(answers),
         failed=_failed(sides),
-        actions={action: int((answers["action"] == place).sum()) for place, action in enumerate(ACTIONS)},
+        actions={action: int((answers["action"] == index).sum()) for index, action in enumerate(ACTIONS)},
         stand_ins=int(answers["stand_in"].sum()),
         latency_ms=Spread.of(answers["total_ms"]),
         ttft_ms=Spread.of(answers["ttft_ms"]),
@@ -103,12 +103,12 @@ def effort(sides: Records) -> Effort:
         usd=plain(Decimal(nano_usd).scaleb(-9)),
         usd_per_recommendation=_usd(nano_usd, len(answers)),
         usd_per_1k_tokens=_usd(1000 * nano_usd, sums["input_tokens"] + sums["output_tokens"]),
-        invention=_invention(answers),
+        invention=_unsupported_figures(answers),
     )
 
 
 def columns(records: Records, backend: str) -> Mapping[str, Numbers]:
-    """What is to be added up for the ratios of means, under names that begin with the backend's."""
+    """Return the columns for the ratios of means, to be summed over clusters; names start with the backend."""
     side = records[backend]
     steps = np.maximum(side["output_tokens"].astype(np.float64) - 1, 0)
     per_token, first = side["ms_per_token"].astype(np.float64), side["ttft_ms"].astype(np.float64)
@@ -136,16 +136,16 @@ def _failed(sides: Records) -> dict[str, int]:
     return {code: int(count) for code, count in zip(FAILURES, counts, strict=True) if code and count}
 
 
-def _invention(answers: Records) -> UnsupportedFigures:
-    judged = picked(answers, answers["figures"] != NO_COUNT)
+def _unsupported_figures(answers: Records) -> UnsupportedFigures:
+    checked = select(answers, answers["figures"] != NO_COUNT)
     return UnsupportedFigures(
-        analyses=len(judged),
-        analyses_with_invented=int((judged["invented"] > 0).sum()),
-        figures=int(judged["figures"].sum(dtype=np.int64)),
-        invented=int(judged["invented"].sum(dtype=np.int64)),
+        analyses=len(checked),
+        analyses_with_invented=int((checked["unsupported"] > 0).sum()),
+        figures=int(checked["figures"].sum(dtype=np.int64)),
+        invented=int(checked["unsupported"].sum(dtype=np.int64)),
     )
 
 
-def _usd(nano_usd: int, among: int) -> str | None:
-    """USD for one, to a nano-dollar."""
-    return plain(Decimal(round(Fraction(nano_usd, among))).scaleb(-9)) if among else None
+def _usd(nano_usd: int, count: int) -> str | None:
+    """Return the USD per unit, rounded to a nano-dollar; None for no units."""
+    return plain(Decimal(round(Fraction(nano_usd, count))).scaleb(-9)) if count else None

@@ -1,4 +1,4 @@
-"""All that pairs tell, of a span of time and some tickers."""
+"""The report of selected pairs: agreement, latency, cost, and the ratios of both backends."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from app.comparison.pairs import DETAILS, NO_ACTION, ORIGINS, Origin, Records, moment, picked
-from app.comparison.statistics import agreement
-from app.comparison.statistics import latency_cost as effort
+from app.comparison.pairs import DETAILS, NO_ACTION, ORIGINS, Origin, Records, moment, select
+from app.comparison.statistics import agreement, latency_cost
 from app.comparison.statistics.agreement import FIRST, SECOND, Needed
 from app.comparison.statistics.estimate import RESAMPLES, Estimate, Numbers, Sample, Sums, clustered
-from app.comparison.statistics.latency_cost import Effort
+from app.comparison.statistics.latency_cost import LatencyCost
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.prompt import Detail
 
@@ -34,19 +33,19 @@ RATIOS = {
     "usd_per_recommendation": ("nano_usd", "pairs"),
     "usd_per_1k_tokens": ("nano_usd", "tokens"),
 }
-"""Each a sum over another, of either backend."""
+"""Each a sum divided by another, per backend."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which pairs: of some tickers, a detail, an origin; None: any."""
+    """A selection of pairs by tickers, detail and origin; None selects all."""
 
     tickers: Sequence[str] | None = None
     detail: Detail | None = None
     origin: Origin | None = None
 
     def mask(self, records: Records) -> NDArray[np.bool_]:
-        """Which of the records."""
+        """Return the mask of the selected records."""
         chosen = np.ones(len(records), np.bool_)
         if self.tickers is not None:
             chosen &= np.isin(records["ticker"], np.array([name.encode() for name in self.tickers], "S10"))
@@ -59,44 +58,46 @@ class Choice:
 
 @dataclass(frozen=True)
 class Report:
-    """Both backends on the same questions."""
+    """Both backends on the same questions, with 95% confidence intervals."""
 
     pairs: int
     answered_by_both: int
-    tickers: Annotated[int, Field(description="of pairs that both answered; those without a ticker not counted")]
+    tickers: Annotated[int, Field(description="tickers of the pairs that both answered")]
     first: datetime | None
     last: datetime | None
     details: dict[Detail, int]
     origins: dict[Origin, int]
-    stand_in: Annotated[bool, Field(description="whether any answer is the rule-based analyst's in a model's place")]
+    stand_in: Annotated[
+        bool, Field(description="whether the rule-based analyst answered any question instead of a model")
+    ]
     agreement: Estimate | None
     kappa: Annotated[Estimate | None, Field(description="Cohen's")]
     confusion: Annotated[dict[str, dict[str, int]], Field(description=f"{FIRST}'s action, then {SECOND}'s")]
-    conviction_difference: Annotated[Estimate | None, Field(description=f"mean of {FIRST}'s less {SECOND}'s")]
-    conviction_distance: Annotated[Estimate | None, Field(description="mean of how far they lie apart")]
-    backends: dict[BackendName, Effort]
+    conviction_difference: Annotated[Estimate | None, Field(description=f"mean of {FIRST}'s minus {SECOND}'s")]
+    conviction_distance: Annotated[Estimate | None, Field(description="mean absolute difference")]
+    backends: dict[BackendName, LatencyCost]
     ratios: Annotated[dict[str, Estimate | None], Field(description=f"{SECOND} over {FIRST}")]
     needed: Needed
     method: str = METHOD
 
 
 def report(records: Records, choice: Choice, half_width: float) -> Report:
-    """The report of chosen records, and how many more pairs an agreement known to a half-width takes."""
-    chosen = picked(records, choice.mask(records))
+    """Return the report of the chosen records; `half_width` is the target for `needed`."""
+    chosen = select(records, choice.mask(records))
     answered = [chosen[name]["action"] != NO_ACTION for name in BACKEND_NAMES]
-    both = picked(chosen, answered[0] & answered[1])
+    both = select(chosen, answered[0] & answered[1])
     sample, tickers = _sample(both)
     estimate: Callable[[Callable[[Sums], Numbers]], Estimate | None] = sample.estimate if sample else lambda _: None
     agreed = agreement.agreement(sample) if sample else None
-    sides = {name: effort.effort(chosen[name]) for name in BACKEND_NAMES}
+    sides = {name: latency_cost.latency_cost(chosen[name]) for name in BACKEND_NAMES}
     return Report(
         pairs=len(chosen),
         answered_by_both=len(both),
         tickers=tickers,
         first=moment(int(chosen["time_ms"][0])) if len(chosen) else None,
         last=moment(int(chosen["time_ms"][-1])) if len(chosen) else None,
-        details={name: int((chosen["detail"] == place).sum()) for place, name in enumerate(DETAILS)},
-        origins={name: int((chosen["origin"] == place).sum()) for place, name in enumerate(ORIGINS)},
+        details={name: int((chosen["detail"] == index).sum()) for index, name in enumerate(DETAILS)},
+        origins={name: int((chosen["origin"] == index).sum()) for index, name in enumerate(ORIGINS)},
         stand_in=any(side.stand_ins for side in sides.values()),
         agreement=agreed,
         kappa=estimate(agreement.kappa),
@@ -110,11 +111,11 @@ def report(records: Records, choice: Choice, half_width: float) -> Report:
 
 
 def _sample(both: Records) -> tuple[Sample | None, int]:
-    """The pairs that both answered, in clusters; and of how many tickers they are."""
+    """Return the sample of the pairs that both backends answered, and its number of tickers."""
     if not len(both):
         return None, 0
     owner, clusters, tickers = clustered(both["ticker"])
-    columns = {**agreement.columns(both), **effort.columns(both, FIRST), **effort.columns(both, SECOND)}
+    columns = {**agreement.columns(both), **latency_cost.columns(both, FIRST), **latency_cost.columns(both, SECOND)}
     return Sample(columns, owner, clusters), tickers
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.comparison.statistics.estimate import (
-    FEWEST,
-    MOST,
+    MAX_CLUSTERS,
+    MIN_CLUSTERS,
     Estimate,
     Numbers,
     Sample,
@@ -47,8 +47,8 @@ def test_a_ticker_is_a_cluster_and_a_pair_without_one_another(names: list[str]) 
 def test_more_tickers_than_are_drawn_are_dealt_whole() -> None:
     names = np.array([f"T{number % 3000}" for number in range(9000)], "S10")
     owner, clusters, tickers = clustered(names)
-    assert (clusters, tickers) == (MOST, 3000)
-    assert len(set(owner[:3000])) == MOST
+    assert (clusters, tickers) == (MAX_CLUSTERS, 3000)
+    assert len(set(owner[:3000])) == MAX_CLUSTERS
     assert (owner[:3000] == owner[3000:6000]).all()
 
 
@@ -78,7 +78,7 @@ def test_intervals_cover_the_truth_though_pairs_of_a_ticker_resemble_each_other(
 
 
 def test_few_tickers_give_a_value_and_no_interval() -> None:
-    few = FEWEST - 1
+    few = MIN_CLUSTERS - 1
     owner = np.arange(40) % few
     assert sample(np.ones(40), owner, few).estimate(mean) == Estimate(1.0)
 

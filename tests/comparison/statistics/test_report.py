@@ -82,8 +82,10 @@ def test_an_interval_holds_its_value_or_is_left_out(pairs: list[Pair]) -> None:
 
 
 def test_what_answers_took() -> None:
-    slow = side("buy", total_ms=3000.0, ms_per_token=50.0, output_tokens=11, nano_usd=3_000_000, figures=4, invented=1)
-    quick = side("buy", figures=2, invented=0)
+    slow = side(
+        "buy", total_ms=3000.0, ms_per_token=50.0, output_tokens=11, nano_usd=3_000_000, figures=4, unsupported=1
+    )
+    quick = side("buy", figures=2, unsupported=0)
     failed = side(None)
     found = of([pair(quick, slow), pair(failed, slow), pair(quick, quick)])
     mistral, gpt4 = found.backends["mistral"], found.backends["gpt-4"]

@@ -1,9 +1,9 @@
-// Asking: a card for each backend, and what comes of it, whole or as it is written.
+// Sends a question and shows the answer, whole or while it is written, in the card of each backend.
 
 import { call, events, postJson, Problem } from "./api.js";
 
-/** One backend's answer in its card, as it is written. `failed(card, error)` shows what went wrong. */
-export async function stream(request, backend, card, signal, failed) {
+/** Stream one backend's answer into its card. `onError(card, error)` shows an error. */
+export async function stream(request, backend, card, signal, onError) {
   try {
     const response = await call("v1/recommendations", {
       method: "POST",
@@ -12,35 +12,35 @@ export async function stream(request, backend, card, signal, failed) {
       signal,
     });
     for await (const { event, data } of events(response)) {
-      if (event === "analysis") card.tell(data.delta);
+      if (event === "analysis") card.append(data.delta);
       else if (event === "recommendation") return card.answer(data);
       else if (event === "error") throw new Problem(data);
     }
     throw new Problem({ title: "No answer", detail: "The stream ended before the answer." });
   } catch (error) {
-    ended(card, signal, error, failed);
+    end(card, signal, error, onError);
   }
 }
 
-/** A card whose work ended otherwise than with an answer. */
-function ended(card, signal, error, failed) {
+/** End a card without an answer. */
+function end(card, signal, error, onError) {
   if (signal.aborted) card.stop();
-  else failed(card, error);
+  else onError(card, error);
 }
 
-/** Both at once, kept as a pair; one's failure leaves the other's answer standing. Whether it is stored; null where there is none. */
-export async function compare(request, cards, signal, failed) {
+/** Ask both backends and store the pair; if one fails, the other's answer is still shown. Return whether the pair is stored, null without a pair. */
+export async function compare(request, cards, signal, onError) {
   let pair;
   try {
     pair = await postJson("v1/comparisons", request, { signal });
   } catch (error) {
-    for (const card of cards.values()) ended(card, signal, error, failed);
+    for (const card of cards.values()) end(card, signal, error, onError);
     return null;
   }
   for (const [name, card] of cards) {
     const { answer, problem, invented } = pair.sides[name];
     if (answer) card.answer(answer, invented);
-    else ended(card, signal, new Problem(problem), failed);
+    else end(card, signal, new Problem(problem), onError);
   }
   return pair.stored;
 }
