@@ -9,16 +9,17 @@ import json
 import os
 import re
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 
+from app.contract import hardware
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.manifest import current, read
 from app.contract.prompt import Detail, messages
-from app.supervisor.weights import can_serve_4_bit
 from tests.supervisor.observing import gone
 from tests.supervisor.running import Answer, Up, command_of, fetch, until
 
@@ -51,17 +52,21 @@ def test_vllm_serves_a_model_made_for_this_contract(vllm_up: Up) -> None:
     assert model["id"].endswith(fingerprint())
 
 
-def test_its_weights_are_4_bit_where_the_machine_can(vllm_up: Up) -> None:
-    log = (vllm_up.run_dir / "vllm.log").read_text()
-    if can_serve_4_bit():
-        assert "4-bit AWQ" in vllm_up.seen
-        assert re.search(r"quantization=\S*awq", log)
-    else:
-        assert "lacks AVX-512" in vllm_up.seen
+def test_it_serves_the_form_of_the_weights_that_fits_the_machine(vllm_up: Up) -> None:
+    profile, log = hardware.profile({}), (vllm_up.run_dir / "vllm.log").read_text()
+    assert f"This machine: {profile.machine}; {profile.reason}." in vllm_up.seen
+    assert f"dtype=torch.{profile.dtype}" in log
+    assert bool(re.search(r"quantization=\S*awq", log)) == (profile.weights == "awq")
+    assert answered(vllm_up.ask({**SNPS, "detail": "brief"}))["weights"] == profile.weights
+
+
+def test_the_gateway_reports_the_profile(vllm_up: Up) -> None:
+    [mistral] = [each for each in json.loads(vllm_up.get("/v1/backends"))["backends"] if each["name"] == "mistral"]
+    assert mistral["profile"] == json.loads(json.dumps(asdict(hardware.profile({}))))
 
 
 def test_the_golden_prompts_passed_before_anyone_could_ask(vllm_up: Up) -> None:
-    kind = "awq" if can_serve_4_bit() else "bf16"
+    kind = hardware.profile({}).weights
     model_id = read(current(ROOT / "model_store")).model_id
     assert (ROOT / ".models" / model_id / f"golden-{kind}.json").exists()
 

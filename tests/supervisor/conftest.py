@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.contract.fingerprint import EXAMPLE, fingerprint
-from app.contract.manifest import BaseRecord, BuildRecord, Golden, Manifest
+from app.contract.manifest import BaseRecord, BuildRecord, Golden, Manifest, WeightKind
 from app.supervisor.process import Program
 
 
@@ -59,16 +59,16 @@ class Store:
         document = self.manifest.model_dump(mode="json")
         (self.published / "manifest.json").write_text(json.dumps(document))
 
-    def write_build(self) -> None:
-        (self.folder / "awq").mkdir(parents=True, exist_ok=True)
-        (self.folder / "awq" / "model.safetensors").write_bytes(b"weights")
+    def write_build(self, kind: WeightKind = "awq") -> None:
+        (self.folder / kind).mkdir(parents=True, exist_ok=True)
+        (self.folder / kind / "model.safetensors").write_bytes(b"weights")
         record = BuildRecord(
             model_id=self.manifest.model_id,
             manifest_sha256=sha256((self.published / "manifest.json").read_bytes()).hexdigest(),
-            kind="awq",
+            kind=kind,
             weights={"model.safetensors": sha256(b"weights").hexdigest()},
         )
-        (self.folder / "build-awq.json").write_text(record.model_dump_json())
+        (self.folder / f"build-{kind}.json").write_text(record.model_dump_json())
 
 
 @pytest.fixture

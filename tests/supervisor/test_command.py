@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from app.supervisor.weights import can_serve_4_bit
+from app.contract import hardware
+from app.supervisor.up import FORMS
 from tests.supervisor.conftest import Store
 from tests.supervisor.observing import gone
 from tests.supervisor.running import COMMAND, PRICES, Answer, Up, environment, until, up
@@ -98,17 +99,19 @@ os.execv("{python}", ["{python}", "-m", "app.cli", "stand-in", *told])
 """
 
 
-@pytest.mark.skipif(not can_serve_4_bit(), reason="the toy model is built in 4 bits alone")
 def test_the_stand_in_may_answer_as_gpt_4_beside_a_model(store: Store, tmp_path: Path) -> None:
-    vllm = tmp_path / "vllm"
+    profile, vllm = hardware.profile({}), tmp_path / "vllm"
+    store.write_build(profile.weights)
     vllm.write_text(FAKE_VLLM.format(python=sys.executable))
     vllm.chmod(0o700)
     places = {"MODEL_STORE": store.store, "MODELS": store.models, "VLLM_PYTHON": vllm}
     more = PRICES | {f"CONVICTION_{name}": str(path) for name, path in places.items()}
     with up(tmp_path, "--stand-in", "gpt-4", more=more) as running:
-        assert f"Serving {store.manifest.model_id}, 4-bit AWQ, as mistral. STAND-IN as gpt-4" in running.seen
+        served = f"Serving {store.manifest.model_id}, {FORMS[profile.weights]}, {profile.dtype}, compiled, as mistral."
+        assert f"{served} STAND-IN as gpt-4" in running.seen
         own, other = (running.ask(running.bodies()[0], X_Backend=backend) for backend in ("mistral", "gpt-4"))
         assert own.document["model"].endswith(store.manifest.model_id)
+        assert (own.document["weights"], other.document["weights"]) == (profile.weights, None)
         assert other.document["model"].endswith("gpt-4.1")
         assert other.document["stand_in"] is True
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic_core import _pydantic_core
 
+from app.contract.hardware import Profile
 from app.contract.manifest import UnusableModel
 from app.settings.gateway import UpSettings
 from app.supervisor import vllm
@@ -21,6 +22,7 @@ INHERITED = {
     "REDIS_URL": "redis://:hushhush@host",
     "CONVICTION_API_KEYS_FILE": "hushhush",
 }
+PROFILE = Profile("a machine", "cpu", "bfloat16", "awq", compiled=True, threads=2, reason="a test")
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def settings(tmp_path: Path) -> UpSettings:
 
 def started(store: Store, settings: UpSettings) -> Program:
     weights = choose(store.store, store.models, "awq", foreign=False)
-    return vllm.program(weights, settings, 8001, INHERITED)
+    return vllm.program(weights, settings, PROFILE, 8001, INHERITED)
 
 
 def test_it_serves_the_build_under_the_model_s_id_on_loopback(store: Store, settings: UpSettings) -> None:
@@ -47,6 +49,7 @@ def test_it_inherits_no_secret_and_looks_nothing_up(store: Store, settings: UpSe
     program = started(store, settings)
     assert program.environment["PATH"] == "/bin"
     assert program.environment["HF_HUB_OFFLINE"] == "1"
+    assert program.environment["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert "hushhush" not in str(program.environment)
     assert "environment" not in repr(program)
 

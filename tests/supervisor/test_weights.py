@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from app.contract.manifest import UnusableModel
-from app.supervisor.weights import Weights, can_serve_4_bit, choose
+from app.supervisor.weights import Weights, choose
 from tests.supervisor.conftest import Store
 
 
@@ -21,13 +19,13 @@ def test_the_current_version_as_built_here(store: Store) -> None:
 
 
 def test_without_a_build_the_remedy_is_named(store: Store) -> None:
-    with pytest.raises(UnusableModel, match=r"has no bf16 build in .*: `make model` builds it"):
-        choose(store.store, store.models, "bf16", foreign=False)
+    with pytest.raises(UnusableModel, match=r"has no dequantized weights in .*: `make model` builds it"):
+        choose(store.store, store.models, "dequantized", foreign=False)
 
 
 def test_a_record_that_is_none_is_refused(store: Store) -> None:
     (store.folder / "build-awq.json").write_text("{}")
-    with pytest.raises(UnusableModel, match="is no record of a build"):
+    with pytest.raises(UnusableModel, match="is no build record"):
         chosen(store)
 
 
@@ -81,16 +79,3 @@ def test_a_build_passes_once_and_a_new_one_not_yet(store: Store) -> None:
 def test_a_spoilt_mark_is_no_pass(store: Store, text: str) -> None:
     (store.folder / "golden-awq.json").write_text(text)
     assert not chosen(store).passed()
-
-
-@pytest.mark.parametrize(
-    ("flags", "can"),
-    [("fpu avx2 avx512f avx512bw", True), ("fpu avx2", False), ("fpu avx512fish", False)],
-)
-def test_4_bit_needs_avx_512(tmp_path: Path, flags: str, can: bool) -> None:
-    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n")
-    assert can_serve_4_bit(tmp_path / "cpuinfo") == can
-
-
-def test_an_unknown_cpu_is_not_trusted(tmp_path: Path) -> None:
-    assert not can_serve_4_bit(tmp_path / "none")

@@ -24,5 +24,5 @@ def test_spoilt_weights_are_refused_by_name(store: Store, capsys: pytest.Capture
 
 
 def test_without_a_build_the_remedy_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["weights", "--kind", "bf16"]) == 2
+    assert cli.main(["weights", "--kind", "dequantized"]) == 2
     assert "`make model` builds it" in capsys.readouterr().err
