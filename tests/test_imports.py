@@ -18,11 +18,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "app.comparison.hallucinations",
         "app.telemetry.logs",
         "app.contract.rule_based_analyst",
-        "app.settings.secret_files",
+        
         "app.telemetry.request_timer",
         "app.telemetry.tracing",
     ),
-    ("app.market", "app.pricing.prices", "app.settings.gateway"),
+    ("app.market", "app.pricing.prices", "app.settings"),
     ("app.auth.principal", "app.auth.api_key", "app.comparison.pairs", "app.pricing.limits"),
     (
         "app.backends",
@@ -107,7 +107,7 @@ TRAINING_MAY = (
     "app.backends.dialects",  # how OpenAI's models want to be asked, for a teacher that is one
 )
 ENVIRONMENT = {
-    "app.settings.gateway": "reads it",
+    "app.settings.loading": "reads it",
     "app.supervisor.up": "hands the whole of it on to the processes it starts",
 }
 

@@ -15,7 +15,9 @@ from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 from app.cli import recommendation_text as terminal
 from app.errors import ConvictionError, InvalidRequest, InvalidSettings
-from app.settings.gateway import is_loopback, load_client_settings
+from app.settings.addresses import is_loopback
+from app.settings.client import ClientSettings
+from app.settings.loading import load
 
 TIMEOUT_S = 660.0
 """Longer than any gateway waits for a backend."""
@@ -98,7 +100,7 @@ def _answered(
     method: str, path: str, body: Json | None, headers: Mapping[str, str]
 ) -> Iterator[tuple[HTTPResponse, str]]:
     """A response that is no error, and the gateway's address."""
-    settings = load_client_settings()
+    settings = load(ClientSettings)
     said = {"Content-Type": "application/json", "Accept": "application/json", **headers}
     if settings.api_key is not None:
         said["Authorization"] = f"Bearer {settings.api_key.get_secret_value()}"

@@ -9,7 +9,9 @@ from typing import get_args
 
 from app.contract.manifest import UnusableModel, WeightKind
 from app.errors import InvalidSettings
-from app.settings.gateway import load_model_settings, load_up_settings
+from app.settings.backends import ModelSettings
+from app.settings.loading import load
+from app.settings.supervisor import SupervisorSettings
 from app.supervisor.weights import choose
 
 EPILOG = """exit status: 0 every file is the one that was built, 2 one is not, or there is none"""
@@ -19,7 +21,7 @@ def run(argv: Sequence[str]) -> int:
     """Check the weights under CONVICTION_MODELS; the exit status."""
     options = parser().parse_args(argv)
     try:
-        store, models = load_model_settings(), load_up_settings().models
+        store, models = load(ModelSettings), load(SupervisorSettings).models
         weights = choose(store.model_store, models, options.kind, foreign=store.allow_foreign_model)
         weights.verify()
     except (InvalidSettings, UnusableModel) as error:

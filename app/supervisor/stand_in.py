@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.backends.base import Backend
-from app.settings.gateway import UpSettings
+from app.settings.supervisor import SupervisorSettings
 from app.stand_in.server import DEFAULT_KEY
 from app.supervisor import golden
 from app.supervisor.files import fresh_log
@@ -16,7 +16,7 @@ from app.supervisor.screen import Screen
 POLL_S = 0.1
 
 
-def program(settings: UpSettings, port: int, environment: Mapping[str, str]) -> Program:
+def program(settings: SupervisorSettings, port: int, environment: Mapping[str, str]) -> Program:
     command = (*OWN_COMMAND, "stand-in", "--port", str(port), "--key", DEFAULT_KEY)
     return Program("stand-in", command, environment, fresh_log(settings.run_dir, "stand-in"))
 

@@ -16,7 +16,9 @@ from app.contract import hardware
 from app.contract.completion import BackendName
 from app.contract.hardware import Profile, WeightFormat
 from app.main import create_app
-from app.settings.gateway import Settings, UpSettings, load_settings, load_up_settings
+from app.settings.gateway import Settings, load_settings
+from app.settings.loading import load
+from app.settings.supervisor import SupervisorSettings
 from app.supervisor import gateway, golden, stand_in, store, vllm, weights
 from app.supervisor.failures import CannotUse
 from app.supervisor.ports import settled
@@ -35,7 +37,7 @@ class Plan:
     """What is to run. `port` is the model server's."""
 
     settings: Settings
-    own: UpSettings
+    own: SupervisorSettings
     port: int
     weights: weights.Weights | None
     """None: the stand-in answers."""
@@ -62,7 +64,7 @@ def make_plan(screen: Screen, *, stands_for: StandsFor | None, lasting: bool) ->
 
     Lasting, its store is kept from one start to the next. Unless told to, the gateway waits for no balancer.
     """
-    own, given = load_up_settings(), load_settings()
+    own, given = load(SupervisorSettings), load_settings()
     profile = None if stands_for == "both" else supported_profile()
     chosen = choose_weights(profile, own, given) if profile else None
     port = settled(LOOPBACK, own.vllm_port, "CONVICTION_VLLM_PORT")
@@ -90,7 +92,7 @@ def supported_profile() -> Profile:
         raise CannotUse(str(error)) from None
 
 
-def choose_weights(profile: Profile, own: UpSettings, settings: Settings) -> weights.Weights:
+def choose_weights(profile: Profile, own: SupervisorSettings, settings: Settings) -> weights.Weights:
     """Return the form of the current version that the profile asks for."""
     return weights.choose(settings.model_store, own.models, profile.weights, foreign=settings.allow_foreign_model)
 

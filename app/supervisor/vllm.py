@@ -10,7 +10,7 @@ from struct import Struct
 from app.backends.base import Backend
 from app.contract import serving
 from app.contract.hardware import Profile
-from app.settings.gateway import UpSettings
+from app.settings.supervisor import SupervisorSettings
 from app.supervisor import golden
 from app.supervisor.failures import CannotUse
 from app.supervisor.files import fresh_log
@@ -30,7 +30,7 @@ SECRETS = ("OPENAI_", "CONVICTION_", "REDIS_")
 
 
 def program(
-    weights: Weights, settings: UpSettings, profile: Profile, port: int, inherited: Mapping[str, str]
+    weights: Weights, settings: SupervisorSettings, profile: Profile, port: int, inherited: Mapping[str, str]
 ) -> Program:
     """Checks the weights' hashes, and what vLLM compiled earlier: this is called before every start."""
     weights.verify()
@@ -46,7 +46,7 @@ def program(
     )
 
 
-def environment(settings: UpSettings, profile: Profile, inherited: Mapping[str, str]) -> dict[str, str]:
+def environment(settings: SupervisorSettings, profile: Profile, inherited: Mapping[str, str]) -> dict[str, str]:
     """Return what vLLM inherits, without secrets; it looks nothing up outside and reports to no service."""
     public = {name: value for name, value in inherited.items() if not name.startswith(SECRETS)}
     return {
@@ -74,7 +74,7 @@ def _whole(library: Path) -> bool:
     return sections_at > 0 and library.stat().st_size >= end
 
 
-def _cache(settings: UpSettings) -> Path:
+def _cache(settings: SupervisorSettings) -> Path:
     return settings.run_dir.absolute() / "vllm"
 
 

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from app.auth import key_store as keys
 from app.auth.key_store import RECORDS
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.main import create_app
 from app.settings.gateway import Settings
 from app.stores.connection import open_redis

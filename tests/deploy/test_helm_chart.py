@@ -12,7 +12,7 @@ import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.settings.gateway import Settings
 from deploy.helm import settings as allowed
 from deploy.helm.charts import KUBERNETES, closed

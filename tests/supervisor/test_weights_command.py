@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.cli.main import main as cli
+from app.cli import main as cli
 from tests.supervisor.conftest import Store
 
 
