@@ -18,8 +18,8 @@ import pytest
 
 from app.backends.base import Backend
 from app.cli import batch as batch_command
-from app.cli.batch import read
 from app.cli import main as cli
+from app.cli.batch import read
 from app.contract.completion import BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.errors import BackendError

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from app.cli import outcomes as outcomes_command
 from app.cli import main as cli
+from app.cli import outcomes as outcomes_command
 from app.cli.outcomes_text import NOT_SHOWN
 from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import Pair, Side
