@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return run(given[1:])
         case ["up"]:
-            from app.supervisor import main as up
+            from app.supervisor.command import run as up
 
             return up(given[1:])
         case ["keys"]:

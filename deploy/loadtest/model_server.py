@@ -38,13 +38,6 @@ def programs(folder: Path, ports: Sequence[int], *, real: bool) -> list[Program]
     ]
 
 
-def clean_up(program: Program) -> None:
-    """As `conviction up` does before it starts a vLLM again."""
-    cache = program.environment.get("VLLM_CACHE_ROOT")
-    if cache is not None:
-        vllm.discard_cut_off(Path(cache))
-
-
 async def tokens(client: httpx.AsyncClient, origin: str) -> int:
     """That a stand-in has sent and read since its start."""
     tally = (await client.get(f"{origin}/stand-in/tally", headers=OWN)).json()
