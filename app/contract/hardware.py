@@ -121,8 +121,8 @@ def require_supported(machine: Machine) -> None:
         )
     if machine.architecture == "x86_64" and "avx2" not in machine.flags and not machine.gpus:
         raise UnsupportedMachine(
-            f"the CPU ({machine.cpu}) lacks AVX2, which vLLM needs; use a machine with AVX2, point CONVICTION_VLLM_URLS "
-            "at a model server elsewhere, or run `make demo`, which needs no model"
+            f"the CPU ({machine.cpu}) lacks AVX2, which vLLM needs; use a machine with AVX2, point "
+            "CONVICTION_VLLM_URLS at a model server elsewhere, or run `make demo`, which needs no model"
         )
 
 
