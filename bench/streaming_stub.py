@@ -21,9 +21,9 @@ from app.backends.dialects import VLLM
 from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
-from app.stand_in.protocol import read_question, read_request
+from app.stand_in.protocol import parse_question, parse_request
 from app.stand_in.replies import Reply
-from app.stand_in.speech import utter
+from app.stand_in.tokens import answer_tokens
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 MODELS = b'{"data":[{"id":"stub"}]}'
@@ -32,9 +32,9 @@ MODELS = b'{"data":[{"id":"stub"}]}'
 def chunks(detail: Detail) -> list[bytes]:
     """The stand-in's answer, an event to each chunk of HTTP's."""
     body = VLLM.request("stub", messages(EXAMPLE, "SNPS", detail), detail)
-    request = read_request(json.dumps(body).encode())
-    _, lines = read_question(request)
-    reply = Reply(request, detail, utter(rules.answer_from(lines, detail)))
+    request = parse_request(json.dumps(body).encode())
+    _, lines = parse_question(request)
+    reply = Reply(request, detail, answer_tokens(rules.answer_from(lines, detail)))
     return [b"%x\r\n%s\r\n" % (len(event), event.encode()) for event in reply.events()] + [b"0\r\n\r\n"]
 
 

@@ -11,12 +11,15 @@ import pytest
 import app.errors
 from app.contract import hardware
 from app.errors import ClientGone
-from app.settings.gateway import PREFIX, ClientSettings, Settings, UpSettings
+from app.settings.client import ClientSettings
+from app.settings.gateway import Settings
+from app.settings.loading import PREFIX
+from app.settings.supervisor import SupervisorSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 VARIABLES = {
-    *(PREFIX + name.upper() for form in (Settings, UpSettings, ClientSettings) for name in form.model_fields),
+    *(PREFIX + name.upper() for form in (Settings, SupervisorSettings, ClientSettings) for name in form.model_fields),
     PREFIX + "MODEL_ID",  # docker-compose.yml's own
     PREFIX + "API_KEY_FILE",  # a secret by file
     hardware.DTYPE_VARIABLE,

@@ -1,4 +1,4 @@
-"""Who may import whom, and who may read the environment: the design's rules, held by reading the source."""
+"""Import rules that the contracts of import-linter in pyproject.toml cannot state, and who reads the environment."""
 
 from __future__ import annotations
 
@@ -10,194 +10,55 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-
-LAYERS: tuple[tuple[str, ...], ...] = (
-    ("app.contract", "app.errors", "app.deadline", "app.stores.parent_death"),
-    (
-        "app.backends.base",
-        "app.comparison.hallucinations",
-        "app.telemetry.logs",
-        "app.contract.rule_based_analyst",
-        "app.settings.secret_files",
-        "app.telemetry.request_timer",
-        "app.telemetry.tracing",
-    ),
-    ("app.market", "app.pricing.prices", "app.settings.gateway"),
-    ("app.auth.principal", "app.auth.api_key", "app.comparison.pairs", "app.pricing.limits"),
-    (
-        "app.backends",
-        "app.stores",
-        "app.telemetry.metrics",
-        "app.pricing.price_list",
-        "app.routing.headers",
-        "app.stand_in",
-        "app.statistics",
-    ),
-    (
-        "app.api.batch_runner",
-        "app.accounting.cost_report",
-        "app.routing.experiments",
-        "app.routing.experiments_file",
-        "app.completions.single_flight",
-        "app.backends.concurrency_limit",
-        "app.completions.partial_json",
-        "app.comparison.outcomes",
-        "app.comparison.report_service",
-    ),
-    ("app.backends.upstream",),
-    ("app.recommendation", "app.completions.request", "app.completions.retry"),
-    ("app.accounting.reservations", "app.completions.service", "app.accounting.settlement"),
-    ("app.serving.drain", "app.serving.loop_lag", "app.resources", "app.serving.server"),
-    ("app.completions.chat", "app.recommend"),
-    ("app.comparison.compare", "app.comparison.shadow"),
-    ("app.routing.cascade", "app.routing.fallback"),
-    ("app.api",),
-    ("app.main",),
-    (
-        "app.supervisor",
-        "app.cli.client",
-        "app.cli.recommendation_text",
-        "app.cli.comparison_text",
-        "app.cli.batch",
-        "app.cli.compare",
-        "app.cli.keys",
-        "app.cli.outcomes",
-        "app.cli.outcomes_text",
-        "app.cli.weights",
-    ),
-    ("app.cli.main",),
-)
-"""Lowest first. A module imports its own layer and those below."""
-
-TRAINING_LAYERS: tuple[tuple[str, ...], ...] = (
-    ("training.artifacts", "training.config", "training.precision", "training.progress"),
-    ("training.quantize.awq", "training.teachers"),
-    ("training.data", "training.tuning"),
-    ("training.evaluation",),
-    ("training.publishing", "training.reporting"),
-    ("training.costing",),
-    ("training.finetune.base", "training.vllm_server", "training.plan"),
-    (
-        "training.dataset.stage",
-        "training.labeling.stage",
-        "training.finetune.stage",
-        "training.finetune.merge",
-        "training.quantize.autoawq",
-    ),
-    (
-        "training.evaluation.stage",
-        "training.report.stage",
-        "training.publish.stage",
-        "training.costs.stage",
-        "training.evaluation.responses",
-    ),
-    ("training.build", "training.learning_curve", "training.pipeline"),
-    ("training.cli",),
-    ("training.__main__",),
-)
-"""What a step is made of lies below every step."""
-
-TRAINING_MAY = (
-    *("app.contract", "app.market", "app.contract.rule_based_analyst"),
-    *(
-        "app.pricing.prices",
-        "app.errors",
-        "app.backends.base",
-    ),  # list prices, their one error, and what they are asked for
-    "app.backends.dialects",  # how OpenAI's models want to be asked, for a teacher that is one
-)
-ENVIRONMENT = {
-    "app.contract.hardware": "reads overrides of its choice, where no package is installed yet",
-    "app.settings.gateway": "reads it",
-    "app.supervisor.up": "hands the whole of it on to the processes it starts",
+READ_ENVIRONMENT = {
+    "app.settings.loading",
+    "app.contract.hardware",  # runs before pydantic is installed
+    "app.supervisor.up",  # passes the whole environment to the processes that it starts
 }
 
 
 def modules(package: str) -> dict[str, ast.Module]:
-    """The syntax of every module, by dotted name."""
-    found = {}
+    """Return the syntax tree of every module by dotted name."""
+    trees = {}
     for path in sorted((ROOT / package).rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        found[name] = ast.parse(path.read_text("utf-8"))
-    return found
+        trees[name] = ast.parse(path.read_text("utf-8"))
+    return trees
 
 
 APP, TRAINING = modules("app"), modules("training")
 
 
-def imported(tree: ast.Module) -> Iterator[str]:
-    """The modules a module imports, inside functions too, and not for the type checker alone."""
-    for_types = {
-        id(node)
-        for guard in ast.walk(tree)
-        if isinstance(guard, ast.If) and isinstance(guard.test, ast.Name) and guard.test.id == "TYPE_CHECKING"
-        for node in ast.walk(guard)
-    }
-    for node in ast.walk(tree):
-        if id(node) in for_types:
-            continue
+def imported(nodes: list[ast.stmt]) -> Iterator[str]:
+    """Yield the modules that statements import, those inside functions included."""
+    for node in ast.walk(ast.Module(nodes, type_ignores=[])):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                yield whole if whole in APP or whole in TRAINING else str(node.module)
+            yield str(node.module)
 
 
 def within(module: str, package: str) -> bool:
     return module == package or module.startswith(f"{package}.")
 
 
-def layer(module: str, layers: tuple[tuple[str, ...], ...]) -> int:
-    """The height of a module: that of the longest name in `layers` it is within."""
-    heights = [
-        (len(package), height)
-        for height, packages in enumerate(layers)
-        for package in packages
-        if within(module, package)
-    ]
-    assert heights, f"{module} is in no layer"
-    return max(heights)[1]
-
-
-@pytest.mark.parametrize("module", [name for name in APP if name != "app"])
-def test_imports_go_one_way(module: str) -> None:
-    for other in imported(APP[module]):
-        if within(other, "app") and other != "app":
-            assert layer(other, LAYERS) <= layer(module, LAYERS), f"{module} imports {other}, which is above it"
-
-
-@pytest.mark.parametrize("module", [name for name in TRAINING if name != "training"])
-def test_steps_import_what_they_are_made_of_and_not_the_reverse(module: str) -> None:
-    height = layer(module, TRAINING_LAYERS)
-    for other in imported(TRAINING[module]):
-        if within(other, "training"):
-            assert layer(other, TRAINING_LAYERS) <= height, f"{module} imports {other}, which is above it"
+@pytest.mark.parametrize("package", sorted({name.rpartition(".")[0] for name in TRAINING if name.count(".") == 2}))
+def test_a_package_of_training_is_a_docstring_alone(package: str) -> None:
+    (docstring,) = TRAINING[package].body
+    assert docstring.lineno == docstring.end_lineno and ast.get_docstring(TRAINING[package])
 
 
 @pytest.mark.parametrize("module", [name for name in APP if within(name, "app.contract")])
-def test_the_contract_needs_pydantic_and_nothing_else(module: str) -> None:
-    for other in imported(APP[module]):
+def test_the_contract_imports_pydantic_and_the_standard_library_only(module: str) -> None:
+    for other in imported(APP[module].body):
         top = other.partition(".")[0]
         assert within(other, "app.contract") or top == "pydantic" or top in sys.stdlib_module_names, other
 
 
 @pytest.mark.parametrize("module", APP)
-def test_the_gateway_imports_nothing_of_training(module: str) -> None:
-    assert not any(within(other, "training") for other in imported(APP[module]))
-
-
-@pytest.mark.parametrize("module", TRAINING)
-def test_training_imports_contract_market_rules_and_prices_only(module: str) -> None:
-    for other in imported(TRAINING[module]):
-        if within(other, "app"):
-            assert any(within(other, package) for package in TRAINING_MAY), f"{module} imports {other}"
-
-
-@pytest.mark.parametrize("module", APP)
 def test_only_settings_read_the_environment(module: str) -> None:
-    if module in ENVIRONMENT:
+    if module in READ_ENVIRONMENT:
         return
     for node in ast.walk(APP[module]):
         assert not (isinstance(node, ast.Attribute) and node.attr in ("environ", "environb", "getenv")), module
@@ -206,7 +67,5 @@ def test_only_settings_read_the_environment(module: str) -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    light = {"app.errors", "app", "app.cli.main"}
     top_level = [node for node in APP["app.cli.main"].body if isinstance(node, ast.Import | ast.ImportFrom)]
-    tree = ast.Module(body=list(top_level), type_ignores=[])
-    assert {other for other in imported(tree) if within(other, "app")} <= light
+    assert {other for other in imported(top_level) if within(other, "app")} <= {"app.errors", "app"}

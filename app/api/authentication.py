@@ -11,7 +11,7 @@ from app.auth.key_file import Keyring
 from app.auth.principal import Principal, local_principal
 from app.errors import Forbidden, Unauthorized
 from app.pricing.limits import Limits
-from app.settings.gateway import is_loopback
+from app.settings.addresses import is_loopback
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/"})
 """Paths without a key: for health probes, and for the page that asks its user for a key."""

@@ -26,7 +26,7 @@ from app.contract.completion import BackendName, Completion
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import BackendUnavailable
-from app.settings.gateway import proxy_for
+from app.settings.addresses import proxy_for
 
 CHECK_S = 3.0
 FIRST_TOKEN_S = 30.0

@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from app.cli.recommendation_text import WIDTH, recommendation
+from app.cli.recommendation_text import recommendation
+from app.cli.table import WIDTH, table
 
 Json = dict[str, Any]
 QUANTILES = ("p50", "p95", "p99")
-NOTHING = "-"
+MISSING = "-"
 
 
 def comparison(answer: Json) -> str:
-    """Both sides, one below the other."""
+    """Return both sides, one below the other, and whether they agree."""
     return "\n\n".join([*(_side(name, side) for name, side in answer["sides"].items()), _verdict(answer)])
 
 
 def _side(name: str, side: Json) -> str:
     if side["problem"] is not None:
         return f"{name}: {side['problem']['title']} ({side['problem']['code']})\n{side['problem']['detail']}"
-    made_up = ", ".join(side["invented"] or ())
-    return recommendation(side["answer"]) + (f"\nfigures that the metrics do not contain: {made_up}" if made_up else "")
+    unsupported = ", ".join(side["invented"] or ())
+    note = f"\nfigures that the metrics do not contain: {unsupported}" if unsupported else ""
+    return recommendation(side["answer"]) + note
 
 
 def _verdict(answer: Json) -> str:
-    said = {True: "They agree.", False: "They do not agree.", None: "There is nothing to compare."}[answer["agree"]]
-    return said if answer["stored"] else f"{said} The store was away: the pair is not kept."
+    verdict = {True: "They agree.", False: "They do not agree.", None: "There is nothing to compare."}[answer["agree"]]
+    return verdict if answer["stored"] else f"{verdict} The store is unavailable: the pair was not stored."
 
 
 def report(document: Json) -> str:
-    """A report: how often they agree, who said what, and what it took."""
+    """Return a report: agreement, confusion matrix, latency and cost."""
     return "\n\n".join(
         (
             "\n".join(_summary(document)),
@@ -49,7 +51,7 @@ def _summary(document: Json) -> Iterator[str]:
     if span:
         yield span + " UTC"
     if document["stand_in"]:
-        yield "Some answers are the rule-based analyst's, in a model's place."
+        yield "Some answers are the rule-based analyst's instead of a model's."
     first, _ = document["backends"]
     yield f"agreement {_estimate(document['agreement'], _percent)}"
     yield f"Cohen's kappa {_estimate(document['kappa'], _short)}"
@@ -57,12 +59,12 @@ def _summary(document: Json) -> Iterator[str]:
         f"conviction: {first} {_estimate(document['conviction_difference'], _signed)}, "
         f"{_estimate(document['conviction_distance'], _short)} apart"
     )
-    yield _needed(document["needed"])
+    yield _precision(document["needed"])
 
 
-def _needed(needed: Json) -> str:
-    now = NOTHING if needed["half_width_now"] is None else f"±{_percent(needed['half_width_now'])}"
-    assumed = ", should they agree in a half of all" if needed["basis"] == "assumed" else ""
+def _precision(needed: Json) -> str:
+    now = MISSING if needed["half_width_now"] is None else f"±{_percent(needed['half_width_now'])}"
+    assumed = ", assuming an agreement of one half" if needed["basis"] == "assumed" else ""
     return f"known to {now}; {needed['pairs_still']:,} more pairs for ±{_percent(needed['half_width'])}{assumed}"
 
 
@@ -70,14 +72,14 @@ def _confusion(document: Json) -> str:
     first, second = document["backends"]
     counts = document["confusion"]
     rows = [(row, *(f"{count:,}" for count in line.values())) for row, line in counts.items()]
-    return _table([(f"{first} down, {second} across", *counts), *rows])
+    return table([(f"{first} down, {second} across", *counts), *rows], numbers=True)
 
 
 def _sides(document: Json) -> str:
     names, sides, ratios = list(document["backends"]), list(document["backends"].values()), document["ratios"]
 
-    def row(title: str, told: Callable[[Json], str], ratio: str = "") -> tuple[str, ...]:
-        return (title, *(told(side) for side in sides), _estimate(ratios[ratio], _short) if ratio else "")
+    def row(title: str, cell: Callable[[Json], str], ratio: str = "") -> tuple[str, ...]:
+        return (title, *(cell(side) for side in sides), _estimate(ratios[ratio], _short) if ratio else "")
 
     spreads = (
         ("latency, ms", "latency_ms", "latency"),
@@ -85,7 +87,7 @@ def _sides(document: Json) -> str:
         ("ms a token", "ms_per_token", "ms_per_token"),
         ("tokens a second", "tokens_per_second", ""),
     )
-    return _table(
+    return table(
         [
             ("", *names, f"{names[1]} / {names[0]}"),
             row("answered", lambda side: f"{side['answered']:,}"),
@@ -95,21 +97,22 @@ def _sides(document: Json) -> str:
                 for title, field, ratio in spreads
             ),
             row(
-                "USD a recommendation", lambda side: side["usd_per_recommendation"] or NOTHING, "usd_per_recommendation"
+                "USD a recommendation", lambda side: side["usd_per_recommendation"] or MISSING, "usd_per_recommendation"
             ),
-            row("USD per 1,000 tokens", lambda side: side["usd_per_1k_tokens"] or NOTHING, "usd_per_1k_tokens"),
-            row("figures made up", lambda side: "{invented:,} of {figures:,}".format(**side["invention"])),
-        ]
+            row("USD per 1,000 tokens", lambda side: side["usd_per_1k_tokens"] or MISSING, "usd_per_1k_tokens"),
+            row("unsupported figures", lambda side: "{invented:,} of {figures:,}".format(**side["invention"])),
+        ],
+        numbers=True,
     )
 
 
 def _spread(spread: Json | None) -> str:
-    return NOTHING if spread is None else "/".join(_short(spread[name]) for name in QUANTILES)
+    return MISSING if spread is None else "/".join(_short(spread[name]) for name in QUANTILES)
 
 
 def _estimate(estimate: Json | None, write: Callable[[float], str]) -> str:
     if estimate is None:
-        return NOTHING
+        return MISSING
     if estimate["low"] is None:
         return write(estimate["value"])
     return f"{write(estimate['value'])} ({write(estimate['low'])} to {write(estimate['high'])})"
@@ -124,16 +127,5 @@ def _signed(number: float) -> str:
 
 
 def _short(number: float) -> str:
-    """Three significant digits or so, no exponent."""
+    """Return about three significant digits without an exponent."""
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}" if abs(number) >= 0.001 else f"{number:.6f}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """The first column to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-    def line(cells: Iterable[str]) -> str:
-        head, *rest = zip(cells, widths, strict=True)
-        return "  ".join((head[0].ljust(head[1]), *(cell.rjust(width) for cell, width in rest))).rstrip()
-
-    return "\n".join(map(line, rows))

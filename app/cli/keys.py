@@ -1,64 +1,59 @@
-"""`conviction keys`: issues, lists and revokes keys by asking a running gateway."""
+"""`conviction keys`: issue, list and revoke the API keys of a running gateway."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from urllib.parse import quote
 
-from app.cli import client
-from app.cli import recommendation_text as terminal
+from app.cli.client import Json, call
+from app.cli.table import table
 from app.contract.completion import BACKEND_NAMES
-from app.errors import InvalidSettings
 
-EPILOG = """CONVICTION_URL names the gateway, CONVICTION_API_KEY an admin's key: one of the keys file's, or one
-issued with --admin. Exit status: 0 done, 1 the gateway refused or failed, 2 wrong usage or settings, 3 the gateway
+EPILOG = """CONVICTION_URL names the gateway, CONVICTION_API_KEY an admin's key: one of the keys file, or one
+issued with --admin. Exit status: 0 success, 1 the gateway refused or failed, 2 wrong usage or settings, 3 the gateway
 cannot be reached"""
 
-NOT_LASTING = """The gateway's store is an embedded one: the key goes when the gateway stops. REDIS_URL, or
-CONVICTION_STORE_DIR, keeps it."""
-
-Json = client.Json
+NOT_PERSISTENT = """The gateway's store is embedded: the key is lost when the gateway stops. REDIS_URL or
+CONVICTION_STORE_DIR keeps it."""
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run a subcommand; the exit status."""
+    """Run `create`, `list` or `revoke`. Raises as `call` does."""
     options = parser().parse_args(argv)
-    try:
-        match options.action:
-            case "create":
-                create(options)
-            case "list":
-                print(json.dumps(list(issued()), indent=2) if options.json else terminal.keys(issued()))
-            case "revoke":
-                revoke(options.id)
-    except (InvalidSettings, client.Unreachable, client.Refused) as error:
-        return client.told(error)
+    match options.action:
+        case "create":
+            create(options)
+        case "list":
+            print(json.dumps(list(issued()), indent=2) if options.json else keys_table(issued()))
+        case "revoke":
+            revoke(options.id)
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="conviction keys", description="The keys that a gateway lets in.", epilog=EPILOG)
+    top = argparse.ArgumentParser(prog="conviction keys", description="The API keys of a gateway.", epilog=EPILOG)
     actions = top.add_subparsers(dest="action", required=True, metavar="ACTION")
-    new = actions.add_parser("create", help="issue a key; it alone goes to standard output, this once")
-    new.add_argument("name", metavar="NAME", help="whose key it is")
-    new.add_argument("--backend", action="append", choices=BACKEND_NAMES, help="it may ask; may be repeated (all)")
-    new.add_argument("--admin", action="store_true", help="it may issue and revoke keys, of any scope")
+    new = actions.add_parser("create", help="issue a key and print it, this once, to standard output")
+    new.add_argument("name", metavar="NAME", help="the holder of the key")
+    new.add_argument("--backend", action="append", choices=BACKEND_NAMES, help="an allowed backend, repeatable (all)")
+    new.add_argument("--admin", action="store_true", help="allow it to issue and revoke keys of any scope")
     new.add_argument("--requests-per-minute", type=int, metavar="N", help="(the gateway's default)")
     new.add_argument("--tokens-per-minute", type=int, metavar="N", help="(the gateway's default)")
     new.add_argument("--usd-per-day", metavar="USD", help="(the gateway's default)")
-    listing = actions.add_parser("list", help="show the keys that were issued, the revoked ones too")
-    listing.add_argument("--json", action="store_true", help="as the gateway tells it")
-    end = actions.add_parser("revoke", help="end a key for good, within five seconds")
-    end.add_argument("id", metavar="ID", help="the key's id; of a whole key, only its id is sent")
+    listing = actions.add_parser("list", help="list the issued keys, including revoked ones")
+    listing.add_argument("--json", action="store_true", help="print the gateway's records unchanged")
+    end = actions.add_parser("revoke", help="revoke a key; it takes effect within five seconds")
+    end.add_argument("id", metavar="ID", help="the key's id, or the key, of which only the id is sent")
     return top
 
 
 def create(options: argparse.Namespace) -> None:
-    """Issue a key: itself to standard output, what there is to say of it to standard error."""
-    wanted = {
+    """Issue a key; print it to standard output and its record to standard error."""
+    request = {
         "name": options.name,
         "backends": options.backend,
         "admin": options.admin,
@@ -66,27 +61,53 @@ def create(options: argparse.Namespace) -> None:
         "tokens_per_minute": options.tokens_per_minute,
         "usd_per_day": options.usd_per_day,
     }
-    answer = client.call("POST", "/v1/keys", wanted)
+    answer = call("POST", "/v1/keys", request)
     print(answer["key"])
-    print(terminal.keys([answer["record"]]), file=sys.stderr)
-    print("Shown this once: what is kept of it is a hash.", file=sys.stderr)
+    print(keys_table([answer["record"]]), file=sys.stderr)
+    print("Shown this once: the gateway stores only a hash of it.", file=sys.stderr)
     if not answer["lasting"]:
-        print(NOT_LASTING, file=sys.stderr)
+        print(NOT_PERSISTENT, file=sys.stderr)
 
 
 def issued() -> Iterator[Json]:
-    """Every key that was issued, page by page."""
-    after = ""
+    """Yield every issued key, page by page."""
+    query = ""
     while True:
-        page = client.call("GET", f"/v1/keys{after}")
+        page = call("GET", f"/v1/keys{query}")
         yield from page["keys"]
         if page["next"] is None:
             return
-        after = f"?after={page['next']}"
+        query = f"?after={page['next']}"
 
 
-def revoke(given: str) -> None:
-    """End a key, named by its id or given whole: then its secret stays here."""
-    key_id = given.removeprefix("cvk_").partition("_")[0]
-    client.call("DELETE", f"/v1/keys/{quote(key_id, safe='')}")
-    print(f"{key_id} is revoked: within five seconds it opens nothing, on any replica.", file=sys.stderr)
+def revoke(key: str) -> None:
+    """Revoke a key, given as its id or in full; the secret part is not sent."""
+    key_id = key.removeprefix("cvk_").partition("_")[0]
+    call("DELETE", f"/v1/keys/{quote(key_id, safe='')}")
+    print(f"{key_id} is revoked: every replica rejects it within five seconds.", file=sys.stderr)
+
+
+def keys_table(records: Iterable[Json]) -> str:
+    """Return issued keys as a table, the oldest first."""
+    rows = [_row(record) for record in sorted(records, key=itemgetter("created"))]
+    return table([("ID", "NAME", "BACKENDS", "A MINUTE", "A DAY", "ISSUED", "BY", "REVOKED"), *rows])
+
+
+def _row(key: Json) -> tuple[str, ...]:
+    """Return a key's cells; a dash is a limit that the gateway's settings decide."""
+    limits = ((key["requests_per_minute"], "requests"), (key["tokens_per_minute"], "tokens"))
+    per_minute = ", ".join(f"{limit:,} {unit}" for limit, unit in limits if limit is not None)
+    return (
+        key["id"],
+        key["name"] + (" (admin)" if key["admin"] else ""),
+        ", ".join(key["backends"] or ("all",)),
+        per_minute or "-",
+        "-" if key["usd_per_day"] is None else f"{key['usd_per_day']} USD",
+        _minute(key["created"]),
+        key["created_by"],
+        _minute(key["revoked"]) if key["revoked"] else "",
+    )
+
+
+def _minute(timestamp: str) -> str:
+    return f"{timestamp[:10]} {timestamp[11:16]}"

@@ -1,4 +1,4 @@
-"""Outcomes as text for people, and what they do not show."""
+"""Outcomes as text for people, and their limits."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from math import sqrt
 
-from app.cli.recommendation_text import WIDTH
+from app.cli.table import WIDTH
 from app.comparison.outcomes import Horizon
 from app.comparison.statistics.estimate import Estimate
 from app.comparison.statistics.hits import DAILY_BAND, Hits
 
 NOT_SHOWN = (
-    "What this does not show. Not that anybody earned it: there are no costs, spreads, taxes or fees for shorting in"
-    " it, and closes are taken at which not everybody can trade. Not that it will go on. Stocks move together and"
-    " horizons overlap, of which intervals by ticker know nothing: they are too narrow. Stocks that ceased to trade"
-    " have no price at the end and are left out, which flatters what was bought. Where a model learned from texts"
-    " written after the day it judged, it may have known what came. What a stand-in said is the rule-based analyst's."
-    " Of many groups, some lead by chance."
+    "What this does not show. Real profits: costs, spreads, taxes and fees for shorting are not included, and not"
+    " every trader can trade at a close. The future: past hit rates need not continue. Independent samples: stocks"
+    " move together and horizons overlap, which intervals by ticker ignore, so they are too narrow. Delisted stocks:"
+    " they have no price at the end and are excluded, which flatters buys. Unseen data: a model trained on texts"
+    " written after the day it judged may have known the outcome. Models in a stand-in's place: its answers are the"
+    " rule-based analyst's. Significance: of many groups, some lead by chance."
 )
 CONVENTION = (
-    "Entered at the close of the first session after the day of the metrics, left so many sessions later. Of a stock"
-    " and day that was asked about again, the last answers count."
+    "Entry at the close of the first session after the day of the metrics, exit that number of sessions later. Of"
+    " several pairs about a stock and day, the latest counts."
 )
 ROW = "{:<8} {:<7} {:<5} {:>6} {:>6}  {:<20} {:>6}  {:<22} {:>7}"
 HEAD = ROW.format("", "action", "sure", "advice", "stocks", "hit rate", "base", "lead", "return")
 
 
-def text(told: Sequence[Horizon], market: str) -> str:
-    return "\n".join(_lines(told, market))
+def text(horizons: Sequence[Horizon], market: str) -> str:
+    return "\n".join(_lines(horizons, market))
 
 
-def _lines(told: Sequence[Horizon], market: str) -> Iterator[str]:
-    for each in told:
+def _lines(horizons: Sequence[Horizon], market: str) -> Iterator[str]:
+    for each in horizons:
         band = DAILY_BAND * sqrt(each.sessions)
         yield f"{each.sessions} sessions, bars from {market}: {each.questions} questions"
         yield f"{each.pending} not over yet, {each.without_bars} without bars"
@@ -48,13 +48,13 @@ def _lines(told: Sequence[Horizon], market: str) -> Iterator[str]:
 def _row(group: Hits) -> str:
     base = "" if group.base_rate is None else f"{group.base_rate.value:.1%}"
     mean = "" if group.mean_return is None else f"{group.mean_return.value:+.2%}"
-    named = (group.backend, group.action or "all", group.conviction or "all", group.advice, group.tickers)
-    return ROW.format(*named, _share(group.hit_rate), base, _share(group.lead, "+"), mean)
+    labels = (group.backend, group.action or "all", group.conviction or "all", group.advice, group.tickers)
+    return ROW.format(*labels, _percent(group.hit_rate), base, _percent(group.lead, "+"), mean)
 
 
-def _share(found: Estimate | None, sign: str = "") -> str:
-    if found is None:
+def _percent(estimate: Estimate | None, sign: str = "") -> str:
+    if estimate is None:
         return ""
-    if found.low is None or found.high is None:
-        return f"{found.value:{sign}.1%}"
-    return f"{found.value:{sign}.1%} ({found.low:{sign}.1%} to {found.high:{sign}.1%})"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:{sign}.1%}"
+    return f"{estimate.value:{sign}.1%} ({estimate.low:{sign}.1%} to {estimate.high:{sign}.1%})"

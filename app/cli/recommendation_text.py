@@ -1,19 +1,18 @@
-"""Answers as text for people."""
+"""Recommendations and problem documents as text for people."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from operator import itemgetter
+from collections.abc import Iterator
 from typing import Any
 
-WIDTH = 88
+from app.cli.table import WIDTH
 
 Json = dict[str, Any]
 
 
 def recommendation(answer: Json) -> str:
-    """An answer: the verdict, its reasons, and what it rests on and took."""
+    """Return the verdict, its reasons, its sources and its cost."""
     return "\n".join(_lines(answer))
 
 
@@ -27,24 +26,29 @@ def _lines(answer: Json) -> Iterator[str]:
         yield ""
         yield textwrap.fill(answer["analysis"], WIDTH)
     yield ""
-    place = f" in {answer['fallback_from']}'s place" if answer["fallback_from"] else ""
+    instead = f" in {answer['fallback_from']}'s place" if answer["fallback_from"] else ""
     stand_in = ", a stand-in, not a model" if answer["stand_in"] else ""
-    yield f"by {answer['backend']}{place} ({answer['model']}){stand_in}"
+    yield f"by {answer['backend']}{instead} ({answer['model']}){stand_in}"
     if answer["cascade"]:
         yield _cascade(answer["cascade"])
-    yield _effort(answer)
-    yield from _basis(answer)
+    yield _latency_and_cost(answer)
+    source = answer["metrics_source"]
+    if source:
+        simulated = f"; simulated: {', '.join(source['simulated'])}" if source["simulated"] else ""
+        yield f"figures from {source['provider']}{simulated}"
+    if answer["missing"]:
+        yield textwrap.fill(f"missing: {', '.join(answer['missing'])}", WIDTH)
     yield textwrap.fill(answer["disclaimer"], WIDTH)
 
 
-def _cascade(verdict: Json) -> str:
-    said = "no probability" if verdict["probability"] is None else f"{verdict['probability']:.0%}"
-    fate = "passed on" if verdict["passed_on"] else "kept"
-    first = f"; asking first: {verdict['cost']['usd']} USD" if verdict["cost"] else ""
-    return f"cascade: {said} against a threshold of {verdict['threshold']:.0%}, {fate}{first}"
+def _cascade(cascade: Json) -> str:
+    probability = "no probability" if cascade["probability"] is None else f"{cascade['probability']:.0%}"
+    decision = "passed on" if cascade["passed_on"] else "kept"
+    cost = f"; asking first: {cascade['cost']['usd']} USD" if cascade["cost"] else ""
+    return f"cascade: {probability} against a threshold of {cascade['threshold']:.0%}, {decision}{cost}"
 
 
-def _effort(answer: Json) -> str:
+def _latency_and_cost(answer: Json) -> str:
     usage, timing, cost = answer["usage"], answer["timing"], answer["cost"]
     rate = f", {timing['ms_per_token']:.1f} ms a token" if timing["ms_per_token"] is not None else ""
     tokens = f"{usage['prompt_tokens']} + {usage['completion_tokens']} tokens"
@@ -52,53 +56,7 @@ def _effort(answer: Json) -> str:
     return f"{timing['total_ms'] / 1000:.2f} s{rate}; {tokens}; {price}"
 
 
-def _basis(answer: Json) -> Iterator[str]:
-    source = answer["metrics_source"]
-    if source:
-        simulated = f"; simulated: {', '.join(source['simulated'])}" if source["simulated"] else ""
-        yield f"figures from {source['provider']}{simulated}"
-    if answer["missing"]:
-        yield textwrap.fill(f"missing: {', '.join(answer['missing'])}", WIDTH)
-
-
-def keys(listed: Iterable[Json]) -> str:
-    """Issued keys as a table, the oldest first."""
-    rows = [_key(key) for key in sorted(listed, key=itemgetter("created"))]
-    return _table(("ID", "NAME", "BACKENDS", "A MINUTE", "A DAY", "ISSUED", "BY", "REVOKED"), rows)
-
-
-def _key(key: Json) -> tuple[str, ...]:
-    return (
-        key["id"],
-        key["name"] + (" (admin)" if key["admin"] else ""),
-        ", ".join(key["backends"] or ("all",)),
-        *_limits(key),
-        _moment(key["created"]),
-        key["created_by"],
-        _moment(key["revoked"]) if key["revoked"] else "",
-    )
-
-
-def _limits(key: Json) -> tuple[str, str]:
-    """A key's own limits, a minute and a day; a dash where it has none and the gateway's settings decide."""
-    limits = ((key["requests_per_minute"], "requests"), (key["tokens_per_minute"], "tokens"))
-    a_minute = ", ".join(f"{limit:,} {unit}" for limit, unit in limits if limit is not None)
-    a_day = key["usd_per_day"]
-    return a_minute or "-", "-" if a_day is None else f"{a_day} USD"
-
-
-def _moment(timestamp: str) -> str:
-    return f"{timestamp[:10]} {timestamp[11:16]}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = (head, *rows)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
 def problem(document: Json) -> str:
-    """A problem document: what is wrong, and what to name when asking about it."""
+    """Return a problem document's title, detail and request id."""
     detail = textwrap.fill(str(document.get("detail", "")), WIDTH)
-    code, request_id = document.get("code"), document.get("request_id")
-    return f"conviction: {document.get('title')} ({code})\n{detail}\nrequest {request_id}"
+    return f"{document.get('title')} ({document.get('code')})\n{detail}\nrequest {document.get('request_id')}"

@@ -1,4 +1,4 @@
-"""`conviction weights`: check the files of the served model by their hashes, before a vLLM elsewhere loads them."""
+"""`conviction weights`: check the hashes of the served model's files before a vLLM elsewhere loads them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from collections.abc import Sequence
 from typing import get_args
 
 from app.contract.manifest import UnusableModel, WeightKind
-from app.errors import InvalidSettings
-from app.settings.gateway import load_model_settings, load_up_settings
+from app.settings.backends import ModelSettings
+from app.settings.loading import load
+from app.settings.supervisor import SupervisorSettings
 from app.supervisor.weights import choose
 
-EPILOG = """exit status: 0 every file is the one that was built, 2 one is not, or there is none"""
+EPILOG = """exit status: 0 every file is the one that was built, 2 a file differs, or the weights are missing"""
 
 
 def run(argv: Sequence[str]) -> int:
-    """Check the weights under CONVICTION_MODELS; the exit status."""
+    """Check the weights under CONVICTION_MODELS. Raises `InvalidSettings`."""
     options = parser().parse_args(argv)
+    store, models = load(ModelSettings), load(SupervisorSettings).models
     try:
-        store, models = load_model_settings(), load_up_settings().models
         weights = choose(store.model_store, models, options.kind, foreign=store.allow_foreign_model)
         weights.verify()
-    except (InvalidSettings, UnusableModel) as error:
+    except UnusableModel as error:
         print(f"conviction weights: {error}", file=sys.stderr)
         return 2
-    print(f"{weights.model_id}: {len(weights.build.weights)} files in {weights.folder} are the ones that were built")
+    print(f"{weights.model_id}: {len(weights.build.weights)} files in {weights.folder} match their hashes")
     return 0
 
 
@@ -33,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="conviction weights",
         description="Check the files of the model that model_store/current names, in the folder CONVICTION_MODELS "
-        "(.models), against the hashes taken when they were built.",
+        "(.models), against the hashes recorded when they were built.",
         epilog=EPILOG,
     )
     parser.add_argument("--kind", choices=get_args(WeightKind), default="awq", help="the form to check (awq)")

@@ -1,4 +1,4 @@
-"""What training and serving must agree on: metrics, prompt, answer, manifest, fingerprint.
+"""What training and serving share: metrics, prompt, answer, manifest, fingerprint.
 
-Standard library and pydantic only, so that both halves can import it whole.
+It imports only the standard library and pydantic, so that both can import all of it.
 """

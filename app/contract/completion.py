@@ -1,4 +1,4 @@
-"""A model's completion: which backend made it, its text, its tokens and its times."""
+"""A model's completion: its backend, text, tokens and times."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BACKEND_NAMES: tuple[BackendName, ...] = ("mistral", "gpt-4")
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens of one call: `cached_tokens` are among the prompt's, `reasoning_tokens` the completion's.
+    """Tokens of one call. `cached_tokens` are part of the prompt's, `reasoning_tokens` of the completion's.
 
-    `estimated` where the server was left before it told; the figures are then ours.
+    `estimated`: the call ended before the server reported its usage, and the gateway estimated it.
     """
 
     prompt_tokens: int
@@ -31,10 +31,10 @@ NOTHING = Usage(0, 0)
 
 @dataclass(frozen=True)
 class Completion:
-    """What a model wrote, whole.
+    """The complete text of a model.
 
-    Times are seconds since the call was sent. `probabilities` are the masses of the labels' first tokens at
-    the action's position, renormalised, or None where the backend gives none or one label is out of sight.
+    Times are seconds since the call was sent. `probabilities` are those of the three actions at the action's position,
+    renormalized; None where the backend returns no log-probabilities or one action is not among the alternatives.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""The metrics a recommendation is made from: names, units, bounds and the two that can be derived."""
+"""The metrics of a recommendation: names, units, bounds, and two that are derived from others."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 MIN_METRICS = 3
-SKEW_TOLERANCE = 0.11  # percentage points: both IVs and the skew may have been rounded to one decimal
-RATIO_TOLERANCE = 0.01  # relative; and absolute below a ratio of one
+SKEW_TOLERANCE = 0.11  # percentage points: both IVs and the skew may be rounded to one decimal
+RATIO_TOLERANCE = 0.01  # relative, or absolute below a ratio of one
 
 
 def _number(low: float, high: float, description: str, alias: str | None = None, above: bool = False) -> Any:
-    """A field for an optional, finite number within [low, high], or (low, high] where `above`."""
+    """Return a field for an optional, finite number within [low, high], or (low, high] if `above`."""
     lower: dict[str, Any] = {"gt": low} if above else {"ge": low}
     return Field(default=None, le=high, alias=alias, description=description, strict=True, allow_inf_nan=False, **lower)
 
 
-def _written_out(day: Any) -> Any:
-    """Refuse what pydantic would take for a date beside 2024-03-08: a timestamp, or a date with a time."""
+def _require_iso_date(day: Any) -> Any:
+    """Reject the other forms of a date that pydantic accepts: a timestamp, or a date with a time."""
     if type(day) is date or (isinstance(day, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", day)):
         return day
     raise ValueError("must be a date such as 2024-03-08")
 
 
-Day = Annotated[date, BeforeValidator(_written_out)]
+Day = Annotated[date, BeforeValidator(_require_iso_date)]
 
 Number = float | None
 Count = int | None
 
 PRICE_MAX = 1e7
-"""USD. Berkshire Hathaway's class A share, the dearest, trades below 1e6."""
+"""USD. The most expensive share, Berkshire Hathaway's class A, trades below 1e6."""
 COUNT_MAX = 10**10
 
 
 class _Group(BaseModel):
-    """Optional numbers, addressed by the names clients use."""
+    """Optional numbers under the names that clients use."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=False, validate_by_alias=True)
 
@@ -63,13 +63,13 @@ class Options(_Group):
             skew = round(self.call_iv_avg - self.put_iv_avg, 4)
         if self.call_volume and self.put_volume is not None:
             put_call = round(self.put_volume / self.call_volume, 4)
-        self._settle("iv_skew", skew, SKEW_TOLERANCE, "call_iv_avg - put_iv_avg")
+        self._derive_or_check("iv_skew", skew, SKEW_TOLERANCE, "call_iv_avg - put_iv_avg")
         tolerance = RATIO_TOLERANCE * max(1.0, put_call or 0.0)
-        self._settle("put_call_ratio", put_call, tolerance, "put_volume / call_volume")
+        self._derive_or_check("put_call_ratio", put_call, tolerance, "put_volume / call_volume")
         return self
 
-    def _settle(self, name: str, derived: float | None, tolerance: float, formula: str) -> None:
-        """Fill `name` from its parts, or refuse what contradicts them."""
+    def _derive_or_check(self, name: str, derived: float | None, tolerance: float, formula: str) -> None:
+        """Set `name` to the derived value, or raise `ValueError` if the given one contradicts it."""
         given: float | None = getattr(self, name)
         if derived is None:
             return
@@ -81,7 +81,7 @@ class Options(_Group):
 
 
 class Technicals(_Group):
-    """Indicators of daily bars at one close, under the column names of pandas-ta."""
+    """Indicators of daily bars at one close, under pandas-ta's column names."""
 
     macd: Number = _number(-PRICE_MAX, PRICE_MAX, "MACD line, USD", "MACD_12_26_9")
     macd_histogram: Number = _number(-PRICE_MAX, PRICE_MAX, "MACD less its signal, USD", "MACDh_12_26_9")
@@ -109,7 +109,7 @@ class Technicals(_Group):
 
 
 class Metrics(BaseModel):
-    """What is known of one stock at one close. Every metric is optional; at least three are needed."""
+    """The metrics of one stock at one close. Each is optional; at least three are needed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -120,7 +120,7 @@ class Metrics(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _count(cls, data: Any) -> Any:
+    def _require_enough(cls, data: Any) -> Any:
         if isinstance(data, dict):
             groups = (data.get("options"), data.get("technicals"))
             given = [data.get("price"), *(v for g in groups if isinstance(g, dict) for v in g.values())]
@@ -132,7 +132,7 @@ class Metrics(BaseModel):
         return data
 
     def values(self) -> dict[str, float]:
-        """The metrics that are known, flat, by the names clients use."""
+        """Return the known metrics in one mapping, by the names that clients use."""
         price = {} if self.price is None else {"price": self.price}
         return {
             **price,
@@ -141,12 +141,12 @@ class Metrics(BaseModel):
         }
 
     def missing(self) -> list[str]:
-        """The names of the metrics that are not known, in the schema's order."""
+        """Return the names of the unknown metrics, in the schema's order."""
         known = self.values()
         return [name for name in METRIC_NAMES if name not in known]
 
     def document(self) -> dict[str, Any]:
-        """The JSON form clients send and receive, without what is missing."""
+        """Return the JSON form that clients send and receive, without missing metrics."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 

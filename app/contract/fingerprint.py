@@ -1,4 +1,4 @@
-"""A hash of everything a model must have been taught with to be served with: schemas and rendered prompts."""
+"""The fingerprint: a hash of the schemas and rendered prompts that training and serving must share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLE = Metrics.model_validate_json(
         "ROC_10": 1.8, "TRIX_30_9": 0.21, "CCI_14_0.015": 48.3, "OBV": 18.84,
         "PIVOT": 575.82, "R1": 579.43, "R2": 583.04, "S1": 572.21, "S2": 568.6}}"""
 )
-"""The case study's SNPS figures; those it does not print (averages' levels, ADX to CCI, pivots but S1) are ours."""
+"""The case study's figures of SNPS. It does not print the averages' levels, ADX to CCI, and the pivots except S1."""
 
 SPARSE = Metrics.model_validate({"price": 12.5, "technicals": {"RSI_14": 28.0, "MFI_14": 15.5, "OBV": -0.4}})
 GOLDEN: tuple[tuple[str | None, Metrics], ...] = (("SNPS", EXAMPLE), (None, EXAMPLE), ("TINY", SPARSE))
@@ -29,7 +29,7 @@ GOLDEN: tuple[tuple[str | None, Metrics], ...] = (("SNPS", EXAMPLE), (None, EXAM
 
 @cache
 def fingerprint() -> str:
-    """Twelve hex digits that change with the metrics' names, the answer schemas or the prompt's wording."""
+    """Return twelve hex digits that depend on the metrics' names, the answer schemas and the prompt's wording."""
     details: tuple[Detail, ...] = tuple(ANSWERS)
     parts: list[object] = [
         METRIC_NAMES,

@@ -1,4 +1,4 @@
-"""What a published model says of itself, and what is rebuilt from it locally."""
+"""Manifests of published models, and records of the weights that are rebuilt from them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from app.contract.recommendation import Action
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-
 WeightKind = Literal["merged", "awq", "dequantized"]
-"""Forms of one version: adapter merged into the base, in 4 bits, and the 4 bits multiplied out into float32."""
+"""Forms of one version: adapter merged into the base, quantized to 4 bits, and dequantized to float32."""
 
 MANIFEST = "manifest.json"
 CURRENT = "current"
@@ -25,7 +24,7 @@ REMEDY = "`make model` builds it"
 
 
 class UnusableModel(Exception):
-    """A model folder that must not be served: missing, malformed, or not what its hashes say."""
+    """A model that must not be served: its folder is missing or malformed, or a hash differs."""
 
 
 class _Record(BaseModel):
@@ -38,11 +37,11 @@ class BaseRecord(_Record):
     weights: dict[str, Sha256]
     """Files of the base in bf16 and their hashes."""
     source: dict[str, Any]
-    """Where the base comes from, as the training configuration says it."""
+    """The base's origin, as in the training configuration."""
 
 
 class Golden(_Record):
-    """A prompt whose answer is asked for after a rebuild: by the metrics, in brief."""
+    """A brief prompt, as metrics, and the action that rebuilt weights must answer it with."""
 
     ticker: str
     metrics: dict[str, Any]
@@ -50,7 +49,7 @@ class Golden(_Record):
 
 
 class Agreement(_Record):
-    """Share of pairs whose action is the teacher's, of tickers never trained on; failures count as errors."""
+    """Share of pairs with the teacher's action, for tickers not trained on; failures count as disagreement."""
 
     value: float
     low: float
@@ -60,7 +59,7 @@ class Agreement(_Record):
 
 
 class Capacity(_Record):
-    """Tokens an hour, prompt and completion together, at a stated concurrency on a stated machine."""
+    """Tokens per hour, prompt and completion together, at a concurrency on a machine."""
 
     tokens_per_hour: Annotated[int, Field(gt=0)]
     concurrency: Annotated[int, Field(gt=0)]
@@ -70,7 +69,7 @@ class Capacity(_Record):
 
 
 class Check(_Record):
-    """A condition of publishing and what was found; one that did not hold was let pass by its name."""
+    """A condition of publishing and its result; a failed one was waived by name."""
 
     name: str
     held: bool
@@ -78,7 +77,7 @@ class Check(_Record):
 
 
 class Manifest(_Record):
-    """A model version under `model_store/`: everything but the base weights can be rebuilt from its folder."""
+    """A model version in `model_store/`; with the base weights, its folder suffices to rebuild the model."""
 
     name: str
     version: str
@@ -92,20 +91,20 @@ class Manifest(_Record):
     data: dict[str, Any]
     quantisation: dict[str, Any]
     evaluation: dict[str, Agreement]
-    """Agreement with the teacher by what was measured, such as "brief, awq"."""
+    """Agreement with the teacher by detail and form, such as "brief, awq"."""
     capacity: Capacity | None
     golden: list[Golden]
     gate: list[Check] = []
-    """What was checked before publishing; empty in versions older than the gate."""
+    """The conditions of publishing; empty in versions older than these."""
 
     @property
     def model_id(self) -> str:
-        """The name the model is served under; ends in the fingerprint of the contract it was taught."""
+        """The id under which the model is served; it ends in the fingerprint of the contract it was trained on."""
         return f"{self.name}-{self.version}-{self.fingerprint}"
 
 
 class BuildRecord(_Record):
-    """Weights rebuilt on this machine from a manifest: their hashes, checked at every load."""
+    """The hashes of weights rebuilt on this machine from a manifest, checked before each load."""
 
     model_id: str
     manifest_sha256: Sha256
@@ -114,7 +113,7 @@ class BuildRecord(_Record):
 
 
 def current(store: Path) -> Path:
-    """The folder of the version that `store` serves, as its file `current` names it: name/version."""
+    """Return the folder of the version that the file `current` names as name/version. Raises `UnusableModel`."""
     try:
         name = (store / CURRENT).read_text().strip()
     except OSError as error:
@@ -126,7 +125,7 @@ def current(store: Path) -> Path:
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a published version, its adapter's hashes checked."""
+    """Read a published version's manifest and check its adapter's hashes. Raises `UnusableModel`."""
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except OSError as error:
@@ -139,12 +138,12 @@ def read(folder: Path) -> Manifest:
 
 
 def record_path(folder: Path, kind: WeightKind) -> Path:
-    """The build record of one form in a version's folder of weights."""
+    """Return the path of one form's build record in a version's folder of weights."""
     return folder / f"build-{kind}.json"
 
 
 def build_record(published: Path, manifest: Manifest, models: Path, kind: WeightKind) -> BuildRecord:
-    """Return the record of the weights built here; raise `UnusableModel` where they are missing or of another build."""
+    """Return the record of the weights built here; raise `UnusableModel` if they are missing or of another build."""
     folder = models / manifest.model_id
     path = record_path(folder, kind)
     try:
@@ -152,14 +151,14 @@ def build_record(published: Path, manifest: Manifest, models: Path, kind: Weight
     except OSError:
         raise UnusableModel(f"{manifest.model_id} has no {kind} weights in {models}: {REMEDY}") from None
     except ValidationError:
-        raise UnusableModel(f"{path} is no build record; without it, {REMEDY}") from None
+        raise UnusableModel(f"{path} is no build record: delete it, and {REMEDY}") from None
     if record.manifest_sha256 != sha256(published / MANIFEST):
-        raise UnusableModel(f"{folder} was built from another manifest; without it, {REMEDY}")
+        raise UnusableModel(f"{folder} was built from another manifest: delete it, and {REMEDY}")
     return record
 
 
 def verify(folder: Path, files: Mapping[str, str]) -> None:
-    """Raise `UnusableModel` naming the first file that is missing or is not what its hash says."""
+    """Raise `UnusableModel` naming the first file that is missing or has another hash."""
     for name, digest in files.items():
         try:
             found = sha256(folder / name)
@@ -170,6 +169,6 @@ def verify(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hex digest of a file."""
+    """Return the hex digest of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

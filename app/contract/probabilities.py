@@ -1,7 +1,7 @@
-"""How likely each action was where a model wrote one, from the alternatives it weighed there.
+"""Probabilities of the actions, from the log-probabilities of the alternatives at the action's position.
 
-Tokenizers split `"action":"sell"` as they like: the value may begin a token, follow a quote within one,
-or go on over several. What is summed for a label are the alternatives that begin it, or that hold all of
+Tokenizers split `"action":"sell"` differently: the value may begin a token, follow a quote within one, or span
+several. The probability of a label is the sum over the alternatives that are a prefix of it, or that contain all of
 it and its closing quote.
 """
 
@@ -16,34 +16,34 @@ from pydantic import BaseModel
 from app.contract.recommendation import ACTIONS, Action
 
 TOP_LOGPROBS = 20
-"""Alternatives asked for at each position: the most that servers give."""
+"""Alternatives requested per position: the servers' maximum."""
 
 VALUE = re.compile(r'"action"\s*:\s*"')
-"""What stands before the action. Inside a JSON string its quotes would be escaped."""
+"""The text before the action. Inside a JSON string its quotes would be escaped."""
 
 UNSEEN = -9999.0
-"""The logarithm that servers give for a token outside the alternatives."""
+"""The log-probability that servers report for a token that is not among the alternatives."""
 
 
 class Alternative(BaseModel):
-    """A token that could have stood at a position, and the natural logarithm of its probability."""
+    """A possible token at a position, and the natural logarithm of its probability."""
 
     token: str
     logprob: float
 
 
 class Token(Alternative):
-    """The token that stands there, with the likeliest ones."""
+    """The token that was chosen, with the likeliest alternatives."""
 
     top_logprobs: list[Alternative] = []
 
 
 def label_probabilities(tokens: Sequence[Token]) -> Mapping[Action, float] | None:
-    """The three labels' probabilities, summing to one; None where one is not among the alternatives."""
-    found = _at_value(tokens)
-    if found is None:
+    """Return the three actions' probabilities, normalized; None if one is not among the alternatives."""
+    decision = _decision_token(tokens)
+    if decision is None:
         return None
-    before, token = found
+    before, token = decision
     alternatives = {other.token: other.logprob for other in (token, *token.top_logprobs)}
     logs: dict[Action, list[float]] = {label: [] for label in ACTIONS}
     for text, logprob in alternatives.items():
@@ -52,14 +52,14 @@ def label_probabilities(tokens: Sequence[Token]) -> Mapping[Action, float] | Non
             logs[label].append(logprob)
     if not all(logs.values()):
         return None
-    top = max(max(seen) for seen in logs.values())
-    masses = {label: sum(exp(log - top) for log in seen) for label, seen in logs.items()}
+    top = max(map(max, logs.values()))
+    masses = {label: sum(exp(log - top) for log in values) for label, values in logs.items()}
     total = sum(masses.values())
     return {label: mass / total for label, mass in masses.items()}
 
 
-def _at_value(tokens: Sequence[Token]) -> tuple[str, Token] | None:
-    """The token in which the action's first letter stands, and what stands before the letter in it."""
+def _decision_token(tokens: Sequence[Token]) -> tuple[str, Token] | None:
+    """Return the token that contains the action's first letter, and the token's text before that letter."""
     match = VALUE.search("".join(token.token for token in tokens))
     if match is None:
         return None
@@ -73,7 +73,7 @@ def _at_value(tokens: Sequence[Token]) -> tuple[str, Token] | None:
 
 
 def _label(text: str, before: str) -> Action | None:
-    """The label that an alternative begins, given what must stand before the label in it."""
+    """Return the label that an alternative starts, if the alternative has the text `before` it."""
     if not text.startswith(before):
         return None
     rest = text[len(before) :]

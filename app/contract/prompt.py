@@ -1,4 +1,4 @@
-"""Metrics -> chat messages: one user turn, the fixed part first so that servers can cache it."""
+"""Metrics -> chat messages: one user turn, with the part that all prompts share first, so that servers can cache it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Message(TypedDict):
 
 
 def figure(value: float, digits: int = 3) -> str:
-    """A figure as the prompt shows it: `digits` significant, at most three decimals, no digit of a whole
-    number below 100,000 lost, K or M from there on."""
+    """Format a figure for the prompt: `digits` significant digits, at most three decimals, all digits of an integer
+    below 100,000, and K or M from there on."""
     if abs(value) >= 99_999.5:
         scale, suffix = (1e6, "M") if abs(value) >= 999_950 else (1e3, "K")
         return figure(value / scale, digits) + suffix
@@ -40,7 +40,7 @@ def figure(value: float, digits: int = 3) -> str:
 
 
 LEVELS = ("price", "call_last_price_avg", "put_last_price_avg", *AVERAGES, *PIVOTS)
-"""Prices in USD, shown to four significant digits: the price must stay on its side of a near level."""
+"""Prices in USD, shown to four significant digits: rounding must not move the price across a near level."""
 
 LINES: tuple[tuple[str, dict[str, str], str], ...] = (
     ("price", {"": "price"}, ""),
@@ -69,8 +69,8 @@ LINES: tuple[tuple[str, dict[str, str], str], ...] = (
 """A line's label, its figures (prefix -> metric) and the key of its reading."""
 
 
-def _shown(values: Values, prefix: str, name: str) -> str:
-    """One figure: a moving average as the price's distance from it where the price is known."""
+def _format_metric(values: Values, prefix: str, name: str) -> str:
+    """Format one metric: a moving average as the price's distance from it, if the price is known."""
     away = distance(values, name) if name in AVERAGES else None
     if away is not None:
         return f"price {100 * away:+.1f}%"
@@ -79,7 +79,7 @@ def _shown(values: Values, prefix: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """An indicator as the prompt shows it: its figures, and the reading where it has one."""
+    """An indicator in the prompt: its figures, and its reading if it has one."""
 
     label: str
     figures: tuple[str, ...]
@@ -90,29 +90,29 @@ class Line:
 
 
 def evidence(values: Values) -> dict[str, Line]:
-    """A line for each indicator that is known, by the key of its reading, or by its label where it has none."""
+    """Return a line per known indicator, by the key of its reading, or by its label if it has none."""
     words = readings(values)
     lines = {}
     for label, figures, reading in LINES:
-        shown = tuple(_shown(values, prefix, name) for prefix, name in figures.items() if name in values)
+        shown = tuple(_format_metric(values, prefix, name) for prefix, name in figures.items() if name in values)
         if shown:
             lines[reading or label] = Line(label, shown, words.get(reading, ""))
     return lines
 
 
-def _read_off(values: Values) -> list[str]:
-    """A line for each indicator that has a reading, without its figures."""
+def _reading_lines(values: Values) -> list[str]:
+    """Return a line without figures per indicator that has a reading."""
     words = readings(values)
     return [f"{label} {words[reading]}" for label, _, reading in LINES if reading in words]
 
 
 def messages(metrics: Metrics, ticker: str | None, detail: Detail) -> list[Message]:
-    """The chat messages that ask for a recommendation. One user turn: Mistral's template has no system role.
+    """Return the prompt of a recommendation. One user turn: Mistral's template has no system role.
 
-    `full` shows figures and readings, for an analysis that cites them. `brief` shows the readings alone,
-    which halves the prompt; the figures only where nothing can be read off them.
+    `full` contains figures and readings, for an analysis that cites them. `brief` contains the readings alone, which
+    halves the prompt, or the figures if there is no reading.
     """
     values = metrics.values()
-    lines = (_read_off(values) if detail == "brief" else []) or [str(line) for line in evidence(values).values()]
+    lines = (_reading_lines(values) if detail == "brief" else []) or [str(line) for line in evidence(values).values()]
     stock = f"ticker {ticker.upper()}\n" if ticker else ""
     return [{"role": "user", "content": f"{TASK}{ANSWER[detail]}\n\n{stock}" + "\n".join(lines)}]

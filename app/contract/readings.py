@@ -1,8 +1,8 @@
-"""What a chartist would read off the figures: a zone in words for each indicator.
+"""Readings: the zone of each indicator in words.
 
-Small models compare numbers badly, so the prompt states these beside the raw figures. A reading
-describes ("overbought", "above", "puts far dearer"); what it means for the stock is left to the analyst.
-Bounds are the textbook ones (RSI 30/70, stochastic and MFI 20/80, ADX 25; J. W. Wilder 1978, G. Lane).
+Small models compare numbers badly, so the prompt states these next to the raw figures. A reading only describes
+("overbought", "above", "puts far dearer"); its meaning for the stock is left to the analyst. Bounds are
+the textbook ones (RSI 30/70, stochastic and MFI 20/80, ADX 25; J. W. Wilder 1978, G. Lane).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Values = Mapping[str, float]
 
 
 class Scale:
-    """Words for the stretches between ascending bounds; a bound itself belongs to the stretch above it."""
+    """Words for the intervals between ascending bounds; a bound belongs to the interval above it."""
 
     def __init__(self, *steps: str | float) -> None:
         self.words = [step for step in steps if isinstance(step, str)]
@@ -48,9 +48,9 @@ PIVOTS = ("S2", "S1", "PIVOT", "R1", "R2")
 
 
 def distance(values: Values, level: str) -> float | None:
-    """How far the price stands from a level, as a fraction of the level; None where either is missing."""
-    price, at = values.get("price"), values.get(level)
-    return None if price is None or at is None or at <= 0 else price / at - 1
+    """Return the price's distance from a level as a fraction of the level; None if either is missing."""
+    price, reference = values.get("price"), values.get(level)
+    return None if price is None or reference is None or reference <= 0 else price / reference - 1
 
 
 def _implied_volatility(values: Values) -> str | None:
@@ -91,11 +91,11 @@ JOINT: dict[str, Callable[[Values], str | None]] = {
     "STOCH": _stochastic,
     "pivots": _pivots,
 }
-"""Readings of several metrics at once."""
+"""Readings that combine several metrics."""
 
 
 def readings(values: Values) -> dict[str, str]:
-    """The reading of every indicator whose metrics are known, by metric name or by a key of `JOINT`."""
+    """Return the reading of each indicator whose metrics are known, by metric name or by a key of `JOINT`."""
     single = {name: scale(values[name]) for name, scale in SCALES.items() if name in values}
     levels = {name: LEVEL(away) for name in AVERAGES if (away := distance(values, name)) is not None}
     joint = {name: word for name, read in JOINT.items() if (word := read(values)) is not None}

@@ -1,4 +1,4 @@
-"""What a model answers: schemas for structured output, canonical JSON, and the parser that reads it back."""
+"""Answers of models: schemas for structured output, canonical JSON, and the parser."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Action = Literal["buy", "sell", "hold"]
 Conviction = Annotated[int, Field(ge=1, le=10)]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 ANALYSIS_MAX = 1500
-"""Characters; bounds the grammar, so that a model that rambles still closes its JSON."""
+"""Characters. The bound is part of the grammar, so that a model that repeats itself still closes its JSON."""
 
 ANSWER_TOKENS: dict[Detail, int] = {"brief": 48, "full": 1560}
-"""The longest answer that the grammar allows, were each character a token of its own."""
+"""The longest answer that the grammar allows, at one token per character."""
 
 
 class UnparsedAnswer(ValueError):
-    """What a model wrote is not an answer. Never read as a hold."""
+    """A model's text is not an answer. It is never treated as a hold."""
 
 
 class BriefAnswer(BaseModel):
@@ -31,7 +31,7 @@ class BriefAnswer(BaseModel):
 
 
 class FullAnswer(BaseModel):
-    """Reasons first: the action is then conditioned on the analysis."""
+    """The analysis comes first, so that the action is conditioned on it."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -45,9 +45,9 @@ ANSWERS: dict[Detail, type[BriefAnswer] | type[FullAnswer]] = {"brief": BriefAns
 
 
 def answer_schema(detail: Detail, bounded: bool = True) -> dict[str, Any]:
-    """The JSON schema of an answer, in the subset that strict structured outputs take everywhere.
+    """Return an answer's JSON schema, in the subset that every server supports for strict structured output.
 
-    `bounded` limits the analysis' length: vLLM's grammars can, OpenAI's strict mode refuses the keyword.
+    `bounded` limits the length of the analysis: vLLM supports the keyword, OpenAI's strict mode rejects it.
     """
     properties: dict[str, Any] = {
         "action": {"type": "string", "enum": list(ACTIONS)},
@@ -65,18 +65,18 @@ def answer_schema(detail: Detail, bounded: bool = True) -> dict[str, Any]:
 
 
 def response_format(detail: Detail, bounded: bool = True) -> dict[str, Any]:
-    """The `response_format` of a chat completion that enforces the answer's schema."""
+    """Return the `response_format` of a chat completion that enforces the answer's schema."""
     named = {"name": "recommendation", "strict": True, "schema": answer_schema(detail, bounded)}
     return {"type": "json_schema", "json_schema": named}
 
 
 def canonical(answer: Answer) -> str:
-    """An answer as compact JSON, byte for byte what the grammar lets a model write and training teaches."""
+    """Return an answer as compact JSON: byte for byte what the grammar allows and training targets contain."""
     return json.dumps(answer.model_dump(), separators=(",", ":"), ensure_ascii=False)
 
 
 def parse(detail: Detail, text: str) -> Answer:
-    """Read what a model wrote. Raises `UnparsedAnswer` for anything but one whole, valid answer."""
+    """Parse a model's text. Raises `UnparsedAnswer` unless it is exactly one valid answer."""
     try:
         return ANSWERS[detail].model_validate_json(text)
     except ValidationError as error:

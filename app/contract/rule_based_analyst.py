@@ -1,8 +1,8 @@
-"""The rule-based analyst: each reading casts a weighted vote, votes make the action and the conviction.
+"""The rule-based analyst: each reading casts a weighted vote, and the sum decides the action and the conviction.
 
-It is a teacher where no GPT-4 is at hand, the voice of the stand-in and a baseline; its answers are
-never another model's. Momentum readings vote with the move, exhausted ones (overbought, crowded puts)
-against it, a trend (ADX) doubles the vote of the 50-day average, and missing metrics do not vote.
+It is the teacher where GPT-4 is unavailable, the stand-in's answers and a baseline; its answers are never presented
+as another model's. Momentum readings vote with the move, exhausted ones (overbought, crowded puts) against it, a
+trend (ADX) doubles the vote of the 50-day average, and missing metrics do not vote.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ VOTES: dict[str, dict[str, int]] = {
     "OBV": {"selling": -2, "buying": 1},
     "pivots": {"under S2": 1, "under S1": -1, "over R1": 1, "over R2": -1},
 }
-"""What each reading is worth: above zero for the stock, below against it, absent nothing."""
+"""The weight of each reading: positive for the stock, negative against it, 0 if absent."""
 
 TREND_FOLLOWER = "SMA_50"
-"""Its vote counts twice while ADX says that there is a trend."""
+"""Its vote counts twice while ADX indicates a trend."""
 
 ACT_AT = 5
-"""Votes by which one side must lead before the analyst acts on it."""
+"""The lead from which the action is buy or sell."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Vote:
 
 
 def votes(metrics: Metrics) -> list[Vote]:
-    """The votes that the metrics cast, in the prompt's order; those of weight zero are left out."""
+    """Return the votes of the metrics in the prompt's order, without those of weight zero."""
     return votes_from(evidence(metrics.values()))
 
 
 def votes_from(lines: Mapping[str, Line]) -> list[Vote]:
-    """The votes that the readings of a prompt's lines cast, in their order."""
+    """Return the votes of a prompt's lines in their order, without those of weight zero."""
     trending = "ADX_14" in lines and lines["ADX_14"].reading == "trending"
     doubled = TREND_FOLLOWER if trending else None
     cast = (
@@ -73,35 +73,35 @@ def votes_from(lines: Mapping[str, Line]) -> list[Vote]:
     return [vote for vote in cast if vote.weight]
 
 
-def conviction(action: Action, lead: int, high_iv: bool, heard: int) -> int:
-    """1..10: grows with the lead that made the action, or with the balance that made the hold.
+def conviction(action: Action, lead: int, high_iv: bool, reading_count: int) -> int:
+    """Return the conviction, 1 to 10: it grows with the lead of a buy or sell, and with the balance of a hold.
 
-    High implied volatility takes one away, and it is never more than half the readings heard.
+    High implied volatility subtracts one, and half the number of readings is the maximum.
     """
-    sure = 7 - abs(lead) if action == "hold" else 2 + abs(lead) // 2
-    return max(1, min(10, sure - high_iv, ceil(heard / 2)))
+    score = 7 - abs(lead) if action == "hold" else 2 + abs(lead) // 2
+    return max(1, min(10, score - high_iv, ceil(reading_count / 2)))
 
 
 def answer(metrics: Metrics, detail: Detail) -> BriefAnswer | FullAnswer:
-    """The rule-based analyst's answer."""
+    """Return the answer to metrics."""
     return answer_from(evidence(metrics.values()), detail)
 
 
 def answer_from(lines: Mapping[str, Line], detail: Detail) -> BriefAnswer | FullAnswer:
-    """The answer to what a prompt shows: its readings alone decide."""
+    """Return the answer to a prompt's lines; only their readings matter."""
     cast = votes_from(lines)
     lead = sum(vote.weight for vote in cast)
     action: Action = "hold" if abs(lead) < ACT_AT else "buy" if lead > 0 else "sell"
     high_iv = "IV" in lines and lines["IV"].reading == "high"
-    sure = conviction(action, lead, high_iv, sum(bool(line.reading) for line in lines.values()))
-    document = {"action": action, "conviction": sure}
+    reading_count = sum(bool(line.reading) for line in lines.values())
+    document = {"action": action, "conviction": conviction(action, lead, high_iv, reading_count)}
     if detail == "brief":
         return BriefAnswer.model_validate(document)
     return FullAnswer.model_validate({"analysis": _analysis(cast, lines, action), **document})
 
 
 def _analysis(cast: list[Vote], lines: Mapping[str, Line], action: Action) -> str:
-    """Name every vote with the line it rests on and the count so far: each step is open to checking."""
+    """Return every vote with its line and the count so far, so that each step can be checked."""
     count, steps = 0, []
     for vote in cast:
         count += vote.weight
@@ -112,5 +112,5 @@ def _analysis(cast: list[Vote], lines: Mapping[str, Line], action: Action) -> st
 
 
 def _cite(line: Line) -> str:
-    """The line a vote rests on; a row of levels by its reading alone."""
+    """Cite a line; one with more than two figures (the pivots) by its reading alone."""
     return str(line) if len(line.figures) <= 2 else f"{line.label} {line.reading}"

@@ -34,13 +34,13 @@ CPU_ENVIRONMENT: Mapping[str, str] = {
 
 SINGLE_PROCESS_CORES = 8
 """Up to so many cores engine and worker share a process, which starts 9 s sooner. Above, vLLM binds its workers'
-threads to cores and memory nodes, which it can only do in processes of their own."""
+threads to cores and memory nodes, which needs separate processes."""
 
 PRELOADED = {
     "libtcmalloc": ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4"),
     "libiomp5": ("libiomp5.so",),
 }
-"""Libraries that make vLLM on a CPU faster, by the names of their files."""
+"""Libraries that make vLLM faster on a CPU, by their file names."""
 SYSTEM_LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib")
 
 

@@ -1,1 +1,1 @@
-"""Everything that the environment decides, read here and in no other package."""
+"""All settings. Only this package reads the environment; one module per program: gateway, supervisor, client."""

@@ -1,6 +1,6 @@
-"""An OpenAI-style server answered by the rule-based analyst, for tests, demonstrations and benchmarks.
+"""An OpenAI-style server whose answers are the rule-based analyst's, for tests, demonstrations and benchmarks.
 
-It takes only what the real servers take, can be told to fail, and marks everything it says as a stand-in's.
+It validates requests as strictly as the real servers, fails on request, and marks each response as a stand-in's.
 """
 
 from app.stand_in.command import run

@@ -1,4 +1,4 @@
-"""`conviction stand-in`: the stand-in on an address of its own."""
+"""`conviction stand-in`: the stand-in as a server process."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from app.stand_in.server import DEFAULT_KEY, create_stand_in, default_models
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; the exit status."""
+    """Serve until interrupted, then return 0."""
     parser = argparse.ArgumentParser(
         prog="conviction stand-in",
-        description="An OpenAI-style server answered by the rule-based analyst, never by a model.",
+        description="An OpenAI-style server whose answers are the rule-based analyst's, never a model's.",
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8070)
-    parser.add_argument("--key", default=DEFAULT_KEY, help="the API key it takes (default: %(default)s)")
+    parser.add_argument("--key", default=DEFAULT_KEY, help="the API key that clients must send (default: %(default)s)")
     parser.add_argument(
         "--model",
         action="append",

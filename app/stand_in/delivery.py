@@ -1,4 +1,4 @@
-"""How an answer goes out: at once or a token at a time, whole or, where told to fail, not."""
+"""Responses of the stand-in, with the requested pace and the requested failure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from starlette.types import Receive, Scope, Send
 from app.stand_in.failures import DRIP, SLOW_S, Failure, Mode
 from app.stand_in.protocol import Refused
 from app.stand_in.replies import Reply
-from app.stand_in.speech import utter_plainly
 from app.stand_in.tally import Tally
+from app.stand_in.tokens import text_tokens
 
 Part = tuple[str, int]
-"""What is sent at once, and the tokens that have then been sent."""
+"""A chunk of the body, and the number of tokens that have been sent with it."""
 
 
-class CutResponse(StreamingResponse):
-    """Ends without saying that it has, so that the connection is closed in the middle of the body."""
+class TruncatedResponse(StreamingResponse):
+    """A response without an end, so that the server closes the connection in the middle of the body."""
 
     async def stream_response(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
@@ -30,8 +30,8 @@ class CutResponse(StreamingResponse):
             await send({"type": "http.response.body", "body": str(chunk).encode(), "more_body": True})
 
 
-class NoResponse(Response):
-    """Says nothing until the client has gone."""
+class HangingResponse(Response):
+    """Sends nothing until the client disconnects."""
 
     def __init__(self, tally: Tally) -> None:
         super().__init__()
@@ -45,8 +45,8 @@ class NoResponse(Response):
         self._tally.abandoned += 1
 
 
-def status_failure(mode: Mode, retry_after: int, key: str) -> Refused | None:
-    """The error document of a mode that has one. It holds the key, as a careless server's might."""
+def status_error(mode: Mode, retry_after: int, key: str) -> Refused | None:
+    """Return the error of a mode that has one. It contains the key, as a careless server's might."""
     match mode:
         case "429":
             return Refused(429, f"slow down, {key}", code="rate_limit_exceeded", retry_after=retry_after)
@@ -59,70 +59,72 @@ def status_failure(mode: Mode, retry_after: int, key: str) -> Refused | None:
     return None
 
 
-def spoilt(reply: Reply, mode: Mode | None) -> Reply:
-    """The reply, as the mode would have it."""
-    half = reply.spoken[: len(reply.spoken) // 2]
+def corrupt(reply: Reply, mode: Mode | None) -> Reply:
+    """Return the reply with the failure of the mode."""
+    half = reply.tokens[: len(reply.tokens) // 2]
     match mode:
         case "refusal":
-            return replace(reply, spoken=utter_plainly("I cannot help with that."), refusal=True)
+            return replace(reply, tokens=text_tokens("I cannot help with that."), refusal=True)
         case "malformed":
-            return replace(reply, spoken=half)
+            return replace(reply, tokens=half)
         case "length":
-            return replace(reply, spoken=half, finish_reason="length")
+            return replace(reply, tokens=half, finish_reason="length")
         case "filtered":
-            return replace(reply, spoken=half, finish_reason="content_filter")
+            return replace(reply, tokens=half, finish_reason="content_filter")
         case "empty":
-            return replace(reply, spoken=())
+            return replace(reply, tokens=())
         case "unmetered":
             return replace(reply, metered=False)
     return reply
 
 
 def deliver(reply: Reply, failure: Failure | None, pause_s: float, tally: Tally) -> Response:
-    """The response; `pause_s` is waited before each token."""
+    """Return the response, with a pause of `pause_s` before each token."""
     mode = failure.mode if failure else None
     if mode == "timeout":
-        return NoResponse(tally)
-    late_s = failure.delay if failure and mode == "late" else 0.0
+        return HangingResponse(tally)
+    delay_s = failure.delay if failure and mode == "late" else 0.0
     if not reply.request.stream:
-        tokens = len(reply.spoken)
-        parts: Iterable[Part] = [(json.dumps(reply.whole()), tokens)]
-        sent = _sent(reply, parts, late_s + pause_s * tokens, 0.0, tally)
-        return StreamingResponse(sent, media_type="application/json")
-    events, half = reply.events(), len(reply.spoken) // 2
+        tokens = len(reply.tokens)
+        parts: Iterable[Part] = [(json.dumps(reply.completion()), tokens)]
+        body = _send(reply, parts, delay_s + pause_s * tokens, 0.0, tally)
+        return StreamingResponse(body, media_type="application/json")
+    events, half = reply.events(), len(reply.tokens) // 2
     if mode == "cut":
-        parts = _counted(reply, islice(events, half))
-        return CutResponse(_sent(reply, parts, 0.0, pause_s, tally), media_type="text/event-stream")
+        parts = _with_token_counts(reply, islice(events, half))
+        return TruncatedResponse(_send(reply, parts, 0.0, pause_s, tally), media_type="text/event-stream")
     if mode == "garbled":
         events = chain(islice(events, half), ['data: {"choices": [}\n\n'])
-    parts = _counted(reply, events)
+    parts = _with_token_counts(reply, events)
     if mode == "drip":
-        parts = _dripped(parts)
+        parts = _in_small_writes(parts)
     pause = max(pause_s, SLOW_S) if mode in ("slow", "drip") else pause_s
-    return StreamingResponse(_sent(reply, parts, late_s, pause, tally), media_type="text/event-stream")
+    return StreamingResponse(_send(reply, parts, delay_s, pause, tally), media_type="text/event-stream")
 
 
-def _counted(reply: Reply, events: Iterable[str]) -> Iterator[Part]:
-    """The first event only says whose turn it is, those after the last token end the stream."""
+def _with_token_counts(reply: Reply, events: Iterable[str]) -> Iterator[Part]:
+    """Pair each event with the tokens sent so far: the first has none, and those after the last token add none."""
     for number, event in enumerate(events):
-        yield event, min(number, len(reply.spoken))
+        yield event, min(number, len(reply.tokens))
 
 
-def _dripped(parts: Iterable[Part]) -> Iterator[Part]:
+def _in_small_writes(parts: Iterable[Part]) -> Iterator[Part]:
     for text, tokens in parts:
         for start in range(0, len(text), DRIP):
             yield text[start : start + DRIP], tokens
 
 
-async def _sent(reply: Reply, parts: Iterable[Part], late_s: float, pause_s: float, tally: Tally) -> AsyncIterator[str]:
-    tokens = None
-    with tally.counted():
+async def _send(
+    reply: Reply, parts: Iterable[Part], delay_s: float, pause_s: float, tally: Tally
+) -> AsyncIterator[str]:
+    sent = None
+    with tally.completion():
         try:
-            await asyncio.sleep(late_s)
-            for text, after in parts:
+            await asyncio.sleep(delay_s)
+            for text, count in parts:
                 await asyncio.sleep(pause_s)
                 yield text
-                tokens = after
+                sent = count
         finally:
-            if tokens is not None:
-                tally.serve(reply, tokens)
+            if sent is not None:
+                tally.count_tokens(reply, sent)

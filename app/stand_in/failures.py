@@ -1,4 +1,4 @@
-"""The ways in which the stand-in can be told to fail, and how often it still has to."""
+"""The failures that the stand-in can simulate, and the requested number of them."""
 
 from __future__ import annotations
 
@@ -7,56 +7,56 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 Mode = Literal[
-    "429",  # asks for fewer requests
-    "quota",  # 429 too, but for good
+    "429",  # a rate limit
+    "quota",  # 429 without a remedy: the quota is used up
     "500",
     "503",
     "timeout",  # never answers
-    "late",  # answers, once `delay` has passed
-    "slow",  # answers a token every SLOW_S
-    "drip",  # answers a few bytes every SLOW_S
-    "cut",  # closes the connection in the middle of the answer
-    "garbled",  # the event stream is not JSON
+    "late",  # answers after `delay`
+    "slow",  # sends a token every SLOW_S
+    "drip",  # sends `DRIP` bytes every SLOW_S
+    "cut",  # closes the connection in mid-answer
+    "garbled",  # an event of the stream is not JSON
     "malformed",  # the answer is not JSON
-    "length",  # the answer ends at its token limit
+    "length",  # stops at the token limit
     "refusal",
-    "filtered",  # ends at a content filter
+    "filtered",  # stopped by a content filter
     "empty",
-    "unmetered",  # leaves the usage out
+    "unmetered",  # reports no usage
 ]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 SLOW_S = 0.05
 DRIP = 16
-"""Bytes at a time."""
+"""Bytes per write."""
 
 
 class Failure(BaseModel):
-    """An order to fail the next completions."""
+    """The failure of the next `times` completions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mode: Mode
     times: Annotated[int, Field(ge=0)] = 1
     retry_after: Annotated[int, Field(ge=0)] = 1
-    """Seconds, for the modes that name them."""
+    """Seconds, for the modes that send Retry-After."""
     delay: Annotated[float, Field(ge=0)] = 1.0
     """Seconds before a late answer."""
 
 
-class Plan:
-    """The order that stands, if one does."""
+class FailurePlan:
+    """The requested failure and the number of completions that it still applies to."""
 
     def __init__(self) -> None:
-        self._order: Failure | None = None
+        self._failure: Failure | None = None
         self._left = 0
 
-    def take(self, order: Failure) -> None:
-        self._order, self._left = order, order.times
+    def set(self, failure: Failure) -> None:
+        self._failure, self._left = failure, failure.times
 
     def next(self) -> Failure | None:
-        """The failure of this completion, counted off."""
+        """Return the failure of the next completion, if any, and count it."""
         if self._left == 0:
             return None
         self._left -= 1
-        return self._order
+        return self._failure

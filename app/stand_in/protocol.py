@@ -1,4 +1,4 @@
-"""What may be asked, and how it is refused: the strictness of OpenAI's servers and of vLLM's."""
+"""Requests and errors, validated as strictly as by OpenAI's servers and by vLLM."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.contract.prompt import Detail, Line
 from app.contract.recommendation import response_format
-from app.stand_in.read_back import NotAPrompt, read_back
+from app.stand_in.prompt_parser import NotAPrompt, parse_prompt
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -44,11 +44,11 @@ class UserMessage(_Strict):
 class StreamOptions(_Strict):
     include_usage: bool
     continuous_usage_stats: bool = False
-    """vLLM's own: every event tells the tokens so far."""
+    """An option of vLLM alone: each event reports the tokens so far."""
 
 
 class ChatRequest(_Strict):
-    """A chat completion as it may be asked for here."""
+    """The accepted request for a chat completion."""
 
     model: str
     messages: Annotated[list[UserMessage], Field(min_length=1, max_length=1)]
@@ -73,12 +73,12 @@ class ChatRequest(_Strict):
 
 
 def hosted(model: str) -> bool:
-    """Whether a model is one that vLLM serves rather than OpenAI."""
+    """Return whether vLLM, not OpenAI, serves the model."""
     return not model.startswith("gpt-")
 
 
-def read_request(body: bytes) -> ChatRequest:
-    """The request, every field of it known and of its type. Raises `Refused`."""
+def parse_request(body: bytes) -> ChatRequest:
+    """Parse a request; unknown fields and other types are errors. Raises `Refused`."""
     try:
         return ChatRequest.model_validate_json(body)
     except ValidationError as error:
@@ -87,36 +87,40 @@ def read_request(body: bytes) -> ChatRequest:
         raise Refused(400, f"{param or 'body'}: {first['msg']}", param=param) from None
 
 
-def read_question(request: ChatRequest) -> tuple[Detail, dict[str, Line]]:
-    """What is asked, once the request is one that the model's real server would take. Raises `Refused`."""
-    for wrong, param, message in _rules(request):
-        if wrong:
+def parse_question(request: ChatRequest) -> tuple[Detail, dict[str, Line]]:
+    """Return the detail and the evidence of a request that the model's real server would accept. Raises `Refused`."""
+    for violated, param, message in _rules(request):
+        if violated:
             raise Refused(400, message, param=param, code="unsupported_value")
     try:
-        detail, lines = read_back(request.messages[0].content)
+        detail, lines = parse_prompt(request.messages[0].content)
     except NotAPrompt as error:
         raise Refused(400, str(error), param="messages") from None
     if request.response_format != response_format(detail, bounded=hosted(request.model)):
-        raise Refused(400, f"not the schema of a {detail} answer", param="response_format")
+        raise Refused(400, f"the schema is not that of a {detail} answer", param="response_format")
     return detail, lines
 
 
 def _rules(request: ChatRequest) -> list[tuple[bool, str, str]]:
-    """What is wrong where the first is true, the field, and what to say."""
-    own, effort, options = hosted(request.model), request.reasoning_effort, request.stream_options
+    """Return whether each rule is violated, the field that it is about, and the error message."""
+    vllm, effort, options = hosted(request.model), request.reasoning_effort, request.stream_options
     can_reason = request.model.startswith(("gpt-5", "gpt-6"))
     must_reason = request.model.startswith(("gpt-6.1-sol", "gpt-6-astra"))
     thinking = can_reason and effort != "none"
-    limit, other = ("max_tokens", "max_completion_tokens") if own else ("max_completion_tokens", "max_tokens")
+    limit, other = ("max_tokens", "max_completion_tokens") if vllm else ("max_completion_tokens", "max_tokens")
     sampling = request.temperature is not None or request.logprobs or request.top_logprobs is not None
     return [
-        (getattr(request, limit) is None, limit, f"{limit} is needed"),
-        (getattr(request, other) is not None, other, f"{other} is not taken; use {limit}"),
+        (getattr(request, limit) is None, limit, f"{limit} is required"),
+        (getattr(request, other) is not None, other, f"{other} is not supported; use {limit}"),
         (effort is not None and not can_reason, "reasoning_effort", "this model does not reason"),
-        (effort == "none" and must_reason, "reasoning_effort", "this model cannot do without reasoning"),
+        (effort == "none" and must_reason, "reasoning_effort", "this model cannot disable reasoning"),
         (thinking and sampling, "temperature", "no temperature and no logprobs while the model reasons"),
         (not thinking and request.temperature != 0, "temperature", "the temperature must be 0"),
         (request.top_logprobs is not None and not request.logprobs, "top_logprobs", "needs logprobs"),
         (options is not None and not request.stream, "stream_options", "needs stream"),
-        (not own and options is not None and options.continuous_usage_stats, "stream_options", "not taken here"),
+        (
+            not vllm and options is not None and options.continuous_usage_stats,
+            "stream_options",
+            "unsupported option",
+        ),
     ]

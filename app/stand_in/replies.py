@@ -1,4 +1,4 @@
-"""The documents of a chat completion, whole or as a stream of events."""
+"""Chat completions as OpenAI-style documents: one object, or a stream of events."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from time import time
 from typing import Any
 
 from app.contract.prompt import Detail
+from app.stand_in.prompt_parser import prompt_prefix
 from app.stand_in.protocol import ChatRequest
-from app.stand_in.read_back import fixed_part
-from app.stand_in.speech import Spoken, pieces
+from app.stand_in.tokens import Token, split
 
 FINGERPRINT = "stand-in"
 PREFIX = "stand-in/"
-THOUGHTS = 64
-"""Reasoning tokens, where the model is told to reason."""
+REASONING_TOKENS = 64
+"""Reported where the request asks for reasoning."""
 
 _serial = count(1)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What is said, and how it ends."""
+    """The answer to a request, and its finish reason."""
 
     request: ChatRequest
     detail: Detail
-    spoken: Sequence[Spoken]
+    tokens: Sequence[Token]
     finish_reason: str = "stop"
     refusal: bool = False
     metered: bool = True
@@ -36,52 +36,52 @@ class Reply:
 
     @property
     def text(self) -> str:
-        return "".join(token.text for token in self.spoken)
+        return "".join(token.text for token in self.tokens)
 
     @property
-    def thoughts(self) -> int:
-        return THOUGHTS if self.request.reasons else 0
+    def reasoning_tokens(self) -> int:
+        return REASONING_TOKENS if self.request.reasons else 0
 
-    def used(self, spoken: int) -> dict[str, int]:
-        """Tokens, once so many have been spoken."""
-        prompt, completion = len(pieces(self.request.messages[0].content)), spoken + self.thoughts
+    def usage_after(self, sent: int) -> dict[str, int]:
+        """Return the usage when `sent` tokens of the answer have been sent."""
+        prompt, completion = len(split(self.request.messages[0].content)), sent + self.reasoning_tokens
         return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
     def usage(self) -> dict[str, Any]:
-        """Tokens of it all; the fixed part of the prompt counts as cached, as a warm server would have it."""
-        return self.used(len(self.spoken)) | {
-            "prompt_tokens_details": {"cached_tokens": len(pieces(fixed_part(self.detail)))},
-            "completion_tokens_details": {"reasoning_tokens": self.thoughts},
+        """Return the final usage; the prompt's prefix counts as cached, as on a warm server."""
+        return self.usage_after(len(self.tokens)) | {
+            "prompt_tokens_details": {"cached_tokens": len(split(prompt_prefix(self.detail)))},
+            "completion_tokens_details": {"reasoning_tokens": self.reasoning_tokens},
         }
 
-    def whole(self) -> dict[str, Any]:
-        """The answer to a request that does not stream."""
-        said = {"content": None, "refusal": self.text} if self.refusal else {"content": self.text, "refusal": None}
-        choice = {"index": 0, "message": {"role": "assistant", **said}, "finish_reason": self.finish_reason}
-        logprobs = {"logprobs": self._logprobs(self.spoken)}
+    def completion(self) -> dict[str, Any]:
+        """Return the response to a request that does not stream."""
+        content = {"content": None, "refusal": self.text} if self.refusal else {"content": self.text, "refusal": None}
+        choice = {"index": 0, "message": {"role": "assistant", **content}, "finish_reason": self.finish_reason}
+        logprobs = {"logprobs": self._logprobs(self.tokens)}
         return self._envelope("chat.completion", [choice | logprobs]) | {"usage": self.usage()}
 
     def events(self) -> Iterator[str]:
-        """Server-sent events: the role, a token each, the end, the usage."""
+        """Yield server-sent events: the role, one per token, the finish reason, and the usage."""
         yield self._event({"role": "assistant", "content": ""}, 0)
-        for number, token in enumerate(self.spoken, 1):
-            said = {"refusal": token.text} if self.refusal else {"content": token.text}
-            yield self._event(said, number, logprobs=self._logprobs([token]))
-        yield self._event({}, len(self.spoken), finish_reason=self.finish_reason)
-        if self._tells("include_usage"):
+        for number, token in enumerate(self.tokens, 1):
+            delta = {"refusal": token.text} if self.refusal else {"content": token.text}
+            yield self._event(delta, number, logprobs=self._logprobs([token]))
+        yield self._event({}, len(self.tokens), finish_reason=self.finish_reason)
+        if self._reports("include_usage"):
             yield _data(self._envelope("chat.completion.chunk", []) | {"usage": self.usage()})
         yield "data: [DONE]\n\n"
 
-    def _event(self, delta: dict[str, Any], spoken: int, **of_choice: Any) -> str:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} | of_choice
-        usage = self.used(spoken) if self._tells("continuous_usage_stats") else None
+    def _event(self, delta: dict[str, Any], sent: int, **choice_fields: Any) -> str:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} | choice_fields
+        usage = self.usage_after(sent) if self._reports("continuous_usage_stats") else None
         return _data(self._envelope("chat.completion.chunk", [choice]) | {"usage": usage})
 
-    def _tells(self, option: str) -> bool:
+    def _reports(self, option: str) -> bool:
         options = self.request.stream_options
         return self.metered and options is not None and options.include_usage and getattr(options, option)
 
-    def _logprobs(self, tokens: Sequence[Spoken]) -> dict[str, Any] | None:
+    def _logprobs(self, tokens: Sequence[Token]) -> dict[str, Any] | None:
         if not self.request.logprobs or self.refusal:
             return None
         return {

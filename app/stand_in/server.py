@@ -1,4 +1,4 @@
-"""The stand-in's endpoints: models, chat completions, health, and the orders to fail."""
+"""The stand-in's endpoints: models, chat completions, health, failures and tally."""
 
 from __future__ import annotations
 
@@ -15,60 +15,60 @@ from app.backends.session import NO_KEY
 from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import fingerprint
 from app.settings.gateway import Settings
-from app.stand_in.delivery import deliver, spoilt, status_failure
-from app.stand_in.failures import Failure, Plan
-from app.stand_in.protocol import Refused, hosted, read_question, read_request
+from app.stand_in.delivery import corrupt, deliver, status_error
+from app.stand_in.failures import Failure, FailurePlan
+from app.stand_in.protocol import Refused, hosted, parse_question, parse_request
 from app.stand_in.replies import PREFIX, Reply
-from app.stand_in.speech import utter
 from app.stand_in.tally import Tally
+from app.stand_in.tokens import answer_tokens
 
 DEFAULT_KEY = "stand-in-key"
 
 
 def default_models() -> tuple[str, str]:
-    """The ids that a gateway with default settings asks for."""
+    """Return the model ids that a gateway with default settings requests."""
     return Settings.model_fields["gpt4_model"].default, f"{PREFIX}mistral-{fingerprint()}"
 
 
 class StandIn:
-    """The state behind the endpoints.
+    """The state of the endpoints.
 
-    The key opens every model; what clients send servers without keys opens those that vLLM would serve.
+    The key gives access to all models, and `NO_KEY`, which clients send to servers without keys, to those of vLLM.
     """
 
     def __init__(self, key: str, models: Sequence[str], seconds_per_token: float) -> None:
         self._key = key
         self._models = models
         self._pause_s = seconds_per_token
-        self._plan = Plan()
+        self._plan = FailurePlan()
         self._tally = Tally()
 
     async def models(self, request: Request) -> Response:
         listed = [
             {"id": model, "object": "model", "created": 0, "owned_by": "stand-in"}
-            for model in self._open_to(_bearer(request))
+            for model in self._models_of(_bearer(request))
         ]
         return JSONResponse({"object": "list", "data": listed})
 
     async def chat(self, request: Request) -> Response:
         key = _bearer(request)
-        open_models = self._open_to(key)
-        failure = _failure_asked_for(request) or self._plan.next()
+        allowed = self._models_of(key)
+        failure = _requested_failure(request) or self._plan.next()
         mode = failure.mode if failure else None
-        if failure and (refused := status_failure(failure.mode, failure.retry_after, key)):
+        if failure and (refused := status_error(failure.mode, failure.retry_after, key)):
             raise refused
-        chat = read_request(await request.body())
-        if chat.model not in open_models:
+        chat = parse_request(await request.body())
+        if chat.model not in allowed:
             raise Refused(404, f"no model {chat.model} for this key", param="model", code="model_not_found")
-        detail, lines = read_question(chat)
-        reply = Reply(chat, detail, utter(rules.answer_from(lines, detail)))
-        if len(reply.spoken) > chat.limit:
-            reply = Reply(chat, detail, reply.spoken[: chat.limit], finish_reason="length")
-        return deliver(spoilt(reply, mode), failure, self._pause_s, self._tally)
+        detail, lines = parse_question(chat)
+        reply = Reply(chat, detail, answer_tokens(rules.answer_from(lines, detail)))
+        if len(reply.tokens) > chat.limit:
+            reply = Reply(chat, detail, reply.tokens[: chat.limit], finish_reason="length")
+        return deliver(corrupt(reply, mode), failure, self._pause_s, self._tally)
 
     async def fail(self, request: Request) -> Response:
         try:
-            self._plan.take(Failure.model_validate_json(await request.body()))
+            self._plan.set(Failure.model_validate_json(await request.body()))
         except ValidationError as error:
             raise Refused(400, str(error.errors(include_url=False, include_input=False)[0]["msg"])) from None
         return Response(status_code=204)
@@ -79,7 +79,7 @@ class StandIn:
     async def health(self, _: Request) -> Response:
         return Response()
 
-    def _open_to(self, key: str) -> Sequence[str]:
+    def _models_of(self, key: str) -> Sequence[str]:
         if compare_digest(key.encode(), self._key.encode()):
             return self._models
         if key == NO_KEY:
@@ -88,7 +88,7 @@ class StandIn:
 
 
 def create_stand_in(*, key: str = DEFAULT_KEY, models: Sequence[str] = (), seconds_per_token: float = 0.0) -> ASGIApp:
-    """The server. Without models it serves those that a gateway with default settings asks for."""
+    """Return the server; the default models are those that a gateway with default settings requests."""
     stand_in = StandIn(key, tuple(models) or default_models(), seconds_per_token)
     app = FastAPI(openapi_url=None)
     app.add_api_route("/v1/models", stand_in.models)
@@ -108,14 +108,14 @@ def _bearer(request: Request) -> str:
     return key
 
 
-def _failure_asked_for(request: Request) -> Failure | None:
+def _requested_failure(request: Request) -> Failure | None:
     mode = request.headers.get("x-stand-in-fail")
     if mode is None:
         return None
     try:
         return Failure.model_validate({"mode": mode})
     except ValidationError:
-        raise Refused(400, f"no way to fail is called {mode}", param="x-stand-in-fail") from None
+        raise Refused(400, f"unknown failure mode {mode}", param="x-stand-in-fail") from None
 
 
 async def _refuse(_: Request, error: Exception) -> Response:
@@ -130,7 +130,7 @@ async def _no_such_endpoint(_: Request, error: Exception) -> Response:
 
 
 def _marked(app: ASGIApp) -> ASGIApp:
-    """Every response says whose it is."""
+    """Add the header X-Stand-In to every response."""
 
     async def marked(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_marked(message: Message) -> None:

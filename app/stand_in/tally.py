@@ -1,4 +1,4 @@
-"""What the stand-in has served: how completions ended, and how many tokens were sent in all."""
+"""Counters of the stand-in's completions and tokens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.stand_in.replies import Reply
 
 @dataclass
 class Tally:
-    """Completions under way, answered to their end, left by the client before it; and the tokens that were sent."""
+    """Completions in progress, completed, and abandoned by the client; and the tokens that were sent."""
 
     open: int = 0
     answered: int = 0
@@ -21,7 +21,8 @@ class Tally:
     completion_tokens: int = 0
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
+    def completion(self) -> Iterator[None]:
+        """Count a completion as open during the block, then as answered or abandoned."""
         self.open += 1
         try:
             yield
@@ -33,11 +34,11 @@ class Tally:
         finally:
             self.open -= 1
 
-    def serve(self, reply: Reply, spoken: int) -> None:
-        """Count the tokens of an answer of which so many were sent."""
-        used = reply.used(spoken)
-        self.prompt_tokens += used["prompt_tokens"]
-        self.completion_tokens += used["completion_tokens"]
+    def count_tokens(self, reply: Reply, sent: int) -> None:
+        """Count the tokens of a reply of which `sent` tokens were sent."""
+        usage = reply.usage_after(sent)
+        self.prompt_tokens += usage["prompt_tokens"]
+        self.completion_tokens += usage["completion_tokens"]
 
     def document(self) -> dict[str, int]:
         return asdict(self)

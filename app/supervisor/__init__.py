@@ -1,8 +1,4 @@
-"""`conviction up`: a model server and the gateway, started, watched, started again when they die, and stopped.
+"""`conviction up`: starts a model server and the gateway, restarts each when it exits, and stops both.
 
-command.py reads the arguments, up.py tells the story; a service.py keeps one process.py alive.
+`command` parses the arguments, `up` contains the sequence of steps, and a `Service` keeps one `Process` running.
 """
-
-from app.supervisor.command import main
-
-__all__ = ["main"]

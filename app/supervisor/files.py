@@ -1,15 +1,15 @@
-"""The run folder: a log a program, the last few kept."""
+"""Log files of the run folder, rotated at each start of a program."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 KEPT = 3
-"""Logs of earlier lives."""
+"""Rotated logs per program."""
 
 
-def fresh_log(folder: Path, name: str) -> Path:
-    """The path of an empty log; earlier ones move on to NAME.log.1 and so on, the oldest out."""
+def rotate_log(folder: Path, name: str) -> Path:
+    """Return the path of a new log; earlier ones are renamed to NAME.log.1 and so on, and the oldest is dropped."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / f"{name}.log"
     for age in range(KEPT, 0, -1):

@@ -1,4 +1,4 @@
-"""Questions whose answers are known: asked of weights that were rebuilt here before anyone else may ask."""
+"""Golden prompts: prompts with known answers, which rebuilt weights must reproduce before they serve requests."""
 
 from __future__ import annotations
 
@@ -16,40 +16,41 @@ from app.supervisor.failures import WrongAnswers
 from app.supervisor.weights import Weights
 
 ANSWER_S = 60.0
-"""For one answer, the first on a cold machine among them."""
+"""Time limit of one answer, including the first after a start."""
 
 
-async def until_answered(backend: Backend, pause_s: float) -> None:
-    """Ask a real question again and again until it is answered. Raises `WrongAnswers` for gibberish."""
+async def wait_until_answering(backend: Backend, poll_s: float) -> None:
+    """Send a complete prompt until it is answered. Raises `WrongAnswers` for an answer that cannot be parsed."""
     while True:
         try:
             await backend.check()
-            await _ask(backend, "SNPS", EXAMPLE)
+            await _complete(backend, "SNPS", EXAMPLE)
         except BackendError:
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(poll_s)
         else:
             return
 
 
 async def check(backend: Backend, weights: Weights) -> None:
-    """Ask a new build what the published model was asked. Raises `WrongAnswers` naming what came out otherwise."""
-    if weights.passed():
+    """Compare the answers of a new build with those recorded. Raises `WrongAnswers` listing the differences."""
+    if weights.passed_golden_prompts():
         return
-    wrong = []
+    differences = []
     for golden in weights.manifest.golden:
-        action = await _ask(backend, golden.ticker, Metrics.model_validate_json(json.dumps(golden.metrics)))
+        action = await _complete(backend, golden.ticker, Metrics.model_validate_json(json.dumps(golden.metrics)))
         if action != golden.action:
-            wrong.append(f"{golden.ticker}: {action}, recorded {golden.action}")
-    if wrong:
+            differences.append(f"{golden.ticker}: {action}, recorded {golden.action}")
+    if differences:
         raise WrongAnswers(
-            f"{weights.model_id} ({weights.kind}) does not answer the golden prompts as published: {'; '.join(wrong)}"
+            f"{weights.model_id} ({weights.kind}) does not answer the golden prompts as published: "
+            f"{'; '.join(differences)}"
         )
-    weights.pass_for_good()
+    weights.record_golden_prompts_passed()
 
 
-async def _ask(backend: Backend, ticker: str, metrics: Metrics) -> Action:
+async def _complete(backend: Backend, ticker: str, metrics: Metrics) -> Action:
     completion = await backend.complete(messages(metrics, ticker, "brief"), "brief", Deadline.after(ANSWER_S))
     try:
         return parse("brief", completion.text).action
     except UnparsedAnswer as error:
-        raise WrongAnswers(f"{backend.model} answers {ticker} with what is no answer: {error}") from None
+        raise WrongAnswers(f"{backend.model} answers {ticker} with text that is not an answer: {error}") from None

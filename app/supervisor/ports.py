@@ -1,4 +1,4 @@
-"""Addresses to listen on, tried before anything is started."""
+"""Ports to listen on, checked before any program is started."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import socket
 from app.supervisor.failures import CannotUse
 
 
-def settled(host: str, port: int, variable: str) -> int:
-    """The port, or any free one for 0. Raises `CannotUse`, naming the variable, where it cannot be listened on."""
+def available_port(host: str, port: int, variable: str = "") -> int:
+    """Return the port, or a free one for 0. Raises `CannotUse`, naming the variable, if it cannot be listened on."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""What the supervisor says on the terminal: lines, and one that tells how long something is taking."""
+"""Terminal output of the supervisor: lines, and a progress line with the elapsed time."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ from typing import TextIO
 
 ERASE = "\r\x1b[K"
 LOG_EVERY_S = 15
-"""How often a wait is told of where lines cannot be rewritten."""
+"""Interval of progress lines where the output is no terminal."""
 
 
 @dataclass
-class Wait:
-    """Something that takes a while, and the latest there is to say of it."""
+class Progress:
+    """A step that takes a while; `detail` is its latest state."""
 
-    what: str
-    latest: str = ""
+    step: str
+    detail: str = ""
     started: float = field(default_factory=monotonic)
 
     def __str__(self) -> str:
-        return f"{self.what}, {monotonic() - self.started:.0f} s{self.latest and f', {self.latest}'}"
+        return f"{self.step}, {monotonic() - self.started:.0f} s{self.detail and f', {self.detail}'}"
 
 
 class Screen:
-    """A terminal, where a line of progress is rewritten every second, or a log, where it is repeated now and then."""
+    """Writes to a terminal, where the progress line is rewritten every second, or to a log, where it is repeated."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._live = self._stream.isatty()
+        self._terminal = self._stream.isatty()
         self._unfinished = False
 
-    def say(self, line: str) -> None:
-        """A line that stays."""
+    def print(self, line: str) -> None:
+        """Write a permanent line."""
         self._write((ERASE if self._unfinished else "") + line + "\n")
         self._unfinished = False
 
     @asynccontextmanager
-    async def waiting(self, what: str, latest: str = "") -> AsyncIterator[Wait]:
-        """While inside, says "what, 35 s, latest"; on leaving in order, how long it took."""
-        wait = Wait(what, latest)
-        ticking = asyncio.create_task(self._tick(wait))
+    async def progress(self, step: str, detail: str = "") -> AsyncIterator[Progress]:
+        """Show "step, 35 s, detail" until the block ends; print the duration if it ends without an error."""
+        progress = Progress(step, detail)
+        updating = asyncio.create_task(self._update(progress))
         try:
-            yield wait
+            yield progress
         finally:
-            ticking.cancel()
+            updating.cancel()
             if self._unfinished:
                 self._write(ERASE)
                 self._unfinished = False
-        self.say(f"{what}: done in {monotonic() - wait.started:.0f} s")
+        self.print(f"{step}: done in {monotonic() - progress.started:.0f} s")
 
-    async def _tick(self, wait: Wait) -> None:
+    async def _update(self, progress: Progress) -> None:
         while True:
-            if self._live:
-                self._write(f"{ERASE}{wait}")
+            if self._terminal:
+                self._write(f"{ERASE}{progress}")
                 self._unfinished = True
             else:
-                self.say(str(wait))
-            await asyncio.sleep(1 if self._live else LOG_EVERY_S)
+                self.print(str(progress))
+            await asyncio.sleep(1 if self._terminal else LOG_EVERY_S)
 
     def _write(self, text: str) -> None:
         self._stream.write(text)

@@ -1,4 +1,4 @@
-"""A program that is kept running: started, waited for until it is ready, and started again when it ends."""
+"""A program that is kept running: started, awaited until ready, and restarted with backoff when it exits."""
 
 from __future__ import annotations
 
@@ -14,46 +14,50 @@ from app.supervisor.failures import CannotStart
 from app.supervisor.process import Process, Program
 
 ATTEMPTS = 3
-"""Lives without having been ready once, after which there is no point in another."""
+"""Starts without ever becoming ready, after which the service fails."""
 
 
 class NotReady(Exception):
-    """A program runs and has not become ready in the time it was given."""
+    """A program runs but was not ready in time."""
 
 
 @dataclass(frozen=True)
-class Pauses:
-    """Seconds between an end and the next start: twice as long each time, the first again after a long life."""
+class Backoff:
+    """Seconds between an exit and the next start: doubled each time, and the initial delay again after a long run."""
 
-    first: float = 1.0
-    longest: float = 60.0
-    long_life: float = 120.0
+    initial: float = 1.0
+    maximum: float = 60.0
+    reset_after: float = 120.0
 
-    def after(self, last: float | None, lived: float) -> float:
-        """The pause after a life of so many seconds, where `last` was the pause before it."""
-        return self.first if last is None or lived >= self.long_life else min(2 * last, self.longest)
+    def next(self, last: float | None, uptime: float) -> float:
+        """Return the delay after a run of `uptime` seconds; `last` is the delay before that run."""
+        return self.initial if last is None or uptime >= self.reset_after else min(2 * last, self.maximum)
 
 
 class Service:
-    """`become_ready` returns once the program does what it is for; what it raises but `NotReady` ends the service."""
+    """Keeps a program running.
+
+    `wait_until_ready` returns once the program serves; `NotReady` from it restarts the program, any other exception
+    ends the service.
+    """
 
     def __init__(
         self,
         program: Callable[[], Program],
-        become_ready: Callable[[], Coroutine[Any, Any, None]],
-        say: Callable[[str], None],
-        pauses: Pauses | None = None,
+        wait_until_ready: Callable[[], Coroutine[Any, Any, None]],
+        report: Callable[[str], None],
+        backoff: Backoff | None = None,
     ) -> None:
         self._program = program
-        self._become_ready = become_ready
-        self._say = say
-        self._pauses = pauses or Pauses()
+        self._wait_until_ready = wait_until_ready
+        self._report = report
+        self._backoff = backoff or Backoff()
         self._ready = asyncio.Event()
         self._was_ready = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
-        """Yields once it is ready, with a task that ends only where the service cannot go on, and raises why."""
+        """Yield, once ready, a task that never returns and raises the error that ends the service."""
         task, ready = asyncio.create_task(self._run()), asyncio.create_task(self._ready.wait())
         try:
             await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
@@ -66,45 +70,41 @@ class Service:
             await asyncio.gather(task, ready, return_exceptions=True)
 
     async def _run(self) -> None:
-        lives, pause = 0, None
+        starts, delay = 0, None
         while True:
-            program, born, lives = self._program(), monotonic(), lives + 1
-            end = described(await self._live(program))
+            program, started, starts = self._program(), monotonic(), starts + 1
+            end = describe_exit(await self._run_once(program))
             where = f"; its log is {program.log}" if program.log else ""
-            if not self._was_ready and lives == ATTEMPTS:
-                raise CannotStart(f"{program.name} {end}, {lives} times in a row before it was ready{where}")
-            pause = self._pauses.after(pause, monotonic() - born)
-            self._say(f"{program.name} {end}; starting it again in {pause:g} s{where}")
-            await asyncio.sleep(pause)
+            if not self._was_ready and starts == ATTEMPTS:
+                raise CannotStart(f"{program.name} {end}, {starts} times in a row before it was ready{where}")
+            delay = self._backoff.next(delay, monotonic() - started)
+            self._report(f"{program.name} {end}; starting it again in {delay:g} s{where}")
+            await asyncio.sleep(delay)
 
-    async def _live(self, program: Program) -> int | None:
-        """One life, from start to end; its exit status, None where it did not become ready in time."""
+    async def _run_once(self, program: Program) -> int | None:
+        """Run the program until it exits; return its exit status, or None if it was not ready in time."""
         process = Process.start(program)
-        ended, becoming = asyncio.create_task(process.ended()), asyncio.create_task(self._become_ready())
+        ended, becoming_ready = asyncio.create_task(process.ended()), asyncio.create_task(self._wait_until_ready())
         try:
-            await asyncio.wait({ended, becoming}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended, becoming_ready}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
-                becoming.result()
-                self._announce(program)
+                becoming_ready.result()
+                if self._was_ready:
+                    self._report(f"{program.name} is running again")
+                self._ready.set()
+                self._was_ready = True
             return await ended
         except NotReady:
             return None
         finally:
             self._ready.clear()
-            becoming.cancel()
+            becoming_ready.cancel()
             ended.cancel()
-            await asyncio.gather(becoming, ended, return_exceptions=True)
+            await asyncio.gather(becoming_ready, ended, return_exceptions=True)
             await process.stop()
 
-    def _announce(self, program: Program) -> None:
-        if self._was_ready:
-            self._say(f"{program.name} is back")
-        self._ready.set()
-        self._was_ready = True
 
-
-def described(status: int | None) -> str:
-    """How a life ended."""
+def describe_exit(status: int | None) -> str:
     if status is None:
         return "was not ready in time"
     return f"ended (exit status {status})" if status >= 0 else f"was killed ({signal.Signals(-status).name})"

@@ -1,14 +1,14 @@
-"""The stand-in in the models' place, for demonstrations: nothing it says comes from a model."""
+"""The stand-in as a child process, for demonstrations without a model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from app.backends.base import Backend
-from app.settings.gateway import UpSettings
+from app.settings.supervisor import SupervisorSettings
 from app.stand_in.server import DEFAULT_KEY
 from app.supervisor import golden
-from app.supervisor.files import fresh_log
+from app.supervisor.files import rotate_log
 from app.supervisor.gateway import OWN_COMMAND
 from app.supervisor.process import Program
 from app.supervisor.screen import Screen
@@ -16,17 +16,16 @@ from app.supervisor.screen import Screen
 POLL_S = 0.1
 
 
-def program(settings: UpSettings, port: int, environment: Mapping[str, str]) -> Program:
+def program(settings: SupervisorSettings, port: int, environment: Mapping[str, str]) -> Program:
     command = (*OWN_COMMAND, "stand-in", "--port", str(port), "--key", DEFAULT_KEY)
-    return Program("stand-in", command, environment, fresh_log(settings.run_dir, "stand-in"))
+    return Program("stand-in", command, environment, rotate_log(settings.run_dir, "stand-in"))
 
 
-def for_gateway(url: str) -> dict[str, str]:
-    """Variables that send the gateway's GPT-4 route there as well, whatever key the user has."""
+def gateway_variables(url: str) -> dict[str, str]:
+    """Return variables that send the gateway's gpt-4 requests to the stand-in and replace the user's key."""
     return {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": DEFAULT_KEY}
 
 
-async def become_ready(backend: Backend, screen: Screen) -> None:
-    """Return once a question is answered."""
-    async with screen.waiting("the stand-in is starting"):
-        await golden.until_answered(backend, POLL_S)
+async def wait_until_ready(backend: Backend, screen: Screen) -> None:
+    async with screen.progress("the stand-in is starting"):
+        await golden.wait_until_answering(backend, POLL_S)

@@ -1,4 +1,4 @@
-"""Where the gateway's embedded store keeps keys, budgets and ledger from one start to the next."""
+"""The folder in which the gateway's embedded store persists keys, budgets and ledger between starts."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from app.stores.embedded import fits, locked
 from app.supervisor.screen import Screen
 
 NAME, STAND_IN_NAME = "store", "store-stand-in"
-"""Folders of the run folder: what a stand-in said is in no ledger and no cache of a model's."""
+"""Two folders of the run folder, so that no answer of a stand-in is in a model's ledger or cache."""
 
 
-def for_gateway(given: Settings, run_dir: Path, screen: Screen, *, with_stand_in: bool) -> dict[str, str]:
-    """The variable that has all kept, unless the settings say where, or the path is too long for it."""
-    if given.redis_url is not None or given.store_dir is not None:
+def gateway_variables(settings: Settings, run_dir: Path, screen: Screen, *, with_stand_in: bool) -> dict[str, str]:
+    """Return the variable that makes the store persistent, unless one is configured or the path is too long."""
+    if settings.redis_url is not None or settings.store_dir is not None:
         return {}
     folder = (run_dir / (STAND_IN_NAME if with_stand_in else NAME)).resolve()
     if not fits(folder):
-        screen.say(
-            f"Keys, budgets and ledger go when the gateway stops: the path of {folder} is too long for a store. "
+        screen.print(
+            f"Keys, budgets and ledger are lost when the gateway stops: the path of {folder} is too long for a store. "
             "CONVICTION_STORE_DIR names a folder that keeps them."
         )
         return {}
@@ -28,7 +28,7 @@ def for_gateway(given: Settings, run_dir: Path, screen: Screen, *, with_stand_in
 
 
 def require_free(settings: Settings) -> None:
-    """Raise `InvalidSettings` where another gateway has the store, or the folder cannot be used."""
+    """Raise `InvalidSettings` if another gateway uses the store or the folder cannot be used."""
     if settings.redis_url is not None or settings.store_dir is None:
         return
     try:

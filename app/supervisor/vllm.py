@@ -1,67 +1,75 @@
-"""vLLM: its arguments, its environment, and when it is ready."""
+"""vLLM as a child process: its arguments, its environment, its compile cache and its readiness."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from app.backends.base import Backend
 from app.contract import serving
-from app.contract.compiled import discard_cut_off
 from app.contract.hardware import Profile
-from app.settings.gateway import UpSettings
+from app.settings.supervisor import SupervisorSettings
 from app.supervisor import golden
 from app.supervisor.failures import CannotUse
-from app.supervisor.files import fresh_log
+from app.supervisor.files import rotate_log
 from app.supervisor.process import Program
 from app.supervisor.screen import Screen
 from app.supervisor.service import NotReady
 from app.supervisor.weights import Weights
 
 LOADING_S = 900.0
-"""After which one that does not answer is started again; the first start compiles for minutes."""
+"""Time limit from start to the first answer, after which vLLM is restarted; the first start compiles for minutes."""
 
 POLL_S = 0.5
 SECRETS = ("OPENAI_", "CONVICTION_", "REDIS_")
-"""What variables begin with that are none of its business."""
+"""Prefixes of variables that vLLM does not inherit."""
 
 
 def program(
-    weights: Weights, settings: UpSettings, profile: Profile, port: int, inherited: Mapping[str, str]
+    weights: Weights, settings: SupervisorSettings, profile: Profile, port: int, inherited: Mapping[str, str]
 ) -> Program:
-    """Checks the weights' hashes, and what vLLM compiled earlier: this is called before every start."""
+    """Return the program for one start of vLLM, after checking the weights' hashes and the compile cache."""
     weights.verify()
-    discard_cut_off(_cache(settings))
     python = settings.vllm_python.absolute()
     if not python.exists():
         raise CannotUse(f"{settings.vllm_python} does not exist; CONVICTION_VLLM_PYTHON names vLLM's interpreter")
-    return Program(
+    vllm = Program(
         "vLLM",
         serving.command(python, weights.folder, weights.model_id, port, profile),
         environment(settings, profile, inherited),
-        fresh_log(settings.run_dir, "vllm"),
+        rotate_log(settings.run_dir, "vllm"),
+        settings.run_dir / "vllm.running",
     )
+    clear_cache_after_crash(vllm)
+    return vllm
 
 
-def environment(settings: UpSettings, profile: Profile, inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return what vLLM inherits, without secrets; it looks nothing up outside and reports to no service."""
+def environment(settings: SupervisorSettings, profile: Profile, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return vLLM's environment, without secrets; vLLM sends no request to the internet and reports no usage."""
     public = {name: value for name, value in inherited.items() if not name.startswith(SECRETS)}
+    cache = settings.run_dir.absolute() / "vllm"
     return {
-        **serving.environment(settings.vllm_python.absolute(), profile, _cache(settings), public),
+        **serving.environment(settings.vllm_python.absolute(), profile, cache, public),
         "VLLM_CPU_KVCACHE_SPACE": str(settings.vllm_cache_gib),
     }
 
 
-def _cache(settings: UpSettings) -> Path:
-    return settings.run_dir.absolute() / "vllm"
+def clear_cache_after_crash(vllm: Program) -> None:
+    """Delete the compile cache if the last run did not exit with status 0.
+
+    The compiler writes kernels in place, and PyTorch loads any file that exists: a truncated one would end every start.
+    """
+    if vllm.marker and vllm.marker.exists():
+        shutil.rmtree(vllm.environment["VLLM_CACHE_ROOT"], ignore_errors=True)
 
 
-async def become_ready(backend: Backend, screen: Screen, log: Path) -> None:
-    """Return once a real question is answered. Raises `NotReady` if that takes too long."""
-    async with screen.waiting("vLLM is loading", f"its log is {log}"):
+async def wait_until_ready(backend: Backend, screen: Screen, log: Path) -> None:
+    """Return once vLLM answers a complete prompt. Raises `NotReady` after `LOADING_S`."""
+    async with screen.progress("vLLM is loading", f"its log is {log}"):
         try:
             async with asyncio.timeout(LOADING_S):
-                await golden.until_answered(backend, POLL_S)
+                await golden.wait_until_answering(backend, POLL_S)
         except TimeoutError:
             raise NotReady from None

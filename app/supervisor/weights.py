@@ -1,4 +1,4 @@
-"""Which weights this machine serves: the store's current version, as it was rebuilt here."""
+"""The weights that this machine serves: those rebuilt here from the model store's current version."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from app.contract.manifest import (
 
 @dataclass(frozen=True)
 class Weights:
-    """A folder that vLLM can load, and what it must be."""
+    """A folder of weights that vLLM can load, with the records that it is checked against."""
 
     manifest: Manifest
     kind: WeightKind
@@ -36,36 +36,35 @@ class Weights:
         return self.manifest.model_id
 
     @property
-    def _passed(self) -> Path:
+    def _golden_record(self) -> Path:
         return self.folder.with_name(f"golden-{self.kind}.json")
 
     def verify(self) -> None:
-        """Raise `UnusableModel` unless every file is the one that was built, and there is no other: vLLM loads what it
-        finds."""
+        """Raise `UnusableModel` for a file with another hash or of no build: vLLM loads every file it finds."""
         verify(self.folder, self.build.weights)
         found = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if not path.is_dir())
-        for stranger in sorted(set(found) - set(self.build.weights)):
-            raise UnusableModel(f"{self.folder / stranger} is in no record of the build: remove it")
+        for unknown in sorted(set(found) - set(self.build.weights)):
+            raise UnusableModel(f"{self.folder / unknown} is in no record of the build: remove it")
 
-    def passed(self) -> bool:
-        """Whether this very build has been asked the golden prompts and answered as recorded."""
+    def passed_golden_prompts(self) -> bool:
+        """Return whether this build has answered the golden prompts as recorded."""
         try:
-            return bool(json.loads(self._passed.read_text())["build"] == self.build_sha256)
+            return bool(json.loads(self._golden_record.read_text())["build"] == self.build_sha256)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def pass_for_good(self) -> None:
-        self._passed.write_text(json.dumps({"build": self.build_sha256}) + "\n")
+    def record_golden_prompts_passed(self) -> None:
+        self._golden_record.write_text(json.dumps({"build": self.build_sha256}) + "\n")
 
 
 def choose(store: Path, models: Path, kind: WeightKind, *, foreign: bool) -> Weights:
-    """Return the current version's weights of that form. Raises `UnusableModel` with the cause and the remedy."""
+    """Return the current version's weights of one kind. Raises `UnusableModel` with the cause and the remedy."""
     published = current(store)
     manifest = read(published)
     if not foreign and manifest.fingerprint != fingerprint():
         raise UnusableModel(
             f"{manifest.model_id} was trained on the contract {manifest.fingerprint}, and this gateway implements "
-            f"{fingerprint()}; CONVICTION_ALLOW_FOREIGN_MODEL=1 serves it all the same"
+            f"{fingerprint()}; CONVICTION_ALLOW_FOREIGN_MODEL=1 serves it anyway"
         )
     folder = models / manifest.model_id
     build = build_record(published, manifest, models, kind)

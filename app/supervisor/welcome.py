@@ -1,4 +1,4 @@
-"""What is said once everything answers: where, by whom, and a request to try."""
+"""The text that `conviction up` prints once the gateway is ready: its address and two requests to try."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ METRICS: dict[str, Any] = {
 }
 """Some of the case study's figures of SNPS."""
 
-FOR_MARKET = {"sample": "MSFT"}
-"""A ticker that a market knows; most know AAPL."""
+EXAMPLE_TICKERS = {"sample": "MSFT"}
+"""A ticker of each market that lacks AAPL."""
 
 
 def welcome(settings: Settings, url: str, market: str) -> Iterator[str]:
-    """The lines, the requests to try ready to be pasted."""
+    """Yield the lines; `market` is the one that the gateway serves."""
     yield ""
     yield f"Conviction is ready at {url} (documentation: {url}/docs)."
     if market != settings.market:
@@ -31,17 +31,17 @@ def welcome(settings: Settings, url: str, market: str) -> Iterator[str]:
         )
     if settings.openai_api_key is None:
         yield "X-Backend: gpt-4 needs OPENAI_API_KEY to be set."
-    yield "By figures of your own, and by ticker:"
+    yield "With metrics in the request, and by ticker:"
     yield ""
     yield curl(settings, url, {"ticker": "SNPS", "metrics": METRICS, "detail": "brief"})
     yield ""
-    yield curl(settings, url, {"ticker": FOR_MARKET.get(market, "AAPL"), "detail": "brief"})
+    yield curl(settings, url, {"ticker": EXAMPLE_TICKERS.get(market, "AAPL"), "detail": "brief"})
     yield ""
     yield "Ctrl-C stops everything."
 
 
 def curl(settings: Settings, url: str, body: dict[str, Any]) -> str:
-    """A command for a shell."""
+    """Return the shell command that posts a body."""
     key = "" if settings.api_keys_file is None else " -H 'Authorization: Bearer '\"$CONVICTION_API_KEY\""
     data = shlex.quote(json.dumps(body))
     return f"curl -s {url}/v1/recommendations -H 'Content-Type: application/json'{key} \\\n  -d {data}"

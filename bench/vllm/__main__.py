@@ -20,7 +20,9 @@ from typing import Any
 import aiohttp
 
 from app.contract import hardware
-from app.settings.gateway import load_model_settings, load_up_settings
+from app.settings.backends import ModelSettings
+from app.settings.loading import load
+from app.settings.supervisor import SupervisorSettings
 from bench import stored
 from bench.vllm.client import PLAN, QUICK
 from bench.vllm.measured import NotStarted, measured
@@ -55,12 +57,12 @@ def table(options: Mapping[str, Any]) -> Iterator[str]:
 async def run(given: argparse.Namespace) -> int:
     emulated: bool = given.emulate_avx2
     overrides = stored.EMULATED_AVX2 if emulated else os.environ
-    machine, own = hardware.detect(), load_up_settings()
+    machine, own = hardware.detect(), load(SupervisorSettings)
     kind, python = stored.kind(machine, emulated=emulated), own.vllm_python.absolute()
     os.environ.update(stored.EMULATED_AVX2 if emulated else {})
     figures: dict[str, Any] = {}
     failures = 0
-    store, models = load_model_settings().model_store, own.models.absolute()
+    store, models = load(ModelSettings).model_store, own.models.absolute()
     for setup in setups(machine, overrides, store, models, given.only or ()):
         if not isinstance(setup, Setup):
             print(setup)

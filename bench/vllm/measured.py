@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from app.contract import serving
-from app.supervisor.ports import settled
+from app.supervisor.ports import available_port
 from app.supervisor.process import Process, Program
 from app.supervisor.vllm import SECRETS
 from bench.vllm.client import Client, Plan
@@ -52,7 +52,7 @@ async def measured(setup: Setup, python: Path, log: Path, plan: Plan) -> dict[st
 @asynccontextmanager
 async def started(setup: Setup, python: Path, cache: Path, log: Path) -> AsyncIterator[Started]:
     """Start vLLM and ask it once; stop it and all that it started afterwards."""
-    port = settled(LOOPBACK, 0, "")
+    port = available_port(LOOPBACK, 0)
     command = serving.command(python, setup.weights, setup.model_id, port, setup.profile)
     began = monotonic()
     process = Process.start(Program("vLLM", command, environment(setup, python, cache), log))

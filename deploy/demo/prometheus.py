@@ -18,7 +18,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import yaml  # type: ignore[import-untyped]
 
-from app.supervisor.ports import settled
+from app.supervisor.ports import available_port
 
 DEPLOY = Path(__file__).parents[1]
 DASHBOARDS = DEPLOY / "grafana" / "dashboards"
@@ -58,7 +58,7 @@ def found() -> str | None:
 @contextmanager
 def running(program: str, folder: Path, targets: Mapping[str, str], key: str = "") -> Iterator[Prometheus]:
     """One that reads these targets, host and port by job, each second; it keeps all in the folder."""
-    port = settled("127.0.0.1", 0, "")
+    port = available_port("127.0.0.1", 0)
     (folder / "metrics_key").write_text(key)
     for name in ("rules.yml", "alerts.yml"):
         rules = (DEPLOY / "prometheus" / name).read_text()

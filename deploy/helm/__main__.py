@@ -1,6 +1,6 @@
 """Brings what is made from other files up to date, or checks it.
 
-python -m deploy.helm settings        the settings that values.schema.json allows, from app/settings/gateway.py
+python -m deploy.helm settings        the settings that values.schema.json allows, from app/settings
 python -m deploy.helm engines FOLDER  the engines' values against their charts; where one is wrong, status 1
 """
 

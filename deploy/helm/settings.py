@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from app.settings.gateway import PREFIX, Settings
+from app.settings.gateway import Settings
+from app.settings.loading import PREFIX
 
 SCHEMA = Path(__file__).parent / "gateway" / "values.schema.json"
 SET_BY_CHART = {"host", "port", "api_keys_file", "drain_s", "backend_timeout_s", "experiments_file", "allow_root"}

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 
 from app.contract import hardware
-from app.contract.compiled import discard_cut_off
-from app.settings.gateway import Settings, UpSettings
+from app.settings.gateway import Settings
+from app.settings.supervisor import SupervisorSettings
 from app.stand_in.server import DEFAULT_KEY
 from app.supervisor import vllm, weights
 from app.supervisor.process import Program
@@ -26,7 +26,7 @@ def programs(folder: Path, ports: Sequence[int], *, real: bool) -> list[Program]
     names = [f"model-{number}" for number in range(1, len(ports) + 1)]
     if not real:
         return [settings.stand_in(name, folder, port, hosted=True) for name, port in zip(names, ports, strict=True)]
-    own, given = UpSettings(), Settings()
+    own, given = SupervisorSettings(), Settings()
     profile = hardware.profile()
     chosen = weights.choose(given.model_store, own.models, profile.weights, foreign=False)
     apart = [own.model_copy(update={"run_dir": folder / name}) for name in names]
@@ -36,13 +36,6 @@ def programs(folder: Path, ports: Sequence[int], *, real: bool) -> list[Program]
         replace(vllm.program(chosen, each, profile, port, settings.environment()), name=name)
         for name, each, port in zip(names, apart, ports, strict=True)
     ]
-
-
-def clean_up(program: Program) -> None:
-    """As `conviction up` does before it starts a vLLM again."""
-    cache = program.environment.get("VLLM_CACHE_ROOT")
-    if cache is not None:
-        discard_cut_off(Path(cache))
 
 
 async def tokens(client: httpx.AsyncClient, origin: str) -> int:

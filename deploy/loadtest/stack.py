@@ -19,9 +19,9 @@ import httpx
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from app.supervisor.ports import settled
+from app.supervisor.ports import available_port
 from app.supervisor.process import Program
-from app.supervisor.vllm import LOADING_S
+from app.supervisor.vllm import LOADING_S, clear_cache_after_crash
 from deploy.loadtest import model_server, settings
 from deploy.loadtest.parts import Part, ScaleError, until
 from deploy.loadtest.settings import Keys
@@ -83,7 +83,7 @@ async def running(folder: Path, *, real: bool) -> AsyncIterator[Stack]:
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
     if program is None:
         raise ScaleError("haproxy is not installed (Debian: apt-get install --no-install-recommends haproxy)")
-    ports = [settled("127.0.0.1", 0, "") for _ in range(3 + GATEWAYS + MODELS)]
+    ports = [available_port("127.0.0.1", 0) for _ in range(3 + GATEWAYS + MODELS)]
     front, store, gpt4, *rest = ports
     gateways, models = rest[:GATEWAYS], rest[GATEWAYS:]
     keys = Keys.drawn()
@@ -106,7 +106,7 @@ async def running(folder: Path, *, real: bool) -> AsyncIterator[Stack]:
 
         async def start(programs: Sequence[Program], answers: Sequence[Callable[[], Awaitable[bool]]]) -> None:
             for each, look in zip(programs, answers, strict=True):
-                part = made.parts[each.name] = Part(each, look, partial(model_server.clean_up, each))
+                part = made.parts[each.name] = Part(each, look, partial(clear_cache_after_crash, each))
                 part.start()
                 stack.push_async_callback(part.stop)
             for part in made.parts.values():

@@ -9,7 +9,7 @@ from aiohttp import ClientError
 from pydantic import SecretStr
 
 from app.backends.session import NO_KEY, Session
-from app.settings.gateway import proxy_for
+from app.settings.addresses import proxy_for
 
 from .conftest import KEY, Make, Script, http
 

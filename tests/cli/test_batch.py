@@ -1,4 +1,4 @@
-"""`conviction recommend --batch FILE`: lines for programs, a bar for people, and an exit status for scripts."""
+"""`conviction recommend --batch FILE`: a line of JSON per question, a progress bar, and the exit status."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from app.backends.base import Backend
-from app.cli import batch as batch_command
-from app.cli.batch import read
-from app.cli.main import main as cli
+from app.cli import main as cli
+from app.cli import recommend
+from app.cli.question import read_batch
 from app.contract.completion import BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.errors import BackendError
@@ -38,7 +38,7 @@ def backend() -> CountingBackend:
 
 @pytest.fixture
 def url(own_store_url: str, backend: CountingBackend, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A gateway, and the client told of it."""
+    """A gateway, and its URL in the client's environment."""
     backends: dict[BackendName, Backend] = {"mistral": backend, "gpt-4": CountingBackend("gpt-4")}
     settings = Settings.model_validate({"market": "sample", "cache_s": 0})
     with served(create_app(settings, opened_with(own_store_url, backends)), lifespan="on") as url:
@@ -52,10 +52,10 @@ def own_store_url(store_url: str) -> str:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[dict[str, Any]], str]:
-    """The exit status, the lines on standard output, and what standard error has."""
+    """Return the exit status, the lines on standard output, and standard error."""
     status = cli.main(["recommend", *arguments])
-    said = capsys.readouterr()
-    return status, [json.loads(line) for line in said.out.splitlines()], said.err
+    output = capsys.readouterr()
+    return status, [json.loads(line) for line in output.out.splitlines()], output.err
 
 
 def file_of(folder: Path, text: str) -> str:
@@ -111,7 +111,7 @@ def test_one_that_fails_is_a_line_and_an_exit_status_of_1(
 def test_a_long_file_is_asked_in_parts(
     tmp_path: Path, backend: CountingBackend, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(batch_command, "MOST", 3)
+    monkeypatch.setattr(recommend, "MAX_ITEMS", 3)
     bodies = [{"metrics": EXAMPLE.document(), "ticker": f"T{number}"} for number in range(8)]
     _, lines, _ = run(capsys, "--batch", file_of(tmp_path, json.dumps(bodies)), "--brief")
     assert {line["index"]: line["answer"]["ticker"] for line in lines} == {n: f"T{n}" for n in range(8)}
@@ -121,21 +121,21 @@ def test_a_long_file_is_asked_in_parts(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("", "holds no questions"),
-        ("\n \n", "holds no questions"),
-        ("[]", "holds no questions"),
-        ("[1, ", "is no JSON"),
-        ('AAPL\n{"ticker": ', "line 2, is no JSON"),
+        ("", "contains no questions"),
+        ("\n \n", "contains no questions"),
+        ("[]", "contains no questions"),
+        ("[1, ", "is not JSON"),
+        ('AAPL\n{"ticker": ', "line 2, is not JSON"),
     ],
 )
 def test_a_file_of_another_form_is_wrong_usage(
-    text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, lines, errors = run(capsys, "--batch", file_of(tmp_path, text))
     assert (status, lines) == (2, [])
-    assert said in errors
+    assert message in errors
 
 
 def test_a_file_that_cannot_be_read_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,8 +147,8 @@ def test_a_file_that_cannot_be_read_is_wrong_usage(tmp_path: Path, capsys: pytes
         assert "cannot be read" in errors
 
 
-def test_a_file_with_a_mark_of_its_encoding_is_read(tmp_path: Path) -> None:
-    assert read(file_of(tmp_path, "\ufeffAAPL")) == [{"ticker": "AAPL"}]
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert read_batch(file_of(tmp_path, "\ufeffAAPL")) == [{"ticker": "AAPL"}]
 
 
 # Gateways
@@ -167,7 +167,7 @@ def test_no_gateway_exits_3(
 def test_a_refusal_of_all_of_it_exits_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(batch_command, "MOST", 2000)
+    monkeypatch.setattr(recommend, "MAX_ITEMS", 2000)
     status, lines, errors = run(capsys, "--batch", file_of(tmp_path, "AAPL\n" * 1001))
     assert (status, lines) == (1, [])
     assert "invalid_request" in errors
@@ -178,13 +178,13 @@ LINE = b'{"index":0,"status":200,"answer":{}}\n'
 CUT = {
     "in a chunk": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b" % (len(LINE) + 5, LINE),
     "between chunks": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n" % (len(LINE), LINE),
-    "as if whole": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(LINE), LINE),
+    "as if complete": b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(LINE), LINE),
     "without a length": b"Connection: close\r\n\r\n" + LINE,
 }
 
 
 @pytest.mark.parametrize("how", CUT)
-def test_a_gateway_that_breaks_off_exits_3_after_what_it_had_said(
+def test_a_truncated_response_exits_3_after_the_lines_it_had(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Cut(BaseRequestHandler):
@@ -198,22 +198,22 @@ def test_a_gateway_that_breaks_off_exits_3_after_what_it_had_said(
         status, lines, errors = run(capsys, "--batch", file_of(tmp_path, "AAPL\nIBM"))
     assert status == 3
     assert [line["index"] for line in lines] in ([0], [])
-    assert "broke off" in errors
+    assert "closed the connection" in errors
 
 
 # The bar
 
 
-def test_a_terminal_is_shown_how_far_it_is(url: str, tmp_path: Path) -> None:
+def test_a_terminal_shows_the_progress(url: str, tmp_path: Path) -> None:
     file = file_of(tmp_path, "AAPL\nNOPE\nIBM")
-    ours, theirs = pty.openpty()
+    primary, secondary = pty.openpty()
     command = [sys.executable, "-m", "app.cli", "recommend", "--brief", "--batch", file]
     process = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=theirs, timeout=60, env=os.environ | {"CONVICTION_URL": url}
+        command, stdout=subprocess.PIPE, stderr=secondary, timeout=60, env=os.environ | {"CONVICTION_URL": url}
     )
-    os.close(theirs)
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    os.close(secondary)
+    shown = os.read(primary, 1 << 16).decode()
+    os.close(primary)
     assert process.returncode == 1
     assert len(process.stdout.splitlines()) == 3
     assert "3/3, 1 failed" in shown

@@ -1,4 +1,4 @@
-"""`conviction compare`: both answers for people or programs, and of a list the report, with its progress shown."""
+"""`conviction compare`: both answers as text or JSON, and with --batch the report, with a progress bar."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from app.backends.base import Backend
 from app.cli import comparison_text
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.contract.completion import BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.errors import BackendError
@@ -37,7 +37,7 @@ def backends() -> dict[BackendName, CountingBackend]:
 def url(
     store_url: str, patient_gateway: None, backends: dict[BackendName, CountingBackend], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
-    """A gateway, and the client told of it."""
+    """A gateway, and its URL in the client's environment."""
     both: dict[BackendName, Backend] = {**backends}
     settings = Settings.model_validate({"market": "sample", "cache_s": 0})
     with served(create_app(settings, opened_with(f"{store_url}?db=4", both)), lifespan="on") as url:
@@ -75,7 +75,7 @@ def test_metrics_as_json(tmp_path: Path, capsys: Capture) -> None:
 
 
 @pytest.mark.usefixtures("url")
-def test_a_side_that_fails_is_said_and_exits_1(backends: dict[BackendName, CountingBackend], capsys: Capture) -> None:
+def test_a_failed_side_is_reported_and_exits_1(backends: dict[BackendName, CountingBackend], capsys: Capture) -> None:
     backends["mistral"].script = [BackendError("it broke")]
     status, output, _ = run(capsys, "AAPL", "--brief")
     assert status == 1
@@ -93,7 +93,12 @@ def test_a_list_ends_in_its_report(tmp_path: Path, capsys: Capture) -> None:
     assert output.startswith("4 pairs, 4 answered by both, 3 tickers")
     assert "agreement 100.0%" in output
     assert "93 more pairs for ±10.0%" in output
-    for word in ("mistral down, gpt-4 across", "latency, ms, p50/p95/p99", "USD a recommendation", "figures made up"):
+    for word in (
+        "mistral down, gpt-4 across",
+        "latency, ms, p50/p95/p99",
+        "USD a recommendation",
+        "unsupported figures",
+    ):
         assert word in output
 
 
@@ -116,23 +121,23 @@ def test_no_gateway_exits_3(tmp_path: Path, capsys: Capture, monkeypatch: pytest
     assert "no gateway answers" in errors
 
 
-def test_a_terminal_is_shown_how_far_it_is(url: str, tmp_path: Path) -> None:
+def test_a_terminal_shows_the_progress(url: str, tmp_path: Path) -> None:
     file = file_of(tmp_path, "AAPL\nNOPE\nIBM")
-    ours, theirs = pty.openpty()
+    primary, secondary = pty.openpty()
     command = [sys.executable, "-m", "app.cli", "compare", "--brief", "--batch", file]
     process = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=theirs, timeout=120, env=os.environ | {"CONVICTION_URL": url}
+        command, stdout=subprocess.PIPE, stderr=secondary, timeout=120, env=os.environ | {"CONVICTION_URL": url}
     )
-    os.close(theirs)
-    shown = os.read(ours, 1 << 16).decode()
-    os.close(ours)
+    os.close(secondary)
+    shown = os.read(primary, 1 << 16).decode()
+    os.close(primary)
     assert process.returncode == 1
     assert process.stdout.startswith(b"2 pairs")
     assert "3/3, 1 failed" in shown
     assert "[##########...................." in shown
 
 
-def test_figures_that_are_not_there_are_dashes() -> None:
+def test_missing_figures_are_dashes() -> None:
     side = {
         **dict.fromkeys(("latency_ms", "ttft_ms", "ms_per_token", "tokens_per_second")),
         **{"answered": 0, "failed": {}, "usd_per_recommendation": None, "usd_per_1k_tokens": None},
@@ -150,5 +155,5 @@ def test_figures_that_are_not_there_are_dashes() -> None:
         }
     )
     assert "agreement -\n" in text
-    assert "2,401 more pairs for ±2.0%, should they agree in a half of all" in text
+    assert "2,401 more pairs for ±2.0%, assuming an agreement of one half" in text
     assert "rule-based analyst" in text

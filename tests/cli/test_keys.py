@@ -1,4 +1,4 @@
-"""`conviction keys` against a gateway that is served: a key issued, used and revoked."""
+"""`conviction keys` with a running gateway: a key is issued, used and revoked."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from app.auth import key_store as keys
 from app.auth.key_store import RECORDS
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.main import create_app
 from app.settings.gateway import Settings
 from app.stores.connection import open_redis
@@ -25,7 +25,7 @@ Output = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def url(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A gateway with keys, and the client told of it and of the first admin's."""
+    """A gateway with keys; its URL and the first admin's key are in the client's environment."""
 
     async def empty() -> None:
         async with open_redis(SecretStr(store_url)) as redis:
@@ -44,7 +44,7 @@ def url(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def create(capsys: Output, *arguments: str) -> str:
-    """The key that is printed."""
+    """Create a key and return it as printed."""
     assert cli.main(["keys", "create", *arguments]) == 0
     return capsys.readouterr().out.strip()
 
@@ -75,13 +75,13 @@ def test_a_key_is_created_used_and_revoked(capsys: Output, monkeypatch: pytest.M
 @pytest.mark.usefixtures("url")
 def test_the_key_alone_goes_to_standard_output(capsys: Output) -> None:
     assert cli.main(["keys", "create", "nightly run", "--admin", "--usd-per-day", "2.50"]) == 0
-    said = capsys.readouterr()
-    key = keys.KeyText.parse(said.out.removesuffix("\n"))
+    output = capsys.readouterr()
+    key = keys.KeyText.parse(output.out.removesuffix("\n"))
     assert key is not None
-    assert key.secret not in said.err
+    assert key.secret not in output.err
     for words in (key.id, "nightly run (admin)", "2.5 USD", "file:root", "Shown this once"):
-        assert words in said.err
-    assert "goes when the gateway stops" not in said.err
+        assert words in output.err
+    assert "is lost when the gateway stops" not in output.err
 
 
 @pytest.mark.usefixtures("url")
@@ -92,8 +92,8 @@ def test_all_keys_are_listed_as_a_table(capsys: Output, monkeypatch: pytest.Monk
     ids = [create(capsys, name, *(limits if name == "cat" else ())).split("_")[1] for name in names]
     assert cli.main(["keys", "revoke", ids[1]]) == 0
     assert cli.main(["keys", "list"]) == 0
-    said = capsys.readouterr().out
-    head, *rows = said.splitlines()
+    output = capsys.readouterr().out
+    head, *rows = output.splitlines()
     assert head.split() == ["ID", "NAME", "BACKENDS", "A", "MINUTE", "A", "DAY", "ISSUED", "BY", "REVOKED"]
     assert [row.split()[:2] for row in rows] == [list(pair) for pair in zip(ids, names, strict=True)]
     assert "60 requests, 90,000 tokens  25 USD" in rows[2]
@@ -112,22 +112,22 @@ def test_of_a_whole_key_only_the_id_is_sent(capsys: Output, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize(
-    ("key_id", "said"), [("0" * 12, "not_found"), ("file:root", "keys file"), ("../x", "not_found")]
+    ("key_id", "message"), [("0" * 12, "not_found"), ("file:root", "keys file"), ("../x", "not_found")]
 )
 @pytest.mark.usefixtures("url")
-def test_what_cannot_be_revoked_exits_1(capsys: Output, key_id: str, said: str) -> None:
+def test_what_cannot_be_revoked_exits_1(capsys: Output, key_id: str, message: str) -> None:
     assert cli.main(["keys", "revoke", key_id]) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("url")
 def test_every_wrong_field_is_named(capsys: Output) -> None:
     assert cli.main(["keys", "create", " ", "--usd-per-day", "much", "--requests-per-minute", "0"]) == 1
-    said = " ".join(capsys.readouterr().err.split())
-    assert all(field in said for field in ("name must", "usd_per_day must", "requests_per_minute must"))
+    output = " ".join(capsys.readouterr().err.split())
+    assert all(field in output for field in ("name must", "usd_per_day must", "requests_per_minute must"))
 
 
-def test_where_keys_are_off_it_is_said_what_turns_them_on(
+def test_without_a_keys_file_the_remedy_is_named(
     store_url: str, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = create_app(Settings.model_validate({"market": "sample"}), opened_with(store_url, {}))
@@ -135,12 +135,12 @@ def test_where_keys_are_off_it_is_said_what_turns_them_on(
     with served(app, lifespan="on") as url:
         monkeypatch.setenv("CONVICTION_URL", url)
         assert cli.main(["keys", "create", "ann"]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "keys are off: CONVICTION_API_KEYS_FILE" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "keys are off: CONVICTION_API_KEYS_FILE" in output.err
 
 
-def test_a_key_that_goes_with_the_gateway_is_said_to(
+def test_a_key_of_an_embedded_store_is_reported_as_temporary(
     store_url: str, tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "keys"
@@ -152,7 +152,7 @@ def test_a_key_that_goes_with_the_gateway_is_said_to(
         monkeypatch.setenv("CONVICTION_API_KEY", ROOT)
         create(capsys, "ann")
         assert cli.main(["keys", "create", "bob"]) == 0
-    assert "goes when the gateway stops" in capsys.readouterr().err
+    assert "is lost when the gateway stops" in capsys.readouterr().err
 
 
 def test_no_gateway_exits_3(monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:

@@ -1,4 +1,4 @@
-"""The command: what people see, and what scripts read off the exit status."""
+"""The command's output and exit status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from app.backends.base import Backend
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.contract.completion import BackendName
 from app.contract.fingerprint import EXAMPLE
 from app.errors import BackendUnavailable
@@ -32,7 +32,7 @@ def backend() -> CountingBackend:
 
 @pytest.fixture
 def url(store_url: str, backend: CountingBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A gateway with keys, and the client told of both."""
+    """A gateway with keys; its URL and a key are in the client's environment."""
     keys = tmp_path / "keys"
     keys.write_text(f"cli:{KEY}")
     keys.chmod(0o600)
@@ -56,17 +56,17 @@ def metrics(tmp_path: Path) -> str:
 @pytest.mark.usefixtures("url")
 def test_a_ticker_is_answered_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["recommend", "aapl", "--as-of", "2012-05-10"]) == 0
-    said = capsys.readouterr().out
-    first = said.splitlines()[0]
+    output = capsys.readouterr().out
+    first = output.splitlines()[0]
     assert first.split(",")[0] in ("BUY", "SELL", "HOLD")
     assert "/10" in first
     assert "AAPL as of 2012-05-10" in first
-    assert "given the analysis: buy 70%  sell 10%  hold 20%" in said
-    assert "Votes and the count so far" in said
-    assert "by mistral (double-1)" in said
-    assert "400 + 11 tokens" in said
-    assert "figures from sample; simulated: options" in said
-    assert "not investment advice" in said
+    assert "given the analysis: buy 70%  sell 10%  hold 20%" in output
+    assert "Votes and the count so far" in output
+    assert "by mistral (double-1)" in output
+    assert "400 + 11 tokens" in output
+    assert "figures from sample; simulated: options" in output
+    assert "not investment advice" in output
 
 
 def test_metrics_come_from_a_file_and_go_to_the_backend_named(
@@ -94,7 +94,7 @@ def test_a_stand_in_is_called_one(backend: CountingBackend, capsys: pytest.Captu
     assert "a stand-in, not a model" in capsys.readouterr().out
 
 
-def test_a_cascade_says_why_who_answered(
+def test_a_cascade_explains_its_decision(
     url: str, backend: CountingBackend, metrics: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     backend.script = [completion('{"action":"buy","conviction":7}')] * 2
@@ -103,18 +103,18 @@ def test_a_cascade_says_why_who_answered(
     unsure = {"buy": 0.4, "sell": 0.3, "hold": 0.3}
     backend.script = [completion('{"action":"buy","conviction":7}', probabilities=unsure)]
     assert cli.main(["recommend", "--metrics", metrics, "--backend", "cascade"]) == 0
-    said = capsys.readouterr().out
-    assert "cascade: 40% against a threshold of 70%, passed on; asking first: 0." in said
-    assert "by gpt-4" in said
+    output = capsys.readouterr().out
+    assert "cascade: 40% against a threshold of 70%, passed on; asking first: 0." in output
+    assert "by gpt-4" in output
 
 
 @pytest.mark.usefixtures("url")
 def test_a_refusal_says_why_and_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["recommend", "NOPE"]) == 1
-    said = capsys.readouterr().err
-    assert "unknown_ticker" in said
-    assert "NOPE" in said
-    assert "request " in said
+    output = capsys.readouterr().err
+    assert "unknown_ticker" in output
+    assert "NOPE" in output
+    assert "request " in output
 
 
 @pytest.mark.usefixtures("url")
@@ -123,9 +123,9 @@ def test_a_wrong_key_exits_1_without_being_shown(
 ) -> None:
     monkeypatch.setenv("CONVICTION_API_KEY", "wrong-key-0123456789")
     assert cli.main(["recommend", "AAPL"]) == 1
-    said = capsys.readouterr().err
-    assert "unauthorized" in said
-    assert "wrong-key" not in said
+    output = capsys.readouterr().err
+    assert "unauthorized" in output
+    assert "wrong-key" not in output
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_no_gateway_exits_3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert "no gateway answers at http://127.0.0.1:1" in capsys.readouterr().err
 
 
-def test_something_else_than_a_gateway_exits_3(
+def test_a_server_that_is_no_gateway_exits_3(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -179,20 +179,20 @@ def test_a_proxy_is_not_asked_about_this_machine(
 
 
 @pytest.mark.parametrize("command", ["stand-in", "up", "keys"])
-def test_other_commands_are_handed_their_arguments(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    handed: list[list[str]] = []
+def test_other_commands_are_passed_their_arguments(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed: list[list[str]] = []
     module, name = {
-        "stand-in": ("app.stand_in", "run"),
-        "up": ("app.supervisor", "main"),
+        "stand-in": ("app.stand_in.command", "run"),
+        "up": ("app.supervisor.command", "run"),
         "keys": ("app.cli.keys", "run"),
     }[command]
-    monkeypatch.setattr(importlib.import_module(module), name, lambda argv: handed.append(argv) or 7)
+    monkeypatch.setattr(importlib.import_module(module), name, lambda argv: passed.append(argv) or 7)
     assert cli.main([command, "--port", "1"]) == 7
-    assert handed == [["--port", "1"]]
+    assert passed == [["--port", "1"]]
 
 
 def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--help"])
-    said = capsys.readouterr().out
-    assert all(command in said for command in ("up", "serve", "recommend", "keys", "stand-in", "exit status"))
+    output = capsys.readouterr().out
+    assert all(command in output for command in ("up", "serve", "recommend", "keys", "stand-in", "exit status"))

@@ -1,4 +1,4 @@
-"""`conviction outcomes` against a gateway that is served, pairs in a real store and bars in a real folder."""
+"""`conviction outcomes` with a running gateway, pairs in a real store and bars in a real folder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
+from app.cli import main as cli
 from app.cli import outcomes as outcomes_command
-from app.cli.main import main as cli
 from app.cli.outcomes_text import NOT_SHOWN
 from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import Pair, Side
@@ -47,10 +47,10 @@ def bars(stock: str) -> pd.DataFrame:
 
 
 @pytest.fixture
-def asked(own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A gateway that keeps pairs, and a market that rises but for DOWN."""
+def gateway(own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A gateway with stored pairs, and a market in which all stocks but DOWN rise."""
 
-    async def keep() -> None:
+    async def store_pairs() -> None:
         async with open_redis(SecretStr(own_store)) as redis:
             store = Pipelined(redis)
             comparisons = Comparisons(store, 1000)
@@ -62,7 +62,7 @@ def asked(own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
             await comparisons.append(pair("UP", None, "buy", "buy"))
             await store.close()
 
-    asyncio.run(keep())
+    asyncio.run(store_pairs())
     pd.concat(map(bars, STOCKS)).to_parquet(tmp_path / "ohlcv.parquet")
     monkeypatch.setenv("CONVICTION_MARKET", "parquet")
     monkeypatch.setenv("CONVICTION_MARKET_DIR", str(tmp_path))
@@ -74,16 +74,16 @@ def asked(own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
         yield
 
 
-@pytest.mark.usefixtures("asked")
-def test_stored_pairs_are_held_against_what_came(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("gateway")
+def test_stored_pairs_are_compared_with_later_returns(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcomes_command, "PAGE", 3)
     assert cli.main(["outcomes", "--horizon", "5d,20", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["market"] == "parquet"
-    assert told["not_shown"] == NOT_SHOWN
-    five, twenty = told["horizons"]
+    output = json.loads(capsys.readouterr().out)
+    assert output["market"] == "parquet"
+    assert output["not_shown"] == NOT_SHOWN
+    five, twenty = output["horizons"]
     assert (five["sessions"], twenty["sessions"]) == (5, 20)
-    # Six stocks, the first advice on UP given up for the later, and UP a day later; UP without a day is of today.
+    # Six stocks, the first advice on UP replaced by the later, and UP a day later; UP without a day is of today.
     assert (five["questions"], five["pending"], five["without_bars"]) == (7, 1, 0)
     whole = {each["backend"]: each for each in five["hits"] if each["action"] is None and each["conviction"] is None}
     assert whole["mistral"]["advice"] == 6
@@ -100,13 +100,13 @@ def test_stored_pairs_are_held_against_what_came(capsys: Output, monkeypatch: py
     assert buys["mean_return"]["value"] == pytest.approx((6 * (1.01**5 - 1) + 0.99**5 - 1) / 7, abs=1e-6)
 
 
-@pytest.mark.usefixtures("asked")
-def test_people_are_told_the_base_rate_and_what_is_not_shown(capsys: Output) -> None:
+@pytest.mark.usefixtures("gateway")
+def test_the_text_contains_the_base_rate_and_what_is_not_shown(capsys: Output) -> None:
     assert cli.main(["outcomes", "--tickers", "UP,DOWN"]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    assert "5 sessions, bars from parquet: 3 questions" in told
-    assert NOT_SHOWN in told
-    assert "hold is right within 2.2% either way" in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert "5 sessions, bars from parquet: 3 questions" in output
+    assert NOT_SHOWN in output
+    assert "hold is right within 2.2% either way" in output
 
 
 @pytest.mark.parametrize("wrong", ["", "0d", "5w", "5d,,20d", "253d", "-5d"])

@@ -59,7 +59,13 @@ async def test_the_report_is_empty_then_has_what_pairs_tell_and_follows_them(
             cells = await page.locator(".confusion td:not(.corner)").all_inner_texts()
             assert sum(int(cell.split()[0]) for cell in cells) == 15
             table = await page.inner_text(".sides")
-            for name in ("Latency", "First token", "Tokens per second", "Cost of a recommendation", "Unsupported figures"):
+            for name in (
+                "Latency",
+                "First token",
+                "Tokens per second",
+                "Cost of a recommendation",
+                "Unsupported figures",
+            ):
                 assert name in table
             for title in (
                 "Latency by backend",

@@ -30,14 +30,14 @@ def test_the_case_studys_skew_and_ratio_follow_from_their_parts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"call_iv_avg": 57.4, "put_iv_avg": 68.32, "iv_skew": 10.92}, "iv_skew is 10.92, but"),
         ({"call_volume": 268, "put_volume": 1947, "put_call_ratio": 1.24}, "put_call_ratio is 1.24, but"),
     ],
 )
-def test_what_contradicts_its_parts_is_refused_by_name(options: dict[str, float], told: str) -> None:
-    assert told in refused({"options": options})
+def test_a_contradiction_is_refused_by_name(options: dict[str, float], message: str) -> None:
+    assert message in refused({"options": options})
 
 
 @pytest.mark.parametrize("ratio", [7.26, 7.265, 7.3])
@@ -46,7 +46,7 @@ def test_rounding_is_no_contradiction(ratio: float) -> None:
     assert Metrics.model_validate(body).options.put_call_ratio == ratio
 
 
-def test_no_call_traded_leaves_the_ratio_open() -> None:
+def test_without_call_volume_the_ratio_is_missing() -> None:
     body = {"options": {"call_volume": 0, "put_volume": 12, "call_iv_avg": 30.0}}
     assert "put_call_ratio" in Metrics.model_validate(body).missing()
 
@@ -72,7 +72,7 @@ def test_out_of_bounds_wrong_type_and_unknown_are_refused_by_name(group: str, na
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_what_is_not_finite_is_refused(number: str) -> None:
+def test_numbers_that_are_not_finite_are_refused(number: str) -> None:
     text = json.dumps(THREE).replace("50.0", number)
     with pytest.raises(ValidationError, match=r"technicals\.RSI_14"):
         Metrics.model_validate_json(text)
@@ -84,12 +84,12 @@ def test_fewer_than_three_metrics_are_refused(body: dict[str, Any]) -> None:
 
 
 @given(documents())
-def test_what_is_known_and_what_is_missing_make_the_whole(body: dict[str, Any]) -> None:
+def test_every_metric_is_known_or_missing(body: dict[str, Any]) -> None:
     metrics = Metrics.model_validate(body)
     assert sorted([*metrics.values(), *metrics.missing()]) == sorted(METRIC_NAMES)
 
 
 @given(documents())
-def test_the_document_reads_back_as_the_same_metrics(body: dict[str, Any]) -> None:
+def test_the_document_parses_to_the_same_metrics(body: dict[str, Any]) -> None:
     metrics = Metrics.model_validate(body)
     assert Metrics.model_validate_json(json.dumps(metrics.document())) == metrics

@@ -10,7 +10,7 @@ from app.contract.fingerprint import fingerprint
 
 
 @pytest.fixture(autouse=True)
-def _afresh() -> Iterator[None]:
+def _empty_cache() -> Iterator[None]:
     fingerprint.cache_clear()
     yield
     fingerprint.cache_clear()
@@ -33,9 +33,7 @@ def test_it_is_twelve_hex_digits_and_stable() -> None:
         (module, "answer_schema", lambda detail: {}),
     ],
 )
-def test_it_changes_with_what_a_model_is_taught(
-    monkeypatch: pytest.MonkeyPatch, where: object, name: str, value: object
-) -> None:
+def test_it_changes_with_the_contract(monkeypatch: pytest.MonkeyPatch, where: object, name: str, value: object) -> None:
     before = fingerprint()
     fingerprint.cache_clear()
     monkeypatch.setattr(where, name, value)

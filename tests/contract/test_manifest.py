@@ -14,13 +14,13 @@ def test_current_stays_in_the_store(tmp_path: Path, name: str) -> None:
         current(tmp_path)
 
 
-def test_a_store_without_current_is_told(tmp_path: Path) -> None:
+def test_a_store_without_current_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnusableModel, match="cannot be read"):
         current(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"name": 1}', "[]"])
-def test_a_malformed_manifest_is_told(tmp_path: Path, text: str) -> None:
+def test_a_malformed_manifest_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(UnusableModel, match=r"manifest\.json"):
         read(tmp_path)

@@ -52,42 +52,42 @@ def splits(draw: st.DrawFn) -> tuple[list[Token], Action, dict[Action, float]]:
 @given(splits())
 def test_the_labels_share_the_mass_they_were_given(split: tuple[list[Token], Action, dict[Action, float]]) -> None:
     tokens, action, masses = split
-    given_back = label_probabilities(tokens)
+    probabilities = label_probabilities(tokens)
     text = "".join(token.token for token in tokens)
     after = text[text.rindex(f'"action":"{action}"') + len('"action":"') :]
     assert after.startswith(action)
     total = sum(masses.values())
-    assert given_back is not None
-    assert given_back == pytest.approx({label: mass / total for label, mass in masses.items()})
-    assert sum(given_back.values()) == pytest.approx(1)
+    assert probabilities is not None
+    assert probabilities == pytest.approx({label: mass / total for label, mass in masses.items()})
+    assert sum(probabilities.values()) == pytest.approx(1)
 
 
 @given(splits(), actions)
-def test_a_label_out_of_sight_leaves_none(
+def test_a_label_that_is_no_alternative_leaves_none(
     split: tuple[list[Token], Action, dict[Action, float]], hidden: Action
 ) -> None:
     tokens, action, _ = split
     seen = [
         Token(
-            token=spoken.token,
-            logprob=spoken.logprob,
+            token=chosen.token,
+            logprob=chosen.logprob,
             top_logprobs=[
                 other
-                if not _begins(other.token, spoken.token, action, hidden)
+                if not _begins(other.token, chosen.token, action, hidden)
                 else Alternative(token=other.token, logprob=-9999.0)
-                for other in spoken.top_logprobs
+                for other in chosen.top_logprobs
             ],
         )
-        for spoken in tokens
+        for chosen in tokens
     ]
     if hidden == action:
-        seen = [Token(token=spoken.token, logprob=-9999.0, top_logprobs=spoken.top_logprobs) for spoken in seen]
+        seen = [Token(token=chosen.token, logprob=-9999.0, top_logprobs=chosen.top_logprobs) for chosen in seen]
     assert label_probabilities(seen) is None
 
 
-def _begins(other: str, spoken: str, action: Action, hidden: Action) -> bool:
+def _begins(other: str, chosen: str, action: Action, hidden: Action) -> bool:
     """Whether an alternative is the one that was given for the hidden label."""
-    return other == spoken if hidden == action else other.rstrip().endswith(tuple(_parts(hidden)))
+    return other == chosen if hidden == action else other.rstrip().endswith(tuple(_parts(hidden)))
 
 
 def _parts(label: str) -> list[str]:
@@ -108,13 +108,13 @@ def test_a_token_that_straddles_the_quote() -> None:
     assert label_probabilities(tokens) == pytest.approx({"buy": 2 / 9, "sell": 6 / 9, "hold": 1 / 9})
 
 
-def test_a_token_that_goes_past_the_value() -> None:
+def test_a_token_that_extends_beyond_the_value() -> None:
     alternatives = {'sell",': log(0.6), 'buy"': log(0.2), 'hold",': log(0.2), "holder": log(0.9)}
     tokens = [token('{"action":"'), token('sell",', alternatives), token('"conviction":7}')]
     assert label_probabilities(tokens) == pytest.approx({"buy": 0.2, "sell": 0.6, "hold": 0.2})
 
 
-def test_several_beginnings_of_a_label_are_added() -> None:
+def test_several_prefixes_of_a_label_are_added() -> None:
     alternatives = {"sell": log(0.3), "s": log(0.2), "se": log(0.1), "buy": log(0.2), "hold": log(0.2)}
     assert label_probabilities([token('{"action": "'), token("sell", alternatives)]) == pytest.approx(
         {"buy": 0.2, "sell": 0.6, "hold": 0.2}
@@ -141,7 +141,7 @@ def test_no_value_no_probabilities(tokens: list[Token]) -> None:
     assert label_probabilities(tokens) is None
 
 
-def test_the_analysis_does_not_pass_for_the_action() -> None:
+def test_the_analysis_is_not_taken_for_the_action() -> None:
     analysis = FullAnswer(analysis='They say "action":"buy" a lot', action="sell", conviction=3)
     head, tail = canonical(analysis).rsplit("sell", 1)
     assert label_probabilities([token(head), token("sell", SELL), token(tail)]) == pytest.approx(

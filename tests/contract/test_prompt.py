@@ -29,7 +29,7 @@ def test_a_full_prompt_fits_mistrals_own_tokenizer(mistral: MistralTokenizer, me
 
 
 @pytest.mark.parametrize("detail", ANSWERS)
-def test_the_fixed_part_stands_first_and_the_stock_last(detail: Detail) -> None:
+def test_the_shared_part_comes_first_and_the_stock_last(detail: Detail) -> None:
     (message,) = messages(EXAMPLE, "snps", detail)
     assert message["role"] == "user"
     assert message["content"].startswith(f"{TASK}{ANSWER[detail]}\n\nticker SNPS\n")
@@ -58,17 +58,17 @@ def test_brief_shows_readings_alone() -> None:
 @given(any_metrics())
 def test_brief_shows_what_full_does_but_for_figures(metrics: Metrics) -> None:
     lines = evidence(metrics.values()).values()
-    read_off = [f"{line.label} {line.reading}" for line in lines if line.reading]
+    with_readings = [f"{line.label} {line.reading}" for line in lines if line.reading]
     shown = messages(metrics, None, "brief")[0]["content"].split("\n\n")[1].splitlines()
-    assert shown == (read_off or list(map(str, lines)))
+    assert shown == (with_readings or list(map(str, lines)))
 
 
-def test_brief_shows_figures_where_nothing_can_be_read_off_them() -> None:
+def test_brief_shows_figures_where_nothing_can_be_with_readings_them() -> None:
     metrics = Metrics.model_validate({"price": 10.0, "technicals": {"MACDs_12_26_9": 0.5, "R1": 11.0}})
     assert messages(metrics, None, "brief")[0]["content"].endswith("\n\nprice 10\nMACD signal 0.5\npivots R1 11")
 
 
-def test_every_metric_has_a_place_in_the_prompt() -> None:
+def test_every_metric_is_in_the_prompt() -> None:
     shown = {name for _, figures, _ in LINES for name in figures.values()}
     assert shown == set(METRIC_NAMES)
 

@@ -9,19 +9,19 @@ from app.contract.readings import JOINT, SCALES, Scale, readings
 from tests.contract.strategies import metrics as any_metrics
 
 
-def test_a_bound_belongs_to_the_stretch_above_it() -> None:
+def test_a_bound_belongs_to_the_interval_above_it() -> None:
     scale = Scale("low", 30, "mid", 70, "high")
     assert [scale(x) for x in (29.9, 30, 69.9, 70)] == ["low", "mid", "mid", "high"]
 
 
 @pytest.mark.parametrize("name", SCALES)
-def test_scales_ascend_and_have_a_word_for_each_stretch(name: str) -> None:
+def test_scales_ascend_and_have_a_word_for_each_interval(name: str) -> None:
     scale = SCALES[name]
     assert scale.bounds == sorted(scale.bounds)
     assert len(scale.words) == len(scale.bounds) + 1
 
 
-def test_the_worked_example_reads_as_the_case_study_says() -> None:
+def test_the_worked_example_has_the_case_study_s_readings() -> None:
     words = readings(EXAMPLE.values())
     assert words["iv_skew"] == "puts dearer"
     assert words["put_call_ratio"] == "puts crowded"

@@ -30,12 +30,12 @@ FULL = st.builds(
 
 
 @given(BRIEF | FULL)
-def test_canonical_reads_back(answer: Answer) -> None:
+def test_canonical_json_parses_to_the_same_answer(answer: Answer) -> None:
     detail: Detail = "full" if isinstance(answer, FullAnswer) else "brief"
     assert parse(detail, canonical(answer)) == answer
 
 
-def test_reasons_come_first() -> None:
+def test_the_analysis_comes_first() -> None:
     text = canonical(FullAnswer(analysis="x", action="buy", conviction=7))
     assert text == '{"analysis":"x","action":"buy","conviction":7}'
     assert canonical(BriefAnswer(action="sell", conviction=10)) == '{"action":"sell","conviction":10}'
@@ -59,7 +59,7 @@ def test_reasons_come_first() -> None:
         ("full", json.dumps({"analysis": "x" * (ANALYSIS_MAX + 1), "action": "buy", "conviction": 1})),
     ],
 )
-def test_nothing_but_one_whole_answer_is_read(detail: Detail, text: str) -> None:
+def test_only_one_complete_answer_is_parsed(detail: Detail, text: str) -> None:
     with pytest.raises(UnparsedAnswer):
         parse(detail, text)
 

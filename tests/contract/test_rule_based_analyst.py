@@ -13,14 +13,14 @@ from tests.contract.strategies import metrics as any_metrics
 
 
 def test_the_worked_example() -> None:
-    said = answer(EXAMPLE, "full")
-    assert isinstance(said, FullAnswer)
-    assert (said.action, said.conviction) == ("buy", 5)
-    assert said.analysis.startswith(
+    full = answer(EXAMPLE, "full")
+    assert isinstance(full, FullAnswer)
+    assert (full.action, full.conviction) == ("buy", 5)
+    assert full.analysis.startswith(
         "Votes and the count so far: IV skew -10.9 puts dearer -1 (-1); put-call ratio 7.26 puts crowded +2 (1); "
     )
-    assert "SMA200 price +17.1% far above -1 (7)" in said.analysis
-    assert said.analysis.endswith("pivots under S1 -1 (8). Bulls lead by 8: enough to buy.")
+    assert "SMA200 price +17.1% far above -1 (7)" in full.analysis
+    assert full.analysis.endswith("pivots under S1 -1 (8). Bulls lead by 8: enough to buy.")
 
 
 @given(any_metrics())
@@ -63,18 +63,18 @@ def test_a_trend_doubles_the_fifty_day_average() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lead", "high_iv", "heard", "sure"),
+    ("lead", "high_iv", "reading_count", "expected"),
     [(0, False, 20, 7), (-4, False, 20, 3), (5, False, 20, 4), (-12, False, 20, 8), (30, False, 20, 10),
      (12, True, 20, 7), (30, False, 3, 2), (0, False, 0, 1)],
 )  # fmt: skip
-def test_conviction_grows_with_the_lead_and_falls_with_iv_and_ignorance(
-    lead: int, high_iv: bool, heard: int, sure: int
+def test_conviction_grows_with_the_lead_and_falls_with_iv_and_missing_readings(
+    lead: int, high_iv: bool, reading_count: int, expected: int
 ) -> None:
     action = "hold" if abs(lead) < ACT_AT else "buy" if lead > 0 else "sell"
-    assert conviction(action, lead, high_iv, heard) == sure
+    assert conviction(action, lead, high_iv, reading_count) == expected
 
 
-def test_what_is_missing_does_not_vote() -> None:
+def test_missing_metrics_do_not_vote() -> None:
     metrics = Metrics.model_validate({"price": 10.0, "options": {"call_volume": 5, "call_open_interest": 3}})
     assert readings(metrics.values()) == {}
     assert answer(metrics, "brief") == BriefAnswer(action="hold", conviction=1)

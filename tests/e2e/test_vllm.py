@@ -157,7 +157,7 @@ def refused(answer: Answer) -> Answer | None:
 
 
 def test_a_signal_stops_all_of_it(vllm_up: Up) -> None:
-    family = vllm_up.family()
-    assert len(family) >= 4
+    descendants = vllm_up.descendants()
+    assert len(descendants) >= 4
     assert vllm_up.stop() == 0
-    assert all(map(gone, family))
+    assert all(map(gone, descendants))

@@ -14,8 +14,8 @@ import pytest
 
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.pricing.prices import NANO, Price, list_price
-from app.stand_in.read_back import fixed_part
-from app.stand_in.speech import pieces
+from app.stand_in.prompt_parser import prompt_prefix
+from app.stand_in.tokens import split
 from tests.faults.conftest import Start
 from tests.faults.drawn import Question, World
 from tests.faults.running import PRICE, Books, most, question, stated, until
@@ -94,7 +94,7 @@ def worth(upstream: Upstream, asked: Question) -> tuple[int, int]:
         tokens = served.prompt_tokens + served.completion_tokens - garbled  # events that hold no token
         exact = tokens * PRICE.usd_per_hour * NANO / PRICE.tokens_per_hour
     else:
-        cached = served.answered * len(pieces(fixed_part(asked.detail)))
+        cached = served.answered * len(split(prompt_prefix(asked.detail)))
         exact = 1000 * (
             (served.prompt_tokens - cached) * GPT_4.input
             + cached * GPT_4.cached_input

@@ -20,13 +20,13 @@ from starlette.types import ASGIApp
 
 from app.contract import rule_based_analyst as rules
 from app.contract.completion import BackendName
-from app.stand_in.delivery import deliver, spoilt, status_failure
+from app.stand_in.delivery import corrupt, deliver, status_error
 from app.stand_in.failures import Failure, Mode
-from app.stand_in.protocol import Refused, hosted, read_question, read_request
+from app.stand_in.protocol import Refused, hosted, parse_question, parse_request
 from app.stand_in.replies import Reply
 from app.stand_in.server import default_models
-from app.stand_in.speech import utter
 from app.stand_in.tally import Tally
+from app.stand_in.tokens import answer_tokens
 
 ALWAYS = 10**9
 TICKER = re.compile(r"^ticker (\S+)$", re.MULTILINE)
@@ -89,8 +89,8 @@ class Upstream:
 
     async def _chat(self, request: Request) -> Response:
         body = await request.body()
-        chat = read_request(body)
-        detail, lines = read_question(chat)
+        chat = parse_request(body)
+        detail, lines = parse_question(chat)
         found = TICKER.search(chat.messages[0].content)
         mark = found[1] if found else UNKNOWN
         self.calls[mark] += 1
@@ -99,25 +99,25 @@ class Upstream:
         self.keys.add(key)
         doing = self.doings.get(mark, Doing())
         mode = doing.mode if self.calls[mark] <= doing.times else None
-        if mode and (refused := status_failure(mode, 0, key)):
+        if mode and (refused := status_error(mode, 0, key)):
             raise refused
-        reply = Reply(chat, detail, utter(rules.answer_from(lines, detail)))
+        reply = Reply(chat, detail, answer_tokens(rules.answer_from(lines, detail)))
         tally = self.tallies["mistral" if hosted(chat.model) else "gpt-4", mark]
         if doing.stalls:
             return StreamingResponse(_stalled(reply, tally), media_type="text/event-stream")
-        return deliver(spoilt(reply, mode), Failure(mode=mode) if mode else None, doing.pause_s, tally)
+        return deliver(corrupt(reply, mode), Failure(mode=mode) if mode else None, doing.pause_s, tally)
 
 
 async def _stalled(reply: Reply, tally: Tally) -> AsyncIterator[str]:
     """Half an answer, and then nothing."""
-    half = len(reply.spoken) // 2
-    with tally.counted():
+    half = len(reply.tokens) // 2
+    with tally.completion():
         try:
             for event in islice(reply.events(), half + 1):
                 yield event
             await asyncio.Event().wait()
         finally:
-            tally.serve(reply, half)
+            tally.count_tokens(reply, half)
 
 
 async def _refuse(_: Request, error: Exception) -> Response:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.errors import InvalidSettings
-from app.settings.gateway import is_loopback, load_client_settings, load_settings
+from app.settings.addresses import is_loopback
+from app.settings.client import ClientSettings
+from app.settings.gateway import load_settings
+from app.settings.loading import load
 
 VARIABLES = """CONVICTION_VLLM_URLS OPENAI_API_KEY OPENAI_BASE_URL CONVICTION_GPT4_MODEL REDIS_URL CONVICTION_MARKET
 CONVICTION_MARKET_DIR CONVICTION_MARKET_OPTIONS CONVICTION_MARKET_FALLBACK CONVICTION_API_KEYS_FILE CONVICTION_HOST
@@ -78,7 +81,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     for name in VARIABLES.split():
         monkeypatch.setenv(name, "")
     assert load_settings().openai_api_key is None
-    assert load_client_settings().url == "http://127.0.0.1:8080"
+    assert load(ClientSettings).url == "http://127.0.0.1:8080"
 
 
 WRONG = {
@@ -142,7 +145,7 @@ def test_the_client_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("CONVICTION_PORT", "no number, and no business of the client's")
     monkeypatch.setenv("CONVICTION_URL", "https://gateway.example/")
     monkeypatch.setenv("CONVICTION_API_KEY", "hush")
-    settings = load_client_settings()
+    settings = load(ClientSettings)
     assert settings.url == "https://gateway.example"
     assert "hush" not in repr(settings)
 
@@ -225,3 +228,21 @@ def test_one_address_may_stand_for_several_servers(
     if replicas:
         monkeypatch.setenv("CONVICTION_HOSTING_REPLICAS", replicas)
     assert load_settings().hosted_servers == paid
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("CONVICTION_MISTRAL_AT_ONCE", "CONVICTION_MISTRAL_MAX_CONCURRENCY"),
+        ("CONVICTION_MISTRAL_LINE", "CONVICTION_MISTRAL_QUEUE_SIZE"),
+        ("CONVICTION_GPT4_AT_ONCE", "CONVICTION_GPT4_MAX_CONCURRENCY"),
+        ("CONVICTION_GPT4_LINE", "CONVICTION_GPT4_QUEUE_SIZE"),
+        ("CONVICTION_BATCH_AT_ONCE", "CONVICTION_BATCH_MAX_CONCURRENCY"),
+    ],
+)
+def test_a_renamed_variable_is_rejected_with_its_new_name(monkeypatch: pytest.MonkeyPatch, old: str, new: str) -> None:
+    monkeypatch.setenv("CONVICTION_PORT", "70000")
+    monkeypatch.setenv(old, "8")
+    with pytest.raises(InvalidSettings, match=rf"^{old}: .*{new}.*; CONVICTION_PORT: "):
+        load_settings()
+    assert load(ClientSettings)

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.errors import InvalidSettings
-from app.settings.gateway import load_client_settings, load_settings
+from app.settings.client import ClientSettings
+from app.settings.gateway import load_settings
+from app.settings.loading import load
 from app.stores.connection import open_redis
 from tests.valkey import KEPT, Valkey
 
@@ -29,7 +31,7 @@ def test_a_secret_is_read_from_its_file(monkeypatch: pytest.MonkeyPatch, tmp_pat
     for name, value in given.items():
         (tmp_path / name).write_text(value + "\n")
         monkeypatch.setenv(f"{name}_FILE", str(tmp_path / name))
-    settings, client = load_settings(), load_client_settings()
+    settings, client = load_settings(), load(ClientSettings)
     read = (settings.openai_api_key, settings.redis_url, client.api_key)
     assert [secret.get_secret_value() for secret in read if secret] == list(given.values())
     assert not any(value in repr((settings, client)) for value in given.values())

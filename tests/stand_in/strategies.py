@@ -1,4 +1,4 @@
-"""Metrics of every shape, within their bounds."""
+"""Strategies for metrics within their bounds."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ NEAR = ("price", "SMA_20", "SMA_50", "SMA_200", "EMA_50", "PIVOT", "R1", "R2", "
 
 
 def _bounds() -> dict[str, tuple[float, float, bool]]:
-    """Each metric's least and greatest value as the schema states them, and whether the least is excluded."""
+    """Return each metric's bounds in the schema, and whether the lower one is excluded."""
     fields = {**Options.model_fields, **Technicals.model_fields, "price": Metrics.model_fields["price"]}
     bounds = {}
     for name, field in fields.items():
-        said = {key: getattr(part, key) for part in field.metadata for key in ("ge", "gt", "le") if hasattr(part, key)}
+        limits = {
+            key: getattr(part, key) for part in field.metadata for key in ("ge", "gt", "le") if hasattr(part, key)
+        }
         bounds[field.alias or name] = (
-            float(said["gt"] if "gt" in said else said["ge"]),
-            float(said["le"]),
-            "gt" in said,
+            float(limits["gt"] if "gt" in limits else limits["ge"]),
+            float(limits["le"]),
+            "gt" in limits,
         )
     return bounds
 
@@ -41,7 +43,7 @@ def _value(name: str) -> st.SearchStrategy[float]:
 
 @st.composite
 def metrics(draw: st.DrawFn) -> Metrics:
-    """Any three or more metrics; what could contradict its parts is left to be derived."""
+    """Draw three or more metrics; values that could contradict their parts are left to be derived."""
     names = draw(st.sets(st.sampled_from(METRIC_NAMES), min_size=3))
     if names & {"call_iv_avg", "put_iv_avg"}:
         names -= {"iv_skew"}

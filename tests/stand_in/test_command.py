@@ -20,7 +20,7 @@ def free_port() -> int:
         return port
 
 
-def test_it_serves_what_it_is_told_to() -> None:
+def test_it_serves_the_models_of_its_options() -> None:
     port = free_port()
     argv = ["--port", str(port), "--key", "k", "--model", "gpt-4o", "--model", "mine"]
     command = [sys.executable, "-c", f"from app.stand_in import run; run({argv!r})"]
@@ -51,6 +51,6 @@ def _models(port: int) -> list[str]:
 def test_help_names_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run(["--help"])
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for option in ("--host", "--port", "--key", "--model", "--latency-ms-per-token"):
-        assert option in said
+        assert option in output

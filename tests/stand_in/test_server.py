@@ -1,4 +1,4 @@
-"""The stand-in's protocol, asked directly."""
+"""The stand-in's HTTP protocol."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHAT = "/chat/completions"
 
 
 def body(model: str = "gpt-4.1", **changed: Any) -> dict[str, Any]:
-    """A request that is taken, with changes; a field changed to None is left out."""
+    """Return an accepted request with changes; a field changed to None is removed."""
     dialect = openai_dialect(model) if model.startswith("gpt-") else VLLM
     request = dialect.request(model, BRIEF, "brief") | changed
     return {name: value for name, value in request.items() if value is not None}
@@ -42,7 +42,7 @@ def events(response: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_a_whole_answer(stand_in: StandIn) -> None:
+def test_a_completion(stand_in: StandIn) -> None:
     response = ask(stand_in, body(stream=None, stream_options=None))
     assert response.status_code == 200
     document = response.json()
@@ -66,11 +66,11 @@ def test_a_stream(stand_in: StandIn) -> None:
     assert [chunk["choices"][0]["finish_reason"] for chunk in chunks[-2:]] == [None, "stop"]
     assert usage["choices"] == []
     assert usage["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
-    spoken = [chunk["choices"][0]["logprobs"]["content"][0] for chunk in chunks[1:-1]]
-    assert all(len(token["top_logprobs"]) == 20 for token in spoken)
+    tokens = [chunk["choices"][0]["logprobs"]["content"][0] for chunk in chunks[1:-1]]
+    assert all(len(token["top_logprobs"]) == 20 for token in tokens)
 
 
-def test_what_is_not_asked_for_is_left_out(stand_in: StandIn) -> None:
+def test_options_that_are_not_requested_are_omitted(stand_in: StandIn) -> None:
     chunks = events(ask(stand_in, body(logprobs=None, top_logprobs=None, stream_options=None)))
     assert all(chunk["usage"] is None and chunk["choices"][0]["logprobs"] is None for chunk in chunks)
 
@@ -81,10 +81,10 @@ def test_a_limit_cuts_the_answer(stand_in: StandIn) -> None:
     assert chunks[-1]["usage"]["completion_tokens"] == 3
 
 
-def test_vllm_s_models_tell_the_tokens_as_they_write(stand_in: StandIn) -> None:
+def test_vllm_s_models_report_usage_with_each_event(stand_in: StandIn) -> None:
     *chunks, last = events(ask(stand_in, body(MISTRAL)))
-    told = [chunk["usage"]["completion_tokens"] for chunk in chunks]
-    assert told == [*range(len(chunks) - 1), len(chunks) - 2]
+    reported = [chunk["usage"]["completion_tokens"] for chunk in chunks]
+    assert reported == [*range(len(chunks) - 1), len(chunks) - 2]
     assert {chunk["usage"]["prompt_tokens"] for chunk in chunks} == {last["usage"]["prompt_tokens"]}
     chunks = events(ask(stand_in, body(MISTRAL, stream_options={"include_usage": True})))
     assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
@@ -138,7 +138,7 @@ REFUSALS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("document", "param"), REFUSALS)
-def test_what_the_servers_do_not_take_is_refused(document: dict[str, Any], param: str, stand_in: StandIn) -> None:
+def test_requests_that_the_servers_reject_are_refused(document: dict[str, Any], param: str, stand_in: StandIn) -> None:
     response = ask(stand_in, document)
     assert response.status_code == 400
     error = response.json()["error"]
@@ -148,7 +148,7 @@ def test_what_the_servers_do_not_take_is_refused(document: dict[str, Any], param
 
 
 @pytest.mark.parametrize(
-    ("model", "changed", "taken"),
+    ("model", "changed", "accepted"),
     [
         ("gpt-6-luna", {}, True),
         ("gpt-6-luna", {"reasoning_effort": None}, False),
@@ -159,10 +159,10 @@ def test_what_the_servers_do_not_take_is_refused(document: dict[str, Any], param
         ("gpt-6.1-sol", {"logprobs": True}, False),
     ],
 )
-def test_reasoning_models_have_rules_of_their_own(
-    model: str, changed: dict[str, Any], taken: bool, stand_in_of_all: StandIn
+def test_reasoning_models_have_their_own_rules(
+    model: str, changed: dict[str, Any], accepted: bool, stand_in_of_all: StandIn
 ) -> None:
-    assert (ask(stand_in_of_all, body(model, **changed)).status_code == 200) == taken
+    assert (ask(stand_in_of_all, body(model, **changed)).status_code == 200) == accepted
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"model": "gpt-4.1"', b"\xff"])
@@ -180,7 +180,7 @@ def test_no_key_or_a_wrong_one(headers: dict[str, str], stand_in: StandIn) -> No
             assert response.json()["error"]["code"] == "invalid_api_key"
 
 
-def test_what_serves_without_a_key_opens_the_hosted_models_only(stand_in: StandIn) -> None:
+def test_without_a_key_only_vllm_s_models_are_accessible(stand_in: StandIn) -> None:
     assert ask(stand_in, body(MISTRAL), key=NO_KEY).status_code == 200
     assert ask(stand_in, body("gpt-4.1"), key=NO_KEY).status_code == 404
     response = httpx.get(f"{stand_in.url}/models", headers={"Authorization": f"Bearer {NO_KEY}"}, trust_env=False)
@@ -201,7 +201,7 @@ def test_a_header_makes_one_request_fail(stand_in: StandIn) -> None:
     assert ask(stand_in, body(), **{"X-Stand-In-Fail": "sulk"}).status_code == 400
 
 
-def test_an_order_holds_for_as_often_as_it_says(stand_in: StandIn) -> None:
+def test_a_failure_applies_to_the_requested_number_of_requests(stand_in: StandIn) -> None:
     stand_in.fail("503", times=2, retry_after=7)
     responses = [ask(stand_in, body()) for _ in range(3)]
     assert [response.status_code for response in responses] == [503, 503, 200]
@@ -209,28 +209,28 @@ def test_an_order_holds_for_as_often_as_it_says(stand_in: StandIn) -> None:
 
 
 @pytest.mark.parametrize("streamed", [True, None])
-def test_an_answer_may_be_late(streamed: bool | None, stand_in: StandIn) -> None:
-    order = {"mode": "late", "delay": 0.3}
-    httpx.post(f"{stand_in.origin}/stand-in/fail", json=order, trust_env=False).raise_for_status()
+def test_an_answer_may_be_delayed(streamed: bool | None, stand_in: StandIn) -> None:
+    failure = {"mode": "late", "delay": 0.3}
+    httpx.post(f"{stand_in.origin}/stand-in/fail", json=failure, trust_env=False).raise_for_status()
     started = time.monotonic()
     response = ask(stand_in, body(stream=streamed, stream_options=None))
     assert response.status_code == 200
     assert time.monotonic() - started >= 0.3
 
 
-def test_an_answer_may_drip(stand_in: StandIn) -> None:
-    whole = ask(stand_in, body(max_completion_tokens=1, top_logprobs=1))
+def test_an_answer_may_be_sent_in_small_writes(stand_in: StandIn) -> None:
+    complete = ask(stand_in, body(max_completion_tokens=1, top_logprobs=1))
     stand_in.fail("drip")
     authorization = {"Authorization": f"Bearer {stand_in.key}"}
-    asked = body(max_completion_tokens=1, top_logprobs=1)
-    with httpx.stream("POST", stand_in.url + CHAT, json=asked, headers=authorization, trust_env=False) as response:
-        pieces = list(response.iter_raw())
-    assert max(map(len, pieces)) < 200
-    assert len(pieces) > len(events(whole))
+    request = body(max_completion_tokens=1, top_logprobs=1)
+    with httpx.stream("POST", stand_in.url + CHAT, json=request, headers=authorization, trust_env=False) as response:
+        writes = list(response.iter_raw())
+    assert max(map(len, writes)) < 200
+    assert len(writes) > len(events(complete))
 
 
 @pytest.mark.parametrize("streamed", [True, None])
-def test_the_tally_has_the_tokens_of_all_that_was_sent(streamed: bool | None, stand_in: StandIn) -> None:
+def test_the_tally_counts_the_tokens_that_were_sent(streamed: bool | None, stand_in: StandIn) -> None:
     before = stand_in.tally()
     response = ask(stand_in, body(stream=streamed, stream_options={"include_usage": True} if streamed else None))
     usage = events(response)[-1]["usage"] if streamed else response.json()["usage"]
@@ -240,9 +240,9 @@ def test_the_tally_has_the_tokens_of_all_that_was_sent(streamed: bool | None, st
     assert after["answered"] == before["answered"] + 1
 
 
-@pytest.mark.parametrize("order", [{"mode": "sulk"}, {"mode": "500", "times": -1}, {"mode": "500", "more": 1}, {}])
-def test_an_order_that_makes_no_sense(order: dict[str, Any], stand_in: StandIn) -> None:
-    response = httpx.post(f"{stand_in.origin}/stand-in/fail", json=order, trust_env=False)
+@pytest.mark.parametrize("failure", [{"mode": "sulk"}, {"mode": "500", "times": -1}, {"mode": "500", "more": 1}, {}])
+def test_an_invalid_failure_is_refused(failure: dict[str, Any], stand_in: StandIn) -> None:
+    response = httpx.post(f"{stand_in.origin}/stand-in/fail", json=failure, trust_env=False)
     assert response.status_code == 400
 
 

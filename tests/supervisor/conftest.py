@@ -19,7 +19,7 @@ from app.supervisor.process import Program
 
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[[str], Program]:
-    """Makes a program of a few lines of Python; its log is in the test's folder."""
+    """Return a factory of programs from lines of Python; the log is in the test's folder."""
 
     def make(source: str) -> Program:
         return Program("toy", (sys.executable, "-c", source), dict(os.environ), tmp_path / "toy.log")
@@ -28,7 +28,7 @@ def program(tmp_path: Path) -> Callable[[str], Program]:
 
 
 class Store:
-    """A model store and a folder of builds; everything in it may be spoilt by a test."""
+    """A model store and a folder of builds; tests may corrupt any of it."""
 
     def __init__(self, folder: Path, made_for: str) -> None:
         self.store, self.models = folder / "model_store", folder / "models"
@@ -78,5 +78,5 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def foreign_store(tmp_path: Path) -> Store:
-    """Its model was taught another contract."""
+    """A store whose model was trained on another contract."""
     return Store(tmp_path, "0123456789ab")

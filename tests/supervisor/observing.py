@@ -1,4 +1,4 @@
-"""Watching programs from outside."""
+"""Observe processes from outside."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from app.supervisor.process import Program
 T = TypeVar("T")
 
 
-async def eventually(look: Callable[[], T], seconds: float = 10) -> T:
-    """What `look` returns, once that is true."""
+async def eventually(condition: Callable[[], T], seconds: float = 10) -> T:
+    """Poll `condition` and return its first true value."""
     async with asyncio.timeout(seconds):
         while True:
-            if seen := look():
-                return seen
+            if value := condition():
+                return value
             await asyncio.sleep(0.01)
 
 
-async def said(program: Program) -> str:
-    """What it has written to its log, once it has."""
+async def output(program: Program) -> str:
+    """Return the program's log once it is not empty."""
     return await eventually(lambda: log_of(program).read_text().strip())
 
 
@@ -32,7 +32,7 @@ def log_of(program: Program) -> Path:
 
 
 def gone(pid: int) -> bool:
-    """Whether there is no such process, or only its remains."""
+    """Return whether there is no such process, or only a zombie."""
     try:
         return ") Z" in Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""`conviction up` as a user runs it, seen from outside."""
+"""`conviction up` as a child process, as a user runs it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ T = TypeVar("T")
 
 COMMAND = [sys.executable, "-m", "app.cli", "up"]
 PRICES = {"CONVICTION_HOSTING_USD_PER_HOUR": "0.1", "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "500000"}
-"""So that a stand-in has a price without a model that tells one."""
+"""Prices for a stand-in, where no manifest states them."""
 
 
 def environment(run_dir: Path, more: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of the tester's own settings."""
+    """Return the environment without the tester's own settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("CONVICTION_", "OPENAI_"))}
     return {
         **own,
@@ -50,7 +50,7 @@ class Answer:
 
 @dataclass
 class Up:
-    """A running one. `seen` holds what it has printed until it was ready."""
+    """A running `conviction up`. `seen` is its output so far."""
 
     popen: subprocess.Popen[bytes]
     output: Path
@@ -66,9 +66,9 @@ class Up:
         return str(url)
 
     def bodies(self) -> list[Any]:
-        """The bodies of the curl commands that it printed."""
+        """Return the bodies of the curl commands that it printed."""
         words = shlex.split(self.seen.partition("Conviction is ready")[2])
-        return [json.loads(words[place + 1]) for place, word in enumerate(words) if word == "-d"]
+        return [json.loads(words[index + 1]) for index, word in enumerate(words) if word == "-d"]
 
     def ask(self, body: Any, **headers: str) -> Answer:
         given = {"Content-Type": "application/json", **{name.replace("_", "-"): text for name, text in headers.items()}}
@@ -80,35 +80,35 @@ class Up:
         return text
 
     def child(self, word: str) -> int:
-        """The process that it started whose command holds the word, while there is one."""
+        """Return the child process whose command contains the word."""
         return until(lambda: next((pid for pid in children(self.popen.pid) if word in command_of(pid).lower()), 0), 120)
 
-    def family(self) -> list[int]:
-        return descendants(self.popen.pid)
+    def descendants(self) -> list[int]:
+        return descendants_of(self.popen.pid)
 
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.popen.send_signal(number)
+    def stop(self, signal_number: int = signal.SIGTERM) -> int:
+        self.popen.send_signal(signal_number)
         return self.popen.wait(60)
 
 
 @contextmanager
 def up(folder: Path, *arguments: str, more: Mapping[str, str], timeout_s: float = 60) -> Iterator[Up]:
-    """Yields once it says that it is ready; afterwards nothing of it may be left."""
+    """Yield once it has reported that it is ready; afterwards, require that all its processes have ended."""
     output = folder / "output"
     with output.open("w") as file:
         own = environment(folder / "run", more)
         popen = subprocess.Popen([*COMMAND, *arguments], stdout=file, stderr=subprocess.STDOUT, env=own)
     running = Up(popen, output, folder / "run")
-    family: list[int] = []
+    descendants: list[int] = []
     try:
         until(lambda: "Ctrl-C" in running.seen or popen.poll() is not None, timeout_s)
         assert popen.poll() is None, running.seen
         yield running
-        family = running.family()
+        descendants = running.descendants()
     finally:
         if popen.poll() is None:
             running.stop()
-    until(lambda: all(map(gone, family)), 10)
+    until(lambda: all(map(gone, descendants)), 10)
 
 
 def fetch(request: Request) -> Answer:
@@ -120,13 +120,13 @@ def fetch(request: Request) -> Answer:
             return Answer(error.code, error.headers, json.load(error))
 
 
-def until(look: Callable[[], T], seconds: float) -> T:
-    """What `look` returns, once that is true."""
+def until(condition: Callable[[], T], seconds: float) -> T:
+    """Poll `condition` and return its first true value."""
     deadline = time.monotonic() + seconds
-    while not (seen := look()):
+    while not (value := condition()):
         assert time.monotonic() < deadline, "took too long"
         time.sleep(0.05)
-    return seen
+    return value
 
 
 def children(pid: int) -> list[int]:
@@ -137,8 +137,8 @@ def children(pid: int) -> list[int]:
         return []
 
 
-def descendants(pid: int) -> list[int]:
-    return [each for child in children(pid) for each in (child, *descendants(child))]
+def descendants_of(pid: int) -> list[int]:
+    return [each for child in children(pid) for each in (child, *descendants_of(child))]
 
 
 def command_of(pid: int) -> str:

@@ -1,4 +1,4 @@
-"""The whole of `conviction up`, with the stand-in in the model's place."""
+"""`conviction up` with the stand-in instead of the model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def refused(answer: Answer) -> Answer | None:
 
 
 def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """To its end."""
+    """Run `conviction up` until it ends."""
     return subprocess.run(
         [*COMMAND, *arguments], capture_output=True, text=True, timeout=60, env=environment(folder / "run", more)
     )
@@ -44,28 +44,28 @@ def test_the_requests_it_prints_are_answered(running: Up) -> None:
     assert by_ticker.document["metrics_source"]["provider"] == "sample"
 
 
-def test_the_other_backend_is_the_stand_in_as_well(running: Up) -> None:
+def test_the_stand_in_answers_as_gpt_4_too(running: Up) -> None:
     answer = running.ask(running.bodies()[0], X_Backend="gpt-4")
     assert answer.document["backend"] == "gpt-4"
     assert answer.document["stand_in"] is True
 
 
-def test_a_model_server_that_dies_is_missed_and_comes_back(running: Up) -> None:
+def test_a_killed_model_server_is_reported_and_restarted(running: Up) -> None:
     body, before = running.bodies()[0], running.child("stand-in")
     os.kill(before, signal.SIGKILL)
-    missed = until(lambda: refused(running.ask(body, Cache_Control="no-store")), 10)
-    assert missed
-    assert missed.document["code"] == "backend_unavailable"
-    assert int(missed.headers["Retry-After"]) > 0
+    refusal = until(lambda: refused(running.ask(body, Cache_Control="no-store")), 10)
+    assert refusal
+    assert refusal.document["code"] == "backend_unavailable"
+    assert int(refusal.headers["Retry-After"]) > 0
     assert until(lambda: running.ask(body, Cache_Control="no-store").status == 200, 30)
     assert running.child("stand-in") != before
     assert "stand-in was killed (SIGKILL); starting it again in 1 s" in running.seen
 
 
-def test_a_gateway_that_dies_comes_back(running: Up) -> None:
+def test_a_killed_gateway_is_restarted(running: Up) -> None:
     before = running.child("serve")
     os.kill(before, signal.SIGKILL)
-    until(lambda: "gateway is back" in running.seen, 30)
+    until(lambda: "gateway is running again" in running.seen, 30)
     assert running.child("serve") != before
     assert running.ask(running.bodies()[0]).status == 200
 
@@ -73,25 +73,25 @@ def test_a_gateway_that_dies_comes_back(running: Up) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_all_of_it(tmp_path: Path, number: int) -> None:
     with up(tmp_path, "--stand-in", more=PRICES) as running:
-        family = running.family()
-        assert len(family) >= 3
+        descendants = running.descendants()
+        assert len(descendants) >= 3
         assert running.stop(number) == 0
-        assert all(map(gone, family))
+        assert all(map(gone, descendants))
         assert running.seen.endswith("stopping\n")
 
 
-def test_nothing_outlives_it_when_it_is_killed(tmp_path: Path) -> None:
+def test_all_its_processes_end_when_it_is_killed(tmp_path: Path) -> None:
     with up(tmp_path, "--stand-in", more=PRICES) as running:
-        family = running.family()
+        descendants = running.descendants()
         running.stop(signal.SIGKILL)
-        until(lambda: all(map(gone, family)), 30)
+        until(lambda: all(map(gone, descendants)), 30)
 
 
 FAKE_VLLM = """#!{python}
 import os, sys
-said = dict(zip(sys.argv[2:], sys.argv[3:]))
-told = ["--port", said["--port"], "--model", said["--served-model-name"]]
-os.execv("{python}", ["{python}", "-m", "app.cli", "stand-in", *told])
+options = dict(zip(sys.argv[2:], sys.argv[3:]))
+arguments = ["--port", options["--port"], "--model", options["--served-model-name"]]
+os.execv("{python}", ["{python}", "-m", "app.cli", "stand-in", *arguments])
 """
 
 
@@ -100,8 +100,8 @@ def test_the_stand_in_may_answer_as_gpt_4_beside_a_model(store: Store, tmp_path:
     store.write_build(profile.weights)
     vllm.write_text(FAKE_VLLM.format(python=sys.executable))
     vllm.chmod(0o700)
-    places = {"MODEL_STORE": store.store, "MODELS": store.models, "VLLM_PYTHON": vllm}
-    more = PRICES | {f"CONVICTION_{name}": str(path) for name, path in places.items()}
+    paths = {"MODEL_STORE": store.store, "MODELS": store.models, "VLLM_PYTHON": vllm}
+    more = PRICES | {f"CONVICTION_{name}": str(path) for name, path in paths.items()}
     with up(tmp_path, "--stand-in", "gpt-4", more=more) as running:
         served = f"Serving {store.manifest.model_id}, {FORMS[profile.weights]}, {profile.dtype}, compiled, as mistral."
         assert f"{served} STAND-IN as gpt-4" in running.seen
@@ -120,7 +120,7 @@ def test_a_command_runs_once_all_are_ready_and_ends_it(tmp_path: Path) -> None:
     assert "STAND-IN" in ended.stderr
 
 
-def test_a_port_that_is_taken_is_refused_before_anything_is_started(tmp_path: Path) -> None:
+def test_a_port_in_use_is_refused_before_any_program_starts(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         ended = run(tmp_path, "--stand-in", CONVICTION_PORT=str(port), **PRICES)
@@ -137,7 +137,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_is_started(tmp_path: Pa
         ({"CONVICTION_API_KEYS_FILE": "/nonexistent", **PRICES}, "CONVICTION_API_KEYS_FILE: "),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path: Path, more: dict[str, str], why: str) -> None:
+def test_what_cannot_be_used_is_reported(tmp_path: Path, more: dict[str, str], why: str) -> None:
     arguments = ["--stand-in"] if PRICES.keys() <= more.keys() else []
     ended = run(tmp_path, *arguments, **more)
     assert ended.returncode == 2

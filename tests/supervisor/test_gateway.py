@@ -21,19 +21,19 @@ from tests.conftest import served
         ("::1", "http://[::1]:8080"),
     ],
 )
-def test_where_this_machine_reaches_it(host: str, url: str) -> None:
+def test_the_address_for_this_machine(host: str, url: str) -> None:
     settings = Settings.model_construct(host=host, port=8080)
     assert gateway.address(settings) == url
 
 
-def test_nobody_there_is_not_ready() -> None:
+def test_a_closed_port_is_not_ready() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     assert gateway.readiness(f"http://127.0.0.1:{port}") == {}
 
 
-async def test_it_is_waited_for_and_says_what_it_lacks() -> None:
-    component = b'{"ready": false, "components": {"store": {"ready": false, "reason": "the store is away"}}}'
+async def test_readiness_is_polled_until_it_is_reported() -> None:
+    component = b'{"ready": false, "components": {"store": {"ready": false, "reason": "the store cannot be reached"}}}'
     answers = [(503, component), (503, component), (200, b'{"ready": true, "components": {}}')]
 
     async def app(scope, receive, send) -> None:  # type: ignore[no-untyped-def]
@@ -42,9 +42,9 @@ async def test_it_is_waited_for_and_says_what_it_lacks() -> None:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    said = StringIO()
+    output = StringIO()
     with served(app) as url:
         async with asyncio.timeout(10):
-            await gateway.become_ready(url, Screen(said))
+            await gateway.wait_until_ready(url, Screen(output))
     assert not answers
-    assert said.getvalue().endswith("gateway is starting: done in 0 s\n")
+    assert output.getvalue().endswith("gateway is starting: done in 0 s\n")

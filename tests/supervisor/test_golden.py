@@ -16,23 +16,23 @@ from tests.supervisor.conftest import Store
 
 
 class Scripted:
-    """A backend that says what it is told to say; an exception is raised."""
+    """A backend that returns the scripted texts and raises the scripted exceptions."""
 
     name: BackendName = "mistral"
     model = "toy"
 
     def __init__(self, *script: str | Exception) -> None:
         self.script: Iterator[str | Exception] = iter(script)
-        self.asked: list[str] = []
+        self.prompts: list[str] = []
 
     async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:
         assert detail == "brief"
-        self.asked.append(messages[0]["content"])
-        said = next(self.script)
-        if isinstance(said, Exception):
-            raise said
+        self.prompts.append(messages[0]["content"])
+        answer = next(self.script)
+        if isinstance(answer, Exception):
+            raise answer
         return Completion(
-            text=said,
+            text=answer,
             model=self.model,
             usage=Usage(100, 10),
             probabilities=None,
@@ -61,20 +61,20 @@ async def test_a_new_build_that_answers_as_published_passes_once(weights: Weight
     backend = Scripted(verdict("buy"))
     await golden.check(backend, weights)
     await golden.check(backend, weights)
-    assert len(backend.asked) == 1
-    assert "SNPS" in backend.asked[0]
+    assert len(backend.prompts) == 1
+    assert "SNPS" in backend.prompts[0]
 
 
-async def test_one_that_answers_otherwise_fails_and_is_asked_again(weights: Weights) -> None:
+async def test_a_build_that_answers_differently_fails_each_time(weights: Weights) -> None:
     for _ in range(2):
         with pytest.raises(WrongAnswers, match=r"as published: SNPS: sell, recorded buy$"):
             await golden.check(Scripted(verdict("sell")), weights)
     assert WrongAnswers.status == 3
 
 
-async def test_a_real_question_is_asked_until_it_is_answered() -> None:
+async def test_a_prompt_is_sent_until_it_is_answered() -> None:
     unavailable = BackendUnavailable("mistral cannot be reached")
     backend = Scripted(unavailable, unavailable, verdict("hold"))
     async with asyncio.timeout(5):
-        await golden.until_answered(backend, 0.001)
-    assert len(backend.asked) == 3
+        await golden.wait_until_answering(backend, 0.001)
+    assert len(backend.prompts) == 3

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
-from app.stores import parent_death as leash
+from app.stores import parent_death
 from app.supervisor.process import Process, Program
-from tests.supervisor.observing import eventually, gone, said
+from tests.supervisor.observing import eventually, gone, output
 
 Make = Callable[[str], Program]
 
@@ -25,53 +25,53 @@ print(child.pid, flush=True)
 """
 
 
-async def test_its_exit_status_and_words_are_known(program: Make) -> None:
+async def test_its_exit_status_and_output_are_known(program: Make) -> None:
     toy = program("print('a word'); raise SystemExit(7)")
     process = Process.start(toy)
     assert await process.ended() == 7
     assert await process.ended() == 7
-    assert await said(toy) == "a word"
+    assert await output(toy) == "a word"
     await process.stop()
 
 
-async def test_a_command_that_does_not_exist_ends_and_says_so(program: Make) -> None:
+async def test_a_command_that_does_not_exist_ends_with_an_error(program: Make) -> None:
     toy = replace(program(""), command=("/nonexistent/program",))
     assert await Process.start(toy).ended() == 1
-    assert "/nonexistent/program" in await said(toy) or "No such file" in await said(toy)
+    assert "/nonexistent/program" in await output(toy) or "No such file" in await output(toy)
 
 
-async def test_it_is_asked_to_end(program: Make) -> None:
+async def test_it_is_sent_sigterm(program: Make) -> None:
     toy = program(
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('bye')))\n"
         "print('up', flush=True); time.sleep(60)"
     )
     process = Process.start(toy)
-    await said(toy)
+    await output(toy)
     await process.stop()
     assert await process.ended() == 0
-    assert (await said(toy)).endswith("bye")
+    assert (await output(toy)).endswith("bye")
 
 
-async def test_it_is_killed_if_it_does_not_listen(program: Make) -> None:
+async def test_it_is_killed_if_it_ignores_sigterm(program: Make) -> None:
     toy = program(STUBBORN)
     process = Process.start(toy)
-    await said(toy)
+    await output(toy)
     before = monotonic()
     await process.stop(timeout_s=0.2)
     assert await process.ended() == -signal.SIGKILL
     assert 0.2 <= monotonic() - before < 5
 
 
-async def test_what_it_started_ends_with_it(program: Make) -> None:
+async def test_its_children_end_with_it(program: Make) -> None:
     toy = program(WITH_A_CHILD)
     process = Process.start(toy)
-    child = int(await said(toy))
+    child = int(await output(toy))
     assert await process.ended() == 0
     await eventually(lambda: gone(child), 5)
 
 
-async def test_it_has_a_group_of_its_own(program: Make) -> None:
+async def test_it_has_its_own_process_group(program: Make) -> None:
     process = Process.start(program(FOREVER))
     try:
         assert os.getpgid(process.pid) == process.pid != os.getpgrp()
@@ -91,14 +91,14 @@ time.sleep(60)
     popen = await asyncio.create_subprocess_exec(sys.executable, "-c", parent, stdout=subprocess.PIPE)
     assert popen.stdout
     child = int(await popen.stdout.readline())
-    await said(Program("toy", (), {}, tmp_path / "log"))
+    await output(Program("toy", (), {}, tmp_path / "log"))
     popen.kill()
     await popen.wait()
     await eventually(lambda: gone(child), 5)
 
 
-def test_a_leash_put_on_too_late_runs_nothing(tmp_path: Path) -> None:
+def test_a_command_whose_parent_has_died_does_not_start(tmp_path: Path) -> None:
     another = "1" if os.getppid() != 1 else "2"
-    command = [sys.executable, "-I", leash.__file__, another, "touch", str(tmp_path / "ran")]
+    command = [sys.executable, "-I", parent_death.__file__, another, "touch", str(tmp_path / "ran")]
     assert subprocess.call(command) == 1
     assert not (tmp_path / "ran").exists()

@@ -11,59 +11,59 @@ import pytest
 
 from app.supervisor.failures import CannotStart
 from app.supervisor.process import Program
-from app.supervisor.service import NotReady, Pauses, Service, described
+from app.supervisor.service import Backoff, NotReady, Service, describe_exit
 from tests.supervisor.observing import eventually, gone, log_of
 
 Make = Callable[[str], Program]
-QUICK = Pauses(first=0.01, longest=0.04)
+QUICK = Backoff(initial=0.01, maximum=0.04)
 FOREVER = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 
 
-def born(log: Path, number: int) -> list[int]:
-    """The process of each life so far, if there have been so many."""
-    lives = log.read_text().split() if log.exists() else []
-    return [int(pid) for pid in lives] if len(lives) >= number else []
+def started(log: Path, number: int) -> list[int]:
+    """Return the process ids of all starts once there are `number` of them."""
+    ids = log.read_text().split() if log.exists() else []
+    return [int(pid) for pid in ids] if len(ids) >= number else []
 
 
 async def pids(program: Program, number: int) -> list[int]:
-    return await eventually(lambda: born(log_of(program), number))
+    return await eventually(lambda: started(log_of(program), number))
 
 
-async def concurrency() -> None:
+async def ready_immediately() -> None:
     return
 
 
-def test_pauses_double_up_to_the_longest() -> None:
-    pauses, pause, seen = Pauses(), None, []
+def test_delays_double_up_to_the_maximum() -> None:
+    backoff, delay, delays = Backoff(), None, []
     for _ in range(8):
-        pause = pauses.after(pause, lived=5)
-        seen.append(pause)
-    assert seen == [1, 2, 4, 8, 16, 32, 60, 60]
+        delay = backoff.next(delay, uptime=5)
+        delays.append(delay)
+    assert delays == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_pauses_start_again_after_a_long_life() -> None:
-    assert Pauses().after(32, lived=121) == 1
+def test_delays_start_again_after_a_long_run() -> None:
+    assert Backoff().next(32, uptime=121) == 1
 
 
-async def test_it_is_started_again_whenever_it_dies(program: Make) -> None:
+async def test_it_is_restarted_each_time_it_is_killed(program: Make) -> None:
     toy, lines = program(FOREVER), list[str]()
 
-    async def become_ready() -> None:
-        await pids(toy, next(lives))
+    async def wait_until_ready() -> None:
+        await pids(toy, next(starts))
 
-    lives = count(1)
-    async with Service(lambda: toy, become_ready, lines.append, QUICK).running():
+    starts = count(1)
+    async with Service(lambda: toy, wait_until_ready, lines.append, QUICK).running():
         for number in (1, 2, 3):
             os.kill((await pids(toy, number))[-1], signal.SIGKILL)
         last = (await pids(toy, 4))[-1]
-        await eventually(lambda: "toy is back" in lines[-1])
+        await eventually(lambda: "toy is running again" in lines[-1])
     assert next(line for line in lines if "killed" in line) == (
         f"toy was killed (SIGKILL); starting it again in 0.01 s; its log is {toy.log}"
     )
     assert gone(last)
 
 
-async def test_it_gives_up_on_what_never_becomes_ready(program: Make) -> None:
+async def test_a_program_that_is_never_ready_ends_the_service(program: Make) -> None:
     async def never() -> None:
         await asyncio.sleep(60)
 
@@ -75,19 +75,19 @@ async def test_it_gives_up_on_what_never_becomes_ready(program: Make) -> None:
     assert len(lines) == 2
 
 
-async def test_what_takes_too_long_to_be_ready_is_started_again(program: Make) -> None:
+async def test_a_program_that_is_not_ready_in_time_is_restarted(program: Make) -> None:
     outcomes = iter([NotReady(), NotReady(), None])
 
-    async def become_ready() -> None:
+    async def wait_until_ready() -> None:
         if outcome := next(outcomes):
             raise outcome
 
     lines = list[str]()
-    async with Service(lambda: program(FOREVER), become_ready, lines.append, QUICK).running():
+    async with Service(lambda: program(FOREVER), wait_until_ready, lines.append, QUICK).running():
         assert [line.partition(";")[0] for line in lines] == ["toy was not ready in time"] * 2
 
 
-async def test_what_cannot_be_mended_by_a_restart_ends_it(program: Make) -> None:
+async def test_another_error_ends_the_service(program: Make) -> None:
     async def wrong() -> None:
         raise ValueError("wrong answers")
 
@@ -96,7 +96,7 @@ async def test_what_cannot_be_mended_by_a_restart_ends_it(program: Make) -> None
             pytest.fail("was never ready")
 
 
-async def test_trouble_at_a_later_start_is_told_by_its_task(program: Make) -> None:
+async def test_an_error_of_a_later_start_is_raised_by_the_task(program: Make) -> None:
     toy = program(FOREVER)
     programs = iter([toy])
 
@@ -104,25 +104,25 @@ async def test_trouble_at_a_later_start_is_told_by_its_task(program: Make) -> No
         try:
             return next(programs)
         except StopIteration:
-            raise ValueError("spoilt weights") from None
+            raise ValueError("corrupted weights") from None
 
-    async with Service(make, concurrency, lambda _: None, QUICK).running() as task:
+    async with Service(make, ready_immediately, lambda _: None, QUICK).running() as task:
         os.kill((await pids(toy, 1))[0], signal.SIGKILL)
-        with pytest.raises(ValueError, match="spoilt weights"):
+        with pytest.raises(ValueError, match="corrupted weights"):
             await task
 
 
-async def test_leaving_while_it_loads_stops_it(program: Make) -> None:
+async def test_cancelling_while_it_loads_stops_it(program: Make) -> None:
     toy = program(FOREVER)
 
     async def never() -> None:
         await asyncio.sleep(60)
 
-    async def wait_for_it() -> None:
+    async def run_service() -> None:
         async with Service(lambda: toy, never, print, QUICK).running():
             pytest.fail("was never ready")
 
-    waiting = asyncio.create_task(wait_for_it())
+    waiting = asyncio.create_task(run_service())
     [pid] = await pids(toy, 1)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -130,7 +130,7 @@ async def test_leaving_while_it_loads_stops_it(program: Make) -> None:
     assert gone(pid)
 
 
-def test_how_it_ended() -> None:
-    assert described(0) == "ended (exit status 0)"
-    assert described(-9) == "was killed (SIGKILL)"
-    assert described(None) == "was not ready in time"
+def test_exits_are_described() -> None:
+    assert describe_exit(0) == "ended (exit status 0)"
+    assert describe_exit(-9) == "was killed (SIGKILL)"
+    assert describe_exit(None) == "was not ready in time"

@@ -1,4 +1,4 @@
-"""What `conviction up` keeps from one start to the next, and where."""
+"""The store that `conviction up` keeps from one start to the next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.supervisor.screen import Screen
 from tests.supervisor.running import PRICES, up
 from tests.supervisor.test_command import run
 
-ASKED = {"ticker": "MSFT", "detail": "brief"}
+REQUEST = {"ticker": "MSFT", "detail": "brief"}
 
 
 def settings(**given: object) -> Settings:
@@ -24,30 +24,30 @@ def settings(**given: object) -> Settings:
 
 
 @pytest.fixture
-def said() -> Iterator[io.StringIO]:
-    with io.StringIO() as said:
-        yield said
+def output() -> Iterator[io.StringIO]:
+    with io.StringIO() as output:
+        yield output
 
 
 @pytest.mark.parametrize("given", [{"redis_url": "redis://127.0.0.1:1"}, {"store_dir": Path("elsewhere")}])
-def test_what_the_settings_say_stays(given: dict[str, object], said: io.StringIO, tmp_path: Path) -> None:
-    assert store.for_gateway(settings(**given), tmp_path, Screen(said), with_stand_in=False) == {}
-    assert not said.getvalue()
+def test_configured_stores_are_not_replaced(given: dict[str, object], output: io.StringIO, tmp_path: Path) -> None:
+    assert store.gateway_variables(settings(**given), tmp_path, Screen(output), with_stand_in=False) == {}
+    assert not output.getvalue()
 
 
-def test_a_stand_in_is_in_no_ledger_of_a_models(said: io.StringIO, tmp_path: Path) -> None:
+def test_a_stand_in_has_its_own_store(output: io.StringIO, tmp_path: Path) -> None:
     folders = {
-        store.for_gateway(settings(), tmp_path, Screen(said), with_stand_in=each)["CONVICTION_STORE_DIR"]
+        store.gateway_variables(settings(), tmp_path, Screen(output), with_stand_in=each)["CONVICTION_STORE_DIR"]
         for each in (True, False)
     }
     assert len(folders) == 2
     assert all(Path(folder).parent == tmp_path.resolve() for folder in folders)
 
 
-def test_where_no_store_can_lie_that_is_said(said: io.StringIO, tmp_path: Path) -> None:
+def test_a_path_too_long_for_a_store_is_reported(output: io.StringIO, tmp_path: Path) -> None:
     deep = tmp_path / ("x" * LONGEST_PATH)
-    assert store.for_gateway(settings(), deep, Screen(said), with_stand_in=False) == {}
-    assert "CONVICTION_STORE_DIR names a folder that keeps them" in said.getvalue()
+    assert store.gateway_variables(settings(), deep, Screen(output), with_stand_in=False) == {}
+    assert "CONVICTION_STORE_DIR names a folder that keeps them" in output.getvalue()
 
 
 def test_a_store_that_is_in_use_is_refused_by_its_path(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_what_was_stored_is_there_after_the_next_start(tmp_path: Path) -> None:
     sources = []
     for _ in range(2):
         with up(tmp_path, "--stand-in", more=PRICES) as running:
-            sources.append(running.ask(ASKED).document["source"])
+            sources.append(running.ask(REQUEST).document["source"])
             second = run(tmp_path, "--stand-in", **PRICES)
             assert second.returncode == 2
             assert "another gateway keeps its store there" in second.stderr
@@ -75,9 +75,7 @@ def test_a_command_leaves_nothing_in_the_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("more", "notice"), [({}, "0"), ({"CONVICTION_DRAIN_S": "0.2"}, "0.2")])
-def test_the_gateway_waits_for_no_balancer_unless_it_is_told_to(
-    tmp_path: Path, more: dict[str, str], notice: str
-) -> None:
+def test_the_gateway_does_not_drain_unless_configured(tmp_path: Path, more: dict[str, str], notice: str) -> None:
     with up(tmp_path, "--stand-in", more={**PRICES, **more}) as running:
         environ = Path(f"/proc/{running.child('serve')}/environ").read_bytes().split(b"\0")
     assert f"CONVICTION_DRAIN_S={notice}".encode() in environ

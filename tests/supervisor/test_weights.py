@@ -23,7 +23,7 @@ def test_without_a_build_the_remedy_is_named(store: Store) -> None:
         choose(store.store, store.models, "dequantized", foreign=False)
 
 
-def test_a_record_that_is_none_is_refused(store: Store) -> None:
+def test_an_invalid_record_is_refused(store: Store) -> None:
     (store.folder / "build-awq.json").write_text("{}")
     with pytest.raises(UnusableModel, match="is no build record"):
         chosen(store)
@@ -36,25 +36,25 @@ def test_a_build_of_another_manifest_is_refused(store: Store) -> None:
         chosen(store)
 
 
-def test_spoilt_weights_are_refused(store: Store) -> None:
-    (store.folder / "awq" / "model.safetensors").write_bytes(b"spoilt")
+def test_corrupted_weights_are_refused(store: Store) -> None:
+    (store.folder / "awq" / "model.safetensors").write_bytes(b"corrupted")
     with pytest.raises(UnusableModel, match=r"model\.safetensors is not what was published"):
         chosen(store).verify()
 
 
-def test_weights_that_nobody_built_are_refused(store: Store) -> None:
+def test_files_of_no_build_are_refused(store: Store) -> None:
     """vLLM would load them with the others."""
-    stranger = store.folder / "awq" / "more" / "model-2.safetensors"
-    stranger.parent.mkdir()
-    stranger.write_bytes(b"poisoned")
+    unknown = store.folder / "awq" / "more" / "model-2.safetensors"
+    unknown.parent.mkdir()
+    unknown.write_bytes(b"poisoned")
     with pytest.raises(UnusableModel, match=r"more/model-2\.safetensors is in no record of the build"):
         chosen(store).verify()
-    stranger.unlink()
+    unknown.unlink()
     chosen(store).verify()
 
 
-def test_a_spoilt_adapter_is_refused(store: Store) -> None:
-    (store.published / "adapter" / "adapter_model.safetensors").write_bytes(b"spoilt")
+def test_a_corrupted_adapter_is_refused(store: Store) -> None:
+    (store.published / "adapter" / "adapter_model.safetensors").write_bytes(b"corrupted")
     with pytest.raises(UnusableModel, match=r"adapter_model\.safetensors is not what was published"):
         chosen(store)
 
@@ -65,17 +65,17 @@ def test_a_model_of_another_contract_is_served_only_when_asked_for(foreign_store
     assert chosen(foreign_store, foreign=True).model_id.endswith("-0123456789ab")
 
 
-def test_a_build_passes_once_and_a_new_one_not_yet(store: Store) -> None:
+def test_a_pass_is_recorded_for_one_build_only(store: Store) -> None:
     weights = chosen(store)
-    assert not weights.passed()
-    weights.pass_for_good()
-    assert chosen(store).passed()
+    assert not weights.passed_golden_prompts()
+    weights.record_golden_prompts_passed()
+    assert chosen(store).passed_golden_prompts()
     record = store.folder / "build-awq.json"
     record.write_text(record.read_text() + "\n")
-    assert not chosen(store).passed()
+    assert not chosen(store).passed_golden_prompts()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null"])
-def test_a_spoilt_mark_is_no_pass(store: Store, text: str) -> None:
+def test_a_corrupted_golden_record_is_no_pass(store: Store, text: str) -> None:
     (store.folder / "golden-awq.json").write_text(text)
-    assert not chosen(store).passed()
+    assert not chosen(store).passed_golden_prompts()

@@ -1,4 +1,4 @@
-"""Prompts read back: nothing that the analyst needs is lost on the way through the words."""
+"""Parsing a prompt returns everything that the analyst needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.contract import rule_based_analyst as rules
 from app.contract.features import METRIC_NAMES, Metrics
 from app.contract.fingerprint import GOLDEN
 from app.contract.prompt import Detail, evidence, messages
-from app.stand_in.read_back import NotAPrompt, fixed_part, read_back
+from app.stand_in.prompt_parser import NotAPrompt, parse_prompt, prompt_prefix
 
 from .strategies import metrics
 
@@ -21,19 +21,19 @@ tickers = st.none() | st.from_regex(r"[A-Za-z0-9][A-Za-z0-9.\-]{0,9}", fullmatch
 
 
 @given(metrics(), tickers, details)
-def test_a_prompt_reads_back_as_what_it_shows(given_metrics: Metrics, ticker: str | None, detail: Detail) -> None:
+def test_parsing_reverses_rendering(given_metrics: Metrics, ticker: str | None, detail: Detail) -> None:
     (message,) = messages(given_metrics, ticker, detail)
     lines = evidence(given_metrics.values())
     if detail == "brief":
         readings = {key: replace(line, figures=()) for key, line in lines.items() if line.reading}
         lines = readings or lines
-    assert read_back(message["content"]) == (detail, lines)
+    assert parse_prompt(message["content"]) == (detail, lines)
 
 
 @given(metrics(), details)
 def test_the_answer_to_a_prompt_is_the_analyst_s(given_metrics: Metrics, detail: Detail) -> None:
     (message,) = messages(given_metrics, "SNPS", detail)
-    _, lines = read_back(message["content"])
+    _, lines = parse_prompt(message["content"])
     assert rules.answer_from(lines, detail) == rules.answer(given_metrics, detail)
 
 
@@ -44,7 +44,7 @@ def test_a_figure_is_shown_for_each_metric(given_metrics: Metrics) -> None:
     assert shown + len(given_metrics.missing()) == len(METRIC_NAMES)
 
 
-FIXED, FULL = fixed_part("brief"), fixed_part("full")
+FIXED, FULL = prompt_prefix("brief"), prompt_prefix("full")
 GOOD = messages(GOLDEN[0][1], "SNPS", "brief")[0]["content"]
 
 
@@ -69,6 +69,6 @@ GOOD = messages(GOLDEN[0][1], "SNPS", "brief")[0]["content"]
         GOOD.replace("conviction", "confidence"),
     ],
 )
-def test_anything_else_is_refused(content: str) -> None:
+def test_other_texts_are_refused(content: str) -> None:
     with pytest.raises(NotAPrompt):
-        read_back(content)
+        parse_prompt(content)

@@ -1,0 +1,110 @@
+"""Settings of the two backends: where each model is served, how many calls it takes, and what it costs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from importlib.util import find_spec
+from pathlib import Path
+from re import fullmatch
+from typing import Annotated, Any, Self
+
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic_core import from_json
+from pydantic_settings import NoDecode
+
+from app.contract.fingerprint import fingerprint
+from app.contract.hardware import Profile
+from app.settings.addresses import HttpUrl
+from app.settings.loading import EnvironmentSettings
+
+Concurrency = Annotated[int, Field(gt=0)]
+QueueSize = Annotated[int, Field(ge=0)]
+
+
+def _model_store() -> Path:
+    """Return model_store/ of the working directory, or else the one next to the package."""
+    here, installed = Path("model_store"), Path(__file__).parents[2] / "model_store"
+    return here if here.is_dir() or not installed.is_dir() else installed
+
+
+def _from_json(value: Any) -> Any:
+    return from_json(value) if isinstance(value, str) else value
+
+
+def _split(value: Any) -> Any:
+    return tuple(url.strip() for url in value.split(",") if url.strip()) if isinstance(value, str) else value
+
+
+class ModelSettings(EnvironmentSettings):
+    """Which published model is served."""
+
+    model_store: Path = Field(default_factory=_model_store)
+    allow_foreign_model: bool = False
+    """Serve a model whose contract fingerprint is not this gateway's."""
+
+
+class BackendSettings(ModelSettings):
+    """How the gateway reaches each backend."""
+
+    vllm_urls: Annotated[tuple[HttpUrl, ...], NoDecode, BeforeValidator(_split)] = ()
+    """OpenAI-style base URLs of the vLLM servers that share the load, comma separated; none: no mistral."""
+    vllm_profile: Annotated[Profile | None, NoDecode, BeforeValidator(_from_json)] = None
+    """JSON: how the vLLM servers run the model (`app.contract.hardware.Profile`), which answers report. `conviction up`
+    sets it; None: unknown."""
+    sagemaker_endpoint: Annotated[str, Field(pattern=r"^[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}$")] | None = None
+    """A SageMaker endpoint that serves the model instead of `vllm_urls`."""
+    sagemaker_model: Annotated[str, Field(min_length=1)] | None = None
+    """The id under which the endpoint serves its model; SageMaker cannot list it."""
+    aws_region: str = Field(default="", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
+    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    openai_base_url: HttpUrl | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+    gpt4_model: Annotated[str, Field(min_length=1)] = "gpt-4.1"
+    mistral_max_concurrency: Concurrency = 64
+    """Concurrent calls to a backend, over all its servers."""
+    mistral_queue_size: QueueSize = 256
+    """Calls that may wait while a backend is at its maximum concurrency."""
+    gpt4_max_concurrency: Concurrency = 64
+    gpt4_queue_size: QueueSize = 256
+    backend_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    first_token_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
+    """A call without a first token by then is cancelled, or sent to another server."""
+    hosting_usd_per_hour: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Price of a replica of the hosted model; None: the manifest's."""
+    hosting_replicas: Annotated[int, Field(gt=0)] | None = None
+    """Servers that are paid for, where one address balances over several; None: one per address."""
+    capacity_tokens_per_hour: Annotated[int, Field(gt=0)] | None = None
+    """Tokens of a replica at measured capacity; None: the manifest's."""
+
+    @field_validator("openai_api_key")
+    @classmethod
+    def _strip_key(cls, key: SecretStr | None) -> SecretStr | None:
+        """Strip the newline of the file it was read from; no other such character can be in a header."""
+        stripped = key.get_secret_value().strip() if key else ""
+        if not (stripped.isascii() and stripped.isprintable()):
+            raise ValueError("contains a character that is not printable ASCII")
+        return SecretStr(stripped) if key else None
+
+    @model_validator(mode="after")
+    def _require_usable_sagemaker(self) -> Self:
+        if self.sagemaker_endpoint is None:
+            return self
+        if self.vllm_urls:
+            raise ValueError("CONVICTION_SAGEMAKER_ENDPOINT: excludes CONVICTION_VLLM_URLS; unset one of them")
+        if not fullmatch(r"[a-z]{2,}(-[a-z]+)+-\d+", self.aws_region):
+            raise ValueError("AWS_REGION: CONVICTION_SAGEMAKER_ENDPOINT needs a region, such as eu-central-1")
+        if not self.sagemaker_model:
+            raise ValueError("CONVICTION_SAGEMAKER_MODEL: needed, the id under which the endpoint serves its model")
+        if not (self.allow_foreign_model or self.sagemaker_model.endswith(f"-{fingerprint()}")):
+            raise ValueError(
+                "CONVICTION_SAGEMAKER_MODEL: was trained on another contract: an id for this gateway ends in "
+                f"{fingerprint()}; CONVICTION_ALLOW_FOREIGN_MODEL=1 allows any"
+            )
+        if find_spec("botocore") is None:
+            raise ValueError("CONVICTION_SAGEMAKER_ENDPOINT: needs botocore; run pip install 'conviction[sagemaker]'")
+        return self
+
+    @property
+    def hosted_servers(self) -> int:
+        """The number of servers of the hosted model that are paid for; 0 where none is configured."""
+        addresses = len(self.vllm_urls) or int(self.sagemaker_endpoint is not None)
+        return (self.hosting_replicas or addresses) if addresses else 0

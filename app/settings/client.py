@@ -1,0 +1,13 @@
+"""The settings of the command-line client."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from app.settings.addresses import HttpUrl
+from app.settings.loading import EnvironmentSettings
+
+
+class ClientSettings(EnvironmentSettings):
+    url: HttpUrl = "http://127.0.0.1:8080"
+    api_key: SecretStr | None = None

@@ -1,0 +1,37 @@
+"""Settings of the Redis store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from app.settings.loading import EnvironmentSettings
+
+
+class StoreSettings(EnvironmentSettings):
+    redis_password: SecretStr | None = Field(default=None, validation_alias="REDIS_PASSWORD")
+    """For a URL without a password."""
+    redis_url: SecretStr | None = Field(default=None, validation_alias="REDIS_URL")
+    """None: an embedded server that stops with the gateway. Secret, since it contains the password."""
+    allow_open_store: bool = False
+    """Use a store on a public address that requires no password."""
+    store_dir: Path | None = None
+    """Folder of the embedded server's data, for one gateway at a time; None: nothing is persisted."""
+
+    @field_validator("redis_url")
+    @classmethod
+    def _insert_password(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if url is None:
+            return None
+        scheme, separator, rest = url.get_secret_value().partition("://")
+        if not separator or scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        password = info.data.get("redis_password")
+        if password is None:
+            return url
+        user, _, address = rest.rpartition("@")
+        if ":" in user:
+            raise ValueError("contains a password, and REDIS_PASSWORD is set as well; unset one of them")
+        return SecretStr(f"{scheme}://{user}:{quote(password.get_secret_value(), safe='')}@{address}")

@@ -1,0 +1,38 @@
+"""Settings that decide whether requests are traced. The OpenTelemetry SDK reads all its other variables itself."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from app.settings.loading import EnvironmentSettings
+
+OTLP = "http/protobuf"
+
+
+class TracingSettings(EnvironmentSettings):
+    otel_sdk_disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
+    otel_traces_exporter: Literal["otlp", "none"] | None = Field(default=None, validation_alias="OTEL_TRACES_EXPORTER")
+    otel_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT", repr=False)
+    otel_traces_endpoint: str | None = Field(
+        default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", repr=False
+    )
+    otel_protocol: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_PROTOCOL")
+    otel_traces_protocol: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+
+    @property
+    def traces(self) -> bool:
+        """Whether requests are traced."""
+        if self.otel_sdk_disabled or self.otel_traces_exporter == "none":
+            return False
+        return bool(self.otel_traces_exporter or self.otel_endpoint or self.otel_traces_endpoint)
+
+    @model_validator(mode="after")
+    def _require_otlp_over_http(self) -> Self:
+        if self.traces and (self.otel_traces_protocol or self.otel_protocol or OTLP) != OTLP:
+            raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL: must be {OTLP} (OTEL_TRACES_EXPORTER=none: no traces)")
+        endpoint = self.otel_traces_endpoint or self.otel_endpoint
+        if self.traces and endpoint and not endpoint.startswith(("http://", "https://")):
+            raise ValueError("OTEL_EXPORTER_OTLP_ENDPOINT: must start with http:// or https://")
+        return self
