@@ -85,7 +85,7 @@ class Recommender:
             options.deadline.limit(_late(options)),
             self._started(question, upstream, options, timer) as (complete, pending),
         ):
-            return _replied(complete, upstream, pending, await pending.made(), timer)
+            return _replied(complete, upstream, pending, await pending.result(), timer)
 
     async def stream(
         self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer
@@ -106,7 +106,7 @@ class Recommender:
                     if piece := analysis.add(text):
                         yield piece
             async with deadline.limit(late):
-                made = await pending.made()
+                made = await pending.result()
             yield _replied(complete, upstream, pending, made, timer)
 
     async def with_metrics(self, question: Question, timer: RequestTimer) -> Question:
@@ -127,7 +127,7 @@ class Recommender:
             assert complete.metrics is not None
             prompt = messages(complete.metrics, complete.ticker, complete.detail)
             request = CompletionRequest(upstream, prompt, complete.detail, options)
-            async with self._completions.ask(request) as pending:
+            async with self._completions.complete(request) as pending:
                 yield complete, pending
 
 

@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.accounting.ledger import ledger_key
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.main import create_app
 from app.pricing.prices import NANO
@@ -26,7 +25,7 @@ from app.settings.gateway import Settings
 from app.stand_in import create_stand_in
 from app.stores.connection import open_redis
 from tests.conftest import STAND_IN_KEY, served
-from tests.doubles import EXAMPLE_BODY, listening
+from tests.doubles import EXAMPLE_BODY, ledger_key, listening
 from tests.test_main import Serving
 from tests.valkey import Valkey
 

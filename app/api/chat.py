@@ -27,7 +27,7 @@ from app.api.state import principal_of, resources_of
 from app.api.validation_errors import refusal
 from app.auth.principal import require_backend
 from app.backends.upstream import Upstream
-from app.completions.chat import Chatting, chat
+from app.completions.chat import PendingChat, chat
 from app.completions.request import RequestOptions
 from app.errors import NotFound
 from app.pricing.prices import plain
@@ -80,9 +80,9 @@ async def chat_completions(request: Request) -> Response:
 async def _whole(
     body: Mapping[str, Any], upstream: Upstream, options: RequestOptions, resources: Resources
 ) -> Response:
-    async with chat(body, upstream, options, resources.reservations) as chatting:
-        content = b"".join([piece async for piece in chatting.stream])
-    return Response(content, chatting.stream.status, headers=_headers(chatting, upstream) | _cost(chatting))
+    async with chat(body, upstream, options, resources.reservations) as pending:
+        content = b"".join([piece async for piece in pending.stream])
+    return Response(content, pending.stream.status, headers=_headers(pending, upstream) | _cost(pending))
 
 
 class Streamed(Response):
@@ -116,10 +116,10 @@ class Streamed(Response):
     async def _pass(self, send: Send) -> None:
         last = b""
         try:
-            async with chat(self._body, self._upstream, self._options, self._resources.reservations) as chatting:
-                await self._begin(chatting, send)
-                async for piece in chatting.stream:
-                    if chatting.stream.ended:
+            async with chat(self._body, self._upstream, self._options, self._resources.reservations) as pending:
+                await self._begin(pending, send)
+                async for piece in pending.stream:
+                    if pending.stream.ended:
                         last = piece
                     else:
                         await _send(send, piece)
@@ -128,14 +128,14 @@ class Streamed(Response):
             if self._events:
                 await _send(send, b"\n\ndata: %b\n\n" % document(known), more=False)
             raise known from error
-        cost = plain(chatting.cost.usd).encode() if chatting.cost else b""
+        cost = plain(pending.cost.usd).encode() if pending.cost else b""
         await _send(send, b": cost_usd=%b\n\n%b" % (cost, last) if self._events else last, more=False)
 
-    async def _begin(self, chatting: Chatting, send: Send) -> None:
-        headers = _headers(chatting, self._upstream)
+    async def _begin(self, pending: PendingChat, send: Send) -> None:
+        headers = _headers(pending, self._upstream)
         self._events = headers.get("Content-Type", "").startswith(MEDIA_TYPE)
         raw = Headers(headers | (HEADERS if self._events else {})).raw
-        await send({"type": "http.response.start", "status": chatting.stream.status, "headers": raw})
+        await send({"type": "http.response.start", "status": pending.stream.status, "headers": raw})
 
 
 async def _send(send: Send, piece: bytes, more: bool = True) -> None:
@@ -152,10 +152,10 @@ def _checked(document: object) -> dict[str, Any]:
     return document
 
 
-def _headers(chatting: Chatting, upstream: Upstream) -> dict[str, str]:
-    limit_status = chatting.limit_status.headers() if chatting.limit_status else {}
-    return {**chatting.stream.headers, HEADER: upstream.name, **limit_status}
+def _headers(pending: PendingChat, upstream: Upstream) -> dict[str, str]:
+    limit_status = pending.limit_status.headers() if pending.limit_status else {}
+    return {**pending.stream.headers, HEADER: upstream.name, **limit_status}
 
 
-def _cost(chatting: Chatting) -> dict[str, str]:
-    return {} if chatting.cost is None else {"X-Cost-USD": plain(chatting.cost.usd)}
+def _cost(pending: PendingChat) -> dict[str, str]:
+    return {} if pending.cost is None else {"X-Cost-USD": plain(pending.cost.usd)}

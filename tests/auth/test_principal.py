@@ -22,7 +22,7 @@ SCOPED = Principal("0123456789ab", "ann", frozenset({"mistral"}), False, NONE)
 
 def test_a_scope_names_the_backends_that_may_be_asked() -> None:
     require_backend(SCOPED, "mistral")
-    with pytest.raises(Forbidden, match="may not ask gpt-4; it may ask mistral"):
+    with pytest.raises(Forbidden, match="may not use gpt-4; it may use mistral"):
         require_backend(SCOPED, "gpt-4")
 
 

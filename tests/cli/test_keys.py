@@ -63,7 +63,7 @@ def test_a_key_is_created_used_and_revoked(capsys: Output, monkeypatch: pytest.M
     monkeypatch.setenv("CONVICTION_API_KEY", key)
     assert cli.main(["recommend", "AAPL", "--brief"]) == 0
     assert cli.main(["recommend", "AAPL", "--brief", "--backend", "gpt-4"]) == 1
-    assert "may not ask gpt-4" in capsys.readouterr().err
+    assert "may not use gpt-4" in capsys.readouterr().err
     assert cli.main(["keys", "list"]) == 1
     assert "admin" in capsys.readouterr().err
     monkeypatch.setenv("CONVICTION_API_KEY", ROOT)

@@ -31,20 +31,20 @@ async def running(own_store: str) -> AsyncIterator[Gateway]:
         yield running
 
 
-def terms(seconds: float = 20, **limits: int) -> RequestOptions:
+def options(seconds: float = 20, **limits: int) -> RequestOptions:
     return RequestOptions(local_principal(Limits(**limits)), Deadline.after(seconds))
 
 
 async def passed(
-    running: Gateway, body: Mapping[str, Any], asked: RequestOptions | None = None, name: BackendName = "gpt-4"
+    running: Gateway, body: Mapping[str, Any], requested: RequestOptions | None = None, name: BackendName = "gpt-4"
 ) -> bytes:
     upstream = running.resources.upstreams[name]
-    async with chat(body, upstream, asked or terms(), running.resources) as chatting:
-        return b"".join([piece async for piece in chatting.stream])
+    async with chat(body, upstream, requested or options(), running.resources.reservations) as pending_chat:
+        return b"".join([piece async for piece in pending_chat.stream])
 
 
 async def reserved(running: Gateway) -> int:
-    redis = running.resources.ledger._redis
+    redis = running.resources.redis
     keys = await redis.keys("conviction:budget:backend:gpt-4:*")
     return sum([int(await redis.hget(key, "reserved") or 0) for key in keys])
 
@@ -52,12 +52,14 @@ async def reserved(running: Gateway) -> int:
 @pytest.mark.parametrize("body", [BODY, STREAMED], ids=["whole", "streamed"])
 async def test_what_it_told_is_booked_stated_and_counted(running: Gateway, body: Mapping[str, Any]) -> None:
     running.backends["gpt-4"].script = [SAID]
-    async with chat(body, running.resources.upstreams["gpt-4"], terms(), running.resources) as chatting:
+    async with chat(
+        body, running.resources.upstreams["gpt-4"], options(), running.resources.reservations
+    ) as pending_chat:
         assert running.sample("conviction_in_flight_requests", backend="gpt-4") == 1
         assert await reserved(running) > COST.nano_usd
-        async for _ in chatting.stream:
+        async for _ in pending_chat.stream:
             pass
-    assert (chatting.usage, chatting.cost) == (USAGE, COST)
+    assert (pending_chat.usage, pending_chat.cost) == (USAGE, COST)
     sums = await ledger(running, "gpt-4")
     assert (sums["requests"], sums["nano_usd"], await reserved(running)) == (1, COST.nano_usd, 0)
     assert running.sample("conviction_tokens_total", backend="gpt-4", type="output") == 11
@@ -112,7 +114,7 @@ async def test_one_who_leaves_in_mid_stream_pays_for_what_came(running: Gateway)
 async def test_the_deadline_ends_it_and_what_came_is_booked(running: Gateway) -> None:
     running.backends["gpt-4"].go = asyncio.Event()
     with pytest.raises(DeadlineExceeded, match=r"no answer within 0.2 s"):
-        await passed(running, STREAMED, terms(0.2))
+        await passed(running, STREAMED, options(0.2))
     assert (await ledger(running, "gpt-4"))["nano_usd"] == PRICES["gpt-4"].cost(HEARD).nano_usd
 
 
@@ -129,7 +131,7 @@ async def test_without_limits_the_body_is_passed_as_it_is(running: Gateway) -> N
 async def test_where_tokens_or_money_are_limited_an_answer_is(
     running: Gateway, limits: dict[str, int], name: BackendName
 ) -> None:
-    await passed(running, BODY, terms(**limits), name)
+    await passed(running, BODY, options(**limits), name)
     assert running.backends[name].chats == [{**BODY, "max_completion_tokens": ANSWER_TOKENS[name]}]
 
 
@@ -142,7 +144,7 @@ async def test_a_backend_s_own_budget_needs_one_too(own_store: str) -> None:
 @pytest.mark.parametrize("own", [{"max_tokens": 7}, {"max_completion_tokens": 7}, {"max_tokens": 7, "n": 2}])
 async def test_a_limit_of_the_client_s_own_is_left_alone(running: Gateway, own: dict[str, int]) -> None:
     body = {**BODY, **own}
-    await passed(running, body, terms(nano_usd_per_day=10**9))
+    await passed(running, body, options(nano_usd_per_day=10**9))
     assert running.backends["gpt-4"].chats == [body]
 
 
@@ -151,7 +153,7 @@ async def test_as_much_is_reserved_as_it_can_take(own_store: str) -> None:
     body = {**BODY, "max_tokens": 50, "n": 3}
     async with gateway(own_store) as running:
         running.backends["gpt-4"].go = asyncio.Event()
-        pending = asyncio.create_task(passed(running, body, terms(nano_usd_per_day=NANO)))
+        pending = asyncio.create_task(passed(running, body, options(nano_usd_per_day=NANO)))
         async with asyncio.timeout(20):
             while not running.backends["gpt-4"].chat_streams:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -163,8 +165,8 @@ async def test_as_much_is_reserved_as_it_can_take(own_store: str) -> None:
     spent = COST.nano_usd
     async with gateway(own_store) as running:
         with pytest.raises(BudgetExceeded):
-            await passed(running, body, terms(nano_usd_per_day=spent + most - 1))
-        await passed(running, body, terms(nano_usd_per_day=spent + most))
+            await passed(running, body, options(nano_usd_per_day=spent + most - 1))
+        await passed(running, body, options(nano_usd_per_day=spent + most))
 
 
 async def test_a_budget_holds_though_no_request_sets_a_limit(own_store: str) -> None:
@@ -177,7 +179,7 @@ async def test_a_budget_holds_though_no_request_sets_a_limit(own_store: str) -> 
 
 async def test_beyond_the_line_it_is_refused(own_store: str) -> None:
     async with gateway(own_store, gpt4_max_concurrency=1, gpt4_queue_size=0) as running:
-        async with running.resources.upstreams["gpt-4"].gate.entered():
+        async with running.resources.upstreams["gpt-4"].concurrency.acquire():
             with pytest.raises(Overloaded):
                 await passed(running, BODY)
         assert running.backends["gpt-4"].chats == []
@@ -187,5 +189,5 @@ async def test_a_store_that_is_away_refuses_only_where_there_are_limits() -> Non
     async with gateway("redis://127.0.0.1:1") as running:
         assert await passed(running, BODY)
         with pytest.raises(StoreUnavailable):
-            await passed(running, BODY, terms(requests_per_minute=5))
+            await passed(running, BODY, options(requests_per_minute=5))
         assert len(running.backends["gpt-4"].chats) == 1

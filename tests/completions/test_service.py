@@ -64,14 +64,14 @@ async def other(own_store: str) -> AsyncIterator[Gateway]:
         yield other
 
 
-RequestObservation = asyncio.Task[httpx.Response]
+Request = asyncio.Task[httpx.Response]
 
 
-def pending(running: Gateway, body: object = None, **headers: str) -> RequestObservation:
+def pending(running: Gateway, body: object = None, **headers: str) -> Request:
     return asyncio.create_task(ask(running, body, **headers))
 
 
-async def held(running: Gateway) -> tuple[RequestObservation, asyncio.Event]:
+async def held(running: Gateway) -> tuple[Request, asyncio.Event]:
     """A request whose call is under way, and what lets it go on."""
     running.mistral.go = asyncio.Event()
     first = pending(running)
@@ -86,7 +86,7 @@ async def joined(running: Gateway, many: int) -> None:
 
 async def followed(running: Gateway) -> None:
     """Once a call that another gateway makes is waited for."""
-    await until(lambda: bool(running.resources.completions._shared_calls._waiting))
+    await until(lambda: bool(running.resources.completions._shared_calls._waiters))
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -95,7 +95,7 @@ async def until(reached: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def leave(request: RequestObservation) -> None:
+async def leave(request: Request) -> None:
     request.cancel()
     await asyncio.wait((request,))
 
@@ -277,10 +277,10 @@ async def test_a_failure_is_everybody_s_and_is_paid_for_once(running: Gateway, o
 async def test_a_gateway_that_died_in_mid_call_is_taken_over_from(
     running: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = inquiry_of(running.resources.upstreams["mistral"])
+    request = request_to(running.resources.upstreams["mistral"])
     admissions = running.resources.reservations._admissions
     await admissions.admit(
-        "dead", (wanted.upstream.scope,), "mistral", Estimate(10, 1000), lease_s=1, call_key=wanted.key, sent=True
+        "dead", (request.upstream.scope,), "mistral", Estimate(10, 1000), lease_s=1, call_key=request.key, sent=True
     )
     answer = (await ask(running)).json()
     assert (answer["source"], running.asked) == ("model", 1)
@@ -290,9 +290,9 @@ async def test_a_gateway_that_died_in_mid_call_is_taken_over_from(
 
 async def test_one_whom_nobody_answers_is_counted_once_against_request_limits(own_store: str) -> None:
     async with gateway(own_store, mistral_requests_per_minute=2) as running:
-        wanted = inquiry_of(running.resources.upstreams["mistral"])
+        request = request_to(running.resources.upstreams["mistral"])
         await running.resources.reservations._admissions.admit(
-            "dead", (), "mistral", Estimate(1, 1), lease_s=0.5, call_key=wanted.key, sent=True
+            "dead", (), "mistral", Estimate(1, 1), lease_s=0.5, call_key=request.key, sent=True
         )
         response = await ask(running)
         assert response.status_code == 200
@@ -448,29 +448,29 @@ class Speaking(CountingBackend):
         return self._dialect.request(self.model, messages, detail)
 
 
-def lane_of(name: BackendName, model: str, dialect: Dialect | None = None) -> Upstream:
+def upstream_of(name: BackendName, model: str, dialect: Dialect | None = None) -> Upstream:
     backend = Speaking(name, model, dialect or (VLLM if name == "mistral" else openai_dialect(model)))
     return open_upstream(backend, PRICES[name], Settings(), Collectors())
 
 
-def inquiry_of(
+def request_to(
     upstream: Upstream, metrics: Metrics = EXAMPLE, ticker: str = "SNPS", detail: Any = "brief"
 ) -> CompletionRequest:
-    terms = RequestOptions(local_principal(Limits()), Deadline.after(5))
-    return CompletionRequest(upstream, messages(metrics, ticker, detail), detail, terms)
+    options = RequestOptions(local_principal(Limits()), Deadline.after(5))
+    return CompletionRequest(upstream, messages(metrics, ticker, detail), detail, options)
 
 
 def test_anything_that_is_asked_otherwise_is_another_question() -> None:
     upstreams = [
-        lane_of("mistral", "small"),
-        lane_of("mistral", "large"),
-        lane_of("gpt-4", "small"),
-        lane_of("gpt-4", "gpt-4.1"),  # takes a seed
-        lane_of("gpt-4", "gpt-6-astra"),  # reasons, with a limit of its own
+        upstream_of("mistral", "small"),
+        upstream_of("mistral", "large"),
+        upstream_of("gpt-4", "small"),
+        upstream_of("gpt-4", "gpt-4.1"),  # takes a seed
+        upstream_of("gpt-4", "gpt-6-astra"),  # reasons, with a limit of its own
     ]
     dearer = Metrics.model_validate(EXAMPLE.document() | {"price": 600.0})
     questions = [
-        inquiry_of(upstream, metrics, ticker, detail).key
+        request_to(upstream, metrics, ticker, detail).key
         for upstream in upstreams
         for metrics in (EXAMPLE, dearer)
         for ticker in ("SNPS", "AAPL")
@@ -478,16 +478,16 @@ def test_anything_that_is_asked_otherwise_is_another_question() -> None:
     ]
     assert None not in questions
     assert len(set(questions)) == len(questions)
-    assert inquiry_of(upstreams[0]).key == inquiry_of(lane_of("mistral", "small")).key
+    assert request_to(upstreams[0]).key == request_to(upstream_of("mistral", "small")).key
 
 
 def test_a_sampling_parameter_is_a_part_of_the_question() -> None:
     dialects = [replace(openai_dialect("gpt-4.1"), **changed) for changed in ({}, {"seed": 1}, {"sampled": False})]
-    assert len({inquiry_of(lane_of("gpt-4", "gpt-4.1", dialect)).key for dialect in dialects}) == 3
+    assert len({request_to(upstream_of("gpt-4", "gpt-4.1", dialect)).key for dialect in dialects}) == 3
 
 
 def test_without_knowing_the_model_nothing_is_shared() -> None:
-    assert inquiry_of(lane_of("mistral", "")).key is None
+    assert request_to(upstream_of("mistral", "")).key is None
 
 
 async def test_the_first_requests_share_though_the_model_is_only_then_found_out(running: Gateway) -> None:
@@ -515,8 +515,8 @@ async def test_the_answer_of_a_model_that_took_another_s_place_is_not_kept_for_t
 
 
 def test_no_store_is_a_question_of_its_own() -> None:
-    wanted = inquiry_of(lane_of("mistral", "small"))
-    assert replace(wanted, terms=replace(wanted.terms, alone=True)).key is None
+    request = request_to(upstream_of("mistral", "small"))
+    assert replace(request, options=replace(request.options, alone=True)).key is None
 
 
 @given(
@@ -554,7 +554,7 @@ async def test_what_is_beyond_the_line_is_refused_at_once_and_told_when_to_come_
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
 async def test_one_who_needs_no_call_needs_no_place_in_line(own_store: str, elsewhere: bool) -> None:
-    limits = {"cache_s": 60, "mistral_at_once": 1, "mistral_line": 0, "mistral_usd_per_day": "1"}
+    limits = {"cache_s": 60, "mistral_max_concurrency": 1, "mistral_queue_size": 0, "mistral_usd_per_day": "1"}
     async with gateway(own_store, wire=True, **limits) as running, gateway(own_store, wire=True, **limits) as other:
         assert (await ask(running, EXAMPLE_BODY | {"ticker": "AAPL"})).json()["source"] == "model"
         running.mistral.go = other.mistral.go = go = asyncio.Event()
@@ -572,14 +572,14 @@ async def test_one_who_needs_no_call_needs_no_place_in_line(own_store: str, else
         go.set()
         assert (await first).json()["source"] == (await elsewhere_first).json()["source"] == "model"
         assert_free((await second).json(), "coalesced")
-        redis = running.resources.ledger._redis
+        redis = running.resources.redis
         [budget] = await redis.keys("conviction:budget:backend:mistral:*")
         assert await redis.hmget(budget, "used", "reserved") == [str(3 * COST), "0"]
         assert len(await redis.keys("conviction:reservation:*")) == 3  # those refused left nothing
 
 
 async def test_one_who_is_refused_for_want_of_a_place_counts_against_no_limit(own_store: str) -> None:
-    limits = {"mistral_at_once": 1, "mistral_line": 0, "mistral_requests_per_minute": 2}
+    limits = {"mistral_max_concurrency": 1, "mistral_queue_size": 0, "mistral_requests_per_minute": 2}
     async with gateway(own_store, wire=True, **limits) as running:
         first, go = await held(running)
         for _ in range(3):
@@ -637,6 +637,6 @@ async def test_nothing_is_kept_of_requests_that_have_ended(running: Gateway, oth
             await asyncio.sleep(0.1)
     for each in (running, other):
         resources = each.resources
-        assert resources.completions._in_flight._under_way == {}
+        assert resources.completions._in_flight._calls == {}
         assert resources.reservations._open == set()
-        assert resources.completions._shared_calls._waiting == {}
+        assert resources.completions._shared_calls._waiters == {}

@@ -11,11 +11,10 @@ from redis.asyncio import Redis
 
 from app.accounting import admission
 from app.accounting.admission import Admissions
-from app.stores import connection
-from app.stores import shared_calls as shared_calls
+from app.stores import connection, shared_calls
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
-from app.stores.scripts import BOOKS, Script
+from app.stores.scripts import ADMISSION, Script
 from app.stores.shared_calls import SharedCalls
 
 TIMEOUT_S = 20.0
@@ -23,7 +22,7 @@ TIMEOUT_S = 20.0
 
 CLOCK = "conviction:tests:clock"
 TIME, SET_TIME = "redis.call('TIME')", f"redis.call('HMGET', '{CLOCK}', 's', 'us')"
-SCRIPTS = ((admission, ("ADMIT", "RENEW", "SETTLE", "SWEEP", "STANDING")), (shared_calls, ("FOLLOW", "WAITING")))
+SCRIPTS = ((admission, ("ADMIT", "RENEW", "SETTLE", "SWEEP", "LIMIT_STATUS")), (shared_calls, ("FOLLOW", "FOLLOWERS")))
 
 
 class Clock:
@@ -40,7 +39,7 @@ class Clock:
 
 def clocked(script: Script) -> Script:
     """The script, asking the tests' clock."""
-    changed = Script(*BOOKS, script.name)
+    changed = Script(*ADMISSION, script.name)
     changed.source = script.source.replace(TIME, SET_TIME)
     assert changed.source != script.source
     changed.sha = sha1(changed.source.encode()).hexdigest()

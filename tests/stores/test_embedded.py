@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from app.errors import InvalidSettings, StoreUnavailable
 from app.stores.connection import open_redis
-from app.stores.embedded import LONGEST_PATH
+from app.stores.embedded import MAX_PATH_BYTES
 from app.stores.valkey_server import Server
 
 pytestmark = pytest.mark.usefixtures("patient")
@@ -136,14 +136,14 @@ async def test_two_gateways_do_not_share_a_folder(tmp_path: Path) -> None:
 
 async def test_a_folder_that_cannot_be_is_said_to_be_wrong(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for folder in (tmp_path / "file", tmp_path / ("x" * LONGEST_PATH)):
+    for folder in (tmp_path / "file", tmp_path / ("x" * MAX_PATH_BYTES)):
         with pytest.raises(InvalidSettings, match="CONVICTION_STORE_DIR"):
             async with open_redis(None, folder):
                 pass
 
 
 async def test_a_server_that_outlived_its_gateway_is_ended_and_what_it_kept_taken_over(tmp_path: Path) -> None:
-    orphan = Server(tmp_path, keeps=True)
+    orphan = Server(tmp_path, persistent=True)
     await orphan.start()
     async with open_redis(None, tmp_path) as redis:
         await redis.set("name", "value")

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from app.errors import IdempotencyConflict, StoreUnavailable
 from app.stores.connection import open_redis
-from app.stores.idempotency import MOST_BYTES, Done, Fresh, Idempotency, InProgress
+from app.stores.idempotency import MAX_BODY_BYTES, Done, Fresh, Idempotency, InProgress
 from app.stores.pipelined import Pipelined
 
 HEADERS = {"content-type": "application/json", "x-request-id": "req_é"}
@@ -94,9 +94,9 @@ async def test_a_long_request_goes_on(idempotency: Idempotency) -> None:
 
 
 async def test_what_is_too_large_to_keep_is_not_answered_twice(idempotency: Idempotency, redis: Redis) -> None:
-    await idempotency.finish(await begin(idempotency, key="most"), 200, {}, b"x" * MOST_BYTES)
+    await idempotency.finish(await begin(idempotency, key="most"), 200, {}, b"x" * MAX_BODY_BYTES)
     assert isinstance(await idempotency.begin("holder", "most", b"{}", 30), Done)
-    await idempotency.finish(await begin(idempotency), 200, {}, b"x" * (MOST_BYTES + 1))
+    await idempotency.finish(await begin(idempotency), 200, {}, b"x" * (MAX_BODY_BYTES + 1))
     with pytest.raises(IdempotencyConflict, match="too large"):
         await idempotency.begin("holder", "k", b"{}", 30)
 

@@ -87,7 +87,7 @@ async def test_a_store_that_hangs_is_given_up_by_all_who_wait() -> None:
 
 async def test_a_store_that_stops_answering_is_given_up(tmp_path: Path) -> None:
     """While all is well on the side of the network."""
-    server = Server(tmp_path, keeps=False)
+    server = Server(tmp_path, persistent=False)
     await server.start()
     async with open_redis(SecretStr(f"unix://{server.socket}")) as redis:
         store, process = Pipelined(redis, 0.2), int((await redis.info("server"))["process_id"])
@@ -111,7 +111,7 @@ async def test_a_process_that_stood_still_does_not_blame_the_store(redis: Redis)
 
 
 async def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
-    server = Server(tmp_path, keeps=True)
+    server = Server(tmp_path, persistent=True)
     await server.start()
     async with open_redis(SecretStr(f"unix://{server.socket}")) as redis:
         store = Pipelined(redis)
@@ -133,7 +133,7 @@ async def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
 
 
 async def test_a_password_and_a_database_are_used(tmp_path: Path) -> None:
-    server = Server(tmp_path, keeps=False)
+    server = Server(tmp_path, persistent=False)
     await server.start()
     async with open_redis(SecretStr(f"unix://{server.socket}")) as plain:
         await plain.config_set("requirepass", "hush")

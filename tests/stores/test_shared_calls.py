@@ -73,11 +73,11 @@ async def test_all_who_follow_are_told_how_it_ended(
     await lead(admissions, "leader")
     here = [await follow(admissions, follower, f"here-{n}") for n in range(20)]
     there = [await follow(*elsewhere, f"there-{n}") for n in range(20)]
-    assert await follower.waiting("leader") == 40
+    assert await follower.followers("leader") == 40
     await admissions.settle("leader", USAGE, 7, landing)
     told = replace(landing, ttl_s=0.0)
     assert await asyncio.wait_for(asyncio.gather(*here, *there), 60) == [told] * 40
-    assert await follower.waiting("leader") == 0
+    assert await follower.followers("leader") == 0
 
 
 async def test_a_call_that_ended_before_anybody_looked_is_told_all_the_same(
@@ -165,21 +165,21 @@ async def test_who_leaves_is_no_longer_waited_for(admissions: Admissions, follow
     await lead(admissions, "leader")
     waiting = [await follow(admissions, follower, f"follower-{n}") for n in range(3)]
     await reached(lambda: _waiting(follower, 3))
-    deserted = asyncio.create_task(follower.deserted("leader"))
+    unfollowed = asyncio.create_task(follower.wait_unfollowed("leader"))
     waiting[0].cancel()
     await reached(lambda: _waiting(follower, 2))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await follower.follow("leader", "impatient")
     await reached(lambda: _waiting(follower, 2))
-    assert not deserted.done()
+    assert not unfollowed.done()
     for task in waiting:
         task.cancel()
-    await asyncio.wait_for(deserted, 60)
+    await asyncio.wait_for(unfollowed, 60)
 
 
 async def _waiting(follower: SharedCalls, number: int) -> bool:
-    return await follower.waiting("leader") == number
+    return await follower.followers("leader") == number
 
 
 async def test_one_who_died_is_waited_for_no_longer_than_its_interest_lasts(
@@ -192,7 +192,7 @@ async def test_one_who_died_is_waited_for_no_longer_than_its_interest_lasts(
     seconds, microseconds = await redis.time()
     assert 5 < ends / 1e6 - seconds - microseconds / 1e6 <= 15
     await redis.zadd("conviction:followers:leader", {"dead": seconds * 1e6})
-    assert await follower.waiting("leader") == 0
+    assert await follower.followers("leader") == 0
 
 
 async def test_a_store_that_is_away_is_said_to_who_would_follow() -> None:

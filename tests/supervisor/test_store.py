@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import InvalidSettings
 from app.settings.gateway import Settings
-from app.stores.embedded import LONGEST_PATH, locked
+from app.stores.embedded import MAX_PATH_BYTES, locked
 from app.supervisor import store
 from app.supervisor.screen import Screen
 from tests.supervisor.running import PRICES, up
@@ -45,7 +45,7 @@ def test_a_stand_in_is_in_no_ledger_of_a_models(said: io.StringIO, tmp_path: Pat
 
 
 def test_where_no_store_can_lie_that_is_said(said: io.StringIO, tmp_path: Path) -> None:
-    deep = tmp_path / ("x" * LONGEST_PATH)
+    deep = tmp_path / ("x" * MAX_PATH_BYTES)
     assert store.for_gateway(settings(), deep, Screen(said), with_stand_in=False) == {}
     assert "CONVICTION_STORE_DIR names a folder that keeps them" in said.getvalue()
 
