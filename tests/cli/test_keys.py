@@ -99,7 +99,7 @@ def test_it_is_one_line_for_a_pipe(url: str) -> None:
 
 @pytest.mark.usefixtures("url")
 def test_all_keys_are_listed_as_a_table(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "PAGE", 2)
+    monkeypatch.setattr(keys, "PAGE_SIZE", 2)
     limits = ("--requests-per-minute", "60", "--tokens-per-minute", "90000", "--usd-per-day", "25")
     names = ["ann", "bob", "cat", "dan", "eve"]
     ids = [create(capsys, name, *(limits if name == "cat" else ())).split("_")[1] for name in names]

@@ -11,8 +11,8 @@ import pytest
 
 from app.contract.manifest import Capacity, Manifest
 from app.errors import InvalidSettings
+from app.pricing import price_list as module
 from app.pricing.price_list import price_list
-from app.pricing.price_list import price_list as pricing
 from app.pricing.prices import CapacityPrice, ListPrice
 from app.settings.gateway import Settings
 
@@ -37,8 +37,8 @@ def manifest(monkeypatch: pytest.MonkeyPatch) -> Callable[[Capacity | None], Non
     """Lets the served model state a capacity."""
 
     def states(capacity: Capacity | None) -> None:
-        monkeypatch.setattr(pricing, "current", lambda store: store)
-        monkeypatch.setattr(pricing, "read", lambda folder: Manifest.model_construct(capacity=capacity))
+        monkeypatch.setattr(module, "current", lambda store: store)
+        monkeypatch.setattr(module, "read", lambda folder: Manifest.model_construct(capacity=capacity))
 
     return states
 
