@@ -34,14 +34,14 @@ LEADER = """
 import asyncio, sys
 from pydantic import SecretStr
 from app.accounting.admission import Admissions
-from app.pricing.limits import Allowance, Estimate, Scope
+from app.pricing.limits import Limits, Estimate, Scope
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 async def main():
     async with open_redis(SecretStr(sys.argv[1])) as redis:
         admissions = Admissions(Pipelined(redis, 60))
-        scopes = (Scope("backend:gpt-4", Allowance()),)
-        await admissions.admit("leader", scopes, "gpt-4", Estimate(10, 1000), lease_s=3, flight_key="f", sent=True)
+        scopes = (Scope("backend:gpt-4", Limits()),)
+        await admissions.admit("leader", scopes, "gpt-4", Estimate(10, 1000), lease_s=3, call_key="f", sent=True)
         while await admissions.renew("leader", 3):
             print("renewed", flush=True)
             await asyncio.sleep(0.3)
