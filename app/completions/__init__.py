@@ -1,1 +1,1 @@
-"""A model's completion for a prompt: from the cache, from a shared call, or from a call of its own."""
+"""A model's completion for a prompt: from the cache, from a shared call, or from a new call."""

@@ -1,4 +1,4 @@
-"""The fixtures of the stores' tests: a store of its own, and a clock that tests set."""
+"""The fixtures of the stores' tests: a separate database, and a clock that tests set."""
 
 from tests.stores.conftest import (  # noqa: F401
     admissions,

@@ -1,4 +1,4 @@
-"""Admission: limits and budgets to the last unit, whole or not at all, and money booked once."""
+"""Admission: exact limits and budgets, all or nothing, and usage booked once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKEND = Scope("backend:gpt-4", Limits())
 DAY = "2027-01-15"
 MINUTE_US = 60_000_000
 DAYS_S = 10**6
-"""A lease that does not end."""
+"""A lease that does not end during a test."""
 
 
 def key(requests: int | None = None, tokens: int | None = None, nano_usd: int | None = None) -> Scope:
@@ -41,7 +41,7 @@ async def ledger(redis: Redis, day: str = DAY) -> dict[str, int]:
 
 
 async def everything(redis: Redis) -> dict[str, object]:
-    """All that is kept."""
+    """All keys and values."""
     kept: dict[str, object] = {}
     for name in await redis.keys("conviction:*"):
         match await redis.type(name):
@@ -57,7 +57,7 @@ async def everything(redis: Redis) -> dict[str, object]:
 async def admitted(
     admissions: Admissions, names: Iterator[str], scope: Scope, estimate: Estimate = ESTIMATE, lease_s: float = DAYS_S
 ) -> str:
-    """The id of a request that leads."""
+    """Admit a leader and return its request id."""
     name = next(names)
     admission = await admissions.admit(name, (scope, BACKEND), "gpt-4", estimate, lease_s=lease_s)
     assert isinstance(admission, Leader)
@@ -73,7 +73,7 @@ async def refused(admissions: Admissions, names: Iterator[str], scope: Scope) ->
 async def waits_exactly(
     admissions: Admissions, names: Iterator[str], scope: Scope, clock: Clock, error: LimitReached
 ) -> None:
-    """A microsecond before its time the request is still refused; in time it is not."""
+    """The request is refused a microsecond before its wait ends, and admitted then."""
     assert error.retry_after is not None
     wait_us = round(error.retry_after * 1_000_000)
     await clock.forward(wait_us - 1)
@@ -108,9 +108,7 @@ async def test_tokens_a_minute(admissions: Admissions, names: Iterator[str], clo
     await waits_exactly(admissions, names, scope, clock, error)
 
 
-async def test_tokens_that_were_not_taken_are_given_back(
-    admissions: Admissions, names: Iterator[str], clock: Clock
-) -> None:
+async def test_unused_tokens_are_returned(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     scope = key(tokens=1000)
     used = await admitted(admissions, names, scope)
     await admissions.settle(used, Usage(200, 50), 10)
@@ -121,16 +119,14 @@ async def test_tokens_that_were_not_taken_are_given_back(
     assert next(iter((await admissions.limit_status((scope,))).windows())).remaining == 750
 
 
-async def test_tokens_beyond_the_estimate_are_waited_for(
-    admissions: Admissions, names: Iterator[str], clock: Clock
-) -> None:
+async def test_tokens_beyond_the_estimate_count(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     scope = key(tokens=1000)
     await admissions.settle(await admitted(admissions, names, scope), Usage(2000, 1000), 10)
     error = await refused(admissions, names, scope)
     assert error.retry_after == 180
 
 
-async def test_a_request_larger_than_the_limit_is_told_so(
+async def test_a_request_larger_than_the_limit_has_no_retry_after(
     admissions: Admissions, names: Iterator[str], clock: Clock
 ) -> None:
     error = await refused(admissions, names, key(tokens=999))
@@ -139,9 +135,7 @@ async def test_a_request_larger_than_the_limit_is_told_so(
     assert "Retry-After" not in error.headers()
 
 
-async def test_a_call_that_may_cost_more_than_a_whole_day_will_never_do(
-    admissions: Admissions, names: Iterator[str]
-) -> None:
+async def test_a_call_beyond_the_daily_budget_has_no_retry_after(admissions: Admissions, names: Iterator[str]) -> None:
     error = await refused(admissions, names, key(nano_usd=4999))
     assert isinstance(error, BudgetExceeded)
     assert error.detail == "the request may take more than the key's limit of 0.000004999 USD a day"
@@ -162,7 +156,7 @@ async def test_usd_a_day(admissions: Admissions, redis: Redis, names: Iterator[s
     await waits_exactly(admissions, names, scope, clock, await refused(admissions, names, scope))
 
 
-async def test_the_longest_wait_is_told(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+async def test_the_longest_wait_is_reported(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     scope = key(requests=1, tokens=1500)
     await admitted(admissions, names, scope)
     error = await refused(admissions, names, scope)
@@ -173,10 +167,10 @@ async def test_the_longest_wait_is_told(admissions: Admissions, names: Iterator[
 @pytest.mark.parametrize(
     "tight", [Limits(requests_per_minute=1), Limits(tokens_per_minute=1000), Limits(nano_usd_per_day=5000)]
 )
-async def test_a_refusal_takes_nothing_anywhere(
+async def test_a_refusal_reserves_nothing(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock, tight: Limits
 ) -> None:
-    """Whatever the limit, and although another scope came first."""
+    """For each limit, also if an earlier scope admits."""
     generous = key(100, 100_000, 10**9)
     scopes = (generous, Scope("backend:gpt-4", tight))
     call = ("gpt-4", ESTIMATE)
@@ -195,7 +189,7 @@ async def test_no_limits_no_refusals(admissions: Admissions, redis: Redis, names
     assert (await admissions.limit_status((key(), BACKEND))).headers() == {}
 
 
-async def test_a_limit_of_nothing_refuses_all(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+async def test_a_limit_of_zero_refuses_all(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     for scope in (key(requests=0), key(tokens=0), key(nano_usd=0)):
         await refused(admissions, names, scope)
 
@@ -213,7 +207,7 @@ async def test_limits_hold_across_connections(
     await others.close()
 
 
-async def test_the_ledger_is_what_answers_said(
+async def test_the_ledger_is_the_sum_of_the_answers(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     scope = key(nano_usd=10**9)
@@ -244,7 +238,7 @@ async def test_settling_twice_changes_nothing(
     assert await everything(redis) == before
 
 
-async def test_settling_what_is_not_known_books_nothing_and_says_so(
+async def test_settling_an_unknown_request_books_nothing_and_logs_it(
     admissions: Admissions, redis: Redis, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = await everything(redis)
@@ -268,7 +262,7 @@ async def test_a_request_belongs_to_the_day_it_was_admitted(
     assert await ledger(redis, "2027-01-16") == {}
 
 
-async def test_one_who_may_make_no_call_shares_what_is_there_and_else_takes_nothing(
+async def test_share_returns_shared_results_and_otherwise_reserves_nothing(
     admissions: Admissions, redis: Redis, clock: Clock
 ) -> None:
     scopes = (key(requests=4, tokens=10, nano_usd=1), BACKEND)
@@ -316,7 +310,7 @@ async def test_a_call_never_sent_is_released(
     await admissions.admit(name, (scope,), "gpt-4", ESTIMATE, lease_s=10)  # it may try again
 
 
-async def test_a_late_settlement_puts_an_unconfirmed_charge_right_once(
+async def test_a_late_settlement_corrects_an_unconfirmed_charge_once(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     scope = key(tokens=100_000, nano_usd=10**6)
@@ -332,7 +326,7 @@ async def test_a_late_settlement_puts_an_unconfirmed_charge_right_once(
     assert (sums["unconfirmed_requests"], sums["unconfirmed_nano_usd"]) == (0, 0)
 
 
-async def test_a_late_release_takes_an_unconfirmed_charge_back(
+async def test_a_late_release_removes_an_unconfirmed_charge(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     name = await admitted(admissions, names, key(), lease_s=10)
@@ -344,10 +338,10 @@ async def test_a_late_release_takes_an_unconfirmed_charge_back(
     assert await ledger(redis) == {"unconfirmed_requests": 0, "unconfirmed_nano_usd": 0}
 
 
-async def test_what_was_really_spent_is_booked_though_it_had_been_released(
+async def test_usage_is_booked_after_a_release(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
-    """A call that left against the rule, without being marked as sent."""
+    """A call that was sent without being marked as sent."""
     scope = key(tokens=1000)
     name = await admitted(admissions, names, scope, lease_s=10)
     await clock.forward(10_000_001)
@@ -358,7 +352,7 @@ async def test_what_was_really_spent_is_booked_though_it_had_been_released(
     assert next(iter((await admissions.limit_status((scope,))).windows())).remaining == 589
 
 
-async def test_more_than_the_estimate_is_booked_as_it_is(
+async def test_usage_beyond_the_estimate_is_booked(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     scope = key(nano_usd=5000)
@@ -367,7 +361,7 @@ async def test_more_than_the_estimate_is_booked_as_it_is(
     await refused(admissions, names, scope)
 
 
-async def test_a_lease_that_is_renewed_goes_on(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+async def test_a_renewed_lease_is_extended(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     name = await admitted(admissions, names, key(), lease_s=10)
     await clock.forward(9_000_000)
     assert await admissions.sent(name)  # ten seconds more
@@ -379,9 +373,7 @@ async def test_a_lease_that_is_renewed_goes_on(admissions: Admissions, names: It
     assert await admissions.settle(name, USAGE, 7) == "settled"
 
 
-async def test_any_number_of_leases_that_ended_refuse_nobody(
-    admissions: Admissions, names: Iterator[str], clock: Clock
-) -> None:
+async def test_ended_leases_cause_no_refusal(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     scope = key(nano_usd=5000 * 1000)
     for _ in range(1000):
         await admitted(admissions, names, scope, lease_s=10)
@@ -390,7 +382,7 @@ async def test_any_number_of_leases_that_ended_refuse_nobody(
     await admitted(admissions, names, scope, Estimate(1, 5000 * 1000))
 
 
-async def test_an_answer_in_the_cache_counts_as_a_request_alone(
+async def test_a_cached_answer_counts_as_a_request_only(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     scope = key(requests=3, tokens=1000, nano_usd=5000)
@@ -411,22 +403,20 @@ async def test_an_answer_in_the_cache_counts_as_a_request_alone(
     assert caught.value.reason == "requests"
 
 
-async def test_the_cache_keeps_no_longer_than_it_should(
-    admissions: Admissions, names: Iterator[str], redis: Redis
-) -> None:
+async def test_cached_results_expire(admissions: Admissions, names: Iterator[str], redis: Redis) -> None:
     call = ((key(),), "gpt-4", ESTIMATE)
-    for name, landing in (
+    for name, result in (
         ("kept", CallResult(b"x", 30)),
         ("not", CallResult(b"x")),
         ("failed", CallResult(error="backend_error")),
     ):
         await admissions.admit(name, *call, lease_s=10, call_key=name)
-        await admissions.settle(name, USAGE, 7, landing)
+        await admissions.settle(name, USAGE, 7, result)
     assert await redis.keys("conviction:answer:*") == ["conviction:answer:kept"]
     assert 0 < await redis.ttl("conviction:answer:kept") <= 30
 
 
-async def test_the_same_call_under_way_is_joined_and_counts_as_a_request_alone(
+async def test_a_follower_counts_as_a_request_only(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     scope = key(requests=2, tokens=1000, nano_usd=5000)
@@ -441,7 +431,7 @@ async def test_the_same_call_under_way_is_joined_and_counts_as_a_request_alone(
         await admissions.admit(next(names), *call, lease_s=10, call_key="f")
 
 
-async def test_a_leader_whose_lease_is_over_is_followed_by_another(
+async def test_a_leader_whose_lease_ended_is_replaced(
     admissions: Admissions, names: Iterator[str], clock: Clock
 ) -> None:
     scope = key(requests=2)
@@ -457,7 +447,7 @@ async def test_a_leader_whose_lease_is_over_is_followed_by_another(
     assert other.leader == follower
 
 
-async def test_a_request_id_serves_once(
+async def test_a_request_id_is_admitted_once(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     name = await admitted(admissions, names, key(nano_usd=10**6))
@@ -467,13 +457,13 @@ async def test_a_request_id_serves_once(
     assert await everything(redis) == before
 
 
-async def test_no_key_is_named_in_a_refusal(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+async def test_a_refusal_contains_no_key(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     for scope in (key(requests=0), key(tokens=5), key(nano_usd=1)):
         error = await refused(admissions, names, scope)
         assert "0123456789ab" not in f"{error.detail} {error.headers()} {error!r}"
 
 
-async def test_a_full_store_admits_nothing_and_settles_all_the_same(
+async def test_a_full_store_refuses_admissions_and_accepts_settlements(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     name = await admitted(admissions, names, key())

@@ -1,4 +1,4 @@
-"""Recent use: what was settled in the last hour, by Redis' clock, and nothing older."""
+"""Recent usage: what was settled in the last hour by Redis' clock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def spend(admissions: Admissions, request_id: str, usage: Usage | None) ->
         await admissions.settle(request_id, usage, 7)
 
 
-async def test_without_calls_there_is_none(recent: RecentUsage, clock: Clock) -> None:
+async def test_without_calls_usage_is_zero(recent: RecentUsage, clock: Clock) -> None:
     assert await recent.of("gpt-4") == Use()
     assert Use().tokens == 0
 
@@ -57,7 +57,7 @@ async def test_calls_of_the_last_hour_add_up(
     assert await recent.of("gpt-4") == Use()
 
 
-async def test_what_is_settled_twice_counts_once(
+async def test_a_repeated_settlement_counts_once(
     recent: RecentUsage, admissions: Admissions, clock: Clock, names: Iterator[str]
 ) -> None:
     name = next(names)

@@ -1,4 +1,4 @@
-"""What is to be booked is booked once, whether the store is there, hangs, or the one who books is interrupted."""
+"""Settlements are booked once, also if the store hangs or the settling task is cancelled."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 @dataclass
 class Books:
-    """Settlements, and the store behind them."""
+    """Settlements and their store."""
 
     redis: Redis
     admissions: Admissions
@@ -85,7 +85,7 @@ async def books(valkey: Valkey) -> AsyncIterator[Books]:
         await store.close()
 
 
-async def test_a_call_is_settled_counted_and_its_answer_kept(books: Books) -> None:
+async def test_a_settlement_is_counted_and_its_result_cached(books: Books) -> None:
     await books.sent("one", "flight")
     await books.settlements.settle("one", "gpt-4", USAGE, COST, CallResult(b"said", 60))
     assert await books.budget() == (COST.nano_usd, 0)
@@ -103,7 +103,7 @@ async def test_a_call_that_cost_nothing_is_released(books: Books) -> None:
     assert await books.budget() == (0, 0)
 
 
-async def test_what_the_store_did_not_take_is_booked_once_it_is_back(
+async def test_settlements_wait_for_an_unavailable_store(
     books: Books, valkey: Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("one", "two", "free"):
@@ -116,7 +116,7 @@ async def test_what_the_store_did_not_take_is_booked_once_it_is_back(
     await books.becomes(2 * COST.nano_usd, 0)
 
 
-async def test_it_is_tried_until_it_is_done_and_never_booked_twice(books: Books, valkey: Valkey) -> None:
+async def test_a_settlement_is_retried_and_booked_once(books: Books, valkey: Valkey) -> None:
     await books.sent("one")
     valkey.kill()
     await books.settle("one")
@@ -128,7 +128,7 @@ async def test_it_is_tried_until_it_is_done_and_never_booked_twice(books: Books,
 
 
 @pytest.mark.parametrize("free", [False, True], ids=["settled", "released"])
-async def test_one_who_is_interrupted_while_booking_has_it_booked(books: Books, valkey: Valkey, free: bool) -> None:
+async def test_a_cancelled_settlement_is_booked(books: Books, valkey: Valkey, free: bool) -> None:
     await books.sent("one")
     valkey.hang()
     reservation = asyncio.create_task(books.release("one") if free else books.settle("one"))
@@ -140,9 +140,7 @@ async def test_one_who_is_interrupted_while_booking_has_it_booked(books: Books, 
     await books.becomes(0 if free else COST.nano_usd, 0)
 
 
-async def test_at_the_end_what_is_due_is_tried_once_more(
-    books: Books, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_closing_tries_pending_settlements(books: Books, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settlement, "RETRY_S", 60)
     await books.sent("one")
     valkey.hang()
@@ -152,7 +150,7 @@ async def test_at_the_end_what_is_due_is_tried_once_more(
     assert await books.budget() == (COST.nano_usd, 0)
 
 
-async def test_what_can_never_be_booked_is_said(
+async def test_lost_settlements_are_logged(
     books: Books, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(settlement, "MAX_PENDING", 2)
@@ -169,7 +167,7 @@ async def test_what_can_never_be_booked_is_said(
     assert lost + "newest" in caplog.text
 
 
-async def test_a_call_without_a_reservation_is_counted_and_said_to_be_in_no_ledger(
+async def test_a_call_without_a_reservation_is_counted_and_logged(
     books: Books, caplog: pytest.LogCaptureFixture
 ) -> None:
     books.settlements.count_unreserved("gpt-4", USAGE, COST)

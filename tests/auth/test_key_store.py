@@ -1,4 +1,4 @@
-"""The issued keys in Redis: a record each, without a secret, and none of them ever taken out."""
+"""Issued keys in Redis: a record each, without the secret, never deleted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def store(redis: Redis) -> KeyStore:
     return KeyStore(redis)
 
 
-async def test_a_key_is_kept_as_it_was_issued(store: KeyStore) -> None:
+async def test_a_key_is_stored_as_issued(store: KeyStore) -> None:
     text, record = await store.issue(ANN, "file:root")
     assert await store.get(text.id) == record
     assert (record.id, record.grant, record.created_by, record.revoked) == (text.id, ANN, "file:root", None)
@@ -58,7 +58,7 @@ async def test_an_id_that_is_taken_is_not_issued_again(store: KeyStore, monkeypa
     assert await store.get(first.id) == record
 
 
-async def test_what_was_never_issued_is_not_there(store: KeyStore) -> None:
+async def test_an_id_never_issued_has_no_record(store: KeyStore) -> None:
     assert await store.get("0" * 12) is None
     assert not await store.revoke("0" * 12)
     assert await store.page() == ([], None)
@@ -109,7 +109,7 @@ async def test_an_invalid_record_authenticates_nothing_and_is_logged(
     assert "the record of key 000000000000 in conviction:keys is invalid" in caplog.text
 
 
-async def test_the_log_of_a_record_that_cannot_be_read_has_no_hash(
+async def test_the_log_of_an_invalid_record_has_no_hash(
     store: KeyStore, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     text, record = await store.issue(ANN, "local")
@@ -119,7 +119,7 @@ async def test_the_log_of_a_record_that_cannot_be_read_has_no_hash(
     assert text.digest() not in caplog.text
 
 
-async def test_a_store_that_is_away_or_hangs_is_its_own_error() -> None:
+async def test_an_unreachable_or_hanging_store_is_store_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for port in (1, silent.getsockname()[1]):
             async with open_redis(SecretStr(f"redis://127.0.0.1:{port}")) as redis:

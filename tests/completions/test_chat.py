@@ -1,4 +1,4 @@
-"""The flow of a chat completion: what is reserved for it, and that what it took is booked however it ends."""
+"""Chat completions: the estimate is reserved, and the usage is booked however the call ends."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def reserved(running: Gateway) -> int:
 
 
 @pytest.mark.parametrize("body", [BODY, STREAMED], ids=["whole", "streamed"])
-async def test_what_it_told_is_booked_stated_and_counted(running: Gateway, body: Mapping[str, Any]) -> None:
+async def test_reported_usage_is_booked_and_counted(running: Gateway, body: Mapping[str, Any]) -> None:
     running.backends["gpt-4"].script = [SAID]
     async with chat(
         body, running.resources.upstreams["gpt-4"], options(), running.resources.reservations
@@ -69,7 +69,7 @@ async def test_what_it_told_is_booked_stated_and_counted(running: Gateway, body:
     assert running.sample("conviction_in_flight_requests", backend="gpt-4") == 0
 
 
-async def test_a_failure_before_it_begins_is_booked_as_what_it_used(running: Gateway) -> None:
+async def test_a_failure_before_the_response_is_booked_with_its_usage(running: Gateway) -> None:
     failed = BackendError("failed")
     failed.usage = Usage(400, 5, estimated=True)  # type: ignore[attr-defined]
     running.backends["gpt-4"].script = [failed]
@@ -89,14 +89,14 @@ async def test_a_call_that_used_nothing_is_in_no_ledger(running: Gateway) -> Non
     assert running.sample("conviction_request_duration_seconds_count", backend="gpt-4") == 0
 
 
-async def test_a_failure_in_mid_stream_is_booked(running: Gateway) -> None:
+async def test_a_failure_during_the_stream_is_booked(running: Gateway) -> None:
     running.backends["gpt-4"].script = [Broken("Good", BackendError("broke off"), Usage(400, 2, estimated=True))]
     with pytest.raises(BackendError):
         await passed(running, STREAMED)
     assert (await ledger(running, "gpt-4"))["output_tokens"] == 2
 
 
-async def test_one_who_leaves_in_mid_stream_pays_for_what_came(running: Gateway) -> None:
+async def test_a_client_that_disconnects_pays_for_the_tokens_so_far(running: Gateway) -> None:
     running.backends["gpt-4"].go = asyncio.Event()
     pending = asyncio.create_task(passed(running, STREAMED))
     async with asyncio.timeout(20):
@@ -111,7 +111,7 @@ async def test_one_who_leaves_in_mid_stream_pays_for_what_came(running: Gateway)
     assert (sums["nano_usd"], sums["estimated_requests"]) == (PRICES["gpt-4"].cost(HEARD).nano_usd, 1)
 
 
-async def test_the_deadline_ends_it_and_what_came_is_booked(running: Gateway) -> None:
+async def test_the_deadline_cancels_the_call_and_its_usage_is_booked(running: Gateway) -> None:
     running.backends["gpt-4"].go = asyncio.Event()
     with pytest.raises(DeadlineExceeded, match=r"no answer within 0.2 s"):
         await passed(running, STREAMED, options(0.2))
@@ -121,35 +121,35 @@ async def test_the_deadline_ends_it_and_what_came_is_booked(running: Gateway) ->
 # Limits
 
 
-async def test_without_limits_the_body_is_passed_as_it_is(running: Gateway) -> None:
+async def test_without_limits_the_body_is_unchanged(running: Gateway) -> None:
     await passed(running, BODY)
     assert running.backends["gpt-4"].chats == [BODY]
 
 
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
 @pytest.mark.parametrize("limits", [{"tokens_per_minute": 10**6}, {"nano_usd_per_day": 10**9}])
-async def test_where_tokens_or_money_are_limited_an_answer_is(
+async def test_a_limit_of_tokens_or_money_bounds_the_completion(
     running: Gateway, limits: dict[str, int], name: BackendName
 ) -> None:
     await passed(running, BODY, options(**limits), name)
     assert running.backends[name].chats == [{**BODY, "max_completion_tokens": ANSWER_TOKENS[name]}]
 
 
-async def test_a_backend_s_own_budget_needs_one_too(own_store: str) -> None:
+async def test_a_backend_s_budget_bounds_the_completion(own_store: str) -> None:
     async with gateway(own_store, gpt4_usd_per_day="1") as running:
         await passed(running, BODY)
         assert running.backends["gpt-4"].chats[0]["max_completion_tokens"] == ANSWER_TOKENS["gpt-4"]
 
 
 @pytest.mark.parametrize("own", [{"max_tokens": 7}, {"max_completion_tokens": 7}, {"max_tokens": 7, "n": 2}])
-async def test_a_limit_of_the_client_s_own_is_left_alone(running: Gateway, own: dict[str, int]) -> None:
+async def test_a_client_s_limit_is_unchanged(running: Gateway, own: dict[str, int]) -> None:
     body = {**BODY, **own}
     await passed(running, body, options(nano_usd_per_day=10**9))
     assert running.backends["gpt-4"].chats == [body]
 
 
-async def test_as_much_is_reserved_as_it_can_take(own_store: str) -> None:
-    """A budget of exactly that lets it through, one of a nano-dollar less does not."""
+async def test_the_estimate_is_reserved(own_store: str) -> None:
+    """A budget of exactly the estimate admits the request; one of a nano-dollar less refuses it."""
     body = {**BODY, "max_tokens": 50, "n": 3}
     async with gateway(own_store) as running:
         running.backends["gpt-4"].go = asyncio.Event()
@@ -177,7 +177,7 @@ async def test_a_budget_holds_though_no_request_sets_a_limit(own_store: str) -> 
         assert (await ledger(running, "gpt-4"))["nano_usd"] <= NANO // 10
 
 
-async def test_beyond_the_line_it_is_refused(own_store: str) -> None:
+async def test_a_full_queue_refuses_the_request(own_store: str) -> None:
     async with gateway(own_store, gpt4_max_concurrency=1, gpt4_queue_size=0) as running:
         async with running.resources.upstreams["gpt-4"].concurrency.acquire():
             with pytest.raises(Overloaded):
@@ -185,7 +185,7 @@ async def test_beyond_the_line_it_is_refused(own_store: str) -> None:
         assert running.backends["gpt-4"].chats == []
 
 
-async def test_a_store_that_is_away_refuses_only_where_there_are_limits() -> None:
+async def test_an_unavailable_store_refuses_only_with_limits() -> None:
     async with gateway("redis://127.0.0.1:1") as running:
         assert await passed(running, BODY)
         with pytest.raises(StoreUnavailable):

@@ -1,4 +1,4 @@
-"""Asking until an answer is one: once more where nobody has received anything, and all of it counted."""
+"""Retries of invalid answers, if no waiter has received text, and the usage of all attempts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NONSENSE = "I would rather hold."
 
 
 class Trial:
-    """Attempts under way in a call of their own."""
+    """Attempts in an in-flight call."""
 
     def __init__(self, script: Sequence[Said]) -> None:
         self.backend = CountingBackend("mistral", list(script))
@@ -64,7 +64,7 @@ async def listening(call: InFlightCall[Answer]) -> AsyncIterator[list[str]]:
     await asyncio.wait((listener,))
 
 
-async def test_a_valid_answer_is_asked_for_once() -> None:
+async def test_a_valid_answer_takes_one_attempt() -> None:
     trial = Trial([completion(BUY)])
     assert (await trial.answer()).action == "buy"
     assert (len(trial.backend.asked), trial.attempts.usage, trial.unparsed) == (1, USAGE, 0)
@@ -72,7 +72,7 @@ async def test_a_valid_answer_is_asked_for_once() -> None:
 
 
 @pytest.mark.parametrize("first", [completion(NONSENSE), Broken("", UnparsedAnswer("declined"), USAGE)])
-async def test_what_is_none_is_asked_for_again_and_both_are_counted(first: Said) -> None:
+async def test_an_invalid_answer_is_retried_and_both_attempts_count(first: Said) -> None:
     trial = Trial([first, completion(BUY)])
     assert (await trial.answer()).action == "buy"
     assert trial.attempts.usage == Usage(800, 22, 200)
@@ -80,14 +80,14 @@ async def test_what_is_none_is_asked_for_again_and_both_are_counted(first: Said)
     assert "".join(trial.call.pieces) == BUY
 
 
-async def test_no_more_often_than_that() -> None:
+async def test_attempts_are_limited() -> None:
     trial = Trial([completion(NONSENSE)] * MAX_ATTEMPTS + [completion(BUY)])
     with pytest.raises(UnparsedAnswer, match="mistral gave no valid answer"):
         await trial.answer()
     assert (len(trial.backend.asked), trial.unparsed) == (MAX_ATTEMPTS, MAX_ATTEMPTS)
 
 
-async def test_what_somebody_has_heard_cannot_be_taken_back() -> None:
+async def test_delivered_text_prevents_a_retry() -> None:
     trial = Trial([completion(NONSENSE), completion(BUY)])
     trial.backend.go = asyncio.Event()
     async with listening(trial.call) as received:
@@ -99,14 +99,14 @@ async def test_what_somebody_has_heard_cannot_be_taken_back() -> None:
     assert ("".join(received), len(trial.backend.asked)) == (NONSENSE, 1)
 
 
-async def test_a_failure_is_not_asked_again_and_what_it_used_is_counted() -> None:
+async def test_a_failure_is_not_retried_and_its_usage_counts() -> None:
     trial = Trial([Broken(BUY, BackendError("broke off"), Usage(400, 3)), completion(BUY)])
     with pytest.raises(BackendError, match="broke off"):
         await trial.answer()
     assert (len(trial.backend.asked), trial.attempts.usage) == (1, Usage(400, 3))
 
 
-async def test_what_a_call_has_used_that_is_given_up_is_counted() -> None:
+async def test_the_usage_of_a_cancelled_call_counts() -> None:
     trial = Trial([completion(BUY)])
     trial.backend.go = asyncio.Event()
     await trial.backend.began(1)
@@ -117,13 +117,13 @@ async def test_what_a_call_has_used_that_is_given_up_is_counted() -> None:
     assert trial.attempts.waited_s > 0
 
 
-async def test_nothing_is_counted_before_a_call() -> None:
+async def test_usage_is_zero_before_the_first_attempt() -> None:
     trial = Trial([])
     assert Attempts(trial.upstream, "brief", trial.call, Deadline.after(1)).usage == NOTHING
     await trial.answer()
 
 
-async def test_more_cached_than_sent_is_all_of_it() -> None:
+async def test_cached_tokens_are_at_most_the_prompt_tokens() -> None:
     trial = Trial([completion(BUY, usage=Usage(400, 11, 500))])
     await trial.answer()
     assert trial.attempts.usage.cached_tokens == 400

@@ -1,4 +1,4 @@
-"""Calls shared by all who wait: one call, answered to each from the start, given up when the last has left."""
+"""Calls shared by their waiters: each gets all text, and the last to leave cancels the call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.errors import BackendError, BackendUnavailable
 
 
 class Call:
-    """Says a, b and c as it is let, then gives a number or fails."""
+    """Writes a, b and c when allowed, then returns a number or fails."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.go = asyncio.Semaphore(0)
@@ -38,7 +38,7 @@ class Call:
 
 
 async def unfollowed() -> None:
-    """Nobody elsewhere waits."""
+    """No other process follows the call."""
 
 
 async def followed() -> None:
@@ -51,7 +51,7 @@ async def listen(in_flight: InFlightCall[int]) -> tuple[str, int]:
         return said, await in_flight.result()
 
 
-async def test_all_hear_everything_from_the_start_whenever_they_come() -> None:
+async def test_every_waiter_gets_all_text_from_the_start() -> None:
     call = Call()
     in_flight = InFlightCall(call, unfollowed)
     first = asyncio.create_task(listen(in_flight))
@@ -65,7 +65,7 @@ async def test_all_hear_everything_from_the_start_whenever_they_come() -> None:
     assert await listen(in_flight) == ("abc", 7)
 
 
-async def test_a_failure_is_everybody_s() -> None:
+async def test_every_waiter_gets_the_failure() -> None:
     call = Call(BackendError("failed"))
     in_flight = InFlightCall(call, unfollowed)
     call.let(3)
@@ -73,7 +73,7 @@ async def test_a_failure_is_everybody_s() -> None:
         assert isinstance(outcome, BackendError)
 
 
-async def test_the_call_lives_while_anyone_waits_and_no_longer() -> None:
+async def test_the_call_is_cancelled_with_its_last_waiter() -> None:
     call = Call()
     in_flight = InFlightCall(call, unfollowed)
     listeners = [asyncio.create_task(listen(in_flight)) for _ in range(2)]
@@ -89,7 +89,7 @@ async def test_the_call_lives_while_anyone_waits_and_no_longer() -> None:
     assert call.cleaned == 1
 
 
-async def test_the_call_lives_while_somebody_elsewhere_waits() -> None:
+async def test_a_call_followed_elsewhere_is_not_cancelled() -> None:
     call = Call()
     in_flight = InFlightCall(call, followed)
     listener = asyncio.create_task(listen(in_flight))
@@ -100,7 +100,7 @@ async def test_the_call_lives_while_somebody_elsewhere_waits() -> None:
     assert await in_flight.result() == 7
 
 
-async def test_one_who_comes_while_elsewhere_is_asked_keeps_the_call() -> None:
+async def test_a_new_waiter_prevents_the_cancellation() -> None:
     asked, answered = asyncio.Event(), asyncio.Event()
 
     async def elsewhere() -> None:
@@ -120,7 +120,7 @@ async def test_one_who_comes_while_elsewhere_is_asked_keeps_the_call() -> None:
     assert await staying == ("abc", 7)
 
 
-async def test_flights_are_found_until_they_end_or_are_cancelled() -> None:
+async def test_calls_are_found_until_they_end_or_are_cancelled() -> None:
     single_flight: SingleFlight[int] = SingleFlight()
     call = Call()
     in_flight = InFlightCall(call, unfollowed)

@@ -1,4 +1,4 @@
-"""Money: exact, rounded up once, never free by accident."""
+"""Costs: exact, rounded up once, never zero by accident."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ capacities = st.builds(CapacityPrice, amounts, st.decimals("0.1", "1e9", places=
 
 
 def exact(price: ListPrice | CapacityPrice, usage: Usage) -> Fraction:
-    """Nano-dollars, straight from the definitions."""
+    """Nano-dollars by the definitions."""
     if isinstance(price, CapacityPrice):
         tokens = usage.prompt_tokens + usage.completion_tokens
         return tokens * Fraction(price.usd_per_hour) / Fraction(price.tokens_per_hour) * 10**9
@@ -91,7 +91,7 @@ def test_the_case_study_is_reproduced() -> None:
     assert list_price("gpt-4").input / 1000 == published.gpt4_usd_per_1k_tokens
 
 
-def test_nothing_costs_nothing() -> None:
+def test_zero_usage_costs_zero() -> None:
     assert list_price("gpt-4.1").cost(Usage(0, 0)) == Cost(0, Decimal(0), "list_price")
 
 
