@@ -60,7 +60,7 @@ class Recommender:
             options.deadline.limit(_timeout_detail(options)),
             self._start(question, upstream, options, timer) as (complete, pending),
         ):
-            return _answer(complete, upstream, pending, await pending.made(), timer)
+            return _answer(complete, upstream, pending, await pending.result(), timer)
 
     async def stream(
         self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer
@@ -81,7 +81,7 @@ class Recommender:
                     if piece := analysis.add(text):
                         yield piece
             async with deadline.limit(detail):
-                call = await pending.made()
+                call = await pending.result()
             yield _answer(complete, upstream, pending, call, timer)
 
     async def with_metrics(self, question: Question, timer: RequestTimer) -> Question:
@@ -102,7 +102,7 @@ class Recommender:
             assert complete.metrics is not None
             prompt = messages(complete.metrics, complete.ticker, complete.detail)
             request = CompletionRequest(upstream, prompt, complete.detail, options)
-            async with self._completions.ask(request) as pending:
+            async with self._completions.complete(request) as pending:
                 yield complete, pending
 
 

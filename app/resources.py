@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis
 
 from app.accounting.admission import Admissions
-from app.accounting.ledger import Ledger
-from app.accounting.recent_usage import RecentUse
+from app.accounting.recent_usage import RecentUsage
 from app.accounting.reservations import Reservations
 from app.accounting.settlement import Settlements
 from app.auth.key_cache import KeyCache
@@ -25,7 +24,7 @@ from app.backends.upstream import Upstream, open_upstream
 from app.comparison.pair_store import Comparisons
 from app.comparison.report_service import Reports
 from app.comparison.shadow import Shadow
-from app.completions.service import CompletionService, Timeouts
+from app.completions.service import CompletionService
 from app.contract.completion import BackendName
 from app.errors import MarketDataRateLimited, MarketError
 from app.market import open_provider
@@ -57,12 +56,12 @@ class Resources:
     shadow: Shadow
     completions: CompletionService
     reservations: Reservations
-    ledger: Ledger
+    redis: Redis
     keys: KeyCache
     idempotency: Idempotency
     comparisons: Comparisons
     reports: Reports
-    use: RecentUse
+    recent_usage: RecentUsage
     collectors: Collectors
 
 
@@ -92,8 +91,13 @@ async def assembled(
     admissions, shared_calls = Admissions(store), SharedCalls(redis, store)
     reservations = Reservations(admissions, Settlements(admissions, collectors), collectors)
     comparisons = Comparisons(store, settings.comparisons_kept)
-    timeouts = Timeouts(settings.cache_s, settings.backend_timeout_s)
-    completions = CompletionService(shared_calls, reservations, collectors, timeouts)
+    completions = CompletionService(
+        shared_calls,
+        reservations,
+        collectors,
+        cache_s=settings.cache_s,
+        call_timeout_s=settings.backend_timeout_s,
+    )
     async with AsyncExitStack() as stack:
         upstreams = {
             name: open_upstream(backend, prices.get(name), settings, collectors) for name, backend in backends.items()
@@ -113,12 +117,12 @@ async def assembled(
             shadow=shadow,
             completions=completions,
             reservations=reservations,
-            ledger=Ledger(redis),
+            redis=redis,
             keys=KeyCache(KeyStore(redis), default_limits(settings)),
             idempotency=Idempotency(store),
             comparisons=comparisons,
             reports=Reports(comparisons),
-            use=RecentUse(store),
+            recent_usage=RecentUsage(store),
             collectors=collectors,
         )
 

@@ -18,7 +18,6 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from app.accounting.ledger import ledger_key
 from app.backends.base import Backend, BreakerState
 from app.contract import rule_based_analyst as rules
 from app.contract.completion import NOTHING, BackendName, Completion, Usage
@@ -348,7 +347,12 @@ def without(names: Iterable[str], mapping: Mapping[str, object]) -> dict[str, ob
     return {name: value for name, value in mapping.items() if name not in set(names)}
 
 
+def ledger_key(backend: BackendName, at: datetime) -> str:
+    """The key of the sums of a UTC day."""
+    return f"conviction:ledger:{backend}:{at.astimezone(UTC).date()}"
+
+
 async def ledger(gateway: Gateway, backend: BackendName) -> dict[str, int]:
     """Today's sums of a backend."""
-    sums = await gateway.resources.ledger._redis.hgetall(ledger_key(backend, datetime.now(UTC)))
+    sums = await gateway.resources.redis.hgetall(ledger_key(backend, datetime.now(UTC)))
     return {str(name): int(value) for name, value in sums.items()}

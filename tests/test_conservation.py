@@ -16,7 +16,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.accounting.ledger import ledger_key
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.main import create_app
 from app.pricing.prices import NANO
@@ -24,7 +23,7 @@ from app.settings.gateway import Settings
 from app.stand_in import create_stand_in
 from app.stores.connection import open_redis
 from tests.conftest import STAND_IN_KEY
-from tests.doubles import EXAMPLE_BODY, listening
+from tests.doubles import EXAMPLE_BODY, ledger_key, listening
 from tests.valkey import Valkey
 
 SOON_S = 60.0

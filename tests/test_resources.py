@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from app import resources
-from app.accounting.ledger import ledger_key
+from app.accounting.admission import Leader
 from app.auth.principal import local_principal
 from app.backends.base import Backend
 from app.completions.request import RequestOptions
@@ -25,9 +25,9 @@ from app.pricing.prices import CapacityPrice
 from app.recommend import Question
 from app.resources import open_market, open_resources
 from app.settings.gateway import Settings
-from app.stores.connection import open_redis
+from app.stores.connection import check, open_redis
 from app.telemetry.request_timer import RequestTimer
-from tests.doubles import PRICES, USAGE, BrokenProvider, CountingBackend, opened_with
+from tests.doubles import PRICES, USAGE, BrokenProvider, CountingBackend, ledger_key, opened_with
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_everything_is_built_and_closed(caplog: pytest.LogCaptureFixture) 
         assert value("conviction_backend_replicas", {"backend": "mistral"}) == 2
         assert set(opened.upstreams) == {"mistral", "gpt-4"}
         assert opened.market.provider.name == "sample"
-        await opened.ledger.check()
+        await check(opened.redis)
     assert "shut" in caplog.text  # the default model's announced end
 
 
@@ -81,16 +81,17 @@ async def test_at_its_end_calls_have_ended_and_are_booked(own_store: str) -> Non
     mistral, go = CountingBackend("mistral"), asyncio.Event()
     mistral.go = go
     backends: dict[BackendName, Backend] = {"mistral": mistral, "gpt-4": CountingBackend("gpt-4")}
-    terms = RequestOptions(local_principal(Limits()), Deadline.after(20))
+    options = RequestOptions(local_principal(Limits()), Deadline.after(20))
     async with opened_with(own_store, backends)(Settings(market="sample"), {}) as opened:
         question = Question("SNPS", None, EXAMPLE, "brief")
         pending = asyncio.create_task(
-            opened.recommender.ask(question, opened.upstreams["mistral"], terms, RequestTimer())
+            opened.recommender.ask(question, opened.upstreams["mistral"], options, RequestTimer())
         )
         await mistral.began()
-        open_booking = opened.reservations.open("chat", opened.upstreams["gpt-4"])
         estimate = Estimate(10, 1000)
-        await opened.reservations.admit("chat", terms.principal, opened.upstreams["gpt-4"], estimate)
+        admission = await opened.reservations.admit("chat", options.principal, opened.upstreams["gpt-4"], estimate)
+        assert isinstance(admission, Leader)
+        open_booking = opened.reservations.open("chat", opened.upstreams["gpt-4"], admission)
         reservation = await open_booking.__aenter__()
         reservation.usage = USAGE
         asyncio.get_running_loop().call_later(0.2, go.set)
@@ -98,7 +99,7 @@ async def test_at_its_end_calls_have_ended_and_are_booked(own_store: str) -> Non
             0.4, lambda: asyncio.ensure_future(open_booking.__aexit__(None, None, None))
         )
     assert pending.done()
-    assert (await pending).recommendation.source == "model"
+    assert (await pending).pending.source == "model"
     async with open_redis(SecretStr(own_store)) as redis:
         for name in BACKEND_NAMES:
             sums = await redis.hgetall(ledger_key(name, datetime.now(UTC)))

@@ -1,11 +1,11 @@
-"""Whether a call may be made, and what it took: limits, budgets, the cache and shared calls, each step one round trip.
+"""Admission and settlement of calls: limits, budgets, the cache and shared calls, one round trip a step.
 
-All of it lies in Redis, goes by Redis' clock, and is done by scripts (`lua/`), so that any number of gateways hold to
-the same limits. A call's tokens and money are reserved before it leaves and settled after it; what is never settled
-is charged as unconfirmed when its lease ends, or released if it had not been sent.
+The state is in Redis, the clock is Redis' clock, and each step is a script (`stores/lua/`), so all gateways on a store
+share the same limits. A call's tokens and money are reserved before it is sent and settled after it ends. A call never
+settled is charged as unconfirmed when its lease ends, or released if it had not been sent.
 
-Every method raises `StoreUnavailable` where Redis does not answer; whether the step was done is then not known. An
-admission that came to nothing that way ends with its lease, and a settlement may be asked for again.
+Every method raises `StoreUnavailable` if Redis does not answer; the step may then have been done. An admission without
+a reply ends with its lease, and a settlement can be repeated.
 """
 
 from __future__ import annotations
@@ -20,36 +20,34 @@ from app.accounting.limit_status import LimitStatus
 from app.contract.completion import BackendName, Usage
 from app.pricing.limits import Estimate, Scope
 from app.stores.pipelined import Pipelined
-from app.stores.resp import Argument
-from app.stores.scripts import BOOKS, Script
+from app.stores.redis_protocol import Argument
+from app.stores.scripts import ADMISSION, Script
 from app.stores.shared_calls import NO_RESULT, CallResult
 
-ADMIT = Script(*BOOKS, "admit")
-RENEW = Script(*BOOKS, "renew")
-SETTLE = Script(*BOOKS, "settle")
-SWEEP = Script(*BOOKS, "sweep")
-LIMIT_STATUS = Script(*BOOKS, "standing")
+ADMIT = Script(*ADMISSION, "admit")
+RENEW = Script(*ADMISSION, "renew")
+SETTLE = Script(*ADMISSION, "settle")
+SWEEP = Script(*ADMISSION, "sweep")
+LIMIT_STATUS = Script(*ADMISSION, "limit_status")
 
 Settlement = Literal["settled", "corrected", "repeated", "unknown"]
-"""`corrected`: it had been charged as unconfirmed or released before. `repeated`: nothing changed, it was settled."""
+"""`corrected`: it had been charged as unconfirmed or released. `repeated`: it had been settled, nothing changed."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """Make the call, then settle or release it: what it may take is reserved until the lease ends.
-
-    `sent`: it counts as having left already.
-    """
+    """Make the call, then settle or release it: its estimate is reserved until the lease ends."""
 
     limit_status: LimitStatus
     sent: bool = False
+    """Whether it already counts as sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheHit:
-    """The answer is in the cache."""
+    """The result is in the cache."""
 
     limit_status: LimitStatus
     value: bytes
@@ -58,7 +56,7 @@ class CacheHit:
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """The same call is under way, under the request id `leader`: to be followed (`shared_calls.py`)."""
+    """The request `leader` is making the same call: follow it with `SharedCalls`."""
 
     limit_status: LimitStatus
     leader: str
@@ -68,7 +66,7 @@ Admission = Leader | CacheHit | Follower
 
 
 class Admissions:
-    """Admits calls and settles them."""
+    """Runs the scripts of admission."""
 
     def __init__(self, store: Pipelined) -> None:
         self._store = store
@@ -86,19 +84,18 @@ class Admissions:
         counted: bool = False,
         sent: bool = False,
     ) -> Admission:
-        """Take what a call may need on every scope, or nothing at all.
+        """Reserve the estimate, the most that the call can use, on all scopes or on none.
 
-        `estimate` is the most it can take. With a `call_key`, an answer in the cache or the same call under way
-        elsewhere makes the call unnecessary and is counted against request limits alone. `counted`: an earlier
-        admission of this request was, so this one is not. `sent`: the call leaves at once, without `sent()`, which
-        saves a round trip; one that never left has to be released, and where its gateway dies before that it is charged
-        as unconfirmed, since nobody can tell any more.
+        With a `call_key`, a cached result or the same call of another request replaces the call, and counts against
+        request limits alone. `counted`: an earlier admission of this request was counted, so this one is not. `sent`:
+        the call is sent immediately, without `sent()`, which saves a round trip; a call that is then not sent must be
+        released, and is charged as unconfirmed if its gateway dies before that.
 
-        Raises `RateLimited` or `BudgetExceeded`, and `ValueError` for a request id that was admitted before.
+        Raises `RateLimited` or `BudgetExceeded`, and `ValueError` if the request id was admitted before.
         """
         call = (request_id, backend, estimate.tokens, estimate.nano_usd, call_key or "")
-        how = (int(read_cache), int(counted), "sent" if sent else "reserved", _us(lease_s))
-        return _admission(await self._admit(*call, *how, scopes=scopes), tuple(scopes), sent)
+        options = (int(read_cache), int(counted), "sent" if sent else "reserved", _us(lease_s))
+        return _admission(await self._admit(*call, *options, scopes=scopes), tuple(scopes), sent)
 
     async def share(
         self,
@@ -109,9 +106,9 @@ class Admissions:
         read_cache: bool = True,
         counted: bool = False,
     ) -> CacheHit | Follower | None:
-        """Take part in what is there already, as `admit` would; None, and nothing taken, where a call is needed."""
-        how = (int(read_cache), int(counted), "", 0)
-        reply = await self._admit(request_id, "", 0, 0, call_key, *how, scopes=scopes)
+        """Return a cached result or a call to follow, as `admit` would; None, uncounted, if there is neither."""
+        options = (int(read_cache), int(counted), "", 0)
+        reply = await self._admit(request_id, "", 0, 0, call_key, *options, scopes=scopes)
         if reply[0] == b"absent":
             return None
         shared = _admission(reply, tuple(scopes))
@@ -119,30 +116,30 @@ class Admissions:
         return shared
 
     async def sent(self, request_id: str) -> bool:
-        """Note that the call is about to leave, and begin its lease anew. False: the lease is over, do not send."""
+        """Record that the call is about to be sent, and renew its lease. False: the lease has ended, do not send."""
         return bool(await self._store.run(RENEW, request_id, "sent", 0))
 
     async def renew(self, request_id: str, lease_s: float) -> bool:
-        """Let the lease end so much later than now. False: it is over; what is settled later is put right then."""
+        """Extend the lease to `lease_s` from now. False: it has ended; a later settlement corrects the charge."""
         return bool(await self._store.run(RENEW, request_id, "", _us(lease_s)))
 
-    async def settle(self, request_id: str, usage: Usage, nano_usd: int, landing: CallResult = NO_RESULT) -> Settlement:
-        """Book what the call took, on the day it was admitted, once; and tell those who follow how it ended."""
-        tokens_in = usage.prompt_tokens - usage.cached_tokens
-        booked = (tokens_in, usage.cached_tokens, usage.completion_tokens, nano_usd, int(usage.estimated))
-        return await self._close(request_id, landing, *booked)
+    async def settle(self, request_id: str, usage: Usage, nano_usd: int, result: CallResult = NO_RESULT) -> Settlement:
+        """Book the call's usage once, on the day of its admission, and publish its result to its followers."""
+        input_tokens = usage.prompt_tokens - usage.cached_tokens
+        booked = (input_tokens, usage.cached_tokens, usage.completion_tokens, nano_usd, int(usage.estimated))
+        return await self._close(request_id, result, *booked)
 
-    async def release(self, request_id: str, landing: CallResult = NO_RESULT) -> Settlement:
-        """Give back what was reserved for a call that was not made, or certainly cost nothing."""
-        return await self._close(request_id, landing)
+    async def release(self, request_id: str, result: CallResult = NO_RESULT) -> Settlement:
+        """Release the reservation of a call that was not made or cost nothing."""
+        return await self._close(request_id, result)
 
     async def sweep(self) -> None:
-        """See to all leases that have ended, as each admission does to some of them."""
+        """Expire all leases that have ended; each admission expires some of them."""
         while await self._store.run(SWEEP):
             pass
 
     async def limit_status(self, scopes: Sequence[Scope]) -> LimitStatus:
-        """Where scopes stand now."""
+        """Return the scopes' current limit status."""
         limits = [argument for scope in scopes for argument in scope.arguments]
         return LimitStatus(tuple(scopes), await self._store.run(LIMIT_STATUS, *limits))
 
@@ -150,14 +147,14 @@ class Admissions:
         limits = [argument for scope in scopes for argument in scope.arguments]
         while True:
             reply: list[Any] = await self._store.run(ADMIT, *arguments, *limits)
-            if reply[0] != b"again":  # many leases had ended at once, and what they held is being freed
+            if reply[0] != b"again":  # many leases have ended, and each run releases a batch
                 return reply
 
-    async def _close(self, request_id: str, landing: CallResult, *booked: int) -> Settlement:
-        said = await self._store.run(SETTLE, request_id, *landing.arguments(), *booked)
-        settlement = cast(Settlement, said.decode())
+    async def _close(self, request_id: str, result: CallResult, *booked: int) -> Settlement:
+        reply = await self._store.run(SETTLE, request_id, *result.arguments(), *booked)
+        settlement = cast(Settlement, reply.decode())
         if settlement == "unknown" and booked:
-            log.error("nothing is known of a reservation of %s: %s is in no ledger", request_id, booked)
+            log.error("there is no reservation of %s: its usage %s is in no ledger", request_id, booked)
         return settlement
 
 
@@ -166,12 +163,12 @@ def _admission(reply: list[Any], scopes: tuple[Scope, ...], sent: bool = False) 
         case [b"lead", limit_status]:
             return Leader(LimitStatus(scopes, limit_status), sent)
         case [b"hit", limit_status, cached]:
-            stood = LimitStatus(scopes, limit_status)
-            return CacheHit(stood, cached[16:], max(0, stood.at_us - int(cached[:16])) / 1e6)
+            status = LimitStatus(scopes, limit_status)
+            return CacheHit(status, cached[16:], max(0, status.at_us - int(cached[:16])) / 1e6)
         case [b"join", limit_status, leader]:
             return Follower(LimitStatus(scopes, limit_status), leader.decode())
-        case [b"refused", limit_status, place, reason, wait_us]:
-            raise refusal(scopes[place - 1], reason.decode(), wait_us, LimitStatus(scopes, limit_status))
+        case [b"refused", limit_status, index, reason, wait_us]:
+            raise refusal(scopes[index - 1], reason.decode(), wait_us, LimitStatus(scopes, limit_status))
     raise ValueError("the request id was admitted before")
 
 

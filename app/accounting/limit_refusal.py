@@ -1,4 +1,4 @@
-"""What a client is told whose call is not admitted: which limit, of what kind of scope, and when to come again."""
+"""The error for a call that a limit refuses: which limit, of what kind of scope, and when to retry."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from app.pricing.limits import Scope
 
 
 def refusal(scope: Scope, reason: Reason, wait_us: int, limit_status: LimitStatus) -> LimitReached:
-    """The error; a negative wait is one that never ends, since the call is more than the limit itself."""
-    whose, limit = kind(scope.name), _limit(scope, reason)
+    """Return the error; a negative wait means that the call exceeds the limit itself, so a retry cannot succeed."""
+    owner, limit = kind(scope.name), _limit(scope, reason)
     if reason == "budget" and wait_us >= 0:
-        detail = f"what is left of the {whose}'s {limit} does not cover the request"
+        detail = f"what is left of the {owner}'s {limit} does not cover the request"
     elif wait_us < 0:
-        detail = f"the request may take more than the {whose}'s limit of {limit}"
+        detail = f"the request may take more than the {owner}'s limit of {limit}"
     else:
-        detail = f"the {whose}'s limit of {limit} is reached"
+        detail = f"the {owner}'s limit of {limit} is reached"
     error = BudgetExceeded if reason == "budget" else RateLimited
     retry_after = None if wait_us < 0 else wait_us / 1e6
-    return error(detail, scope=whose, reason=reason, limits=limit_status.headers(), retry_after=retry_after)
+    return error(detail, scope=owner, reason=reason, limits=limit_status.headers(), retry_after=retry_after)
 
 
 def _limit(scope: Scope, reason: Reason) -> str:

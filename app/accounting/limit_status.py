@@ -1,4 +1,4 @@
-"""Where scopes stand: what is left of each limit and when it is whole again, as the store told in passing."""
+"""The status of limits: what is left of each and when it resets, as the store returned it with an admission."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MINUTE_US = 60_000_000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One limit of one scope: units of its reason (requests, tokens, nano-dollars) in so many seconds."""
+    """One limit of one scope: requests, tokens or nano-dollars in `seconds` seconds."""
 
     scope: str
     reason: Reason
@@ -25,16 +25,16 @@ class Window:
     seconds: int
     remaining: int
     reset_s: int
-    """Seconds until all of the limit is to be had again."""
+    """Seconds until the whole limit is available."""
 
     @property
     def policy(self) -> str:
-        """Its name for clients, which tells the kind of scope and no more."""
+        """Its name in headers, which reveals only the kind of scope."""
         return f"{kind(self.scope)}-{self.reason}"
 
 
 class LimitStatus:
-    """What was so at one moment of the store's clock; worked out only where it is asked for."""
+    """The limits of scopes at one time of the store's clock; parsed at first use."""
 
     __slots__ = ("_numbers", "_scopes", "_text")
 
@@ -45,15 +45,15 @@ class LimitStatus:
 
     @property
     def at_us(self) -> int:
-        """The moment, in microseconds since 1970."""
+        """The time, in microseconds since 1970."""
         return self._read()[0]
 
     def windows(self) -> Iterator[Window]:
-        """The limits there are."""
+        """Yield the limits that are set."""
         numbers = self._read()
         day_left_s = ceil((DAY_US - numbers[0] % DAY_US) / 1e6)
-        for place, scope in enumerate(self._scopes):
-            requests, tokens, used, reserved = numbers[4 * place + 1 : 4 * place + 5]
+        for index, scope in enumerate(self._scopes):
+            requests, tokens, used, reserved = numbers[4 * index + 1 : 4 * index + 5]
             limits = scope.limits
             if limits.requests_per_minute is not None:
                 yield _per_minute(scope, "requests", limits.requests_per_minute, requests)
@@ -64,14 +64,14 @@ class LimitStatus:
                 yield Window(scope.name, "budget", cap, 86400, max(0, cap - used - reserved), day_left_s)
 
     def used_nano_usd(self, name: str) -> int:
-        """What has been charged to a scope today, unconfirmed calls among it and calls under way not."""
-        for place, scope in enumerate(self._scopes):
+        """Return what a scope was charged today, with unconfirmed calls and without calls in flight."""
+        for index, scope in enumerate(self._scopes):
             if scope.name == name:
-                return self._read()[4 * place + 3]
+                return self._read()[4 * index + 3]
         raise KeyError(name)
 
     def headers(self) -> Mapping[str, str]:
-        """The limits as `RateLimit-Policy` and `RateLimit` fields; none where there is no limit."""
+        """Return the `RateLimit-Policy` and `RateLimit` fields; none if no limit is set."""
         windows = list(self.windows())
         if not windows:
             return {}
@@ -87,11 +87,11 @@ class LimitStatus:
 
 
 def kind(scope: str) -> str:
-    """`key` or `backend`."""
+    """Return `key` or `backend`."""
     return scope.partition(":")[0]
 
 
 def _per_minute(scope: Scope, reason: Reason, limit: int, level: int) -> Window:
-    """A limit a minute from its bucket's level, in microseconds x units."""
+    """Return a limit a minute from its bucket's level, in microseconds x units."""
     remaining = max(0, limit - ceil(level / MINUTE_US))
     return Window(scope.name, reason, limit, 60, remaining, ceil(level / limit / 1e6) if limit else 60)

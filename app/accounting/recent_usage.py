@@ -1,4 +1,4 @@
-"""What backends were used for lately: sums of settled calls by the minute, of all gateways on a store."""
+"""Recent usage of backends: sums of settled calls by the minute, of all gateways on a store."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from app.contract.completion import BackendName
 from app.stores.pipelined import Pipelined
 from app.stores.scripts import Script
 
-USE = Script("clock", "present", "use")
+RECENT_USAGE = Script("clock", "usage_key", "recent_usage")
 MINUTES = 60
-"""That are summed up. The last is not over, so that the span is up to a minute shorter."""
+"""The last one is incomplete, so the span is up to a minute shorter."""
 
 
 @dataclass(frozen=True)
 class Use:
-    """Calls that ended and were booked; `cached_input_tokens` are not among the input tokens."""
+    """Sums of settled calls; `input_tokens` excludes `cached_input_tokens`."""
 
     requests: int = 0
     input_tokens: int = 0
@@ -28,14 +28,14 @@ class Use:
         return self.input_tokens + self.cached_input_tokens + self.output_tokens
 
 
-class RecentUse:
-    """Reads the sums that settling adds to."""
+class RecentUsage:
+    """Reads the sums that settlements add to."""
 
     def __init__(self, store: Pipelined) -> None:
         self._store = store
 
     async def of(self, backend: BackendName) -> Use:
-        """The last hour's. Raises `StoreUnavailable`."""
-        told = await self._store.run(USE, backend, MINUTES)
-        sums = {name.decode(): int(value) for name, value in zip(told[::2], told[1::2], strict=True)}
+        """Return the last hour's sums. Raises `StoreUnavailable`."""
+        reply = await self._store.run(RECENT_USAGE, backend, MINUTES)
+        sums = {name.decode(): int(value) for name, value in zip(reply[::2], reply[1::2], strict=True)}
         return Use(*(sums.get(name, 0) for name in Use.__dataclass_fields__))

@@ -1,13 +1,13 @@
-"""Calls that were admitted, from their reservation to their settlement."""
+"""Reservations of admitted calls: made at admission, renewed while the call runs, settled when it ends."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from app.accounting.admission import Admission, Admissions, CacheHit, Follower
+from app.accounting.admission import Admission, Admissions, CacheHit, Follower, Leader
 from app.accounting.settlement import Settlements
 from app.auth.principal import Principal
 from app.backends.upstream import Upstream
@@ -20,41 +20,42 @@ from app.telemetry.metrics import Collectors
 from app.telemetry.tracing import Step, step
 
 LEASE_S = 15.0
-"""A gateway that dies is noticed so much later: what it had sent is charged, and who followed asks anew."""
+"""After this, a dead gateway's calls that were sent are charged, and their followers make them again."""
 RENEW_S = 4.0
-"""As often it is seen to those whose gateway died: no later than so long after their leases' end."""
+"""Between renewals of open leases, and between sweeps of leases that have ended."""
 NO_LIMITS = Limits()
 
 
 @dataclass
 class Reservation:
-    """One call's. What is set here when the call ends is booked."""
+    """One call's reservation. Its usage and result are settled when its context ends."""
 
     request_id: str | None
-    """None: nothing was reserved, since the store is away."""
+    """None if the store was unavailable and nothing was reserved."""
     sent: bool = False
-    """It counts as sent, and need not be noted."""
+    """Whether it already counts as sent and holds a slot of the backend's concurrency limit."""
     usage: Usage = NOTHING
-    landing: CallResult = field(default=NO_RESULT)
+    result: CallResult = NO_RESULT
 
 
 @dataclass(frozen=True)
 class Coalescing:
-    """Whether another's answer will do: the key of all that it would do for, if any; and for one who asks again
-    because a shared call came to nothing, that it was counted."""
+    """Whether another request's result will do."""
 
     key: str | None = None
+    """Equal for calls with equal results; None if the result cannot be shared."""
     read_cache: bool = True
     counted: bool = False
+    """Whether an earlier admission of this request was counted against request limits."""
 
 
 NO_COALESCING = Coalescing()
 
 
 class Reservations:
-    """Admits calls, keeps their reservations alive while they are under way, and closes them when they end.
+    """Admits calls, renews the leases of those that run, and settles those that end.
 
-    Made where an event loop runs. It sees to the leases of gateways that died, too, whether or not anybody asks.
+    Needs a running event loop. It also sweeps the leases of gateways that died.
     """
 
     def __init__(self, admissions: Admissions, settlements: Settlements, collectors: Collectors) -> None:
@@ -62,7 +63,7 @@ class Reservations:
         self._settlements = settlements
         self._collectors = collectors
         self._open: set[str] = set()
-        self._tending = asyncio.create_task(self._tend())
+        self._renewing = asyncio.create_task(self._renew())
 
     async def admit(
         self,
@@ -70,53 +71,59 @@ class Reservations:
         principal: Principal,
         upstream: Upstream,
         estimate: Estimate,
-        share: Coalescing = NO_COALESCING,
+        coalescing: Coalescing = NO_COALESCING,
     ) -> Admission | None:
-        """Take what the call may need, within the limits of the holder and the backend.
+        """Reserve the estimate within the limits of the principal and the backend.
 
-        What finds a place at once is admitted as sent, since nothing is to be waited for in between. None where the
-        store is away and there are no limits. Raises `RateLimited`, `BudgetExceeded` and, where the store is away and
-        there are limits, `StoreUnavailable`.
+        If the backend has a free slot, the call is admitted as sent and holds the slot: `Leader.sent`. None if the
+        store is unavailable and there are no limits. Raises `RateLimited`, `BudgetExceeded` and, if the store is
+        unavailable and there are limits, `StoreUnavailable`.
         """
+        reserved, admission = upstream.concurrency.reserve(), None
         try:
-            with upstream.gate.coming() as concurrency, _step(upstream) as admitting:
+            with _step(upstream) as admitting:
                 admission = await self._admissions.admit(
                     request_id,
                     (principal.scope, upstream.scope),
                     upstream.name,
                     estimate,
                     lease_s=LEASE_S,
-                    call_key=share.key,
-                    read_cache=share.read_cache,
-                    counted=share.counted,
-                    sent=concurrency,
+                    call_key=coalescing.key,
+                    read_cache=coalescing.read_cache,
+                    counted=coalescing.counted,
+                    sent=reserved,
                 )
                 _note(admitting, admission)
                 return admission
         except StoreUnavailable:
-            self._settlements.undo(request_id, upstream.name)
+            self._settlements.release_later(request_id, upstream.name)
             if _limited(principal, upstream):
                 raise
             return None
         except asyncio.CancelledError:
-            self._settlements.undo(request_id, upstream.name)
+            self._settlements.release_later(request_id, upstream.name)
             raise
+        finally:
+            if reserved and not isinstance(admission, Leader):
+                upstream.concurrency.release()
 
     async def share(
-        self, request_id: str, principal: Principal, upstream: Upstream, share: Coalescing
+        self, request_id: str, principal: Principal, upstream: Upstream, coalescing: Coalescing
     ) -> CacheHit | Follower | None:
-        """Take part in what is there already, within request limits; None where a call would have to be made, or
-        where the store is away. Raises `RateLimited`."""
-        if share.key is None:
+        """Return a cached result or a running call to follow, counted against request limits.
+
+        None if a call would have to be made, or if the store is unavailable. Raises `RateLimited`.
+        """
+        if coalescing.key is None:
             return None
         try:
             with _step(upstream) as sharing:
                 shared = await self._admissions.share(
                     request_id,
                     (principal.scope, upstream.scope),
-                    share.key,
-                    read_cache=share.read_cache,
-                    counted=share.counted,
+                    coalescing.key,
+                    read_cache=coalescing.read_cache,
+                    counted=coalescing.counted,
                 )
                 if shared is not None:
                     _note(sharing, shared)
@@ -125,35 +132,30 @@ class Reservations:
             return None
 
     @asynccontextmanager
-    async def open(self, request_id: str, upstream: Upstream, sent: bool = False) -> AsyncIterator[Reservation]:
-        """A reservation, for as long as its call takes: then settled, or released if it used nothing."""
-        reservation = Reservation(request_id, sent)
-        self._open.add(request_id)
+    async def open(self, request_id: str, upstream: Upstream, admission: Leader | None) -> AsyncIterator[Reservation]:
+        """Hold the reservation while the call runs, then settle it, or release it if it used nothing.
+
+        A call without an admission is counted, but in no ledger.
+        """
+        reservation = Reservation(request_id, admission.sent) if admission else Reservation(None)
+        if admission:
+            self._open.add(request_id)
         try:
             yield reservation
         finally:
-            self._open.discard(request_id)
-            if reservation.usage == NOTHING:
-                await self._settlements.release(request_id, upstream.name, reservation.landing)
-            else:
-                cost = upstream.cost(reservation.usage)
-                await self._settlements.settle(request_id, upstream.name, reservation.usage, cost, reservation.landing)
+            used = reservation.usage
+            cost = None if used == NOTHING else upstream.cost(used)
+            if admission:
+                self._open.discard(request_id)
+                await self._settlements.settle(request_id, upstream.name, used, cost, reservation.result)
+            elif cost is not None:
+                self._settlements.count_unreserved(upstream.name, used, cost)
 
-    @asynccontextmanager
-    async def without(self, upstream: Upstream) -> AsyncIterator[Reservation]:
-        """A call without a reservation, while the store is away: what it takes is counted, and in no ledger."""
-        reservation = Reservation(None)
-        try:
-            yield reservation
-        finally:
-            if reservation.usage != NOTHING:
-                self._settlements.forgo(upstream.name, reservation.usage, upstream.cost(reservation.usage))
+    async def mark_sent(self, reservation: Reservation, principal: Principal, upstream: Upstream) -> None:
+        """Record that the call is about to be sent, unless its admission did.
 
-    async def sending(self, reservation: Reservation, principal: Principal, upstream: Upstream) -> None:
-        """Note that the call is about to leave.
-
-        Raises `StoreUnavailable` where the reservation is over, or where there are limits and the store is away:
-        nothing is sent then.
+        Raises `StoreUnavailable`, and the call must not be sent, if the reservation has ended, or if there are limits
+        and the store is unavailable.
         """
         if reservation.request_id is None or reservation.sent:
             return
@@ -164,10 +166,10 @@ class Reservations:
                 raise
             return
         if not held:
-            raise StoreUnavailable("the request's reservation had ended before its turn came")
+            raise StoreUnavailable("the request's reservation ended while the request was queued")
 
     async def observe(self, upstreams: Iterable[Upstream]) -> None:
-        """Show how much of backends' budgets is used; what was shown last stays where the store is away."""
+        """Set the gauges of used budgets; they keep their values while the store is unavailable."""
         limited = [upstream for upstream in upstreams if upstream.scope.limits.nano_usd_per_day is not None]
         if not limited:
             return
@@ -176,30 +178,29 @@ class Reservations:
         except StoreUnavailable:
             return
         for upstream in limited:
-            self._collectors.budget_used.labels(upstream.name).set(
-                limit_status.used_nano_usd(upstream.scope.name) / NANO
-            )
+            used = limit_status.used_nano_usd(upstream.scope.name) / NANO
+            self._collectors.budget_used.labels(upstream.name).set(used)
 
     async def spare(self, upstream: Upstream) -> bool:
-        """Whether more than half of each of the backend's limits is left. Raises `StoreUnavailable`."""
+        """Return whether more than half of each of the backend's limits is left. Raises `StoreUnavailable`."""
         if upstream.scope.limits == NO_LIMITS:
             return True
         limit_status = await self._admissions.limit_status([upstream.scope])
         return all(2 * window.remaining > window.limit for window in limit_status.windows())
 
     async def close(self) -> None:
-        """Wait for calls that still end, and book what is due."""
-        while self._open:  # noqa: ASYNC110 - nobody else waits for that
+        """Wait for open calls to end, and settle what is pending."""
+        while self._open:  # noqa: ASYNC110 - nothing else waits for it
             await asyncio.sleep(0.01)
-        self._tending.cancel()
-        await asyncio.wait((self._tending,))
+        self._renewing.cancel()
+        await asyncio.wait((self._renewing,))
         await self._settlements.close()
 
-    async def _tend(self) -> None:
+    async def _renew(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
             renewals = (self._admissions.renew(request_id, LEASE_S) for request_id in tuple(self._open))
-            # One that fails is tried again; one that lapses is put right when it is settled.
+            # A failed renewal is repeated; settling corrects a lease that ended.
             await asyncio.gather(*renewals, return_exceptions=True)
             with suppress(StoreUnavailable):
                 await self._admissions.sweep()
@@ -214,7 +215,7 @@ def _step(upstream: Upstream) -> Step:
 
 
 def _note(admitting: Step, admission: Admission) -> None:
-    """Where the answer is to come from."""
+    """Add the result's source to the span."""
     match admission:
         case CacheHit():
             source = "cache"

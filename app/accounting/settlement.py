@@ -1,4 +1,4 @@
-"""Booking what calls took: at once, or, where the store is away, as soon as it is back."""
+"""Settlement of calls: immediately, or, while the store is unavailable, when it answers again."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from app.stores.shared_calls import NO_RESULT, CallResult
 from app.telemetry.metrics import Collectors
 
 RETRY_S = 0.5
-KEPT = 10_000
-"""Settlements that wait for the store; the oldest are given up first, to be charged as unconfirmed."""
+MAX_PENDING = 10_000
+"""Settlements queued for the store. Beyond it the oldest are dropped, and charged as unconfirmed by the store."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Due:
-    """What a call took; nothing, where its reservation is to be released."""
+class _Pending:
+    """A call's usage; none, if its reservation is to be released."""
 
     request_id: str
     backend: BackendName
@@ -32,87 +32,84 @@ class _Due:
 
 
 class Settlements:
-    """What was reserved is settled or released once its call has ended; asking twice changes nothing."""
+    """Settles or releases the reservation of a call that ended. Repeating a settlement changes nothing."""
 
     def __init__(self, admissions: Admissions, collectors: Collectors) -> None:
         self._admissions = admissions
         self._collectors = collectors
-        self._due: deque[_Due] = deque()
-        self._trying: asyncio.Task[None] | None = None
+        self._pending: deque[_Pending] = deque()
+        self._retrying: asyncio.Task[None] | None = None
 
     async def settle(
-        self, request_id: str, backend: BackendName, usage: Usage, cost: Cost, landing: CallResult = NO_RESULT
+        self, request_id: str, backend: BackendName, usage: Usage, cost: Cost | None, result: CallResult = NO_RESULT
     ) -> None:
-        """Book what the call took and pass its answer on."""
-        self._collectors.of[backend].spend(usage, cost)
-        await self._close(_Due(request_id, backend, usage, cost.nano_usd), landing)
-
-    async def release(self, request_id: str, backend: BackendName, landing: CallResult = NO_RESULT) -> None:
-        """Give back what was reserved for a call that cost nothing."""
-        await self._close(_Due(request_id, backend), landing)
-
-    def undo(self, request_id: str, backend: BackendName) -> None:
-        """Give back, as soon as may be, what an admission may have reserved whose reply did not come."""
-        if len(self._due) < KEPT:
-            self._put_off(_Due(request_id, backend))
-
-    def forgo(self, backend: BackendName, usage: Usage, cost: Cost) -> None:
-        """Count what a call took that could not be reserved, and say that it is in no ledger."""
-        self._collectors.of[backend].spend(usage, cost)
-        self._collectors.store_errors.labels("ledger").inc()
-        log.warning("%d nano-dollars of %s are in no ledger: the store was away", cost.nano_usd, backend)
-
-    async def close(self) -> None:
-        """Try once more what is still due; what cannot be booked is charged as unconfirmed when its lease ends."""
-        if self._trying is not None:
-            self._trying.cancel()
-            await asyncio.wait((self._trying,))
+        """Book the call's usage, or release its reservation if it has no cost, and publish its result."""
+        if cost is None:
+            pending = _Pending(request_id, backend)
+        else:
+            self._collectors.of[backend].spend(usage, cost)
+            pending = _Pending(request_id, backend, usage, cost.nano_usd)
         try:
-            await self._try()
-        except StoreUnavailable:
-            for due in self._due:
-                _given_up(due)
-
-    async def _close(self, due: _Due, landing: CallResult) -> None:
-        try:
-            await self._book(due, landing)
+            await self._book(pending, result)
         except StoreUnavailable as error:
             self._collectors.store_errors.labels("ledger").inc()
             log.warning("a settlement waits for the store: %s", error.detail)
-            self._put_off(due)
+            self._enqueue(pending)
         except asyncio.CancelledError:
-            self._put_off(due)
+            self._enqueue(pending)
             raise
 
-    async def _book(self, due: _Due, landing: CallResult = NO_RESULT) -> None:
-        if due.usage == NOTHING:
-            await self._admissions.release(due.request_id, landing)
+    def release_later(self, request_id: str, backend: BackendName) -> None:
+        """Release in the background what an admission without a reply may have reserved."""
+        if len(self._pending) < MAX_PENDING:
+            self._enqueue(_Pending(request_id, backend))
+
+    def count_unreserved(self, backend: BackendName, usage: Usage, cost: Cost) -> None:
+        """Count a call that could not be reserved, and log that no ledger holds its cost."""
+        self._collectors.of[backend].spend(usage, cost)
+        self._collectors.store_errors.labels("ledger").inc()
+        log.warning("%d nano-dollars of %s are in no ledger: the store was unavailable", cost.nano_usd, backend)
+
+    async def close(self) -> None:
+        """Try all pending settlements once; what fails is charged as unconfirmed when its lease ends."""
+        if self._retrying is not None:
+            self._retrying.cancel()
+            await asyncio.wait((self._retrying,))
+        try:
+            await self._book_pending()
+        except StoreUnavailable:
+            for pending in self._pending:
+                _log_lost(pending)
+
+    async def _book(self, pending: _Pending, result: CallResult = NO_RESULT) -> None:
+        if pending.usage == NOTHING:
+            await self._admissions.release(pending.request_id, result)
         else:
-            await self._admissions.settle(due.request_id, due.usage, due.nano_usd, landing)
+            await self._admissions.settle(pending.request_id, pending.usage, pending.nano_usd, result)
 
-    def _put_off(self, due: _Due) -> None:
-        if len(self._due) == KEPT:
-            _given_up(self._due.popleft())
-        self._due.append(due)
-        if self._trying is None or self._trying.done():
-            self._trying = asyncio.create_task(self._try_until_done())
+    def _enqueue(self, pending: _Pending) -> None:
+        if len(self._pending) == MAX_PENDING:
+            _log_lost(self._pending.popleft())
+        self._pending.append(pending)
+        if self._retrying is None or self._retrying.done():
+            self._retrying = asyncio.create_task(self._retry())
 
-    async def _try_until_done(self) -> None:
-        while self._due:
+    async def _retry(self) -> None:
+        while self._pending:
             await asyncio.sleep(RETRY_S)
             try:
-                await self._try()
+                await self._book_pending()
             except StoreUnavailable:
                 continue
 
-    async def _try(self) -> None:
-        while self._due:
-            due = self._due[0]
-            await self._book(due)
-            if self._due and self._due[0] is due:
-                self._due.popleft()
+    async def _book_pending(self) -> None:
+        while self._pending:
+            pending = self._pending[0]
+            await self._book(pending)
+            if self._pending and self._pending[0] is pending:
+                self._pending.popleft()
 
 
-def _given_up(due: _Due) -> None:
-    if due.usage != NOTHING:
-        log.error("%d nano-dollars of %s are in no ledger: %s", due.nano_usd, due.backend, due.request_id)
+def _log_lost(pending: _Pending) -> None:
+    if pending.usage != NOTHING:
+        log.error("%d nano-dollars of %s are in no ledger: %s", pending.nano_usd, pending.backend, pending.request_id)

@@ -26,7 +26,7 @@ from app.api.state import principal_of, resources_of
 from app.api.validation_errors import validate
 from app.auth.principal import require_backend
 from app.backends.upstream import Upstream
-from app.completions.chat import Chatting, chat
+from app.completions.chat import PendingChat, chat
 from app.completions.request import RequestOptions
 from app.errors import IdempotencyConflict, NotFound, client_error
 from app.pricing.prices import plain
@@ -108,10 +108,10 @@ async def chat_completions(request: Request) -> Response:
 async def _whole_response(
     body: Mapping[str, Any], upstream: Upstream, options: RequestOptions, resources: Resources
 ) -> Response:
-    async with chat(body, upstream, options, resources.reservations) as chatting:
-        content = b"".join([piece async for piece in chatting.stream])
-    cost = {} if chatting.cost is None else {"X-Cost-USD": plain(chatting.cost.usd)}
-    return Response(content, chatting.stream.status, headers=_headers(chatting, upstream) | cost)
+    async with chat(body, upstream, options, resources.reservations) as pending:
+        content = b"".join([piece async for piece in pending.stream])
+    cost = {} if pending.cost is None else {"X-Cost-USD": plain(pending.cost.usd)}
+    return Response(content, pending.stream.status, headers=_headers(pending, upstream) | cost)
 
 
 class ChatStream(Response):
@@ -141,10 +141,10 @@ class ChatStream(Response):
     async def _relay(self, send: Send) -> None:
         last = b""
         try:
-            async with chat(self._body, self._upstream, self._options, self._resources.reservations) as chatting:
-                await self._start(chatting, send)
-                async for piece in chatting.stream:
-                    if chatting.stream.ended:
+            async with chat(self._body, self._upstream, self._options, self._resources.reservations) as pending:
+                await self._start(pending, send)
+                async for piece in pending.stream:
+                    if pending.stream.ended:
                         last = piece
                     else:
                         await _send(send, piece)
@@ -153,20 +153,20 @@ class ChatStream(Response):
             if self._events:
                 await _send(send, b"\n\ndata: %b\n\n" % error_json(known), more=False)
             raise known from error
-        cost = plain(chatting.cost.usd).encode() if chatting.cost else b""
+        cost = plain(pending.cost.usd).encode() if pending.cost else b""
         await _send(send, b": cost_usd=%b\n\n%b" % (cost, last) if self._events else last, more=False)
 
-    async def _start(self, chatting: Chatting, send: Send) -> None:
-        headers = _headers(chatting, self._upstream)
+    async def _start(self, pending: PendingChat, send: Send) -> None:
+        headers = _headers(pending, self._upstream)
         self._events = headers.get("Content-Type", "").startswith(MEDIA_TYPE)
         raw = Headers(headers | (HEADERS if self._events else {})).raw
-        await send({"type": "http.response.start", "status": chatting.stream.status, "headers": raw})
+        await send({"type": "http.response.start", "status": pending.stream.status, "headers": raw})
 
 
 async def _send(send: Send, piece: bytes, more: bool = True) -> None:
     await send({"type": "http.response.body", "body": piece, "more_body": more})
 
 
-def _headers(chatting: Chatting, upstream: Upstream) -> dict[str, str]:
-    limit_status = chatting.limit_status.headers() if chatting.limit_status else {}
-    return {**chatting.stream.headers, HEADER: upstream.name, **limit_status}
+def _headers(pending: PendingChat, upstream: Upstream) -> dict[str, str]:
+    limit_status = pending.limit_status.headers() if pending.limit_status else {}
+    return {**pending.stream.headers, HEADER: upstream.name, **limit_status}

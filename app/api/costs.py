@@ -53,7 +53,7 @@ async def costs(request: Request) -> Response:
 
 async def _costs(resources: Resources) -> Costs:
     upstreams, settings = resources.upstreams, resources.settings
-    use = dict(zip(upstreams, await asyncio.gather(*map(resources.use.of, upstreams)), strict=True))
+    use = dict(zip(upstreams, await asyncio.gather(*map(resources.recent_usage.of, upstreams)), strict=True))
     models = {name: upstream.backend.model or None for name, upstream in upstreams.items()}
     hourly, listed = upstreams["mistral"].price, upstreams["gpt-4"].price
     replicas = max(1, settings.hosted_servers)

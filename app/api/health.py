@@ -6,10 +6,10 @@ import asyncio
 
 from fastapi import APIRouter
 from pydantic import TypeAdapter
+from redis.asyncio import Redis
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.accounting.ledger import Ledger
 from app.api import documents
 from app.api.backends import unready_reason
 from app.api.schemas import Component, Liveness, Readiness
@@ -17,6 +17,7 @@ from app.api.state import experiments_of, resources_of
 from app.errors import StoreUnavailable
 from app.resources import Resources
 from app.routing.experiments_file import Experiments
+from app.stores.connection import check
 
 router = APIRouter()
 LIVE = TypeAdapter(Liveness).dump_json(Liveness())
@@ -49,7 +50,7 @@ async def live() -> Response:
 async def ready(request: Request) -> Response:
     """Whether a backend and the store can serve a request now."""
     resources = resources_of(request)
-    backends, store = await asyncio.gather(_backends(resources), _store_unready_reason(resources.ledger))
+    backends, store = await asyncio.gather(_backends(resources), _store_unready_reason(resources.redis))
     stopping = "the gateway is stopping" if request.app.state.drain.begun else None
     others = {
         "store": Component(store is None, store),
@@ -81,9 +82,9 @@ def _experiments(experiments: Experiments) -> dict[str, Component]:
     return {"experiments": Component(True, experiments.problem)} if experiments.configured else {}
 
 
-async def _store_unready_reason(ledger: Ledger) -> str | None:
+async def _store_unready_reason(redis: Redis) -> str | None:
     try:
-        await ledger.check()
+        await check(redis)
     except StoreUnavailable as error:
         return error.detail
     return None

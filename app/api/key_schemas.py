@@ -10,9 +10,9 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator
 
-from app.auth.api_key import KeyRecord, KeyText, RequestOptions
+from app.auth.api_key import KeyGrant, KeyRecord, KeyText
 from app.contract.completion import BackendName
-from app.pricing.limits import MOST_A_MINUTE
+from app.pricing.limits import MAX_PER_MINUTE
 from app.pricing.prices import NANO, plain
 from app.recommendation import AmountUsd
 
@@ -21,7 +21,7 @@ USD = re.compile(r"(0|[1-9][0-9]{0,5})(\.[0-9]{1,9})?")
 """USD below a million, to a nano-dollar."""
 
 _DEFAULT = "null or omitted: the default of the gateway's settings"
-Limit = Annotated[int | None, Field(ge=1, le=MOST_A_MINUTE, strict=True, description=_DEFAULT)]
+Limit = Annotated[int | None, Field(ge=1, le=MAX_PER_MINUTE, strict=True, description=_DEFAULT)]
 
 
 class NewKey(BaseModel):
@@ -65,8 +65,8 @@ class NewKey(BaseModel):
             raise ValueError("must be a decimal number from 0 to 999999.999999999 as a string, such as '25.00'")
         return usd
 
-    def terms(self) -> RequestOptions:
-        return RequestOptions(
+    def grant(self) -> KeyGrant:
+        return KeyGrant(
             name=self.name,
             backends=None if self.backends is None else frozenset(self.backends),
             admin=self.admin,
@@ -93,15 +93,15 @@ class Key:
 
     @classmethod
     def of(cls, record: KeyRecord) -> Self:
-        terms = record.terms
-        nano_usd = terms.nano_usd_per_day
+        grant = record.grant
+        nano_usd = grant.nano_usd_per_day
         return cls(
             id=record.id,
-            name=terms.name,
-            backends=None if terms.backends is None else sorted(terms.backends),
-            admin=terms.admin,
-            requests_per_minute=terms.requests_per_minute,
-            tokens_per_minute=terms.tokens_per_minute,
+            name=grant.name,
+            backends=None if grant.backends is None else sorted(grant.backends),
+            admin=grant.admin,
+            requests_per_minute=grant.requests_per_minute,
+            tokens_per_minute=grant.tokens_per_minute,
             usd_per_day=None if nano_usd is None else plain(Decimal(nano_usd).scaleb(-9)),
             created=record.created,
             created_by=record.created_by,

@@ -42,7 +42,7 @@ async def issue_key(request: Request) -> Response:
     """Issue a key. Only this response shows its secret."""
     admin, keys = _authorize(request)
     new_key = validate(NewKey, await read_json(request))
-    text, record = await keys.store.issue(new_key.terms(), admin.id)
+    text, record = await keys.store.issue(new_key.grant(), admin.id)
     log.info("key issued", extra={"key_id": record.id, "by": admin.id})
     answer = IssuedKey.of(text, record, lasting=_persistent(resources_of(request).settings))
     return Response(ISSUED.dump_json(answer), 201, media_type="application/json", headers={"Cache-Control": "no-store"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from app.api.state import experiments_of, principal_of, resources_of
-from app.auth.principal import may_ask, require_backend
+from app.auth.principal import may_use, require_backend
 from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
 from app.errors import InvalidRequest
@@ -89,7 +89,7 @@ class RequestRouter:
         experiment = self._experiments.experiment(question.detail)
         if experiment is not None:
             arm = experiment.assign(self._subject or (question.ticker or "").upper() or _unique_subject(index))
-            if all(may_ask(self._principal, backend) for backend in backends_of(arm.backend)):
+            if all(may_use(self._principal, backend) for backend in backends_of(arm.backend)):
                 return arm.backend, Assignment(experiment.name, arm.name)
         require_backend(self._principal, self._default)
         return self._default, None

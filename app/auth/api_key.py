@@ -1,13 +1,13 @@
-"""A key that was issued: the text its holder keeps, and the record that is kept of it here.
+"""An issued API key: the text that its client keeps, and the record that the store keeps.
 
-The text is `cvk_<id>_<secret>`. The id names the key in lists and is no secret. Of the secret only the SHA-256 is
-kept: it is 256 random bits, which nobody guesses however quick the hash, so a slow one would only slow every request.
+The text is `cvk_<id>_<secret>`. The id names the key in lists and is not secret. Of the secret only the SHA-256 is
+stored: 256 random bits cannot be guessed however fast the hash, so a slow hash would only slow down requests.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from secrets import token_hex, token_urlsafe
@@ -25,7 +25,7 @@ SECRET_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class KeyText:
-    """What a holder shows to be let in."""
+    """The text of a key."""
 
     id: str
     secret: str = field(repr=False)
@@ -36,27 +36,27 @@ class KeyText:
 
     @classmethod
     def parse(cls, text: str) -> KeyText | None:
-        """The parts of a key; None for what has not the form of one."""
+        """Return the parts of a key; None if the text is not one."""
         found = _TEXT.fullmatch(text)
         return found and cls(found["id"], found["secret"])
 
     def reveal(self) -> str:
-        """The whole key: for its holder, once."""
+        """Return the whole key, to be shown once."""
         return f"cvk_{self.id}_{self.secret}"
 
     def digest(self) -> str:
-        """The secret's SHA-256 in hexadecimal."""
+        """Return the secret's SHA-256 in hexadecimal."""
         return sha256(self.secret.encode()).hexdigest()
 
 
-class RequestOptions(BaseModel):
-    """What a key is issued for. A limit that is None is the settings' default."""
+class KeyGrant(BaseModel):
+    """What a key allows. A limit of None is the settings' default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     name: str
     backends: frozenset[BackendName] | None = None
-    """None: all."""
+    """None for all."""
     admin: bool = False
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -64,23 +64,22 @@ class RequestOptions(BaseModel):
 
 
 class KeyRecord(BaseModel):
-    """What is kept of a key."""
+    """The stored record of a key."""
 
-    # A field that is not known may be a restriction: such a record is refused, not read without it.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    # An unknown field may be a restriction: a record that has one is refused.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, validate_by_name=True)
 
     id: str
     digest: str = Field(repr=False)
-    terms: RequestOptions
+    grant: KeyGrant = Field(alias="terms")
     created: datetime
     created_by: str
-    """The id of the holder who issued it."""
+    """The id of the principal that issued it."""
     revoked: datetime | None = None
 
     def principal(self, defaults: Limits) -> Principal:
-        """Whom the key stands for, limits that it leaves open filled in."""
-        terms = self.terms
-        own = (terms.requests_per_minute, terms.tokens_per_minute, terms.nano_usd_per_day)
-        standard = (defaults.requests_per_minute, defaults.tokens_per_minute, defaults.nano_usd_per_day)
-        limits = (ours if ours is not None else default for ours, default in zip(own, standard, strict=True))
-        return Principal(self.id, terms.name, terms.backends, terms.admin, Limits(*limits))
+        """Return the key's principal, with default limits where the grant sets none."""
+        grant = self.grant
+        own = {name: getattr(grant, name) for name in Limits.__dataclass_fields__}
+        limits = replace(defaults, **{name: limit for name, limit in own.items() if limit is not None})
+        return Principal(self.id, grant.name, grant.backends, grant.admin, limits)

@@ -1,8 +1,7 @@
-"""Whose key it is, remembered for seconds, so that hardly a request waits for Redis.
+"""The principals of issued keys, cached for seconds so that few requests wait for Redis.
 
-A key that is revoked opens nothing `FRESH_S` later, on any replica. While Redis does not answer, keys that were good
-lately stay so for `GRACE_S` from when they were last checked; of the rest nothing can be said, and `StoreUnavailable`
-says that.
+A revoked key stops working within `FRESH_S` on every replica. While Redis does not answer, a valid key keeps working
+for `GRACE_S` after its last check; other keys raise `StoreUnavailable`.
 """
 
 from __future__ import annotations
@@ -22,94 +21,94 @@ from app.pricing.limits import Limits
 
 FRESH_S = 5.0
 GRACE_S = 60.0
-PAUSE_S = 1.0
-"""After Redis did not answer, nobody waits for it this long; then one request tries."""
-TRIPS = 8
-"""To Redis at a time, so that a flood of wrong keys does not take every connection."""
-MOST_KNOWN, MOST_UNKNOWN = 10_000, 1_000
-"""Ids remembered. They are counted apart, so that made-up ones push no known one out."""
+RETRY_S = 1.0
+"""After Redis did not answer, lookups fail without asking it for this long; then one request tries."""
+MAX_LOOKUPS = 8
+"""Concurrent lookups, so that a flood of wrong keys does not take every connection."""
+MAX_KNOWN, MAX_UNKNOWN = 10_000, 1_000
+"""Cached ids. They are counted separately, so that invented ids evict no real one."""
 
-NOBODY = "0" * 64
-"""What the secret of an unknown id is compared with: as much work as for a known one, and no hash that occurs."""
+NO_DIGEST = "0" * 64
+"""Compared with the secret of an unknown id, to take as long as for a known one. No secret has this SHA-256."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Entry:
     digest: str = field(repr=False)
     principal: Principal | None
-    """None: a key of this id opens nothing."""
-    at: float
+    """None if the key is unknown or revoked."""
+    checked_at: float
 
 
 class KeyCache:
-    """Turns the text of an issued key into its holder."""
+    """Looks up the principal of an issued key."""
 
     def __init__(self, store: KeyStore, defaults: Limits, clock: Callable[[], float] = monotonic) -> None:
         self.store = store
         self._defaults = defaults
         self._clock = clock
-        self._known: OrderedDict[str, _Seen] = OrderedDict()
-        self._unknown: OrderedDict[str, _Seen] = OrderedDict()
-        self._trips = asyncio.Semaphore(TRIPS)
-        self._away_until: float | None = None
+        self._known: OrderedDict[str, _Entry] = OrderedDict()
+        self._unknown: OrderedDict[str, _Entry] = OrderedDict()
+        self._lookups = asyncio.Semaphore(MAX_LOOKUPS)
+        self._unavailable_until: float | None = None
 
     async def principal(self, text: str) -> Principal | None:
-        """Whose key it is; None if nobody's. Raises `StoreUnavailable` where that cannot be found out."""
+        """Return the key's principal; None if the key is invalid. Raises `StoreUnavailable` if it cannot be checked."""
         key = KeyText.parse(text)
         if key is None:
             return None
-        seen = self._recall(key.id)
-        if seen is None or not self._younger(seen, FRESH_S):
-            seen = await self._look_up(key.id)
-        return seen.principal if hmac.compare_digest(seen.digest, key.digest()) else None
+        entry = self._get(key.id)
+        if entry is None or not self._younger(entry, FRESH_S):
+            entry = await self._look_up(key.id)
+        return entry.principal if hmac.compare_digest(entry.digest, key.digest()) else None
 
     def forget(self, key_id: str) -> None:
-        """Look the id up anew at its next use."""
+        """Remove the id from the cache."""
         self._known.pop(key_id, None)
         self._unknown.pop(key_id, None)
 
-    async def _look_up(self, key_id: str) -> _Seen:
-        async with self._trips:
-            seen = self._recall(key_id)  # somebody may have looked meanwhile
-            if seen is not None and self._younger(seen, FRESH_S):
-                return seen
-            if self._may_ask():
-                asked = self._clock()
+    async def _look_up(self, key_id: str) -> _Entry:
+        async with self._lookups:
+            entry = self._get(key_id)  # another request may have looked it up meanwhile
+            if entry is not None and self._younger(entry, FRESH_S):
+                return entry
+            if self._may_try():
+                now = self._clock()
                 try:
                     record = await self.store.get(key_id)
                 except StoreUnavailable:
-                    self._away_until = self._clock() + PAUSE_S
+                    self._unavailable_until = self._clock() + RETRY_S
                 else:
-                    self._away_until = None
-                    return self._remember(key_id, record, asked)
-        if key_id in self._known and seen is not None and self._younger(seen, GRACE_S):
-            return seen
-        raise StoreUnavailable("whether the key is good cannot be checked now", retry_after=PAUSE_S)
+                    self._unavailable_until = None
+                    return self._put(key_id, record, now)
+        if key_id in self._known and entry is not None and self._younger(entry, GRACE_S):
+            return entry
+        raise StoreUnavailable("the key cannot be checked now", retry_after=RETRY_S)
 
-    def _may_ask(self) -> bool:
-        """Whether Redis is worth a try. Of those who find a pause over, the first tries and the rest wait on."""
-        if self._away_until is None:
+    def _may_try(self) -> bool:
+        """Return whether to ask Redis. When `RETRY_S` is over, the first request tries and starts it again."""
+        if self._unavailable_until is None:
             return True
         now = self._clock()
-        over = now >= self._away_until
+        over = now >= self._unavailable_until
         if over:
-            self._away_until = now + PAUSE_S
+            self._unavailable_until = now + RETRY_S
         return over
 
-    def _recall(self, key_id: str) -> _Seen | None:
+    def _get(self, key_id: str) -> _Entry | None:
         return self._known.get(key_id) or self._unknown.get(key_id)
 
-    def _younger(self, seen: _Seen, seconds: float) -> bool:
-        return self._clock() - seen.at < seconds
+    def _younger(self, entry: _Entry, seconds: float) -> bool:
+        return self._clock() - entry.checked_at < seconds
 
-    def _remember(self, key_id: str, record: KeyRecord | None, asked: float) -> _Seen:
+    def _put(self, key_id: str, record: KeyRecord | None, now: float) -> _Entry:
         self.forget(key_id)
         if record is None:
-            kept, most, seen = self._unknown, MOST_UNKNOWN, _Seen(NOBODY, None, asked)
+            entries, size, entry = self._unknown, MAX_UNKNOWN, _Entry(NO_DIGEST, None, now)
         else:
             principal = None if record.revoked else record.principal(self._defaults)
-            kept, most, seen = self._known, MOST_KNOWN, _Seen(record.digest, principal, asked)
-        kept[key_id] = seen
-        if len(kept) > most:
-            kept.popitem(last=False)
-        return seen
+            entries, size, entry = self._known, MAX_KNOWN, _Entry(record.digest, principal, now)
+        entries[key_id] = entry
+        if len(entries) > size:
+            entries.popitem(last=False)
+        return entry

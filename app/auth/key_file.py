@@ -1,4 +1,4 @@
-"""The keys file: the first admins' keys, by which all others are issued."""
+"""The keys file: keys of the first admins, who issue the others."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from app.auth.principal import Principal, file_principal
 from app.errors import InvalidSettings
 from app.pricing.limits import Limits
 
-SHORTEST = 16
+MIN_LENGTH = 16
 """Characters of a key."""
 
 MOUNTED = Path("/run/secrets")
-"""Where a container sees its secrets, with the modes they have on the machine outside."""
+"""Where a container's secrets are mounted, with the file modes of the host."""
 
 log = logging.getLogger(__name__)
 
 
 class Keyring:
-    """The keys of the file, as hashes by their holders."""
+    """The principals of the file's keys, by the SHA-256 of the key."""
 
     def __init__(self, keys: Mapping[str, str], limits: Limits) -> None:
-        self._holders = {_digest(key): file_principal(name, limits) for name, key in keys.items()}
+        self._principals = {_digest(key): file_principal(name, limits) for name, key in keys.items()}
 
     def principal(self, key: str) -> Principal | None:
-        """Whose key it is; None if nobody's. Takes the same time for every key."""
+        """Return the key's principal; None if there is none. Takes the same time for every key."""
         given, found = _digest(key), None
-        for known, principal in self._holders.items():
+        for known, principal in self._principals.items():
             if hmac.compare_digest(known, given):
                 found = principal
         return found
@@ -41,9 +41,9 @@ def _digest(key: str) -> bytes:
 
 
 def load_keys(path: Path | None, limits: Limits) -> Keyring | None:
-    """The keys in a file, one a line, `key` or `name:key`, each with the allowance; None for no file.
+    """Load a file of lines `key` or `name:key`, and give each key the limits; None without a file.
 
-    Raises `InvalidSettings`, naming the line and never the key.
+    Raises `InvalidSettings`, which names the line and never the key.
     """
     if path is None:
         return None
@@ -55,16 +55,16 @@ def load_keys(path: Path | None, limits: Limits) -> Keyring | None:
             "CONVICTION_API_KEYS_FILE: the file cannot be read; make one of name:key lines, readable by the gateway"
         ) from None
     if shared and path.parent != MOUNTED:
-        log.warning("the keys file can be read by others than its owner; chmod 600 keeps it private")
+        log.warning("other users than its owner can read the keys file; run chmod 600 on it")
     keys: dict[str, str] = {}
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line.startswith("#"):
             continue
         name, key = (part.strip() for part in (line if ":" in line else f"key {number}:{line}").split(":", 1))
-        if not name or len(key) < SHORTEST or not key.isascii() or not key.isprintable() or " " in key:
+        if not name or len(key) < MIN_LENGTH or not key.isascii() or not key.isprintable() or " " in key:
             raise InvalidSettings(
                 f"CONVICTION_API_KEYS_FILE: line {number} must be key or name:key, the key "
-                f"{SHORTEST} or more ASCII characters without spaces"
+                f"{MIN_LENGTH} or more ASCII characters without spaces"
             )
         if name in keys or key in keys.values():
             raise InvalidSettings(f"CONVICTION_API_KEYS_FILE: line {number} repeats a name or a key")

@@ -1,4 +1,4 @@
-"""Who asks: the holder of a key, or this machine where keys are off, and what it may do."""
+"""The principal of a request: the client of a key, or this machine if keys are off."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ FILE_PREFIX = "file:"
 
 @dataclass(frozen=True)
 class Principal:
-    """Whom a request is answered for and charged to."""
+    """Who is allowed and charged a request."""
 
     id: str
-    """Of an issued key, its id; `file:<name>` for a line of the keys file; `local` where keys are off."""
+    """The id of an issued key, `file:<name>` for a line of the keys file, or `local` if keys are off."""
     name: str
     backends: frozenset[BackendName] | None
-    """Those it may ask; None: all."""
+    """Backends it may use; None for all."""
     admin: bool
-    """May issue and revoke keys, of any scope."""
+    """Whether it may issue and revoke keys."""
     limits: Limits
 
     @cached_property
     def scope(self) -> Scope:
-        """What its use is counted under."""
+        """The scope that its usage is counted in."""
         return Scope(f"key:{self.id}", self.limits)
 
 
 def default_limits(settings: Settings) -> Limits:
-    """What the settings grant where a key says nothing else."""
+    """Return the settings' limits for keys that set none."""
     usd = settings.key_usd_per_day
     return Limits(
         settings.key_requests_per_minute,
@@ -44,28 +44,28 @@ def default_limits(settings: Settings) -> Limits:
 
 
 def local_principal(limits: Limits) -> Principal:
-    """Whoever is on this machine, where keys are off."""
+    """Return the principal of all requests if keys are off."""
     return Principal("local", "local", None, True, limits)
 
 
 def file_principal(name: str, limits: Limits) -> Principal:
-    """Whoever has a key of the keys file."""
+    """Return the principal of a line of the keys file."""
     return Principal(f"{FILE_PREFIX}{name}", name, None, True, limits)
 
 
-def may_ask(principal: Principal, backend: BackendName) -> bool:
-    """Whether the holder's scope includes the backend."""
+def may_use(principal: Principal, backend: BackendName) -> bool:
+    """Return whether the principal may use the backend."""
     return principal.backends is None or backend in principal.backends
 
 
 def require_backend(principal: Principal, backend: BackendName) -> None:
-    """Raise `Forbidden` where the holder's scope leaves the backend out."""
-    if not may_ask(principal, backend):
+    """Raise `Forbidden` if the principal may not use the backend."""
+    if not may_use(principal, backend):
         allowed = ", ".join(sorted(principal.backends or ()))
-        raise Forbidden(f"this key may not ask {backend}; it may ask {allowed}")
+        raise Forbidden(f"this key may not use {backend}; it may use {allowed}")
 
 
 def require_admin(principal: Principal) -> None:
-    """Raise `Forbidden` for any but an admin."""
+    """Raise `Forbidden` unless the principal is an admin."""
     if not principal.admin:
-        raise Forbidden("this takes an admin's key")
+        raise Forbidden("an admin's key is required")

@@ -1,114 +1,74 @@
-"""How many calls a backend is asked at a time, and how many may wait for their turn: the rest are refused at once."""
+"""A limit on the concurrent calls to a backend, with a bounded queue: beyond it, calls are refused immediately."""
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from time import monotonic
+
+from anyio import Semaphore, WouldBlock
 
 from app.errors import Overloaded
 
-FIRST_GUESS_S = 1.0
-"""How long a call takes, while none has ended."""
+INITIAL_MEAN_S = 1.0
+"""The assumed duration of a call until one has ended."""
 WEIGHT = 0.1
-"""Of the latest call in the mean."""
+"""Of the latest call in the exponential moving average."""
 
 
 class ConcurrencyLimit:
-    """First come, first served."""
+    """Grants `concurrency` slots, first come, first served; at most `queue_size` callers wait for one."""
 
-    def __init__(self, concurrency: int, line: int, clock: Callable[[], float] = monotonic) -> None:
-        self._at_once = concurrency
-        self._longest = line
-        self._clock = clock
-        self._inside = 0
-        self._promised = 0
-        self._line: deque[asyncio.Future[None]] = deque()
-        self._mean_s = FIRST_GUESS_S
+    def __init__(self, concurrency: int, queue_size: int, clock: Callable[[], float] = monotonic) -> None:
+        self._concurrency, self._queue_size, self._clock = concurrency, queue_size, clock
+        self._slots = Semaphore(concurrency, fast_acquire=True)
+        self._mean_s = INITIAL_MEAN_S
 
     @property
     def waiting(self) -> int:
-        return len(self._line)
+        return self._slots.statistics().tasks_waiting
 
     @property
     def full(self) -> bool:
-        """Whether there is no room in line either."""
-        return self._inside >= self._at_once and len(self._line) >= self._longest
+        """Whether all slots and all places in the queue are taken."""
+        return self._slots.value == 0 and self.waiting >= self._queue_size
 
     @property
     def half_full(self) -> bool:
-        """Whether half its places are taken, so that what can do without should."""
-        return 2 * self._inside >= self._at_once
+        """Whether at least half of the slots are taken."""
+        return 2 * self._slots.value <= self._concurrency
 
     def refusal(self) -> Overloaded:
-        """What to tell who is refused: when there may be room."""
-        turns = (len(self._line) + 1) / self._at_once
+        """Return the error for a refused call, with the expected time until a slot is free."""
+        turns = (self.waiting + 1) / self._concurrency
         return Overloaded("too many requests are waiting for this backend", retry_after=turns * self._mean_s)
 
     def check(self) -> None:
-        """Raise `Overloaded` if there is no room in line."""
+        """Raise `Overloaded` if the queue is full."""
         if self.full:
             raise self.refusal()
 
-    @contextmanager
-    def coming(self) -> Iterator[bool]:
-        """Announce oneself while one is on the way; whether a place is promised.
-
-        A promise lasts through the loop's next turn, so that a task that is made now still enters by it.
-        """
-        promised = not self._line and self._inside + self._promised < self._at_once
-        self._promised += promised
+    def reserve(self) -> bool:
+        """Take a slot if one is free. The caller passes it on to `acquire`, or calls `release`."""
         try:
-            yield promised
-        finally:
-            if promised:
-                loop = asyncio.get_running_loop()
-                loop.call_soon(loop.call_soon, self._withdraw)
+            self._slots.acquire_nowait()
+        except WouldBlock:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Return a reserved slot."""
+        self._slots.release()
 
     @asynccontextmanager
-    async def entered(self, promised: bool = False) -> AsyncIterator[None]:
-        """Wait for one's turn, unless a place is promised. Raises `Overloaded` as `check` does."""
-        if promised:
-            self._inside += 1
-        else:
+    async def acquire(self, reserved: bool = False) -> AsyncIterator[None]:
+        """Hold a slot, after waiting for it unless it is reserved. Raises `Overloaded` if the queue is full."""
+        if not reserved:
             self.check()
-            await self._enter()
+            await self._slots.acquire()
         began = self._clock()
         try:
             yield
         finally:
             self._mean_s += WEIGHT * (self._clock() - began - self._mean_s)
-            self._leave()
-
-    async def _enter(self) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.append(turn)
-        self._let_in()
-        if turn.done():
-            return
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._leave()
-            else:
-                self._line.remove(turn)
-            raise
-
-    def _withdraw(self) -> None:
-        self._promised -= 1
-        self._let_in()
-
-    def _leave(self) -> None:
-        self._inside -= 1
-        self._let_in()
-
-    def _let_in(self) -> None:
-        """Hand the places that are neither taken nor promised to the first in line."""
-        while self._line and self._inside + self._promised < self._at_once:
-            turn = self._line.popleft()
-            if not turn.done():
-                self._inside += 1
-                turn.set_result(None)
+            self.release()

@@ -27,7 +27,7 @@ class Upstream:
 
     backend: Backend
     price: Price | None
-    gate: ConcurrencyLimit
+    concurrency: ConcurrencyLimit
     scope: Scope
     meters: BackendMeters
     profile: Profile | None = None
@@ -57,15 +57,15 @@ def open_upstream(backend: Backend, price: Price | None, settings: Settings, col
     def given(setting: str) -> Any:
         return getattr(settings, f"{name.replace('-', '')}_{setting}")
 
-    gate, usd = ConcurrencyLimit(given("max_concurrency"), given("queue_size")), given("usd_per_day")
+    concurrency, usd = ConcurrencyLimit(given("max_concurrency"), given("queue_size")), given("usd_per_day")
     limits = Limits(given("requests_per_minute"), given("tokens_per_minute"), None if usd is None else int(usd * NANO))
-    collectors.queue_depth.labels(name).set_function(lambda: gate.waiting)
+    collectors.queue_depth.labels(name).set_function(lambda: concurrency.waiting)
     for state in BREAKER_STATES:
         collectors.breaker_state.labels(name, state).set_function(partial(_is, backend, state))
     if usd is not None:
         collectors.budget_limit.labels(name).set(float(usd))
     profile = settings.vllm_profile if name == "mistral" else None
-    return Upstream(backend, price, gate, Scope(f"backend:{name}", limits), collectors.of[name], profile)
+    return Upstream(backend, price, concurrency, Scope(f"backend:{name}", limits), collectors.of[name], profile)
 
 
 def _is(backend: Backend, state: BreakerState) -> float:

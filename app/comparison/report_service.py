@@ -17,13 +17,13 @@ class Reports:
 
     def __init__(self, comparisons: Comparisons) -> None:
         self._comparisons = comparisons
-        self._gate = ConcurrencyLimit(1, QUEUE_SIZE)
+        self._concurrency = ConcurrencyLimit(1, QUEUE_SIZE)
 
     async def of(self, start_ms: int | None, end_ms: int | None, choice: Choice, half_width: float) -> Report:
         """Return the report of the pairs in [start, end), in milliseconds since 1970.
 
         Raises `Overloaded` if the queue of reports is full, and `StoreUnavailable`.
         """
-        async with self._gate.entered():
+        async with self._concurrency.acquire():
             parts = await self._comparisons.span(start_ms, end_ms)
             return await asyncio.to_thread(lambda: report(concatenate(parts), choice, half_width))

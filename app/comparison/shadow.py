@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from app.accounting.reservations import Reservations
-from app.auth.principal import Principal, may_ask
+from app.auth.principal import Principal, may_use
 from app.backends.upstream import Upstream
 from app.comparison.compare import cited_figures, side, store_pair
 from app.comparison.pair_store import Comparisons
@@ -78,7 +78,7 @@ class Shadow:
         if not _sampled(answer.id, self._fraction) or answer.source != "model" or options.alone:
             return
         (other,) = (each for each in self._upstreams.values() if each is not upstream)
-        if other.price is None or not may_ask(options.principal, other.name):
+        if other.price is None or not may_use(options.principal, other.name):
             return
         if self._busy(upstream, other) or len(self._waiting) + len(self._running) >= MAX_COPIES:
             self._count("shed")
@@ -137,7 +137,7 @@ class Shadow:
             return client_error(error)
 
     def _busy(self, *upstreams: Upstream) -> bool:
-        return any(upstream.gate.half_full for upstream in upstreams)
+        return any(upstream.concurrency.half_full for upstream in upstreams)
 
     def _count(self, result: ShadowResult) -> None:
         self._collectors.shadow[result].inc()

@@ -1,1 +1,1 @@
-"""A model's completion for a prompt: from the cache, shared with another request, or made by a call."""
+"""A model's completion for a prompt: from the cache, from a shared call, or from a new call."""

@@ -1,4 +1,4 @@
-"""The flow of a chat completion that is passed through: admitted, sent as it is, and booked as what it told."""
+"""A chat completion that is passed through: admitted, sent unchanged, and settled by the usage it reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from pydantic_core import to_json
 
-from app.accounting.admission import Admission, Leader
+from app.accounting.admission import Leader
 from app.accounting.limit_status import LimitStatus
 from app.accounting.reservations import Reservations
 from app.backends.base import ChatStream
@@ -23,14 +23,14 @@ from app.pricing.prices import Cost
 from app.telemetry.tracing import generation, used
 
 ANSWER_TOKENS: Mapping[BackendName, int] = {"mistral": 2048, "gpt-4": 4096}
-"""The most that an answer is thought to take whose request sets no limit, and may take where tokens or money are
-limited. (vLLM refuses a limit beyond its model's length.)"""
+"""The completion tokens assumed for a request without a limit, and its limit where tokens or money are limited.
+(vLLM rejects a limit beyond its model's context length.)"""
 LIMITS = ("max_completion_tokens", "max_tokens")
 
 
 @dataclass
-class Chatting:
-    """A chat completion on its way; `usage` and `cost` are known once it has ended."""
+class PendingChat:
+    """A chat completion in flight; `usage` and `cost` are known once it has ended."""
 
     stream: ChatStream
     limit_status: LimitStatus | None
@@ -41,52 +41,45 @@ class Chatting:
 @asynccontextmanager
 async def chat(
     body: Mapping[str, Any], upstream: Upstream, options: RequestOptions, reservations: Reservations
-) -> AsyncIterator[Chatting]:
-    """Pass a chat completion through; whoever leaves the context early hangs up. Raises the errors of `app.errors`."""
+) -> AsyncIterator[PendingChat]:
+    """Yield the chat completion; leaving the context early cancels the call. Raises the errors of `app.errors`."""
     began, request_id = perf_counter(), uuid4().hex
-    upstream.gate.check()
+    upstream.concurrency.check()
     bounded = body if any(body.get(name) for name in LIMITS) else _bounded(body, options.principal.scope, upstream)
-    admission = await reservations.admit(request_id, options.principal, upstream, _at_most(bounded, upstream))
-    opening = (
-        reservations.without(upstream)
-        if admission is None
-        else reservations.open(request_id, upstream, _sent(admission))
-    )
+    admission = await reservations.admit(request_id, options.principal, upstream, _estimate(bounded, upstream))
+    assert admission is None or isinstance(admission, Leader), "a chat completion has no call key"
+    opened = reservations.open(request_id, upstream, admission)
     limit = options.deadline.limit(f"no answer within {options.deadline.seconds:g} s")
     with upstream.meters.in_flight.track_inprogress():
-        async with opening as reservation, limit, upstream.gate.entered(reservation.sent):
-            await reservations.sending(reservation, options.principal, upstream)
+        async with opened as reservation, limit, upstream.concurrency.acquire(reservation.sent):
+            await reservations.mark_sent(reservation, options.principal, upstream)
             stream = upstream.backend.chat(bounded, options.deadline)
-            chatting = Chatting(stream, admission.limit_status if admission else None)
+            pending = PendingChat(stream, admission.limit_status if admission else None)
             sent = perf_counter()
-            with generation(upstream.name) as call:
+            with generation(upstream.name) as span:
                 try:
                     async with stream:
                         if body.get("stream") is True and stream.status == 200:
                             upstream.meters.first_token.observe(perf_counter() - sent)
-                        yield chatting
+                        yield pending
                 finally:
-                    reservation.usage = chatting.usage = stream.usage or NOTHING
-                    chatting.cost = upstream.cost(reservation.usage)
-                    call.note(used(upstream.backend.model, reservation.usage))
+                    reservation.usage = pending.usage = stream.usage or NOTHING
+                    pending.cost = upstream.cost(reservation.usage)
+                    span.note(used(upstream.backend.model, reservation.usage))
     if stream.status == 200:
         upstream.meters.duration.observe(perf_counter() - began)
 
 
-def _sent(admission: Admission) -> bool:
-    return isinstance(admission, Leader) and admission.sent
-
-
 def _bounded(body: Mapping[str, Any], principal: Scope, upstream: Upstream) -> Mapping[str, Any]:
-    """The body, with a limit to its answer where a limit of tokens or money cannot do without."""
+    """Return the body, with a limit of completion tokens if tokens or money are limited."""
     for limits in (principal.limits, upstream.scope.limits):
         if limits.tokens_per_minute is not None or limits.nano_usd_per_day is not None:
             return {**body, LIMITS[0]: ANSWER_TOKENS[upstream.name]}
     return body
 
 
-def _at_most(body: Mapping[str, Any], upstream: Upstream) -> Estimate:
-    """The most that it can take: a token is at least a byte of what is sent."""
+def _estimate(body: Mapping[str, Any], upstream: Upstream) -> Estimate:
+    """Return the most that the call can use: a token has at least one byte."""
     answer_tokens = max(body.get(name) or 0 for name in LIMITS) or ANSWER_TOKENS[upstream.name]
     usage = Usage(len(to_json(body)) + TEMPLATE_TOKENS, (body.get("n") or 1) * answer_tokens)
     nano_usd = 0 if upstream.price is None else upstream.price.cost(usage).nano_usd

@@ -1,4 +1,4 @@
-"""Asking a backend until its answer is one, and what all the asking used."""
+"""Repeating a call whose text is not a valid answer, and the usage of all its attempts."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ from app.deadline import Deadline
 from app.errors import UnparsedAnswer
 from app.telemetry.tracing import generation, used
 
-MOST = 2
-"""Calls for one answer: a text that is none is asked for once more, unless somebody has heard a part of it."""
+MAX_ATTEMPTS = 2
 
 
 class Attempts:
-    """The calls made for one answer by its deadline; `usage` adds up the tokens of all of them, however they ended."""
+    """The attempts at one call until its deadline; `usage` is the sum over all of them, failed ones included."""
 
-    def __init__(self, upstream: Upstream, detail: Detail, flight: InFlightCall[Any], deadline: Deadline) -> None:
+    def __init__(self, upstream: Upstream, detail: Detail, call: InFlightCall[Any], deadline: Deadline) -> None:
         self.usage = NOTHING
-        self.asked = ""
-        """The model that the latest call asked for."""
+        self.model = ""
+        """The model that the latest attempt requested."""
         self.waited_s = 0.0
-        """Time spent waiting for the backend."""
-        self._upstream, self._detail, self._in_flight_call, self._deadline = upstream, detail, flight, deadline
+        """Seconds spent waiting for the backend."""
+        self._upstream, self._detail, self._call, self._deadline = upstream, detail, call, deadline
 
     async def answer(self, prompt: Sequence[Message]) -> tuple[contract.Answer, Completion]:
-        """The first valid answer and the call that gave it; `UnparsedAnswer` if no attempt gave one."""
-        for _ in range(MOST - 1):
-            try:
-                return await self._once(prompt)
-            except UnparsedAnswer:
-                if self._in_flight_call.heard:
-                    raise
-                self._in_flight_call.again()
-        return await self._once(prompt)
+        """Return the first valid answer and its completion.
 
-    async def _once(self, prompt: Sequence[Message]) -> tuple[contract.Answer, Completion]:
+        Raises `UnparsedAnswer` after `MAX_ATTEMPTS`, or when a waiter has received some of the invalid text.
+        """
+        for _ in range(MAX_ATTEMPTS - 1):
+            try:
+                return await self._attempt(prompt)
+            except UnparsedAnswer:
+                if self._call.delivered:
+                    raise
+                self._call.restart()
+        return await self._attempt(prompt)
+
+    async def _attempt(self, prompt: Sequence[Message]) -> tuple[contract.Answer, Completion]:
         try:
-            completion = await self._call(prompt)
+            completion = await self._complete(prompt)
             return contract.parse(self._detail, completion.text), completion
         except UnparsedAnswer:
             self._upstream.meters.unparsed.inc()
@@ -52,19 +54,19 @@ class Attempts:
             self._upstream.meters.unparsed.inc()
             raise UnparsedAnswer(f"{self._upstream.name} gave no valid answer: {error}") from error
 
-    async def _call(self, prompt: Sequence[Message]) -> Completion:
+    async def _complete(self, prompt: Sequence[Message]) -> Completion:
         backend = self._upstream.backend
-        with generation(backend.name) as call:
+        with generation(backend.name) as span:
             async with backend.answer(prompt, self._detail, self._deadline) as stream:
                 began = perf_counter()
                 try:
                     async for text in stream:
-                        self._in_flight_call.tell(text)
+                        self._call.write(text)
                     return stream.completion
                 finally:
                     self.waited_s += perf_counter() - began
-                    self.usage, self.asked = _sum(self.usage, stream.usage), stream.asked
-                    call.note(used(stream.asked, stream.usage))
+                    self.usage, self.model = _sum(self.usage, stream.usage), stream.asked
+                    span.note(used(stream.asked, stream.usage))
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -1,26 +1,18 @@
-"""A model's answer to a prompt: from the cache, from a call that another request makes, or from a call paid for."""
+"""A model's answer to a prompt: from the cache, from a call that another request makes, or from a new call."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import perf_counter
 
 from pydantic import TypeAdapter
 
 from app.accounting.admission import Admission, CacheHit, Follower, Leader
-from app.accounting.limit_status import LimitStatus
-from app.accounting.reservations import Coalescing, Reservation, Reservations
-from app.completions.request import (
-    CachedCompletion,
-    CompletedCall,
-    CompletionRequest,
-    PendingCompletion,
-    SharedCompletion,
-)
-from app.completions.retry import MOST, Attempts
+from app.accounting.reservations import Coalescing, Reservations
+from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion
+from app.completions.retry import MAX_ATTEMPTS, Attempts
 from app.completions.single_flight import InFlightCall, SingleFlight
 from app.contract.completion import NOTHING, Completion
 from app.contract.recommendation import ANSWER_TOKENS, parse
@@ -38,157 +30,149 @@ from app.stores.shared_calls import CallResult, SharedCalls
 from app.telemetry.metrics import CacheResult, Collectors
 
 COMPLETION = TypeAdapter(Completion)
-TOLD = {
+SHARED_ERRORS = {
     error.code: error
     for error in (BackendError, UnparsedAnswer, BackendUnavailable, DeadlineExceeded, Overloaded, StoreUnavailable)
 }
-"""What those who follow a call can be told went wrong with it."""
+"""The errors of a call that its followers raise, too."""
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Timeouts:
-    """Seconds for which an answer may be given again, and which a call may take."""
-
-    answer_s: float
-    call_s: float
-
-
 class CompletionService:
-    """Gets answers, each call once however many want it."""
+    """Gets answers; requests for the same answer share one call.
+
+    A result is cached for `cache_s` seconds (0: not at all); a call has `call_timeout_s` seconds.
+    """
 
     def __init__(
         self,
         shared_calls: SharedCalls,
         reservations: Reservations,
         collectors: Collectors,
-        timeouts: Timeouts,
+        *,
+        cache_s: float,
+        call_timeout_s: float,
     ) -> None:
-        self._shared_calls, self._reservations = shared_calls, reservations
-        self._collectors, self._timeouts = collectors, timeouts
+        self._shared_calls, self._reservations, self._collectors = shared_calls, reservations, collectors
+        self._cache_s, self._call_timeout_s = cache_s, call_timeout_s
         self._in_flight: SingleFlight[CompletedCall] = SingleFlight()
 
     @asynccontextmanager
-    async def ask(self, wanted: CompletionRequest) -> AsyncIterator[PendingCompletion]:
-        """The answer on its way; whoever leaves the context early gives it up, and with the last the call ends.
+    async def complete(self, request: CompletionRequest) -> AsyncIterator[PendingCompletion]:
+        """Yield the pending completion. The call is cancelled when the context of its last waiter exits.
 
-        Raises `RateLimited`, `BudgetExceeded`, `Overloaded`, `StoreUnavailable`, and what went wrong elsewhere with a
-        call that is shared.
+        Raises `RateLimited`, `BudgetExceeded`, `Overloaded`, `StoreUnavailable`, and the error of a call in another
+        gateway.
         """
-        if not (wanted.terms.alone or wanted.upstream.gate.full):
-            await wanted.upstream.backend.identify()  # so that the first requests share, too
+        if not (request.options.alone or request.upstream.concurrency.full):
+            await request.upstream.backend.identify()  # so that the first requests share a call, too
         async with AsyncExitStack() as stack:
-            counted = False
-            while True:
-                admission = await self._admit(wanted, counted)
-                pending = await self._take(wanted, admission, stack)
-                if pending is not None:
-                    break
+            pending, counted = None, False
+            while pending is None:
+                admission = await self._admit(request, counted)
+                pending = await self._start(request, admission, stack)
                 counted = True
             yield pending
 
     async def close(self) -> None:
-        """Return once every call has ended and is booked."""
-        await self._in_flight.settled()
+        """Return once every call has ended and is settled."""
+        await self._in_flight.wait_idle()
 
-    async def _admit(self, wanted: CompletionRequest, counted: bool) -> Admission | None:
-        """Whoever needs no call needs no place in line; with none left, one who needs one is told so."""
-        upstream, principal = wanted.upstream, wanted.terms.principal
-        reads = self._timeouts.answer_s > 0 and not wanted.terms.fresh
-        share = Coalescing(wanted.key, read_cache=reads, counted=counted)
-        if upstream.gate.full:
-            shared = await self._reservations.share(wanted.request_id, principal, upstream, share)
+    async def _admit(self, request: CompletionRequest, counted: bool) -> Admission | None:
+        """Admit the request; when the backend's queue is full, only to a cached result or another request's call."""
+        upstream, principal = request.upstream, request.options.principal
+        read_cache = self._cache_s > 0 and not request.options.fresh
+        coalescing = Coalescing(request.key, read_cache, counted)
+        if upstream.concurrency.full:
+            shared = await self._reservations.share(request.request_id, principal, upstream, coalescing)
             if shared is None:
-                raise upstream.gate.refusal()
+                raise upstream.concurrency.refusal()
             return shared
-        estimate = upstream.at_most(wanted.prompt, ANSWER_TOKENS[wanted.detail], MOST)
-        return await self._reservations.admit(wanted.request_id, principal, upstream, estimate, share)
+        estimate = upstream.at_most(request.prompt, ANSWER_TOKENS[request.detail], MAX_ATTEMPTS)
+        return await self._reservations.admit(request.request_id, principal, upstream, estimate, coalescing)
 
-    async def _take(
-        self, wanted: CompletionRequest, admission: Admission | None, stack: AsyncExitStack
+    async def _start(
+        self, request: CompletionRequest, admission: Admission | None, stack: AsyncExitStack
     ) -> PendingCompletion | None:
-        """What was admitted; None where a shared call ended without an answer for others, and one is to be made."""
+        """Read the cached result, follow the other request's call, or start a call.
+
+        None if the followed call ended without a result for others, so that the request must be admitted again.
+        """
         match admission:
-            case CacheHit(stood, value, age_s):
-                return self._counted(
-                    "hit", CachedCompletion(wanted.request_id, _read(value, wanted), "cache", age_s, stood)
-                )
-            case Follower(stood, leader):
-                return await self._join(wanted, leader, stood, stack)
-            case Leader(sent=sent):
-                reservation, key = self._reservations.open(wanted.request_id, wanted.upstream, sent), wanted.key
-            case None:
-                reservation, key = self._reservations.without(wanted.upstream), None
-        flight = InFlightCall(lambda flight: self._make(wanted, flight, reservation), lambda: self._deserted(wanted))
-        self._in_flight.add(key or wanted.request_id, flight)
-        await stack.enter_async_context(flight.joined())
-        limit_status = admission.limit_status if admission else None
-        return self._counted("miss", SharedCompletion(wanted.request_id, flight, "model", limit_status))
+            case CacheHit(limit_status, value, age_s):
+                self._count("hit")
+                return PendingCompletion(request.request_id, "cache", limit_status, _read(value, request), age_s)
+            case Follower():
+                return await self._follow(request, admission, stack)
+        call = InFlightCall(
+            lambda call: self._call(request, call, admission), lambda: self._unfollowed(request, admission)
+        )
+        self._in_flight.add(request.key if admission and request.key else request.request_id, call)
+        await stack.enter_async_context(call.join())
+        self._count("miss")
+        return PendingCompletion(request.request_id, "model", admission.limit_status if admission else None, call)
 
-    async def _join(
-        self, wanted: CompletionRequest, leader: str, limit_status: LimitStatus, stack: AsyncExitStack
+    async def _follow(
+        self, request: CompletionRequest, admission: Follower, stack: AsyncExitStack
     ) -> PendingCompletion | None:
-        """The answer of a call under way. Its text is heard as it comes where this gateway makes the call; one that
-        another makes tells how it ended and nothing before, so that a stream gets all of its text then."""
-        flight = self._in_flight.find(wanted.key or "")
-        if flight is not None:
-            stack.push_async_callback(self._shared_calls.leave, leader, wanted.request_id)
-            await stack.enter_async_context(flight.joined())
-            return self._counted("coalesced", SharedCompletion(wanted.request_id, flight, "coalesced", limit_status))
+        """Join a call in this process, whose text is streamed, or wait for the result of another gateway's call."""
+        call = self._in_flight.get(request.key or "")
+        if call is not None:
+            stack.push_async_callback(self._shared_calls.leave, admission.leader, request.request_id)
+            await stack.enter_async_context(call.join())
+            self._count("coalesced")
+            return PendingCompletion(request.request_id, "coalesced", admission.limit_status, call)
         began = perf_counter()
-        landing = await self._shared_calls.follow(leader, wanted.request_id)
-        if landing.error is not None:
-            error = TOLD.get(landing.error, BackendError)(
-                f"{wanted.upstream.name} failed the request that this one shared a call with"
+        result = await self._shared_calls.follow(admission.leader, request.request_id)
+        if result.error is not None:
+            error = SHARED_ERRORS.get(result.error, BackendError)(
+                f"{request.upstream.name} failed the request that this one shared a call with"
             )
-            error.retry_after = landing.retry_after
+            error.retry_after = result.retry_after
             raise error
-        if landing.value is None:
+        if result.value is None:
             return None
-        made = _read(landing.value, wanted).free(perf_counter() - began)
-        return self._counted("coalesced", CachedCompletion(wanted.request_id, made, "coalesced", None, limit_status))
+        completed = _read(result.value, request).without_cost(perf_counter() - began)
+        self._count("coalesced")
+        return PendingCompletion(request.request_id, "coalesced", admission.limit_status, completed)
 
-    async def _make(
-        self,
-        wanted: CompletionRequest,
-        flight: InFlightCall[CompletedCall],
-        opening: AbstractAsyncContextManager[Reservation],
+    async def _call(
+        self, request: CompletionRequest, call: InFlightCall[CompletedCall], admission: Leader | None
     ) -> CompletedCall:
-        """Make the call, and book what it took however it ends."""
-        upstream = wanted.upstream
-        attempts = Attempts(upstream, wanted.detail, flight, Deadline.after(self._timeouts.call_s))
-        async with opening as reservation:
+        """Make the call, and settle its usage however it ends."""
+        upstream = request.upstream
+        attempts = Attempts(upstream, request.detail, call, Deadline.after(self._call_timeout_s))
+        async with self._reservations.open(request.request_id, upstream, admission) as reservation:
             try:
-                async with upstream.gate.entered(reservation.sent):
-                    await self._reservations.sending(reservation, wanted.terms.principal, upstream)
-                    answer, completion = await attempts.answer(wanted.prompt)
+                async with upstream.concurrency.acquire(reservation.sent):
+                    await self._reservations.mark_sent(reservation, request.options.principal, upstream)
+                    answer, completion = await attempts.answer(request.prompt)
             except ConvictionError as error:
-                reservation.landing = CallResult(error=error.code, retry_after=error.retry_after)
+                reservation.result = CallResult(error=error.code, retry_after=error.retry_after)
                 raise
             finally:
                 reservation.usage = attempts.usage
-            # A server that was started anew may have another model than the one that the answer is kept for.
-            kept_s = self._timeouts.answer_s if attempts.asked == wanted.model else 0.0
-            reservation.landing = CallResult(COMPLETION.dump_json(completion), kept_s)
+            # A restarted server may serve another model than the one in the cache key.
+            ttl_s = self._cache_s if attempts.model == request.model else 0.0
+            reservation.result = CallResult(COMPLETION.dump_json(completion), ttl_s)
         return CompletedCall(answer, completion, attempts.usage, upstream.cost(attempts.usage), attempts.waited_s)
 
-    async def _deserted(self, wanted: CompletionRequest) -> None:
-        """Return once nobody elsewhere waits for the call, or nobody can tell."""
-        if wanted.key is None:
+    async def _unfollowed(self, request: CompletionRequest, admission: Leader | None) -> None:
+        """Return once no other gateway follows the call, or the store is unavailable."""
+        if admission is None or request.key is None:
             return
         try:
-            await self._shared_calls.deserted(wanted.request_id)
+            await self._shared_calls.wait_unfollowed(request.request_id)
         except StoreUnavailable as error:
-            log.warning("whether others wait for a call cannot be told: %s", error.detail)
+            log.warning("the followers of a call cannot be counted: %s", error.detail)
 
-    def _counted(self, result: CacheResult, pending: PendingCompletion) -> PendingCompletion:
+    def _count(self, result: CacheResult) -> None:
         self._collectors.cache[result].inc()
-        return pending
 
 
-def _read(value: bytes, wanted: CompletionRequest) -> CompletedCall:
-    """An answer as another call left it."""
+def _read(value: bytes, request: CompletionRequest) -> CompletedCall:
+    """Parse the completion that another call stored."""
     completion = COMPLETION.validate_json(value)
-    answer = parse(wanted.detail, completion.text)
-    return CompletedCall(answer, completion, NOTHING, wanted.upstream.cost(NOTHING), 0.0)
+    answer = parse(request.detail, completion.text)
+    return CompletedCall(answer, completion, NOTHING, request.upstream.cost(NOTHING), 0.0)

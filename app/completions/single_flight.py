@@ -1,4 +1,4 @@
-"""Calls under way in this process, each shared by everybody here who waits for the same answer."""
+"""Calls in flight in this process, each shared by all requests here that wait for the same result."""
 
 from __future__ import annotations
 
@@ -13,106 +13,106 @@ T = TypeVar("T")
 
 
 class InFlightCall(Generic[T]):
-    """One call: what it has said so far, what comes of it, and how many wait for that.
+    """A call, the text it has written so far, its result, and the number of its waiters.
 
-    It lives while anyone waits: once the last one here has left, until `deserted` says that nobody elsewhere waits.
+    The call is cancelled when its last waiter in this process has left and `unfollowed` has returned, which it does
+    when no other process waits for the call.
     """
 
     def __init__(
-        self, work: Callable[[InFlightCall[T]], Coroutine[Any, Any, T]], deserted: Callable[[], Awaitable[None]]
+        self, work: Callable[[InFlightCall[T]], Coroutine[Any, Any, T]], unfollowed: Callable[[], Awaitable[None]]
     ) -> None:
-        self.told: list[str] = []
-        self.heard = False
-        """Whether a part of the answer has been passed on, so that it cannot be taken back."""
-        self.waiting = 0
-        self.given_up = False
-        self._deserted = deserted
-        self._news = asyncio.Event()
-        self._ending: asyncio.Task[None] | None = None
+        self.pieces: list[str] = []
+        self.delivered = False
+        """Whether a waiter has received text, so that the call cannot be repeated unnoticed."""
+        self.waiters = 0
+        self.cancelled = False
+        self._unfollowed = unfollowed
+        self._changed = asyncio.Event()
+        self._cancelling: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(work(self))
-        self._task.add_done_callback(self._landed)
+        self._task.add_done_callback(self._finished)
 
-    def again(self) -> None:
-        """Forget what was said: the answer begins anew."""
-        self.told.clear()
+    def restart(self) -> None:
+        """Discard the text written so far."""
+        self.pieces.clear()
 
-    def tell(self, text: str) -> None:
-        """Pass a piece of the answer on to all who wait."""
-        self.told.append(text)
-        self._wake()
+    def write(self, text: str) -> None:
+        """Pass a piece of text to all waiters."""
+        self.pieces.append(text)
+        self._notify()
 
     async def texts(self) -> AsyncGenerator[str, None]:
-        """The pieces of the answer, from the first on, until the call has ended."""
-        place = 0
+        """Yield the pieces of text from the first on, until the call ends."""
+        index = 0
         while True:
-            news = self._news
-            while place < len(self.told):
-                self.heard = True
-                yield self.told[place]
-                place += 1
+            changed = self._changed
+            while index < len(self.pieces):
+                self.delivered = True
+                yield self.pieces[index]
+                index += 1
             if self._task.done():
                 return
-            await news.wait()
+            await changed.wait()
 
     async def result(self) -> T:
-        """What comes of the call; a caller that is cancelled leaves it to the others."""
+        """Return the call's result; cancelling the caller does not cancel the call."""
         await asyncio.wait((self._task,))
         if self._task.cancelled():
-            raise BackendUnavailable("the call was given up: the gateway stops")
+            raise BackendUnavailable("the call was cancelled: the gateway is stopping")
         return self._task.result()
 
     @asynccontextmanager
-    async def joined(self) -> AsyncIterator[None]:
-        """Counts one who waits."""
-        self.waiting += 1
+    async def join(self) -> AsyncIterator[None]:
+        """Count as a waiter."""
+        self.waiters += 1
         try:
             yield
         finally:
-            self.waiting -= 1
-            if not self.waiting and not self._task.done() and self._ending is None:
-                self._ending = asyncio.create_task(self._end())
+            self.waiters -= 1
+            if not self.waiters and not self._task.done() and self._cancelling is None:
+                self._cancelling = asyncio.create_task(self._cancel_when_unfollowed())
 
-    async def _end(self) -> None:
-        """Give the call up once nobody waits for it, unless somebody comes or it ends by itself."""
-        deserted = asyncio.ensure_future(self._deserted())
-        await asyncio.wait((deserted, self._task), return_when=asyncio.FIRST_COMPLETED)
-        deserted.cancel()
-        self._ending = None
-        if not self.waiting and not self._task.done():
-            self.given_up = True
+    async def _cancel_when_unfollowed(self) -> None:
+        unfollowed = asyncio.ensure_future(self._unfollowed())
+        await asyncio.wait((unfollowed, self._task), return_when=asyncio.FIRST_COMPLETED)
+        unfollowed.cancel()
+        self._cancelling = None
+        if not self.waiters and not self._task.done():
+            self.cancelled = True
             self._task.cancel()
 
-    def _landed(self, task: asyncio.Task[T]) -> None:
+    def _finished(self, task: asyncio.Task[T]) -> None:
         if not task.cancelled():
             task.exception()
-        self._wake()
+        self._notify()
 
-    def _wake(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
 
 
 class SingleFlight(Generic[T]):
-    """The calls under way by what they answer."""
+    """The calls in flight by key."""
 
     def __init__(self) -> None:
-        self._under_way: dict[str, InFlightCall[T]] = {}
+        self._calls: dict[str, InFlightCall[T]] = {}
 
-    def find(self, key: str) -> InFlightCall[T] | None:
-        """The call that is under way here for the same answer, and not just being given up."""
-        flight = self._under_way.get(key)
-        return None if flight is None or flight.given_up else flight
+    def get(self, key: str) -> InFlightCall[T] | None:
+        """Return the call in flight with the key, unless it is being cancelled."""
+        call = self._calls.get(key)
+        return None if call is None or call.cancelled else call
 
-    def add(self, key: str, flight: InFlightCall[T]) -> None:
-        """Let others find the call until it ends."""
-        self._under_way[key] = flight
-        flight._task.add_done_callback(lambda _: self._forget(key, flight))
+    def add(self, key: str, call: InFlightCall[T]) -> None:
+        """Register the call under the key until it ends."""
+        self._calls[key] = call
+        call._task.add_done_callback(lambda _: self._remove(key, call))
 
-    def _forget(self, key: str, flight: InFlightCall[T]) -> None:
-        if self._under_way.get(key) is flight:
-            del self._under_way[key]
+    def _remove(self, key: str, call: InFlightCall[T]) -> None:
+        if self._calls.get(key) is call:
+            del self._calls[key]
 
-    async def settled(self) -> None:
-        """Return once no call is under way."""
-        while self._under_way:
-            await asyncio.wait([flight._task for flight in self._under_way.values()])
+    async def wait_idle(self) -> None:
+        """Return once no call is in flight."""
+        while self._calls:
+            await asyncio.wait([call._task for call in self._calls.values()])

@@ -1,4 +1,4 @@
-"""How much may be asked for, and by whom."""
+"""Limits of requests, tokens and money, and the scopes they apply to."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-MOST_A_MINUTE = 10**8
-MOST_NANO_USD_A_DAY = 10**15
-"""Beyond these a limit is counted as if it were these: Redis' scripts count in 53 bits."""
+MAX_PER_MINUTE = 10**8
+MAX_NANO_USD_PER_DAY = 10**15
+"""Higher limits count as these, because Redis' scripts compute in 53 bits."""
 
 NO_LIMIT = -1
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits; None: no limit."""
+    """Limits; None for no limit."""
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
@@ -24,29 +24,29 @@ class Limits:
 
 @dataclass(frozen=True)
 class Scope:
-    """Whose use is counted: `key:<id>` or `backend:<name>`."""
+    """A key or backend whose usage is counted: `key:<id>` or `backend:<name>`."""
 
     name: str
     limits: Limits
 
     @cached_property
     def arguments(self) -> tuple[str, int, int, int]:
-        """As the store's scripts take it."""
+        """The arguments of the store's scripts."""
         limits = self.limits
         return (
             self.name,
-            _within(limits.requests_per_minute, MOST_A_MINUTE),
-            _within(limits.tokens_per_minute, MOST_A_MINUTE),
-            _within(limits.nano_usd_per_day, MOST_NANO_USD_A_DAY),
+            _clamp(limits.requests_per_minute, MAX_PER_MINUTE),
+            _clamp(limits.tokens_per_minute, MAX_PER_MINUTE),
+            _clamp(limits.nano_usd_per_day, MAX_NANO_USD_PER_DAY),
         )
 
 
 class Estimate(NamedTuple):
-    """The most a call can take."""
+    """The most that a call can use."""
 
     tokens: int
     nano_usd: int
 
 
-def _within(limit: int | None, most: int) -> int:
-    return NO_LIMIT if limit is None else max(0, min(limit, most))
+def _clamp(limit: int | None, highest: int) -> int:
+    return NO_LIMIT if limit is None else max(0, min(limit, highest))

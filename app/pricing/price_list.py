@@ -1,4 +1,4 @@
-"""Which price each backend's tokens have, by the settings and the served model's manifest."""
+"""The price of each backend's tokens, from the settings and the served model's manifest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.settings.gateway import Settings
 
 
 def price_list(settings: Settings) -> dict[BackendName, Price]:
-    """The price of each backend that is set up; `InvalidSettings` where one has none: nothing is for free."""
+    """Return the price of each configured backend. Raises `InvalidSettings` if one has none."""
     prices: dict[BackendName, Price] = {}
     if settings.hosted_servers:
         prices["mistral"] = _hosted(settings)
@@ -25,7 +25,7 @@ def price_list(settings: Settings) -> dict[BackendName, Price]:
 
 
 def _hosted(settings: Settings) -> CapacityPrice:
-    """Each figure from the settings, or else from the manifest of the model that is served."""
+    """Return the figures of the settings, or else of the served model's manifest."""
     usd, tokens = settings.hosting_usd_per_hour, settings.capacity_tokens_per_hour
     if usd is None or tokens is None:
         measured = _measured(settings)
@@ -39,7 +39,7 @@ def _measured(settings: Settings) -> Capacity:
     try:
         capacity = read(current(settings.model_store)).capacity
     except UnusableModel as error:
-        raise InvalidSettings(f"{needed} CONVICTION_MODEL_STORE has no model to tell: {error}") from None
+        raise InvalidSettings(f"{needed} CONVICTION_MODEL_STORE has no usable model: {error}") from None
     if capacity is None:
         raise InvalidSettings(f"{needed} the served model's manifest states no capacity")
     return capacity

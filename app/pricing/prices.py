@@ -1,7 +1,7 @@
-"""What a request costs: tokens at a dated list price, or a share of a machine's hourly price.
+"""The cost of a request: tokens at a dated list price, or a share of a machine's hourly price.
 
-Money is counted in whole nano-dollars (a cached token costs less than a micro-dollar), rounded up once a
-request, and shown in decimals.
+Amounts are whole nano-dollars (a cached token costs less than a micro-dollar), rounded up once a request, and shown as
+decimals.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from app.errors import NotConfigured
 Basis = Literal["capacity", "list_price"]
 NANO = 10**9
 WARN_DAYS = 60
-"""Days before a model's shutdown from which to warn of it."""
+"""Days before a model's shutdown from which to warn."""
 
 Amount = Annotated[Decimal, Field(ge=0)]
 
 
 def plain(amount: Decimal) -> str:
-    """A decimal without an exponent or idle zeros."""
+    """Format a decimal without an exponent or trailing zeros."""
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one request cost. `usd_per_1k` is of its prompt and completion tokens alike, to a nano-dollar."""
+    """The cost of one request. `usd_per_1k` is over its prompt and completion tokens, rounded to a nano-dollar."""
 
     nano_usd: int
     usd_per_1k: Decimal
@@ -55,7 +55,7 @@ def _cost(nano_usd: Fraction, tokens: int, basis: Basis) -> Cost:
 
 
 class ListPrice(BaseModel):
-    """What an API asks, in USD per million tokens."""
+    """An API's price, in USD per million tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,23 +66,25 @@ class ListPrice(BaseModel):
 
     def cost(self, usage: Usage) -> Cost:
         cached = min(usage.cached_tokens, usage.prompt_tokens)
-        whole, from_cache, out = self._nano_per_token
+        uncached, from_cache, output = self._nano_per_token
         tokens = usage.prompt_tokens + usage.completion_tokens
-        nano_usd = (usage.prompt_tokens - cached) * whole + cached * from_cache + usage.completion_tokens * out
+        nano_usd = (usage.prompt_tokens - cached) * uncached + cached * from_cache + usage.completion_tokens * output
         return _cost(nano_usd, tokens, "list_price")
 
     @cached_property
     def _nano_per_token(self) -> tuple[Fraction, Fraction, Fraction]:
-        """Whole, cached and output."""
-        whole, from_cache, out = (Fraction(usd) * NANO / 10**6 for usd in (self.input, self.cached_input, self.output))
-        return whole, from_cache, out
+        """Nano-dollars per uncached, cached and output token."""
+        uncached, from_cache, output = (
+            Fraction(usd) * NANO / 10**6 for usd in (self.input, self.cached_input, self.output)
+        )
+        return uncached, from_cache, output
 
 
 @dataclass(frozen=True)
 class CapacityPrice:
-    """A machine paid by the hour, shared among the tokens it handles an hour at measured capacity.
+    """A machine's hourly price, divided by the tokens it processes in an hour at measured capacity.
 
-    Prompt and completion tokens count alike, in the capacity as in the request.
+    Prompt and completion tokens count equally, in the capacity and in the request.
     """
 
     usd_per_hour: Decimal
@@ -90,7 +92,7 @@ class CapacityPrice:
 
     def __post_init__(self) -> None:
         if not (self.usd_per_hour >= 0 and self.tokens_per_hour > 0):
-            raise ValueError("an hourly price must not be negative, tokens an hour must be above zero")
+            raise ValueError("the hourly price must not be negative, and tokens an hour must be positive")
 
     @cached_property
     def _nano_per_token(self) -> Fraction:
@@ -105,7 +107,7 @@ Price = ListPrice | CapacityPrice
 
 
 class HostPrice(BaseModel):
-    """What a machine costs an hour, and whose figure that is."""
+    """A machine's hourly price and its source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -114,7 +116,7 @@ class HostPrice(BaseModel):
 
 
 class CaseStudy(BaseModel):
-    """The published figures: USD per 1,000 tokens in and out, milliseconds a generated token."""
+    """The figures of the case study: USD per 1,000 input or output tokens, milliseconds per output token."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -144,26 +146,26 @@ class Prices(BaseModel):
 
 @cache
 def prices() -> Prices:
-    """The price file that is shipped with the package."""
+    """Load the price file of the package."""
     text = resources.files("app.pricing").joinpath("prices.toml").read_text("utf-8")
     return Prices.model_validate(tomllib.loads(text, parse_float=Decimal))
 
 
 def list_price(model: str) -> ListPrice:
-    """The price of a model id, of the model it is a dated snapshot of, or of the one it stands in for.
+    """Return the price of a model id, also of a dated snapshot (`-YYYY-MM-DD`) or with the prefix `stand-in/`.
 
-    Raises `NotConfigured` for one without a price: nothing is ever counted as free.
+    Raises `NotConfigured` for a model without a price: no call is counted as free.
     """
     known = prices().list.models
-    asked = model.removeprefix("stand-in/")
-    for name in (asked, re.sub(r"-\d{4}-\d{2}-\d{2}$", "", asked)):
+    base = model.removeprefix("stand-in/")
+    for name in (base, re.sub(r"-\d{4}-\d{2}-\d{2}$", "", base)):
         if name in known:
             return known[name]
     raise NotConfigured(f"no list price is known for the model {model!r}; known are {', '.join(known)}")
 
 
 def host_price(name: str) -> HostPrice:
-    """The hourly price of a named machine. Raises `NotConfigured` for an unknown one."""
+    """Return the hourly price of a machine. Raises `NotConfigured` for an unknown one."""
     known = prices().hosts
     if name not in known:
         raise NotConfigured(f"no hourly price is known for {name!r}; known are {', '.join(known)}")
@@ -171,13 +173,13 @@ def host_price(name: str) -> HostPrice:
 
 
 def days_to_shutdown(model: str, today: date) -> int | None:
-    """Days until the model is shut down, none or fewer left once it is; None where no date is announced."""
+    """Return the days until the model's shutdown, negative after it; None if none is announced."""
     shutdown = list_price(model).shutdown
     return None if shutdown is None else (shutdown - today).days
 
 
 def shutdown_warning(model: str, today: date) -> str | None:
-    """What to tell an operator whose model is shut down within `WARN_DAYS`, or already is."""
+    """Return a warning if the model's shutdown is within `WARN_DAYS` or past, else None."""
     days = days_to_shutdown(model, today)
     if days is None or days > WARN_DAYS:
         return None

@@ -1,1 +1,1 @@
-"""What the gateway keeps in Redis, one file a concern."""
+"""Redis: the connection, the embedded server, the scripts, shared calls and idempotency."""

@@ -1,6 +1,6 @@
-"""Redis: the one at REDIS_URL, or an embedded server that lives as long as the gateway.
+"""A client of the Redis at REDIS_URL, or of an embedded server that runs as long as the gateway.
 
-A Redis at a URL has to keep what it answers itself: `appendonly yes`, and `maxmemory-policy noeviction`.
+The Redis at REDIS_URL needs `appendonly yes` and `maxmemory-policy noeviction`, or it loses what it confirmed.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from pydantic import SecretStr
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 
+from app.errors import StoreUnavailable
 from app.stores.embedded import embedded_server
 
 CONNECTIONS = 64
 TIMEOUT_S = 0.5
-"""For connecting and for each reply: an answer never waits longer for a store that hangs."""
+"""For connecting and for each reply."""
 
 
 @asynccontextmanager
 async def open_redis(url: SecretStr | None, folder: Path | None = None) -> AsyncIterator[Redis]:
-    """A client of the Redis at `url`, or of an embedded server that keeps all in `folder`, or nothing without one.
+    """Yield a client, not yet connected. Without a URL it is of an embedded server, which persists only in a `folder`.
 
-    Nothing is asked of it yet. Raises `InvalidSettings` where the folder cannot be used.
+    Raises `InvalidSettings` if the folder cannot be used.
     """
     if url is not None:
         async with _client(url.get_secret_value()) as redis:
@@ -53,3 +55,11 @@ async def _client(url: str) -> AsyncIterator[Redis]:
     finally:
         await redis.aclose()
         await pool.disconnect()
+
+
+async def check(redis: Redis) -> None:
+    """Return if Redis answers. Raises `StoreUnavailable`."""
+    try:
+        await redis.ping()
+    except (RedisError, OSError) as error:
+        raise StoreUnavailable("Redis does not answer") from error

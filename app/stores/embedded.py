@@ -1,10 +1,9 @@
-"""A Valkey server of the gateway's own: in a folder that it keeps, or in one that it leaves nothing of.
+"""An embedded Valkey server, in a persistent folder or in a temporary one.
 
-Money is only as safe as the store that counts it. With a folder to keep, the server writes each change to its
-append-only file before it answers, so that killing it loses nothing that was answered; and what it wrote is brought to
-the disk every second, so that a power cut loses about that much. (Its own `appendfsync everysec` would not do for the
-first: while its sync runs, it answers before it writes.) It never evicts: full, it refuses. A tail that was cut off in
-the middle of a write is left out when it starts again.
+In a persistent folder the server writes each change to its append-only file before it replies, so killing it loses
+nothing that was confirmed. The gateway syncs the file to the disk every second, so a power cut loses about a second.
+(`appendfsync everysec` would not do: while its sync runs, Valkey replies before it writes.) The server never evicts:
+when its memory is full, it rejects writes. On restart it drops an incomplete record at the end of the file.
 """
 
 from __future__ import annotations
@@ -21,26 +20,26 @@ from tempfile import TemporaryDirectory
 from app.errors import InvalidSettings, StoreUnavailable
 from app.stores.valkey_server import FILE, Server
 
-LONGEST_PATH = 100
-"""Of a socket; the kernel takes a few bytes more."""
-TEND_S = 1.0
+MAX_PATH_BYTES = 100
+"""Of the socket's path; the kernel accepts a few bytes more."""
+SYNC_S = 1.0
 
 log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def embedded_server(folder: Path | None) -> AsyncIterator[str]:
-    """The address of a server that runs meanwhile, is started anew should it die, and keeps all in the folder.
+    """Run a server and yield its URL; a server that dies is restarted. Without a folder, its data end with it.
 
-    Raises `InvalidSettings` where the folder cannot be used, and where another gateway uses it.
+    Raises `InvalidSettings` if the folder cannot be used or another gateway uses it.
     """
     if folder is None:
         with TemporaryDirectory(prefix="conviction-") as temporary:
-            async with _running(Server(Path(temporary), keeps=False)) as url:
+            async with _running(Server(Path(temporary), persistent=False)) as url:
                 yield url
     else:
-        with locked(folder) as kept:
-            async with _running(Server(kept, keeps=True)) as url:
+        with locked(folder) as path:
+            async with _running(Server(path, persistent=True)) as url:
                 yield url
 
 
@@ -48,49 +47,49 @@ async def embedded_server(folder: Path | None) -> AsyncIterator[str]:
 async def _running(server: Server) -> AsyncIterator[str]:
     try:
         await server.start()
-        tending = asyncio.create_task(_tend(server))
+        maintenance = asyncio.create_task(_maintain(server))
         try:
             yield f"unix://{server.socket}"
         finally:
-            tending.cancel()
-            await asyncio.wait((tending,))
+            maintenance.cancel()
+            await asyncio.wait((maintenance,))
     finally:
         await server.stop()
 
 
-async def _tend(server: Server) -> None:
-    """Every second: start a server that died, bring to the disk what a living one wrote."""
+async def _maintain(server: Server) -> None:
+    """Every `SYNC_S`: restart the server if it died, else sync its file to the disk."""
     while True:
-        await asyncio.sleep(TEND_S)
+        await asyncio.sleep(SYNC_S)
         try:
             if server.ended:
-                log.error("the embedded store died; starting it again")
+                log.error("the embedded store died; restarting it")
                 await server.start()
             else:
                 await asyncio.to_thread(server.sync)
         except (OSError, StoreUnavailable):
-            log.exception("the embedded store cannot be tended")
+            log.exception("the embedded store cannot be restarted or synced")
 
 
 def fits(folder: Path) -> bool:
-    """Whether a server's socket can lie in the folder: its path may only be so long."""
-    return len(os.fsencode(folder.resolve() / FILE)) <= LONGEST_PATH
+    """Return whether the path of a server's socket in the folder is short enough."""
+    return len(os.fsencode(folder.resolve() / FILE)) <= MAX_PATH_BYTES
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[Path]:
-    """Hold the folder for this process alone; raises `InvalidSettings` as `embedded_server` does."""
+    """Lock the folder for this process. Raises `InvalidSettings` as `embedded_server` does."""
     if not fits(folder):
-        raise InvalidSettings("CONVICTION_STORE_DIR: the path is longer than a socket's may be")
+        raise InvalidSettings(f"CONVICTION_STORE_DIR: the socket's path would exceed {MAX_PATH_BYTES} bytes")
     folder = folder.resolve()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
     except OSError:
-        raise InvalidSettings("CONVICTION_STORE_DIR: the folder cannot be written") from None
+        raise InvalidSettings("CONVICTION_STORE_DIR: the folder is not writable") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InvalidSettings("CONVICTION_STORE_DIR: another gateway keeps its store there") from None
+            raise InvalidSettings("CONVICTION_STORE_DIR: another gateway uses the folder") from None
         yield folder

@@ -1,4 +1,4 @@
-"""A Redis that asks for no password must not be one that the internet reaches."""
+"""Refuses a Redis that has a public address and no password."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 def require_password(url: SecretStr | None) -> None:
-    """Raise `InvalidSettings` where the Redis at `url` has a public address and the URL holds no password.
+    """Raise `InvalidSettings` if the Redis at `url` has a public address and the URL holds no password.
 
-    Public is what the internet routes: neither loopback, private, link-local nor a carrier's shared range. Whatever a
-    host's name resolves to here counts; a name that does not resolve yet is let pass, and the log says so.
+    A public address is a globally routed one: not loopback, private, link-local or shared (RFC 6598). A host name
+    counts as the addresses it resolves to; one that does not resolve yet is accepted with a warning.
     """
     if url is None:
         return
@@ -29,7 +29,7 @@ def require_password(url: SecretStr | None) -> None:
     try:
         public = any(address.is_global for address in _addresses(parts.hostname or "localhost"))
     except OSError:
-        log.warning("REDIS_URL: its host has no address yet, and whether it may go without a password is not known")
+        log.warning("REDIS_URL: the host does not resolve yet; a missing password was not checked")
         return
     if public:
         raise InvalidSettings(
@@ -40,6 +40,6 @@ def require_password(url: SecretStr | None) -> None:
 
 
 def _addresses(host: str) -> Iterator[IPv4Address | IPv6Address]:
-    for *_, place in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
-        address = ip_address(place[0])
+    for *_, sockaddr in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+        address = ip_address(sockaddr[0])
         yield getattr(address, "ipv4_mapped", None) or address

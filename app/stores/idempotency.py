@@ -1,4 +1,4 @@
-"""What a request under an Idempotency-Key was answered, so that a repeat is answered the same and not billed again."""
+"""Stored responses by Idempotency-Key, so that a repeated request gets the same response and is not billed again."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from app.errors import IdempotencyConflict
 from app.stores.pipelined import Pipelined
 from app.stores.scripts import Script
 
-BEGIN = Script("begin")
-FINISH = Script("finish")
-HOLD = Script("hold")
+BEGIN = Script("begin_idempotent")
+FINISH = Script("finish_idempotent")
+RENEW = Script("renew_idempotent")
 
-KEPT_S = 24 * 3600
-MOST_BYTES = 1024 * 1024
-"""Of a body that is kept. That a larger one was answered is kept alone, and a repeat is refused."""
-NOT_KEPT = 0
-"""Stands for the status of an answer that was too large."""
+RETENTION_S = 24 * 3600
+MAX_BODY_BYTES = 1024 * 1024
+"""A larger response is not stored, and a repeated request is refused."""
+NOT_STORED = 0
+"""The status stored for a response that was too large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """The first request under its key: answer it, then finish or abandon it."""
+    """The first request under its key: handle it, then call `finish` or `abandon`."""
 
     key: str
     body_hash: str
@@ -34,14 +34,14 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
-    """The first request is being answered, for as long as this or until its lease is renewed."""
+    """The first request is still in progress; its lease ends in `lease_left_s` unless renewed."""
 
     lease_left_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What the first request was answered."""
+    """The response to the first request."""
 
     status: int
     headers: Mapping[str, str]
@@ -49,17 +49,17 @@ class Done:
 
 
 class Idempotency:
-    """Remembers answers by holder and key. Every method raises `StoreUnavailable` where Redis does not answer."""
+    """Stores responses by principal and key. Every method raises `StoreUnavailable`."""
 
     def __init__(self, store: Pipelined) -> None:
         self._store = store
 
-    async def begin(self, holder_id: str, key: str, body: bytes, lease_s: float) -> Fresh | InProgress | Done:
-        """What is known of a key; `lease_s` later a first request that was neither finished nor renewed is forgotten.
+    async def begin(self, principal_id: str, key: str, body: bytes, lease_s: float) -> Fresh | InProgress | Done:
+        """Look a key up, or lease it for `lease_s` to this request.
 
-        Raises `IdempotencyConflict` for another body than the first, and for an answer that was too large to keep.
+        Raises `IdempotencyConflict` if the body differs from the first, or the response was too large to store.
         """
-        fresh = Fresh(sha256(f"{holder_id}\n{key}".encode()).hexdigest(), sha256(body).hexdigest(), token_hex(8))
+        fresh = Fresh(sha256(f"{principal_id}\n{key}".encode()).hexdigest(), sha256(body).hexdigest(), token_hex(8))
         reply = await self._store.run(BEGIN, fresh.key, fresh.body_hash, fresh.token, _ms(lease_s))
         match reply:
             case [b"fresh"]:
@@ -68,23 +68,23 @@ class Idempotency:
                 raise IdempotencyConflict("the Idempotency-Key has been used for another request")
             case [b"in progress", left_ms]:
                 return InProgress(left_ms / 1000)
-        _, status, headers, answer = reply
-        if int(status) == NOT_KEPT:
-            raise IdempotencyConflict("the request was answered before, and the answer was too large to be kept")
-        return Done(int(status), json.loads(headers), answer)
+        _, status, headers, response = reply
+        if int(status) == NOT_STORED:
+            raise IdempotencyConflict("the request was answered before, and the response was too large to be stored")
+        return Done(int(status), json.loads(headers), response)
 
     async def finish(self, fresh: Fresh, status: int, headers: Mapping[str, str], body: bytes) -> bool:
-        """Keep the answer for a day. False: the lease had ended, and another request has the key."""
-        kept = (status, json.dumps(dict(headers)), body) if len(body) <= MOST_BYTES else (NOT_KEPT, "{}", b"")
-        return bool(await self._store.run(FINISH, fresh.key, fresh.body_hash, fresh.token, _ms(KEPT_S), *kept))
+        """Store the response for a day. False: the lease had ended and another request took the key."""
+        stored = (status, json.dumps(dict(headers)), body) if len(body) <= MAX_BODY_BYTES else (NOT_STORED, "{}", b"")
+        return bool(await self._store.run(FINISH, fresh.key, fresh.body_hash, fresh.token, _ms(RETENTION_S), *stored))
 
     async def renew(self, fresh: Fresh, lease_s: float) -> bool:
-        """Let the lease end so much later than now. False: it is over."""
-        return bool(await self._store.run(HOLD, fresh.key, fresh.token, _ms(lease_s)))
+        """Extend the lease to `lease_s` from now. False: it has ended."""
+        return bool(await self._store.run(RENEW, fresh.key, fresh.token, _ms(lease_s)))
 
     async def abandon(self, fresh: Fresh) -> None:
-        """Let a repeat be a first request: nothing came of this one."""
-        await self._store.run(HOLD, fresh.key, fresh.token, 0)
+        """Release the key, so that the next request under it is a first one."""
+        await self._store.run(RENEW, fresh.key, fresh.token, 0)
 
 
 def _ms(seconds: float) -> int:

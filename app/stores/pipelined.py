@@ -1,7 +1,6 @@
-"""One connection to Redis that all callers share: commands leave at once, and replies come back in their order.
+"""One connection to Redis shared by all callers, whose commands are pipelined.
 
-A client that takes a connection from a pool for each command spends four times the processor time on it, and has to
-open dozens of connections at the moment when most is asked of it.
+Taking a pooled connection for each command costs five times the CPU, and opens dozens of connections under load.
 """
 
 from __future__ import annotations
@@ -15,39 +14,38 @@ from redis.exceptions import ResponseError
 
 from app.errors import StoreUnavailable
 from app.stores.connection import TIMEOUT_S
-from app.stores.line import Line, connect
-from app.stores.resp import Argument, pack
+from app.stores.redis_protocol import Argument, RedisProtocol, connect
 from app.stores.scripts import Script
 
-PAUSE_S = 0.25
-"""After Redis could not be reached, nobody waits for it this long."""
+RECONNECT_S = 0.25
+"""After a failed connection attempt, commands fail without another attempt for this long."""
 
 log = logging.getLogger(__name__)
 
 
 class Pipelined:
-    """Commands to the Redis of a client. Nothing is connected before the first."""
+    """Sends commands to the client's Redis; connects at the first command."""
 
     def __init__(self, redis: Redis, timeout_s: float = TIMEOUT_S) -> None:
         self._redis = redis
         self._timeout_s = timeout_s
-        self._line: Line | None = None
+        self._connection: RedisProtocol | None = None
         self._connecting = asyncio.Lock()
-        self._away_until = 0.0
+        self._unavailable_until = 0.0
 
     async def call(self, *command: Argument) -> Any:
-        """Redis' reply: bytes, int, None, or a list of such.
+        """Return Redis' reply: bytes, int, None, or a list of such.
 
-        Raises `StoreUnavailable` where it does not come within half a second or so, whether or not the command was
-        carried out, and `ResponseError` where Redis refuses.
+        Raises `StoreUnavailable` if it does not arrive within the timeout (the command may have been executed), and
+        `ResponseError` if Redis rejects the command.
         """
-        line = self._line
-        if line is None or line.down:
-            line = await self._connect()
-        return await line.ask(pack(*command))
+        connection = self._connection
+        if connection is None or connection.closed:
+            connection = await self._connect()
+        return await connection.send(*command)
 
     async def run(self, script: Script, *arguments: Argument) -> Any:
-        """The reply of a script. Raises `StoreUnavailable`, also for what Redis refuses."""
+        """Return a script's reply. Raises `StoreUnavailable`, also where Redis rejects the script."""
         try:
             try:
                 return await self.call("EVALSHA", script.sha, 0, *arguments)
@@ -57,23 +55,23 @@ class Pipelined:
             await self.call("SCRIPT", "LOAD", script.source)
             return await self.call("EVALSHA", script.sha, 0, *arguments)
         except ResponseError as error:
-            log.warning("Redis refused the script %s: %s", script.name, error)
-            raise StoreUnavailable("Redis refused to do what it was asked") from error
+            log.warning("Redis rejected the script %s: %s", script.name, error)
+            raise StoreUnavailable("Redis rejected a script") from error
 
     async def close(self) -> None:
-        """Hang up; whoever still waits is told that the store is away."""
-        if self._line is not None:
-            self._line.disconnect()
+        """Disconnect; outstanding commands fail with `StoreUnavailable`."""
+        if self._connection is not None:
+            self._connection.disconnect()
 
-    async def _connect(self) -> Line:
+    async def _connect(self) -> RedisProtocol:
         async with self._connecting:
-            if self._line is None or self._line.down:
+            if self._connection is None or self._connection.closed:
                 loop = asyncio.get_running_loop()
-                if loop.time() < self._away_until:
+                if loop.time() < self._unavailable_until:
                     raise StoreUnavailable("Redis cannot be reached")
                 try:
-                    self._line = Line(await connect(self._redis, self._timeout_s), self._timeout_s)
+                    self._connection = RedisProtocol(await connect(self._redis, self._timeout_s), self._timeout_s)
                 except StoreUnavailable:
-                    self._away_until = loop.time() + PAUSE_S
+                    self._unavailable_until = loop.time() + RECONNECT_S
                     raise
-            return self._line
+            return self._connection

@@ -1,21 +1,21 @@
-"""The Lua scripts that work in Redis: a step that must happen whole is one of them."""
+"""The Lua scripts that run in Redis: each is one atomic step."""
 
 from __future__ import annotations
 
 from hashlib import sha1
 from importlib import resources
 
-BOOKS = ("clock", "rates", "scopes", "followers", "reservations", "present")
-"""What the scripts of admission share, each resting on those before it."""
+ADMISSION = ("clock", "rates", "scopes", "followers", "reservations", "usage_key")
+"""The files that the scripts of admission share, each after those it needs."""
 
 
 def read(name: str) -> str:
-    """The text of a file of `lua/`."""
+    """Return the text of a file of `lua/`."""
     return resources.files("app.stores").joinpath("lua", f"{name}.lua").read_text("utf-8")
 
 
 class Script:
-    """A script as Redis keeps it, under the hash of its text: the files named, one after the other."""
+    """The concatenation of the named files, and the SHA-1 under which Redis keeps it."""
 
     def __init__(self, *names: str) -> None:
         self.name = names[-1]

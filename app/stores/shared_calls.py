@@ -1,13 +1,13 @@
-"""Waiting for a call that another request leads, in this gateway or another.
+"""Waiting for a call that another request makes, in this gateway or another.
 
-How a call ended is published, and kept for a while for those who ask too late to hear it: who follows looks before
-waiting, and again whenever the subscription began anew, so nothing is lost in between.
+A call's result is published on a channel and kept in its reservation for two minutes. A follower reads the
+reservation before it waits and after each resubscription, so a message that was missed loses nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,35 +15,34 @@ from redis.asyncio import Redis
 
 from app.errors import StoreUnavailable
 from app.stores.connection import TIMEOUT_S
-from app.stores.line import Line, connect
-from app.stores.pipelined import PAUSE_S, Pipelined
-from app.stores.resp import pack
-from app.stores.scripts import BOOKS, Script
+from app.stores.pipelined import RECONNECT_S, Pipelined
+from app.stores.redis_protocol import RedisProtocol, connect
+from app.stores.scripts import ADMISSION, Script
 
-FOLLOW = Script(*BOOKS, "follow")
-WAITING = Script(*BOOKS, "waiting")
+FOLLOW = Script(*ADMISSION, "follow")
+FOLLOWERS = Script(*ADMISSION, "count_followers")
 
 CHANNEL = "conviction:landed"
 RECHECK_S = 5.0
-"""At most; a third of the time for which interest in a call is kept."""
-DESERTED_S = 0.05
+"""The longest wait between reads of the reservation; a follower's entry expires after three times as long."""
+POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What those who follow a call are told: its value, kept in the cache for `ttl_s`; or why it failed.
+    """What followers of a call get: its value, cached for `ttl_s`, or the code of its error.
 
-    With neither, they are told that it is over, and one of them makes the call anew.
+    With neither, the call ended without a result, and one of its followers makes it again.
     """
 
     value: bytes | None = None
     ttl_s: float = 0.0
     error: str | None = None
     retry_after: float | None = None
-    """Seconds after which another attempt makes sense, where a failure's is known."""
+    """Seconds after which a failed call can be retried, if known."""
 
     def arguments(self) -> tuple[str, bytes | str, int]:
-        """As the store's scripts take it."""
+        """Return the scripts' arguments: outcome, payload, milliseconds in the cache."""
         if self.value is not None:
             return "value", self.value, int(1000 * self.ttl_s)
         if self.error is None:
@@ -52,7 +51,7 @@ class CallResult:
 
     @classmethod
     def read(cls, outcome: bytes, payload: bytes) -> CallResult:
-        """As the store tells it."""
+        """Parse the outcome and payload that a script returned."""
         if outcome == b"value":
             return cls(payload)
         if outcome != b"error":
@@ -65,115 +64,115 @@ NO_RESULT = CallResult()
 
 
 class SharedCalls:
-    """Follows calls. One connection listens, from the first call that is followed on."""
+    """Follows calls over one subscription, which starts with the first call that is followed."""
 
     def __init__(self, redis: Redis, store: Pipelined, timeout_s: float = TIMEOUT_S) -> None:
         self._redis = redis
         self._store = store
         self._timeout_s = timeout_s
-        self._listening: asyncio.Task[None] | None = None
-        self._waiting: dict[str, set[asyncio.Future[CallResult | None]]] = {}
+        self._subscription: asyncio.Task[None] | None = None
+        self._waiters: dict[str, set[asyncio.Future[CallResult | None]]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def follow(self, leader: str, request_id: str) -> CallResult:
-        """Wait, without a limit of its own, for the end of the call; a leader that died is one that is over.
+        """Wait, without a timeout, for the call's result; `NO_RESULT` if the leader's lease ended.
 
-        Raises `StoreUnavailable`. A caller that is cancelled leaves, and is no longer waited for.
+        Raises `StoreUnavailable`. A cancelled caller is removed from the call's followers.
         """
-        if self._listening is None or self._listening.done():
-            self._listening = asyncio.create_task(self._listen())
+        if self._subscription is None or self._subscription.done():
+            self._subscription = asyncio.create_task(self._subscribe())
         try:
             while True:
-                landing = await self._look_and_wait(leader, request_id)
-                if landing is not None:
-                    return landing
+                result = await self._read_or_wait(leader, request_id)
+                if result is not None:
+                    return result
         except BaseException:
             leaving = asyncio.create_task(self.leave(leader, request_id))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
             raise
 
-    async def waiting(self, leader: str) -> int:
-        """How many follow a call."""
-        return int(await self._store.run(WAITING, leader))
+    async def followers(self, leader: str) -> int:
+        """Return how many requests follow a call through the store."""
+        return int(await self._store.run(FOLLOWERS, leader))
 
-    async def deserted(self, leader: str) -> None:
-        """Return once nobody follows a call, a moment after the last left."""
-        while await self.waiting(leader):  # noqa: ASYNC110 - what it waits for happens in other processes
-            await asyncio.sleep(DESERTED_S)
+    async def wait_unfollowed(self, leader: str) -> None:
+        """Return up to `POLL_S` after the last follower left."""
+        while await self.followers(leader):  # noqa: ASYNC110 - followers are in other processes
+            await asyncio.sleep(POLL_S)
+
+    async def leave(self, leader: str, request_id: str) -> None:
+        """Remove a request from a call's followers."""
+        try:
+            await self._store.call("ZREM", f"conviction:followers:{leader}", request_id)
+        except StoreUnavailable:
+            return  # the entry expires
 
     async def close(self) -> None:
-        """Stop listening, and let those who left be seen off."""
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait((self._listening,))
+        """Unsubscribe, and finish removing followers that left."""
+        if self._subscription is not None:
+            self._subscription.cancel()
+            await asyncio.wait((self._subscription,))
         if self._leaving:
             await asyncio.wait(self._leaving)
 
-    async def _look_and_wait(self, leader: str, request_id: str) -> CallResult | None:
-        """How the call ended; None where it is time to look again."""
-        told: asyncio.Future[CallResult | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(leader, set()).add(told)
+    async def _read_or_wait(self, leader: str, request_id: str) -> CallResult | None:
+        """Return the call's result, or None when it is time to read again."""
+        waiter: asyncio.Future[CallResult | None] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(leader, set()).add(waiter)
         try:
             outcome, payload = await self._store.run(FOLLOW, leader, request_id)
             if outcome != b"alive":
                 return CallResult.read(outcome, payload)
-            await asyncio.wait((told,), timeout=min(RECHECK_S, payload / 1e6))
-            return told.result() if told.done() else None
+            await asyncio.wait((waiter,), timeout=min(RECHECK_S, payload / 1e6))
+            return waiter.result() if waiter.done() else None
         finally:
-            others = self._waiting[leader]
-            others.discard(told)
-            if not others:
-                del self._waiting[leader]
+            waiters = self._waiters[leader]
+            waiters.discard(waiter)
+            if not waiters:
+                del self._waiters[leader]
 
-    async def leave(self, leader: str, request_id: str) -> None:
-        """No longer be one for whom the call is made."""
-        try:
-            await self._store.call("ZREM", f"conviction:followers:{leader}", request_id)
-        except StoreUnavailable:
-            return  # interest that is not renewed ends by itself
-
-    async def _listen(self) -> None:
+    async def _subscribe(self) -> None:
         while True:
             try:
                 writer = await connect(self._redis, self._timeout_s)
             except StoreUnavailable:
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(RECONNECT_S)
                 continue
-            ear = _Subscriber(writer, self._timeout_s, self._hear)
+            subscriber = _Subscriber(writer, self._timeout_s, self._receive)
             try:
-                writer.write(pack("SUBSCRIBE", CHANNEL))
-                await ear.deaf.wait()
+                subscriber.write("SUBSCRIBE", CHANNEL)
+                await subscriber.disconnected.wait()
             finally:
-                ear.disconnect()
+                subscriber.disconnect()
 
-    def _hear(self, message: Any) -> None:
+    def _receive(self, message: Any) -> None:
         match message:
             case [b"subscribe", *_]:
-                for waiting in self._waiting.values():
-                    _tell(waiting, None)
+                for waiters in self._waiters.values():
+                    _resolve(waiters, None)
             case [b"message", _, text]:
                 leader, outcome, payload = text.split(b"\n", 2)
-                _tell(self._waiting.get(leader.decode(), ()), CallResult.read(outcome, payload))
+                _resolve(self._waiters.get(leader.decode(), ()), CallResult.read(outcome, payload))
 
 
-class _Subscriber(Line):
-    """A connection that is only listened to."""
+class _Subscriber(RedisProtocol):
+    """A connection that receives messages."""
 
-    def __init__(self, writer: asyncio.StreamWriter, timeout_s: float, heard: Callable[[Any], None]) -> None:
+    def __init__(self, writer: asyncio.StreamWriter, timeout_s: float, receive: Callable[[Any], None]) -> None:
         super().__init__(writer, timeout_s)
-        self.deaf = asyncio.Event()
-        self._heard = heard
+        self.disconnected = asyncio.Event()
+        self._receive = receive
 
-    def hear(self, reply: Any) -> None:
-        self._heard(reply)
+    def reply_received(self, reply: Any) -> None:
+        self._receive(reply)
 
     def disconnect(self, error: Exception | None = None) -> None:
         super().disconnect(error)
-        self.deaf.set()
+        self.disconnected.set()
 
 
-def _tell(waiting: set[asyncio.Future[CallResult | None]] | tuple[()], landing: CallResult | None) -> None:
-    for told in waiting:
-        if not told.done():
-            told.set_result(landing)
+def _resolve(waiters: Iterable[asyncio.Future[CallResult | None]], result: CallResult | None) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(result)

@@ -10,7 +10,7 @@ from typing import Self
 from redis.asyncio import Redis
 
 from app.backends.upstream import TEMPLATE_TOKENS
-from app.completions.retry import MOST
+from app.completions.retry import MAX_ATTEMPTS
 from app.contract.completion import Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
@@ -32,7 +32,7 @@ SLACK = 8
 def most(detail: Detail = "full") -> int:
     """No question of the load reserves more, whatever its number."""
     prompt = sum(len(message["content"].encode()) for message in messages(EXAMPLE, "SNPS", detail)) + TEMPLATE_TOKENS
-    return PRICE.cost(Usage(MOST * (prompt + SLACK), MOST * ANSWER_TOKENS[detail])).nano_usd
+    return PRICE.cost(Usage(MAX_ATTEMPTS * (prompt + SLACK), MAX_ATTEMPTS * ANSWER_TOKENS[detail])).nano_usd
 
 
 async def sums(redis: Redis, kind: str) -> Counter[str]:

@@ -1,4 +1,4 @@
-"""Admission: limits and budgets to the last unit, whole or not at all, and money booked once."""
+"""Admission: exact limits and budgets, all or nothing, and usage booked once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BACKEND = Scope("backend:gpt-4", Limits())
 DAY = "2027-01-15"
 MINUTE_US = 60_000_000
 DAYS_S = 10**6
-"""A lease that does not end."""
+"""A lease that does not end during a test."""
 
 
 def key(requests: int | None = None, tokens: int | None = None, nano_usd: int | None = None) -> Scope:
@@ -41,7 +41,7 @@ async def ledger(redis: Redis, day: str = DAY) -> dict[str, int]:
 
 
 async def everything(redis: Redis) -> dict[str, object]:
-    """All that is kept."""
+    """All keys and values."""
     kept: dict[str, object] = {}
     for name in await redis.keys("conviction:*"):
         match await redis.type(name):
@@ -57,7 +57,7 @@ async def everything(redis: Redis) -> dict[str, object]:
 async def admitted(
     admissions: Admissions, names: Iterator[str], scope: Scope, estimate: Estimate = ESTIMATE, lease_s: float = DAYS_S
 ) -> str:
-    """The id of a request that leads."""
+    """Admit a leader and return its request id."""
     name = next(names)
     admission = await admissions.admit(name, (scope, BACKEND), "gpt-4", estimate, lease_s=lease_s)
     assert isinstance(admission, Leader)
@@ -73,7 +73,7 @@ async def refused(admissions: Admissions, names: Iterator[str], scope: Scope) ->
 async def waits_exactly(
     admissions: Admissions, names: Iterator[str], scope: Scope, clock: Clock, error: LimitReached
 ) -> None:
-    """A microsecond before its time the request is still refused; in time it is not."""
+    """The request is refused a microsecond before its wait ends, and admitted then."""
     assert error.retry_after is not None
     wait_us = round(error.retry_after * 1_000_000)
     await clock.forward(wait_us - 1)
@@ -98,7 +98,7 @@ async def test_requests_a_minute(admissions: Admissions, names: Iterator[str], c
     await refused(admissions, names, scope)
 
 
-async def test_a_request_larger_than_the_limit_is_told_so(
+async def test_a_request_larger_than_the_limit_has_no_retry_after(
     admissions: Admissions, names: Iterator[str], clock: Clock
 ) -> None:
     error = await refused(admissions, names, key(tokens=999))
@@ -107,9 +107,7 @@ async def test_a_request_larger_than_the_limit_is_told_so(
     assert "Retry-After" not in error.headers()
 
 
-async def test_a_call_that_may_cost_more_than_a_whole_day_will_never_do(
-    admissions: Admissions, names: Iterator[str]
-) -> None:
+async def test_a_call_beyond_the_daily_budget_has_no_retry_after(admissions: Admissions, names: Iterator[str]) -> None:
     error = await refused(admissions, names, key(nano_usd=4999))
     assert isinstance(error, BudgetExceeded)
     assert error.detail == "the request may take more than the key's limit of 0.000004999 USD a day"
@@ -133,10 +131,10 @@ async def test_usd_a_day(admissions: Admissions, redis: Redis, names: Iterator[s
 @pytest.mark.parametrize(
     "tight", [Limits(requests_per_minute=1), Limits(tokens_per_minute=1000), Limits(nano_usd_per_day=5000)]
 )
-async def test_a_refusal_takes_nothing_anywhere(
+async def test_a_refusal_reserves_nothing(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock, tight: Limits
 ) -> None:
-    """Whatever the limit, and although another scope came first."""
+    """For each limit, also if an earlier scope admits."""
     generous = key(100, 100_000, 10**9)
     scopes = (generous, Scope("backend:gpt-4", tight))
     call = ("gpt-4", ESTIMATE)
@@ -148,7 +146,7 @@ async def test_a_refusal_takes_nothing_anywhere(
     assert await everything(redis) == before
 
 
-async def test_a_limit_of_nothing_refuses_all(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+async def test_a_limit_of_zero_refuses_all(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     for scope in (key(requests=0), key(tokens=0), key(nano_usd=0)):
         await refused(admissions, names, scope)
 
@@ -166,7 +164,7 @@ async def test_limits_hold_across_connections(
     await others.close()
 
 
-async def test_the_ledger_is_what_answers_said(
+async def test_the_ledger_is_the_sum_of_the_answers(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     scope = key(nano_usd=10**9)
@@ -197,7 +195,7 @@ async def test_settling_twice_changes_nothing(
     assert await everything(redis) == before
 
 
-async def test_settling_what_is_not_known_books_nothing_and_says_so(
+async def test_settling_an_unknown_request_books_nothing_and_logs_it(
     admissions: Admissions, redis: Redis, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = await everything(redis)
@@ -206,7 +204,7 @@ async def test_settling_what_is_not_known_books_nothing_and_says_so(
     assert await everything(redis) == before
 
 
-async def test_one_who_may_make_no_call_shares_what_is_there_and_else_takes_nothing(
+async def test_share_returns_shared_results_and_otherwise_reserves_nothing(
     admissions: Admissions, redis: Redis, clock: Clock
 ) -> None:
     scopes = (key(requests=4, tokens=10, nano_usd=1), BACKEND)
@@ -224,8 +222,8 @@ async def test_one_who_may_make_no_call_shares_what_is_there_and_else_takes_noth
     assert await budget(redis, scopes[0].name) == (0, 0)
 
 
-async def test_any_number_of_leases_that_ended_refuse_nobody(
-    admissions: Admissions, names: Iterator[str], clock: Clock
+async def test_a_late_release_removes_an_unconfirmed_charge(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     scope = key(nano_usd=5000 * 1000)
     for _ in range(1000):
@@ -235,22 +233,22 @@ async def test_any_number_of_leases_that_ended_refuse_nobody(
     await admitted(admissions, names, scope, Estimate(1, 5000 * 1000))
 
 
-async def test_the_cache_keeps_no_longer_than_it_should(
-    admissions: Admissions, names: Iterator[str], redis: Redis
+async def test_a_cached_answer_counts_as_a_request_only(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     call = ((key(),), "gpt-4", ESTIMATE)
-    for name, landing in (
+    for name, result in (
         ("kept", CallResult(b"x", 30)),
         ("not", CallResult(b"x")),
         ("failed", CallResult(error="backend_error")),
     ):
         await admissions.admit(name, *call, lease_s=10, call_key=name)
-        await admissions.settle(name, USAGE, 7, landing)
+        await admissions.settle(name, USAGE, 7, result)
     assert await redis.keys("conviction:answer:*") == ["conviction:answer:kept"]
     assert 0 < await redis.ttl("conviction:answer:kept") <= 30
 
 
-async def test_a_leader_whose_lease_is_over_is_followed_by_another(
+async def test_a_leader_whose_lease_ended_is_replaced(
     admissions: Admissions, names: Iterator[str], clock: Clock
 ) -> None:
     scope = key(requests=2)
@@ -266,7 +264,7 @@ async def test_a_leader_whose_lease_is_over_is_followed_by_another(
     assert other.leader == follower
 
 
-async def test_a_request_id_serves_once(
+async def test_a_request_id_is_admitted_once(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     name = await admitted(admissions, names, key(nano_usd=10**6))
@@ -276,13 +274,13 @@ async def test_a_request_id_serves_once(
     assert await everything(redis) == before
 
 
-async def test_no_key_is_named_in_a_refusal(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+async def test_a_refusal_contains_no_key(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     for scope in (key(requests=0), key(tokens=5), key(nano_usd=1)):
         error = await refused(admissions, names, scope)
         assert "0123456789ab" not in f"{error.detail} {error.headers()} {error!r}"
 
 
-async def test_a_full_store_admits_nothing_and_settles_all_the_same(
+async def test_a_full_store_refuses_admissions_and_accepts_settlements(
     admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
 ) -> None:
     name = await admitted(admissions, names, key())

@@ -1,4 +1,4 @@
-"""The figures of costs, held against the case study's arithmetic."""
+"""Cost figures, checked against the case study's arithmetic."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CASE = CapacityPrice(Decimal("0.7364"), Decimal(108_000))  # 30 tokens a second
 CALLS = Use(requests=200, input_tokens=100_000, cached_input_tokens=40_000, output_tokens=60_000, nano_usd=6 * 10**9)
 
 
-def test_the_case_study_s_own_figures() -> None:
+def test_the_figures_of_the_case_study() -> None:
     published = case_study()
     assert published.usd_per_call_at_200_calls_an_hour.value == "0.003682"
     assert published.api_usd_per_1k_tokens.value == "0.03"
@@ -33,14 +33,14 @@ def test_a_hosted_model_costs_by_the_hour_by_use_and_at_capacity() -> None:
     assert "200,000 tokens" in found.usd_per_1k_tokens_at_present_use.formula
 
 
-def test_replicas_add_to_the_bill_and_not_to_the_price_at_capacity() -> None:
+def test_replicas_raise_the_hourly_price_but_not_the_price_at_capacity() -> None:
     one, three = hosted(CASE, 1, CALLS), hosted(CASE, 3, CALLS)
     assert three.usd_per_hour.value == "2.2092"
     assert three.usd_per_1k_tokens_at_present_use.value == "0.011046"
     assert three.usd_per_1k_tokens_at_capacity == one.usd_per_1k_tokens_at_capacity
 
 
-def test_without_traffic_nothing_is_said_of_present_use() -> None:
+def test_without_traffic_figures_at_present_use_are_null() -> None:
     nothing = Use()
     assert hosted(CASE, 1, nothing).usd_per_1k_tokens_at_present_use.value is None
     found = api(list_price("gpt-4.1"), nothing)
@@ -61,7 +61,7 @@ def test_an_api_costs_by_the_token() -> None:
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**6), st.integers(1, 8))
-def test_hosting_pays_from_the_break_even_on(nano_usd: int, requests: int, replicas: int) -> None:
+def test_hosting_is_cheaper_beyond_the_break_even(nano_usd: int, requests: int, replicas: int) -> None:
     even = break_even(CASE, replicas, Use(requests=requests, nano_usd=nano_usd))
     calls = float(str(even.calls_per_hour_at_present_use.value))
     assert calls * nano_usd / requests / 1e9 == pytest.approx(

@@ -1,4 +1,4 @@
-"""Standing: what headers and gauges say of limits."""
+"""Limit status: headers and gauges."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCOPES = (
 ESTIMATE = Estimate(1500, 500_000)
 
 
-async def test_headers_tell_what_is_left_and_when_it_is_whole_again(
+async def test_headers_hold_the_remainder_and_the_reset(
     admissions: Admissions, names: Iterator[str], clock: Clock
 ) -> None:
     admission = await admissions.admit(next(names), SCOPES, "gpt-4", ESTIMATE, lease_s=100)
@@ -34,7 +34,7 @@ async def test_headers_tell_what_is_left_and_when_it_is_whole_again(
     assert later.headers()["RateLimit"].startswith('"key-requests";r=100;t=0, "key-tokens";r=8666;t=8, ')
 
 
-async def test_a_refusal_tells_the_same(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+async def test_a_refusal_has_the_same_headers(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     scopes = (Scope("key:0123456789ab", Limits(requests_per_minute=1)),)
     await admissions.admit(next(names), scopes, "gpt-4", ESTIMATE, lease_s=100)
     await clock.forward(500_000)
@@ -48,7 +48,7 @@ async def test_a_refusal_tells_the_same(admissions: Admissions, names: Iterator[
     assert caught.value.retry_after == 59.5
 
 
-async def test_gauges_tell_what_was_used(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
+async def test_gauges_show_the_used_budget(admissions: Admissions, names: Iterator[str], clock: Clock) -> None:
     settled, unconfirmed, under_way = next(names), next(names), next(names)
     for name, lease_s in ((settled, 100), (unconfirmed, 1), (under_way, 100)):
         await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=lease_s, sent=True)

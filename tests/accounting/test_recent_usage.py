@@ -1,4 +1,4 @@
-"""Recent use: what was settled in the last hour, by Redis' clock, and nothing older."""
+"""Recent usage: what was settled in the last hour by Redis' clock."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.accounting import recent_usage as use
+from app.accounting import recent_usage
 from app.accounting.admission import Admissions
-from app.accounting.recent_usage import RecentUse, Use
+from app.accounting.recent_usage import RecentUsage, Use
 from app.contract.completion import Usage
 from app.pricing.limits import Estimate
 from app.stores.pipelined import Pipelined
@@ -19,12 +19,12 @@ MINUTE = 60_000_000
 
 @pytest.fixture(autouse=True)
 def by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(use, "USE", clocked(use.USE))
+    monkeypatch.setattr(recent_usage, "RECENT_USAGE", clocked(recent_usage.RECENT_USAGE))
 
 
 @pytest.fixture
-def recent(store: Pipelined) -> RecentUse:
-    return RecentUse(store)
+def recent(store: Pipelined) -> RecentUsage:
+    return RecentUsage(store)
 
 
 async def spend(admissions: Admissions, request_id: str, usage: Usage | None) -> None:
@@ -35,13 +35,13 @@ async def spend(admissions: Admissions, request_id: str, usage: Usage | None) ->
         await admissions.settle(request_id, usage, 7)
 
 
-async def test_without_calls_there_is_none(recent: RecentUse, clock: Clock) -> None:
+async def test_without_calls_usage_is_zero(recent: RecentUsage, clock: Clock) -> None:
     assert await recent.of("gpt-4") == Use()
     assert Use().tokens == 0
 
 
 async def test_calls_of_the_last_hour_add_up(
-    recent: RecentUse, admissions: Admissions, clock: Clock, names: Iterator[str]
+    recent: RecentUsage, admissions: Admissions, clock: Clock, names: Iterator[str]
 ) -> None:
     for _ in range(3):
         await spend(admissions, next(names), Usage(400, 11, 100, 5))
@@ -57,8 +57,8 @@ async def test_calls_of_the_last_hour_add_up(
     assert await recent.of("gpt-4") == Use()
 
 
-async def test_what_is_settled_twice_counts_once(
-    recent: RecentUse, admissions: Admissions, clock: Clock, names: Iterator[str]
+async def test_a_repeated_settlement_counts_once(
+    recent: RecentUsage, admissions: Admissions, clock: Clock, names: Iterator[str]
 ) -> None:
     name = next(names)
     await spend(admissions, name, Usage(400, 11))

@@ -1,4 +1,4 @@
-"""Limits, budgets and the ledger, as clients and operators see them; and a store that goes away and comes back."""
+"""Limits, budgets and the ledger as clients and operators see them, also during a store outage."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from app.accounting import reservations as reservations
+from app.accounting import reservations
 from app.contract.completion import NOTHING, BackendName, Usage
 from app.errors import BackendError, BackendUnavailable
 from app.pricing.limits import Estimate
 from app.pricing.prices import NANO
 from app.stores.connection import open_redis
-from app.stores.resp import Argument
+from app.stores.redis_protocol import Argument
 from app.stores.scripts import Script
 from tests.doubles import (
     EXAMPLE_BODY,
@@ -46,12 +46,12 @@ SOON_S = 20.0
 
 
 def another(number: int) -> dict[str, object]:
-    """A question that no other is the same as."""
+    """A unique request."""
     return EXAMPLE_BODY | {"ticker": f"T{number}"}
 
 
 def refused(response: httpx.Response, code: str) -> int:
-    """Its Retry-After."""
+    """Check the refusal and return its Retry-After."""
     assert (response.status_code, response.json()["code"]) == (429, code), response.text
     seconds = int(response.headers["retry-after"])
     assert response.json()["retry_after"] == seconds
@@ -61,7 +61,7 @@ def refused(response: httpx.Response, code: str) -> int:
 # Limits
 
 
-async def test_requests_a_minute_are_refused_beyond_the_limit_until_a_moment_that_is_told(own_store: str) -> None:
+async def test_requests_beyond_the_limit_are_refused_with_retry_after(own_store: str) -> None:
     async with gateway(own_store, mistral_requests_per_minute=2) as running:
         began = time.monotonic()
         for number in range(2):
@@ -80,7 +80,7 @@ async def test_requests_a_minute_are_refused_beyond_the_limit_until_a_moment_tha
         assert (await ask(running, another(2), X_Backend="gpt-4")).status_code == 200  # the other's are its own
 
 
-async def test_the_exact_moment_is_a_moment_at_which_it_is_let_through(own_store: str) -> None:
+async def test_a_request_after_retry_after_is_admitted(own_store: str) -> None:
     async with gateway(own_store, mistral_requests_per_minute=60) as running:
         for number in range(60):
             assert (await ask(running, another(number))).status_code == 200
@@ -94,7 +94,7 @@ async def test_the_exact_moment_is_a_moment_at_which_it_is_let_through(own_store
 # Budgets
 
 
-async def test_a_budget_is_never_passed_and_its_refusal_tells_when_the_day_ends(own_store: str) -> None:
+async def test_a_budget_is_never_exceeded_and_retry_after_is_the_end_of_the_day(own_store: str) -> None:
     async with gateway(own_store, wire=True, gpt4_usd_per_day="0.05", gpt4_max_concurrency=100) as running:
         before = ceil(seconds_of_today_left())
         responses = await asyncio.gather(*(ask(running, another(n), X_Backend="gpt-4") for n in range(60)))
@@ -129,7 +129,7 @@ async def budget_used(running: Gateway) -> float:
     return running.sample("conviction_budget_used_usd", backend="gpt-4")
 
 
-async def test_a_long_call_is_not_taken_for_a_dead_one(own_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_lease_of_a_long_call_is_renewed(own_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reservations, "LEASE_S", 1.0)
     monkeypatch.setattr(reservations, "RENEW_S", 0.1)
     async with gateway(own_store, wire=True, mistral_usd_per_day="1") as running:
@@ -148,13 +148,13 @@ async def test_a_long_call_is_not_taken_for_a_dead_one(own_store: str, monkeypat
 
 @dataclass(frozen=True)
 class Plan:
-    """A request, what its calls come to, and what it then has used."""
+    """A request, the outcome of its calls, and its total usage."""
 
     backend: BackendName
     calls: tuple[Said, ...]
     used: Usage
     cut: bool = False
-    """The client leaves after the first piece."""
+    """The client disconnects after the first piece."""
 
 
 def total(*usages: Usage) -> Usage:
@@ -194,7 +194,7 @@ def plans(draw: st.DrawFn) -> Plan:
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(planned=st.lists(plans(), min_size=1, max_size=12))
-def test_the_ledger_is_the_sum_of_what_answers_said_to_the_last_digit(store_url: str, planned: list[Plan]) -> None:
+def test_the_ledger_is_the_exact_sum_of_the_answers(store_url: str, planned: list[Plan]) -> None:
     asyncio.run(play(f"{store_url}?db=6", planned))
 
 
@@ -242,7 +242,7 @@ async def perform(running: Gateway, plan: Plan, body: dict[str, object]) -> http
 
 
 async def settled(running: Gateway, name: BackendName, nano_usd: int) -> dict[str, int]:
-    """The ledger, once it has so much, or soon."""
+    """The ledger once it has this amount, or after 5 s."""
     ends = time.monotonic() + 5
     while (sums := await ledger(running, name)).get("nano_usd", 0) != nano_usd and time.monotonic() < ends:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
@@ -250,15 +250,15 @@ async def settled(running: Gateway, name: BackendName, nano_usd: int) -> dict[st
 
 
 async def reserved(running: Gateway, name: BackendName) -> int:
-    """Nano-dollars that are still held."""
-    redis = running.resources.ledger._redis
+    """Nano-dollars that are reserved."""
+    redis = running.resources.redis
     return sum(
         [int(await redis.hget(key, "reserved") or 0) for key in await redis.keys(f"conviction:budget:backend:{name}:*")]
     )
 
 
 def steps(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the store is asked from here on."""
+    """Record the scripts that run from now on."""
     asked: list[str] = []
     store = running.resources.reservations._admissions._store
     run = store.run
@@ -271,7 +271,7 @@ def steps(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return asked
 
 
-async def test_a_call_that_finds_a_place_takes_two_steps_and_one_that_waits_for_it_a_third(
+async def test_a_call_takes_two_round_trips_and_a_queued_one_three(
     own_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with gateway(own_store, wire=True, mistral_max_concurrency=1) as running:
@@ -293,7 +293,7 @@ async def test_a_call_that_finds_a_place_takes_two_steps_and_one_that_waits_for_
         assert [step for step in asked if step != "sweep"] == ["admit", "settle"]
 
 
-async def test_what_a_dead_gateway_held_ends_though_nobody_asks_any_more(
+async def test_a_dead_gateway_s_reservations_expire_without_requests(
     own_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reservations, "RENEW_S", 0.05)
@@ -311,7 +311,7 @@ async def test_what_a_dead_gateway_held_ends_though_nobody_asks_any_more(
         assert running.asked == 0
 
 
-# A store that is away
+# Store outages
 
 
 @pytest.fixture
@@ -327,7 +327,7 @@ async def limited(valkey: Valkey) -> AsyncIterator[Gateway]:
 
 
 @pytest.mark.parametrize("how", ["hang", "kill"])
-async def test_with_limits_a_store_that_is_away_refuses_quickly_and_without_them_the_answer_comes(
+async def test_an_unavailable_store_refuses_with_limits_and_serves_without(
     limited: Gateway, valkey: Valkey, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert (await ask(limited, X_Backend="gpt-4")).status_code == 200
@@ -339,7 +339,7 @@ async def test_with_limits_a_store_that_is_away_refuses_quickly_and_without_them
     assert len(limited.backends["gpt-4"].asked) == 1
     answer = (await ask(limited, another(1))).json()
     assert (answer["source"], answer["backend"]) == ("model", "mistral")
-    assert "are in no ledger: the store was away" in caplog.text
+    assert "are in no ledger: the store was unavailable" in caplog.text
     assert limited.sample("conviction_store_errors_total", store="ledger") == 1
     assert (await ask(limited, another(1))).json()["source"] == "model"  # nor is there a cache
     assert (await limited.client.get("/metrics")).status_code == 200
@@ -354,7 +354,7 @@ async def until_answered(running: Gateway, **headers: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["hang", "kill"])
-async def test_a_call_during_which_the_store_goes_away_is_answered_and_booked_once_it_is_back(
+async def test_a_call_during_a_store_outage_is_booked_after_it(
     limited: Gateway, valkey: Valkey, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = limited.backends["gpt-4"]
@@ -373,9 +373,7 @@ async def test_a_call_during_which_the_store_goes_away_is_answered_and_booked_on
 
 
 @pytest.mark.parametrize("limits", [{}, {"mistral_usd_per_day": "1"}], ids=["without limits", "with limits"])
-async def test_a_store_that_goes_away_while_a_request_waits_for_its_turn(
-    valkey: Valkey, limits: dict[str, str]
-) -> None:
+async def test_the_store_fails_while_a_request_is_queued(valkey: Valkey, limits: dict[str, str]) -> None:
     async with gateway(valkey.url, wire=True, mistral_max_concurrency=1, **limits) as running:
         running.mistral.go = asyncio.Event()
         first = asyncio.create_task(ask(running))
@@ -394,7 +392,7 @@ async def test_a_store_that_goes_away_while_a_request_waits_for_its_turn(
         assert (await settled(running, "mistral", cost))["nano_usd"] == cost
 
 
-async def test_a_call_that_cost_nothing_while_the_store_is_away_is_not_charged(
+async def test_a_call_without_usage_during_a_store_outage_is_not_charged(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reservations, "LEASE_S", 2.0)

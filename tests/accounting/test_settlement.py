@@ -1,4 +1,4 @@
-"""What is to be booked is booked once, whether the store is there, hangs, or the one who books is interrupted."""
+"""Settlements are booked once, also if the store hangs or the settling task is cancelled."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from app.accounting import settlement as settlements
+from app.accounting import settlement
 from app.accounting.admission import Admissions, CacheHit, Leader
 from app.accounting.settlement import Settlements
-from app.contract.completion import Usage
+from app.contract.completion import NOTHING, Usage
 from app.pricing.limits import Estimate, Limits, Scope
 from app.pricing.prices import Cost
 from app.stores.connection import open_redis
@@ -32,7 +32,7 @@ RESERVED = 10**6
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settlements, "RETRY_S", 0.05)
+    monkeypatch.setattr(settlement, "RETRY_S", 0.05)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 @dataclass
 class Books:
-    """Settlements, and the store behind them."""
+    """Settlements and their store."""
 
     redis: Redis
     admissions: Admissions
@@ -58,6 +58,9 @@ class Books:
 
     async def settle(self, name: str) -> None:
         await self.settlements.settle(name, "gpt-4", USAGE, COST)
+
+    async def release(self, name: str) -> None:
+        await self.settlements.settle(name, "gpt-4", NOTHING, None)
 
     async def budget(self) -> tuple[int, int]:
         """Nano-dollars used and reserved today."""
@@ -82,7 +85,7 @@ async def books(valkey: Valkey) -> AsyncIterator[Books]:
         await store.close()
 
 
-async def test_a_call_is_settled_counted_and_its_answer_kept(books: Books) -> None:
+async def test_a_settlement_is_counted_and_its_result_cached(books: Books) -> None:
     await books.sent("one", "flight")
     await books.settlements.settle("one", "gpt-4", USAGE, COST, CallResult(b"said", 60))
     assert await books.budget() == (COST.nano_usd, 0)
@@ -96,24 +99,24 @@ async def test_a_call_is_settled_counted_and_its_answer_kept(books: Books) -> No
 async def test_a_call_that_cost_nothing_is_released(books: Books) -> None:
     await books.sent("one")
     assert await books.budget() == (0, RESERVED)
-    await books.settlements.release("one", "gpt-4")
+    await books.release("one")
     assert await books.budget() == (0, 0)
 
 
-async def test_what_the_store_did_not_take_is_booked_once_it_is_back(
+async def test_settlements_wait_for_an_unavailable_store(
     books: Books, valkey: Valkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     for name in ("one", "two", "free"):
         await books.sent(name)
     valkey.hang()
-    await asyncio.gather(books.settle("one"), books.settle("two"), books.settlements.release("free", "gpt-4"))
+    await asyncio.gather(books.settle("one"), books.settle("two"), books.release("free"))
     assert caplog.text.count("a settlement waits for the store") == 3
     assert books.collectors.registry.get_sample_value("conviction_store_errors_total", {"store": "ledger"}) == 3
     valkey.go_on()
     await books.becomes(2 * COST.nano_usd, 0)
 
 
-async def test_it_is_tried_until_it_is_done_and_never_booked_twice(books: Books, valkey: Valkey) -> None:
+async def test_a_settlement_is_retried_and_booked_once(books: Books, valkey: Valkey) -> None:
     await books.sent("one")
     valkey.kill()
     await books.settle("one")
@@ -125,10 +128,10 @@ async def test_it_is_tried_until_it_is_done_and_never_booked_twice(books: Books,
 
 
 @pytest.mark.parametrize("free", [False, True], ids=["settled", "released"])
-async def test_one_who_is_interrupted_while_booking_has_it_booked(books: Books, valkey: Valkey, free: bool) -> None:
+async def test_a_cancelled_settlement_is_booked(books: Books, valkey: Valkey, free: bool) -> None:
     await books.sent("one")
     valkey.hang()
-    reservation = asyncio.create_task(books.settlements.release("one", "gpt-4") if free else books.settle("one"))
+    reservation = asyncio.create_task(books.release("one") if free else books.settle("one"))
     await asyncio.sleep(0.05)
     reservation.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -137,10 +140,8 @@ async def test_one_who_is_interrupted_while_booking_has_it_booked(books: Books, 
     await books.becomes(0 if free else COST.nano_usd, 0)
 
 
-async def test_at_the_end_what_is_due_is_tried_once_more(
-    books: Books, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(settlements, "RETRY_S", 60)
+async def test_closing_tries_pending_settlements(books: Books, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settlement, "RETRY_S", 60)
     await books.sent("one")
     valkey.hang()
     await books.settle("one")
@@ -149,10 +150,10 @@ async def test_at_the_end_what_is_due_is_tried_once_more(
     assert await books.budget() == (COST.nano_usd, 0)
 
 
-async def test_what_can_never_be_booked_is_said(
+async def test_lost_settlements_are_logged(
     books: Books, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(settlements, "KEPT", 2)
+    monkeypatch.setattr(settlement, "MAX_PENDING", 2)
     names = ("oldest", "older", "newest")
     for name in names:
         await books.sent(name)
@@ -166,10 +167,10 @@ async def test_what_can_never_be_booked_is_said(
     assert lost + "newest" in caplog.text
 
 
-async def test_a_call_without_a_reservation_is_counted_and_said_to_be_in_no_ledger(
+async def test_a_call_without_a_reservation_is_counted_and_logged(
     books: Books, caplog: pytest.LogCaptureFixture
 ) -> None:
-    books.settlements.forgo("gpt-4", USAGE, COST)
+    books.settlements.count_unreserved("gpt-4", USAGE, COST)
     value = books.collectors.registry.get_sample_value
     assert value("conviction_tokens_total", {"backend": "gpt-4", "type": "input"}) == 100
     assert value("conviction_store_errors_total", {"store": "ledger"}) == 1

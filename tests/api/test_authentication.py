@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from app.auth.api_key import KeyText, RequestOptions
+from app.auth.api_key import KeyGrant, KeyText
 from app.auth.key_file import Keyring, load_keys
 from app.errors import InvalidSettings
 from app.pricing.limits import Limits
@@ -150,7 +150,7 @@ async def test_hostile_headers_are_refused_like_any_wrong_key(store_url: str, ke
 
 async def test_an_issued_key_opens_in_either_header(store_url: str, keys_file: Path) -> None:
     async with gateway(store_url, api_keys_file=keys_file) as running:
-        text, _ = await running.resources.keys.store.issue(RequestOptions(name="cat"), "file:ann")
+        text, _ = await running.resources.keys.store.issue(KeyGrant(name="cat"), "file:ann")
         for headers in ({"Authorization": f"Bearer {text.reveal()}"}, {"X-API-Key": text.reveal()}):
             assert (await ask(running, **headers)).status_code == 200
         wrong = f"cvk_{text.id}_{KeyText.new().secret}"
@@ -175,12 +175,12 @@ async def test_while_the_store_is_away_the_file_s_keys_open_and_unknown_ones_are
 async def test_a_scope_holds_where_a_backend_is_chosen(store_url: str, keys_file: Path) -> None:
     async with gateway(store_url, api_keys_file=keys_file) as running:
         text, _ = await running.resources.keys.store.issue(
-            RequestOptions(name="cat", backends=frozenset({"mistral"})), "file:ann"
+            KeyGrant(name="cat", backends=frozenset({"mistral"})), "file:ann"
         )
         key = text.reveal()
         assert (await ask(running, X_API_Key=key)).status_code == 200
         response = await ask(running, X_API_Key=key, X_Backend="GPT-4")
-        assert_problem(response, 403, "forbidden", "may not ask gpt-4; it may ask mistral")
+        assert_problem(response, 403, "forbidden", "may not use gpt-4; it may use mistral")
         assert running.backends["gpt-4"].asked == []
         labels = {"backend": "gpt-4", "detail": "unknown", "outcome": "forbidden"}
         assert running.sample("conviction_requests_total", **labels) == 1
@@ -191,7 +191,7 @@ async def test_the_log_names_the_holder_and_which_key_it_was(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with gateway(store_url, api_keys_file=keys_file) as running:
-        text, _ = await running.resources.keys.store.issue(RequestOptions(name="cat"), "file:ann")
+        text, _ = await running.resources.keys.store.issue(KeyGrant(name="cat"), "file:ann")
         await ask(running, X_API_Key=text.reveal())
     (said,) = [vars(record) for record in caplog.records if record.message == "request"]
     assert (said["holder"], said["holder_id"]) == ("cat", text.id)

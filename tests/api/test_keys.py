@@ -207,7 +207,7 @@ async def test_a_body_that_is_no_json_is_refused_as_elsewhere(running: Gateway) 
 
 
 async def test_many_keys_are_listed_page_by_page(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "PAGE", 4)
+    monkeypatch.setattr(keys, "PAGE_SIZE", 4)
     issued = {(await issue(running))["record"]["id"] for _ in range(10)}
     found, after = [], ""
     while after is not None:

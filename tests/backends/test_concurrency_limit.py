@@ -1,4 +1,4 @@
-"""So many at a time, so many in line, the rest refused at once: whoever leaves, however it leaves."""
+"""A bounded number of concurrent callers and a bounded queue; the rest are refused."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from app.errors import Overloaded
 
 
 class Caller:
-    """Enters, stays until it is let go."""
+    """Holds a slot until `go` or `leave`."""
 
-    def __init__(self, gate: ConcurrencyLimit) -> None:
+    def __init__(self, limit: ConcurrencyLimit) -> None:
         self.inside = False
         self._go = asyncio.Event()
-        self.task = asyncio.create_task(self._call(gate))
+        self.task = asyncio.create_task(self._call(limit))
 
-    async def _call(self, gate: ConcurrencyLimit) -> None:
-        async with gate.entered():
+    async def _call(self, limit: ConcurrencyLimit) -> None:
+        async with limit.acquire():
             self.inside = True
             try:
                 await self._go.wait()
@@ -40,105 +40,105 @@ class Caller:
 
 
 async def test_first_come_first_served_and_the_rest_refused() -> None:
-    gate = ConcurrencyLimit(concurrency=2, line=1)
-    callers = [Caller(gate) for _ in range(4)]
+    limit = ConcurrencyLimit(concurrency=2, queue_size=1)
+    callers = [Caller(limit) for _ in range(4)]
     await asyncio.sleep(0)
     assert [caller.inside for caller in callers] == [True, True, False, False]
-    assert gate.waiting == 1
+    assert limit.waiting == 1
     with pytest.raises(Overloaded):
         await callers[3].task
     with pytest.raises(Overloaded):
-        gate.check()
+        limit.check()
     await callers[0].go()
     await asyncio.sleep(0)
     assert callers[2].inside
-    gate.check()
+    limit.check()
     for caller in callers[1:3]:
         await caller.go()
 
 
-async def test_the_refusal_says_when_to_come_again() -> None:
+async def test_a_refusal_has_the_expected_wait() -> None:
     now = [0.0]
-    gate = ConcurrencyLimit(concurrency=2, line=3, clock=lambda: now[0])
+    limit = ConcurrencyLimit(concurrency=2, queue_size=3, clock=lambda: now[0])
     for _ in range(200):
-        async with gate.entered():
+        async with limit.acquire():
             now[0] += 4.0
-    callers = [Caller(gate) for _ in range(5)]
+    callers = [Caller(limit) for _ in range(5)]
     await asyncio.sleep(0)
     with pytest.raises(Overloaded) as refused:
-        gate.check()
+        limit.check()
     assert refused.value.retry_after == pytest.approx(2 * 4.0, rel=0.01)  # four turns, two at a time
     for caller in callers:
         await caller.leave()
 
 
-async def test_a_place_is_promised_to_no_more_than_there_are() -> None:
-    gate = ConcurrencyLimit(concurrency=2, line=0)
-    with gate.coming() as first, gate.coming() as second, gate.coming() as third:
-        assert (first, second, third) == (True, True, False)
-    async with gate.entered():
-        await asyncio.sleep(0.01)
-        with gate.coming() as first, gate.coming() as second:
-            assert (first, second) == (True, False)
-        with pytest.raises(ZeroDivisionError), gate.coming():
-            raise ZeroDivisionError
-    await asyncio.sleep(0.01)
-    with gate.coming() as first, gate.coming() as second:
-        assert (first, second) == (True, True)
+async def test_no_more_slots_are_reserved_than_there_are() -> None:
+    limit = ConcurrencyLimit(concurrency=2, queue_size=0)
+    assert [limit.reserve() for _ in range(3)] == [True, True, False]
+    assert limit.full
+    limit.release()
+    async with limit.acquire():
+        assert not limit.reserve()
+        with pytest.raises(Overloaded):
+            async with limit.acquire():
+                pass
+    limit.release()
+    assert [limit.reserve() for _ in range(3)] == [True, True, False]
 
 
-async def test_a_promise_is_kept_until_the_task_takes_its_place() -> None:
-    """Among calls whose admissions come back at the same moment, one that comes just then, and one that overtakes."""
-    gate, admitted, done = ConcurrencyLimit(concurrency=2, line=5), asyncio.Event(), asyncio.Event()
-    promises, early_inside = list[bool](), list[bool]()
+async def test_a_reserved_slot_is_used_ahead_of_the_queue_and_returned_at_the_end() -> None:
+    """Two callers hold reservations; the others arrive later and run after them, in order of arrival."""
+    limit, done, order = ConcurrencyLimit(concurrency=2, queue_size=5), asyncio.Event(), list[int]()
 
-    async def call(promised: bool) -> None:
-        async with gate.entered(promised):
-            early_inside.append(promised)
+    async def call(number: int, reserved: bool) -> None:
+        async with limit.acquire(reserved):
+            order.append(number)
             await done.wait()
 
-    async def come(admission: asyncio.Event) -> asyncio.Task[None]:
-        with gate.coming() as promised:
-            promises.append(promised)
-            await admission.wait()
-        return asyncio.create_task(call(promised))
-
-    early = [asyncio.create_task(come(admitted)) for _ in range(2)]
-    await asyncio.sleep(0)
-    concurrency = asyncio.Event()
-    concurrency.set()
-    overtaking = await asyncio.create_task(come(concurrency))
-    admitted.set()
-    late = asyncio.create_task(come(admitted))
-    calls = [overtaking, *await asyncio.gather(*early, late)]
+    reservations = [limit.reserve() for _ in range(4)]
+    assert reservations == [True, True, False, False]
+    calls = [asyncio.create_task(call(number, reservations[number])) for number in (2, 3, 0, 1)]
     await asyncio.sleep(0.01)
-    assert promises == [True, True, False, False]
-    assert early_inside == [True, True]
-    assert gate.waiting == 2
+    assert order == [0, 1]
+    assert limit.waiting == 2
+    assert not limit.reserve()
     done.set()
     await asyncio.gather(*calls)
-    assert early_inside == [True, True, False, False]
+    assert order == [0, 1, 2, 3]
 
 
-async def test_a_place_that_was_promised_and_not_taken_goes_to_the_next_in_line() -> None:
-    gate = ConcurrencyLimit(concurrency=1, line=1)
-    with gate.coming() as promised:
-        caller = Caller(gate)
-        await asyncio.sleep(0)
-        assert promised
-        assert (caller.inside, gate.waiting) == (False, 1)
+async def test_a_reserved_slot_that_is_released_goes_to_the_next_in_the_queue() -> None:
+    limit = ConcurrencyLimit(concurrency=1, queue_size=1)
+    assert limit.reserve()
+    caller = Caller(limit)
+    await asyncio.sleep(0)
+    assert (caller.inside, limit.waiting) == (False, 1)
+    limit.release()
     await asyncio.sleep(0.01)
-    assert (caller.inside, gate.waiting) == (True, 0)
+    assert (caller.inside, limit.waiting) == (True, 0)
     await caller.leave()
 
 
+async def test_a_caller_cancelled_while_it_is_granted_a_slot_passes_it_on() -> None:
+    limit = ConcurrencyLimit(concurrency=1, queue_size=2)
+    assert limit.reserve()
+    first, second = Caller(limit), Caller(limit)
+    await asyncio.sleep(0)
+    limit.release()
+    await first.leave()
+    await asyncio.sleep(0.01)
+    assert (first.inside, second.inside) == (False, True)
+    await second.leave()
+    assert limit.reserve()
+
+
 @given(st.lists(st.tuples(st.sampled_from(["come", "go", "leave"]), st.integers(0, 9)), max_size=60))
-def test_no_place_is_ever_lost_or_given_twice(steps: list[tuple[str, int]]) -> None:
+def test_no_slot_is_lost_or_granted_twice(steps: list[tuple[str, int]]) -> None:
     async def play() -> None:
-        gate, callers = ConcurrencyLimit(concurrency=2, line=2), list[Caller]()
+        limit, callers = ConcurrencyLimit(concurrency=2, queue_size=2), list[Caller]()
         for step, which in steps:
             if step == "come":
-                callers.append(Caller(gate))
+                callers.append(Caller(limit))
             elif callers:
                 caller = callers.pop(which % len(callers))
                 await (caller.go() if step == "go" and caller.inside else caller.leave())
@@ -147,20 +147,20 @@ def test_no_place_is_ever_lost_or_given_twice(steps: list[tuple[str, int]]) -> N
             callers = [caller for caller in callers if not caller.task.done()]
             inside = sum(caller.inside for caller in callers)
             assert inside == min(2, len(callers))
-            assert gate.waiting == len(callers) - inside
+            assert limit.waiting == len(callers) - inside
         for caller in callers:
             await caller.leave()
-        async with gate.entered(), gate.entered():
+        async with limit.acquire(), limit.acquire():
             pass
 
     asyncio.run(play())
 
 
-async def test_it_is_half_full_when_half_its_places_are_taken() -> None:
-    gate = ConcurrencyLimit(3, 1)
-    seen = [gate.half_full]
-    async with gate.entered():
-        seen.append(gate.half_full)
-        async with gate.entered():
-            seen.append(gate.half_full)
-    assert [*seen, gate.half_full] == [False, False, True, False]
+async def test_it_is_half_full_when_half_of_its_slots_are_taken() -> None:
+    limit = ConcurrencyLimit(3, 1)
+    states = [limit.half_full]
+    async with limit.acquire():
+        states.append(limit.half_full)
+        async with limit.acquire():
+            states.append(limit.half_full)
+    assert [*states, limit.half_full] == [False, False, True, False]

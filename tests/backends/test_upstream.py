@@ -59,8 +59,8 @@ def test_the_breaker_is_shown_as_it_stands() -> None:
 async def test_the_line_is_as_long_as_the_settings_say_and_is_shown() -> None:
     collectors = Collectors()
     narrow = upstream("gpt-4", collectors, gpt4_max_concurrency=1, gpt4_queue_size=5)
-    async with narrow.gate.entered():
-        waiting = asyncio.ensure_future(narrow.gate.entered().__aenter__())
+    async with narrow.concurrency.acquire():
+        waiting = asyncio.ensure_future(narrow.concurrency.acquire().__aenter__())
         await asyncio.sleep(0)
         assert collectors.registry.get_sample_value("conviction_queue_depth", {"backend": "gpt-4"}) == 1
         waiting.cancel()

@@ -61,7 +61,7 @@ def test_a_key_is_created_used_and_revoked(capsys: Output, monkeypatch: pytest.M
     monkeypatch.setenv("CONVICTION_API_KEY", key)
     assert cli.main(["recommend", "AAPL", "--brief"]) == 0
     assert cli.main(["recommend", "AAPL", "--brief", "--backend", "gpt-4"]) == 1
-    assert "may not ask gpt-4" in capsys.readouterr().err
+    assert "may not use gpt-4" in capsys.readouterr().err
     assert cli.main(["keys", "list"]) == 1
     assert "admin" in capsys.readouterr().err
     monkeypatch.setenv("CONVICTION_API_KEY", ROOT)
@@ -86,7 +86,7 @@ def test_the_key_alone_goes_to_standard_output(capsys: Output) -> None:
 
 @pytest.mark.usefixtures("url")
 def test_all_keys_are_listed_as_a_table(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "PAGE", 2)
+    monkeypatch.setattr(keys, "PAGE_SIZE", 2)
     limits = ("--requests-per-minute", "60", "--tokens-per-minute", "90000", "--usd-per-day", "25")
     names = ["ann", "bob", "cat", "dan", "eve"]
     ids = [create(capsys, name, *(limits if name == "cat" else ())).split("_")[1] for name in names]

@@ -96,7 +96,7 @@ async def test_what_is_in_the_cache_does_not_answer_and_nothing_is_left_there(ru
         await comparing_with(question(), terms(), running.resources)
     assert running.asked == 6
     assert running.sample("conviction_cache_requests_total", result="miss") == 6
-    assert not [key async for key in running.resources.ledger._redis.scan_iter("conviction:answer:*")]
+    assert not [key async for key in running.resources.redis.scan_iter("conviction:answer:*")]
 
 
 @pytest.mark.parametrize("failing", BACKEND_NAMES)

@@ -78,7 +78,7 @@ async def test_a_copy_is_booked_on_its_own_budget_and_is_nobody_s_answer(running
     await ask(running)
     await counted(running, 1)
     assert (await ledger(running, "gpt-4"))["nano_usd"] == PRICES["gpt-4"].cost(USAGE).nano_usd
-    keys = await running.resources.ledger._redis.keys("conviction:*key:shadow*")
+    keys = await running.resources.redis.keys("conviction:*key:shadow*")
     assert keys
     assert running.sample("conviction_requests_total", backend="gpt-4", detail="brief", outcome="ok") == 0
     said = [running.sample("conviction_recommendations_total", backend="gpt-4", action=action) for action in ACTIONS]
@@ -137,7 +137,7 @@ async def test_beyond_its_budget_nothing_is_copied_and_everything_answered(own_s
 async def test_a_backend_that_is_half_full_is_spared(own_store: str, busy: BackendName) -> None:
     limit = {f"{busy.replace('-', '')}_max_concurrency": 2}
     async with gateway(own_store, wire=True, shadow_fraction=1, **limit) as running:  # type: ignore[arg-type]
-        async with running.resources.upstreams[busy].gate.entered():
+        async with running.resources.upstreams[busy].concurrency.acquire():
             await ask(running)
             await counted(running, 1, "shed")
             assert running.asked == 1

@@ -1,4 +1,4 @@
-"""The flow of a chat completion: what is reserved for it, and that what it took is booked however it ends."""
+"""Chat completions: the estimate is reserved, and the usage is booked however the call ends."""
 
 from __future__ import annotations
 
@@ -31,33 +31,35 @@ async def running(own_store: str) -> AsyncIterator[Gateway]:
         yield running
 
 
-def terms(seconds: float = 20, **limits: int) -> RequestOptions:
+def options(seconds: float = 20, **limits: int) -> RequestOptions:
     return RequestOptions(local_principal(Limits(**limits)), Deadline.after(seconds))
 
 
 async def passed(
-    running: Gateway, body: Mapping[str, Any], asked: RequestOptions | None = None, name: BackendName = "gpt-4"
+    running: Gateway, body: Mapping[str, Any], requested: RequestOptions | None = None, name: BackendName = "gpt-4"
 ) -> bytes:
     upstream = running.resources.upstreams[name]
-    async with chat(body, upstream, asked or terms(), running.resources) as chatting:
-        return b"".join([piece async for piece in chatting.stream])
+    async with chat(body, upstream, requested or options(), running.resources.reservations) as pending_chat:
+        return b"".join([piece async for piece in pending_chat.stream])
 
 
 async def reserved(running: Gateway) -> int:
-    redis = running.resources.ledger._redis
+    redis = running.resources.redis
     keys = await redis.keys("conviction:budget:backend:gpt-4:*")
     return sum([int(await redis.hget(key, "reserved") or 0) for key in keys])
 
 
 @pytest.mark.parametrize("body", [BODY, STREAMED], ids=["whole", "streamed"])
-async def test_what_it_told_is_booked_stated_and_counted(running: Gateway, body: Mapping[str, Any]) -> None:
+async def test_reported_usage_is_booked_and_counted(running: Gateway, body: Mapping[str, Any]) -> None:
     running.backends["gpt-4"].script = [SAID]
-    async with chat(body, running.resources.upstreams["gpt-4"], terms(), running.resources) as chatting:
+    async with chat(
+        body, running.resources.upstreams["gpt-4"], options(), running.resources.reservations
+    ) as pending_chat:
         assert running.sample("conviction_in_flight_requests", backend="gpt-4") == 1
         assert await reserved(running) > COST.nano_usd
-        async for _ in chatting.stream:
+        async for _ in pending_chat.stream:
             pass
-    assert (chatting.usage, chatting.cost) == (USAGE, COST)
+    assert (pending_chat.usage, pending_chat.cost) == (USAGE, COST)
     sums = await ledger(running, "gpt-4")
     assert (sums["requests"], sums["nano_usd"], await reserved(running)) == (1, COST.nano_usd, 0)
     assert running.sample("conviction_tokens_total", backend="gpt-4", type="output") == 11
@@ -67,7 +69,7 @@ async def test_what_it_told_is_booked_stated_and_counted(running: Gateway, body:
     assert running.sample("conviction_in_flight_requests", backend="gpt-4") == 0
 
 
-async def test_a_failure_before_it_begins_is_booked_as_what_it_used(running: Gateway) -> None:
+async def test_a_failure_before_the_response_is_booked_with_its_usage(running: Gateway) -> None:
     failed = BackendError("failed")
     failed.usage = Usage(400, 5, estimated=True)  # type: ignore[attr-defined]
     running.backends["gpt-4"].script = [failed]
@@ -87,10 +89,10 @@ async def test_a_call_that_used_nothing_is_in_no_ledger(running: Gateway) -> Non
     assert running.sample("conviction_request_duration_seconds_count", backend="gpt-4") == 0
 
 
-async def test_the_deadline_ends_it_and_what_came_is_booked(running: Gateway) -> None:
+async def test_the_deadline_cancels_the_call_and_its_usage_is_booked(running: Gateway) -> None:
     running.backends["gpt-4"].go = asyncio.Event()
     with pytest.raises(DeadlineExceeded, match=r"no answer within 0.2 s"):
-        await passed(running, STREAMED, terms(0.2))
+        await passed(running, STREAMED, options(0.2))
     assert (await ledger(running, "gpt-4"))["nano_usd"] == PRICES["gpt-4"].cost(HEARD).nano_usd
 
 
@@ -99,26 +101,26 @@ async def test_the_deadline_ends_it_and_what_came_is_booked(running: Gateway) ->
 
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
 @pytest.mark.parametrize("limits", [{"tokens_per_minute": 10**6}, {"nano_usd_per_day": 10**9}])
-async def test_where_tokens_or_money_are_limited_an_answer_is(
+async def test_a_limit_of_tokens_or_money_bounds_the_completion(
     running: Gateway, limits: dict[str, int], name: BackendName
 ) -> None:
-    await passed(running, BODY, terms(**limits), name)
+    await passed(running, BODY, options(**limits), name)
     assert running.backends[name].chats == [{**BODY, "max_completion_tokens": ANSWER_TOKENS[name]}]
 
 
 @pytest.mark.parametrize("own", [{"max_tokens": 7}, {"max_completion_tokens": 7}, {"max_tokens": 7, "n": 2}])
-async def test_a_limit_of_the_client_s_own_is_left_alone(running: Gateway, own: dict[str, int]) -> None:
+async def test_a_client_s_limit_is_unchanged(running: Gateway, own: dict[str, int]) -> None:
     body = {**BODY, **own}
-    await passed(running, body, terms(nano_usd_per_day=10**9))
+    await passed(running, body, options(nano_usd_per_day=10**9))
     assert running.backends["gpt-4"].chats == [body]
 
 
-async def test_as_much_is_reserved_as_it_can_take(own_store: str) -> None:
-    """A budget of exactly that lets it through, one of a nano-dollar less does not."""
+async def test_the_estimate_is_reserved(own_store: str) -> None:
+    """A budget of exactly the estimate admits the request; one of a nano-dollar less refuses it."""
     body = {**BODY, "max_tokens": 50, "n": 3}
     async with gateway(own_store) as running:
         running.backends["gpt-4"].go = asyncio.Event()
-        pending = asyncio.create_task(passed(running, body, terms(nano_usd_per_day=NANO)))
+        pending = asyncio.create_task(passed(running, body, options(nano_usd_per_day=NANO)))
         async with asyncio.timeout(20):
             while not running.backends["gpt-4"].chat_streams:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
@@ -130,13 +132,13 @@ async def test_as_much_is_reserved_as_it_can_take(own_store: str) -> None:
     spent = COST.nano_usd
     async with gateway(own_store) as running:
         with pytest.raises(BudgetExceeded):
-            await passed(running, body, terms(nano_usd_per_day=spent + most - 1))
-        await passed(running, body, terms(nano_usd_per_day=spent + most))
+            await passed(running, body, options(nano_usd_per_day=spent + most - 1))
+        await passed(running, body, options(nano_usd_per_day=spent + most))
 
 
-async def test_a_store_that_is_away_refuses_only_where_there_are_limits() -> None:
+async def test_an_unavailable_store_refuses_only_with_limits() -> None:
     async with gateway("redis://127.0.0.1:1") as running:
         assert await passed(running, BODY)
         with pytest.raises(StoreUnavailable):
-            await passed(running, BODY, terms(requests_per_minute=5))
+            await passed(running, BODY, options(requests_per_minute=5))
         assert len(running.backends["gpt-4"].chats) == 1

@@ -1,4 +1,4 @@
-"""An analysis told while it is written: nothing left out, nothing told twice, however the text is cut."""
+"""The analysis of incomplete JSON: returned completely and once, however the text is split."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def pieces(text: str, cuts: list[int]) -> list[str]:
 
 
 @given(analyses, st.lists(st.integers(min_value=0), max_size=40))
-def test_the_pieces_told_are_the_analysis(analysis: str, cuts: list[int]) -> None:
+def test_the_pieces_concatenate_to_the_analysis(analysis: str, cuts: list[int]) -> None:
     written = canonical(FullAnswer(analysis=analysis, action="buy", conviction=7))
     partial = PartialJson()
     assert "".join(partial.add(piece) for piece in pieces(written, cuts)) == analysis
 
 
-def test_a_letter_is_told_as_soon_as_it_is_written() -> None:
+def test_a_character_is_returned_as_soon_as_it_is_written() -> None:
     partial = PartialJson()
     assert [partial.add(text) for text in ('{"ana', 'lysis":"', "RSI ", "\\u00", "e9", '","action":"buy"')] == [
         *("", "", "RSI ", "", "é", ""),
@@ -31,15 +31,15 @@ def test_a_letter_is_told_as_soon_as_it_is_written() -> None:
 
 
 @given(st.text(max_size=80))
-def test_what_is_no_answer_tells_nothing_or_a_part_of_itself(text: str) -> None:
+def test_invalid_text_yields_nothing_or_a_part_of_itself(text: str) -> None:
     assert len(PartialJson().add(text)) <= len(text)
 
 
-def test_a_brief_answer_has_none() -> None:
+def test_a_brief_answer_has_no_analysis() -> None:
     assert PartialJson().add('{"action":"buy","conviction":7}') == ""
 
 
-def test_the_longest_is_told_whole() -> None:
+def test_the_longest_analysis_is_returned_in_full() -> None:
     partial, analysis = PartialJson(), "x" * ANALYSIS_MAX
     written = canonical(FullAnswer(analysis=analysis, action="hold", conviction=1))
     assert "".join(map(partial.add, written)) == analysis

@@ -1,4 +1,4 @@
-"""Answers: each made once however many want it, in one gateway or in two on one store, and given from the cache."""
+"""Completions: identical requests share a call, in one gateway or in two on one store, and answers are cached."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.accounting.reservations import Reservation
 from app.auth.principal import local_principal
 from app.backends.dialects import VLLM, Dialect, openai_dialect
 from app.backends.upstream import Upstream, open_upstream
+from app.completions import service as completions
 from app.completions.request import CompletionRequest, RequestOptions
 from app.completions.retry import Attempts
 from app.completions.single_flight import InFlightCall
@@ -60,15 +64,15 @@ async def other(own_store: str) -> AsyncIterator[Gateway]:
         yield other
 
 
-RequestObservation = asyncio.Task[httpx.Response]
+Request = asyncio.Task[httpx.Response]
 
 
-def pending(running: Gateway, body: object = None, **headers: str) -> RequestObservation:
+def pending(running: Gateway, body: object = None, **headers: str) -> Request:
     return asyncio.create_task(ask(running, body, **headers))
 
 
-async def held(running: Gateway) -> tuple[RequestObservation, asyncio.Event]:
-    """A request whose call is under way, and what lets it go on."""
+async def held(running: Gateway) -> tuple[Request, asyncio.Event]:
+    """Start a request; its call continues when the event is set."""
     running.mistral.go = asyncio.Event()
     first = pending(running)
     await running.mistral.began(1)
@@ -76,13 +80,13 @@ async def held(running: Gateway) -> tuple[RequestObservation, asyncio.Event]:
 
 
 async def joined(running: Gateway, many: int) -> None:
-    """Once so many others wait for a call."""
+    """Wait until `many` requests have joined a call."""
     await until(lambda: running.sample("conviction_cache_requests_total", result="coalesced") == many)
 
 
 async def followed(running: Gateway) -> None:
-    """Once a call that another gateway makes is waited for."""
-    await until(lambda: bool(running.resources.completions._shared_calls._waiting))
+    """Wait until a request follows another gateway's call."""
+    await until(lambda: bool(running.resources.completions._shared_calls._waiters))
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -91,20 +95,20 @@ async def until(reached: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def leave(request: RequestObservation) -> None:
+async def disconnect(request: Request) -> None:
     request.cancel()
     await asyncio.wait((request,))
 
 
-async def hung_up(running: Gateway, call: int = 0) -> float:
-    """Seconds until a call was given up."""
+async def cancelled(running: Gateway, call: int = 0) -> float:
+    """Return the seconds until a call is cancelled."""
     began = time.perf_counter()
     await asyncio.wait_for(running.mistral.streams[call].left.wait(), SOON_S)
     return time.perf_counter() - began
 
 
 async def booked(running: Gateway, requests: int) -> dict[str, int]:
-    """The ledger, once so many requests are in it."""
+    """Return the ledger once it has this many requests."""
     async with asyncio.timeout(SOON_S):
         while (sums := await ledger(running, "mistral")).get("requests", 0) < requests:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -112,7 +116,7 @@ async def booked(running: Gateway, requests: int) -> dict[str, int]:
 
 
 def assert_free(answer: dict[str, Any], source: str) -> None:
-    """It cost nothing, and says whose call it came from."""
+    """The answer cost nothing and has this source."""
     assert answer["source"] == source
     assert (answer["cost"]["usd"], answer["cost"]["usd_per_1k_tokens"]) == ("0", "0")
     assert answer["usage"] == {
@@ -129,7 +133,7 @@ def assert_free(answer: dict[str, Any], source: str) -> None:
 # One call for all
 
 
-async def test_identical_requests_in_flight_make_one_call_that_the_first_pays_for(running: Gateway) -> None:
+async def test_identical_requests_share_one_call_paid_by_the_first(running: Gateway) -> None:
     first, go = await held(running)
     others = [pending(running) for _ in range(5)]
     await joined(running, 5)
@@ -149,7 +153,7 @@ async def test_identical_requests_in_flight_make_one_call_that_the_first_pays_fo
     assert running.sample("conviction_time_per_output_token_seconds_count", backend="mistral") == 1
 
 
-async def test_identical_requests_to_two_gateways_make_one_call(running: Gateway, other: Gateway) -> None:
+async def test_identical_requests_to_two_gateways_share_one_call(running: Gateway, other: Gateway) -> None:
     first, go = await held(running)
     others = [pending(other) for _ in range(3)]
     await followed(other)
@@ -164,8 +168,16 @@ async def test_identical_requests_to_two_gateways_make_one_call(running: Gateway
     assert other.sample("conviction_cost_usd_total", backend="mistral", basis="capacity") == 0
 
 
+async def test_different_requests_share_nothing(running: Gateway) -> None:
+    first, go = await held(running)
+    second = pending(running, EXAMPLE_BODY | {"ticker": "AAPL"})
+    await running.mistral.began(2)
+    go.set()
+    assert {response.json()["source"] for response in await asyncio.gather(first, second)} == {"model"}
+
+
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
-async def test_each_who_waits_keeps_a_deadline_of_its_own(running: Gateway, other: Gateway, elsewhere: bool) -> None:
+async def test_each_waiter_keeps_its_deadline(running: Gateway, other: Gateway, elsewhere: bool) -> None:
     first, go = await held(running)
     hasty = await ask(other if elsewhere else running, X_Timeout_Ms="150")
     assert (hasty.status_code, hasty.json()["code"]) == (504, "deadline_exceeded")
@@ -178,13 +190,13 @@ async def test_each_who_waits_keeps_a_deadline_of_its_own(running: Gateway, othe
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
-async def test_the_one_who_began_leaves_and_the_others_get_the_answer(
+async def test_the_first_client_disconnects_and_the_others_get_the_answer(
     running: Gateway, other: Gateway, elsewhere: bool
 ) -> None:
     first, go = await held(running)
     stays = pending(other if elsewhere else running)
     await (followed(other) if elsewhere else joined(running, 1))
-    await leave(first)
+    await disconnect(first)
     await asyncio.sleep(0.3)
     assert not running.mistral.streams[0].left.is_set()
     go.set()
@@ -196,7 +208,7 @@ async def test_the_one_who_began_leaves_and_the_others_get_the_answer(
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
-async def test_the_deadline_of_the_one_who_began_does_not_end_a_call_that_others_wait_for(
+async def test_the_first_client_s_deadline_does_not_cancel_a_shared_call(
     running: Gateway, other: Gateway, elsewhere: bool
 ) -> None:
     running.mistral.go = asyncio.Event()
@@ -209,13 +221,13 @@ async def test_the_deadline_of_the_one_who_began_does_not_end_a_call_that_others
     assert_free((await stays).json(), "coalesced")
 
 
-async def test_the_last_one_to_leave_ends_the_call_and_what_was_produced_is_booked(running: Gateway) -> None:
+async def test_the_last_disconnect_cancels_the_call_and_its_usage_is_booked(running: Gateway) -> None:
     first, _ = await held(running)
     second = pending(running)
     await joined(running, 1)
-    await leave(first)
-    await leave(second)
-    assert await hung_up(running) < 2  # a tenth of a second, where the machine is not busy
+    await disconnect(first)
+    await disconnect(second)
+    assert await cancelled(running) < 2  # a tenth of a second, where the machine is not busy
     sums = await booked(running, 1)
     assert sums["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
     assert (sums["output_tokens"], sums["estimated_requests"]) == (HEARD.completion_tokens, 1)
@@ -224,14 +236,33 @@ async def test_the_last_one_to_leave_ends_the_call_and_what_was_produced_is_book
     assert (again["source"], running.asked) == ("model", 2)
 
 
-async def test_a_call_may_not_take_longer_than_any_call_though_somebody_waits(own_store: str) -> None:
+async def test_the_last_waiter_may_be_at_another_gateway(running: Gateway, other: Gateway) -> None:
+    first, _ = await held(running)
+    second = pending(other)
+    await followed(other)
+    await disconnect(first)
+    await disconnect(second)
+    assert await cancelled(running) < 2
+    assert (await booked(running, 1))["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
+
+
+async def test_the_last_deadline_cancels_the_call(running: Gateway) -> None:
+    running.mistral.go = asyncio.Event()
+    assert (await ask(running, X_Timeout_Ms="200")).status_code == 504
+    assert await cancelled(running) < 2
+    assert (await booked(running, 1))["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
+
+
+async def test_a_call_has_the_backend_timeout(own_store: str) -> None:
     async with gateway(own_store, backend_timeout_s=0.3) as running:
         assert (await ask(running)).status_code == 200
         assert running.mistral.deadlines[0].seconds == 0.3
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
-async def test_a_failure_is_everybody_s_and_is_paid_for_once(running: Gateway, other: Gateway, elsewhere: bool) -> None:
+async def test_all_waiters_get_a_failure_and_it_is_booked_once(
+    running: Gateway, other: Gateway, elsewhere: bool
+) -> None:
     running.mistral.script = [Broken(BUY, BackendError("mistral broke off", retry_after=2.5), Usage(400, 7))]
     first, go = await held(running)
     second = pending(other if elsewhere else running)
@@ -245,13 +276,11 @@ async def test_a_failure_is_everybody_s_and_is_paid_for_once(running: Gateway, o
     assert (sums["requests"], sums["output_tokens"]) == (1, 7)
 
 
-async def test_a_gateway_that_died_in_mid_call_is_taken_over_from(
-    running: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted = inquiry_of(running.resources.upstreams["mistral"])
+async def test_a_dead_gateway_s_call_is_made_again(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = request_to(running.resources.upstreams["mistral"])
     admissions = running.resources.reservations._admissions
     await admissions.admit(
-        "dead", (wanted.upstream.scope,), "mistral", Estimate(10, 1000), lease_s=1, call_key=wanted.key, sent=True
+        "dead", (request.upstream.scope,), "mistral", Estimate(10, 1000), lease_s=1, call_key=request.key, sent=True
     )
     answer = (await ask(running)).json()
     assert (answer["source"], running.asked) == ("model", 1)
@@ -259,10 +288,21 @@ async def test_a_gateway_that_died_in_mid_call_is_taken_over_from(
     assert (sums["unconfirmed_requests"], sums["unconfirmed_nano_usd"], sums["nano_usd"]) == (1, 1000, COST)
 
 
+async def test_a_follower_that_calls_again_counts_once_against_request_limits(own_store: str) -> None:
+    async with gateway(own_store, mistral_requests_per_minute=2) as running:
+        request = request_to(running.resources.upstreams["mistral"])
+        await running.resources.reservations._admissions.admit(
+            "dead", (), "mistral", Estimate(1, 1), lease_s=0.5, call_key=request.key, sent=True
+        )
+        response = await ask(running)
+        assert response.status_code == 200
+        assert '"backend-requests";r=1' in response.headers["ratelimit"]
+
+
 # Who may share
 
 
-async def test_a_key_that_may_not_ask_a_backend_gets_no_answer_of_it(own_store: str, tmp_path: Any) -> None:
+async def test_a_key_without_a_backend_gets_none_of_its_answers(own_store: str, tmp_path: Any) -> None:
     keys = tmp_path / "keys"
     keys.write_text("admin:0123456789abcdef")
     keys.chmod(0o600)
@@ -281,7 +321,7 @@ async def test_a_key_that_may_not_ask_a_backend_gets_no_answer_of_it(own_store: 
         assert (await ask(running, **admin)).json()["source"] == "cache"
 
 
-async def test_those_who_follow_count_against_request_limits_alone(own_store: str) -> None:
+async def test_followers_count_against_request_limits_only(own_store: str) -> None:
     settings = {"mistral_requests_per_minute": 3, "mistral_usd_per_day": "0.005", "cache_s": 60}
     async with gateway(own_store, wire=True, **settings) as running:
         first, go = await held(running)
@@ -297,7 +337,7 @@ async def test_those_who_follow_count_against_request_limits_alone(own_store: st
 # The cache
 
 
-async def test_an_answer_is_given_again_with_its_age_and_costs_nothing(running: Gateway) -> None:
+async def test_a_cached_answer_has_an_age_and_costs_nothing(running: Gateway) -> None:
     paid = (await ask(running)).json()
     speed = [
         running.sample(f"conviction_{name}_count", backend="mistral")
@@ -332,8 +372,14 @@ async def test_an_answer_is_given_again_with_its_age_and_costs_nothing(running: 
     assert running.sample("conviction_recommendations_total", backend="mistral", action=again["action"]) == 2
 
 
+async def test_gateways_share_the_cache(running: Gateway, other: Gateway) -> None:
+    assert "age" not in (await ask(running)).headers
+    assert_free((await ask(other)).json(), "cache")
+    assert other.asked == 0
+
+
 @pytest.mark.parametrize("directive", ["no-cache", "NO-CACHE, max-age=5", "max-age=0"])
-async def test_no_cache_asks_anew_and_renews_what_is_kept(running: Gateway, directive: str) -> None:
+async def test_no_cache_makes_a_call_and_replaces_the_cached_answer(running: Gateway, directive: str) -> None:
     running.mistral.script = [completion(BUY), completion(SELL)]
     await ask(running)
     renewed = (await ask(running, Cache_Control=directive)).json()
@@ -342,7 +388,7 @@ async def test_no_cache_asks_anew_and_renews_what_is_kept(running: Gateway, dire
     assert (again["source"], again["action"]) == ("cache", "sell")
 
 
-async def test_no_store_reads_nothing_and_leaves_nothing(running: Gateway) -> None:
+async def test_no_store_neither_reads_nor_writes_the_cache(running: Gateway) -> None:
     running.mistral.script = [completion(BUY), completion(SELL), completion(BUY)]
     assert (await ask(running, Cache_Control="no-store")).json()["action"] == "buy"
     assert (await ask(running)).json()["action"] == "sell"
@@ -351,23 +397,28 @@ async def test_no_store_reads_nothing_and_leaves_nothing(running: Gateway) -> No
     assert (kept["source"], kept["action"], running.asked) == ("cache", "sell", 3)
 
 
-async def test_no_store_neither_joins_nor_is_joined(running: Gateway) -> None:
+async def test_no_store_shares_no_call(running: Gateway) -> None:
     first, go = await held(running)
     alone = pending(running, Cache_Control="no-store")
     await running.mistral.began(2)
     follower = pending(running)
     await joined(running, 1)
-    await leave(first)
-    await leave(follower)
-    assert await hung_up(running, 0) < 2
+    await disconnect(first)
+    await disconnect(follower)
+    assert await cancelled(running, 0) < 2
     assert not running.mistral.streams[1].left.is_set()
     go.set()
     assert (await alone).json()["source"] == "model"
 
 
-async def test_a_gateway_without_a_cache_gives_nothing_again_that_another_left(
-    running: Gateway, own_store: str
-) -> None:
+async def test_cached_answers_expire(own_store: str) -> None:
+    async with gateway(own_store, cache_s=0.2) as running:
+        await ask(running)
+        await asyncio.sleep(0.3)
+        assert (await ask(running)).json()["source"] == "model"
+
+
+async def test_a_gateway_without_a_cache_ignores_another_s(running: Gateway, own_store: str) -> None:
     await ask(running)
     async with gateway(own_store, cache_s=0) as without:
         assert (await ask(without)).json()["source"] == "model"
@@ -375,7 +426,7 @@ async def test_a_gateway_without_a_cache_gives_nothing_again_that_another_left(
 
 
 @pytest.mark.parametrize("failed", [Broken("", BackendError("failed")), Broken(BUY, BackendError("failed"), USAGE)])
-async def test_a_failure_is_not_kept(running: Gateway, failed: Broken) -> None:
+async def test_failures_are_not_cached(running: Gateway, failed: Broken) -> None:
     running.mistral.script = [failed]
     assert (await ask(running)).status_code == 502
     assert (await ask(running)).json()["source"] == "model"
@@ -385,7 +436,7 @@ async def test_a_failure_is_not_kept(running: Gateway, failed: Broken) -> None:
 
 
 class Speaking(CountingBackend):
-    """Asks as a dialect does."""
+    """Builds the body of a dialect."""
 
     def __init__(self, name: BackendName, model: str, dialect: Dialect) -> None:
         super().__init__(name, model=model)
@@ -395,29 +446,29 @@ class Speaking(CountingBackend):
         return self._dialect.request(self.model, messages, detail)
 
 
-def lane_of(name: BackendName, model: str, dialect: Dialect | None = None) -> Upstream:
+def upstream_of(name: BackendName, model: str, dialect: Dialect | None = None) -> Upstream:
     backend = Speaking(name, model, dialect or (VLLM if name == "mistral" else openai_dialect(model)))
     return open_upstream(backend, PRICES[name], Settings(), Collectors())
 
 
-def inquiry_of(
+def request_to(
     upstream: Upstream, metrics: Metrics = EXAMPLE, ticker: str = "SNPS", detail: Any = "brief"
 ) -> CompletionRequest:
-    terms = RequestOptions(local_principal(Limits()), Deadline.after(5))
-    return CompletionRequest(upstream, messages(metrics, ticker, detail), detail, terms)
+    options = RequestOptions(local_principal(Limits()), Deadline.after(5))
+    return CompletionRequest(upstream, messages(metrics, ticker, detail), detail, options)
 
 
-def test_anything_that_is_asked_otherwise_is_another_question() -> None:
+def test_different_requests_have_different_keys() -> None:
     upstreams = [
-        lane_of("mistral", "small"),
-        lane_of("mistral", "large"),
-        lane_of("gpt-4", "small"),
-        lane_of("gpt-4", "gpt-4.1"),  # takes a seed
-        lane_of("gpt-4", "gpt-6-astra"),  # reasons, with a limit of its own
+        upstream_of("mistral", "small"),
+        upstream_of("mistral", "large"),
+        upstream_of("gpt-4", "small"),
+        upstream_of("gpt-4", "gpt-4.1"),  # takes a seed
+        upstream_of("gpt-4", "gpt-6-astra"),  # reasons, with another token limit
     ]
     dearer = Metrics.model_validate(EXAMPLE.document() | {"price": 600.0})
     questions = [
-        inquiry_of(upstream, metrics, ticker, detail).key
+        request_to(upstream, metrics, ticker, detail).key
         for upstream in upstreams
         for metrics in (EXAMPLE, dearer)
         for ticker in ("SNPS", "AAPL")
@@ -425,10 +476,19 @@ def test_anything_that_is_asked_otherwise_is_another_question() -> None:
     ]
     assert None not in questions
     assert len(set(questions)) == len(questions)
-    assert inquiry_of(upstreams[0]).key == inquiry_of(lane_of("mistral", "small")).key
+    assert request_to(upstreams[0]).key == request_to(upstream_of("mistral", "small")).key
 
 
-async def test_the_first_requests_share_though_the_model_is_only_then_found_out(running: Gateway) -> None:
+def test_sampling_parameters_are_part_of_the_key() -> None:
+    dialects = [replace(openai_dialect("gpt-4.1"), **changed) for changed in ({}, {"seed": 1}, {"sampled": False})]
+    assert len({request_to(upstream_of("gpt-4", "gpt-4.1", dialect)).key for dialect in dialects}) == 3
+
+
+def test_an_unknown_model_has_no_key() -> None:
+    assert request_to(upstream_of("mistral", "")).key is None
+
+
+async def test_the_first_requests_share_a_call_though_the_model_is_unknown_before(running: Gateway) -> None:
     running.mistral.model, running.mistral.says = "", "double-1"
     first, go = await held(running)
     second = pending(running)
@@ -438,12 +498,12 @@ async def test_the_first_requests_share_though_the_model_is_only_then_found_out(
     assert (await ask(running)).json()["source"] == "cache"
 
 
-async def test_a_model_that_nobody_tells_is_asked_all_the_same(running: Gateway) -> None:
+async def test_a_backend_without_a_known_model_is_called(running: Gateway) -> None:
     running.mistral.model = ""
     assert [(await ask(running)).json()["source"] for _ in range(2)] == ["model", "model"]
 
 
-async def test_the_answer_of_a_model_that_took_another_s_place_is_not_kept_for_that(running: Gateway) -> None:
+async def test_the_answer_of_a_replaced_model_is_not_cached(running: Gateway) -> None:
     first, go = await held(running)
     running.mistral.streams[0].asked = "double-2"
     go.set()
@@ -452,10 +512,30 @@ async def test_the_answer_of_a_model_that_took_another_s_place_is_not_kept_for_t
     assert (await ask(running)).json()["source"] == "cache"
 
 
+def test_no_store_has_no_key() -> None:
+    request = request_to(upstream_of("mistral", "small"))
+    assert replace(request, options=replace(request.options, alone=True)).key is None
+
+
+@given(
+    st.builds(
+        completion,
+        st.just(BUY),
+        usage=st.builds(Usage, st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 9), st.integers(0, 9)),
+        probabilities=st.none() | st.just({"buy": 0.7, "sell": 0.1, "hold": 0.2}),
+        time_to_first_token=st.none() | st.floats(0, 60),
+        duration=st.floats(0, 600),
+        stand_in=st.booleans(),
+    )
+)
+def test_a_completion_survives_serialization(made: Any) -> None:
+    assert completions.COMPLETION.validate_json(completions.COMPLETION.dump_json(made)) == made
+
+
 # Too much
 
 
-async def test_what_is_beyond_the_line_is_refused_at_once_and_told_when_to_come_again(own_store: str) -> None:
+async def test_a_full_queue_refuses_immediately_with_retry_after(own_store: str) -> None:
     async with gateway(own_store, wire=True, mistral_max_concurrency=1, mistral_queue_size=1) as running:
         first, go = await held(running)
         second = pending(running, EXAMPLE_BODY | {"ticker": "AAPL"})
@@ -471,8 +551,8 @@ async def test_what_is_beyond_the_line_is_refused_at_once_and_told_when_to_come_
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
-async def test_one_who_needs_no_call_needs_no_place_in_line(own_store: str, elsewhere: bool) -> None:
-    limits = {"cache_s": 60, "mistral_at_once": 1, "mistral_line": 0, "mistral_usd_per_day": "1"}
+async def test_a_full_queue_serves_cached_answers_and_shared_calls(own_store: str, elsewhere: bool) -> None:
+    limits = {"cache_s": 60, "mistral_max_concurrency": 1, "mistral_queue_size": 0, "mistral_usd_per_day": "1"}
     async with gateway(own_store, wire=True, **limits) as running, gateway(own_store, wire=True, **limits) as other:
         assert (await ask(running, EXAMPLE_BODY | {"ticker": "AAPL"})).json()["source"] == "model"
         running.mistral.go = other.mistral.go = go = asyncio.Event()
@@ -490,14 +570,14 @@ async def test_one_who_needs_no_call_needs_no_place_in_line(own_store: str, else
         go.set()
         assert (await first).json()["source"] == (await elsewhere_first).json()["source"] == "model"
         assert_free((await second).json(), "coalesced")
-        redis = running.resources.ledger._redis
+        redis = running.resources.redis
         [budget] = await redis.keys("conviction:budget:backend:mistral:*")
         assert await redis.hmget(budget, "used", "reserved") == [str(3 * COST), "0"]
         assert len(await redis.keys("conviction:reservation:*")) == 3  # those refused left nothing
 
 
-async def test_one_who_is_refused_for_want_of_a_place_counts_against_no_limit(own_store: str) -> None:
-    limits = {"mistral_at_once": 1, "mistral_line": 0, "mistral_requests_per_minute": 2}
+async def test_a_refusal_by_a_full_queue_counts_against_no_limit(own_store: str) -> None:
+    limits = {"mistral_max_concurrency": 1, "mistral_queue_size": 0, "mistral_requests_per_minute": 2}
     async with gateway(own_store, wire=True, **limits) as running:
         first, go = await held(running)
         for _ in range(3):
@@ -509,19 +589,19 @@ async def test_one_who_is_refused_for_want_of_a_place_counts_against_no_limit(ow
         assert [response.status_code for response in await asyncio.gather(first, joining)] == [200, 200]
 
 
-async def test_one_who_leaves_the_line_was_never_asked_for_and_pays_nothing(own_store: str) -> None:
+async def test_a_client_that_leaves_the_queue_pays_nothing(own_store: str) -> None:
     async with gateway(own_store, wire=True, mistral_max_concurrency=1) as running:
         first, go = await held(running)
         second = pending(running, EXAMPLE_BODY | {"ticker": "AAPL"})
         await until(lambda: running.sample("conviction_queue_depth", backend="mistral") == 1)
-        await leave(second)
+        await disconnect(second)
         await until(lambda: running.sample("conviction_queue_depth", backend="mistral") == 0)
         go.set()
         await first
         assert (await ledger(running, "mistral"))["requests"] == running.asked == 1
 
 
-async def test_nothing_is_kept_of_requests_that_have_ended(running: Gateway, other: Gateway) -> None:
+async def test_ended_requests_leave_no_objects(running: Gateway, other: Gateway) -> None:
     async def round_of_requests(number: int) -> None:
         await ask(running, Cache_Control="no-cache")
         failure = BackendError("failed")
@@ -536,8 +616,8 @@ async def test_nothing_is_kept_of_requests_that_have_ended(running: Gateway, oth
         second, third = pending(running, body), pending(other, body)
         await followed(other)
         for request in (first, second, third):
-            await leave(request)
-        await hung_up(running, calls)
+            await disconnect(request)
+        await cancelled(running, calls)
         running.mistral.go = None
 
     def kept() -> int:
@@ -555,6 +635,6 @@ async def test_nothing_is_kept_of_requests_that_have_ended(running: Gateway, oth
             await asyncio.sleep(0.1)
     for each in (running, other):
         resources = each.resources
-        assert resources.completions._in_flight._under_way == {}
+        assert resources.completions._in_flight._calls == {}
         assert resources.reservations._open == set()
-        assert resources.completions._shared_calls._waiting == {}
+        assert resources.completions._shared_calls._waiters == {}

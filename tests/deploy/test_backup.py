@@ -23,11 +23,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from app.accounting.admission import Admissions, Leader
-from app.accounting.ledger import Ledger
 from app.contract.completion import Usage
 from app.errors import StoreUnavailable
 from app.pricing.limits import Estimate, Limits, Scope
-from app.stores.connection import open_redis
+from app.stores.connection import check, open_redis
 from app.stores.pipelined import Pipelined
 from tests.valkey import KEPT, Valkey
 
@@ -166,7 +165,7 @@ async def test_a_full_disk_refuses_and_loses_nothing(folders: tuple[Path, Path],
             answered = await until_refused(admissions)
             assert "MISCONF" in await refusal(redis)
             with pytest.raises(StoreUnavailable):  # so that the gateway is not ready
-                await Ledger(redis).check()
+                await check(redis)
             limit(process, resource.RLIM_INFINITY)
             await again(redis)
             after = await booked(redis)

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 
 from app.accounting.admission import Admissions
 from app.backends.upstream import TEMPLATE_TOKENS
-from app.completions.retry import MOST
+from app.completions.retry import MAX_ATTEMPTS
 from app.contract.completion import BACKEND_NAMES, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
@@ -120,7 +120,7 @@ def chat(mark: str, detail: Detail = "brief", **more: object) -> dict[str, Any]:
 def most(mark: str, detail: Detail = "brief", price: Price = PRICE) -> int:
     """The nano-dollars that are reserved for such a recommendation: a token is at least a byte."""
     prompt = sum(len(message["content"].encode()) for message in messages(EXAMPLE, mark, detail))
-    return price.cost(Usage(MOST * (prompt + TEMPLATE_TOKENS), MOST * ANSWER_TOKENS[detail])).nano_usd
+    return price.cost(Usage(MAX_ATTEMPTS * (prompt + TEMPLATE_TOKENS), MAX_ATTEMPTS * ANSWER_TOKENS[detail])).nano_usd
 
 
 @dataclass(frozen=True)

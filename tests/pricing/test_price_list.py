@@ -1,4 +1,4 @@
-"""Prices: every backend that is set up has one, or the gateway does not start."""
+"""Prices: every configured backend has one, or the gateway does not start."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from app.contract.manifest import Capacity, Manifest
 from app.errors import InvalidSettings
+from app.pricing import price_list as module
 from app.pricing.price_list import price_list
-from app.pricing.price_list import price_list as pricing
 from app.pricing.prices import CapacityPrice, ListPrice
 from app.settings.gateway import Settings
 
@@ -34,16 +34,16 @@ CAPACITY = Capacity(
 
 @pytest.fixture
 def manifest(monkeypatch: pytest.MonkeyPatch) -> Callable[[Capacity | None], None]:
-    """Lets the served model state a capacity."""
+    """Set the capacity in the served model's manifest."""
 
     def states(capacity: Capacity | None) -> None:
-        monkeypatch.setattr(pricing, "current", lambda store: store)
-        monkeypatch.setattr(pricing, "read", lambda folder: Manifest.model_construct(capacity=capacity))
+        monkeypatch.setattr(module, "current", lambda store: store)
+        monkeypatch.setattr(module, "read", lambda folder: Manifest.model_construct(capacity=capacity))
 
     return states
 
 
-def test_what_is_not_set_up_has_no_price(tmp_path: Path) -> None:
+def test_an_unconfigured_backend_has_no_price(tmp_path: Path) -> None:
     assert price_list(settings(model_store=tmp_path)) == {}
 
 
@@ -64,7 +64,7 @@ def test_a_hosted_model_is_paid_by_its_measured_capacity(manifest: Callable[[Cap
     assert price == CapacityPrice(Decimal("0.10"), Decimal(150_000))
 
 
-def test_settings_come_before_the_manifest(manifest: Callable[[Capacity | None], None]) -> None:
+def test_settings_override_the_manifest(manifest: Callable[[Capacity | None], None]) -> None:
     manifest(CAPACITY)
     given = settings(**HOSTED, hosting_usd_per_hour="0.7364")
     assert price_list(given)["mistral"] == CapacityPrice(Decimal("0.7364"), Decimal(150_000))
@@ -75,12 +75,12 @@ def test_both_settings_need_no_manifest(tmp_path: Path) -> None:
     assert price_list(given)["mistral"] == CapacityPrice(Decimal("0.7364"), Decimal(200_000))
 
 
-def test_without_a_model_to_tell_both_settings_are_named(tmp_path: Path) -> None:
+def test_without_a_usable_model_the_error_names_both_settings(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="CONVICTION_HOSTING_USD_PER_HOUR and CONVICTION_CAPACITY_TOKENS"):
         price_list(settings(**HOSTED, model_store=tmp_path))
 
 
-def test_a_model_of_unknown_capacity_stops_the_start(manifest: Callable[[Capacity | None], None]) -> None:
+def test_a_model_without_a_capacity_stops_the_start(manifest: Callable[[Capacity | None], None]) -> None:
     manifest(None)
     with pytest.raises(InvalidSettings, match="states no capacity"):
         price_list(settings(**HOSTED))

@@ -1,4 +1,4 @@
-"""Money: exact, rounded up once, never free by accident."""
+"""Costs: exact, rounded up once, never zero by accident."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ capacities = st.builds(CapacityPrice, amounts, st.decimals("0.1", "1e9", places=
 
 
 def exact(price: ListPrice | CapacityPrice, usage: Usage) -> Fraction:
-    """Nano-dollars, straight from the definitions."""
+    """Nano-dollars by the definitions."""
     if isinstance(price, CapacityPrice):
         tokens = usage.prompt_tokens + usage.completion_tokens
         return tokens * Fraction(price.usd_per_hour) / Fraction(price.tokens_per_hour) * 10**9

@@ -1,7 +1,7 @@
-"""Many callers in a process of their own: `python -m tests.stores.callers URL ORDER`, the order and the result in JSON.
+"""Many callers in a separate process: `python -m tests.stores.callers URL ORDER`, the order and the result in JSON.
 
-Each caller asks for 1,000 nano-dollars of one budget and then does one of the things that callers do: pays less than
-that, never sends, sends and is not heard of again, or is gone before it sends.
+Each caller reserves 1,000 nano-dollars of one budget. Then it settles at most that, releases it, dies after it sent the
+call, or dies before.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Order:
-    """How many callers of which name ask at once, on what budget, and how far this machine's clock is off."""
+    """The number and name of concurrent callers, their budget, and the error of this process' clock."""
 
     name: str
     callers: int
@@ -43,8 +43,8 @@ class Order:
 
 
 @dataclass
-class Said:
-    """What became of them."""
+class Outcomes:
+    """The outcomes of the callers."""
 
     refused: int = 0
     paid: int = 0
@@ -54,37 +54,37 @@ class Said:
     gone: int = 0
 
 
-async def call(admissions: Admissions, order: Order, number: int, chance: random.Random, said: Said) -> None:
-    """One caller's doings."""
+async def call(admissions: Admissions, order: Order, number: int, chance: random.Random, outcomes: Outcomes) -> None:
+    """Run one caller."""
     name = f"{order.name}-{number}"
-    fate = chance.choices(("paid", "released", "unconfirmed", "gone"), (6, 1, 1, 1))[0]
-    sent = fate in ("paid", "unconfirmed")
+    outcome = chance.choices(("paid", "released", "unconfirmed", "gone"), (6, 1, 1, 1))[0]
+    sent = outcome in ("paid", "unconfirmed")
     try:
         await admissions.admit(name, order.scopes, "gpt-4", Estimate(10, NANO_USD), lease_s=LEASE_S, sent=sent)
     except BudgetExceeded:
-        said.refused += 1
+        outcomes.refused += 1
         return
-    if fate == "released":
+    if outcome == "released":
         await admissions.release(name)
-    if fate == "paid":
+    if outcome == "paid":
         cost = chance.randrange(NANO_USD + 1)
         await admissions.settle(name, Usage(cost, 0), cost)
-        said.nano_usd += cost
-    setattr(said, fate, getattr(said, fate) + 1)
+        outcomes.nano_usd += cost
+    setattr(outcomes, outcome, getattr(outcomes, outcome) + 1)
 
 
-async def main(url: str, order: Order) -> Said:
-    said, chance = Said(), random.Random(order.name)
+async def main(url: str, order: Order) -> Outcomes:
+    outcomes, chance = Outcomes(), random.Random(order.name)
     clock = time.time
     time.time = lambda: clock() + order.clock_off_s
     async with open_redis(SecretStr(url)) as redis:
         stores = [Pipelined(redis, TIMEOUT_S) for _ in range(CONNECTIONS)]
         gateways = [Admissions(store) for store in stores]
-        callers = (call(gateways[n % CONNECTIONS], order, n, chance, said) for n in range(order.callers))
+        callers = (call(gateways[n % CONNECTIONS], order, n, chance, outcomes) for n in range(order.callers))
         await asyncio.gather(*callers)
         for store in stores:
             await store.close()
-    return said
+    return outcomes
 
 
 if __name__ == "__main__":

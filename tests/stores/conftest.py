@@ -1,4 +1,4 @@
-"""Stores on a database of the server that no other tests use, by its clock or by one that tests set."""
+"""Stores in a separate database of the server, with its clock or one that tests set."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from redis.asyncio import Redis
 
 from app.accounting import admission
 from app.accounting.admission import Admissions
-from app.stores import connection
-from app.stores import shared_calls as shared_calls
+from app.stores import connection, shared_calls
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
-from app.stores.scripts import BOOKS, Script
+from app.stores.scripts import ADMISSION, Script
 from app.stores.shared_calls import SharedCalls
 
 TIMEOUT_S = 20.0
-"""A busy machine is no store that is away."""
+"""So that a slow machine does not look like a store outage."""
 
 CLOCK = "conviction:tests:clock"
 TIME, SET_TIME = "redis.call('TIME')", f"redis.call('HMGET', '{CLOCK}', 's', 'us')"
-SCRIPTS = ((admission, ("ADMIT", "RENEW", "SETTLE", "SWEEP", "STANDING")), (shared_calls, ("FOLLOW", "WAITING")))
+SCRIPTS = ((admission, ("ADMIT", "RENEW", "SETTLE", "SWEEP", "LIMIT_STATUS")), (shared_calls, ("FOLLOW", "FOLLOWERS")))
 
 
 class Clock:
-    """What the scripts take for the time, in microseconds."""
+    """The time that scripts read, in microseconds."""
 
     def __init__(self, store: Pipelined, now: int) -> None:
         self._store = store
@@ -39,8 +38,8 @@ class Clock:
 
 
 def clocked(script: Script) -> Script:
-    """The script, asking the tests' clock."""
-    changed = Script(*BOOKS, script.name)
+    """The script with the tests' clock."""
+    changed = Script(*ADMISSION, script.name)
     changed.source = script.source.replace(TIME, SET_TIME)
     assert changed.source != script.source
     changed.sha = sha1(changed.source.encode()).hexdigest()
@@ -49,13 +48,13 @@ def clocked(script: Script) -> Script:
 
 @pytest.fixture
 def db_url(store_url: str) -> str:
-    """A database of its own."""
+    """A separate database."""
     return f"{store_url}?db=7"
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients that are opened wait longer than a gateway's would."""
+    """Give clients a longer timeout than a gateway's."""
     monkeypatch.setattr(connection, "TIMEOUT_S", TIMEOUT_S)
 
 
@@ -94,7 +93,7 @@ def scripts_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def clock(store: Pipelined, scripts_by_the_clock: None) -> Clock:
-    """Noon of an ordinary day."""
+    """A clock set to noon."""
     clock = Clock(store, 1_800_000_000_000_000 // 86_400_000_000 * 86_400_000_000 + 43_200_000_000)
     await clock.forward(0)
     return clock
@@ -102,5 +101,5 @@ async def clock(store: Pipelined, scripts_by_the_clock: None) -> Clock:
 
 @pytest.fixture
 def names() -> Iterator[str]:
-    """Request ids, as many as are wanted."""
+    """Unique request ids."""
     return (f"req_{number}" for number in range(10**9))

@@ -1,7 +1,7 @@
-"""Whatever is done in whatever order, at whatever times: money is conserved, and limits hold to the last unit.
+"""Any steps in any order at any times: money is conserved, and limits are exact.
 
-The store is driven by random steps beside a model of what it promises, which reckons in another way (the theoretical
-arrival times of GCRA, as fractions), and after each step the two must agree.
+Random steps run on the store and on a model that computes differently (the theoretical arrival times of GCRA, as
+fractions). After each step the two must agree.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ LANDINGS = st.sampled_from(
 
 @dataclass
 class Request:
-    """One that led."""
+    """A leader."""
 
     estimate: Estimate
     day: str
@@ -68,7 +68,7 @@ class Request:
 
 @dataclass
 class Model:
-    """What the store promises."""
+    """The model of the store."""
 
     scopes: tuple[Scope, ...]
     now: int = START_US
@@ -80,7 +80,7 @@ class Model:
     reserved: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     said: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     late: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """Said to have been spent by calls that had been released, which nothing was reserved for."""
+    """Usage of calls that had been released, which nothing was reserved for."""
     unconfirmed: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -96,7 +96,7 @@ class Model:
             self.arrivals[scope.name, reason] = max(Fraction(self.now), self.arrival(scope, reason) + step)
 
     def wait(self, scope: Scope, reason: str, limit: int | None, amount: int) -> float:
-        """Microseconds; infinite where it will never be."""
+        """Microseconds; infinite if it never fits."""
         if limit is None:
             return 0
         if amount > limit:
@@ -104,7 +104,7 @@ class Model:
         return max(0, ceil(self.arrival(scope, reason) + Fraction(MINUTE_US, limit) * amount - MINUTE_US - self.now))
 
     def waits(self, estimate: Estimate, leads: bool, counted: bool) -> float:
-        """The longest that any limit asks for; 0: all of it is to be had."""
+        """The longest wait of any limit; 0 if all admit."""
         waits = [0.0]
         for scope in self.scopes:
             limits = scope.limits
@@ -125,7 +125,7 @@ class Model:
             self.take(scope, "tokens", scope.limits.tokens_per_minute, tokens)
 
     def lapse(self) -> None:
-        """See to leases that have ended, in the order in which they did."""
+        """Expire leases that have ended, in order."""
         for request in sorted(self.requests.values(), key=lambda request: request.ends):
             if request.state not in ("reserved", "sent") or request.ends > self.now:
                 continue
@@ -151,7 +151,7 @@ class Model:
 
 
 class Conservation(RuleBasedStateMachine):
-    """The store and its model, step by step."""
+    """The store and its model."""
 
     url: str
 
@@ -178,7 +178,7 @@ class Conservation(RuleBasedStateMachine):
         await self.clock.forward(0)
 
     def teardown(self) -> None:
-        """Let all leases end: nothing is reserved any longer."""
+        """Let all leases end; nothing is reserved then."""
         if hasattr(self, "model"):
             self.model.now += 10**9
             self.do(self._end())
@@ -261,12 +261,12 @@ class Conservation(RuleBasedStateMachine):
             self.model.requests[name].ends = self.model.now + lease_s * 10**6
 
     @precondition(lambda self: self.model.requests)
-    @rule(data=st.data(), part=PARTS, landing=LANDINGS)
-    def settle(self, data: st.DataObject, part: int, landing: CallResult) -> None:
+    @rule(data=st.data(), part=PARTS, result=LANDINGS)
+    def settle(self, data: st.DataObject, part: int, result: CallResult) -> None:
         model, name = self.model, self.pick(data)
         request = model.requests[name]
         tokens, cost = request.estimate.tokens * part // 100, request.estimate.nano_usd * part // 100
-        settlement = self.do(self.admissions.settle(name, Usage(tokens, 0), cost, landing))
+        settlement = self.do(self.admissions.settle(name, Usage(tokens, 0), cost, result))
         if request.state == "settled":
             assert settlement == "repeated"
             return
@@ -277,7 +277,7 @@ class Conservation(RuleBasedStateMachine):
         if request.state == "released":
             model.late[request.day] += cost
         request.state = "settled"
-        if landing.ttl_s and request.flight:
+        if result.ttl_s and request.flight:
             model.cached.add(request.flight)
 
     @precondition(lambda self: self.model.requests)

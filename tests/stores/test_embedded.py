@@ -1,4 +1,4 @@
-"""The embedded server: leaves nothing behind, or keeps all that it answered; one gateway a folder."""
+"""The embedded server: temporary or persistent, and one gateway a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from app.errors import InvalidSettings, StoreUnavailable
 from app.stores.connection import open_redis
-from app.stores.embedded import LONGEST_PATH
+from app.stores.embedded import MAX_PATH_BYTES
 from app.stores.valkey_server import Server
 
 pytestmark = pytest.mark.usefixtures("patient")
@@ -34,7 +34,7 @@ asyncio.run(main())
 
 
 def log_of(folder: Path) -> Path:
-    """The file that takes each change."""
+    """The append-only file."""
     (log,) = folder.glob("appendonlydir/*.incr.aof")
     return log
 
@@ -52,7 +52,7 @@ def gone(process: int) -> bool:
 
 
 async def again(redis: Redis) -> None:
-    """Until the server answers once more."""
+    """Wait until the server answers again."""
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -74,7 +74,7 @@ async def test_a_server_without_a_folder_leaves_nothing_behind() -> None:
     assert not await asyncio.to_thread(folder.exists)
 
 
-async def test_a_server_with_a_folder_keeps_all(tmp_path: Path) -> None:
+async def test_a_server_with_a_folder_persists(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "store"
     async with open_redis(None, folder) as redis:
         await redis.set("name", "value")
@@ -89,7 +89,7 @@ async def test_a_server_with_a_folder_keeps_all(tmp_path: Path) -> None:
         assert await redis.get("name") == "value"
 
 
-async def test_what_was_answered_outlives_a_kill(tmp_path: Path) -> None:
+async def test_confirmed_writes_survive_a_kill(tmp_path: Path) -> None:
     async with open_redis(None, tmp_path) as redis:
         for killing in range(3):
             for number in range(50):
@@ -99,7 +99,7 @@ async def test_what_was_answered_outlives_a_kill(tmp_path: Path) -> None:
             assert await redis.dbsize() == 50 * (killing + 1)
 
 
-async def test_a_write_cut_off_in_the_middle_is_left_out(tmp_path: Path) -> None:
+async def test_a_truncated_write_is_dropped(tmp_path: Path) -> None:
     async with open_redis(None, tmp_path) as redis:
         await redis.set("name", "value")
     with log_of(tmp_path).open("ab") as tail:
@@ -111,7 +111,7 @@ async def test_a_write_cut_off_in_the_middle_is_left_out(tmp_path: Path) -> None
         assert await redis.get("more") == "value"
 
 
-async def test_a_file_that_is_no_store_s_is_an_error_that_says_where_to_look(tmp_path: Path) -> None:
+async def test_an_invalid_file_is_an_error_that_names_the_log(tmp_path: Path) -> None:
     async with open_redis(None, tmp_path) as redis:
         await redis.set("name", "value")
     log_of(tmp_path).write_bytes(b"something else\r\n" * 100)
@@ -128,16 +128,16 @@ async def test_two_gateways_do_not_share_a_folder(tmp_path: Path) -> None:
         await first.ping()
 
 
-async def test_a_folder_that_cannot_be_is_said_to_be_wrong(tmp_path: Path) -> None:
+async def test_an_unusable_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for folder in (tmp_path / "file", tmp_path / ("x" * LONGEST_PATH)):
+    for folder in (tmp_path / "file", tmp_path / ("x" * MAX_PATH_BYTES)):
         with pytest.raises(InvalidSettings, match="CONVICTION_STORE_DIR"):
             async with open_redis(None, folder):
                 pass
 
 
-async def test_a_server_that_outlived_its_gateway_is_ended_and_what_it_kept_taken_over(tmp_path: Path) -> None:
-    orphan = Server(tmp_path, keeps=True)
+async def test_an_orphaned_server_is_replaced_and_its_data_kept(tmp_path: Path) -> None:
+    orphan = Server(tmp_path, persistent=True)
     await orphan.start()
     async with open_redis(None, tmp_path) as redis:
         await redis.set("name", "value")
@@ -148,10 +148,10 @@ async def test_a_server_that_outlived_its_gateway_is_ended_and_what_it_kept_take
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's signal at a parent's death")
-async def test_a_gateway_that_is_killed_takes_its_server_along_and_the_next_has_all_it_was_answered(
+async def test_a_killed_gateway_ends_its_server_and_the_next_has_its_data(
     tmp_path: Path,
 ) -> None:
-    """Without its end the next could not hold the folder."""
+    """The next gateway needs the folder's lock."""
     for _ in range(2):
         gateway = await asyncio.create_subprocess_exec(
             sys.executable, "-c", GATEWAY, str(tmp_path), stdout=subprocess.PIPE

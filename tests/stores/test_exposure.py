@@ -1,4 +1,4 @@
-"""A store without a password: where it may be, and where the gateway refuses it."""
+"""A store without a password: accepted and refused addresses."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def test_a_public_address_needs_a_password(url: str) -> None:
         "redis://9.9.9.9?password=hush",
     ],
 )
-def test_all_else_is_as_the_operator_wants_it(url: str) -> None:
+def test_other_addresses_are_accepted(url: str) -> None:
     require_password(SecretStr(url))
 
 
-def test_a_name_that_does_not_resolve_is_said_to_be_unchecked(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unresolved_name_is_accepted_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         require_password(SecretStr("redis://store.invalid"))
     assert "REDIS_URL" in caplog.text
 
 
-def test_the_gateway_refuses_such_a_store_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_gateway_refuses_an_exposed_store_unless_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://9.9.9.9")
     with pytest.raises(InvalidSettings, match="REDIS_URL"):
         create_app(load_settings())

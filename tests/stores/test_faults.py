@@ -1,4 +1,4 @@
-"""Many processes on one store, and what becomes of the money when one of them, or the store, is killed."""
+"""Many processes on one store: money is conserved when one of them or the store is killed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from app.pricing.limits import Estimate, Limits, Scope
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 from app.stores.shared_calls import NO_RESULT, SharedCalls
-from tests.stores.callers import LEASE_S, NANO_USD, Order, Said
+from tests.stores.callers import LEASE_S, NANO_USD, Order, Outcomes
 
 pytestmark = pytest.mark.usefixtures("patient")
 
@@ -34,14 +34,14 @@ LEADER = """
 import asyncio, sys
 from pydantic import SecretStr
 from app.accounting.admission import Admissions
-from app.pricing.limits import Allowance, Estimate, Scope
+from app.pricing.limits import Limits, Estimate, Scope
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 async def main():
     async with open_redis(SecretStr(sys.argv[1])) as redis:
         admissions = Admissions(Pipelined(redis, 60))
-        scopes = (Scope("backend:gpt-4", Allowance()),)
-        await admissions.admit("leader", scopes, "gpt-4", Estimate(10, 1000), lease_s=3, flight_key="f", sent=True)
+        scopes = (Scope("backend:gpt-4", Limits()),)
+        await admissions.admit("leader", scopes, "gpt-4", Estimate(10, 1000), lease_s=3, call_key="f", sent=True)
         while await admissions.renew("leader", 3):
             print("renewed", flush=True)
             await asyncio.sleep(0.3)
@@ -50,7 +50,7 @@ asyncio.run(main())
 
 
 async def sums(redis: Redis) -> dict[str, int]:
-    """The ledger, of whatever day."""
+    """The sums of the ledger over all days."""
     totals: dict[str, int] = {}
     for day in await redis.keys("conviction:ledger:gpt-4:*"):
         for name, amount in (await redis.hgetall(day)).items():
@@ -59,27 +59,27 @@ async def sums(redis: Redis) -> dict[str, int]:
 
 
 async def budget_days(redis: Redis, scope: str) -> list[tuple[int, int]]:
-    """Nano-dollars used and reserved, a day."""
+    """Nano-dollars used and reserved, by day."""
     days = [await redis.hgetall(day) for day in await redis.keys(f"conviction:budget:{scope}:*")]
     return [(int(amounts.get("used", 0)), int(amounts.get("reserved", 0))) for amounts in days]
 
 
 async def budgets(redis: Redis, scope: str) -> tuple[int, int]:
-    """Nano-dollars used and reserved, on whatever day."""
+    """Nano-dollars used and reserved over all days."""
     days = await budget_days(redis, scope)
     return sum(used for used, _ in days), sum(reserved for _, reserved in days)
 
 
-async def run_callers(url: str, orders: list[Order]) -> list[Said]:
+async def run_callers(url: str, orders: list[Order]) -> list[Outcomes]:
     processes = [
         await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.stores.callers", url, json.dumps(asdict(order)), stdout=subprocess.PIPE
         )
         for order in orders
     ]
-    told = [(await process.communicate())[0] for process in processes]
+    outputs = [(await process.communicate())[0] for process in processes]
     assert [process.returncode for process in processes] == [0] * len(orders)
-    return [Said(**json.loads(text)) for text in told]
+    return [Outcomes(**json.loads(text)) for text in outputs]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,10 @@ async def run_callers(url: str, orders: list[Order]) -> list[Said]:
 async def test_many_callers_of_four_gateways_keep_one_budget(
     db_url: str, redis: Redis, store: Pipelined, callers: int, clocks_off_s: tuple[float, ...]
 ) -> None:
-    """It is never passed, every nano-dollar is accounted for, and once leases end all that is left is to be had."""
+    """The budget is never exceeded, every nano-dollar is accounted for, and what is left is available once leases end.
+
+    The same, with fewer, where each gateway's clock is off in its own way.
+    """
     budget = callers * NANO_USD
     orders = [Order(f"gateway-{n}", callers, budget, off) for n, off in enumerate(clocks_off_s)]
     running = asyncio.create_task(run_callers(db_url, orders))
@@ -100,8 +103,8 @@ async def test_many_callers_of_four_gateways_keep_one_budget(
         for used, reserved in await budget_days(redis, "key:shared"):
             assert 0 <= used <= used + reserved <= budget
         await asyncio.sleep(0.05)
-    said = await running
-    assert sum(each.refused for each in said) > 0
+    outcomes = await running
+    assert sum(each.refused for each in outcomes) > 0
 
     admissions = Admissions(store)
     deadline = time.monotonic() + 60
@@ -110,9 +113,9 @@ async def test_many_callers_of_four_gateways_keep_one_budget(
         await asyncio.sleep(LEASE_S / 10)
         await admissions.sweep()
     ledger = await sums(redis)
-    assert ledger["requests"] == sum(each.paid for each in said)
-    assert ledger["nano_usd"] == sum(each.nano_usd for each in said)
-    assert ledger["unconfirmed_requests"] == sum(each.unconfirmed for each in said)
+    assert ledger["requests"] == sum(each.paid for each in outcomes)
+    assert ledger["nano_usd"] == sum(each.nano_usd for each in outcomes)
+    assert ledger["unconfirmed_requests"] == sum(each.unconfirmed for each in outcomes)
     used, reserved = await budgets(redis, "key:shared")
     assert (used, reserved) == (ledger["nano_usd"] + ledger["unconfirmed_nano_usd"], 0)
     assert await budgets(redis, "backend:gpt-4") == (used, 0)
@@ -127,10 +130,10 @@ async def test_many_callers_of_four_gateways_keep_one_budget(
     await admissions.admit("the rest", orders[0].scopes, "gpt-4", Estimate(10, rest), lease_s=600)
 
 
-async def test_a_gateway_killed_in_mid_call_is_taken_over_from(
+async def test_a_killed_gateway_s_call_is_made_again(
     db_url: str, redis: Redis, admissions: Admissions, follower: SharedCalls
 ) -> None:
-    """Its call is charged as unconfirmed, and the answer is had from another."""
+    """Its call is charged as unconfirmed, and its follower makes the call."""
     leader = await asyncio.create_subprocess_exec(sys.executable, "-c", LEADER, db_url, stdout=subprocess.PIPE)
     assert leader.stdout
     await leader.stdout.readline()
@@ -149,15 +152,15 @@ async def test_a_gateway_killed_in_mid_call_is_taken_over_from(
 
 
 @pytest.fixture
-async def kept(tmp_path: Path) -> AsyncIterator[Redis]:
-    """A store that keeps what it answers, and is started again when it dies."""
+async def persistent(tmp_path: Path) -> AsyncIterator[Redis]:
+    """A persistent store, which is restarted when it dies."""
     async with open_redis(None, tmp_path) as redis:
         yield redis
 
 
-async def test_no_money_is_lost_when_the_store_is_killed(kept: Redis) -> None:
-    """Whatever it had answered it still knows; what it had not is asked again, and nothing is booked twice."""
-    store = Pipelined(kept)
+async def test_no_money_is_lost_when_the_store_is_killed(persistent: Redis) -> None:
+    """Confirmed settlements survive; others are repeated, and nothing is booked twice."""
+    store = Pipelined(persistent)
     admissions, chance = Admissions(store), random.Random(4)
     admitted: list[str] = []
     costs: dict[str, int] = {}
@@ -192,12 +195,12 @@ async def test_no_money_is_lost_when_the_store_is_killed(kept: Redis) -> None:
         while len(admitted) < before + 200:
             assert not callers.done()
             await asyncio.sleep(0.01)
-        os.kill(int((await kept.info("server"))["process_id"]), signal.SIGKILL)
+        os.kill(int((await persistent.info("server"))["process_id"]), signal.SIGKILL)
     over.set()
     await asyncio.wait_for(callers, 60)
-    ledger = await sums(kept)
+    ledger = await sums(persistent)
     assert (ledger["requests"], ledger["nano_usd"]) == (len(costs), sum(costs.values()))
-    used, reserved = await budgets(kept, "backend:gpt-4")
+    used, reserved = await budgets(persistent, "backend:gpt-4")
     assert used == sum(costs.values())
     assert reserved >= 1000 * (len(admitted) - len(costs))  # more where an admission went through without its answer
     for name in set(admitted) - set(costs):

@@ -1,4 +1,4 @@
-"""The shared connection: many callers, none mixed up, and none kept waiting by a store that is away."""
+"""The shared connection: each caller gets its reply, and none waits long for an unavailable store."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ async def test_each_caller_has_its_own_reply(store: Pipelined) -> None:
     assert await asyncio.gather(*(store.call("ECHO", f"{n}") for n in range(2000))) == [b"%d" % n for n in range(2000)]
 
 
-async def test_those_who_leave_take_no_reply_from_others(store: Pipelined) -> None:
+async def test_cancelled_callers_take_no_reply_from_others(store: Pipelined) -> None:
     calls = [asyncio.create_task(store.call("ECHO", f"{n}")) for n in range(200)]
     await asyncio.sleep(0)
     for call in calls[::3]:
         call.cancel()
-    said = await asyncio.gather(*calls, return_exceptions=True)
-    assert said[1::3] == [b"%d" % n for n in range(1, 200, 3)]
+    replies = await asyncio.gather(*calls, return_exceptions=True)
+    assert replies[1::3] == [b"%d" % n for n in range(1, 200, 3)]
     assert await store.call("ECHO", "after") == b"after"
 
 
@@ -41,7 +41,7 @@ async def test_large_replies_and_bytes_of_any_kind(store: Pipelined) -> None:
     assert await asyncio.gather(*(store.call("GET", "large") for _ in range(4))) == [value] * 4
 
 
-async def test_a_refusal_is_its_caller_s_alone(store: Pipelined) -> None:
+async def test_an_error_reply_reaches_its_caller_only(store: Pipelined) -> None:
     refused, answered = await asyncio.gather(
         store.call("NO-SUCH-COMMAND"), store.call("ECHO", "x"), return_exceptions=True
     )
@@ -49,7 +49,7 @@ async def test_a_refusal_is_its_caller_s_alone(store: Pipelined) -> None:
     assert answered == b"x"
 
 
-async def test_a_script_that_redis_has_forgotten_is_told_again(store: Pipelined) -> None:
+async def test_a_flushed_script_is_loaded_again(store: Pipelined) -> None:
     script = Script("clock")
     script.source = "return ARGV[1]"
     script.sha = (await store.call("SCRIPT", "LOAD", script.source)).decode()
@@ -58,7 +58,7 @@ async def test_a_script_that_redis_has_forgotten_is_told_again(store: Pipelined)
     assert await store.run(script, "two") == b"two"
 
 
-async def test_what_redis_refuses_a_script_is_an_error_of_the_store(store: Pipelined) -> None:
+async def test_an_error_in_a_script_is_store_unavailable(store: Pipelined) -> None:
     script = Script("clock")
     script.source = "return redis.call('NO-SUCH-COMMAND')"
     script.sha = (await store.call("SCRIPT", "LOAD", script.source)).decode()
@@ -66,28 +66,28 @@ async def test_what_redis_refuses_a_script_is_an_error_of_the_store(store: Pipel
         await store.run(script)
 
 
-async def test_a_store_that_is_away_is_said_at_once_to_all() -> None:
+async def test_an_unreachable_store_fails_all_callers_soon() -> None:
     async with open_redis(SecretStr("redis://127.0.0.1:1")) as redis:
         store = Pipelined(redis)
         started = time.monotonic()
-        said = await asyncio.gather(*(store.call("PING") for _ in range(500)), return_exceptions=True)
-        assert all(isinstance(error, StoreUnavailable) for error in said)
+        replies = await asyncio.gather(*(store.call("PING") for _ in range(500)), return_exceptions=True)
+        assert all(isinstance(error, StoreUnavailable) for error in replies)
         assert time.monotonic() - started < 20
 
 
-async def test_a_store_that_hangs_is_given_up_by_all_who_wait() -> None:
+async def test_a_hanging_store_fails_all_callers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         async with open_redis(SecretStr(f"redis://127.0.0.1:{silent.getsockname()[1]}")) as redis:
             store = Pipelined(redis)
             started = time.monotonic()
-            said = await asyncio.gather(*(store.call("PING") for _ in range(50)), return_exceptions=True)
-            assert all(isinstance(error, StoreUnavailable) for error in said)
+            replies = await asyncio.gather(*(store.call("PING") for _ in range(50)), return_exceptions=True)
+            assert all(isinstance(error, StoreUnavailable) for error in replies)
             assert time.monotonic() - started < 20
 
 
-async def test_a_store_that_stops_answering_is_given_up(tmp_path: Path) -> None:
-    """While all is well on the side of the network."""
-    server = Server(tmp_path, keeps=False)
+async def test_a_suspended_store_fails_the_call(tmp_path: Path) -> None:
+    """The connection stays open."""
+    server = Server(tmp_path, persistent=False)
     await server.start()
     async with open_redis(SecretStr(f"unix://{server.socket}")) as redis:
         store, process = Pipelined(redis, 0.2), int((await redis.info("server"))["process_id"])
@@ -100,7 +100,7 @@ async def test_a_store_that_stops_answering_is_given_up(tmp_path: Path) -> None:
     await server.stop()
 
 
-async def test_a_process_that_stood_still_does_not_blame_the_store(redis: Redis) -> None:
+async def test_a_suspended_client_does_not_time_out(redis: Redis) -> None:
     store = Pipelined(redis, 0.5)
     await store.call("PING")
     pending = asyncio.create_task(store.call("PING"))
@@ -110,8 +110,8 @@ async def test_a_process_that_stood_still_does_not_blame_the_store(redis: Redis)
     await store.close()
 
 
-async def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
-    server = Server(tmp_path, keeps=True)
+async def test_a_restarted_store_is_used_again(tmp_path: Path) -> None:
+    server = Server(tmp_path, persistent=True)
     await server.start()
     async with open_redis(SecretStr(f"unix://{server.socket}")) as redis:
         store = Pipelined(redis)
@@ -133,7 +133,7 @@ async def test_a_store_that_comes_back_is_used_again(tmp_path: Path) -> None:
 
 
 async def test_a_password_and_a_database_are_used(tmp_path: Path) -> None:
-    server = Server(tmp_path, keeps=False)
+    server = Server(tmp_path, persistent=False)
     await server.start()
     async with open_redis(SecretStr(f"unix://{server.socket}")) as plain:
         await plain.config_set("requirepass", "hush")

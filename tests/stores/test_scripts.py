@@ -1,4 +1,4 @@
-"""The scripts' own reckoning."""
+"""The date computation of the scripts."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from app.stores.scripts import Script
 
 
 @pytest.fixture
-def dates() -> Script:
-    """The dates of moments in seconds."""
+def script() -> Script:
+    """A script that returns the dates of times in seconds."""
     script = Script("clock")
     script.source += (
-        "\nlocal told = {} for place, moment in ipairs(ARGV) do told[place] = date(moment * 1000000) end return told"
+        "\nlocal dates = {} for place, time in ipairs(ARGV) do dates[place] = date(time * 1000000) end return dates"
     )
     return script
 
 
-async def test_a_moment_s_date_is_utc_s(store: Pipelined, dates: Script) -> None:
+async def test_dates_are_utc(store: Pipelined, script: Script) -> None:
     first = datetime(1999, 12, 30, tzinfo=UTC)
-    moments = [first + timedelta(days=day, seconds=(-1, 0, 86399)[day % 3]) for day in range(0, 365 * 130, 7)]
-    moments += [
-        datetime(year, month, day, tzinfo=UTC) for year in (2000, 2024, 2100) for month, day in ((2, 28), (3, 1))
-    ]
-    dates.sha = (await store.call("SCRIPT", "LOAD", dates.source)).decode()
-    told = await store.run(dates, *(int(moment.timestamp()) for moment in moments))
-    assert [day.decode() for day in told] == [str(moment.date()) for moment in moments]
+    times = [first + timedelta(days=day, seconds=(-1, 0, 86399)[day % 3]) for day in range(0, 365 * 130, 7)]
+    times += [datetime(year, month, day, tzinfo=UTC) for year in (2000, 2024, 2100) for month, day in ((2, 28), (3, 1))]
+    script.sha = (await store.call("SCRIPT", "LOAD", script.source)).decode()
+    dates = await store.run(script, *(int(time.timestamp()) for time in times))
+    assert [day.decode() for day in dates] == [str(time.date()) for time in times]

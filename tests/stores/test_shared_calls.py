@@ -1,4 +1,4 @@
-"""Following another's call: nothing is lost, nobody waits for the dead, and who leaves is no longer waited for."""
+"""Following calls: no result is lost, dead leaders are replaced, and followers that leave are removed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def reached(true: Callable[[], Awaitable[bool]], seconds: float = 60.0) ->
 
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Clock:
-    """A clock that tests set, and followers that look at it often."""
+    """A clock that tests set, and followers that read it often."""
     monkeypatch.setattr(shared_calls, "RECHECK_S", 0.05)
     return clock
 
@@ -58,31 +58,29 @@ async def lead(admissions: Admissions, name: str) -> None:
 
 
 async def follow(admissions: Admissions, follower: SharedCalls, name: str) -> asyncio.Task[CallResult]:
-    """Join, and begin to wait."""
+    """Join the call and wait."""
     admission = await admissions.admit(name, SCOPES, "gpt-4", ESTIMATE, lease_s=30, call_key="f")
     assert isinstance(admission, Follower)
     return asyncio.create_task(follower.follow(admission.leader, name))
 
 
 @pytest.mark.parametrize(
-    "landing", [CallResult(VALUE, 30), CallResult(VALUE), CallResult(error="unparsed_answer"), BUSY, NO_RESULT]
+    "result", [CallResult(VALUE, 30), CallResult(VALUE), CallResult(error="unparsed_answer"), BUSY, NO_RESULT]
 )
-async def test_all_who_follow_are_told_how_it_ended(
-    admissions: Admissions, follower: SharedCalls, elsewhere: tuple[Admissions, SharedCalls], landing: CallResult
+async def test_all_followers_get_the_result(
+    admissions: Admissions, follower: SharedCalls, elsewhere: tuple[Admissions, SharedCalls], result: CallResult
 ) -> None:
     await lead(admissions, "leader")
     here = [await follow(admissions, follower, f"here-{n}") for n in range(20)]
     there = [await follow(*elsewhere, f"there-{n}") for n in range(20)]
-    assert await follower.waiting("leader") == 40
-    await admissions.settle("leader", USAGE, 7, landing)
-    told = replace(landing, ttl_s=0.0)
-    assert await asyncio.wait_for(asyncio.gather(*here, *there), 60) == [told] * 40
-    assert await follower.waiting("leader") == 0
+    assert await follower.followers("leader") == 40
+    await admissions.settle("leader", USAGE, 7, result)
+    received = replace(result, ttl_s=0.0)
+    assert await asyncio.wait_for(asyncio.gather(*here, *there), 60) == [received] * 40
+    assert await follower.followers("leader") == 0
 
 
-async def test_a_call_that_ended_before_anybody_looked_is_told_all_the_same(
-    admissions: Admissions, follower: SharedCalls
-) -> None:
+async def test_a_result_published_before_the_wait_is_found(admissions: Admissions, follower: SharedCalls) -> None:
     await lead(admissions, "leader")
     joined = await admissions.admit("late", SCOPES, "gpt-4", ESTIMATE, lease_s=30, call_key="f")
     assert isinstance(joined, Follower)
@@ -90,9 +88,7 @@ async def test_a_call_that_ended_before_anybody_looked_is_told_all_the_same(
     assert await asyncio.wait_for(follower.follow(joined.leader, "late"), 60) == CallResult(VALUE)
 
 
-async def test_nothing_is_lost_while_the_subscription_is(
-    admissions: Admissions, follower: SharedCalls, redis: Redis
-) -> None:
+async def test_a_lost_subscription_loses_no_result(admissions: Admissions, follower: SharedCalls, redis: Redis) -> None:
     for round_ in range(5):
         await lead(admissions, f"leader-{round_}")
         waiting = [await follow(admissions, follower, f"{round_}-{n}") for n in range(5)]
@@ -107,10 +103,10 @@ async def _subscribed(redis: Redis) -> bool:
     return bool(channels[0][1])
 
 
-async def test_a_leader_that_died_hands_over_to_one(
+async def test_one_follower_replaces_a_dead_leader(
     admissions: Admissions, follower: SharedCalls, elsewhere: tuple[Admissions, SharedCalls], redis: Redis, often: Clock
 ) -> None:
-    """And what it had sent is charged."""
+    """The call that it had sent is charged."""
     await lead(admissions, "leader")
     names = [f"follower-{n}" for n in range(10)]
     waiting = [await follow(*(elsewhere if n % 2 else (admissions, follower)), name) for n, name in enumerate(names)]
@@ -125,7 +121,7 @@ async def test_a_leader_that_died_hands_over_to_one(
     assert await redis.hgetall(day) == {"unconfirmed_requests": "1", "unconfirmed_nano_usd": "5000"}
 
 
-async def test_a_leader_that_goes_on_is_waited_for(admissions: Admissions, follower: SharedCalls, often: Clock) -> None:
+async def test_a_leader_that_renews_is_waited_for(admissions: Admissions, follower: SharedCalls, often: Clock) -> None:
     await lead(admissions, "leader")
     waiting = await follow(admissions, follower, "follower")
     for _ in range(5):
@@ -137,7 +133,7 @@ async def test_a_leader_that_goes_on_is_waited_for(admissions: Admissions, follo
     assert await asyncio.wait_for(waiting, 60) == CallResult(VALUE)
 
 
-async def test_a_late_answer_of_a_leader_thought_dead_disturbs_no_other(
+async def test_a_late_result_of_an_expired_leader_affects_no_other_call(
     admissions: Admissions, follower: SharedCalls, clock: Clock
 ) -> None:
     await lead(admissions, "leader")
@@ -154,37 +150,35 @@ async def test_a_late_answer_of_a_leader_thought_dead_disturbs_no_other(
     assert await asyncio.wait_for(waiting, 60) == CallResult(VALUE)
 
 
-async def test_a_call_that_was_never_made_tells_why(admissions: Admissions, follower: SharedCalls) -> None:
+async def test_a_failed_call_publishes_its_error(admissions: Admissions, follower: SharedCalls) -> None:
     await lead(admissions, "leader")
     waiting = await follow(admissions, follower, "follower")
     await admissions.release("leader", CallResult(error="backend_unavailable"))
     assert await asyncio.wait_for(waiting, 60) == CallResult(error="backend_unavailable")
 
 
-async def test_who_leaves_is_no_longer_waited_for(admissions: Admissions, follower: SharedCalls) -> None:
+async def test_a_follower_that_leaves_is_removed(admissions: Admissions, follower: SharedCalls) -> None:
     await lead(admissions, "leader")
     waiting = [await follow(admissions, follower, f"follower-{n}") for n in range(3)]
     await reached(lambda: _waiting(follower, 3))
-    deserted = asyncio.create_task(follower.deserted("leader"))
+    unfollowed = asyncio.create_task(follower.wait_unfollowed("leader"))
     waiting[0].cancel()
     await reached(lambda: _waiting(follower, 2))
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
             await follower.follow("leader", "impatient")
     await reached(lambda: _waiting(follower, 2))
-    assert not deserted.done()
+    assert not unfollowed.done()
     for task in waiting:
         task.cancel()
-    await asyncio.wait_for(deserted, 60)
+    await asyncio.wait_for(unfollowed, 60)
 
 
 async def _waiting(follower: SharedCalls, number: int) -> bool:
-    return await follower.waiting("leader") == number
+    return await follower.followers("leader") == number
 
 
-async def test_one_who_died_is_waited_for_no_longer_than_its_interest_lasts(
-    admissions: Admissions, follower: SharedCalls, redis: Redis
-) -> None:
+async def test_a_dead_follower_expires(admissions: Admissions, follower: SharedCalls, redis: Redis) -> None:
     await lead(admissions, "leader")
     joined = await admissions.admit("dead", SCOPES, "gpt-4", ESTIMATE, lease_s=30, call_key="f")
     assert isinstance(joined, Follower)
@@ -192,10 +186,10 @@ async def test_one_who_died_is_waited_for_no_longer_than_its_interest_lasts(
     seconds, microseconds = await redis.time()
     assert 5 < ends / 1e6 - seconds - microseconds / 1e6 <= 15
     await redis.zadd("conviction:followers:leader", {"dead": seconds * 1e6})
-    assert await follower.waiting("leader") == 0
+    assert await follower.followers("leader") == 0
 
 
-async def test_a_store_that_is_away_is_said_to_who_would_follow() -> None:
+async def test_following_raises_if_the_store_is_unavailable() -> None:
     async with open_redis(SecretStr("redis://127.0.0.1:1")) as redis:
         follower = SharedCalls(redis, Pipelined(redis))
         with pytest.raises(StoreUnavailable):

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import InvalidSettings
 from app.settings.gateway import Settings
-from app.stores.embedded import LONGEST_PATH, locked
+from app.stores.embedded import MAX_PATH_BYTES, locked
 from app.supervisor import store
 from app.supervisor.screen import Screen
 from tests.supervisor.running import PRICES, up
@@ -44,10 +44,10 @@ def test_a_stand_in_has_its_own_store(output: io.StringIO, tmp_path: Path) -> No
     assert all(Path(folder).parent == tmp_path.resolve() for folder in folders)
 
 
-def test_a_path_too_long_for_a_store_is_reported(output: io.StringIO, tmp_path: Path) -> None:
-    deep = tmp_path / ("x" * LONGEST_PATH)
-    assert store.gateway_variables(settings(), deep, Screen(output), with_stand_in=False) == {}
-    assert "CONVICTION_STORE_DIR names a folder that keeps them" in output.getvalue()
+def test_where_no_store_can_lie_that_is_said(said: io.StringIO, tmp_path: Path) -> None:
+    deep = tmp_path / ("x" * MAX_PATH_BYTES)
+    assert store.for_gateway(settings(), deep, Screen(said), with_stand_in=False) == {}
+    assert "CONVICTION_STORE_DIR names a folder that keeps them" in said.getvalue()
 
 
 def test_a_store_that_is_in_use_is_refused_by_its_path(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
--- The server's own clock, in microseconds since 1970: what a client's says does not matter.
+-- The server's clock, in microseconds since 1970; clients' clocks do not matter.
 local function clock()
   local time = redis.call('TIME')
   return time[1] * 1000000 + time[2]
@@ -8,10 +8,10 @@ local now = clock()
 
 local DAY = 86400000000
 
--- The UTC date of a moment, as YYYY-MM-DD; years begin in March here, so that a leap day is the last.
-local function date(moment)
+-- The UTC date of a time, as YYYY-MM-DD. The computation starts years in March, so that a leap day is the last.
+local function date(time)
   local floor = math.floor
-  local days = floor(moment / DAY) + 719468
+  local days = floor(time / DAY) + 719468
   local era = floor(days / 146097)
   local of_era = days - era * 146097
   local year = floor((of_era - floor(of_era / 1460) + floor(of_era / 36524) - floor(of_era / 146096)) / 365)

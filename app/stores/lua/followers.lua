@@ -1,8 +1,8 @@
--- Who waits for a call that another leads: a sorted set a leader, of request ids by when their interest ends.
-local INTEREST = 15000000
+-- The followers of a call: a sorted set per leader, of request ids by the time at which they expire.
+local FOLLOWER_TTL = 15000000
 
 local function follow(leader, id)
   local key = 'conviction:followers:' .. leader
-  redis.call('ZADD', key, now + INTEREST, id)
-  redis.call('PEXPIRE', key, 2 * INTEREST / 1000)
+  redis.call('ZADD', key, now + FOLLOWER_TTL, id)
+  redis.call('PEXPIRE', key, 2 * FOLLOWER_TTL / 1000)
 end

@@ -1,5 +1,5 @@
--- Limits a minute by the generic cell rate algorithm, told as a bucket: what is asked for fills it, it drains evenly,
--- `limit` a minute, and it holds a minute's worth. Levels are in microseconds x units, so that nothing is rounded.
+-- Limits a minute as a leaky bucket (the generic cell rate algorithm): requests fill it, it drains by `limit` units a
+-- minute, and its capacity is `limit`. Levels are in microseconds x units, so that nothing is rounded.
 local MINUTE = 60000000
 local NEVER = -1
 
@@ -8,9 +8,9 @@ local function rate_key(scope, kind)
 end
 
 local function level(scope, kind, limit)
-  local kept = redis.call('GET', rate_key(scope, kind))
-  if not kept then return 0 end
-  local before, at = string.match(kept, '(%d+) (%d+)')
+  local stored = redis.call('GET', rate_key(scope, kind))
+  if not stored then return 0 end
+  local before, at = string.match(stored, '(%d+) (%d+)')
   return math.max(0, before - math.max(0, now - at) * limit)
 end
 
@@ -23,13 +23,13 @@ local function set_level(scope, kind, limit, filled)
   end
 end
 
--- Microseconds until `amount` more fits; 0: now.
+-- Microseconds until `amount` more fits; 0 for now, NEVER if it exceeds the capacity.
 local function wait(filled, amount, limit)
   if amount > limit or limit == 0 then return NEVER end
   return math.max(0, math.ceil((filled + (amount - limit) * MINUTE) / limit))
 end
 
--- Put right what a call was thought to take.
+-- Add the difference between a call's actual usage and its estimate.
 local function correct(scope, kind, limit, change)
   if limit > 0 and change ~= 0 then
     set_level(scope, kind, limit, level(scope, kind, limit) + change * MINUTE)

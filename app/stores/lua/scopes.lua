@@ -1,4 +1,4 @@
--- Whose use is counted, and where each stands: read from ARGV, from `first` on, four arguments a scope: its name, and
+-- The scopes whose usage is counted, and their levels. ARGV from `first` on holds four arguments a scope: its name, and
 -- requests a minute, tokens a minute and nano-dollars a day, -1 for no limit.
 local function budget_key(scope, day)
   return 'conviction:budget:' .. scope .. ':' .. day
@@ -6,10 +6,10 @@ end
 
 local function read_scopes(first, day)
   local scopes = {}
-  for place = first, #ARGV, 4 do
+  for i = first, #ARGV, 4 do
     local scope = {
-      name = ARGV[place], rpm = tonumber(ARGV[place + 1]), tpm = tonumber(ARGV[place + 2]),
-      cap = tonumber(ARGV[place + 3]), requests = 0, tokens = 0,
+      name = ARGV[i], rpm = tonumber(ARGV[i + 1]), tpm = tonumber(ARGV[i + 2]),
+      cap = tonumber(ARGV[i + 3]), requests = 0, tokens = 0,
     }
     if scope.rpm >= 0 then scope.requests = level(scope.name, 'requests', scope.rpm) end
     if scope.tpm >= 0 then scope.tokens = level(scope.name, 'tokens', scope.tpm) end
@@ -20,11 +20,11 @@ local function read_scopes(first, day)
   return scopes
 end
 
--- The moment, then four numbers a scope.
-local function standing(scopes)
-  local told = {string.format('%.0f', now)}
+-- The time, then four numbers a scope.
+local function limit_status(scopes)
+  local parts = {string.format('%.0f', now)}
   for _, scope in ipairs(scopes) do
-    told[#told + 1] = string.format('%.0f %.0f %.0f %.0f', scope.requests, scope.tokens, scope.used, scope.reserved)
+    parts[#parts + 1] = string.format('%.0f %.0f %.0f %.0f', scope.requests, scope.tokens, scope.used, scope.reserved)
   end
-  return table.concat(told, ' ')
+  return table.concat(parts, ' ')
 end

@@ -1,6 +1,6 @@
--- ARGV: request id, outcome ('value', 'error', 'over'), its payload, how long a value may be used again in milliseconds;
--- then, unless the call was never sent: tokens in, cached tokens in, tokens out, nano-dollars, 1 where estimated.
-local USE_KEPT_S = 7200
+-- ARGV: request id, outcome ('value', 'error', 'over'), its payload, milliseconds for which a value is cached; then,
+-- unless the call used nothing: input tokens, cached input tokens, output tokens, nano-dollars, 1 if estimated.
+local USAGE_TTL_S = 7200
 
 local function book(key, seconds)
   redis.call('HINCRBY', key, 'requests', 1)
@@ -13,22 +13,22 @@ local function book(key, seconds)
 end
 
 local id, outcome, payload = ARGV[1], ARGV[2], ARGV[3]
-local reserved = reservation(id)
+local reserved = read_reservation(id)
 if not reserved then return 'unknown' end
-local was, sent = reserved.state, #ARGV > 4
-if was == 'settled' or (was == 'released' and not sent) then return 'repeated' end
+local before, used = reserved.state, #ARGV > 4
+if before == 'settled' or (before == 'released' and not used) then return 'repeated' end
 
-redis.call('ZREM', LEASES, id) -- first, since a server that is out of memory lets a script go on that has begun to write
-free(reserved, sent and ARGV[5] + ARGV[6] + ARGV[7] or 0)
-if sent then
-  spend(reserved, 'used', ARGV[8])
-  book(ledger_key(reserved), LEDGER_KEPT_S)
-  book(use_key(reserved.backend, 0), USE_KEPT_S)
+redis.call('ZREM', LEASES, id) -- first: a server out of memory lets a script continue that has already written
+release(reserved, used and ARGV[5] + ARGV[6] + ARGV[7] or 0)
+if used then
+  add_to_budgets(reserved, 'used', ARGV[8])
+  book(ledger_key(reserved), LEDGER_TTL_S)
+  book(usage_key(reserved.backend, 0), USAGE_TTL_S)
 end
-reserved.state = sent and 'settled' or 'released'
+reserved.state = used and 'settled' or 'released'
 if outcome == 'value' and reserved.flight ~= '' and tonumber(ARGV[4]) > 0 then
   redis.call('SET', 'conviction:answer:' .. reserved.flight, string.format('%016.0f', now) .. payload, 'PX', ARGV[4])
 end
-land(id, reserved, outcome, payload)
-keep(id, reserved, REMEMBERED_S)
-return (was == 'reserved' or was == 'sent') and 'settled' or 'corrected'
+publish_result(id, reserved, outcome, payload)
+write_reservation(id, reserved, SETTLED_TTL_S)
+return (before == 'reserved' or before == 'sent') and 'settled' or 'corrected'

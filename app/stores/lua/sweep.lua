@@ -1,2 +1,2 @@
--- 1: there may be more leases that have ended.
+-- Returns 1 if more leases may have ended.
 return sweep() and 1 or 0

@@ -1,4 +1,5 @@
--- ARGV: key, hash of the body, token, how long to keep it in milliseconds, status, headers, answer. 0: it is another's.
+-- ARGV: key, hash of the body, token, retention in milliseconds, status, headers, body of the response. Returns 0 if
+-- another request holds the key.
 local key = 'conviction:idempotency:' .. ARGV[1]
 local owner = redis.call('HGET', key, 'token')
 if owner and owner ~= ARGV[3] then return 0 end

@@ -1,5 +1,5 @@
--- ARGV: key, hash of the body, token, lease in milliseconds. The record of a first request lives as long as its lease,
--- and, once it is finished, for as long as repeats are answered.
+-- ARGV: key, hash of the body, token, lease in milliseconds. The record of a first request expires with its lease; once
+-- it is finished, with the retention of responses.
 local key = 'conviction:idempotency:' .. ARGV[1]
 local record = redis.call('HMGET', key, 'body', 'status', 'headers', 'answer')
 if not record[1] then

@@ -1,2 +1,2 @@
--- ARGV: a leader's request id. How many wait for it elsewhere.
+-- ARGV: the leader's request id. Returns how many requests follow its call through the store.
 return redis.call('ZCOUNT', 'conviction:followers:' .. ARGV[1], string.format('(%.0f', now), '+inf')

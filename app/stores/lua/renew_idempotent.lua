@@ -1,4 +1,5 @@
--- ARGV: key, token, lease in milliseconds or 0 to give the key up. 0: it is another's, or finished.
+-- ARGV: key, token, lease in milliseconds or 0 to release the key. Returns 0 if another request holds it or it is
+-- finished.
 local key = 'conviction:idempotency:' .. ARGV[1]
 local record = redis.call('HMGET', key, 'token', 'status')
 if record[1] ~= ARGV[2] or record[2] then return 0 end

@@ -1,0 +1,2 @@
+-- ARGV: scopes.
+return limit_status(read_scopes(1, date(now)))

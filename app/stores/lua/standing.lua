@@ -1,2 +1,0 @@
--- ARGV: scopes.
-return standing(read_scopes(1, date(now)))
