@@ -25,7 +25,7 @@ from app.api import (
 from app.api.authentication import Guard
 from app.api.context import RequestContext
 from app.api.problems import refuse_route
-from app.api.request_span import Traced
+from app.api.request_span import RequestSpan
 from app.auth.key_file import load_keys
 from app.auth.principal import default_limits
 from app.contract.completion import BackendName
@@ -37,7 +37,7 @@ from app.serving.drain import Drain
 from app.serving.loop_lag import LoopLag
 from app.settings.gateway import Settings
 from app.stores.exposure import require_password
-from app.telemetry.tracing import Tracer
+from app.telemetry.tracing import TraceExporter
 
 OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncContextManager[Resources]]
 
@@ -57,12 +57,11 @@ def create_app(
     limits, prices = default_limits(settings), price_list(settings)
     keyring = load_keys(settings.api_keys_file, limits)
     experiments = Experiments(settings.experiments_file)
-    tracer = Tracer() if settings.traces else None
+    exporter = TraceExporter() if settings.traces else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        exporting = tracer.exporting() if tracer else nullcontext()
-        async with exporting, opened(settings, prices) as resources:
+        async with exporter.running() if exporter else nullcontext(), opened(settings, prices) as resources:
             app.state.resources = resources
             with lag.watched(resources.collectors) if lag else nullcontext():
                 yield
@@ -70,7 +69,7 @@ def create_app(
     app = FastAPI(
         lifespan=lifespan,
         middleware=[  # outermost first
-            *([Middleware(Traced, tracer=tracer)] if tracer else []),
+            *([Middleware(RequestSpan)] if exporter else []),
             Middleware(RequestContext),
             Middleware(Guard, keys=keyring, limits=limits),
         ],

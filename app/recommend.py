@@ -20,7 +20,7 @@ from app.market.source import MetricsSource
 from app.recommendation import GIVEN, Probabilities, Recommendation, RequestCost, Timing, seconds_per_token
 from app.telemetry.metrics import BackendMeters
 from app.telemetry.request_timer import RequestTimer
-from app.telemetry.tracing import step
+from app.telemetry.tracing import step_span
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Recommender:
         if question.metrics is not None:
             return question
         assert question.ticker is not None
-        with timer.waiting(), step("market", {}):
+        with timer.waiting(), step_span("market", {}):
             found = await self._market.of(question.ticker, question.as_of)
         return replace(question, metrics=found.metrics, source=found.source)
 

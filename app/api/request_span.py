@@ -1,4 +1,4 @@
-"""Around every request, where traces are on: its span."""
+"""Middleware that opens a span around every request, added where traces are on."""
 
 from __future__ import annotations
 
@@ -7,41 +7,40 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.context import QUIET
 from app.routing.headers import HEADER
-from app.telemetry.tracing import Tracer
+from app.telemetry.tracing import record_error, request_span
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
-"""Others could be anything, and are not repeated."""
+"""The methods that spans name; any other text from a client is recorded as _OTHER."""
 
 
-class Traced:
-    """The span that a request's steps are children of. It names the route and not the path, which holds ids."""
+class RequestSpan:
+    """Open the parent span of a request's steps. Its name holds the route, not the path, which holds ids."""
 
-    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in QUIET:
             await self.app(scope, receive, send)
             return
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
-        told = {"http.request.method": method, "url.scheme": scope["scheme"]}
-        with self._tracer.request(method, told, Headers(scope=scope)) as span:
+        attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
+        with request_span(method, attributes, Headers(scope=scope)) as span:
 
-            async def noted(message: Message) -> None:
+            async def send_and_record(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     status = message["status"]
-                    backend = Headers(raw=message["headers"]).get(HEADER)
-                    known = {"conviction.backend": backend} if backend else {}
-                    span.note({"http.response.status_code": status, **known})
+                    span.set_attribute("http.response.status_code", status)
+                    if backend := Headers(raw=message["headers"]).get(HEADER):
+                        span.set_attribute("conviction.backend", backend)
                     if status >= 500:
-                        span.failed(str(status), blamed=True)
+                        record_error(span, str(status), failed=True)
                 await send(message)
 
             try:
-                await self.app(scope, receive, noted)
+                await self.app(scope, receive, send_and_record)
             finally:
                 route = getattr(scope.get("route"), "path", None)
                 if route is not None:
-                    span.rename(f"{method} {route}")
-                    span.note({"http.route": route})
+                    span.update_name(f"{method} {route}")
+                    span.set_attribute("http.route", route)

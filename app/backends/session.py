@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from pydantic import SecretStr
 
-from app.telemetry import tracing
+from app.telemetry.tracing import trace_headers
 
 CONNECT_TIMEOUT_S = 5.0
 DNS_TTL_S = 60
@@ -44,7 +44,7 @@ class Session:
     async def chat(self, url: str, body: bytes, proxy: str | None, streamed: bool) -> ClientResponse:  # noqa: ARG002
         """With W3C's headers where the call is traced; the body itself says whether it is streamed."""
         return await self._http.post(
-            f"{url}/chat/completions", data=body, proxy=proxy, headers=tracing.headers(), allow_redirects=False
+            f"{url}/chat/completions", data=body, proxy=proxy, headers=trace_headers(), allow_redirects=False
         )
 
     async def close(self) -> None:

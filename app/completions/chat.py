@@ -20,7 +20,7 @@ from app.completions.request import RequestOptions
 from app.contract.completion import NOTHING, BackendName, Usage
 from app.pricing.limits import Estimate, Scope
 from app.pricing.prices import Cost
-from app.telemetry.tracing import generation, used
+from app.telemetry.tracing import generation_span, usage_attributes
 
 ANSWER_TOKENS: Mapping[BackendName, int] = {"mistral": 2048, "gpt-4": 4096}
 """The most that an answer is thought to take whose request sets no limit, and may take where tokens or money are
@@ -59,7 +59,7 @@ async def chat(
             stream = upstream.backend.chat(bounded, options.deadline)
             chatting = Chatting(stream, admission.limit_status if admission else None)
             sent = perf_counter()
-            with generation(upstream.name) as call:
+            with generation_span(upstream.name) as call:
                 try:
                     async with stream:
                         if body.get("stream") is True and stream.status == 200:
@@ -68,7 +68,7 @@ async def chat(
                 finally:
                     reservation.usage = chatting.usage = stream.usage or NOTHING
                     chatting.cost = upstream.cost(reservation.usage)
-                    call.note(used(upstream.backend.model, reservation.usage))
+                    call.set_attributes(usage_attributes(upstream.backend.model, reservation.usage))
     if stream.status == 200:
         upstream.meters.duration.observe(perf_counter() - began)
 

@@ -13,7 +13,7 @@ from app.contract.completion import NOTHING, Completion, Usage
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import UnparsedAnswer
-from app.telemetry.tracing import generation, used
+from app.telemetry.tracing import generation_span, usage_attributes
 
 MOST = 2
 """Calls for one answer: a text that is none is asked for once more, unless somebody has heard a part of it."""
@@ -54,7 +54,7 @@ class Attempts:
 
     async def _call(self, prompt: Sequence[Message]) -> Completion:
         backend = self._upstream.backend
-        with generation(backend.name) as call:
+        with generation_span(backend.name) as call:
             async with backend.answer(prompt, self._detail, self._deadline) as stream:
                 began = perf_counter()
                 try:
@@ -64,7 +64,7 @@ class Attempts:
                 finally:
                     self.waited_s += perf_counter() - began
                     self.usage, self.asked = _sum(self.usage, stream.usage), stream.asked
-                    call.note(used(stream.asked, stream.usage))
+                    call.set_attributes(usage_attributes(stream.asked, stream.usage))
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -13,7 +13,7 @@ import yfinance
 from app.errors import InsufficientHistory
 from app.market.adjustment import PRICES, back_adjust
 from app.market.bars import require_recent, tidy, uninterrupted, up_to
-from app.market.deadline import within
+from app.market.call_timeout import call_with_timeout
 from app.market.provider import Chain, ExpiryScope
 from app.market.yahoo_errors import own_errors
 
@@ -72,7 +72,7 @@ class YFinanceProvider:
         """Daily bars of days that are over, in the shares of the last bar's day."""
         start = (as_of or self._now().date()) - HISTORY
         with own_errors(ticker):
-            fetched = within(self._timeout_s, lambda: self._fetch(ticker, start))
+            fetched = call_with_timeout(self._timeout_s, lambda: self._fetch(ticker, start))
             if fetched.empty:
                 raise InsufficientHistory(f"{ticker} has no daily bars since {start}")
             bars = _in_shares_of(fetched, min(as_of or date.max, self._settled_day()))
@@ -85,7 +85,7 @@ class YFinanceProvider:
         if as_of is not None and as_of < today:
             return None
         with own_errors(ticker):
-            contracts = within(self._timeout_s, lambda: self._contracts(ticker, today))
+            contracts = call_with_timeout(self._timeout_s, lambda: self._contracts(ticker, today))
         return None if contracts is None else Chain(ticker.upper(), today, contracts)
 
     def _fetch(self, ticker: str, start: date) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from app.telemetry import tracing
+from app.telemetry.tracing import trace_id
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The request being answered, for every line logged meanwhile."""
@@ -62,7 +62,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
             "request_id": request_id.get(),
-            "trace_id": tracing.trace_id(),
+            "trace_id": trace_id(),
         }
         document |= {name: value for name, value in vars(record).items() if name not in OWN}
         if record.exc_text:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.backends.dialects import openai_dialect
-from app.cli.main import main as cli
+from app.cli import main as cli
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.stand_in import create_stand_in
