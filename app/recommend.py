@@ -138,7 +138,7 @@ def _late(options: RequestOptions) -> str:
 def _replied(
     question: Question, upstream: Upstream, pending: PendingCompletion, made: CompletedCall, timer: RequestTimer
 ) -> Reply:
-    timer.waited(made.waited_s)
+    timer.add_waiting(made.waited_s)
     if pending.source == "model":
         observe_call(upstream.meters, made)
     return Reply(question, upstream, pending, made)

@@ -44,7 +44,7 @@ class Settlements:
         self, request_id: str, backend: BackendName, usage: Usage, cost: Cost, landing: CallResult = NO_RESULT
     ) -> None:
         """Book what the call took and pass its answer on."""
-        self._collectors.of[backend].spend(usage, cost)
+        self._collectors.by_backend[backend].count_usage(usage, cost)
         await self._close(_Due(request_id, backend, usage, cost.nano_usd), landing)
 
     async def release(self, request_id: str, backend: BackendName, landing: CallResult = NO_RESULT) -> None:
@@ -58,7 +58,7 @@ class Settlements:
 
     def forgo(self, backend: BackendName, usage: Usage, cost: Cost) -> None:
         """Count what a call took that could not be reserved, and say that it is in no ledger."""
-        self._collectors.of[backend].spend(usage, cost)
+        self._collectors.by_backend[backend].count_usage(usage, cost)
         self._collectors.store_errors.labels("ledger").inc()
         log.warning("%d nano-dollars of %s are in no ledger: the store was away", cost.nano_usd, backend)
 

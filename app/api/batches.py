@@ -67,11 +67,11 @@ class Tally:
 async def batch(request: Request) -> Response:
     """Many questions at once; a bad item fails alone, and a client that leaves cancels what is left."""
     resources, observation = resources_of(request), RequestObservation()
-    with resources.collectors.request(observation):
+    with resources.collectors.track_request(observation):
         routes, options = Routes(request, observation), request_options(request, resources.settings)
         refuse_key(request)
         order = _order(await read_json(request, MAX_BYTES))
-        observation.handed_on = True
+        observation.delegated = True
     headers = {**routes.headers(), **HEADERS}
     return Streamed(_lines(order, routes, options, resources), media_type=MEDIA_TYPE, headers=headers)
 
@@ -84,7 +84,7 @@ async def _lines(
 
     async def ask(place: int, item: Any) -> Answered:
         try:
-            with resources.collectors.request(observation := RequestObservation(routes.first)):
+            with resources.collectors.track_request(observation := RequestObservation(routes.first)):
                 body = validated({"detail": order.detail, **item} if isinstance(item, dict) else item)
                 if body.stream:
                     raise InvalidRequest("stream must be false in a batch")

@@ -60,7 +60,7 @@ class ChatRequest(BaseModel):
 async def chat_completions(request: Request) -> Response:
     """A chat completion by the backend that `model` names, passed through under the same keys and limits."""
     resources, observation = resources_of(request), RequestObservation(detail="chat")
-    with resources.collectors.request(observation):
+    with resources.collectors.track_request(observation):
         refuse_fallback(request)
         content = await read_bytes(request, MAX_BYTES)
         body = _checked(parsed(content))
@@ -73,8 +73,8 @@ async def chat_completions(request: Request) -> Response:
             whole = partial(_whole, body, upstream, options, resources)
             return await once(request, content, options, whole)
         refuse_key(request)
-        observation.handed_on = True
-    return Streamed(body, upstream, options, resources, replace(observation, handed_on=False))
+        observation.delegated = True
+    return Streamed(body, upstream, options, resources, replace(observation, delegated=False))
 
 
 async def _whole(
@@ -110,7 +110,7 @@ class Streamed(Response):
         self._events = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._resources.collectors.request(self._asked):
+        with self._resources.collectors.track_request(self._asked):
             await while_there(Request(scope, receive), self._pass(send))
 
     async def _pass(self, send: Send) -> None:

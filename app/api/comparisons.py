@@ -41,7 +41,7 @@ router = APIRouter()
 async def make(request: Request) -> Response:
     """Ask both backends at once; one that fails leaves the other's answer standing."""
     resources, observation = _allowed(request), RequestObservation()
-    with resources.collectors.request(observation):
+    with resources.collectors.track_request(observation):
         refuse_fallback(request)
         if HEADER in request.headers:
             raise InvalidRequest(f"a comparison asks both backends: leave {HEADER} out")
@@ -50,7 +50,7 @@ async def make(request: Request) -> Response:
         observation.detail = body.detail
         if body.stream:
             raise InvalidRequest("stream must be false in a comparison", fields=[("stream", "must be false")])
-        observation.handed_on = True
+        observation.delegated = True
 
     async def answer() -> Response:
         compared = await compare(

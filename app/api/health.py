@@ -34,7 +34,7 @@ async def ready(request: Request) -> Response:
     """Whether a backend and the store could serve a request now."""
     resources = resources_of(request)
     backends, store = await asyncio.gather(_backends(resources), _store_unready(resources.ledger))
-    stops = "the gateway is about to stop" if request.app.state.drain.begun else None
+    stops = "the gateway is about to stop" if request.app.state.drain.started else None
     others = {
         "store": Component(store is None, store),
         "gateway": Component(stops is None, stops),

@@ -39,7 +39,7 @@ async def recommendations(request: Request) -> Response:
     """Buy, sell or hold one stock, and how sure."""
     timer, resources = RequestTimer(), resources_of(request)
     observation = RequestObservation()
-    with resources.collectors.request(observation):
+    with resources.collectors.track_request(observation):
         routes, options = Routes(request, observation), request_options(request, resources.settings)
         with timer.waiting():
             content = await read_bytes(request, MAX_BYTES)
@@ -63,8 +63,8 @@ async def recommendations(request: Request) -> Response:
 
             return await once(request, content, options, answer)
         refuse_key(request)
-        observation.handed_on = True
-    return Events(replace(strategy, observation=replace(observation, handed_on=False)))
+        observation.delegated = True
+    return Events(replace(strategy, observation=replace(observation, delegated=False)))
 
 
 class Events(Streamed):
@@ -94,7 +94,7 @@ async def _from(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerat
 async def _events(strategy: AnswerStrategy) -> AsyncGenerator[bytes, None]:
     """The analysis in pieces, then the recommendation, or what went wrong."""
     try:
-        with strategy.collectors.request(strategy.observation):
+        with strategy.collectors.track_request(strategy.observation):
             async with aclosing(strategy.stream()) as told:
                 async for piece in told:
                     if isinstance(piece, str):

@@ -83,7 +83,7 @@ def _this_request(place: int | None) -> str:
 def route_headers(route: Route, observation: RequestObservation) -> dict[str, str]:
     """Which backend has the question, and which failed it."""
     headers: dict[str, str] = {HEADER: observation.backend or route.first.name}
-    return headers if observation.failed is None else {**headers, FROM: observation.failed}
+    return headers if observation.fallback_from is None else {**headers, FROM: observation.fallback_from}
 
 
 def refuse_fallback(request: Request) -> None:

@@ -65,7 +65,7 @@ def open_upstream(backend: Backend, price: Price | None, settings: Settings, col
     if usd is not None:
         collectors.budget_limit.labels(name).set(float(usd))
     profile = settings.vllm_profile if name == "mistral" else None
-    return Upstream(backend, price, gate, Scope(f"backend:{name}", limits), collectors.of[name], profile)
+    return Upstream(backend, price, gate, Scope(f"backend:{name}", limits), collectors.by_backend[name], profile)
 
 
 def _is(backend: Backend, state: BreakerState) -> float:

@@ -74,7 +74,7 @@ async def compare(
 
 async def keep(pair: Pair, comparisons: Comparisons, collectors: Collectors) -> Pair | None:
     """Count and store a pair; as it is stored, or None, which is logged and counted, where the store is away."""
-    collectors.pair({name: each.action for name, each in pair.sides.items()})
+    collectors.count_pair({name: each.action for name, each in pair.sides.items()})
     try:
         return await comparisons.append(pair)
     except StoreUnavailable as error:
@@ -117,7 +117,7 @@ async def _outcome(
 ) -> Recommendation | ConvictionError:
     """The answer of one backend, or how it failed; each is a request of its own in the collectors."""
     try:
-        with collectors.request(RequestObservation(upstream.name, seen.detail)):
+        with collectors.track_request(RequestObservation(upstream.name, seen.detail)):
             timer = RequestTimer()
             return (await recommender.ask(seen, upstream, options, timer)).answered(timer).recommendation
     except Exception as error:  # noqa: BLE001 - the other's answer stands

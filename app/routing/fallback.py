@@ -102,8 +102,8 @@ class AnswerStrategy:
 
     def _turn(self, fault: Fault, fallback: Upstream, own_s: float) -> None:
         """Count the failure as the first backend's; the time since then was spent waiting for that."""
-        self.timer.waited(self.timer.read()[1] - own_s)
-        self.collectors.hand_over(self.observation, fault, fallback.name)
+        self.timer.add_waiting(self.timer.read()[1] - own_s)
+        self.collectors.record_fallback(self.observation, fault, fallback.name)
 
     def _first_answered(self, reply: Reply) -> Answered:
         answered = reply.answered(self.timer)

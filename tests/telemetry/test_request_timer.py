@@ -1,4 +1,4 @@
-"""The stopwatch: own time is what was not spent waiting."""
+"""The gateway's own time is a request's time without waiting."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from app.telemetry.request_timer import RequestTimer
 
 
 def test_waiting_is_not_own_time() -> None:
-    watch = RequestTimer()
-    with watch.waiting():
+    timer = RequestTimer()
+    with timer.waiting():
         time.sleep(0.05)
-    total, own = watch.read()
+    total, own = timer.read()
     assert total >= 0.05
     assert 0 <= own < 0.04
 
 
-def test_waiting_that_fails_counts_too() -> None:
-    watch = RequestTimer()
-    with pytest.raises(RuntimeError), watch.waiting():
+def test_waiting_that_raises_is_counted() -> None:
+    timer = RequestTimer()
+    with pytest.raises(RuntimeError), timer.waiting():
         time.sleep(0.05)
         raise RuntimeError
-    assert watch.read()[1] < 0.04
+    assert timer.read()[1] < 0.04
