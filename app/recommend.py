@@ -15,7 +15,7 @@ from app.completions.service import CompletionService
 from app.contract.features import Metrics
 from app.contract.prompt import PROMPT_VERSION, Detail, messages
 from app.contract.recommendation import FullAnswer
-from app.market.snapshots import Snapshots
+from app.market.snapshots import SnapshotCache
 from app.market.source import MetricsSource
 from app.recommendation import GIVEN, Probabilities, Recommendation, RequestCost, Timing, seconds_per_token
 from app.telemetry.metrics import BackendMeters
@@ -76,7 +76,7 @@ class Recommender:
     """Answers a question with one backend. Every method raises the errors of `app.errors`; what a call used is booked
     in any case."""
 
-    def __init__(self, market: Snapshots, completions: CompletionService) -> None:
+    def __init__(self, market: SnapshotCache, completions: CompletionService) -> None:
         self._market, self._completions = market, completions
 
     async def ask(self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer) -> Reply:
@@ -115,7 +115,7 @@ class Recommender:
             return question
         assert question.ticker is not None
         with timer.waiting(), step_span("market", {}):
-            found = await self._market.of(question.ticker, question.as_of)
+            found = await self._market.get(question.ticker, question.as_of)
         return replace(question, metrics=found.metrics, source=found.source)
 
     @asynccontextmanager

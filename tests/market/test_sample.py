@@ -11,14 +11,14 @@ import pytest
 from app.errors import InsufficientHistory, NotConfigured, UnknownTicker
 from app.market import open_provider
 from app.market.sample import TICKERS, SampleProvider
-from app.market.snapshot import snapshot
+from app.market.snapshot import take_snapshot
 
 from .conftest import SYNTHETIC
 
 
 @pytest.mark.parametrize("ticker", sorted(set(TICKERS) - {"FB"}))
-def test_every_metric_of_a_sample_stock_is_known(ticker: str) -> None:
-    found = snapshot(SampleProvider(), ticker)
+def test_a_sample_stock_has_every_metric(ticker: str) -> None:
+    found = take_snapshot(SampleProvider(), ticker)
     assert found.metrics.missing() == []
     assert found.metrics.as_of == date(2013, 3, 1)
     assert found.source.provider == "sample"
@@ -26,8 +26,8 @@ def test_every_metric_of_a_sample_stock_is_known(ticker: str) -> None:
 
 
 def test_facebook_was_listed_too_late() -> None:
-    with pytest.raises(InsufficientHistory, match=r"^FB: 196 daily bars are known, indicators need 250$"):
-        snapshot(SampleProvider(), "FB")
+    with pytest.raises(InsufficientHistory, match=r"^FB: 196 daily bars are available, indicators need 250$"):
+        take_snapshot(SampleProvider(), "FB")
 
 
 def test_apples_two_for_one_of_2005_leaves_no_step() -> None:
@@ -58,9 +58,9 @@ def test_providers_by_name() -> None:
     [
         ("parquet", None, "CONVICTION_MARKET_DIR"),
         ("parquet", Path("/nowhere"), "CONVICTION_MARKET_DIR"),
-        ("bloomberg", None, "CONVICTION_MARKET is 'bloomberg'; it may be yfinance, parquet, sample"),
+        ("bloomberg", None, "CONVICTION_MARKET is 'bloomberg'; set it to one of yfinance, parquet, sample"),
     ],
 )
-def test_what_cannot_be_opened_is_named(kind: str, folder: Path | None, named: str) -> None:
+def test_what_cannot_be_opened_is_reported(kind: str, folder: Path | None, named: str) -> None:
     with pytest.raises(NotConfigured, match=named):
         open_provider(kind, folder)
