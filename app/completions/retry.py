@@ -63,8 +63,8 @@ class Attempts:
                     return stream.completion
                 finally:
                     self.waited_s += perf_counter() - began
-                    self.usage, self.asked = _sum(self.usage, stream.usage), stream.asked
-                    call.set_attributes(usage_attributes(stream.asked, stream.usage))
+                    self.usage, self.asked = _sum(self.usage, stream.usage), stream.requested_model
+                    call.set_attributes(usage_attributes(stream.requested_model, stream.usage))
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

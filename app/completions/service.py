@@ -77,7 +77,7 @@ class CompletionService:
         call that is shared.
         """
         if not (wanted.terms.alone or wanted.upstream.gate.full):
-            await wanted.upstream.backend.identify()  # so that the first requests share, too
+            await wanted.upstream.backend.discover_model()  # so that the first requests share, too
         async with AsyncExitStack() as stack:
             counted = False
             while True:
@@ -102,7 +102,7 @@ class CompletionService:
             if shared is None:
                 raise upstream.gate.refusal()
             return shared
-        estimate = upstream.at_most(wanted.prompt, ANSWER_TOKENS[wanted.detail], MOST)
+        estimate = upstream.max_estimate(wanted.prompt, ANSWER_TOKENS[wanted.detail], MOST)
         return await self._reservations.admit(wanted.request_id, principal, upstream, estimate, share)
 
     async def _take(

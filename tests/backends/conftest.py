@@ -13,14 +13,14 @@ import pytest
 from pydantic import SecretStr
 
 from app.backends.dialects import VLLM, openai_dialect
-from app.backends.openai_style import OpenAIStyle
+from app.backends.openai_compatible import OpenAICompatibleBackend
 from app.contract.completion import BackendName
 from app.contract.fingerprint import fingerprint
 from app.deadline import Deadline
 
 KEY = "sk-secret-abcdefghijklmnop"
 
-Make = Callable[..., OpenAIStyle]
+Make = Callable[..., OpenAICompatibleBackend]
 
 
 def soon(seconds: float = 20.0) -> Deadline:
@@ -31,15 +31,15 @@ def soon(seconds: float = 20.0) -> Deadline:
 @pytest.fixture
 async def make() -> AsyncIterator[Make]:
     """Makes backends by name and address, closed afterwards; without jitter they retry at once."""
-    made: list[OpenAIStyle] = []
+    made: list[OpenAICompatibleBackend] = []
 
-    def build(name: BackendName, *urls: str, key: str = KEY, **options: Any) -> OpenAIStyle:
+    def build(name: BackendName, *urls: str, key: str = KEY, **options: Any) -> OpenAICompatibleBackend:
         options = {"jitter": lambda: 0.0} | options
         if name == "mistral":
-            backend = OpenAIStyle(name, urls, VLLM, **{"made_for": fingerprint()} | options)
+            backend = OpenAICompatibleBackend(name, urls, VLLM, **{"fingerprint": fingerprint()} | options)
         else:
             options = {"model": "gpt-4.1", "key": SecretStr(key)} | options
-            backend = OpenAIStyle(name, urls, openai_dialect(options["model"]), **options)
+            backend = OpenAICompatibleBackend(name, urls, openai_dialect(options["model"]), **options)
         made.append(backend)
         return backend
 

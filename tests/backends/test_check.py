@@ -44,7 +44,7 @@ async def test_a_model_of_another_contract_is_refused(make: Make, script: Script
 
 async def test_a_model_of_another_contract_may_be_allowed(make: Make, script: Script) -> None:
     server = await script(listing("someone/else"))
-    backend = make("mistral", server.url, made_for="")
+    backend = make("mistral", server.url, fingerprint="")
     await backend.check()
     assert backend.model == "someone/else"
 
@@ -87,7 +87,7 @@ async def test_a_key_that_may_not_list_models_passes(make: Make, script: Script)
 
 
 async def test_a_silent_server_is_unavailable(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.backends.openai_style.CHECK_S", 0.2)
+    monkeypatch.setattr("app.backends.openai_compatible.CHECK_TIMEOUT_S", 0.2)
     left = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -158,9 +158,9 @@ async def test_calls_are_shared_among_servers(make: Make, stand_in: StandIn, sta
 async def test_a_backend_finds_out_its_model_once_for_all_who_ask_first(make: Make, script: Script) -> None:
     server = await script(listing(f"mistral-{fingerprint()}"))
     backend = make("mistral", server.url)
-    await asyncio.gather(*(backend.identify() for _ in range(20)))
+    await asyncio.gather(*(backend.discover_model() for _ in range(20)))
     assert backend.model == f"mistral-{fingerprint()}"
-    await backend.identify()
+    await backend.discover_model()
     assert server.connections == 1
 
 
@@ -175,7 +175,7 @@ async def test_one_server_that_says_it_is_enough_and_one_that_gives_up_leaves_it
 
     hung, server = await script(silent), await script(late)
     backend = make("mistral", hung.url, server.url)
-    hasty, patient = (asyncio.create_task(backend.identify()) for _ in range(2))
+    hasty, patient = (asyncio.create_task(backend.discover_model()) for _ in range(2))
     await server.asked.acquire()
     hasty.cancel()
     await asyncio.wait((hasty,))
@@ -188,7 +188,7 @@ async def test_one_server_that_says_it_is_enough_and_one_that_gives_up_leaves_it
 
 async def test_a_backend_that_cannot_be_asked_is_left_without_a_model(make: Make) -> None:
     backend = make("mistral", DOWN)
-    await backend.identify()
+    await backend.discover_model()
     assert backend.model == ""
 
 

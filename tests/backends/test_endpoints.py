@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.backends.breaker import IN_A_ROW
-from app.backends.endpoints import Endpoint, choose, set_aside
+from app.backends.circuit_breaker import MAX_CONSECUTIVE_FAILURES
+from app.backends.endpoints import Endpoint, breakers_open, choose_endpoint
 
 
 @pytest.fixture
@@ -21,53 +21,53 @@ def fail(endpoint: Endpoint, times: int = 1) -> None:
 def test_the_least_busy_one(three: list[Endpoint]) -> None:
     for endpoint in three[:2]:
         endpoint.admit()
-    assert choose(three) is three[2]
+    assert choose_endpoint(three) is three[2]
     three[0].release(probe=False, well=None)
-    assert choose(three) is three[0]
+    assert choose_endpoint(three) is three[0]
 
 
 def test_not_one_that_just_failed(three: list[Endpoint]) -> None:
-    three[0].avoid()
+    three[0].deprioritize()
     for endpoint in (three[1], three[2], three[2]):
         endpoint.admit()
-    assert choose(three) is three[1]
-    three[0].vouch()
-    assert choose(three) is three[0]
+    assert choose_endpoint(three) is three[1]
+    three[0].mark_healthy()
+    assert choose_endpoint(three) is three[0]
 
 
 def test_where_all_failed_the_least_busy_one(three: list[Endpoint]) -> None:
     for endpoint in three:
-        endpoint.avoid()
+        endpoint.deprioritize()
     three[0].admit()
-    assert choose(three) is three[1]
+    assert choose_endpoint(three) is three[1]
 
 
 def test_one_already_tried_comes_last(three: list[Endpoint]) -> None:
     three[2].admit()
-    assert choose(three, tried=three[:2]) is three[2]
-    three[2].avoid()
-    assert choose(three, tried=three[:2]) is three[2]
-    assert choose(three, tried=three) is three[0]
+    assert choose_endpoint(three, tried=three[:2]) is three[2]
+    three[2].deprioritize()
+    assert choose_endpoint(three, tried=three[:2]) is three[2]
+    assert choose_endpoint(three, tried=three) is three[0]
 
 
 def test_none_that_is_set_aside(three: list[Endpoint]) -> None:
-    fail(three[0], IN_A_ROW)
+    fail(three[0], MAX_CONSECUTIVE_FAILURES)
     for _ in range(9):
         three[1].admit()
         three[2].admit()
-    assert choose(three) is three[1]
-    fail(three[1], IN_A_ROW)
-    fail(three[2], IN_A_ROW)
-    assert choose(three) is None
-    wait = set_aside("mistral", three).error.retry_after
+    assert choose_endpoint(three) is three[1]
+    fail(three[1], MAX_CONSECUTIVE_FAILURES)
+    fail(three[2], MAX_CONSECUTIVE_FAILURES)
+    assert choose_endpoint(three) is None
+    wait = breakers_open("mistral", three).error.retry_after
     assert wait is not None
-    assert 0 < wait <= three[0].breaker.ready_in() + 0.1
+    assert 0 < wait <= three[0].breaker.retry_in() + 0.1
 
 
 def test_a_success_vouches_and_a_failure_does_not(three: list[Endpoint]) -> None:
     three[0].release(three[0].admit(), well=True)
     three[1].release(three[1].admit(), well=None)
-    assert three[0].vouched_until > three[1].vouched_until
+    assert three[0].healthy_until > three[1].healthy_until
     assert [endpoint.outstanding for endpoint in three] == [0, 0, 0]
 
 

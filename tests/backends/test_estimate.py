@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.backends.estimate import characters, estimated
+from app.backends.estimate import count_characters, estimate_usage
 from app.contract.completion import Usage
 
 
@@ -20,8 +20,8 @@ from app.contract.completion import Usage
     ],
 )
 def test_text_counts_however_it_is_held(messages: object, length: int) -> None:
-    assert characters(messages) == length
+    assert count_characters(messages) == length
 
 
 def test_it_says_that_it_is_one() -> None:
-    assert estimated([{"role": "user", "content": "x" * 31}], 4) == Usage(11, 4, estimated=True)
+    assert estimate_usage([{"role": "user", "content": "x" * 31}], 4) == Usage(11, 4, estimated=True)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.relay import Document, Events
-from app.backends.sse import LONGEST
+from app.backends.relay import DocumentRelay, EventRelay
+from app.backends.sse import MAX_LINE_BYTES
 from app.contract.completion import Usage
 
 SAID = [
@@ -26,36 +26,36 @@ def stream(*events: bytes, end: bytes = b"\n") -> bytes:
     return b"".join(b"data: " + event + end + end for event in events)
 
 
-def passed(relay: Events, sent: bytes, cuts: list[int]) -> bytes:
+def passed(relay: EventRelay, sent: bytes, cuts: list[int]) -> bytes:
     ends = [0, *sorted(cut % (len(sent) + 1) for cut in cuts), len(sent)]
-    return b"".join(relay.feed(sent[start:end]) for start, end in pairwise(ends)) + relay.rest()
+    return b"".join(relay.feed(sent[start:end]) for start, end in pairwise(ends)) + relay.flush()
 
 
 @given(st.lists(st.integers(0)), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
 def test_all_passes_but_the_usage_that_nobody_asked_for(cuts: list[int], end: bytes, asked: bool) -> None:
     sent = b": ping" + end + end + stream(*SAID, USED, DONE, end=end)
-    relay = Events(asked)
+    relay = EventRelay(asked)
     got = passed(relay, sent, cuts)
     assert got == (sent if asked else sent.replace(stream(USED, end=end), b""))
-    assert relay.told == Usage(5, 2, cached_tokens=3)
+    assert relay.usage == Usage(5, 2, cached_tokens=3)
     assert relay.done
 
 
 def test_spaces_in_the_json_make_no_difference() -> None:
-    relay = Events(usage_asked=False)
+    relay = EventRelay(usage_requested=False)
     spaced = json.dumps(json.loads(USED)).encode()
     assert passed(relay, stream(*SAID, spaced, DONE), []) == stream(*SAID, DONE)
-    assert relay.told == Usage(5, 2, cached_tokens=3)
+    assert relay.usage == Usage(5, 2, cached_tokens=3)
 
 
 def test_usage_beside_text_is_told_and_passes() -> None:
-    relay = Events(usage_asked=False)
+    relay = EventRelay(usage_requested=False)
     events = [
         b'{"choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":5,"completion_tokens":%d}}' % n
         for n in (1, 2)
     ]
     assert relay.feed(stream(*events)) == stream(*events)
-    assert relay.told == Usage(5, 2)
+    assert relay.usage == Usage(5, 2)
 
 
 TALLIED = [
@@ -75,49 +75,49 @@ def test_a_tally_that_only_the_gateway_asked_for_is_told_and_does_not_pass(
     plain = [
         json.dumps({k: v for k, v in json.loads(e).items() if k != "usage"}, separators=(",", ":")) for e in TALLIED
     ]
-    relay = Events(asked, tallied=True)
+    relay = EventRelay(asked, strip_usage=True)
     last = [USED] if asked else []
     expected = stream(*(event.encode() for event in plain), *last, DONE, end=end)
     assert passed(relay, stream(*TALLIED, USED, DONE, end=end), cuts) == expected
-    cut = Events(asked, tallied=True)
+    cut = EventRelay(asked, strip_usage=True)
     cut.feed(stream(*TALLIED, end=end))
-    assert cut.told == Usage(5, 1, cached_tokens=3)
+    assert cut.usage == Usage(5, 1, cached_tokens=3)
 
 
 def test_a_tally_with_spaces_does_not_pass_either() -> None:
-    relay = Events(usage_asked=False, tallied=True)
+    relay = EventRelay(usage_requested=False, strip_usage=True)
     spaced = json.dumps(json.loads(TALLIED[0])).encode()
     [data] = relay.feed(stream(spaced)).split(b"\n\n")[:-1]
     assert json.loads(data.removeprefix(b"data: ")) == {"choices": [{"delta": {"content": '0, "usage":{'}}]}
 
 
 def test_pieces_of_text_are_counted() -> None:
-    relay = Events(usage_asked=False)
+    relay = EventRelay(usage_requested=False)
     relay.feed(stream(*SAID[:2]))
-    assert (relay.told, relay.pieces) == (None, 1)
+    assert (relay.usage, relay.text_events) == (None, 1)
 
 
 def test_a_stream_that_was_cut_has_no_end() -> None:
-    relay = Events(usage_asked=True)
+    relay = EventRelay(usage_requested=True)
     relay.feed(stream(*SAID))
     with pytest.raises(ValueError, match="no end"):
-        relay.rest()
+        relay.flush()
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\n\n: bye"])
 def test_what_says_that_this_is_all_is_kept_until_it_is_and_given_whole(end: bytes) -> None:
-    relay = Events(usage_asked=True)
+    relay = EventRelay(usage_requested=True)
     assert relay.feed(stream(SAID[0]) + b"data: [DONE]\n" + end[1:]) == stream(SAID[0])
     assert relay.done
-    rest = relay.rest()
+    rest = relay.flush()
     assert rest.startswith(b"data: [DONE]" + end)
     assert rest.endswith(b"\n\n")
 
 
 def test_a_line_without_an_end_is_refused() -> None:
-    relay = Events(usage_asked=True)
+    relay = EventRelay(usage_requested=True)
     with pytest.raises(ValueError, match="does not end"):
-        for _ in range(LONGEST // 1000 + 2):
+        for _ in range(MAX_LINE_BYTES // 1000 + 2):
             relay.feed(b"x" * 1000)
 
 
@@ -132,6 +132,6 @@ def test_a_line_without_an_end_is_refused() -> None:
     ],
 )
 def test_a_whole_document(document: object, told: Usage | None) -> None:
-    relay, sent = Document(), json.dumps(document).encode()
-    assert relay.feed(sent[:7]) + relay.feed(sent[7:]) + relay.rest() == sent
-    assert relay.told == told
+    relay, sent = DocumentRelay(), json.dumps(document).encode()
+    assert relay.feed(sent[:7]) + relay.feed(sent[7:]) + relay.flush() == sent
+    assert relay.usage == told

@@ -15,9 +15,9 @@ import pytest
 
 from app.backends.base import Backend
 from app.backends.dialects import SAGEMAKER
-from app.backends.openai_style import OpenAIStyle
+from app.backends.openai_compatible import OpenAICompatibleBackend
 from app.backends.registry import build_backends
-from app.backends.sagemaker.errors import as_refused
+from app.backends.sagemaker.errors import unwrap_error
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import canonical, parse
@@ -85,7 +85,7 @@ def settings(**given: Any) -> Settings:
 @pytest.fixture
 async def backend(runtime: Runtime) -> AsyncIterator[Backend]:
     made = build_backends(settings())["mistral"]
-    assert isinstance(made, OpenAIStyle)
+    assert isinstance(made, OpenAICompatibleBackend)
     made._calls._jitter = lambda: 0.0
     yield made
     await made.close()
@@ -129,7 +129,7 @@ async def test_a_check_makes_one_token_of_the_model_that_must_answer(backend: Ba
     await backend.check()
     await backend.check()
     assert runtime.asked == ["invocations"]
-    await backend.identify()
+    await backend.discover_model()
     assert runtime.asked == ["invocations"], "the id is known from the settings"
 
 
@@ -247,7 +247,7 @@ async def test_no_credentials_and_unusable_ones_are_a_clear_error(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         environment.delenv(name)
     missing = build_backends(settings())["mistral"]
-    with pytest.raises(NotConfigured, match="no AWS credentials are to be found; set AWS_PROFILE"):
+    with pytest.raises(NotConfigured, match="no AWS credentials were found; set AWS_PROFILE"):
         await missing.complete(BRIEF, "brief", soon())
     with pytest.raises(BackendUnavailable, match="no AWS credentials"):
         await missing.check()
@@ -331,7 +331,7 @@ def test_without_botocore_it_is_said_what_to_install(environment: pytest.MonkeyP
     ],
 )
 def test_what_is_not_of_the_usual_form_has_a_meaning_too(status: int, kind: str, body: bytes, meant: int) -> None:
-    assert as_refused(status, kind, body) == (meant, b"")
+    assert unwrap_error(status, kind, body) == (meant, b"")
 
 
 async def test_the_gateway_answers_by_way_of_the_endpoint(runtime: Runtime) -> None:

@@ -7,7 +7,7 @@ from aiohttp import ClientPayloadError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.sagemaker.event_stream import Frames
+from app.backends.sagemaker.event_stream import EventStreamContent
 
 from .sagemaker_runtime import frame, payload_part
 
@@ -28,7 +28,7 @@ class Pieces:
 
 
 async def unframed(pieces: list[bytes]) -> list[bytes]:
-    frames, found = Frames(Pieces(pieces)), []
+    frames, found = EventStreamContent(Pieces(pieces)), []
     while piece := await frames.readany():
         found.append(piece)
     assert frames.at_eof()

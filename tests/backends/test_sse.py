@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.sse import LONGEST, Lines
+from app.backends.sse import MAX_LINE_BYTES, EventDecoder
 
 data = st.binary(max_size=30).filter(lambda text: not set(text) & set(b"\r\n") and text == text.strip())
 
 
 def fed(stream: bytes, cuts: list[int]) -> list[bytes]:
-    lines = Lines()
+    lines = EventDecoder()
     ends = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     return [data for start, end in pairwise(ends) for data in lines.feed(stream[start:end])]
 
@@ -38,7 +38,7 @@ def test_a_line_that_has_not_ended_is_not_given() -> None:
 
 
 def test_a_line_without_an_end_is_refused() -> None:
-    lines = Lines()
+    lines = EventDecoder()
     with pytest.raises(ValueError, match="does not end"):
-        for _ in range(LONGEST // 1000 + 2):
+        for _ in range(MAX_LINE_BYTES // 1000 + 2):
             list(lines.feed(b"x" * 1000))

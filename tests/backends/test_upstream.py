@@ -79,7 +79,7 @@ async def test_the_line_is_as_long_as_the_settings_say_and_is_shown() -> None:
 @given(st.text(min_size=1, max_size=300), st.integers(1, 2000), st.integers(1, 3))
 def test_the_most_a_call_can_take_is_not_less_than_a_token_for_every_byte(text: str, answer: int, calls: int) -> None:
     opened = upstream("gpt-4")
-    most = opened.at_most([{"role": "user", "content": text}], answer, calls)
+    most = opened.max_estimate([{"role": "user", "content": text}], answer, calls)
     usage = Usage(len(text.encode()), answer)
     assert most.tokens >= calls * (usage.prompt_tokens + usage.completion_tokens)
     assert most.nano_usd >= calls * (opened.cost(usage).nano_usd - 1)
@@ -89,4 +89,4 @@ def test_the_most_a_call_can_take_is_not_less_than_a_token_for_every_byte(text: 
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
 def test_a_backend_without_a_price_is_thought_to_cost_nothing(name: BackendName) -> None:
     opened = open_upstream(CountingBackend(name), None, Settings(), Collectors())
-    assert opened.at_most(messages(EXAMPLE, "SNPS", "brief"), 64, 2).nano_usd == 0
+    assert opened.max_estimate(messages(EXAMPLE, "SNPS", "brief"), 64, 2).nano_usd == 0

@@ -507,7 +507,7 @@ async def test_a_model_that_nobody_tells_is_asked_all_the_same(running: Gateway)
 
 async def test_the_answer_of_a_model_that_took_another_s_place_is_not_kept_for_that(running: Gateway) -> None:
     first, go = await held(running)
-    running.mistral.streams[0].asked = "double-2"
+    running.mistral.streams[0].requested_model = "double-2"
     go.set()
     assert (await first).json()["source"] == "model"
     assert (await ask(running)).json()["source"] == "model"

@@ -135,7 +135,7 @@ async def test_what_was_asked_and_not_answered_is_estimated(make: Make, script: 
 
 
 @pytest.mark.parametrize("reply", [b"", http("500 Oh", "{}"), http("429 No", "{}"), http("400 No", "{}")])
-async def test_what_was_refused_has_used_nothing(reply: bytes, make: Make, script: Script) -> None:
+async def test_what_wunwrap_error_has_used_nothing(reply: bytes, make: Make, script: Script) -> None:
     server = await script(reply)
     async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
         with pytest.raises(BackendError):

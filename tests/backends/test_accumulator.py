@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.events import read_event, without_logprobs
-from app.backends.transcript import Transcript
+from app.backends.accumulator import Accumulator
+from app.backends.events import parse_event, strip_logprobs
 from app.contract.completion import Usage
 from app.contract.probabilities import Token, label_probabilities
 from app.contract.recommendation import ACTIONS, FullAnswer, canonical
@@ -48,8 +48,8 @@ def pieces_of(text: str, cuts: list[int]) -> list[str]:
     return [text[start:end] for start, end in pairwise(ends)]
 
 
-def told(*events: bytes) -> Transcript:
-    transcript = Transcript("mistral", "m")
+def told(*events: bytes) -> Accumulator:
+    transcript = Accumulator("mistral", "m")
     for data in events:
         transcript.feed(b"data: " + data + b"\n\n")
     return transcript
@@ -69,28 +69,28 @@ def test_the_probabilities_are_those_of_all_tokens(answer: FullAnswer, cuts: lis
 def test_an_event_without_its_log_probabilities_says_the_same(answer: FullAnswer, separators: tuple[str, str]) -> None:
     data = event([canonical(answer)], separators=separators)
     whole = json.loads(data)["choices"][0]["delta"]["content"]
-    assert read_event(data).choices[0].delta.content == whole == canonical(answer)
+    assert parse_event(data).choices[0].delta.content == whole == canonical(answer)
     if separators == (",", ":"):
-        assert b"top_logprobs" not in without_logprobs(data)
+        assert b"top_logprobs" not in strip_logprobs(data)
 
 
 def test_what_has_no_log_probabilities_is_read_whole() -> None:
     for data in (b'{"choices":[]}', b'{"choices":[{"finish_reason":"stop","delta":{},"logprobs":{"content":null}}]}'):
-        assert without_logprobs(data) == data
+        assert strip_logprobs(data) == data
 
 
 def test_usage_is_what_was_told_last() -> None:
     transcript = told(event(["a"], usage={"prompt_tokens": 7, "completion_tokens": 1}))
-    assert transcript.told == Usage(7, 1)
+    assert transcript.usage == Usage(7, 1)
     transcript.feed(b"data: " + event(["b"], usage={"prompt_tokens": 7, "completion_tokens": 2}) + b"\n\n")
-    assert transcript.told == Usage(7, 2)
-    assert transcript.pieces == 2
+    assert transcript.usage == Usage(7, 2)
+    assert transcript.text_events == 2
 
 
 def test_without_usage_there_is_no_completion() -> None:
     transcript = told(event(["a"]))
-    assert transcript.told is None
-    with pytest.raises(BackendError, match="did not say how many tokens"):
+    assert transcript.usage is None
+    with pytest.raises(BackendError, match="did not report the tokens"):
         transcript.completion(None, 1.0)
 
 

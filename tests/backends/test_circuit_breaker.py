@@ -6,7 +6,14 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.backends.breaker import IN_A_ROW, MOST_OF_RECENT, PAUSE_MAX_S, PAUSE_S, RECENT, Breaker
+from app.backends.circuit_breaker import (
+    MAX_CONSECUTIVE_FAILURES,
+    MAX_WINDOW_FAILURES,
+    PAUSE_MAX_S,
+    PAUSE_S,
+    WINDOW_CALLS,
+    CircuitBreaker,
+)
 
 
 class Clock:
@@ -23,92 +30,92 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def breaker(clock: Clock) -> Breaker:
-    return Breaker(clock)
+def breaker(clock: Clock) -> CircuitBreaker:
+    return CircuitBreaker(clock)
 
 
-def fail(breaker: Breaker, times: int = IN_A_ROW) -> None:
+def fail(breaker: CircuitBreaker, times: int = MAX_CONSECUTIVE_FAILURES) -> None:
     for _ in range(times):
-        breaker.failed(breaker.admit())
+        breaker.record_failure(breaker.admit())
 
 
-def test_it_opens_after_failures_in_a_row(breaker: Breaker) -> None:
-    fail(breaker, IN_A_ROW - 1)
-    assert (breaker.state, breaker.ready_in()) == ("closed", 0)
+def test_it_opens_after_failures_in_a_row(breaker: CircuitBreaker) -> None:
+    fail(breaker, MAX_CONSECUTIVE_FAILURES - 1)
+    assert (breaker.state, breaker.retry_in()) == ("closed", 0)
     fail(breaker, 1)
-    assert (breaker.state, breaker.ready_in()) == ("open", PAUSE_S)
+    assert (breaker.state, breaker.retry_in()) == ("open", PAUSE_S)
 
 
-def test_a_success_ends_the_row(breaker: Breaker) -> None:
-    fail(breaker, IN_A_ROW - 1)
-    breaker.succeeded(breaker.admit())
-    fail(breaker, IN_A_ROW - 1)
+def test_a_success_ends_the_row(breaker: CircuitBreaker) -> None:
+    fail(breaker, MAX_CONSECUTIVE_FAILURES - 1)
+    breaker.record_success(breaker.admit())
+    fail(breaker, MAX_CONSECUTIVE_FAILURES - 1)
     assert breaker.state == "closed"
 
 
-def test_it_opens_where_half_of_all_calls_fail(breaker: Breaker) -> None:
-    for _ in range(MOST_OF_RECENT - 1):
-        breaker.failed(breaker.admit())
-        breaker.succeeded(breaker.admit())
+def test_it_opens_where_half_of_all_calls_fail(breaker: CircuitBreaker) -> None:
+    for _ in range(MAX_WINDOW_FAILURES - 1):
+        breaker.record_failure(breaker.admit())
+        breaker.record_success(breaker.admit())
     assert breaker.state == "closed"
     fail(breaker, 1)
     assert breaker.state == "open"
 
 
-def test_what_failed_long_ago_is_forgotten(breaker: Breaker) -> None:
-    for _ in range(10 * MOST_OF_RECENT):
-        breaker.failed(breaker.admit())
-        for _ in range(RECENT // MOST_OF_RECENT):
-            breaker.succeeded(breaker.admit())
+def test_what_failed_long_ago_is_forgotten(breaker: CircuitBreaker) -> None:
+    for _ in range(10 * MAX_WINDOW_FAILURES):
+        breaker.record_failure(breaker.admit())
+        for _ in range(WINDOW_CALLS // MAX_WINDOW_FAILURES):
+            breaker.record_success(breaker.admit())
     assert breaker.state == "closed"
 
 
-def test_after_the_pause_one_call_probes(breaker: Breaker, clock: Clock) -> None:
+def test_after_the_pause_one_call_probes(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += PAUSE_S / 2
-    assert breaker.ready_in() == pytest.approx(PAUSE_S / 2)
+    assert breaker.retry_in() == pytest.approx(PAUSE_S / 2)
     clock.now += PAUSE_S / 2
-    assert (breaker.state, breaker.ready_in()) == ("half_open", 0)
+    assert (breaker.state, breaker.retry_in()) == ("half_open", 0)
     assert breaker.admit()
-    assert breaker.ready_in() > 0
-    breaker.succeeded(probe=True)
-    assert (breaker.state, breaker.ready_in()) == ("closed", 0)
+    assert breaker.retry_in() > 0
+    breaker.record_success(probe=True)
+    assert (breaker.state, breaker.retry_in()) == ("closed", 0)
     assert not breaker.admit()
 
 
-def test_each_failed_probe_doubles_the_pause_up_to_a_limit(breaker: Breaker, clock: Clock) -> None:
+def test_each_failed_probe_doubles_the_pause_up_to_a_limit(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     pauses = []
     for _ in range(8):
-        pauses.append(breaker.ready_in())
-        clock.now += breaker.ready_in()
-        breaker.failed(breaker.admit())
+        pauses.append(breaker.retry_in())
+        clock.now += breaker.retry_in()
+        breaker.record_failure(breaker.admit())
     assert pauses == [min(PAUSE_S * 2**n, PAUSE_MAX_S) for n in range(8)]
-    clock.now += breaker.ready_in()
-    breaker.succeeded(breaker.admit())
+    clock.now += breaker.retry_in()
+    breaker.record_success(breaker.admit())
     fail(breaker)
-    assert breaker.ready_in() == PAUSE_S
+    assert breaker.retry_in() == PAUSE_S
 
 
-def test_a_probe_that_was_given_up_leaves_it_to_another(breaker: Breaker, clock: Clock) -> None:
+def test_a_probe_that_was_given_up_leaves_it_to_another(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += PAUSE_S
-    breaker.withdrew(breaker.admit())
+    breaker.record_unknown(breaker.admit())
     assert breaker.state == "half_open"
-    assert breaker.ready_in() == 0
+    assert breaker.retry_in() == 0
     assert breaker.admit()
 
 
-def test_calls_from_before_it_opened_have_no_say(breaker: Breaker, clock: Clock) -> None:
+def test_calls_from_before_it_opened_have_no_say(breaker: CircuitBreaker, clock: Clock) -> None:
     old = [breaker.admit() for _ in range(4)]
     fail(breaker)
     clock.now += PAUSE_S
     assert breaker.admit()
-    breaker.succeeded(old[0])
-    breaker.failed(old[1])
-    breaker.withdrew(old[2])
+    breaker.record_success(old[0])
+    breaker.record_failure(old[1])
+    breaker.record_unknown(old[2])
     assert breaker.state == "half_open"
-    assert breaker.ready_in() > 0
+    assert breaker.retry_in() > 0
 
 
 class Calls(RuleBasedStateMachine):
@@ -117,12 +124,12 @@ class Calls(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.breaker = Breaker(self.clock)
+        self.breaker = CircuitBreaker(self.clock)
         self.under_way: list[bool] = []
         self.failed_in_a_row = 0
         self.opened_at = 0.0
 
-    @precondition(lambda self: not self.breaker.ready_in())
+    @precondition(lambda self: not self.breaker.retry_in())
     @rule()
     def begin(self) -> None:
         state = self.breaker.state
@@ -138,7 +145,7 @@ class Calls(RuleBasedStateMachine):
         getattr(self.breaker, how)(probe)
         if was == "closed":
             self.failed_in_a_row = {"succeeded": 0, "failed": self.failed_in_a_row + 1}.get(how, self.failed_in_a_row)
-            assert self.failed_in_a_row < IN_A_ROW or self.breaker.state == "open"
+            assert self.failed_in_a_row < MAX_CONSECUTIVE_FAILURES or self.breaker.state == "open"
         elif probe:
             assert self.breaker.state == {"succeeded": "closed", "failed": "open", "withdrew": "half_open"}[how]
         else:
@@ -158,7 +165,7 @@ class Calls(RuleBasedStateMachine):
     @invariant()
     def no_pause_is_endless(self) -> None:
         if self.breaker.state == "open":
-            assert 0 < self.breaker.ready_in() <= PAUSE_MAX_S
+            assert 0 < self.breaker.retry_in() <= PAUSE_MAX_S
             assert self.clock.now - self.opened_at < PAUSE_MAX_S
 
 

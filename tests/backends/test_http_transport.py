@@ -8,7 +8,7 @@ import pytest
 from aiohttp import ClientError
 from pydantic import SecretStr
 
-from app.backends.session import NO_KEY, Session
+from app.backends.http_transport import NO_KEY, HttpTransport
 from app.settings.gateway import proxy_for
 
 from .conftest import KEY, Make, Script, http
@@ -16,13 +16,13 @@ from .conftest import KEY, Make, Script, http
 
 async def test_a_server_without_keys_is_not_sent_one_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
-    session = Session(None, 1.0)
-    assert session._http.headers["Authorization"] == f"Bearer {NO_KEY}"
+    session = HttpTransport(None, 1.0)
+    assert session._session.headers["Authorization"] == f"Bearer {NO_KEY}"
     await session.close()
 
 
 async def test_the_key_is_in_no_repr() -> None:
-    session = Session(SecretStr(KEY), 1.0)
+    session = HttpTransport(SecretStr(KEY), 1.0)
     assert KEY not in repr(session) + repr(vars(session))
     with pytest.raises(ClientError) as raised:
         await session.models("http://127.0.0.1:9/v1", None)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.backends.breaker import IN_A_ROW, PAUSE_S
+from app.backends.circuit_breaker import MAX_CONSECUTIVE_FAILURES, PAUSE_S
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.deadline import Deadline
@@ -78,14 +78,14 @@ async def test_a_server_that_says_nothing_is_left_for_another(make: Make, script
 
 async def test_where_there_is_no_other_saying_nothing_is_an_error(make: Make, script: Script) -> None:
     mute = await script(silent)
-    with pytest.raises(DeadlineExceeded, match=r"gpt-4 said nothing within 0.2 s"):
+    with pytest.raises(DeadlineExceeded, match=r"gpt-4 sent no token within 0.2 s"):
         await make("gpt-4", mute.url, first_token_s=0.2).complete(BRIEF, "brief", soon())
     assert mute.connections == 1
 
 
 async def test_a_first_token_that_drips_in_is_no_token_yet(make: Make, script: Script) -> None:
     slow, second = await script(dripping(begun(said("a")), 0.05)), await script(GOOD)
-    with pytest.raises(DeadlineExceeded, match="said nothing within"):
+    with pytest.raises(DeadlineExceeded, match="sent no token within"):
         await make("gpt-4", slow.url, second.url, first_token_s=0.5).complete(BRIEF, "brief", soon())
     assert second.connections == 0, "something had been received"
 
@@ -122,7 +122,7 @@ async def test_retries_wait_up_to_twice_as_long_each_time(
     async def sleep(seconds: float) -> None:
         paused.append(seconds)
 
-    monkeypatch.setattr("app.backends.calls.asyncio", SimpleNamespace(sleep=sleep, timeout=asyncio.timeout))
+    monkeypatch.setattr("app.backends.dispatcher.asyncio", SimpleNamespace(sleep=sleep, timeout=asyncio.timeout))
     shares = iter([0.5, 1.0])
     with pytest.raises(BackendError):
         await make("gpt-4", server.url, jitter=lambda: next(shares)).complete(BRIEF, "brief", soon())
@@ -138,22 +138,22 @@ async def fail(backend: object, times: int) -> None:
 
 @pytest.fixture
 def no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("app.backends.calls.RETRIES", 0)
+    monkeypatch.setattr("app.backends.dispatcher.RETRIES", 0)
 
 
 @pytest.mark.usefixtures("no_retries")
 @pytest.mark.parametrize("reply", [FAILED, b"", begun(), begun("}")])
 async def test_a_server_that_keeps_failing_is_left_alone(reply: bytes, make: Make, script: Script) -> None:
     clock = Clock()
-    server = await script(*[reply] * (IN_A_ROW + 1), GOOD)
+    server = await script(*[reply] * (MAX_CONSECUTIVE_FAILURES + 1), GOOD)
     backend = make("gpt-4", server.url, clock=clock)
-    await fail(backend, IN_A_ROW)
+    await fail(backend, MAX_CONSECUTIVE_FAILURES)
     assert backend.breaker == "open"
     for ask in (backend.complete(BRIEF, "brief", soon()), backend.check()):
-        with pytest.raises(BackendUnavailable, match="gpt-4 has kept failing and is given a pause") as raised:
+        with pytest.raises(BackendUnavailable, match="gpt-4 has failed repeatedly and is paused") as raised:
             await ask
         assert raised.value.retry_after == PAUSE_S
-    assert server.connections == IN_A_ROW
+    assert server.connections == MAX_CONSECUTIVE_FAILURES
     clock.now += PAUSE_S
     assert backend.breaker == "half_open"
     await fail(backend, 1)
@@ -168,22 +168,22 @@ async def test_a_server_that_keeps_failing_is_left_alone(reply: bytes, make: Mak
 async def test_answers_that_break_off_count_too(reply: bytes, make: Make, script: Script) -> None:
     server = await script(reply)
     backend = make("gpt-4", server.url)
-    await fail(backend, IN_A_ROW)
+    await fail(backend, MAX_CONSECUTIVE_FAILURES)
     assert backend.breaker == "open"
 
 
 @pytest.mark.usefixtures("no_retries")
 async def test_one_call_probes_and_the_others_need_not_wait_for_its_end(make: Make, script: Script) -> None:
     clock = Clock()
-    server = await script(*[FAILED] * IN_A_ROW, dripping(begun(said("a"))), GOOD)
+    server = await script(*[FAILED] * MAX_CONSECUTIVE_FAILURES, dripping(begun(said("a"))), GOOD)
     backend = make("gpt-4", server.url, clock=clock)
-    await fail(backend, IN_A_ROW)
+    await fail(backend, MAX_CONSECUTIVE_FAILURES)
     clock.now += PAUSE_S
     async with backend.answer(BRIEF, "brief", soon()) as probe:
         asked = asyncio.create_task(anext(probe))
-        for _ in range(IN_A_ROW + 1):
+        for _ in range(MAX_CONSECUTIVE_FAILURES + 1):
             await server.asked.acquire()
-        with pytest.raises(BackendUnavailable, match="is given a pause"):
+        with pytest.raises(BackendUnavailable, match="is paused"):
             await backend.complete(BRIEF, "brief", soon())
         await asked
         assert backend.breaker == "closed"
@@ -211,17 +211,17 @@ async def test_what_is_not_the_server_s_fault_is_not_counted(make: Make, script:
     for reply in (refused, http("429 Slow down", "{}"), http("404 No", "{}"), unparsed):
         server = await script(reply)
         backend = make("gpt-4", server.url)
-        await fail(backend, 3 * IN_A_ROW)
+        await fail(backend, 3 * MAX_CONSECUTIVE_FAILURES)
         assert backend.breaker == "closed"
 
 
 async def test_clients_that_leave_or_are_in_a_hurry_are_not_counted(make: Make, script: Script) -> None:
     mute = await script(silent)
     backend = make("gpt-4", mute.url)
-    for _ in range(2 * IN_A_ROW):
+    for _ in range(2 * MAX_CONSECUTIVE_FAILURES):
         with pytest.raises(DeadlineExceeded):
             await backend.complete(BRIEF, "brief", soon(0.02))
-    for _ in range(2 * IN_A_ROW):
+    for _ in range(2 * MAX_CONSECUTIVE_FAILURES):
         task = asyncio.create_task(backend.complete(BRIEF, "brief", soon()))
         await asyncio.sleep(0.02)
         task.cancel()
@@ -233,14 +233,14 @@ async def test_clients_that_leave_or_are_in_a_hurry_are_not_counted(make: Make, 
 async def test_servers_that_say_nothing_are_counted(make: Make, script: Script) -> None:
     mute = await script(silent)
     backend = make("gpt-4", mute.url, first_token_s=0.02)
-    await fail(backend, IN_A_ROW)
+    await fail(backend, MAX_CONSECUTIVE_FAILURES)
     assert backend.breaker == "open"
 
 
 async def test_a_backend_is_as_well_as_the_best_of_its_servers(make: Make, stand_in: StandIn) -> None:
     backend = make("mistral", DOWN, stand_in.url)
-    for _ in range(IN_A_ROW + 1):
-        backend._endpoints[0].avoided_until = 0
+    for _ in range(MAX_CONSECUTIVE_FAILURES + 1):
+        backend._endpoints[0].deprioritized_until = 0
         assert (await backend.complete(BRIEF, "brief", soon())).stand_in
     assert [endpoint.breaker.state for endpoint in backend._endpoints] == ["open", "closed"]
     assert backend.breaker == "closed"

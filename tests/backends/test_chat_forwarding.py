@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from app.backends.breaker import IN_A_ROW
+from app.backends.circuit_breaker import MAX_CONSECUTIVE_FAILURES
 from app.backends.dialects import VLLM, openai_dialect
-from app.backends.openai_style import OpenAIStyle
+from app.backends.openai_compatible import OpenAICompatibleBackend
 from app.contract.completion import BackendName, Usage
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
@@ -31,7 +31,7 @@ WHOLE = json.dumps(
 
 
 async def passed(
-    backend: OpenAIStyle, body: Mapping[str, Any], seconds: float = 20
+    backend: OpenAICompatibleBackend, body: Mapping[str, Any], seconds: float = 20
 ) -> tuple[int, Mapping[str, str], bytes, Usage | None]:
     async with backend.chat(body, soon(seconds)) as stream:
         document = b"".join([piece async for piece in stream])
@@ -242,7 +242,7 @@ async def test_a_role_is_no_beginning(make: Make, script: Script) -> None:
     """A server that tells the role and nothing after it is given up as soon as one that says nothing."""
     role = json.dumps({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
     mute = await script(dripping(begun(role), size=1000))
-    with pytest.raises(DeadlineExceeded, match=r"said nothing within 0.2 s"):
+    with pytest.raises(DeadlineExceeded, match=r"sent no token within 0.2 s"):
         await passed(make("gpt-4", mute.url, first_token_s=0.2), STREAMED)
 
 
@@ -272,7 +272,7 @@ async def test_not_longer_than_the_deadline(make: Make, script: Script) -> None:
 async def test_a_break_in_the_middle_is_an_error_and_counted(reply: bytes, make: Make, script: Script) -> None:
     server = await script(reply)
     backend = make("gpt-4", server.url)
-    for _ in range(IN_A_ROW):
+    for _ in range(MAX_CONSECUTIVE_FAILURES):
         async with backend.chat(STREAMED, soon()) as stream:
             with pytest.raises(BackendError, match="broke its answer off"):
                 async for _ in stream:

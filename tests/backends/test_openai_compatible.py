@@ -85,7 +85,7 @@ FAILURES: list[tuple[Mode, type[BackendError], str]] = [
     ("refusal", UnparsedAnswer, "gpt-4 declined to answer"),
     ("filtered", UnparsedAnswer, "gpt-4's answer was withheld by a content filter"),
     ("empty", UnparsedAnswer, "gpt-4 gave an empty answer"),
-    ("unmetered", BackendError, "gpt-4 did not say how many tokens its answer took"),
+    ("unmetered", BackendError, "gpt-4 did not report the tokens of its answer"),
 ]
 
 
@@ -211,7 +211,7 @@ USED = '{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
         (sse(), "broke its answer off"),
         (sse("[DONE]"), "broke its answer off"),
         (sse(USED, "[DONE]"), "broke its answer off"),
-        (sse(WHOLE, "[DONE]"), "did not say how many tokens"),
+        (sse(WHOLE, "[DONE]"), "did not report the tokens"),
         (sse(WHOLE, "null"), "sent what is none"),
         (sse(WHOLE, '"words"', USED), "sent what is none"),
         (sse(WHOLE, '{"error": {"message": "no for sk-secret-abcdefghijklmnop"}}'), "sent what is none"),
