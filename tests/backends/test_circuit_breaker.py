@@ -1,4 +1,4 @@
-"""The breaker: when it opens, when it lets one call probe, and what that call decides."""
+"""The circuit breaker: when it opens, when it admits a probe, and what the probe decides."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ def fail(breaker: CircuitBreaker, times: int = MAX_CONSECUTIVE_FAILURES) -> None
         breaker.record_failure(breaker.admit())
 
 
-def test_it_opens_after_failures_in_a_row(breaker: CircuitBreaker) -> None:
+def test_consecutive_failures_open_it(breaker: CircuitBreaker) -> None:
     fail(breaker, MAX_CONSECUTIVE_FAILURES - 1)
     assert (breaker.state, breaker.retry_in()) == ("closed", 0)
     fail(breaker, 1)
     assert (breaker.state, breaker.retry_in()) == ("open", PAUSE_S)
 
 
-def test_a_success_ends_the_row(breaker: CircuitBreaker) -> None:
+def test_a_success_resets_the_count(breaker: CircuitBreaker) -> None:
     fail(breaker, MAX_CONSECUTIVE_FAILURES - 1)
     breaker.record_success(breaker.admit())
     fail(breaker, MAX_CONSECUTIVE_FAILURES - 1)
     assert breaker.state == "closed"
 
 
-def test_it_opens_where_half_of_all_calls_fail(breaker: CircuitBreaker) -> None:
+def test_it_opens_if_half_of_the_calls_fail(breaker: CircuitBreaker) -> None:
     for _ in range(MAX_WINDOW_FAILURES - 1):
         breaker.record_failure(breaker.admit())
         breaker.record_success(breaker.admit())
@@ -62,7 +62,7 @@ def test_it_opens_where_half_of_all_calls_fail(breaker: CircuitBreaker) -> None:
     assert breaker.state == "open"
 
 
-def test_what_failed_long_ago_is_forgotten(breaker: CircuitBreaker) -> None:
+def test_failures_outside_the_window_do_not_count(breaker: CircuitBreaker) -> None:
     for _ in range(10 * MAX_WINDOW_FAILURES):
         breaker.record_failure(breaker.admit())
         for _ in range(WINDOW_CALLS // MAX_WINDOW_FAILURES):
@@ -70,7 +70,7 @@ def test_what_failed_long_ago_is_forgotten(breaker: CircuitBreaker) -> None:
     assert breaker.state == "closed"
 
 
-def test_after_the_pause_one_call_probes(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_after_the_pause_one_call_is_the_probe(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += PAUSE_S / 2
     assert breaker.retry_in() == pytest.approx(PAUSE_S / 2)
@@ -97,7 +97,7 @@ def test_each_failed_probe_doubles_the_pause_up_to_a_limit(breaker: CircuitBreak
     assert breaker.retry_in() == PAUSE_S
 
 
-def test_a_probe_that_was_given_up_leaves_it_to_another(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_after_a_cancelled_probe_another_call_may_probe(breaker: CircuitBreaker, clock: Clock) -> None:
     fail(breaker)
     clock.now += PAUSE_S
     breaker.record_unknown(breaker.admit())
@@ -106,7 +106,7 @@ def test_a_probe_that_was_given_up_leaves_it_to_another(breaker: CircuitBreaker,
     assert breaker.admit()
 
 
-def test_calls_from_before_it_opened_have_no_say(breaker: CircuitBreaker, clock: Clock) -> None:
+def test_calls_admitted_before_it_opened_do_not_count(breaker: CircuitBreaker, clock: Clock) -> None:
     old = [breaker.admit() for _ in range(4)]
     fail(breaker)
     clock.now += PAUSE_S
@@ -119,39 +119,39 @@ def test_calls_from_before_it_opened_have_no_say(breaker: CircuitBreaker, clock:
 
 
 class Calls(RuleBasedStateMachine):
-    """Calls begin whenever they may, end in any order, and time passes as it likes."""
+    """Calls start whenever they are admitted, and end in any order at any time."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
         self.breaker = CircuitBreaker(self.clock)
-        self.under_way: list[bool] = []
-        self.failed_in_a_row = 0
+        self.running: list[bool] = []
+        self.consecutive = 0
         self.opened_at = 0.0
 
     @precondition(lambda self: not self.breaker.retry_in())
     @rule()
-    def begin(self) -> None:
+    def start(self) -> None:
         state = self.breaker.state
         probe = self.breaker.admit()
         assert probe == (state == "half_open")
-        self.under_way.append(probe)
+        self.running.append(probe)
 
-    @precondition(lambda self: self.under_way)
-    @rule(data=st.data(), how=st.sampled_from(["succeeded", "failed", "withdrew"]))
-    def end(self, data: st.DataObject, how: str) -> None:
-        probe = self.under_way.pop(data.draw(st.integers(0, len(self.under_way) - 1)))
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), result=st.sampled_from(["success", "failure", "unknown"]))
+    def end(self, data: st.DataObject, result: str) -> None:
+        probe = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
         was = self.breaker.state
-        getattr(self.breaker, how)(probe)
+        getattr(self.breaker, f"record_{result}")(probe)
         if was == "closed":
-            self.failed_in_a_row = {"succeeded": 0, "failed": self.failed_in_a_row + 1}.get(how, self.failed_in_a_row)
-            assert self.failed_in_a_row < MAX_CONSECUTIVE_FAILURES or self.breaker.state == "open"
+            self.consecutive = {"success": 0, "failure": self.consecutive + 1}.get(result, self.consecutive)
+            assert self.consecutive < MAX_CONSECUTIVE_FAILURES or self.breaker.state == "open"
         elif probe:
-            assert self.breaker.state == {"succeeded": "closed", "failed": "open", "withdrew": "half_open"}[how]
+            assert self.breaker.state == {"success": "closed", "failure": "open", "unknown": "half_open"}[result]
         else:
             assert self.breaker.state == was
         if self.breaker.state == "open" and was != "open":
-            self.failed_in_a_row = 0
+            self.consecutive = 0
             self.opened_at = self.clock.now
 
     @rule(seconds=st.floats(0, 2 * PAUSE_MAX_S))
@@ -160,7 +160,7 @@ class Calls(RuleBasedStateMachine):
 
     @invariant()
     def one_probes_at_most(self) -> None:
-        assert sum(self.under_way) <= 1
+        assert sum(self.running) <= 1
 
     @invariant()
     def no_pause_is_endless(self) -> None:

@@ -1,4 +1,4 @@
-"""Bytes on their way through: none is changed, one event is kept back, and tokens are counted."""
+"""The relay of chat completions: forwarded bytes are unchanged, the end is withheld, and usage is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.backends.relay import DocumentRelay, EventRelay
 from app.backends.sse import MAX_LINE_BYTES
 from app.contract.completion import Usage
 
-SAID = [
+TEXT = [
     b'{"choices":[{"delta":{"role":"assistant","content":""}}],"usage":null}',
     b'{"choices":[{"delta":{"content":"\\"usage\\":{ is no usage"}}],"usage":null}',
     b'{"choices":[{"delta":{"content":" more"},"finish_reason":"stop"}],"usage":null}',
@@ -26,17 +26,17 @@ def stream(*events: bytes, end: bytes = b"\n") -> bytes:
     return b"".join(b"data: " + event + end + end for event in events)
 
 
-def passed(relay: EventRelay, sent: bytes, cuts: list[int]) -> bytes:
+def relayed(relay: EventRelay, sent: bytes, cuts: list[int]) -> bytes:
     ends = [0, *sorted(cut % (len(sent) + 1) for cut in cuts), len(sent)]
     return b"".join(relay.feed(sent[start:end]) for start, end in pairwise(ends)) + relay.flush()
 
 
 @given(st.lists(st.integers(0)), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
-def test_all_passes_but_the_usage_that_nobody_asked_for(cuts: list[int], end: bytes, asked: bool) -> None:
-    sent = b": ping" + end + end + stream(*SAID, USED, DONE, end=end)
-    relay = EventRelay(asked)
-    got = passed(relay, sent, cuts)
-    assert got == (sent if asked else sent.replace(stream(USED, end=end), b""))
+def test_all_bytes_but_an_unrequested_usage_are_forwarded(cuts: list[int], end: bytes, requested: bool) -> None:
+    sent = b": ping" + end + end + stream(*TEXT, USED, DONE, end=end)
+    relay = EventRelay(requested)
+    got = relayed(relay, sent, cuts)
+    assert got == (sent if requested else sent.replace(stream(USED, end=end), b""))
     assert relay.usage == Usage(5, 2, cached_tokens=3)
     assert relay.done
 
@@ -44,11 +44,11 @@ def test_all_passes_but_the_usage_that_nobody_asked_for(cuts: list[int], end: by
 def test_spaces_in_the_json_make_no_difference() -> None:
     relay = EventRelay(usage_requested=False)
     spaced = json.dumps(json.loads(USED)).encode()
-    assert passed(relay, stream(*SAID, spaced, DONE), []) == stream(*SAID, DONE)
+    assert relayed(relay, stream(*TEXT, spaced, DONE), []) == stream(*TEXT, DONE)
     assert relay.usage == Usage(5, 2, cached_tokens=3)
 
 
-def test_usage_beside_text_is_told_and_passes() -> None:
+def test_usage_beside_text_is_read_and_forwarded() -> None:
     relay = EventRelay(usage_requested=False)
     events = [
         b'{"choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":5,"completion_tokens":%d}}' % n
@@ -58,7 +58,7 @@ def test_usage_beside_text_is_told_and_passes() -> None:
     assert relay.usage == Usage(5, 2)
 
 
-TALLIED = [
+WITH_USAGE = [
     (
         b'{"choices":[{"delta":{"content":"%d, \\"usage\\":{"}}]%s,"usage":{"prompt_tokens":5,"completion_tokens":%d,'
         b'"prompt_tokens_details":{"cached_tokens":3}}}'
@@ -69,45 +69,43 @@ TALLIED = [
 
 
 @given(st.lists(st.integers(0)), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
-def test_a_tally_that_only_the_gateway_asked_for_is_told_and_does_not_pass(
-    cuts: list[int], end: bytes, asked: bool
-) -> None:
+def test_continuous_usage_of_the_gateway_is_read_and_removed(cuts: list[int], end: bytes, requested: bool) -> None:
     plain = [
-        json.dumps({k: v for k, v in json.loads(e).items() if k != "usage"}, separators=(",", ":")) for e in TALLIED
+        json.dumps({k: v for k, v in json.loads(e).items() if k != "usage"}, separators=(",", ":")) for e in WITH_USAGE
     ]
-    relay = EventRelay(asked, strip_usage=True)
-    last = [USED] if asked else []
+    relay = EventRelay(requested, strip_usage=True)
+    last = [USED] if requested else []
     expected = stream(*(event.encode() for event in plain), *last, DONE, end=end)
-    assert passed(relay, stream(*TALLIED, USED, DONE, end=end), cuts) == expected
-    cut = EventRelay(asked, strip_usage=True)
-    cut.feed(stream(*TALLIED, end=end))
+    assert relayed(relay, stream(*WITH_USAGE, USED, DONE, end=end), cuts) == expected
+    cut = EventRelay(requested, strip_usage=True)
+    cut.feed(stream(*WITH_USAGE, end=end))
     assert cut.usage == Usage(5, 1, cached_tokens=3)
 
 
-def test_a_tally_with_spaces_does_not_pass_either() -> None:
+def test_continuous_usage_with_spaces_is_removed() -> None:
     relay = EventRelay(usage_requested=False, strip_usage=True)
-    spaced = json.dumps(json.loads(TALLIED[0])).encode()
+    spaced = json.dumps(json.loads(WITH_USAGE[0])).encode()
     [data] = relay.feed(stream(spaced)).split(b"\n\n")[:-1]
     assert json.loads(data.removeprefix(b"data: ")) == {"choices": [{"delta": {"content": '0, "usage":{'}}]}
 
 
-def test_pieces_of_text_are_counted() -> None:
+def test_events_with_text_are_counted() -> None:
     relay = EventRelay(usage_requested=False)
-    relay.feed(stream(*SAID[:2]))
+    relay.feed(stream(*TEXT[:2]))
     assert (relay.usage, relay.text_events) == (None, 1)
 
 
-def test_a_stream_that_was_cut_has_no_end() -> None:
+def test_a_truncated_stream_is_an_error() -> None:
     relay = EventRelay(usage_requested=True)
-    relay.feed(stream(*SAID))
-    with pytest.raises(ValueError, match="no end"):
+    relay.feed(stream(*TEXT))
+    with pytest.raises(ValueError, match="without its end marker"):
         relay.flush()
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\n\n: bye"])
-def test_what_says_that_this_is_all_is_kept_until_it_is_and_given_whole(end: bytes) -> None:
+def test_the_end_marker_is_withheld_until_the_end(end: bytes) -> None:
     relay = EventRelay(usage_requested=True)
-    assert relay.feed(stream(SAID[0]) + b"data: [DONE]\n" + end[1:]) == stream(SAID[0])
+    assert relay.feed(stream(TEXT[0]) + b"data: [DONE]\n" + end[1:]) == stream(TEXT[0])
     assert relay.done
     rest = relay.flush()
     assert rest.startswith(b"data: [DONE]" + end)
@@ -122,7 +120,7 @@ def test_a_line_without_an_end_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("document", "usage"),
     [
         ({"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, Usage(5, 2)),
         ({"usage": None}, None),
@@ -131,7 +129,7 @@ def test_a_line_without_an_end_is_refused() -> None:
         ([], None),
     ],
 )
-def test_a_whole_document(document: object, told: Usage | None) -> None:
+def test_a_whole_document(document: object, usage: Usage | None) -> None:
     relay, sent = DocumentRelay(), json.dumps(document).encode()
     assert relay.feed(sent[:7]) + relay.feed(sent[7:]) + relay.flush() == sent
-    assert relay.usage == told
+    assert relay.usage == usage
