@@ -37,7 +37,7 @@ from app.serving.drain import Drain
 from app.serving.loop_lag import LoopLag
 from app.settings.gateway import Settings
 from app.stores.exposure import require_password
-from app.telemetry.tracing import Tracer
+from app.telemetry.tracing import TraceExporter
 
 OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncContextManager[Resources]]
 
@@ -57,20 +57,19 @@ def create_app(
     limits, prices = default_limits(settings), price_list(settings)
     keyring = load_keys(settings.api_keys_file, limits)
     experiments = Experiments(settings.experiments_file)
-    tracer = Tracer() if settings.traces else None
+    exporter = TraceExporter() if settings.traces else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        exporting = tracer.exporting() if tracer else nullcontext()
-        async with exporting, opened(settings, prices) as resources:
+        async with exporter.running() if exporter else nullcontext(), opened(settings, prices) as resources:
             app.state.resources = resources
-            with lag.watched(resources.collectors) if lag else nullcontext():
+            with lag.monitoring(resources.collectors) if lag else nullcontext():
                 yield
 
     app = FastAPI(
         lifespan=lifespan,
         middleware=[  # outermost first
-            *([Middleware(RequestSpan, tracer=tracer)] if tracer else []),
+            *([Middleware(RequestSpan)] if exporter else []),
             Middleware(RequestContext),
             Middleware(Authentication, keys=keyring, limits=limits),
         ],

@@ -15,12 +15,12 @@ from app.completions.service import CompletionService
 from app.contract.features import Metrics
 from app.contract.prompt import PROMPT_VERSION, Detail, messages
 from app.contract.recommendation import FullAnswer
-from app.market.snapshots import Snapshots
+from app.market.snapshots import SnapshotCache
 from app.market.source import MetricsSource
 from app.recommendation import GIVEN, Probabilities, Recommendation, RequestCost, Timing, seconds_per_token
 from app.telemetry.metrics import BackendMeters
 from app.telemetry.request_timer import RequestTimer
-from app.telemetry.tracing import step
+from app.telemetry.tracing import step_span
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Recommender:
     """Answers a question with one backend. Its methods raise the errors of `app.errors`; a failed call is charged for
     the tokens it used."""
 
-    def __init__(self, market: Snapshots, completions: CompletionService) -> None:
+    def __init__(self, market: SnapshotCache, completions: CompletionService) -> None:
         self._market, self._completions = market, completions
 
     async def ask(self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer) -> Answer:
@@ -89,8 +89,8 @@ class Recommender:
         if question.metrics is not None:
             return question
         assert question.ticker is not None
-        with timer.waiting(), step("market", {}):
-            found = await self._market.of(question.ticker, question.as_of)
+        with timer.waiting(), step_span("market", {}):
+            found = await self._market.get(question.ticker, question.as_of)
         return replace(question, metrics=found.metrics, source=found.source)
 
     @asynccontextmanager
@@ -122,7 +122,7 @@ def _timeout_detail(options: RequestOptions) -> str:
 def _answer(
     question: Question, upstream: Upstream, pending: PendingCompletion, call: CompletedCall, timer: RequestTimer
 ) -> Answer:
-    timer.waited(call.waited_s)
+    timer.add_waiting(call.waited_s)
     own_completion = call.completion if pending.source == "model" else None
     if own_completion is not None:
         if own_completion.time_to_first_token is not None:

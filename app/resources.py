@@ -29,7 +29,7 @@ from app.contract.completion import BackendName
 from app.errors import MarketDataRateLimited, MarketError
 from app.market import open_provider
 from app.market.provider import Provider
-from app.market.snapshots import Freshness, Snapshots
+from app.market.snapshots import Freshness, SnapshotCache
 from app.pricing.prices import CapacityPrice, Price, shutdown_warning
 from app.recommend import Recommender
 from app.settings.gateway import Settings
@@ -50,7 +50,7 @@ class Resources:
     """The long-lived objects that endpoints use."""
 
     settings: Settings
-    market: Snapshots
+    market: SnapshotCache
     upstreams: Mapping[BackendName, Upstream]
     recommender: Recommender
     shadow: Shadow
@@ -102,7 +102,7 @@ async def assembled(
         upstreams = {
             name: open_upstream(backend, prices.get(name), settings, collectors) for name, backend in backends.items()
         }
-        market = Snapshots(
+        market = SnapshotCache(
             provider, settings.market_options, Freshness(settings.market_fresh_s, settings.market_stale_s)
         )
         recommender = Recommender(market, completions)

@@ -26,11 +26,11 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from app.market import InsufficientHistory  # noqa: E402 - the repository need not be installed
-from app.market.indicators import technicals  # noqa: E402
-from app.market.option_statistics import option_statistics  # noqa: E402
+from app.market.indicators import compute_technicals  # noqa: E402
+from app.market.option_statistics import compute_option_statistics  # noqa: E402
 from app.market.parquet import ParquetProvider  # noqa: E402
 from app.market.provider import Chain  # noqa: E402
-from app.market.simulation import simulated_chain  # noqa: E402
+from app.market.simulation import simulate_chain  # noqa: E402
 from tests.market.oracle import oracle  # noqa: E402
 
 TICKERS = 1000
@@ -46,8 +46,8 @@ def stocks(market: Path, as_of: date) -> list[Stock]:
     for ticker in provider.tickers():
         try:
             bars = provider.bars(ticker, as_of)
-            technicals(bars)
-            found.append((bars, simulated_chain(ticker, bars)))
+            compute_technicals(bars)
+            found.append((bars, simulate_chain(ticker, bars)))
         except InsufficientHistory:
             continue
     if not found:
@@ -65,8 +65,11 @@ def milliseconds(work: Callable[[Stock], object], on: Sequence[Stock]) -> float:
 
 
 OURS: dict[str, Callable[[Stock], object]] = {
-    "indicators": lambda stock: technicals(stock[0]),
-    "indicators and option statistics": lambda stock: (technicals(stock[0]), option_statistics(stock[1])),
+    "indicators": lambda stock: compute_technicals(stock[0]),
+    "indicators and option statistics": lambda stock: (
+        compute_technicals(stock[0]),
+        compute_option_statistics(stock[1]),
+    ),
 }
 THEIRS: dict[str, Callable[[Stock], object]] = {
     "pandas-ta-classic": lambda stock: oracle(stock[0]),

@@ -29,7 +29,7 @@ from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient  # noqa: E402
 from pydantic import BaseModel  # noqa: E402
 
 from app.backends.dialects import VLLM  # noqa: E402
-from app.backends.openai_style import OpenAIStyle  # noqa: E402
+from app.backends.openai_compatible import OpenAICompatibleBackend  # noqa: E402
 from app.contract.fingerprint import EXAMPLE  # noqa: E402
 from app.contract.probabilities import Token, label_probabilities  # noqa: E402
 from app.contract.prompt import Detail, messages  # noqa: E402
@@ -110,7 +110,7 @@ async def package_untyped(url: str) -> AsyncIterator[Ask]:
 @asynccontextmanager
 async def own(url: str) -> AsyncIterator[Ask]:
     """As the gateway does."""
-    backend = OpenAIStyle("mistral", [url], VLLM)
+    backend = OpenAICompatibleBackend("mistral", [url], VLLM)
 
     async def ask(detail: Detail) -> None:
         completion = await backend.complete(messages(EXAMPLE, "SNPS", detail), detail, Deadline.after(60))

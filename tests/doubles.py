@@ -74,8 +74,8 @@ PIECE = 5
 class ScriptedStream:
     """Tells one completion in pieces of a few characters, or fails. After the first piece it waits to be let go on."""
 
-    def __init__(self, said: Said, go: asyncio.Event | None, first: int = PIECE, asked: str = "") -> None:
-        self.said, self.asked = said, asked
+    def __init__(self, said: Said, go: asyncio.Event | None, first: int = PIECE, requested_model: str = "") -> None:
+        self.said, self.requested_model = said, requested_model
         text = "" if isinstance(said, Exception) else said.text
         self.usage = NOTHING
         self.began = asyncio.Event()
@@ -196,7 +196,7 @@ class CountingBackend:
     stand_in: bool | None = None
     closed: bool = False
 
-    async def identify(self) -> None:
+    async def discover_model(self) -> None:
         self.model = self.model or self.says
 
     def body(self, messages: Sequence[Message], detail: Detail) -> Mapping[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+
+from opentelemetry.trace import Span
 
 from app.accounting.admission import Admission, Admissions, CacheHit, Follower, Leader
 from app.accounting.settlement import Settlements
@@ -17,7 +19,7 @@ from app.pricing.limits import Estimate, Limits
 from app.pricing.prices import NANO
 from app.stores.shared_calls import NO_RESULT, CallResult
 from app.telemetry.metrics import Collectors
-from app.telemetry.tracing import Step, step
+from app.telemetry.tracing import step_span
 
 LEASE_S = 15.0
 """After this, a dead gateway's calls that were sent are charged, and their followers make them again."""
@@ -81,7 +83,7 @@ class Reservations:
         """
         reserved, admission = upstream.concurrency.reserve(), None
         try:
-            with _step(upstream) as admitting:
+            with _span(upstream) as admitting:
                 admission = await self._admissions.admit(
                     request_id,
                     (principal.scope, upstream.scope),
@@ -117,7 +119,7 @@ class Reservations:
         if coalescing.key is None:
             return None
         try:
-            with _step(upstream) as sharing:
+            with _span(upstream) as sharing:
                 shared = await self._admissions.share(
                     request_id,
                     (principal.scope, upstream.scope),
@@ -210,11 +212,11 @@ def _limited(principal: Principal, upstream: Upstream) -> bool:
     return principal.scope.limits != NO_LIMITS or upstream.scope.limits != NO_LIMITS
 
 
-def _step(upstream: Upstream) -> Step:
-    return step("admission", {"conviction.backend": upstream.name})
+def _span(upstream: Upstream) -> AbstractContextManager[Span]:
+    return step_span("admission", {"conviction.backend": upstream.name})
 
 
-def _note(admitting: Step, admission: Admission) -> None:
+def _note(admitting: Span, admission: Admission) -> None:
     """Add the result's source to the span."""
     match admission:
         case CacheHit():
@@ -223,4 +225,4 @@ def _note(admitting: Step, admission: Admission) -> None:
             source = "coalesced"
         case _:
             source = "model"
-    admitting.note({"conviction.source": source})
+    admitting.set_attribute("conviction.source", source)

@@ -47,7 +47,7 @@ class Settlements:
         if cost is None:
             pending = _Pending(request_id, backend)
         else:
-            self._collectors.of[backend].spend(usage, cost)
+            self._collectors.by_backend[backend].count_usage(usage, cost)
             pending = _Pending(request_id, backend, usage, cost.nano_usd)
         try:
             await self._book(pending, result)
@@ -66,7 +66,7 @@ class Settlements:
 
     def count_unreserved(self, backend: BackendName, usage: Usage, cost: Cost) -> None:
         """Count a call that could not be reserved, and log that no ledger holds its cost."""
-        self._collectors.of[backend].spend(usage, cost)
+        self._collectors.by_backend[backend].count_usage(usage, cost)
         self._collectors.store_errors.labels("ledger").inc()
         log.warning("%d nano-dollars of %s are in no ledger: the store was unavailable", cost.nano_usd, backend)
 

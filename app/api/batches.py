@@ -86,11 +86,11 @@ class Summary:
 async def batch(request: Request) -> Response:
     """Many questions at once; an invalid item fails alone, and a disconnect cancels the remaining items."""
     resources, observation = resources_of(request), RequestObservation()
-    with resources.collectors.request(observation):
+    with resources.collectors.track_request(observation):
         routing, options = RequestRouter(request, observation), request_options(request, resources.settings)
         refuse_key(request)
         body = validate(BatchRequest, await read_json(request, MAX_BYTES))
-        observation.handed_on = True
+        observation.delegated = True
     headers = {**routing.headers(), **HEADERS}
     return CancellableStream(_lines(body, routing, options, resources), media_type=MEDIA_TYPE, headers=headers)
 
@@ -103,7 +103,7 @@ async def _lines(
 
     async def ask(index: int, item: Any) -> Answer:
         try:
-            with resources.collectors.request(observation := RequestObservation(routing.first)):
+            with resources.collectors.track_request(observation := RequestObservation(routing.first)):
                 with_detail = {"detail": body.detail, **item} if isinstance(item, dict) else item
                 item_body = validate(RecommendationRequest, with_detail)
                 if item_body.stream:

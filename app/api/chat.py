@@ -87,7 +87,7 @@ class ChatRequest(BaseModel):
 async def chat_completions(request: Request) -> Response:
     """A chat completion by the backend that `model` names, under the same keys and limits as recommendations."""
     resources, observation = resources_of(request), RequestObservation(detail="chat")
-    with resources.collectors.request(observation):
+    with resources.collectors.track_request(observation):
         refuse_fallback(request)
         content = await read_bytes(request, MAX_BYTES)
         body = parse_json(content)
@@ -101,8 +101,8 @@ async def chat_completions(request: Request) -> Response:
             work = partial(_whole_response, body, upstream, options, resources)
             return await respond_once(request, content, options, work)
         refuse_key(request)
-        observation.handed_on = True
-    return ChatStream(body, upstream, options, resources, replace(observation, handed_on=False))
+        observation.delegated = True
+    return ChatStream(body, upstream, options, resources, replace(observation, delegated=False))
 
 
 async def _whole_response(
@@ -135,7 +135,7 @@ class ChatStream(Response):
         self._events = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._resources.collectors.request(self._observation):
+        with self._resources.collectors.track_request(self._observation):
             await cancel_on_disconnect(Request(scope, receive), self._relay(send))
 
     async def _relay(self, send: Send) -> None:

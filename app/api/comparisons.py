@@ -56,7 +56,7 @@ router = APIRouter()
 async def create_comparison(request: Request) -> Response:
     """Ask both backends concurrently; if one fails, the other's answer is still returned."""
     resources, observation = _authorized_resources(request), RequestObservation()
-    with resources.collectors.request(observation):
+    with resources.collectors.track_request(observation):
         refuse_fallback(request)
         if HEADER in request.headers:
             raise InvalidRequest(f"a comparison asks both backends: omit {HEADER}")
@@ -65,7 +65,7 @@ async def create_comparison(request: Request) -> Response:
         observation.detail = body.detail
         if body.stream:
             raise InvalidRequest("stream must be false in a comparison", fields=[("stream", "must be false")])
-        observation.handed_on = True
+        observation.delegated = True
 
     async def respond() -> Response:
         compared = await compare(

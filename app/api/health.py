@@ -51,7 +51,7 @@ async def ready(request: Request) -> Response:
     """Whether a backend and the store can serve a request now."""
     resources = resources_of(request)
     backends, store = await asyncio.gather(_backends(resources), _store_unready_reason(resources.redis))
-    stopping = "the gateway is stopping" if request.app.state.drain.begun else None
+    stopping = "the gateway is stopping" if request.app.state.drain.started else None
     others = {
         "store": Component(store is None, store),
         "gateway": Component(stopping is None, stopping),

@@ -30,4 +30,4 @@ async def metrics(request: Request) -> Response:
     """All metrics in Prometheus text format."""
     resources = resources_of(request)
     await resources.reservations.observe(resources.upstreams.values())
-    return Response(resources.collectors.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    return Response(resources.collectors.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -76,7 +76,7 @@ async def recommendations(request: Request) -> Response:
     """Buy, sell or hold one stock, and how sure."""
     timer, resources = RequestTimer(), resources_of(request)
     observation = RequestObservation()
-    with resources.collectors.request(observation):
+    with resources.collectors.track_request(observation):
         routing, options = RequestRouter(request, observation), request_options(request, resources.settings)
         with timer.waiting():
             content = await read_bytes(request, MAX_BYTES)
@@ -90,8 +90,8 @@ async def recommendations(request: Request) -> Response:
 
             return await respond_once(request, content, options, respond)
         refuse_key(request)
-        observation.handed_on = True
-    return EventStream(replace(strategy, observation=replace(observation, handed_on=False)))
+        observation.delegated = True
+    return EventStream(replace(strategy, observation=replace(observation, delegated=False)))
 
 
 class EventStream(CancellableStream):
@@ -121,7 +121,7 @@ async def _prepend(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGene
 async def _events(strategy: AnswerStrategy) -> AsyncGenerator[bytes, None]:
     """Yield the analysis in pieces, then the recommendation or the error."""
     try:
-        with strategy.collectors.request(strategy.observation):
+        with strategy.collectors.track_request(strategy.observation):
             async with aclosing(strategy.stream()) as pieces:
                 async for piece in pieces:
                     if isinstance(piece, str):

@@ -1,4 +1,4 @@
-"""The tracing span around every request."""
+"""Middleware that opens a span around every request, added where traces are on."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.context import QUIET
 from app.routing.headers import HEADER
-from app.telemetry.tracing import Tracer
+from app.telemetry.tracing import record_error, request_span
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
-"""Other methods are client-controlled text and are recorded as _OTHER."""
+"""The methods that spans name; any other text from a client is recorded as _OTHER."""
 
 
 class RequestSpan:
-    """Opens the parent span of a request's steps. Its name holds the route, not the path, since paths hold ids."""
+    """Open the parent span of a request's steps. Its name holds the route, not the path, which holds ids."""
 
-    def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in QUIET:
@@ -26,16 +25,16 @@ class RequestSpan:
             return
         method = scope["method"] if scope["method"] in METHODS else "_OTHER"
         attributes = {"http.request.method": method, "url.scheme": scope["scheme"]}
-        with self._tracer.request(method, attributes, Headers(scope=scope)) as span:
+        with request_span(method, attributes, Headers(scope=scope)) as span:
 
             async def send_and_record(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     status = message["status"]
-                    backend = Headers(raw=message["headers"]).get(HEADER)
-                    known = {"conviction.backend": backend} if backend else {}
-                    span.note({"http.response.status_code": status, **known})
+                    span.set_attribute("http.response.status_code", status)
+                    if backend := Headers(raw=message["headers"]).get(HEADER):
+                        span.set_attribute("conviction.backend", backend)
                     if status >= 500:
-                        span.failed(str(status), blamed=True)
+                        record_error(span, str(status), failed=True)
                 await send(message)
 
             try:
@@ -43,5 +42,5 @@ class RequestSpan:
             finally:
                 route = getattr(scope.get("route"), "path", None)
                 if route is not None:
-                    span.rename(f"{method} {route}")
-                    span.note({"http.route": route})
+                    span.update_name(f"{method} {route}")
+                    span.set_attribute("http.route", route)

@@ -103,7 +103,7 @@ def route_headers(strategy: AnswerStrategy) -> dict[str, str]:
     """Return which backend has the question, and which backend failed before."""
     observation = strategy.observation
     headers: dict[str, str] = {HEADER: observation.backend or strategy.route.first.name}
-    return headers if observation.failed is None else {**headers, FROM: observation.failed}
+    return headers if observation.fallback_from is None else {**headers, FROM: observation.fallback_from}
 
 
 def refuse_fallback(request: Request) -> None:

@@ -1,1 +1,1 @@
-"""The models that answer: one Protocol, one OpenAI-style client for both, a registry by name."""
+"""Clients of the models: the Backend protocol, one client for OpenAI-compatible servers, and a registry by name."""

@@ -1,4 +1,4 @@
-"""The swap point: what the gateway asks of a backend, and what a backend gives back."""
+"""The protocols between the gateway and a model, behind which tests put doubles."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from app.deadline import Deadline
 
 BreakerState = Literal["closed", "half_open", "open"]
 BREAKER_STATES: tuple[BreakerState, ...] = ("closed", "half_open", "open")
-"""Whether calls go through: all, one to try, none. In this order, the best of several servers is a backend's."""
+"""Best first: a backend's state is the best of its servers' states."""
 
 
 class Stream(Protocol):
-    """An answer as it is written: pieces of text as they come, none of them empty.
+    """A completion in progress: an iterator over non-empty pieces of text.
 
-    What goes wrong is raised by the iteration, at its end too: a text that is no whole answer is
-    `UnparsedAnswer` there, never a completion.
+    The iteration raises all errors. An incomplete text raises `UnparsedAnswer` at its end.
     """
 
     def __aiter__(self) -> AsyncIterator[str]: ...
@@ -29,24 +28,24 @@ class Stream(Protocol):
 
     @property
     def usage(self) -> Usage:
-        """What has been used so far, at any time: nothing before the call is sent, all of it at the end."""
+        """The tokens used so far: none before the call is sent, all after the last piece."""
         ...
 
     @property
-    def asked(self) -> str:
-        """The model that the call asked for; empty before it is sent."""
+    def requested_model(self) -> str:
+        """The model that the call named; empty before it is sent."""
         ...
 
     @property
     def completion(self) -> Completion:
-        """The whole of it, once the iteration has ended."""
+        """The whole completion, available after the last piece."""
         ...
 
 
 class ChatStream(Protocol):
-    """A chat completion passed through: status and headers of the answer, then its bytes as they come.
+    """A forwarded chat completion: the response's status and headers, and an iterator over its bytes.
 
-    It is the context of its call, which is sent when it is entered, and cancelled where it is left before the end.
+    Entering the context sends the call; leaving it before the end cancels the call.
     """
 
     async def __aenter__(self) -> Self: ...
@@ -67,61 +66,62 @@ class ChatStream(Protocol):
 
     @property
     def ended(self) -> bool:
-        """Whether what was given last says that this is all, so that whoever reads it may leave."""
+        """Whether the last bytes hold the end marker, after which a client may disconnect."""
         ...
 
     @property
     def usage(self) -> Usage | None:
-        """What has been used so far, also where the call could not be entered or was left; None where nothing was,
-        as of a request that was refused."""
+        """The tokens used so far, also of a call that failed or was cancelled; None if it used none."""
         ...
 
 
 class Backend(Protocol):
-    """A model behind a name. Implementations raise the errors of `app.errors` only."""
+    """A model behind a name. Implementations raise only the errors of `app.errors`."""
 
     name: BackendName
 
     @property
     def model(self) -> str:
-        """What is asked for; empty while only a server could say."""
+        """The model that calls name; empty until a server has reported it."""
         ...
 
-    async def identify(self) -> None:
-        """Have a server say, if none has yet. Raises nothing: why none does is the call's to tell."""
+    async def discover_model(self) -> None:
+        """Ask the servers for their model if it is unknown. Raises nothing: the call reports the error."""
         ...
 
     def body(self, messages: Sequence[Message], detail: Detail) -> Mapping[str, Any]:
-        """What `answer` asks for: all that the answer depends on."""
+        """Return the request body of `answer`, which determines the completion."""
         ...
 
     def answer(
         self, messages: Sequence[Message], detail: Detail, deadline: Deadline
     ) -> AbstractAsyncContextManager[Stream]:
-        """Ask at temperature 0, with the answer's schema enforced. The call is sent by the first iteration;
-        leaving the context before its end cancels it upstream at once."""
+        """Return a stream at temperature 0 with the answer's schema enforced.
+
+        The first iteration sends the call; leaving the context before the end cancels it upstream.
+        """
         ...
 
     async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:
-        """`answer`, read to its end."""
+        """Return the whole completion of `answer`."""
         ...
 
     def chat(self, body: Mapping[str, Any], deadline: Deadline) -> ChatStream:
-        """Pass a chat completion through, asked of the model that is served, whatever model the body names."""
+        """Forward a chat completion to the served model, whatever model the body names."""
         ...
 
     @property
     def stand_in(self) -> bool | None:
-        """Whether its servers are a rule-based stand-in; None while none has been asked."""
+        """Whether the servers are rule-based stand-ins; None until one has answered."""
         ...
 
     @property
     def breaker(self) -> BreakerState:
-        """Whether calls are let through to the servers behind the name."""
+        """The state of the backend's circuit breaker."""
         ...
 
     async def check(self) -> None:
-        """Return if a request could be answered now, else raise `BackendUnavailable` saying why."""
+        """Raise `BackendUnavailable` with the reason if no request could be answered now."""
         ...
 
     async def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""One request at one server, from its sending until it is over."""
+"""One request to one server, from its start to its end."""
 
 from __future__ import annotations
 
@@ -7,97 +7,91 @@ from time import monotonic
 
 from aiohttp import ClientError
 
-from app.backends.endpoints import AVOIDED_S, Endpoint
-from app.backends.origin import Response
-from app.backends.upstream_errors import CallFailed, broken_off
+from app.backends.endpoints import DEPRIORITIZED_S, Endpoint
+from app.backends.transport import Response
+from app.backends.upstream_errors import CallFailed, invalid_response
 from app.deadline import Deadline
 from app.errors import DeadlineExceeded
 
-LINGER_S = 0.25
-"""How long the end of a response is waited for after its last word."""
+EOF_TIMEOUT_S = 0.25
+"""The time for a response to end after its last event, so that its connection can be reused."""
 
 
 class Call:
-    """Holds a place at its endpoint until it is over; if that is before the response's end, it hangs up."""
+    """A call that counts at its endpoint until `end`, which closes an unfinished response."""
 
-    def __init__(self, name: str, endpoint: Endpoint, deadline: Deadline, timeout_s: float) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, deadline: Deadline, first_token_s: float) -> None:
         self.endpoint = endpoint
-        self.heard = False
-        """Whether a byte of the answer has come."""
-        self._name, self._deadline, self._timeout_s = name, deadline, timeout_s
+        self.response: Response
+        """Set once the server has sent its headers."""
+        self.received = False
+        """Whether a byte of the body has arrived."""
+        self._name, self._deadline, self._first_token_s = name, deadline, first_token_s
         self._started = monotonic()
-        self._probe = endpoint.admit()
-        self._response: Response | None = None
-        self._alarm: asyncio.TimerHandle | None = None
-        self._late = self._lingers = self._over = False
+        self._probe = endpoint.acquire()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timed_out = self._draining = self._ended = False
 
-    @property
-    def response(self) -> Response:
-        assert self._response is not None, "nothing has been received"
-        return self._response
-
-    def receive(self, response: Response) -> None:
-        self._response = response
-
-    def begun(self) -> None:
-        """The server answers. From here on the deadline hangs up, whether anybody reads or not."""
+    def mark_started(self) -> None:
+        """Record that the answer has started; from here on the deadline closes the response, even if nobody reads."""
         if self._probe:
-            self.endpoint.breaker.succeeded(probe=True)
+            self.endpoint.breaker.record_success(probe=True)
             self._probe = False
-        self._ring_in(self._deadline.left())
+        self._set_timer(self._deadline.left())
 
     async def read(self) -> bytes:
-        """The next bytes of the body, none after the last. Raises `CallFailed`."""
+        """Return the next bytes of the body, empty at its end. Raises `CallFailed`."""
         try:
             piece = await self.response.content.readany()
         except (ClientError, OSError):
-            if self._lingers:
+            if self._draining:
                 return b""
-            raise (self.too_late() if self._late else broken_off(self._name)) from None
-        self.heard = True
+            raise (self.deadline_exceeded() if self._timed_out else invalid_response(self._name)) from None
+        self.received = True
         return piece
 
     async def drain(self) -> None:
-        """All is said: wait a moment for the response's end, since its connection can then be kept."""
+        """Wait briefly for the end of a response whose last event has arrived."""
         if self.response.content.at_eof():
             return
-        self._lingers = True
-        self._ring_in(LINGER_S)
+        self._draining = True
+        self._set_timer(EOF_TIMEOUT_S)
         while await self.read():
             pass
 
-    def too_late(self) -> CallFailed:
-        """The deadline has passed: the server's fault only if it had as long as any server gets."""
+    def deadline_exceeded(self) -> CallFailed:
+        """Return the error of a passed deadline; the server is at fault only if it had the time of a first token."""
         error = DeadlineExceeded(f"{self._name} did not answer within {self._deadline.seconds:g} s")
-        return CallFailed(error, blamed=monotonic() - self._started >= self._timeout_s, unanswered=True)
+        server_fault = monotonic() - self._started >= self._first_token_s
+        return CallFailed(error, server_fault=server_fault, outcome_unknown=True)
 
-    def silent(self) -> CallFailed:
-        """The server has taken too long to say anything."""
-        error = DeadlineExceeded(f"{self._name} said nothing within {self._timeout_s:g} s")
-        return CallFailed(error, elsewhere=not self.heard, blamed=True, unanswered=True)
+    def first_token_timeout(self) -> CallFailed:
+        """Return the error of a server that sent no token in time."""
+        error = DeadlineExceeded(f"{self._name} sent no token within {self._first_token_s:g} s")
+        return CallFailed(error, failover=not self.received, server_fault=True, outcome_unknown=True)
 
     def fail(self, failure: CallFailed) -> None:
-        """End it, and remember of the server what the failure says of it."""
-        if failure.blamed or failure.elsewhere:
-            self.endpoint.avoid(max(AVOIDED_S, failure.retry_after or 0.0))
-        self.end(False if failure.blamed else None)
+        """End the call, and record what the failure says about the server."""
+        if failure.server_fault or failure.failover:
+            self.endpoint.deprioritize(max(DEPRIORITIZED_S, failure.retry_after or 0.0))
+        self.end(False if failure.server_fault else None)
 
-    def end(self, well: bool | None = None) -> None:
-        """End it, once; `well` says how the server did, where anything can be said."""
-        if self._over:
+    def end(self, healthy: bool | None = None) -> None:
+        """End the call, if it has not ended; `healthy` is None if it says nothing about the server's health."""
+        if self._ended:
             return
-        self._over = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-        if self._response is not None:
-            self._response.close()
-        self.endpoint.release(self._probe, well)
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if hasattr(self, "response"):
+            self.response.close()
+        self.endpoint.release(self._probe, healthy)
 
-    def _ring_in(self, seconds: float) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = asyncio.get_running_loop().call_later(seconds, self._ring)
+    def _set_timer(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._on_timeout)
 
-    def _ring(self) -> None:
-        self._late = True
+    def _on_timeout(self) -> None:
+        self._timed_out = True
         self.response.close()

@@ -1,4 +1,4 @@
-"""How the kinds of server that speak OpenAI's protocol differ in what they want to be asked."""
+"""The differences between the requests that OpenAI-compatible servers accept."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from app.contract.recommendation import ANSWER_TOKENS, response_format
 
 @dataclass(frozen=True)
 class Dialect:
-    """What one kind of server takes, and which settings to name when it cannot be asked."""
+    """The request options of one kind of server, and the settings to name in its errors."""
 
     limit_name: Literal["max_tokens", "max_completion_tokens"]
     url_setting: str
     model_setting: str
     key_setting: str | None = None
     bounded_strings: bool = False
-    """Grammars here take minLength and maxLength."""
+    """Whether grammars accept minLength and maxLength."""
     sampled: bool = True
-    """Takes a temperature, and gives log-probabilities."""
+    """Whether the model accepts a temperature and returns log-probabilities."""
     seed: int | None = None
     reasoning_effort: Literal["none", "low"] | None = None
     reasoning_tokens: int = 0
-    """Room for thoughts before the answer; they are billed as output and counted in usage."""
-    fresh_s: float = 1.0
-    """Seconds for which a check that passed, or an answer, vouches for the server."""
+    """Tokens reserved for reasoning before the answer; they are billed and counted as output."""
+    health_ttl_s: float = 1.0
+    """The time for which an answer or a passed check proves a server healthy."""
     continuous_usage: bool = False
-    """Tells with every event what has been used so far, when asked to."""
+    """Whether the server can report the usage with every event."""
     idle_s: float = 4.0
-    """Seconds for which an idle connection is kept: less than the server keeps it, or a call may be lost on it."""
+    """The time an idle connection is kept, shorter than the server's, which would otherwise close it under a call."""
 
     def request(self, model: str, messages: Sequence[Message], detail: Detail) -> dict[str, Any]:
-        """The body of a streamed chat completion."""
+        """Return the body of a streamed chat completion."""
         body: dict[str, Any] = {
             "model": model,
             "messages": list(messages),
@@ -64,18 +64,18 @@ SAGEMAKER = replace(
     VLLM,
     url_setting="CONVICTION_SAGEMAKER_ENDPOINT",
     model_setting="CONVICTION_SAGEMAKER_MODEL",
-    key_setting="the AWS credentials and what they may do",
-    fresh_s=15.0,  # a check is a token that is made
+    key_setting="the AWS credentials and their permissions",
+    health_ttl_s=15.0,  # a check generates a token
     idle_s=20.0,
 )
-"""vLLM as well, behind SageMaker's runtime."""
+"""vLLM behind SageMaker's runtime."""
 
 
 def openai_dialect(model: str) -> Dialect:
-    """OpenAI's own, by model family.
+    """Return the dialect of an OpenAI model by its family.
 
-    The GPT-4 family samples. Later ones reason, and take a temperature and log-probabilities only with
-    reasoning off; those that cannot turn it off reason as little as they may.
+    Models after GPT-4 reason, and accept a temperature and log-probabilities only with reasoning off. Models that
+    cannot turn it off get the lowest effort.
     """
 
     def dialect(**options: Any) -> Dialect:
@@ -84,7 +84,7 @@ def openai_dialect(model: str) -> Dialect:
             url_setting="OPENAI_BASE_URL",
             model_setting="CONVICTION_GPT4_MODEL",
             key_setting="OPENAI_API_KEY",
-            fresh_s=15.0,
+            health_ttl_s=15.0,
             idle_s=60.0,
             **options,
         )

@@ -1,4 +1,4 @@
-"""The servers behind one backend, and which of them to ask next."""
+"""The servers of one backend, and the choice of the server for a call."""
 
 from __future__ import annotations
 
@@ -7,69 +7,69 @@ from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
 
-from app.backends.breaker import Breaker
+from app.backends.circuit_breaker import CircuitBreaker
 from app.backends.upstream_errors import CallFailed
 from app.errors import BackendUnavailable
 
-AVOIDED_S = 2.0
-"""Seconds for which a server that failed is asked only where no other can be."""
+DEPRIORITIZED_S = 2.0
+"""The time for which a server that failed is used only if no other is available."""
 
 
 @dataclass(eq=False)
 class Endpoint:
-    """One server. `model` is what it is asked for; empty while that has not been found out."""
+    """One server. `model` is the model that calls name, empty until it is known."""
 
     url: str
     model: str = ""
     proxy: str | None = field(default=None, repr=False)
-    fresh_s: float = 1.0
-    """Seconds for which an answer, or a check that passed, vouches for it."""
-    breaker: Breaker = field(default_factory=Breaker, repr=False)
+    health_ttl_s: float = 1.0
+    """The time for which an answer or a passed check proves the server healthy."""
+    breaker: CircuitBreaker = field(default_factory=CircuitBreaker, repr=False)
     outstanding: int = 0
-    avoided_until: float = -inf
-    vouched_until: float = -inf
+    deprioritized_until: float = -inf
+    healthy_until: float = -inf
 
-    def admit(self) -> bool:
-        """Count a call that begins; whether it is one that probes."""
+    def acquire(self) -> bool:
+        """Count a call that starts, and return whether it is the breaker's probe."""
         self.outstanding += 1
         return self.breaker.admit()
 
-    def release(self, probe: bool, well: bool | None) -> None:
-        """Count a call off; `well` is how the server did, None where that cannot be said."""
+    def release(self, probe: bool, healthy: bool | None) -> None:
+        """Count a call that ended; `healthy` is None if it says nothing about the server's health."""
         self.outstanding -= 1
-        if well is None:
-            self.breaker.withdrew(probe)
-        elif well:
-            self.breaker.succeeded(probe)
-            self.vouch()
+        if healthy is None:
+            self.breaker.record_unknown(probe)
+        elif healthy:
+            self.breaker.record_success(probe)
+            self.mark_healthy()
         else:
-            self.breaker.failed(probe)
+            self.breaker.record_failure(probe)
 
-    def avoid(self, seconds: float = AVOIDED_S) -> None:
-        """It has failed: it comes last for a while, and no earlier check counts."""
-        self.avoided_until = monotonic() + seconds
-        self.vouched_until = -inf
+    def deprioritize(self, seconds: float = DEPRIORITIZED_S) -> None:
+        """Choose the server last for `seconds`, and discard earlier proof of its health."""
+        self.deprioritized_until = monotonic() + seconds
+        self.healthy_until = -inf
 
-    def vouch(self) -> None:
-        """It has answered, and need not be checked for a while."""
-        self.avoided_until = -inf
-        self.vouched_until = monotonic() + self.fresh_s
+    def mark_healthy(self) -> None:
+        """Record an answer or a passed check, so that checks are skipped for `health_ttl_s`."""
+        self.deprioritized_until = -inf
+        self.healthy_until = monotonic() + self.health_ttl_s
 
 
-def choose(endpoints: Sequence[Endpoint], tried: Collection[Endpoint] = ()) -> Endpoint | None:
-    """The endpoint with the fewest calls under way, preferably one not yet tried that has not just failed.
+def choose_endpoint(endpoints: Sequence[Endpoint], tried: Collection[Endpoint] = ()) -> Endpoint | None:
+    """Return the endpoint with the fewest outstanding calls; untried and not deprioritized ones come first.
 
-    None where every one is set aside.
+    None if the breakers of all are open.
     """
     now = monotonic()
     return min(
-        (endpoint for endpoint in endpoints if not endpoint.breaker.ready_in()),
-        key=lambda endpoint: (endpoint in tried, endpoint.avoided_until > now, endpoint.outstanding),
+        (endpoint for endpoint in endpoints if not endpoint.breaker.retry_in()),
+        key=lambda endpoint: (endpoint in tried, endpoint.deprioritized_until > now, endpoint.outstanding),
         default=None,
     )
 
 
-def set_aside(name: str, endpoints: Sequence[Endpoint]) -> CallFailed:
-    """None may be asked: when the first may be again."""
-    wait = min(endpoint.breaker.ready_in() for endpoint in endpoints)
-    return CallFailed(BackendUnavailable(f"{name} has kept failing and is given a pause", retry_after=wait))
+def breakers_open(name: str, endpoints: Sequence[Endpoint]) -> CallFailed:
+    """Return the error of a backend whose breakers are all open, with the time until the first may close."""
+    wait = min(endpoint.breaker.retry_in() for endpoint in endpoints)
+    return CallFailed(BackendUnavailable(f"{name} has failed repeatedly and is paused", retry_after=wait))

@@ -1,4 +1,4 @@
-"""What a call has used, as far as one can tell who was not told."""
+"""Estimate of a call's tokens, for calls that ended before the server reported them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from math import ceil
 
 from app.contract.completion import Usage
 
-CHARACTERS_A_TOKEN = 3
-"""The contract's prompts have 2.4 to 3.4 in Mistral's tokenizer, plain English about 4."""
+CHARACTERS_PER_TOKEN = 3
+"""The contract's prompts have 2.4 to 3.4 with Mistral's tokenizer, plain English about 4."""
 
 
-def estimated(messages: object, pieces: int) -> Usage:
-    """Of the messages sent, and the pieces of text that have come: servers send a token in one, or a few."""
-    return Usage(ceil(characters(messages) / CHARACTERS_A_TOKEN), pieces, estimated=True)
+def estimate_usage(messages: object, events: int) -> Usage:
+    """Return the usage of the sent messages and the received text events, which hold one or a few tokens each."""
+    return Usage(ceil(count_characters(messages) / CHARACTERS_PER_TOKEN), events, estimated=True)
 
 
-def characters(said: object) -> int:
-    """The length of the text in messages, however they hold it; nothing that is no text counts."""
-    if isinstance(said, str):
-        return len(said)
-    if isinstance(said, Mapping):
-        return characters(said.get("content") or said.get("text"))
-    return sum(map(characters, said)) if isinstance(said, Sequence) else 0
+def count_characters(messages: object) -> int:
+    """Return the length of the text in messages of any shape, 0 for anything else."""
+    if isinstance(messages, str):
+        return len(messages)
+    if isinstance(messages, Mapping):
+        return count_characters(messages.get("content") or messages.get("text"))
+    return sum(map(count_characters, messages)) if isinstance(messages, Sequence) else 0

@@ -1,4 +1,4 @@
-"""What a streamed chat completion says, event by event, as far as it is used here."""
+"""The parts of chat completions and their events that the gateway reads."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class UsageReport(BaseModel):
 
 
 class Event(BaseModel):
-    """One event but for its log-probabilities; the last carries the usage and no choice."""
+    """One event without its log-probabilities; the last holds the usage and no choice."""
 
     model: str = ""
     system_fingerprint: str | None = None
@@ -57,8 +57,8 @@ class Event(BaseModel):
     usage: UsageReport | None = None
 
 
-class Metered(BaseModel):
-    """A document, or an event, that may say what was used."""
+class UsageDocument(BaseModel):
+    """The usage of a completion or an event."""
 
     usage: UsageReport | None = None
 
@@ -67,22 +67,22 @@ class Logprobs(BaseModel):
     content: list[Token] | None = None
 
 
-class WeighedChoice(BaseModel):
+class LogprobsChoice(BaseModel):
     logprobs: Logprobs | None = None
 
 
-class Weighed(BaseModel):
-    """One event's log-probabilities."""
+class LogprobsEvent(BaseModel):
+    """The log-probabilities of one event."""
 
-    choices: list[WeighedChoice]
+    choices: list[LogprobsChoice]
 
     def tokens(self) -> list[Token]:
-        said = self.choices[0].logprobs if self.choices else None
-        return (said.content if said else None) or []
+        logprobs = self.choices[0].logprobs if self.choices else None
+        return (logprobs.content if logprobs else None) or []
 
 
-class Listing(BaseModel):
-    """The answer of /v1/models."""
+class ModelList(BaseModel):
+    """The response of /v1/models."""
 
     class Model(BaseModel):
         id: str
@@ -90,16 +90,16 @@ class Listing(BaseModel):
     data: list[Model]
 
 
-def read_event(data: bytes) -> Event:
-    """An event without its log-probabilities. Raises `ValueError` for what is none."""
-    return Event.model_validate_json(without_logprobs(data))
+def parse_event(data: bytes) -> Event:
+    """Parse an event without its log-probabilities. Raises `ValueError`."""
+    return Event.model_validate_json(strip_logprobs(data))
 
 
-def without_logprobs(data: bytes) -> bytes:
-    """The event's JSON without `logprobs`, where they stand as servers put them, between delta and finish_reason.
+def strip_logprobs(data: bytes) -> bytes:
+    """Return the event's JSON without `logprobs`, which servers write between `delta` and `finish_reason`.
 
-    They are nine tenths of an event and most of what parsing it takes (7 of 10 µs), and only those of the
-    action are wanted. Within a JSON string a quote is escaped, so that what is found here are keys.
+    They make nine tenths of an event and most of its parsing (7 of 10 µs), and only those of the action are needed.
+    Quotes within JSON strings are escaped, so the matches are members.
     """
     start, end = data.find(LOGPROBS), data.rfind(AFTER_LOGPROBS)
     return data[:start] + data[end:] if 0 < start < end else data

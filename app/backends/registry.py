@@ -1,13 +1,13 @@
-"""The backends by name, as the settings describe them."""
+"""Construction of the backends from the settings."""
 
 from __future__ import annotations
 
 from app.backends.base import Backend
 from app.backends.dialects import SAGEMAKER, VLLM, openai_dialect
-from app.backends.openai_style import OpenAIStyle
-from app.backends.sagemaker import SageMaker
+from app.backends.openai_compatible import OpenAICompatibleBackend
+from app.backends.sagemaker import SageMakerTransport
 from app.backends.sagemaker.sigv4 import Signer
-from app.backends.unconfigured import Unconfigured
+from app.backends.unconfigured import UnconfiguredBackend
 from app.contract.completion import BackendName
 from app.contract.fingerprint import fingerprint
 from app.settings.gateway import Settings
@@ -16,31 +16,31 @@ OPENAI_URL = "https://api.openai.com/v1"
 
 
 def build_backends(settings: Settings) -> dict[BackendName, Backend]:
-    """Both backends; one that lacks its setting is there and says so. Opens no connection."""
+    """Return both backends; one without its settings raises `NotConfigured` when used. Opens no connection."""
     return {"mistral": _mistral(settings), "gpt-4": _gpt4(settings)}
 
 
 def _mistral(settings: Settings) -> Backend:
     if settings.sagemaker_endpoint:
-        return _on_sagemaker(settings)
+        return _mistral_on_sagemaker(settings)
     if not settings.vllm_urls:
-        return Unconfigured("mistral", "CONVICTION_VLLM_URLS")
-    return OpenAIStyle(
+        return UnconfiguredBackend("mistral", "CONVICTION_VLLM_URLS")
+    return OpenAICompatibleBackend(
         "mistral",
         settings.vllm_urls,
         VLLM,
-        made_for="" if settings.allow_foreign_model else fingerprint(),
+        fingerprint="" if settings.allow_foreign_model else fingerprint(),
         first_token_s=settings.first_token_timeout_s,
     )
 
 
-def _on_sagemaker(settings: Settings) -> Backend:
+def _mistral_on_sagemaker(settings: Settings) -> Backend:
     signer = Signer("mistral", settings.aws_region)
-    return OpenAIStyle(
+    return OpenAICompatibleBackend(
         "mistral",
         [f"{signer.url}/endpoints/{settings.sagemaker_endpoint}"],
         SAGEMAKER,
-        origin=SageMaker(signer, settings.sagemaker_model or "", SAGEMAKER.idle_s),
+        transport=SageMakerTransport(signer, settings.sagemaker_model or "", SAGEMAKER.idle_s),
         model=settings.sagemaker_model,
         first_token_s=settings.first_token_timeout_s,
     )
@@ -48,8 +48,8 @@ def _on_sagemaker(settings: Settings) -> Backend:
 
 def _gpt4(settings: Settings) -> Backend:
     if settings.openai_api_key is None or not settings.openai_api_key.get_secret_value():
-        return Unconfigured("gpt-4", "OPENAI_API_KEY", settings.gpt4_model)
-    return OpenAIStyle(
+        return UnconfiguredBackend("gpt-4", "OPENAI_API_KEY", settings.gpt4_model)
+    return OpenAICompatibleBackend(
         "gpt-4",
         [settings.openai_base_url or OPENAI_URL],
         openai_dialect(settings.gpt4_model),

@@ -1,4 +1,4 @@
-"""The bytes of a chat completion on their way through, and what they tell of its tokens."""
+"""Forwarding of a chat completion's bytes, with the usage read from them."""
 
 from __future__ import annotations
 
@@ -7,122 +7,123 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from app.backends.events import Metered
-from app.backends.sse import DONE, LONGEST
+from app.backends.events import UsageDocument
+from app.backends.sse import DONE, MAX_LINE_BYTES
 from app.contract.completion import Usage
 
 USAGE = re.compile(rb'"usage"\s*:\s*\{')
 USAGE_MEMBER = re.compile(rb',\s*"usage"\s*:\s*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}')
 NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
-SAID = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)"\s*:\s*"[^"]')
-"""Members of an event's JSON; within its strings a quote would be escaped."""
+TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)"\s*:\s*"[^"]')
+"""Members of an event's JSON; quotes within its strings are escaped."""
 EVENT_ENDS = (b"\n\n", b"\n\r\n")
 
 
 class Relay(Protocol):
-    """Takes a response's bytes and gives those for the client."""
+    """Takes the bytes of a response and returns the bytes for the client."""
 
     done: bool
-    """The server has said that this is all."""
-    pieces: int
-    """Of text, that have passed."""
+    """Whether the end marker has arrived."""
+    text_events: int
+    """The number of forwarded events with text."""
 
     def feed(self, piece: bytes) -> bytes: ...
 
-    def rest(self) -> bytes:
-        """What was kept back until the response ended. Raises `ValueError` where it ended too early."""
+    def flush(self) -> bytes:
+        """Return the bytes withheld until the end of the response. Raises `ValueError` if it ended too early."""
         ...
 
     @property
-    def told(self) -> Usage | None:
-        """What was used, as far as the server has told."""
+    def usage(self) -> Usage | None:
+        """The usage that the server has reported so far."""
         ...
 
 
-class Document:
-    """A response that is one document."""
+class DocumentRelay:
+    """A response that is one JSON document."""
 
     def __init__(self) -> None:
         self.done = False
-        self.pieces = 0
+        self.text_events = 0
         self._document: list[bytes] = []
 
     def feed(self, piece: bytes) -> bytes:
         self._document.append(piece)
         return piece
 
-    def rest(self) -> bytes:
+    def flush(self) -> bytes:
         return b""
 
     @property
-    def told(self) -> Usage | None:
-        return _told(b"".join(self._document))
+    def usage(self) -> Usage | None:
+        return _parse_usage(b"".join(self._document))
 
 
-class Events:
-    """A response that is an event stream. Its event with the usage alone passes only if the client asked for it, and
-    a usage beside text not where the gateway alone did (`tallied`).
+class EventRelay:
+    """A response that is an event stream.
 
-    What says that this is all is kept back: a client that has read it leaves.
+    The event with the usage alone is forwarded only if the client requested it, and usage beside text is removed if
+    the gateway alone requested it (`strip_usage`). The end marker is withheld until the response ends, because a client
+    disconnects when it has read it.
     """
 
-    def __init__(self, usage_asked: bool, tallied: bool = False) -> None:
+    def __init__(self, usage_requested: bool, strip_usage: bool = False) -> None:
         self.done = False
-        self.pieces = 0
-        self._usage_asked = usage_asked
-        self._tallied = tallied
+        self.text_events = 0
+        self._usage_requested = usage_requested
+        self._strip_usage = strip_usage
         self._rest = b""
-        self._usage = b""
-        self._withheld = False
+        self._usage_event = b""
+        self._skip_blank_line = False
 
     def feed(self, piece: bytes) -> bytes:
-        """Whole lines pass. Raises `ValueError` for one without an end."""
+        """Return the complete lines to forward. Raises `ValueError` for a line that is too long."""
         if self.done:
             self._rest += piece
             return b""
-        passed = []
+        forwarded = []
         *lines, self._rest = (self._rest + piece).split(b"\n")
-        for place, line in enumerate(lines):
-            if self._passes(line):
-                passed.append(self._as_asked(line) + b"\n")
+        for position, line in enumerate(lines):
+            if self._should_forward(line):
+                forwarded.append(self._for_client(line) + b"\n")
             elif self.done:
-                self._rest = b"\n".join([*lines[place:], self._rest])
+                self._rest = b"\n".join([*lines[position:], self._rest])
                 break
-        if len(self._rest) > LONGEST:
-            raise ValueError("a line that does not end")
-        return b"".join(passed)
+        if len(self._rest) > MAX_LINE_BYTES:
+            raise ValueError(f"a line of more than {MAX_LINE_BYTES} bytes does not end")
+        return b"".join(forwarded)
 
-    def rest(self) -> bytes:
+    def flush(self) -> bytes:
         if not self.done:
-            raise ValueError("no end")
+            raise ValueError("the stream ended without its end marker")
         return self._rest if self._rest.endswith(EVENT_ENDS) else self._rest + b"\n\n"
 
     @property
-    def told(self) -> Usage | None:
-        return _told(self._usage)
+    def usage(self) -> Usage | None:
+        return _parse_usage(self._usage_event)
 
-    def _passes(self, line: bytes) -> bool:
+    def _should_forward(self, line: bytes) -> bool:
         if not line.startswith(b"data:"):
-            withheld, self._withheld = self._withheld and not line.strip(), False
-            return not withheld
+            skip, self._skip_blank_line = self._skip_blank_line and not line.strip(), False
+            return not skip
         data = line[5:].strip()
         self.done = data == DONE
-        self.pieces += SAID.search(data) is not None
+        self.text_events += TEXT.search(data) is not None
         if USAGE.search(data):
-            self._usage = data
-            self._withheld = not self._usage_asked and NO_CHOICE.search(data) is not None
-        return not (self._withheld or self.done)
+            self._usage_event = data
+            self._skip_blank_line = not self._usage_requested and NO_CHOICE.search(data) is not None
+        return not (self._skip_blank_line or self.done)
 
-    def _as_asked(self, line: bytes) -> bytes:
-        """The line, without a usage that only the gateway asked for."""
-        if not self._tallied or (self._usage_asked and NO_CHOICE.search(line)):
+    def _for_client(self, line: bytes) -> bytes:
+        """Return the line without a usage that the gateway alone requested."""
+        if not self._strip_usage or (self._usage_requested and NO_CHOICE.search(line)):
             return line
         return USAGE_MEMBER.sub(b"", line, 1)
 
 
-def _told(document: bytes) -> Usage | None:
+def _parse_usage(document: bytes) -> Usage | None:
     try:
-        report = Metered.model_validate_json(document).usage
+        report = UsageDocument.model_validate_json(document).usage
     except ValidationError:
         return None
     return report.usage() if report else None

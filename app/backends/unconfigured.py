@@ -1,4 +1,4 @@
-"""A backend that has not been set up: known by name, and saying which setting is missing."""
+"""A backend without its settings."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from app.deadline import Deadline
 from app.errors import NotConfigured
 
 
-class Unconfigured:
-    """Answers nothing; `model` is what would be asked for, empty where only a server could say."""
+class UnconfiguredBackend:
+    """Raises `NotConfigured`, which names the missing setting, for every call."""
 
     breaker: BreakerState = "closed"
     stand_in: bool | None = None
@@ -24,7 +24,7 @@ class Unconfigured:
         self.model = model
         self._setting = setting
 
-    async def identify(self) -> None:
+    async def discover_model(self) -> None:
         return None
 
     def body(self, messages: Sequence[Message], detail: Detail) -> Mapping[str, Any]:  # noqa: ARG002
@@ -40,7 +40,7 @@ class Unconfigured:
 
     async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:
         async with self.answer(messages, detail, deadline):
-            raise AssertionError("it is not set up")
+            raise AssertionError("answer() raises")
 
     def chat(
         self,

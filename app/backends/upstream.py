@@ -1,4 +1,4 @@
-"""A backend and what asking it goes through: its price, its line, its limits and its meters."""
+"""A backend with its price, its concurrency limit, its rate limits and budget, and its meters."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from app.settings.gateway import Settings
 from app.telemetry.metrics import BackendMeters, Collectors
 
 TEMPLATE_TOKENS = 64
-"""What a chat template may add to a prompt."""
+"""The most tokens that a chat template adds to a prompt."""
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """One backend's. Without a price it is not set up, and says so when it is asked."""
+    """One backend with what governs its calls. The price is None if the backend is not configured."""
 
     backend: Backend
     price: Price | None
@@ -31,42 +31,44 @@ class Upstream:
     scope: Scope
     meters: BackendMeters
     profile: Profile | None = None
-    """How its servers run the model, where that is known."""
+    """The profile that its servers run the model with, if it is known."""
 
     @property
     def name(self) -> BackendName:
         return self.backend.name
 
     def cost(self, usage: Usage) -> Cost:
-        """What tokens cost here."""
-        assert self.price is not None, "a backend without a price is not set up, and never gets as far as using tokens"
+        """Return the cost of tokens."""
+        assert self.price is not None, "a backend without a price is not configured and uses no tokens"
         return self.price.cost(usage)
 
-    def at_most(self, prompt: Sequence[Message], answer_tokens: int, calls: int) -> Estimate:
-        """The most that so many calls can take: a token is at least a byte of text."""
-        bytes_in = sum(len(message["content"].encode()) for message in prompt)
-        usage = Usage(calls * (bytes_in + TEMPLATE_TOKENS), calls * answer_tokens)
+    def max_estimate(self, prompt: Sequence[Message], answer_tokens: int, calls: int) -> Estimate:
+        """Return the most tokens and money that the calls can use: a token holds at least one byte of text."""
+        prompt_bytes = sum(len(message["content"].encode()) for message in prompt)
+        usage = Usage(calls * (prompt_bytes + TEMPLATE_TOKENS), calls * answer_tokens)
         nano_usd = 0 if self.price is None else self.price.cost(usage).nano_usd
         return Estimate(usage.prompt_tokens + usage.completion_tokens, nano_usd)
 
 
 def open_upstream(backend: Backend, price: Price | None, settings: Settings, collectors: Collectors) -> Upstream:
-    """The lane that the settings give a backend, its line, limits and breaker shown by the collectors."""
+    """Build a backend's upstream from the settings, and export its queue, budget and breaker."""
     name = backend.name
 
-    def given(setting: str) -> Any:
-        return getattr(settings, f"{name.replace('-', '')}_{setting}")
+    def setting(suffix: str) -> Any:
+        return getattr(settings, f"{name.replace('-', '')}_{suffix}")
 
-    concurrency, usd = ConcurrencyLimit(given("max_concurrency"), given("queue_size")), given("usd_per_day")
-    limits = Limits(given("requests_per_minute"), given("tokens_per_minute"), None if usd is None else int(usd * NANO))
+    concurrency, usd = ConcurrencyLimit(setting("max_concurrency"), setting("queue_size")), setting("usd_per_day")
+    limits = Limits(
+        setting("requests_per_minute"), setting("tokens_per_minute"), None if usd is None else int(usd * NANO)
+    )
     collectors.queue_depth.labels(name).set_function(lambda: concurrency.waiting)
     for state in BREAKER_STATES:
-        collectors.breaker_state.labels(name, state).set_function(partial(_is, backend, state))
+        collectors.breaker_state.labels(name, state).set_function(partial(_in_state, backend, state))
     if usd is not None:
         collectors.budget_limit.labels(name).set(float(usd))
     profile = settings.vllm_profile if name == "mistral" else None
-    return Upstream(backend, price, concurrency, Scope(f"backend:{name}", limits), collectors.of[name], profile)
+    return Upstream(backend, price, concurrency, Scope(f"backend:{name}", limits), collectors.by_backend[name], profile)
 
 
-def _is(backend: Backend, state: BreakerState) -> float:
+def _in_state(backend: Backend, state: BreakerState) -> float:
     return float(backend.breaker == state)

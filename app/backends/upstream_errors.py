@@ -1,6 +1,6 @@
-"""What a server refuses with, as errors of our own.
+"""Mapping of a server's failures to the gateway's errors.
 
-Nothing that a server said is passed on: its words may hold a key or an address.
+No message of a server is repeated, because it may hold a key or an address.
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ from email.utils import parsedate_to_datetime
 from pydantic import BaseModel, ValidationError
 
 from app.backends.dialects import Dialect
-from app.backends.origin import Response, read
+from app.backends.transport import Response, read_body
 from app.errors import BackendError, BackendUnavailable, NotConfigured
 
 RETRY_AFTER_S = 5.0
-"""What to tell a client where the server does not say when to come back."""
+"""The Retry-After for clients where the server sends none."""
 
 RETRY_AFTER_MAX_S = 3600.0
-"""The longest that is passed on: no client should be sent away for ever."""
+"""The longest Retry-After that is passed to clients."""
 
-DOCUMENT_MAX = 1 << 16
-"""Bytes of a refusal that are read."""
+ERROR_BODY_MAX_BYTES = 1 << 16
+"""The part of an error response that is read."""
 
 
 @dataclass(eq=False)
 class CallFailed(Exception):
-    """A call that came to nothing, and what follows from that."""
+    """A failed call, and what follows from the failure."""
 
     error: BackendError
-    """What a client may see."""
-    passing: bool = False
-    """The same request may succeed in a moment."""
-    elsewhere: bool = False
-    """It may succeed at another server."""
-    blamed: bool = False
-    """It speaks against the server's health."""
+    """The error for the client."""
+    transient: bool = False
+    """The same request may succeed soon."""
+    failover: bool = False
+    """Another server may answer it."""
+    server_fault: bool = False
+    """The failure counts against the server's health."""
     retry_after: float | None = None
-    """Seconds that the server asked for."""
-    unanswered: bool = False
-    """The request was sent, and what the server made of it is not known."""
+    """The server's Retry-After, in seconds."""
+    outcome_unknown: bool = False
+    """The request was sent, and the server may have generated tokens."""
     status: int | None = None
     document: bytes = field(default=b"", repr=False)
-    """What the server said, keys and all; only ever shown scrubbed."""
+    """The server's response, which may hold a key; redact it before showing it."""
 
 
 class _Refusal(BaseModel):
@@ -54,41 +54,44 @@ class _Refusal(BaseModel):
 
 
 def unreachable(name: str) -> CallFailed:
-    """Nothing listens there, or it hung up without a word."""
+    """Return the error of a refused connection, or one closed without a response."""
     error = BackendUnavailable(f"{name} cannot be reached", retry_after=RETRY_AFTER_S)
-    return CallFailed(error, passing=True, elsewhere=True, blamed=True)
+    return CallFailed(error, transient=True, failover=True, server_fault=True)
 
 
-def broken_off(name: str) -> CallFailed:
-    """The answer ended before its end, or is not in the protocol's form."""
-    return CallFailed(BackendError(f"{name} broke its answer off, or sent what is none"), blamed=True, unanswered=True)
+def invalid_response(name: str) -> CallFailed:
+    """Return the error of a response that is truncated or not in the protocol's format."""
+    error = BackendError(f"{name} sent a truncated or invalid response")
+    return CallFailed(error, server_fault=True, outcome_unknown=True)
 
 
-async def refusal(name: str, dialect: Dialect, response: Response) -> CallFailed:
-    """What an answer with another status than 200 means, once its body is read. Raises aiohttp's errors."""
-    document = await read(response, DOCUMENT_MAX)
-    return refused(name, dialect, response.status, retry_after(response.headers.get("Retry-After")), document)
+async def read_refusal(name: str, dialect: Dialect, response: Response) -> CallFailed:
+    """Read a response whose status is not 200 and return its error. Raises aiohttp's errors."""
+    document = await read_body(response, ERROR_BODY_MAX_BYTES)
+    return map_status(name, dialect, response.status, parse_retry_after(response.headers.get("Retry-After")), document)
 
 
-def refused(name: str, dialect: Dialect, status: int, after: float | None = None, document: bytes = b"") -> CallFailed:
-    """What an answer with another status than 200 means; `after` is the pause in seconds that it asks for."""
+def map_status(
+    name: str, dialect: Dialect, status: int, retry_after_s: float | None = None, document: bytes = b""
+) -> CallFailed:
+    """Return the error of a response whose status is not 200."""
     quota_spent = status == 429 and _code(document) == "insufficient_quota"
-    passing = status >= 500 or (status == 429 and not quota_spent)
+    transient = status >= 500 or (status == 429 and not quota_spent)
     return CallFailed(
-        _error(name, dialect, status, after, quota_spent),
-        passing=passing,
-        elsewhere=passing,
-        blamed=status >= 500,
-        retry_after=after,
+        _error(name, dialect, status, retry_after_s, quota_spent),
+        transient=transient,
+        failover=transient,
+        server_fault=status >= 500,
+        retry_after=retry_after_s,
         status=status,
         document=document,
     )
 
 
-def _error(name: str, dialect: Dialect, status: int, after: float | None, quota_spent: bool) -> BackendError:
+def _error(name: str, dialect: Dialect, status: int, retry_after_s: float | None, quota_spent: bool) -> BackendError:
     match status:
         case 401 | 403:
-            remedy = f"check {dialect.key_setting}" if dialect.key_setting else "its server asks for one"
+            remedy = f"check {dialect.key_setting}" if dialect.key_setting else "its server requires one"
             return NotConfigured(f"{name} does not accept the key: {remedy}")
         case 404:
             settings = " and ".join(dict.fromkeys((dialect.model_setting, dialect.url_setting)))
@@ -96,16 +99,15 @@ def _error(name: str, dialect: Dialect, status: int, after: float | None, quota_
         case 429 if quota_spent:
             return BackendUnavailable(f"{name} has no quota left: check the account's plan and billing")
         case 429:
-            return BackendUnavailable(
-                f"{name} asks for fewer requests", retry_after=RETRY_AFTER_S if after is None else after
-            )
+            wait_s = RETRY_AFTER_S if retry_after_s is None else retry_after_s
+            return BackendUnavailable(f"{name} limits the rate of requests", retry_after=wait_s)
         case _ if status >= 500:
             return BackendError(f"{name} failed (HTTP {status})")
     return BackendError(f"{name} refused the request (HTTP {status})")
 
 
-def retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date; None where it holds neither."""
+def parse_retry_after(value: str | None) -> float | None:
+    """Return the seconds of a Retry-After header, which holds seconds or a date; None for anything else."""
     if value is None:
         return None
     try:

@@ -12,9 +12,9 @@ import uvicorn
 from app.errors import InvalidSettings
 from app.main import create_app
 from app.serving.drain import Drain
-from app.serving.load_shedding import Shedding
+from app.serving.load_shedding import LoadSheddingProtocol
 from app.serving.loop_lag import LoopLag
-from app.serving.server import Server, listening
+from app.serving.server import Server, bind_sockets
 from app.settings.gateway import load_settings
 from app.telemetry.logs import log_config
 
@@ -37,7 +37,7 @@ def run(argv: Sequence[str]) -> int:
         create_app(settings, drain=drain, lag=lag),
         host=settings.host,
         port=settings.port,
-        http=Shedding.under(lag),
+        http=LoadSheddingProtocol.with_lag(lag),
         lifespan="on",
         ws="none",
         log_config=None,
@@ -46,5 +46,5 @@ def run(argv: Sequence[str]) -> int:
         server_header=False,
         timeout_graceful_shutdown=int(settings.backend_timeout_s) + 5,
     )
-    Server(config, drain, settings.drain_s).run(listening(config))
+    Server(config, drain, settings.drain_s).run(bind_sockets(config))
     return 0

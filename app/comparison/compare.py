@@ -74,7 +74,7 @@ async def compare(
 
 async def store_pair(pair: Pair, comparisons: Comparisons, collectors: Collectors) -> Pair | None:
     """Count and store a pair. Return it as stored; None, which is logged and counted, if the store is unavailable."""
-    collectors.pair({name: each.action for name, each in pair.sides.items()})
+    collectors.count_pair({name: each.action for name, each in pair.sides.items()})
     try:
         return await comparisons.append(pair)
     except StoreUnavailable as error:
@@ -117,7 +117,7 @@ async def _ask(
 ) -> Recommendation | ConvictionError:
     """Return one backend's answer or error; the metrics count it as a separate request."""
     try:
-        with collectors.request(RequestObservation(upstream.name, question.detail)):
+        with collectors.track_request(RequestObservation(upstream.name, question.detail)):
             answer = await recommender.ask(question, upstream, options, RequestTimer())
             count_answer(upstream.meters, answer.recommendation)
             return answer.recommendation

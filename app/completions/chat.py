@@ -20,7 +20,7 @@ from app.completions.request import RequestOptions
 from app.contract.completion import NOTHING, BackendName, Usage
 from app.pricing.limits import Estimate, Scope
 from app.pricing.prices import Cost
-from app.telemetry.tracing import generation, used
+from app.telemetry.tracing import generation_span, usage_attributes
 
 ANSWER_TOKENS: Mapping[BackendName, int] = {"mistral": 2048, "gpt-4": 4096}
 """The completion tokens assumed for a request without a limit, and its limit where tokens or money are limited.
@@ -56,7 +56,7 @@ async def chat(
             stream = upstream.backend.chat(bounded, options.deadline)
             pending = PendingChat(stream, admission.limit_status if admission else None)
             sent = perf_counter()
-            with generation(upstream.name) as span:
+            with generation_span(upstream.name) as span:
                 try:
                     async with stream:
                         if body.get("stream") is True and stream.status == 200:
@@ -65,7 +65,7 @@ async def chat(
                 finally:
                     reservation.usage = pending.usage = stream.usage or NOTHING
                     pending.cost = upstream.cost(reservation.usage)
-                    span.note(used(upstream.backend.model, reservation.usage))
+                    span.set_attributes(usage_attributes(upstream.backend.model, reservation.usage))
     if stream.status == 200:
         upstream.meters.duration.observe(perf_counter() - began)
 

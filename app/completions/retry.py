@@ -13,7 +13,7 @@ from app.contract.completion import NOTHING, Completion, Usage
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import UnparsedAnswer
-from app.telemetry.tracing import generation, used
+from app.telemetry.tracing import generation_span, usage_attributes
 
 MAX_ATTEMPTS = 2
 
@@ -56,7 +56,7 @@ class Attempts:
 
     async def _complete(self, prompt: Sequence[Message]) -> Completion:
         backend = self._upstream.backend
-        with generation(backend.name) as span:
+        with generation_span(backend.name) as span:
             async with backend.answer(prompt, self._detail, self._deadline) as stream:
                 began = perf_counter()
                 try:
@@ -65,8 +65,8 @@ class Attempts:
                     return stream.completion
                 finally:
                     self.waited_s += perf_counter() - began
-                    self.usage, self.model = _sum(self.usage, stream.usage), stream.asked
-                    span.note(used(stream.asked, stream.usage))
+                    self.usage, self.model = _sum(self.usage, stream.usage), stream.requested_model
+                    span.set_attributes(usage_attributes(stream.requested_model, stream.usage))
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

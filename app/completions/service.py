@@ -66,7 +66,7 @@ class CompletionService:
         gateway.
         """
         if not (request.options.alone or request.upstream.concurrency.full):
-            await request.upstream.backend.identify()  # so that the first requests share a call, too
+            await request.upstream.backend.discover_model()  # so that the first requests share a call, too
         async with AsyncExitStack() as stack:
             pending, counted = None, False
             while pending is None:
@@ -89,7 +89,7 @@ class CompletionService:
             if shared is None:
                 raise upstream.concurrency.refusal()
             return shared
-        estimate = upstream.at_most(request.prompt, ANSWER_TOKENS[request.detail], MAX_ATTEMPTS)
+        estimate = upstream.max_estimate(request.prompt, ANSWER_TOKENS[request.detail], MAX_ATTEMPTS)
         return await self._reservations.admit(request.request_id, principal, upstream, estimate, coalescing)
 
     async def _start(

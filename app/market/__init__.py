@@ -1,11 +1,11 @@
-"""Ticker -> metrics: daily bars and option chains from a provider, measured at one close."""
+"""Market data: daily bars and option chains from a provider, and the metrics computed from them at one close."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from app.errors import InsufficientHistory, MarketDataUnavailable, NotConfigured
-from app.market.provider import Deferred, ExpiryScope, Provider
+from app.market.provider import ExpiryScope, LazyProvider, Provider
 
 __all__ = ["KINDS", "InsufficientHistory", "MarketDataUnavailable", "open_provider"]
 
@@ -13,20 +13,20 @@ KINDS = ("yfinance", "parquet", "sample")
 
 
 def open_provider(kind: str, folder: Path | None = None, expiries: ExpiryScope = "nearest") -> Provider:
-    """The provider called `kind`. One that reads a folder is opened at once: there may be something wrong with it.
+    """Return the provider of the given kind: parquet checks its folder immediately, the others load at first use.
 
-    Raises `NotConfigured`, and what a folder's provider raises.
+    Raises `NotConfigured`.
     """
     match kind:
         case "yfinance":
-            return Deferred(kind, lambda: _yfinance(expiries))
+            return LazyProvider(kind, lambda: _yfinance(expiries))
         case "sample":
-            return Deferred(kind, _sample)
+            return LazyProvider(kind, _sample)
         case "parquet" if folder is not None:
             return _parquet(folder)
         case "parquet":
-            raise NotConfigured("the parquet market needs CONVICTION_MARKET_DIR")
-    raise NotConfigured(f"CONVICTION_MARKET is {kind!r}; it may be {', '.join(KINDS)}")
+            raise NotConfigured("the parquet market needs a folder: set CONVICTION_MARKET_DIR")
+    raise NotConfigured(f"CONVICTION_MARKET is {kind!r}; set it to one of {', '.join(KINDS)}")
 
 
 def _yfinance(expiries: ExpiryScope) -> Provider:

@@ -1,7 +1,7 @@
-"""Back-adjustment: old bars restated in the shares and dividends of the last bar, and of nothing later.
+"""Back-adjustment of bars for the splits and dividends up to the last bar, and for none after it.
 
-`adj_close / close` is a factor that its source has worked out with hindsight. Only the change of the factor
-from one bar to the next is used, which holds the event between the two bars and nothing that came after.
+The source computes `adj_close / close` with hindsight. Only the change of this factor from one bar to the next is used:
+it depends on the event between the two bars and on no later one.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 ROUNDING = 1e-5
-"""Relative difference up to which two factors are the same. Dividends are larger; and noise that is let
-through would decide ties between prices in cents, on which ADX turns."""
+"""Relative difference up to which two factors are equal. Dividends are larger, and smaller noise would break ties
+between prices in cents, which ADX depends on."""
 
 SPLIT_RATIOS = np.array([5 / 4, 4 / 3, 3 / 2, 5 / 2, *range(2, 11), 12, 15, 20, 25, 30, 40, 50, 100])
 SPLIT_TOLERANCE = 0.01
@@ -37,21 +37,21 @@ def back_adjust(bars: pd.DataFrame) -> pd.DataFrame:
 
 
 def event_ratios(close: Floats, adj_close: Floats) -> Floats:
-    """Per bar, the old shares' worth in new ones that took effect with it: 2 for a two-for-one split.
+    """Return the ratio of the event that took effect with each bar: 2 for a two-for-one split, 1 without an event.
 
-    Two habits are understood. Most sources restate the whole past at every event, so that the factor changes
-    for good. Some restate only the bar or two before it, so that the factor returns to 1. In both, a bar
-    whose factor is 1 has no event after it that the source knew of.
+    Sources write adj_close in two ways. Most restate the whole past at every event, so the factor changes permanently.
+    Some restate only one or two bars before it, so the factor returns to 1. In both, a bar whose factor is 1 has no
+    event after it that the source knew of.
     """
     factor = _known_factors(close, adj_close)
     change = np.round(factor[1:] / factor[:-1], 9)
     restated = np.abs(factor[:-1] - 1) > ROUNDING
-    happened = restated & (np.abs(change - 1) > ROUNDING)
-    return np.append(1.0, np.where(happened, change, 1.0))
+    event = restated & (np.abs(change - 1) > ROUNDING)
+    return np.append(1.0, np.where(event, change, 1.0))
 
 
 def _known_factors(close: Floats, adj_close: Floats) -> Floats:
-    """adj_close over close; where adj_close is unknown, the factor of the bar before, at the start 1."""
+    """Return adj_close / close; where adj_close is missing, the previous bar's factor, or 1 at the start."""
     known = np.isfinite(adj_close) & (adj_close > 0)
     factor = np.divide(adj_close, close, out=np.ones_like(close), where=known)
     latest_known = np.maximum.accumulate(np.where(known, np.arange(len(close)), 0))
@@ -60,7 +60,7 @@ def _known_factors(close: Floats, adj_close: Floats) -> Floats:
 
 
 def _splits_only(events: Floats) -> Floats:
-    """The ratios that are those of splits; 1 in place of dividends and spin-offs."""
+    """Return the ratios of splits, with 1 for dividends and spin-offs."""
     up = np.maximum(events, 1 / events)
     nearest = SPLIT_RATIOS[np.abs(up[:, None] / SPLIT_RATIOS - 1).argmin(axis=1)]
     is_split = np.abs(up / nearest - 1) <= SPLIT_TOLERANCE
@@ -69,6 +69,6 @@ def _splits_only(events: Floats) -> Floats:
 
 
 def _later_product(ratios: Floats) -> Floats:
-    """Per bar, the product of the ratios of all bars after it."""
+    """Return for each bar the product of the ratios of all later bars."""
     through = np.cumprod(ratios[::-1])[::-1]
     return np.append(through[1:], 1.0)

@@ -1,4 +1,4 @@
-"""Technical indicators of the last daily bar, under pandas-ta's column names, by TA-Lib and NumPy."""
+"""Technical indicators of the last daily bar, computed by TA-Lib and NumPy under pandas-ta's column names."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from app.errors import InsufficientHistory
 Floats = NDArray[np.float64]
 
 MIN_BARS = 250
-"""Fewer, and the warm-up of RSI, ADX, MACD and TRIX still shows in the last bar."""
+"""With fewer bars, the warm-up of RSI, ADX, MACD and TRIX affects the last bar."""
 
 WINDOW = 400
-"""Bars the indicators see: fixed, so that the same day gives the same figures whatever came before."""
+"""The number of bars used: fixed, so that a day's values do not depend on the length of the history."""
 
 OBV_WINDOW = 250
-"""Bars on-balance volume is summed over, its first bar counted as up; its level has no other anchor."""
+"""Bars that on-balance volume is summed over, the first counted as up; its level has no other reference."""
 
-DUST = 1e-7
-"""Overshoot of an indicator's own range that is floating-point error."""
+ROUNDING_ERROR = 1e-7
+"""Excess over an indicator's range that is floating-point error."""
 
-FLAT = 1e-6
-"""Width of the Bollinger bands, relative to the price, that rounding alone can make."""
+FLAT_WIDTH = 1e-6
+"""Width of the Bollinger bands, relative to the price, that rounding alone can produce."""
 
 RANGES = {"RSI_14": (0, 100), "STOCHk_14_3_3": (0, 100), "STOCHd_14_3_3": (0, 100), "ADX_14": (0, 100)}
 RANGES |= {"MFI_14": (0, 100), "CMF_20": (-1, 1)}
 
 
-def technicals(bars: pd.DataFrame) -> dict[str, float]:
-    """Every indicator of the last bar that is defined; prices in USD, OBV in millions of shares."""
+def compute_technicals(bars: pd.DataFrame) -> dict[str, float]:
+    """Return all indicators that are defined for the last bar; prices in USD, OBV in millions of shares."""
     if len(bars) < MIN_BARS:
-        raise InsufficientHistory(f"{len(bars)} daily bars are known, indicators need {MIN_BARS}")
+        raise InsufficientHistory(f"{len(bars)} daily bars are available, indicators need {MIN_BARS}")
     high, low, close, volume = (
         bars[name].to_numpy("float64", copy=True)[-WINDOW:] for name in ("high", "low", "close", "volume")
     )
-    found = {
+    values = {
         **_trend(close),
         **_oscillators(high, low, close),
         **_volume(high, low, close, volume),
         **_pivots(high[-2], low[-2], close[-2]),
     }
-    return {name: _without_dust(name, value) for name, value in found.items() if np.isfinite(value)}
+    return {name: _clamp_rounding_error(name, value) for name, value in values.items() if np.isfinite(value)}
 
 
 def _trend(close: Floats) -> dict[str, float]:
     macd, signal, histogram = talib.MACD(close, 12, 26, 9)
     upper, _, lower = talib.BBANDS(close, 20, 2.0, 2.0)
     width = upper[-1] - lower[-1]
-    flat = not width > FLAT * close[-1]
+    flat = not width > FLAT_WIDTH * close[-1]
     return {
         "MACD_12_26_9": macd[-1],
         "MACDh_12_26_9": histogram[-1],
@@ -67,16 +67,16 @@ def _trend(close: Floats) -> dict[str, float]:
 
 
 def _oscillators(high: Floats, low: Floats, close: Floats) -> dict[str, float]:
-    """TA-Lib answers 0 where an oscillator divides nothing by nothing; here that is undefined."""
+    """Oscillators; where one divides zero by zero it is undefined here, and 0 in TA-Lib."""
     slow_k, slow_d = talib.STOCH(high, low, close, 14, 3, 0, 3, 0)
     typical = (high + low + close) / 3
     moved, ranged = np.ptp(close) > 0, _ranges(high, low).min() > 0
     return {
-        "RSI_14": _where(moved, talib.RSI(close, 14)[-1]),
-        "STOCHk_14_3_3": _where(ranged, slow_k[-1]),
-        "STOCHd_14_3_3": _where(ranged, slow_d[-1]),
-        "ADX_14": _where(moved, talib.ADX(high, low, close, 14)[-1]),
-        "CCI_14_0.015": _where(np.ptp(typical[-14:]) > FLAT * close[-1], talib.CCI(high, low, close, 14)[-1]),
+        "RSI_14": _value_if(moved, talib.RSI(close, 14)[-1]),
+        "STOCHk_14_3_3": _value_if(ranged, slow_k[-1]),
+        "STOCHd_14_3_3": _value_if(ranged, slow_d[-1]),
+        "ADX_14": _value_if(moved, talib.ADX(high, low, close, 14)[-1]),
+        "CCI_14_0.015": _value_if(np.ptp(typical[-14:]) > FLAT_WIDTH * close[-1], talib.CCI(high, low, close, 14)[-1]),
     }
 
 
@@ -85,26 +85,26 @@ def _volume(high: Floats, low: Floats, close: Floats, volume: Floats) -> dict[st
     flows = (np.diff(typical[-15:]) != 0) & (volume[-14:] > 0)
     return {
         "CMF_20": chaikin_money_flow(high[-20:], low[-20:], close[-20:], volume[-20:]),
-        "MFI_14": _where(flows.any(), talib.MFI(high, low, close, volume, 14)[-1]),
+        "MFI_14": _value_if(flows.any(), talib.MFI(high, low, close, volume, 14)[-1]),
         "OBV": talib.OBV(close[-OBV_WINDOW:], volume[-OBV_WINDOW:])[-1] / 1e6,
     }
 
 
 def chaikin_money_flow(high: Floats, low: Floats, close: Floats, volume: Floats) -> float:
-    """Volume weighted by where the close lies in the bar, -1 at the low to 1 at the high; NaN without volume.
+    """Return the mean position of the close within the bar, weighted by volume: -1 at the low, 1 at the high.
 
-    A bar whose high is its low has no such place and weighs nothing.
+    NaN without volume. A bar whose high equals its low counts as 0.
     """
     total = volume.sum()
     if total <= 0:
         return float("nan")
     spread = high - low
-    place = np.divide(2 * close - high - low, spread, out=np.zeros_like(close), where=spread > 0)
-    return float((place * volume).sum() / total)
+    position = np.divide(2 * close - high - low, spread, out=np.zeros_like(close), where=spread > 0)
+    return float((position * volume).sum() / total)
 
 
 def _pivots(high: float, low: float, close: float) -> dict[str, float]:
-    """Floor-trader pivots of one bar, the one before the last: levels set before the day they are for."""
+    """Return the floor-trader pivots that one day's bar sets for the next day."""
     pivot = (high + low + close) / 3
     return {
         "PIVOT": pivot,
@@ -116,17 +116,17 @@ def _pivots(high: float, low: float, close: float) -> dict[str, float]:
 
 
 def _ranges(high: Floats, low: Floats) -> Floats:
-    """Highest high less lowest low of the five windows of 14 bars that the stochastic's averages span."""
+    """Return highest high less lowest low of the five 14-bar windows that the stochastic averages."""
     highs, lows = sliding_window_view(high[-18:], 14), sliding_window_view(low[-18:], 14)
     ranges: Floats = highs.max(axis=1) - lows.min(axis=1)
     return ranges
 
 
-def _where(defined: bool | np.bool_, value: float) -> float:
+def _value_if(defined: bool | np.bool_, value: float) -> float:
     return value if defined else float("nan")
 
 
-def _without_dust(name: str, value: float) -> float:
+def _clamp_rounding_error(name: str, value: float) -> float:
     low, high = RANGES.get(name, (-np.inf, np.inf))
     clamped = min(max(value, low), high)
-    return float(clamped if abs(clamped - value) <= DUST else value)
+    return float(clamped if abs(clamped - value) <= ROUNDING_ERROR else value)

@@ -1,4 +1,4 @@
-"""What is wrong with a folder of market data, found by its files' schemas before any of them is read."""
+"""Validation of a folder of market data by its files' schemas, before any file is read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from app.market.parquet import BAR_FILES, CHAIN_COLUMNS, CHAIN_FILES
 from app.market.provider import BAR_COLUMNS
 
-Kind = tuple[str, Callable[[pa.DataType], bool]]
+ColumnType = tuple[str, Callable[[pa.DataType], bool]]
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -28,29 +28,29 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-TEXT: Kind = ("text", _is_text)
-DAY: Kind = ("a date", _is_day)
-NUMBER: Kind = ("a number", _is_number)
+TEXT: ColumnType = ("text", _is_text)
+DAY: ColumnType = ("a date", _is_day)
+NUMBER: ColumnType = ("a number", _is_number)
 
 BARS = {"ticker": TEXT, "date": DAY, **dict.fromkeys(BAR_COLUMNS, NUMBER)}
 BARS_OPTIONAL = {"adj_close": NUMBER}
 CHAINS = {"ticker": TEXT, "as_of": DAY, **dict.fromkeys(CHAIN_COLUMNS, NUMBER), "side": TEXT, "expiry": DAY}
 
 
-def problems(folder: Path) -> list[str]:
-    """Everything that keeps the folder from being used, each with its file and column; empty where nothing does."""
+def find_problems(folder: Path) -> list[str]:
+    """Return every problem that makes the folder unusable, with its file and column."""
     if not folder.is_dir():
         return ["no such folder"]
     bars, chains = sorted(folder.glob(BAR_FILES)), sorted(folder.glob(CHAIN_FILES))
-    found = [] if bars else [f"no {BAR_FILES} in it"]
+    problems = [] if bars else [f"no file {BAR_FILES}"]
     for path in bars:
-        found += _of_file(path, BARS, BARS_OPTIONAL)
+        problems += _file_problems(path, BARS, BARS_OPTIONAL)
     for path in chains:
-        found += _of_file(path, CHAINS, {})
-    return found
+        problems += _file_problems(path, CHAINS, {})
+    return problems
 
 
-def _of_file(path: Path, needed: Mapping[str, Kind], optional: Mapping[str, Kind]) -> Iterator[str]:
+def _file_problems(path: Path, needed: Mapping[str, ColumnType], optional: Mapping[str, ColumnType]) -> Iterator[str]:
     try:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
@@ -70,8 +70,8 @@ def _of_file(path: Path, needed: Mapping[str, Kind], optional: Mapping[str, Kind
 
 
 def _unreadable_days(file: pq.ParquetFile, name: str, column: str) -> Iterator[str]:
-    """Days may be written out, as in 2017-01-03; then each of them has to be one."""
+    """Check dates that are stored as text, such as 2017-01-03."""
     texts = file.read([column]).to_pandas()[column]
     wrong = texts[pd.to_datetime(texts, errors="coerce", format="ISO8601").isna()]
     if len(wrong):
-        yield f"{name}: column {column} has {len(wrong)} values that are no dates, the first {wrong.iloc[0]!r}"
+        yield f"{name}: column {column} has {len(wrong)} values that are not dates, the first {wrong.iloc[0]!r}"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from app.market.provider import Chain, ExpiryScope
 
 MAX_IV = 500.0
-"""Percent. Sources answer 500 to 2000 for contracts that hardly trade, and 0 where they know none."""
+"""Percent. Sources report 500 to 2000 for contracts that hardly trade, and 0 for unknown."""
 
 VALUES = ("impliedVolatility", "lastPrice", "volume", "openInterest")
 
@@ -17,27 +17,27 @@ Statistics = dict[str, float | int]
 Floats = NDArray[np.float64]
 
 
-def option_statistics(chain: Chain, expiries: ExpiryScope = "nearest") -> tuple[Statistics, dict[str, int]]:
-    """The statistics by their names in the contract, and how many implied volatilities were left out a side.
+def compute_option_statistics(chain: Chain, expiries: ExpiryScope = "nearest") -> tuple[Statistics, dict[str, int]]:
+    """Return the statistics by their names in the contract, and the number of excluded implied volatilities per side.
 
-    Implied volatility is in percent, prices in USD, volume and open interest in contracts. What cannot be
-    known (a side without contracts, a ratio to no calls) is absent.
+    Implied volatility is in percent, prices in USD, volume and open interest in contracts. An undefined statistic (of a
+    side without contracts, or a ratio to zero calls) is absent.
     """
-    contracts = in_scope(chain, expiries)
+    contracts = select_expiries(chain, expiries)
     sides = contracts["side"].to_numpy()
     values = np.column_stack([contracts[name].to_numpy("float64", na_value=np.nan) for name in VALUES])
     statistics: Statistics = {}
     excluded: dict[str, int] = {}
     for side in ("call", "put"):
-        found, left_out = _of_side(values[sides == side])
-        statistics |= {f"{side}_{name}": value for name, value in found.items()}
-        if left_out:
-            excluded[f"{side}_implied_volatility"] = left_out
+        one_side, unusable = _side_statistics(values[sides == side])
+        statistics |= {f"{side}_{name}": value for name, value in one_side.items()}
+        if unusable:
+            excluded[f"{side}_implied_volatility"] = unusable
     return statistics | _between_sides(statistics), excluded
 
 
-def in_scope(chain: Chain, expiries: ExpiryScope) -> pd.DataFrame:
-    """The contracts not yet expired; with "nearest", those of the first expiry among them."""
+def select_expiries(chain: Chain, expiries: ExpiryScope) -> pd.DataFrame:
+    """Return the unexpired contracts; with "nearest", those of the first expiry."""
     days = chain.contracts["expiry"]
     expiry = (days if days.dtype.kind == "M" else pd.to_datetime(days)).to_numpy()
     alive = expiry >= np.datetime64(chain.as_of)
@@ -46,16 +46,16 @@ def in_scope(chain: Chain, expiries: ExpiryScope) -> pd.DataFrame:
     return chain.contracts[alive]
 
 
-def _of_side(values: Floats) -> tuple[Statistics, int]:
-    """From (contracts, VALUES) the known means and sums, and how many implied volatilities were left out."""
+def _side_statistics(values: Floats) -> tuple[Statistics, int]:
+    """Return means and sums of an array (contracts, VALUES), and the number of unusable implied volatilities."""
     volatility, price, volume, interest = values.T
     percent = volatility * 100
     usable = percent[(percent > 0) & (percent <= MAX_IV)]
     means = {"iv_avg": usable, "last_price_avg": _known(price)}
     sums = {"volume": _known(volume), "open_interest": _known(interest)}
-    found: Statistics = {name: round(float(known.mean()), 6) for name, known in means.items() if known.size}
-    found |= {name: int(known.sum()) for name, known in sums.items() if known.size}
-    return found, len(values) - len(usable)
+    statistics: Statistics = {name: round(float(known.mean()), 6) for name, known in means.items() if known.size}
+    statistics |= {name: int(known.sum()) for name, known in sums.items() if known.size}
+    return statistics, len(values) - len(usable)
 
 
 def _known(values: Floats) -> Floats:
@@ -64,6 +64,7 @@ def _known(values: Floats) -> Floats:
 
 
 def _between_sides(statistics: Statistics) -> Statistics:
+    """Return skew and ratio to six decimals, as published data sets hold them; the contract derives them to four."""
     between: Statistics = {}
     if "call_iv_avg" in statistics and "put_iv_avg" in statistics:
         between["iv_skew"] = round(statistics["call_iv_avg"] - statistics["put_iv_avg"], 6)

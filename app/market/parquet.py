@@ -1,4 +1,4 @@
-"""Market data in a folder: ohlcv*.parquet with daily bars, options*.parquet with option chains."""
+"""Market data from a folder: ohlcv*.parquet with daily bars, options*.parquet with option chains."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import pyarrow
 
 from app.errors import MarketDataUnavailable, NotConfigured, UnknownTicker
 from app.market.adjustment import back_adjust
-from app.market.bars import last_date, require_recent, tidy, unbroken, uninterrupted, up_to
+from app.market.bars import bars_until, clean_bars, last_date, require_recent, since_last_break, since_last_gap
 from app.market.provider import BAR_COLUMNS, Chain
 
 MAX_CHAIN_AGE_DAYS = 5
-"""Calendar days by which a chain may precede the day asked for, or be apart from the latest bar."""
+"""Calendar days by which a chain may precede the requested day, or differ from the latest bar's."""
 
 CHAIN_COLUMNS = ("side", "expiry", "strike", "lastPrice", "volume", "openInterest", "impliedVolatility")
 
@@ -28,37 +28,37 @@ Chains = dict[str, dict[date, pd.DataFrame]]
 class ParquetProvider:
     """Bars (ticker, date, BAR_COLUMNS, adj_close optional) and chains (ticker, as_of, CHAIN_COLUMNS).
 
-    The files are read once, when a ticker is first asked for. Where several files know a ticker, one of them
-    answers whole: the one whose last bar by the day is the latest, since files may be adjusted differently.
+    All files are read once, at the first request. If several files hold a ticker, the file whose last bar by the
+    requested day is the latest provides all bars, because files may be adjusted differently.
     """
 
     name = "parquet"
 
     def __init__(self, folder: Path) -> None:
         if not any(folder.glob(BAR_FILES)):
-            raise NotConfigured("CONVICTION_MARKET_DIR is no folder with ohlcv*.parquet in it")
+            raise NotConfigured("CONVICTION_MARKET_DIR names no folder that holds ohlcv*.parquet")
         self._folder = folder
         self._lock = Lock()
         self._market: tuple[Histories, Chains] | None = None
 
     def tickers(self) -> list[str]:
-        """Every ticker with bars, sorted."""
+        """Return all tickers with bars, sorted."""
         return sorted(self._load()[0])
 
     def bars(self, ticker: str, as_of: date | None) -> pd.DataFrame:
-        """Daily bars since the last gap or unexplained break, back-adjusted to the last."""
+        """Return the daily bars since the last gap or unexplained break, back-adjusted to the last bar."""
         histories = self._load()[0].get(ticker.upper())
         if histories is None:
             raise UnknownTicker(f"{ticker} is not in the market data folder")
-        known = [up_to(history, as_of) for history in histories]
-        latest = max(known, key=lambda bars: (last_date(bars) if len(bars) else date.min, len(bars)))
+        candidates = [bars_until(history, as_of) for history in histories]
+        latest = max(candidates, key=lambda bars: (last_date(bars) if len(bars) else date.min, len(bars)))
         require_recent(ticker, latest, as_of)
-        return unbroken(back_adjust(uninterrupted(latest)))
+        return since_last_break(back_adjust(since_last_gap(latest)))
 
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
-        """The latest chain recorded on or before the day, at most five days earlier.
+        """Return the latest chain recorded on or before `as_of`, at most `MAX_CHAIN_AGE_DAYS` earlier.
 
-        Without a day, the latest of all, if it is within five days of the latest bar.
+        For None, return the latest chain if it is that close to the latest bar.
         """
         chains = self._load()[1].get(ticker.upper(), {})
         day = max((day for day in chains if as_of is None or day <= as_of), default=None)
@@ -79,7 +79,7 @@ def _histories(folder: Path) -> Histories:
     histories: Histories = {}
     for path in sorted(folder.glob(BAR_FILES)):
         for ticker, bars in _read(path, ("ticker", "date", *BAR_COLUMNS)).groupby("ticker"):
-            histories.setdefault(str(ticker).upper(), []).append(tidy(bars.set_index("date")))
+            histories.setdefault(str(ticker).upper(), []).append(clean_bars(bars.set_index("date")))
     return histories
 
 
@@ -97,7 +97,7 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         frame = pd.read_parquet(path)
     except (OSError, pyarrow.ArrowException) as error:
         raise MarketDataUnavailable(f"{path.name} in the market data folder cannot be read") from error
-    lacking = [column for column in columns if column not in frame.columns]
-    if lacking:
-        raise MarketDataUnavailable(f"{path.name} in the market data folder lacks {', '.join(lacking)}")
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise MarketDataUnavailable(f"{path.name} in the market data folder lacks {', '.join(missing)}")
     return frame

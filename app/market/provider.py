@@ -1,4 +1,4 @@
-"""The one interface through which bars and option chains are had, wherever they come from."""
+"""The interface of all sources of bars and option chains."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ BAR_COLUMNS = ("open", "high", "low", "close", "volume")
 
 @dataclass(frozen=True)
 class Chain:
-    """The option contracts of one stock as they stood on one day.
+    """The option contracts of one stock on one day.
 
-    `contracts` has a row a contract: side ("call" or "put"), expiry, strike and lastPrice (USD),
+    `contracts` has one row per contract: side ("call" or "put"), expiry, strike and lastPrice (USD),
     volume and openInterest (contracts), impliedVolatility (a fraction a year), as yfinance names them.
     """
 
@@ -31,39 +31,39 @@ class Chain:
 
 
 class Provider(Protocol):
-    """A source of market data. Calls block: an event loop hands them to a thread."""
+    """A source of market data. Calls block; run them in a thread."""
 
     @property
     def name(self) -> str:
-        """What answers and manifests call the source."""
+        """The source's name in answers and manifests."""
 
     def bars(self, ticker: str, as_of: date | None) -> pd.DataFrame:
-        """Daily bars up to and including `as_of` (None: the latest), oldest first.
+        """Return daily bars up to and including `as_of` (None: the latest), oldest first.
 
         The index is named date; the columns are BAR_COLUMNS in float64, prices in USD back-adjusted
         to the last bar, volume in shares.
         """
 
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
-        """The option chain known on `as_of` (None: the latest), or None where there is none."""
+        """Return the option chain known on `as_of` (None: the latest), or None if there is none."""
 
 
-class Deferred:
-    """A provider that is opened when it is first asked, by whatever thread asks.
+class LazyProvider:
+    """A provider that is opened at its first request.
 
-    What it is made of takes some 100 MB of memory, which a gateway that is given metrics and no tickers does without.
+    Its libraries take about 100 MB of memory, which a gateway that receives metrics instead of tickers does not need.
     """
 
-    def __init__(self, name: str, opening: Callable[[], Provider]) -> None:
+    def __init__(self, name: str, open_provider: Callable[[], Provider]) -> None:
         self.name = name
-        self._opening = opening
+        self._open = open_provider
 
     def bars(self, ticker: str, as_of: date | None) -> pd.DataFrame:
-        return self._opened.bars(ticker, as_of)
+        return self._provider.bars(ticker, as_of)
 
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
-        return self._opened.chain(ticker, as_of)
+        return self._provider.chain(ticker, as_of)
 
     @cached_property
-    def _opened(self) -> Provider:
-        return self._opening()
+    def _provider(self) -> Provider:
+        return self._open()

@@ -1,7 +1,7 @@
-"""Simulated option chains for days without a real one, from realised volatility and a seeded draw.
+"""Simulated option chains for days without a real one, from realised volatility and a seeded random generator.
 
-A chain depends on the ticker, the day, the seed and the bars up to that day, and on nothing else: it cannot
-know what a model is taught about the day. Whoever uses one marks it as simulated.
+A chain depends on the ticker, the day, the seed and the bars up to that day, and on nothing else, so it holds no
+information about labels or later prices. Every chain is marked as simulated.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from app.market.provider import Chain
 Floats = NDArray[np.float64]
 
 SEED = 2024
-"""Changes every simulated chain at once; part of what a data set must state."""
+"""The default seed of all chains; a data set must state it."""
 
 VOLATILITY_BARS = 20
 TRADING_DAYS = 252
 STRIKES = 15
 DAYS_TO_EXPIRY = (2, 60)
 STRIKE_REACH = {"below": (1.5, 7.0, 0.65), "above": (1.5, 4.5, 0.6)}
-"""Least and most standard deviations to the expiry, and the share of the price they never exceed."""
+"""Minimum and maximum distance in standard deviations to the expiry, and its limit as a share of the price."""
 
 VOLATILITY_BOUNDS = (0.08, 2.5)
-"""Annual, as fractions: what listed options of living companies span."""
+"""Annual, as fractions: the range of listed options."""
 
 VOLATILITY_PREMIUM = (1.15, 0.18)
 """Implied over realised volatility: median and spread of the logarithm."""
@@ -40,27 +40,27 @@ SKEW_COMMON = (-4.0, 4.0)
 SKEW_TAIL = (-9.0, 10.0)
 SKEW_TAIL_SHARE = 0.2
 SKEW_BOUNDS = (-25.0, 8.0)
-"""Percentage points, calls less puts: mean and spread of the body and of the tail it is mixed with."""
+"""Percentage points, calls less puts: mean and spread of a mixture's body and tail."""
 
 RATIO_COMMON = (0.85, 0.55)
 RATIO_TAIL = (1.0, 1.3)
 RATIO_TAIL_SHARE = 0.25
 RATIO_BOUNDS = (0.1, 12.0)
-"""Puts over calls: median and spread of the logarithm, of the body and of the tail."""
+"""Put-call ratio: median and spread of the logarithm, of a mixture's body and tail."""
 
 OPTIONS_PER_SHARE = 2e-4
 TRADE_SPREAD = 0.8
 """Call contracts of one expiry for each share of average daily volume, and the spread of its logarithm."""
 
 OPEN_INTEREST = (7.0, 0.9)
-"""Open contracts for each one traded that day: median and spread of the logarithm."""
+"""Open contracts per contract traded that day: median and spread of the logarithm."""
 
 
-def simulated_chain(ticker: str, bars: pd.DataFrame, seed: int = SEED) -> Chain:
-    """One expiry of calls and puts as they might stand at the close of the last bar."""
+def simulate_chain(ticker: str, bars: pd.DataFrame, seed: int = SEED) -> Chain:
+    """Return a chain of calls and puts with one expiry, at the close of the last bar."""
     if len(bars) <= VOLATILITY_BARS:
         needed = VOLATILITY_BARS + 1
-        raise InsufficientHistory(f"{len(bars)} daily bars are known, simulated options need {needed}")
+        raise InsufficientHistory(f"{len(bars)} daily bars are available, simulated options need {needed}")
     day = last_date(bars)
     random = np.random.default_rng(_entropy(ticker, day.isoformat(), seed))
     close, realised = float(bars["close"].iloc[-1]), realised_volatility(bars)
@@ -76,7 +76,7 @@ def simulated_chain(ticker: str, bars: pd.DataFrame, seed: int = SEED) -> Chain:
 
 
 def realised_volatility(bars: pd.DataFrame) -> float:
-    """Annual, a fraction: deviation of the last 20 daily log returns, within what options span."""
+    """Return the annualised standard deviation of the last 20 daily log returns, within `VOLATILITY_BOUNDS`."""
     closes = bars["close"].to_numpy("float64")[-VOLATILITY_BARS - 1 :]
     daily = np.diff(np.log(closes)).std(ddof=1)
     return float(np.clip(daily * np.sqrt(TRADING_DAYS), *VOLATILITY_BOUNDS))
@@ -87,13 +87,13 @@ def _entropy(ticker: str, day: str, seed: int) -> int:
 
 
 def _moneyness(random: np.random.Generator, deviation: float) -> Floats:
-    """Strikes over price, evenly spread: exchanges list more of them below the price than above."""
+    """Return strikes over price, evenly spaced; as on exchanges, the range below the price is the wider one."""
     below, above = (min(random.uniform(least, most) * deviation, limit) for least, most, limit in STRIKE_REACH.values())
     return np.round(np.linspace(1 - below, 1 + above, STRIKES), 4)
 
 
 def _implied_volatilities(random: np.random.Generator, realised: float, moneyness: Floats) -> tuple[Floats, Floats]:
-    """Calls and puts: a smile about the premium over realised volatility, half the skew to each side."""
+    """Return the volatilities of calls and puts: a smile around realised volatility with a premium, and a skew."""
     median, spread = VOLATILITY_PREMIUM
     level = realised * median * np.exp(spread * random.standard_normal())
     mean, deviation = SKEW_TAIL if random.random() < SKEW_TAIL_SHARE else SKEW_COMMON
@@ -104,7 +104,7 @@ def _implied_volatilities(random: np.random.Generator, realised: float, moneynes
 
 
 def _traded(random: np.random.Generator, bars: pd.DataFrame) -> tuple[int, int]:
-    """Contracts traded in calls and in puts, from the stock's own volume and a put-call ratio."""
+    """Return the number of traded calls and puts, from the stock's volume and a put-call ratio."""
     shares = float(bars["volume"].to_numpy("float64")[-VOLATILITY_BARS:].mean())
     activity = OPTIONS_PER_SHARE * float(np.exp(TRADE_SPREAD * random.standard_normal()))
     calls = max(20, round(shares * activity))
@@ -116,7 +116,7 @@ def _traded(random: np.random.Generator, bars: pd.DataFrame) -> tuple[int, int]:
 def _side(
     random: np.random.Generator, side: str, close: float, strikes: Floats, iv: Floats, days: int, traded: int
 ) -> dict[str, NDArray[Any]]:
-    """Columns of one side's contracts: time value by Brenner and Subrahmanyam's approximation, trade near the money."""
+    """Return the columns of one side. Time value: Brenner and Subrahmanyam's approximation, 0.4 S sigma sqrt(T)."""
     deviation = close * iv * np.sqrt(days / 365)
     sign = 1 if side == "call" else -1
     intrinsic = np.maximum(sign * (close - strikes), 0)
@@ -124,12 +124,12 @@ def _side(
     weights = np.exp(-np.abs(strikes - close * (1 + sign * 0.02)) / (np.ptp(strikes) / 6))
     volume = random.multinomial(traded, weights / weights.sum())
     median, spread = OPEN_INTEREST
-    held = round(traded * median * float(np.exp(spread * random.standard_normal())))
+    open_interest = round(traded * median * float(np.exp(spread * random.standard_normal())))
     return {
         "side": np.full(STRIKES, side),
         "strike": strikes,
         "lastPrice": np.round(intrinsic + time_value, 2),
         "volume": volume.astype("float64"),
-        "openInterest": random.multinomial(held, weights / weights.sum()).astype("float64"),
+        "openInterest": random.multinomial(open_interest, weights / weights.sum()).astype("float64"),
         "impliedVolatility": np.round(iv, 6),
     }

@@ -1,4 +1,4 @@
-"""A stock measured at one close."""
+"""Computation of a stock's metrics at one close."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pydantic import BaseModel, ValidationError
 from app.contract.features import PRICE_MAX, Metrics, Options, Technicals
 from app.errors import InsufficientHistory
 from app.market.bars import last_date
-from app.market.indicators import technicals
-from app.market.option_statistics import option_statistics
+from app.market.indicators import compute_technicals
+from app.market.option_statistics import compute_option_statistics
 from app.market.provider import Chain, ExpiryScope, Provider
-from app.market.simulation import SEED, simulated_chain
+from app.market.simulation import SEED, simulate_chain
 from app.market.source import MetricsSource, OptionSource, Snapshot
 
 DECIMALS = 6
 
 
-def snapshot(
+def take_snapshot(
     provider: Provider,
     ticker: str,
     as_of: date | None = None,
@@ -29,11 +29,11 @@ def snapshot(
     expiries: ExpiryScope = "nearest",
     seed: int = SEED,
 ) -> Snapshot:
-    """Measure a stock at its last close on or before `as_of`; blocks while the provider fetches."""
+    """Return the metrics of a stock at its last close on or before `as_of`; blocks while the provider fetches."""
     bars = provider.bars(ticker, as_of)
     indicators = _technicals(ticker, bars)
     chain = _chain(provider, ticker, as_of, bars, options, seed)
-    statistics, excluded = ({}, {}) if chain is None else option_statistics(chain, expiries)
+    statistics, excluded = ({}, {}) if chain is None else compute_option_statistics(chain, expiries)
     metrics, beyond_bounds = _metrics(bars, statistics, indicators)
     source = MetricsSource(
         provider=provider.name,
@@ -48,18 +48,18 @@ def snapshot(
 def _metrics(
     bars: pd.DataFrame, statistics: Mapping[str, float], indicators: Mapping[str, float]
 ) -> tuple[Metrics, dict[str, int]]:
-    """The contract's metrics, and a count of one for each that is beyond its bounds."""
+    """Return the contract's metrics, and a count of 1 for each metric that is out of bounds."""
     close = {"price": round(float(bars["close"].iloc[-1]), DECIMALS)}
     price, beyond_price = (close, {}) if 0 < close["price"] <= PRICE_MAX else ({}, {"price": 1})
     options, beyond_options = _within_bounds(Options, statistics)
-    fitting, beyond = _within_bounds(Technicals, indicators)
-    document = {"as_of": last_date(bars), **price, "options": options, "technicals": fitting}
+    accepted, beyond = _within_bounds(Technicals, indicators)
+    document = {"as_of": last_date(bars), **price, "options": options, "technicals": accepted}
     return Metrics.model_validate(document), beyond_price | beyond_options | beyond
 
 
 def _technicals(ticker: str, bars: pd.DataFrame) -> dict[str, float]:
     try:
-        return {name: round(value, DECIMALS) for name, value in technicals(bars).items()}
+        return {name: round(value, DECIMALS) for name, value in compute_technicals(bars).items()}
     except InsufficientHistory as error:
         raise InsufficientHistory(f"{ticker.upper()}: {error.detail}") from None
 
@@ -70,19 +70,19 @@ def _chain(
     if options == "none":
         return None
     if options == "simulated":
-        return simulated_chain(ticker.upper(), bars, seed)
+        return simulate_chain(ticker.upper(), bars, seed)
     return provider.chain(ticker, as_of)
 
 
 def _within_bounds(group: type[BaseModel], values: Mapping[str, float]) -> tuple[dict[str, float], dict[str, int]]:
-    """The values the contract accepts, and a count of one for each that it refuses."""
-    fitting = dict(values)
+    """Return the values that the contract accepts, and a count of 1 for each that it rejects."""
+    accepted = dict(values)
     beyond: dict[str, int] = {}
     try:
-        group.model_validate(fitting)
-    except ValidationError as refused:
-        for error in refused.errors():
+        group.model_validate(accepted)
+    except ValidationError as invalid:
+        for error in invalid.errors():
             name = str(error["loc"][0]) if error["loc"] else ""
-            if fitting.pop(name, None) is not None:
+            if accepted.pop(name, None) is not None:
                 beyond[name] = 1
-    return fitting, beyond
+    return accepted, beyond

@@ -1,4 +1,4 @@
-"""Snapshots under load: fetched once a stock however many ask, kept for a while, and used again where a fetch fails."""
+"""A cache of snapshots that shares concurrent fetches, and serves stale snapshots while a source is unavailable."""
 
 from __future__ import annotations
 
@@ -12,25 +12,24 @@ from app.errors import MarketDataRateLimited, MarketDataUnavailable
 from app.market.provider import Provider
 from app.market.source import OptionSource, Snapshot
 
-KEPT = 4096
-"""Snapshots, of some 5 KB each; the ones not asked for longest go first."""
+MAX_SNAPSHOTS = 4096
+"""Of some 5 KB each; the least recently used are evicted first."""
 
 Key = tuple[str, date | None]
 
 
 @dataclass(frozen=True)
 class Freshness:
-    """Seconds for which a snapshot is as good as new, and for which it is better than an error."""
+    """Seconds for which a snapshot is served without a fetch, and for which it is served if a fetch fails."""
 
     fresh_s: float
     stale_s: float
 
 
-class Snapshots:
-    """The metrics of stocks, as asked for by ticker.
+class SnapshotCache:
+    """Snapshots by ticker and day.
 
-    Only what a source that cannot be reached or asks for fewer requests has said before is used again: a ticker that
-    has become unknown is unknown.
+    A stale snapshot is served only if the source is unreachable or rate-limits; other errors are raised.
     """
 
     def __init__(
@@ -44,53 +43,53 @@ class Snapshots:
         self._options = options
         self._freshness = freshness
         self._now = now
-        self._kept: OrderedDict[Key, Snapshot] = OrderedDict()
+        self._snapshots: OrderedDict[Key, Snapshot] = OrderedDict()
         self._fetches: dict[Key, asyncio.Task[Snapshot]] = {}
 
-    async def of(self, ticker: str, as_of: date | None) -> Snapshot:
-        """The stock's snapshot, its source saying how old it is and whether it is stale.
+    async def get(self, ticker: str, as_of: date | None) -> Snapshot:
+        """Return the stock's snapshot, with its age and whether it is stale.
 
-        A caller that is cancelled leaves the fetch to the others. Raises the errors of a fetch.
+        Cancelling one caller does not cancel the shared fetch. Raises the errors of `take_snapshot`.
         """
         key = (ticker.upper(), as_of)
-        kept = self._kept.get(key)
-        if kept is not None:
-            self._kept.move_to_end(key)
-            if self._age(kept) < self._freshness.fresh_s:
-                return self._dated(kept, stale=False)
+        cached = self._snapshots.get(key)
+        if cached is not None:
+            self._snapshots.move_to_end(key)
+            if self._age(cached) < self._freshness.fresh_s:
+                return self._dated(cached, stale=False)
         try:
             return self._dated(await asyncio.shield(self._fetch(key)), stale=False)
         except (MarketDataUnavailable, MarketDataRateLimited):
-            if kept is None or self._age(kept) >= self._freshness.stale_s:
+            if cached is None or self._age(cached) >= self._freshness.stale_s:
                 raise
-            return self._dated(kept, stale=True)
+            return self._dated(cached, stale=True)
 
     def _fetch(self, key: Key) -> asyncio.Task[Snapshot]:
-        """The fetch under way, or a new one."""
+        """Return the running fetch of a key, or start one."""
         if key not in self._fetches:
-            task = asyncio.create_task(asyncio.to_thread(_measured, self.provider, *key, self._options))
-            task.add_done_callback(lambda done: self._fetched(key, done))
+            task = asyncio.create_task(asyncio.to_thread(_take_snapshot, self.provider, *key, self._options))
+            task.add_done_callback(lambda done: self._on_fetched(key, done))
             self._fetches[key] = task
         return self._fetches[key]
 
-    def _fetched(self, key: Key, done: asyncio.Task[Snapshot]) -> None:
+    def _on_fetched(self, key: Key, done: asyncio.Task[Snapshot]) -> None:
         del self._fetches[key]
         if done.cancelled() or done.exception() is not None:
             return
-        self._kept[key] = done.result()
-        self._kept.move_to_end(key)
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+        self._snapshots[key] = done.result()
+        self._snapshots.move_to_end(key)
+        if len(self._snapshots) > MAX_SNAPSHOTS:
+            self._snapshots.popitem(last=False)
 
-    def _age(self, kept: Snapshot) -> float:
-        return (self._now() - kept.source.fetched_at).total_seconds()
+    def _age(self, snapshot: Snapshot) -> float:
+        return (self._now() - snapshot.source.fetched_at).total_seconds()
 
-    def _dated(self, kept: Snapshot, *, stale: bool) -> Snapshot:
-        source = kept.source.aged(self._now()).model_copy(update={"stale": stale})
-        return kept.model_copy(update={"source": source})
+    def _dated(self, snapshot: Snapshot, *, stale: bool) -> Snapshot:
+        source = snapshot.source.aged(self._now()).model_copy(update={"stale": stale})
+        return snapshot.model_copy(update={"source": source})
 
 
-def _measured(provider: Provider, ticker: str, as_of: date | None, options: OptionSource) -> Snapshot:
-    from app.market.snapshot import snapshot  # pandas and TA-Lib: not before a ticker is asked for
+def _take_snapshot(provider: Provider, ticker: str, as_of: date | None, options: OptionSource) -> Snapshot:
+    from app.market.snapshot import take_snapshot  # imports pandas and TA-Lib
 
-    return snapshot(provider, ticker, as_of, options)
+    return take_snapshot(provider, ticker, as_of, options)

@@ -1,4 +1,4 @@
-"""What is said of a stock's metrics: what they are, and where they come from. Free of pandas, as answers must be."""
+"""A stock's metrics and their source, as answers hold them. Does not import pandas."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ OptionSource = Literal["provider", "simulated", "none"]
 
 
 class MetricsSource(BaseModel):
-    """Where metrics come from, as answers state it."""
+    """The source of metrics, as answers state it."""
 
     model_config = ConfigDict(frozen=True)
 
     provider: str
     simulated: list[str]
-    """The groups of metrics that were made up: ["options"] or none."""
+    """The simulated groups of metrics: ["options"] or none."""
     fetched_at: AwareDatetime
     age_s: float
-    """Seconds since they were fetched."""
+    """Seconds since the fetch."""
     stale: bool = False
-    """Whether they are older than they should be, since the source cannot be asked now."""
+    """Whether the metrics are past their freshness because the source is unavailable."""
     excluded: dict[str, int]
-    """Implied volatilities left out of the means, a side; and metrics left out as beyond bounds, by name."""
+    """The number of implied volatilities excluded from each side's mean, and 1 for each metric out of bounds."""
 
     def aged(self, now: datetime) -> MetricsSource:
-        """The same source, seen from `now`."""
+        """Return a copy with the age at `now`."""
         return self.model_copy(update={"age_s": round((now - self.fetched_at).total_seconds(), 3)})
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong with Yahoo Finance, told apart and raised as the project's own errors."""
+"""Mapping of the errors of yfinance and its HTTP client to the project's errors."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from app.errors import (
 )
 
 RETRY_AFTER_S = 60.0
-"""Yahoo does not say how long it refuses; its users report minutes."""
+"""Yahoo does not state how long it rate-limits; its users report minutes."""
 
 
 @contextmanager
-def own_errors(ticker: str) -> Iterator[None]:
-    """Whatever yfinance, its HTTP client or an unforeseen answer raises, as the project's own error."""
+def map_errors(ticker: str) -> Iterator[None]:
+    """Raise the errors of yfinance, its HTTP client and unexpected responses as the project's errors."""
     try:
         yield
     except ConvictionError:
@@ -41,12 +41,12 @@ def own_errors(ticker: str) -> Iterator[None]:
 
 
 def _without_prices(ticker: str, reason: str | None) -> ConvictionError:
-    """Yahoo's own words tell a symbol it does not know from a period it has no prices for."""
+    """Distinguish an unknown symbol from a period without prices by Yahoo's message."""
     if reason is None:
         return MarketDataUnavailable(f"Yahoo Finance answered without prices for {ticker}")
     if "delisted" in reason.lower() or "not found" in reason.lower():
         return UnknownTicker(f"Yahoo Finance knows no {ticker}")
-    return InsufficientHistory(f"Yahoo Finance has no daily bars of {ticker} for the days asked for")
+    return InsufficientHistory(f"Yahoo Finance has no daily bars of {ticker} for the requested days")
 
 
 def _unreachable(ticker: str, error: OSError) -> ConvictionError:

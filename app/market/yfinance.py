@@ -1,4 +1,4 @@
-"""Market data fetched live from Yahoo Finance through the yfinance package."""
+"""Live market data from Yahoo Finance through the yfinance package."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import yfinance
 
 from app.errors import InsufficientHistory
 from app.market.adjustment import PRICES, back_adjust
-from app.market.bars import require_recent, tidy, uninterrupted, up_to
-from app.market.deadline import within
+from app.market.bars import bars_until, clean_bars, require_recent, since_last_gap
+from app.market.call_timeout import call_with_timeout
 from app.market.provider import Chain, ExpiryScope
-from app.market.yahoo_errors import own_errors
+from app.market.yahoo_errors import map_errors
 
 NEW_YORK = ZoneInfo("America/New_York")
-SETTLED = time(16, 15)
+SETTLED_AT = time(16, 15)
 """New York time from which the day's bar no longer changes."""
 
 HISTORY = timedelta(days=800)
-"""Calendar days fetched before the day asked for: some 550 bars, more than indicators see."""
+"""Calendar days fetched before the requested day: about 550 bars, more than the indicators use."""
 
 TIMEOUT_S = 20.0
 
@@ -30,7 +30,7 @@ COLUMNS = {name.title(): name for name in (*PRICES, "volume")} | {"Adj Close": "
 
 
 class YahooTicker(Protocol):
-    """What is used of yfinance.Ticker."""
+    """The used part of yfinance.Ticker."""
 
     @property
     def options(self) -> tuple[str, ...]: ...
@@ -47,9 +47,9 @@ def _now() -> datetime:
 
 
 class YFinanceProvider:
-    """Bars of any day, and the chain of today: Yahoo keeps no old chains, a past day's options are missing.
+    """Bars of any day, and the chain of today only, because Yahoo keeps no old chains.
 
-    yfinance is told to raise what it would otherwise log and answer with an empty frame.
+    yfinance is configured to raise errors instead of logging them and returning an empty frame.
     """
 
     name = "yfinance"
@@ -69,23 +69,23 @@ class YFinanceProvider:
         yfinance.config.debug.hide_exceptions = False
 
     def bars(self, ticker: str, as_of: date | None) -> pd.DataFrame:
-        """Daily bars of days that are over, in the shares of the last bar's day."""
+        """Return daily bars of complete sessions, back-adjusted to the last bar."""
         start = (as_of or self._now().date()) - HISTORY
-        with own_errors(ticker):
-            fetched = within(self._timeout_s, lambda: self._fetch(ticker, start))
+        with map_errors(ticker):
+            fetched = call_with_timeout(self._timeout_s, lambda: self._fetch(ticker, start))
             if fetched.empty:
                 raise InsufficientHistory(f"{ticker} has no daily bars since {start}")
-            bars = _in_shares_of(fetched, min(as_of or date.max, self._settled_day()))
+            bars = _undo_later_splits(fetched, min(as_of or date.max, self._settled_day()))
         require_recent(ticker, bars, as_of)
-        return back_adjust(uninterrupted(bars))
+        return back_adjust(since_last_gap(bars))
 
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
-        """Today's chain, where today is what was asked for."""
+        """Return today's chain if today is requested, else None."""
         today = self._now().date()
         if as_of is not None and as_of < today:
             return None
-        with own_errors(ticker):
-            contracts = within(self._timeout_s, lambda: self._contracts(ticker, today))
+        with map_errors(ticker):
+            contracts = call_with_timeout(self._timeout_s, lambda: self._contracts(ticker, today))
         return None if contracts is None else Chain(ticker.upper(), today, contracts)
 
     def _fetch(self, ticker: str, start: date) -> pd.DataFrame:
@@ -94,26 +94,26 @@ class YFinanceProvider:
         )
 
     def _settled_day(self) -> date:
-        """The last day on which no session is still under way."""
+        """Return the last day whose session is over."""
         now = self._now()
-        return now.date() if now.time() >= SETTLED else now.date() - timedelta(days=1)
+        return now.date() if now.time() >= SETTLED_AT else now.date() - timedelta(days=1)
 
     def _contracts(self, ticker: str, today: date) -> pd.DataFrame | None:
         source = self._ticker(_symbol(ticker))
-        alive = sorted(expiry for expiry in source.options if expiry >= today.isoformat())
-        wanted = alive if self._expiries == "all" else alive[:1]
+        unexpired = sorted(expiry for expiry in source.options if expiry >= today.isoformat())
+        wanted = unexpired if self._expiries == "all" else unexpired[:1]
         sides = [side for expiry in wanted for side in _sides(source.option_chain(expiry), expiry)]
         return pd.concat(sides, ignore_index=True) if sides else None
 
 
 def _symbol(ticker: str) -> str:
-    """Yahoo writes share classes with a hyphen: BRK-B."""
+    """Return Yahoo's symbol, which writes share classes with a hyphen: BRK-B."""
     return ticker.upper().replace(".", "-")
 
 
-def _in_shares_of(fetched: pd.DataFrame, day: date) -> pd.DataFrame:
-    """The bars up to the day, freed of the splits that Yahoo has applied to them since."""
-    bars = up_to(tidy(fetched.rename(columns=COLUMNS)), day)
+def _undo_later_splits(fetched: pd.DataFrame, day: date) -> pd.DataFrame:
+    """Return the bars up to the day, without the splits after it that Yahoo has applied to them."""
+    bars = bars_until(clean_bars(fetched.rename(columns=COLUMNS)), day)
     days = pd.DatetimeIndex(fetched.index).tz_localize(None)
     splits = fetched["Stock Splits"].to_numpy("float64")[days >= pd.Timestamp(day) + pd.Timedelta(days=1)]
     later = float(splits[splits > 0].prod())
@@ -123,7 +123,7 @@ def _in_shares_of(fetched: pd.DataFrame, day: date) -> pd.DataFrame:
 
 
 def _sides(chain: Any, expiry: str) -> Iterator[pd.DataFrame]:
-    """Calls and puts; yfinance answers None for a side without contracts."""
+    """Yield calls and puts; yfinance returns None for a side without contracts."""
     for side, contracts in (("call", chain.calls), ("put", chain.puts)):
         if contracts is not None and not contracts.empty:
             yield contracts.assign(side=side, expiry=pd.Timestamp(expiry))

@@ -96,8 +96,8 @@ class AnswerStrategy:
 
     def _hand_over(self, error: BackendError | Overloaded, fallback: Upstream, own_s: float) -> None:
         """Count the first backend's failure. The time since `own_s` was spent waiting for that backend."""
-        self.timer.waited(self.timer.read()[1] - own_s)
-        self.collectors.hand_over(self.observation, error, fallback.name)
+        self.timer.add_waiting(self.timer.read()[1] - own_s)
+        self.collectors.record_fallback(self.observation, error, fallback.name)
 
     def _finish_first(self, answer: Answer) -> Answer:
         if self.shadow is not None:
@@ -107,7 +107,7 @@ class AnswerStrategy:
     def _finish(self, answer: Answer, fallback_from: BackendName | None = None) -> Answer:
         """Count the answer, and record the experiment and the failed backend in it."""
         recommendation, assignment = answer.recommendation, self.route.assignment
-        count_answer(self.collectors.of[recommendation.backend], recommendation)
+        count_answer(self.collectors.by_backend[recommendation.backend], recommendation)
         if assignment is None and fallback_from is None:
             return answer
         marked = replace(recommendation, experiment=assignment, fallback_from=fallback_from)

@@ -1,4 +1,4 @@
-"""Whether the gateway is about to stop."""
+"""The flag that readiness and the server share while the gateway shuts down."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from dataclasses import dataclass
 
 @dataclass
 class Drain:
-    """Whether the gateway is about to stop: it still answers, and asks to be sent nothing more."""
+    """Whether the gateway is shutting down: it still answers, and reports itself as not ready."""
 
-    begun: bool = False
+    started: bool = False

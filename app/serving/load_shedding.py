@@ -1,8 +1,7 @@
-"""Load shedding, in the protocol that requests come in by: while the processor cannot keep up it refuses them, before
-they cost anything. And it hangs up on those who do not come to the end of their headers.
+"""Load shedding in the HTTP protocol, before a request costs anything, and a time limit for request headers.
 
-A refusal by the application, after routing and keys, takes a fifth of an answer's time: at twice the load that can be
-answered, refusals alone would use up much of the processor.
+A refusal by the application, after routing and authentication, takes a fifth of an answer's time: at twice the load
+that the gateway can answer, refusals alone would use much of the processor.
 """
 
 from __future__ import annotations
@@ -23,70 +22,71 @@ from app.errors import ConvictionError, Overloaded
 from app.serving.loop_lag import LoopLag
 from app.telemetry.logs import request_id
 
-ALWAYS = frozenset(path.encode() for path in QUIET)
-"""Probes and Prometheus are let in: a gateway that is busy is not to be taken for dead."""
+EXEMPT = frozenset(path.encode() for path in QUIET)
+"""Paths of probes and Prometheus, which are always answered: a busy gateway must not be taken for a dead one."""
 ERROR = Overloaded("the gateway has more requests than it can keep up with", retry_after=1)
 ID_HEADER = HEADER.lower().encode()
-PLACE = "request-id-here"
-HEADERS_S = 30.0
-"""For so long a request's headers may take to come, from the connection's beginning or the request's first byte."""
-TOO_SLOW = STATUS_LINE[408] + b"content-length: 0\r\nconnection: close\r\n\r\n"
-FEW = 64
-"""Requests under way among which none is refused: they are over in a tenth of a second, however late it is."""
+ID_PLACEHOLDER = "request-id-here"
+HEADER_TIMEOUT_S = 30.0
+"""The time for a request's headers, from the start of the connection or the request's first byte."""
+HEADER_TIMEOUT_RESPONSE = STATUS_LINE[408] + b"content-length: 0\r\nconnection: close\r\n\r\n"
+MIN_REQUESTS = 64
+"""Running requests below which none is refused: they end within a tenth of a second, however late the loop is."""
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """A response of which only the request's id changes."""
+class RefusalTemplate:
+    """A rendered response with a placeholder for the request's id."""
 
     head: bytes
     body: bytes
 
-    def of(self, own: bytes, *, keep_alive: bool, with_body: bool) -> bytes:
-        """The response to one request, as it goes over the wire."""
-        body = self.body.replace(PLACE.encode(), own)
-        head = self.head + b"%s: %s\r\ncontent-length: %d\r\n" % (ID_HEADER, own, len(body))
+    def render(self, own_id: bytes, *, keep_alive: bool, with_body: bool) -> bytes:
+        """Return the bytes of the response to one request."""
+        body = self.body.replace(ID_PLACEHOLDER.encode(), own_id)
+        head = self.head + b"%s: %s\r\ncontent-length: %d\r\n" % (ID_HEADER, own_id, len(body))
         return head + (b"\r\n" if keep_alive else b"connection: close\r\n\r\n") + (body if with_body else b"")
 
 
-def rendered(responding: Callable[[ConvictionError], Response]) -> Refusal:
-    """The refusal that the application would give by this function."""
-    token = request_id.set(PLACE)
-    response = responding(ERROR)
+def refusal_template(respond: Callable[[ConvictionError], Response]) -> RefusalTemplate:
+    """Render the application's own refusal once."""
+    token = request_id.set(ID_PLACEHOLDER)
+    response = respond(ERROR)
     request_id.reset(token)
     headers = (b"%s: %s\r\n" % header for header in response.raw_headers if header[0] != b"content-length")
-    return Refusal(STATUS_LINE[ERROR.status] + b"".join(headers), bytes(response.body))
+    return RefusalTemplate(STATUS_LINE[ERROR.status] + b"".join(headers), bytes(response.body))
 
 
-class Shedding(HttpToolsProtocol):
-    """Uvicorn's protocol for one connection, but for what it refuses by itself."""
+class LoadSheddingProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol for one connection, which refuses requests while the event loop lags."""
 
-    chats, others = rendered(error_response), rendered(problem_response)
+    chat_refusal, refusal = refusal_template(error_response), refusal_template(problem_response)
     lag: ClassVar[LoopLag]
     _refusing = False
-    _timeouts: TimerHandle | None = None
+    _header_timer: TimerHandle | None = None
 
     @classmethod
-    def under(cls, lag: LoopLag) -> type[Shedding]:
-        """The protocol of a gateway, for uvicorn, which makes one for each connection."""
+    def with_lag(cls, lag: LoopLag) -> type[LoadSheddingProtocol]:
+        """Return the protocol class of one gateway; uvicorn creates an instance for each connection."""
         return type(cls.__name__, (cls,), {"lag": lag})
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._await_headers()
+        self._start_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._await_nothing()
+        self._stop_header_timer()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._await_headers()
+        self._start_header_timer()
 
     def on_headers_complete(self) -> None:
-        """Let the request in, or see to it that its end is answered by a refusal."""
-        self._await_nothing()
-        self._refusing = self.lag.high and len(self.tasks) >= FEW and not self._waits() and self.url not in ALWAYS
+        """Pass the request on, or refuse it once its body has arrived; at once if it expects 100-continue."""
+        self._stop_header_timer()
+        busy = self.lag.high and len(self.tasks) >= MIN_REQUESTS
+        self._refusing = busy and not self._pipelined() and self.url not in EXEMPT
         if not self._refusing:
             super().on_headers_complete()
         elif self.expect_100_continue:
@@ -102,32 +102,32 @@ class Shedding(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self._refuse(self.parser.should_keep_alive())
 
-    def _await_headers(self) -> None:
-        self._await_nothing()
-        self._timeouts = self.loop.call_later(HEADERS_S, self._hang_up)
+    def _start_header_timer(self) -> None:
+        self._stop_header_timer()
+        self._header_timer = self.loop.call_later(HEADER_TIMEOUT_S, self._on_header_timeout)
 
-    def _await_nothing(self) -> None:
-        if self._timeouts is not None:
-            self._timeouts.cancel()
+    def _stop_header_timer(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
 
-    def _hang_up(self) -> None:
-        if not (self.transport.is_closing() or self._waits()):
-            self.transport.write(TOO_SLOW)
+    def _on_header_timeout(self) -> None:
+        if not (self.transport.is_closing() or self._pipelined()):
+            self.transport.write(HEADER_TIMEOUT_RESPONSE)
             self.transport.close()
 
-    def _waits(self) -> bool:
-        """Whether the request comes while another on its connection is under way."""
+    def _pipelined(self) -> bool:
+        """Return whether another request on the connection is still being answered."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, keep_alive: bool) -> None:
         self.lag.refused += 1
-        refusal = self.chats if self.url.startswith(PREFIX.encode()) else self.others
+        refusal = self.chat_refusal if self.url.startswith(PREFIX.encode()) else self.refusal
         with_body = self.parser.get_method() != b"HEAD"
-        self.transport.write(refusal.of(self._request_id(), keep_alive=keep_alive, with_body=with_body))
+        self.transport.write(refusal.render(self._request_id(), keep_alive=keep_alive, with_body=with_body))
         if keep_alive:
             self._unset_keepalive_if_required()
-            wait_s = self.timeout_keep_alive
-            self.timeout_keep_alive_task = self.loop.call_later(wait_s, self.timeout_keep_alive_handler)
+            timeout_s = self.timeout_keep_alive
+            self.timeout_keep_alive_task = self.loop.call_later(timeout_s, self.timeout_keep_alive_handler)
         else:
             self.transport.close()
 

@@ -1,4 +1,4 @@
-"""Whether the processor keeps up, by how late the event loop comes to what is due."""
+"""Detection of overload by the lag of the event loop."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from time import monotonic
 
 from app.telemetry.metrics import Collectors
 
-LOOK_S = 0.005
-LATE_S = 0.005
-"""So much behind its time, a look is late: requests that come now wait longer in line than they take."""
+PROBE_INTERVAL_S = 0.005
+LAG_LIMIT_S = 0.005
+"""The lag above which a probe is late: new requests then wait longer in the queue than they take."""
 SUSTAINED_S = 0.05
-"""For so long looks have to be late before requests are refused: a burst is over by then."""
-HELD_S = 1.0
-"""For so long after requests were refused one late look is enough to refuse again."""
+"""The time for which probes must be late before requests are refused; a burst is over by then."""
+HOLD_S = 1.0
+"""The time after a refusal in which a single late probe is enough to refuse again."""
 
 
 class LoopLag:
-    """`high` while what comes cannot be kept up with."""
+    """A probe of the event loop; `high` is true while the gateway cannot keep up with its requests."""
 
     def __init__(self) -> None:
         self.high = False
         self.refused = 0
-        """Requests refused since the last look, as whoever refuses them counts."""
+        """Requests refused since the last probe, counted by the protocol that refuses them."""
         self._late_since: float | None = None
-        self._alert_until = 0.0
+        self._hold_until = 0.0
 
     @contextmanager
-    def watched(self, collectors: Collectors) -> Iterator[None]:
-        """Look every so often, and count in the metrics what was refused, until the context ends."""
-        looking = asyncio.create_task(self._look_on(collectors))
+    def monitoring(self, collectors: Collectors) -> Iterator[None]:
+        """Probe the loop within the block, and count refused requests in the metrics."""
+        task = asyncio.create_task(self._probe(collectors))
         try:
             yield
         finally:
-            looking.cancel()
+            task.cancel()
             self._report(collectors)
 
-    async def _look_on(self, collectors: Collectors) -> None:
+    async def _probe(self, collectors: Collectors) -> None:
         while True:
             began = monotonic()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(PROBE_INTERVAL_S)
             now = monotonic()
-            self.look(now, now - began - LOOK_S)
+            self.observe(now, now - began - PROBE_INTERVAL_S)
             self._report(collectors)
 
-    def look(self, now: float, late_s: float) -> None:
-        """Take note that the loop came so late; both in seconds, `now` by any clock that does not go back."""
-        if late_s <= LATE_S:
+    def observe(self, now: float, lag_s: float) -> None:
+        """Update `high` by one probe's lag; `now` is the reading of a monotonic clock. Both are in seconds."""
+        if lag_s <= LAG_LIMIT_S:
             self._late_since, self.high = None, False
             return
         if self._late_since is None:
             self._late_since = now
-        self.high = now - self._late_since >= SUSTAINED_S or now < self._alert_until
+        self.high = now - self._late_since >= SUSTAINED_S or now < self._hold_until
         if self.high:
-            self._alert_until = now + HELD_S
+            self._hold_until = now + HOLD_S
 
     def _report(self, collectors: Collectors) -> None:
         if self.refused:
-            collectors.outpaced.inc(self.refused)
+            collectors.overloaded.inc(self.refused)
             self.refused = 0

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.backends.session import NO_KEY
+from app.backends.http_transport import NO_KEY
 from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import fingerprint
 from app.settings.gateway import Settings

@@ -1,4 +1,4 @@
-"""Every Prometheus collector, in one registry per gateway, with its labels' children bound ahead."""
+"""All Prometheus collectors of a gateway, with the children of their labels bound in advance."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from app.pricing.prices import Basis, Cost
 
 OK = "ok"
 ERROR = "error"
-"""The label in an action's place where a backend of a pair gave none."""
+"""The label that replaces the action of a backend that failed, in a pair."""
 UNKNOWN = "unknown"
-"""The label where a request was refused before its backend or detail was known."""
+"""The label of a request that was refused before its backend or detail was known."""
 
 FAILURES: tuple[type[ConvictionError], ...] = (
     BackendError,
@@ -47,13 +47,13 @@ FAILURES: tuple[type[ConvictionError], ...] = (
     BackendUnavailable,
     DeadlineExceeded,
 )
-"""What a dashboard watches for: these outcomes show a zero before the first of them."""
+"""Outcomes that dashboards alert on, exported as 0 before the first occurrence."""
 
 SCOPES, REASONS = ("key", "backend"), ("requests", "tokens", "budget")
-"""Whose limit a request was refused for, and which."""
+"""Whose limit refused a request, and which limit."""
 
 STORES = ("ledger", "comparisons")
-"""What is written for good."""
+"""The stores whose failed writes are counted."""
 
 TokenType = Literal["input", "cached_input", "output"]
 CacheResult = Literal["hit", "miss", "coalesced"]
@@ -72,18 +72,18 @@ LEVELS = tuple(range(1, 11))
 
 @dataclass
 class RequestObservation:
-    """What is known of a request so far."""
+    """The labels of a request, filled in as they become known."""
 
     backend: BackendName | None = None
     detail: Detail | Literal["chat"] | None = None
-    handed_on: bool = False
-    """Whether it ends elsewhere, to be counted there."""
-    failed: BackendName | None = None
-    """The backend that another took over from."""
+    delegated: bool = False
+    """Whether another observation counts the outcome."""
+    fallback_from: BackendName | None = None
+    """The backend that failed before a fallback replaced it."""
 
 
 class BackendMeters:
-    """The collectors' children of one backend."""
+    """The children of one backend's label in each collector."""
 
     def __init__(self, collectors: Collectors, backend: BackendName) -> None:
         self.duration = collectors.duration.labels(backend)
@@ -93,18 +93,16 @@ class BackendMeters:
         self.in_flight = collectors.in_flight.labels(backend)
         self.cost = collectors.cost.labels(backend, BASIS[backend])
         self.unparsed = collectors.unparsed.labels(backend)
-        self.tokens: Mapping[TokenType, Counter] = {
+        self.tokens: dict[TokenType, Counter] = {
             kind: collectors.tokens.labels(backend, kind) for kind in get_args(TokenType)
         }
-        self.recommended: Mapping[Action, Counter] = {
+        self.recommended: dict[Action, Counter] = {
             action: collectors.recommendations.labels(backend, action) for action in ACTIONS
         }
-        self.level: Mapping[Action, Histogram] = {
-            action: collectors.level.labels(backend, action) for action in ACTIONS
-        }
+        self.level: dict[Action, Histogram] = {action: collectors.level.labels(backend, action) for action in ACTIONS}
 
-    def spend(self, usage: Usage, cost: Cost) -> None:
-        """Count what calls used up."""
+    def count_usage(self, usage: Usage, cost: Cost) -> None:
+        """Count the tokens and the cost of calls."""
         self.tokens["input"].inc(usage.prompt_tokens - usage.cached_tokens)
         self.tokens["cached_input"].inc(usage.cached_tokens)
         self.tokens["output"].inc(usage.completion_tokens)
@@ -112,129 +110,114 @@ class BackendMeters:
 
 
 class Collectors:
-    """All collectors of one gateway, and the page Prometheus reads."""
+    """All collectors of one gateway, in a separate registry."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self.registry = registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
-            registry.register(collector)
-        self.requests = Counter(
-            "conviction_requests_total",
-            "Recommendations asked for, by how they ended: ok or the error's code.",
-            ("backend", "detail", "outcome"),
-            registry=registry,
+            self.registry.register(collector)
+        self._add_request_collectors()
+        self._add_usage_collectors()
+        self._add_answer_collectors()
+        self._add_backend_gauges()
+        self._add_refusal_and_error_collectors()
+        self.by_backend: dict[BackendName, BackendMeters] = {name: BackendMeters(self, name) for name in BACKEND_NAMES}
+        outcomes = (OK, *(failure.code for failure in FAILURES))
+        self._outcomes: dict[tuple[str, str, str], Counter] = {
+            labels: self.requests.labels(*labels) for labels in product(BACKEND_NAMES, get_args(Detail), outcomes)
+        }
+
+    def _add_request_collectors(self) -> None:
+        self.requests = self._counter(
+            "requests", "Recommendations by outcome: ok or the error's code.", "backend", "detail", "outcome"
         )
         self.duration = self._seconds("request_duration", "From a request's arrival to its answer.", DURATION)
         self.first_token = self._seconds(
             "time_to_first_token", "From a call to a backend to its first token.", FIRST_TOKEN
         )
         self.overhead = self._seconds(
-            "gateway_overhead",
-            "A request's time less the waiting for backend, market data and client.",
-            OVERHEAD,
+            "gateway_overhead", "A request's time less the waiting for backend, market data and client.", OVERHEAD
         )
         self.per_token = self._seconds(
             "time_per_output_token", "From one output token to the next, a call's mean.", PER_TOKEN
         )
-        self.tokens = Counter(
-            "conviction_tokens_total",
+        self.in_flight = self._gauge("in_flight_requests", "Requests being answered.", "backend")
+
+    def _add_usage_collectors(self) -> None:
+        self.tokens = self._counter(
+            "tokens",
             "Tokens of all calls, failed answers included; input leaves out what cached_input counts.",
-            ("backend", "type"),
-            registry=registry,
+            *("backend", "type"),
         )
-        self.cost = Counter(
-            "conviction_cost_usd_total",
+        self.cost = self._counter(
+            "cost_usd",
             "USD of all calls, as answers state it: list price, or hourly price at measured capacity.",
-            ("backend", "basis"),
-            registry=registry,
+            *("backend", "basis"),
         )
-        self.hosting_price = Gauge(
-            "conviction_hosting_price_usd_per_hour",
-            "USD an hour of one replica, used or not.",
-            ("backend",),
-            registry=registry,
+        self.hosting_price = self._gauge(
+            "hosting_price_usd_per_hour", "USD an hour of one replica, used or not.", "backend"
         )
-        self.replicas = Gauge("conviction_backend_replicas", "Replicas configured.", ("backend",), registry=registry)
-        self.in_flight = Gauge(
-            "conviction_in_flight_requests", "Requests being answered.", ("backend",), registry=registry
-        )
-        self.recommendations = Counter(
-            "conviction_recommendations_total", "Answers by action.", ("backend", "action"), registry=registry
-        )
+        self.budget_used = self._gauge("budget_used_usd", "USD charged today, by UTC.", "backend")
+        self.budget_limit = self._gauge("budget_limit_usd", "USD a day that the settings allow.", "backend")
+
+    def _add_answer_collectors(self) -> None:
+        self.recommendations = self._counter("recommendations", "Answers by action.", "backend", "action")
         self.level = Histogram(
             "conviction_level",
             "Conviction of answers, 1 to 10.",
             ("backend", "action"),
-            registry=registry,
+            registry=self.registry,
             buckets=LEVELS,
         )
-        self.cache_requests = Counter(
-            "conviction_cache_requests_total",
-            "Answers by where they came from: hit, the cache; coalesced, another request's call; miss, a call.",
-            ("result",),
-            registry=registry,
+        self.cache_requests = self._counter(
+            "cache_requests",
+            "Answers by source: hit, the cache; coalesced, another request's call; miss, a call.",
+            "result",
         )
-        self.cache: Mapping[CacheResult, Counter] = {
+        self.cache: dict[CacheResult, Counter] = {
             result: self.cache_requests.labels(result) for result in get_args(CacheResult)
         }
-        self.pairs = Counter(
-            "conviction_ab_pairs_total",
-            "Questions that both backends were asked, by the actions they gave, or error.",
-            ("mistral_action", "gpt4_action"),
-            registry=registry,
+        self.pairs = self._counter(
+            "ab_pairs",
+            "Questions sent to both backends, by the actions of the answers, or error.",
+            *("mistral_action", "gpt4_action"),
         )
         for actions in product((*ACTIONS, ERROR), repeat=2):
             self.pairs.labels(*actions)
-        self.limited = Counter(
-            "conviction_limited_total",
-            "Requests refused for a limit, by whose it is and which; gateway: its processor's.",
-            ("scope", "reason"),
-            registry=registry,
-        )
-        for limit in product(SCOPES, REASONS):
-            self.limited.labels(*limit)
-        self.outpaced = self.limited.labels("gateway", "processor")
-        self.shadow_copies = Counter(
-            "conviction_shadow_copies_total",
+        self.shadow_copies = self._counter(
+            "shadow_copies",
             "Answers to be copied to the other backend: stored as a pair, shed for load, refused for a limit, or lost.",
-            ("result",),
-            registry=registry,
+            "result",
         )
-        self.shadow: Mapping[ShadowResult, Counter] = {
+        self.shadow: dict[ShadowResult, Counter] = {
             result: self.shadow_copies.labels(result) for result in get_args(ShadowResult)
         }
+
+    def _add_backend_gauges(self) -> None:
+        self.replicas = self._gauge("backend_replicas", "Replicas configured.", "backend")
         self.queue_depth = self._gauge("queue_depth", "Calls that wait for their turn.", "backend")
         self.breaker_state = self._gauge(
             "breaker_state", "1 for the state that calls find the backend's best server in.", "backend", "state"
         )
-        self.budget_used = self._gauge("budget_used_usd", "USD charged today, by UTC.", "backend")
-        self.budget_limit = self._gauge("budget_limit_usd", "USD a day that the settings allow.", "backend")
-        self.unparsed = Counter(
-            "conviction_unparsed_attempts_total",
-            "Calls whose text was no valid answer, those that a second call made good included.",
-            ("backend",),
-            registry=registry,
+
+    def _add_refusal_and_error_collectors(self) -> None:
+        self.limited = self._counter(
+            "limited", "Requests refused for a limit, by owner and kind; gateway: its processor's.", "scope", "reason"
         )
-        self.store_errors = Counter(
-            "conviction_store_errors_total",
-            "Writes that the store did not take.",
-            ("store",),
-            registry=registry,
+        for limit in product(SCOPES, REASONS):
+            self.limited.labels(*limit)
+        self.overloaded = self.limited.labels("gateway", "processor")
+        self.unparsed = self._counter(
+            "unparsed_attempts", "Calls without a valid answer, including those that a second call repaired.", "backend"
         )
+        self.store_errors = self._counter("store_errors", "Writes that the store did not take.", "store")
         for store in STORES:
             self.store_errors.labels(store)
-        self.of: Mapping[BackendName, BackendMeters] = {name: BackendMeters(self, name) for name in BACKEND_NAMES}
-        self._outcomes: dict[tuple[str, str, str], Counter] = {
-            (backend, detail, outcome): self.requests.labels(backend, detail, outcome)
-            for backend, detail, outcome in product(
-                BACKEND_NAMES, get_args(Detail), (OK, *(failure.code for failure in FAILURES))
-            )
-        }
 
     @contextmanager
-    def request(self, asked: RequestObservation) -> Iterator[None]:
-        """Counts one request by how it ends, under what has become known of it by then."""
+    def track_request(self, observation: RequestObservation) -> Iterator[None]:
+        """Count one request by its outcome, with the labels that are known when the block ends."""
         outcome = ConvictionError.code
         try:
             yield
@@ -248,30 +231,31 @@ class Collectors:
             outcome = ClientGone.code
             raise
         finally:
-            if outcome != OK or not asked.handed_on:
-                self._count(asked.backend, asked.detail, outcome)
+            if outcome != OK or not observation.delegated:
+                self._count(observation, outcome)
 
-    def hand_over(self, asked: RequestObservation, error: ConvictionError, to: BackendName) -> None:
-        """Counts how a request ended at a backend; from here on it is another's."""
-        self._count(asked.backend, asked.detail, error.code)
-        asked.failed, asked.backend = asked.backend, to
+    def record_fallback(self, observation: RequestObservation, error: ConvictionError, fallback: BackendName) -> None:
+        """Count a request's failure at its backend, and label it with the fallback from here on."""
+        self._count(observation, error.code)
+        observation.fallback_from, observation.backend = observation.backend, fallback
 
-    def _count(self, backend: BackendName | None, detail: str | None, outcome: str) -> None:
-        labels = (backend or UNKNOWN, detail or UNKNOWN, outcome)
-        (self._outcomes.get(labels) or self.requests.labels(*labels)).inc()
-
-    def pair(self, actions: Mapping[BackendName, Action | None]) -> None:
-        """Counts a question that both were asked."""
+    def count_pair(self, actions: Mapping[BackendName, Action | None]) -> None:
+        """Count a question that was sent to both backends; None is the action of a backend that failed."""
         self.pairs.labels(*(actions[name] or ERROR for name in BACKEND_NAMES)).inc()
 
-    def page(self) -> bytes:
-        """The text Prometheus reads."""
+    def render(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
 
-    def _gauge(self, name: str, documentation: str, *labels: str) -> Gauge:
-        return Gauge(f"conviction_{name}", documentation, labels, registry=self.registry)
+    def _count(self, observation: RequestObservation, outcome: str) -> None:
+        labels = (observation.backend or UNKNOWN, observation.detail or UNKNOWN, outcome)
+        (self._outcomes.get(labels) or self.requests.labels(*labels)).inc()
 
-    def _seconds(self, name: str, documentation: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(
-            f"conviction_{name}_seconds", documentation, ("backend",), registry=self.registry, buckets=buckets
-        )
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"conviction_{name}_total", text, labels, registry=self.registry)
+
+    def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"conviction_{name}_seconds", text, ("backend",), registry=self.registry, buckets=buckets)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"conviction_{name}", text, labels, registry=self.registry)

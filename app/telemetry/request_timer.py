@@ -1,4 +1,4 @@
-"""How long a request took, and how much of that was the gateway's own doing."""
+"""The duration of a request, and the share of it that the gateway itself used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from time import perf_counter
 
 
 class RequestTimer:
-    """Runs from its creation on; seconds."""
+    """A timer that runs from its creation; all values are in seconds."""
 
     def __init__(self) -> None:
         self._started = perf_counter()
@@ -16,18 +16,18 @@ class RequestTimer:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Time spent in here is spent waiting for somebody else: client, market data or backend."""
+        """Count the time within the block as waiting for the client, market data or a backend."""
         began = perf_counter()
         try:
             yield
         finally:
             self._waited += perf_counter() - began
 
-    def waited(self, seconds: float) -> None:
-        """Count time as waiting that was spent so elsewhere, in a task that this one waited for."""
+    def add_waiting(self, seconds: float) -> None:
+        """Count `seconds` as waiting that another task measured."""
         self._waited += seconds
 
     def read(self) -> tuple[float, float]:
-        """The total so far, and the part of it that was not spent waiting."""
+        """Return the time since the creation, and that time without the waiting."""
         total = perf_counter() - self._started
         return total, max(0.0, total - self._waited)

@@ -1,124 +1,65 @@
-"""Traces by OpenTelemetry: a span a request, and one for each step that waits for somebody else.
+"""OpenTelemetry traces: one span for each request, and one for each of its steps that waits for something outside.
 
-A step belongs to the request that it is taken for, and is traced if that is. Where nothing is traced, what traces is
-not even imported, and a step costs a look at a context variable. Attributes are of OpenTelemetry's conventions
-or begin with `conviction.`; none holds a key, a ticker, a prompt or a text of a model.
+A step of a request that is not traced gets the API's no-op span. Attributes follow OpenTelemetry's semantic conventions
+or start with `conviction.`; none holds a key, a ticker, a prompt or a text of a model.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from contextvars import ContextVar
-from types import TracebackType
-from typing import Any, Literal, Self
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+from opentelemetry import context, trace
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from app import __version__
 from app.contract.completion import NOTHING, BackendName, Usage
 from app.errors import ConvictionError, InvalidSettings
 
-Kind = Literal["server", "internal", "client"]
+if TYPE_CHECKING:
+    from opentelemetry.sdk.resources import Resource
+
 Attributes = Mapping[str, str | int]
 
 PROVIDERS: Mapping[BackendName, str] = {"mistral": "vllm", "gpt-4": "openai"}
 SERVICE = "conviction"
-"""What spans are said to be of, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES say otherwise."""
-FLUSH_S = 2.0
-"""For so long a stop waits until the last spans have been taken."""
-PARENT = ("traceparent", "tracestate")
-"""W3C's headers."""
+"""The service name where neither OTEL_SERVICE_NAME nor OTEL_RESOURCE_ATTRIBUTES sets one."""
+FLUSH_TIMEOUT_S = 2.0
+"""The longest that a shutdown waits for the collector to take the remaining spans."""
+
+_tracer = trace.get_tracer(SERVICE, __version__)
+_w3c = TraceContextTextMapPropagator()
 
 
-class Step:
-    """A step under way, as a context. Of one that is not traced, nothing is kept."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        pass
-
-    def note(self, attributes: Attributes) -> None:
-        """Say more of it."""
+def step_span(name: str, attributes: Attributes, kind: SpanKind = SpanKind.INTERNAL) -> AbstractContextManager[Span]:
+    """Open a span for a step of the current request."""
+    if not trace.get_current_span().get_span_context().is_valid:
+        return INVALID_SPAN  # a tenth of the time that a no-op tracer takes: docs/decisions/tracing.md
+    return _open_span(name, kind, attributes, context.get_current())
 
 
-UNTRACED = Step()
+def request_span(name: str, attributes: Attributes, headers: Mapping[str, str]) -> AbstractContextManager[Span]:
+    """Open the span of a request, a child of the span that its W3C headers name."""
+    return _open_span(name, SpanKind.SERVER, attributes, _w3c.extract(headers))
 
 
-class Span(Step):
-    """A step that is traced; steps that are taken within it are its children."""
-
-    def __init__(self, tracer: Tracer, span: Any, context: Any) -> None:
-        self._tracer, self._span = tracer, span
-        self._context = tracer.api.set_span_in_context(span, context)
-        self._outer: Span | None = None
-
-    def __enter__(self) -> Self:
-        self._outer = _present.get()
-        _present.set(self)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        _present.set(self._outer)
-        if kind is not None:
-            known = error if isinstance(error, ConvictionError) else None
-            told = known.code if known else kind.__qualname__
-            self.failed(told, blamed=known.status >= 500 if known else isinstance(error, Exception))
-        self._span.end()
-
-    def note(self, attributes: Attributes) -> None:
-        self._span.set_attributes(attributes)
-
-    def rename(self, name: str) -> None:
-        self._span.update_name(name)
-
-    def failed(self, error: str, *, blamed: bool) -> None:
-        """Note how it failed: by its kind alone, since a message may quote what nobody is to read."""
-        self._span.set_attribute("error.type", error)
-        if blamed:
-            self._span.set_status(self._tracer.api.StatusCode.ERROR)
-
-    def child(self, name: str, kind: Kind, attributes: Attributes) -> Span:
-        return self._tracer.begin(name, kind, attributes, self._context)
-
-    def headers(self) -> dict[str, str]:
-        """What tells a server whose child its spans are."""
-        carrier: dict[str, str] = {}
-        self._tracer.propagator.inject(carrier, self._context)
-        return carrier
-
-    @property
-    def trace_id(self) -> str:
-        return format(self._span.get_span_context().trace_id, "032x")
-
-
-_present: ContextVar[Span | None] = ContextVar("span", default=None)
-
-
-def step(name: str, attributes: Attributes, kind: Kind = "internal") -> Step:
-    """A step of the request that is being answered."""
-    within = _present.get()
-    return UNTRACED if within is None else within.child(name, kind, attributes)
-
-
-def generation(backend: BackendName) -> Step:
-    """The call of a model, all that is tried for it included."""
-    told = {
+def generation_span(backend: BackendName) -> AbstractContextManager[Span]:
+    """Open the span of a model's call, retries included."""
+    attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": PROVIDERS[backend],
         "conviction.backend": backend,
         "conviction.source": "model",
     }
-    return step("chat", told, "client")
+    return step_span("chat", attributes, SpanKind.CLIENT)
 
 
-def used(model: str, usage: Usage) -> Attributes:
-    """What a call asked for and took; nothing of one that was not sent."""
+def usage_attributes(model: str, usage: Usage) -> Attributes:
+    """Return the requested model and the tokens of a call; nothing if the call was not sent."""
     if usage == NOTHING:
         return {}
     return {
@@ -130,71 +71,86 @@ def used(model: str, usage: Usage) -> Attributes:
     }
 
 
-def headers() -> dict[str, str] | None:
-    """W3C's headers for a call made within the present step; None where that is not traced."""
-    within = _present.get()
-    return None if within is None else within.headers()
+def record_error(span: Span, error_type: str, *, failed: bool) -> None:
+    """Record an error by its type alone: a message may quote a prompt or a key."""
+    span.set_attribute("error.type", error_type)
+    if failed:
+        span.set_status(StatusCode.ERROR)
+
+
+def trace_headers() -> dict[str, str] | None:
+    """Return the W3C headers of the current span for an upstream request; None if nothing is traced."""
+    carrier: dict[str, str] = {}
+    _w3c.inject(carrier)
+    return carrier or None
 
 
 def trace_id() -> str | None:
-    """The trace that is being written, for the log."""
-    within = _present.get()
-    return None if within is None else within.trace_id
+    """Return the current trace's id, 32 hexadecimal digits."""
+    span_context = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(span_context.trace_id) if span_context.is_valid else None
 
 
-class Tracer:
-    """Makes spans and sends them to a collector. Where and how is read by the SDK, from its own variables."""
+@contextmanager
+def _open_span(name: str, kind: SpanKind, attributes: Attributes, parent: Context) -> Iterator[Span]:
+    """Start a span, make it current within the block and end it with the block."""
+    span = _tracer.start_span(name, parent, kind, attributes)
+    outer = context.get_current()
+    context.attach(trace.set_span_in_context(span, parent))
+    try:
+        yield span
+    except ConvictionError as error:
+        record_error(span, error.code, failed=error.status >= 500)
+        raise
+    except BaseException as error:
+        record_error(span, type(error).__qualname__, failed=isinstance(error, Exception))
+        raise
+    finally:
+        context.attach(outer)  # not detach(): a stream may be closed in another context than the one it was opened in
+        span.end()
+
+
+class TraceExporter:
+    """The process's tracer provider and its OTLP exporter; the SDK reads its own variables. Create one per process."""
 
     def __init__(self) -> None:
-        """Raises `InvalidSettings` where the SDK is not installed, or cannot use its variables."""
+        """Raise `InvalidSettings` if the SDK is not installed or rejects its variables."""
         try:
-            from opentelemetry import trace
             from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
             from opentelemetry.sdk.trace import TracerProvider
-            from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
         except ImportError:
             raise InvalidSettings(
-                "OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_ENDPOINT asks for traces, and they need packages that are "
-                "not installed: pip install 'conviction[tracing]', or set OTEL_TRACES_EXPORTER=none"
+                "OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_ENDPOINT turns traces on, but packages for them are not "
+                "installed: pip install 'conviction[tracing]', or set OTEL_TRACES_EXPORTER=none"
             ) from None
-        self.api, self.propagator = trace, TraceContextTextMapPropagator()
         try:
             self._exporter = OTLPSpanExporter()
             self._provider = TracerProvider(resource=_resource(), shutdown_on_exit=False)
         except (ValueError, OSError):  # its message may quote a header, which holds a key
-            raise InvalidSettings("OTEL_...: one of OpenTelemetry's variables cannot be used") from None
-        self._tracer = self._provider.get_tracer(SERVICE, __version__)
-
-    def request(self, name: str, attributes: Attributes, headers: Mapping[str, str]) -> Span:
-        """The span of a request: a child of the client's, if its headers name one."""
-        carrier = {header: headers[header] for header in PARENT if header in headers}
-        return self.begin(name, "server", attributes, self.propagator.extract(carrier))
-
-    def begin(self, name: str, kind: Kind, attributes: Attributes, context: Any) -> Span:
-        """A span within a context of OpenTelemetry's."""
-        kinds = self.api.SpanKind
-        span = self._tracer.start_span(name, context, kinds[kind.upper()], attributes)
-        return Span(self, span, context)
+            raise InvalidSettings("OpenTelemetry's SDK rejects the value of an OTEL_ variable") from None
+        trace.set_tracer_provider(self._provider)
 
     @asynccontextmanager
-    async def exporting(self) -> AsyncIterator[None]:
-        """Send spans, in batches and from a thread; at the end what is left, if the collector takes it soon."""
+    async def running(self) -> AsyncIterator[None]:
+        """Export spans in batches from a thread; at the end flush the rest for at most `FLUSH_TIMEOUT_S`."""
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
         self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         try:
             yield
         finally:
-            closing = asyncio.create_task(asyncio.to_thread(self._provider.shutdown))
-            await asyncio.wait((closing,), timeout=FLUSH_S)
-            if not closing.done():
-                self._exporter.shutdown()  # no more waiting for a collector that is away
-            await closing
+            shutdown = asyncio.create_task(asyncio.to_thread(self._provider.shutdown))
+            await asyncio.wait((shutdown,), timeout=FLUSH_TIMEOUT_S)
+            if not shutdown.done():
+                # Ends the retries at an unreachable collector.
+                self._exporter.shutdown()  # type: ignore[no-untyped-call]
+            await shutdown
 
 
-def _resource() -> Any:
+def _resource() -> Resource:
     from opentelemetry.sdk.resources import Resource
 
-    own = Resource.create({"service.version": __version__})
-    named = not str(own.attributes["service.name"]).startswith("unknown_service")
-    return own if named else own.merge(Resource({"service.name": SERVICE}))
+    resource = Resource.create({"service.version": __version__})
+    if str(resource.attributes["service.name"]).startswith("unknown_service"):
+        return resource.merge(Resource({"service.name": SERVICE}))
+    return resource

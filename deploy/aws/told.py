@@ -11,7 +11,7 @@ from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from app.backends.sagemaker.errors import MEANT
+from app.backends.sagemaker.errors import STATUSES
 
 LONGEST = 500
 RETRIES = Config(retries={"mode": "standard", "max_attempts": 5})
@@ -71,7 +71,7 @@ def if_there() -> Iterator[None]:
 def _line(error: ClientError) -> str:
     said: dict[str, Any] = dict(error.response.get("Error", {}))
     code = said.get("Code", "Unknown")
-    if MEANT.get(code) == 401 and not code.startswith("AccessDenied"):
+    if STATUSES.get(code) == 401 and not code.startswith("AccessDenied"):
         # Such messages may quote the request that was signed, its session token included.
         return f"AWS does not accept the credentials ({error.operation_name}: {code})"
     return f"AWS refused {error.operation_name}: {code}: {_short(said.get('Message', ''))}"

@@ -115,7 +115,7 @@ async def test_a_budget_is_never_exceeded_and_retry_after_is_the_end_of_the_day(
         while (await ask(running, X_Backend="gpt-4", Cache_Control="no-store")).status_code == 200:
             pass  # until what is left covers no request more
         used = await budget_used(running)
-        most = running.resources.upstreams["gpt-4"].at_most(running.backends["gpt-4"].asked[0][0], 64, 2)
+        most = running.resources.upstreams["gpt-4"].max_estimate(running.backends["gpt-4"].asked[0][0], 64, 2)
         assert 0.05 - most.nano_usd / NANO < used <= 0.05
 
 

@@ -67,7 +67,7 @@ async def test_not_ready_names_the_backends(running: Gateway) -> None:
 
 
 async def test_a_gateway_that_is_about_to_stop_is_not_ready_and_still_answers(running: Gateway) -> None:
-    running.app.state.drain.begun = True
+    running.app.state.drain.started = True
     response = await running.client.get("/health/ready")
     assert response.status_code == 503
     assert response.json()["components"]["gateway"] == {"ready": False, "reason": "the gateway is stopping"}

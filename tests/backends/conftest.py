@@ -1,4 +1,4 @@
-"""Backends over the stand-in, and over a server that says exactly what it is told to."""
+"""Backends over the stand-in, and over a server with scripted replies."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ import pytest
 from pydantic import SecretStr
 
 from app.backends.dialects import VLLM, openai_dialect
-from app.backends.openai_style import OpenAIStyle
+from app.backends.openai_compatible import OpenAICompatibleBackend
 from app.contract.completion import BackendName
 from app.contract.fingerprint import fingerprint
 from app.deadline import Deadline
 
 KEY = "sk-secret-abcdefghijklmnop"
 
-Make = Callable[..., OpenAIStyle]
+Make = Callable[..., OpenAICompatibleBackend]
 
 
 def soon(seconds: float = 20.0) -> Deadline:
-    """A deadline that no test should come to, or one that it should."""
+    """Return a deadline, by default one that no test should reach."""
     return Deadline.after(seconds)
 
 
 @pytest.fixture
 async def make() -> AsyncIterator[Make]:
-    """Makes backends by name and address, closed afterwards; without jitter they retry at once."""
-    made: list[OpenAIStyle] = []
+    """Build backends by name and address, and close them afterwards; without jitter, retries are immediate."""
+    built: list[OpenAICompatibleBackend] = []
 
-    def build(name: BackendName, *urls: str, key: str = KEY, **options: Any) -> OpenAIStyle:
+    def build(name: BackendName, *urls: str, key: str = KEY, **options: Any) -> OpenAICompatibleBackend:
         options = {"jitter": lambda: 0.0} | options
         if name == "mistral":
-            backend = OpenAIStyle(name, urls, VLLM, **{"made_for": fingerprint()} | options)
+            backend = OpenAICompatibleBackend(name, urls, VLLM, **{"fingerprint": fingerprint()} | options)
         else:
             options = {"model": "gpt-4.1", "key": SecretStr(key)} | options
-            backend = OpenAIStyle(name, urls, openai_dialect(options["model"]), **options)
-        made.append(backend)
+            backend = OpenAICompatibleBackend(name, urls, openai_dialect(options["model"]), **options)
+        built.append(backend)
         return backend
 
     yield build
-    for backend in made:
+    for backend in built:
         await backend.close()
 
 
@@ -52,9 +52,9 @@ Act = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Scripted:
-    """A server that does one thing a connection and closes it; the last thing over and over.
+    """A server with one reply per connection, the last of which repeats.
 
-    What it does is bytes to send once a request has come, or an act of its own.
+    A reply is bytes to send after a request, or a function.
     """
 
     def __init__(self, replies: Sequence[bytes | Act]) -> None:
@@ -65,7 +65,7 @@ class Scripted:
         self.asked = asyncio.Semaphore(0)
         """Released by each request."""
         self.left = asyncio.Event()
-        """A client has hung up in the middle of an act."""
+        """Set when a client disconnects while a reply function runs."""
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         reply = self._replies[min(self.connections, len(self._replies) - 1)]
@@ -86,19 +86,19 @@ class Scripted:
 
 
 async def read_request(reader: asyncio.StreamReader) -> bytes:
-    """A request's body."""
+    """Return a request's body."""
     head = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"content-length: (\d+)", head.lower())
     return await reader.readexactly(int(length[1])) if length else b""
 
 
 async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Never answers."""
+    """Send nothing."""
     await asyncio.sleep(60)
 
 
 def dripping(reply: bytes, pause_s: float = 0.02, size: int = 8) -> Act:
-    """Sends a reply a few bytes at a time, and then keeps the connection."""
+    """Send a reply a few bytes at a time, and keep the connection open."""
 
     async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for start in range(0, len(reply), size):
@@ -122,7 +122,7 @@ async def _running(scripted: Scripted) -> AsyncIterator[Scripted]:
 
 @pytest.fixture
 async def script() -> AsyncIterator[Script]:
-    """Starts a scripted server: `await script(b"HTTP/1.1 ...", silent, ...)`."""
+    """Start a scripted server: `await script(b"HTTP/1.1 ...", silent, ...)`."""
     running = []
 
     async def start(*replies: bytes | Act) -> Scripted:
@@ -136,18 +136,18 @@ async def script() -> AsyncIterator[Script]:
 
 
 def http(status: str, body: str, *headers: str, kind: str = "application/json") -> bytes:
-    """A whole response."""
+    """Return a whole response."""
     head = [f"HTTP/1.1 {status}", f"content-type: {kind}", f"content-length: {len(body.encode())}", *headers]
     return ("\r\n".join(head) + "\r\nconnection: close\r\n\r\n" + body).encode()
 
 
 def sse(*events: str) -> bytes:
-    """A whole event stream."""
+    """Return a whole event stream."""
     return http("200 OK", events_of(*events), kind="text/event-stream")
 
 
 def begun(*events: str) -> bytes:
-    """The beginning of an event stream that says not how long it will be."""
+    """Return the start of an event stream of unknown length."""
     return b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + events_of(*events).encode()
 
 
@@ -156,10 +156,10 @@ def events_of(*events: str) -> str:
 
 
 def said(text: str, finish: str | None = None) -> str:
-    """An event with text."""
+    """Return an event with text."""
     return json.dumps({"choices": [{"index": 0, "delta": {"content": text}, "finish_reason": finish}]})
 
 
 def used(prompt: int, completion: int) -> str:
-    """The event with the usage alone."""
+    """Return the event with the usage alone."""
     return json.dumps({"choices": [], "usage": {"prompt_tokens": prompt, "completion_tokens": completion}})

@@ -1,5 +1,5 @@
-"""SageMaker's runtime as AWS' reference describes it, in front of the stand-in: a double that is strict about
-signatures, wraps what it carries as AWS does, and can be told to fail."""
+"""A double of SageMaker's runtime in front of the stand-in, after AWS' reference: it verifies signatures, wraps
+responses and fails on demand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENDPOINT = "conviction"
 AUTHORIZATION = re.compile(r"AWS4-HMAC-SHA256 Credential=(\S+), SignedHeaders=(\S+), Signature=([0-9a-f]{64})")
 SKEW_S = 300
 PIECE = 7
-"""Bytes of the body that are sent at a time: no frame comes whole."""
+"""Bytes of the body sent at a time, so that no frame arrives whole."""
 
 FAILURES = {
     "throttled": (400, "ThrottlingException", {"message": "Rate exceeded"}),
@@ -42,18 +42,18 @@ FAILURES = {
 
 
 class Runtime:
-    """`failing` names what the next requests meet, of `FAILURES` or "stream-error", "broken-frame"."""
+    """`failing` holds the failures of the next requests, from `FAILURES` or "stream-error", "broken-frame"."""
 
     def __init__(self, stand_in: StandIn) -> None:
         self.failing: list[str] = []
-        self.asked: list[str] = []
-        """The operation of each request that was signed well."""
+        self.requests: list[str] = []
+        """The operation of each request with a valid signature."""
         self.refused: list[str] = []
         self._stand_in = stand_in
 
     def forget(self) -> None:
-        for told in (self.failing, self.asked, self.refused):
-            told.clear()
+        for records in (self.failing, self.requests, self.refused):
+            records.clear()
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -64,44 +64,44 @@ class Runtime:
 
     async def answer(self, request: Request) -> Response:
         body = await request.body()
-        if wrong := unsigned(request, body):
+        if wrong := signature_error(request, body):
             self.refused.append(wrong)
             return aws_error(403, "InvalidSignatureException", {"message": wrong})
         operation = request.path_params["operation"]
-        self.asked.append(operation)
+        self.requests.append(operation)
         failing = self.failing.pop(0) if self.failing else ""
         if failing in FAILURES:
             return aws_error(*FAILURES[failing])
         if request.path_params["endpoint"] != ENDPOINT:
             return aws_error(400, "ValidationError", {"Message": "Endpoint hush of account 123456789012 not found."})
         streamed = operation == "invocations-response-stream"
-        return await self._carried(body, streamed, failing)
+        return await self._forward(body, streamed, failing)
 
-    async def _carried(self, body: bytes, streamed: bool, failing: str) -> Response:
-        """What the container answers, wrapped."""
-        asked = self._client.build_request(
+    async def _forward(self, body: bytes, streamed: bool, failing: str) -> Response:
+        """Return the container's response, wrapped."""
+        request = self._client.build_request(
             "POST", "/chat/completions", content=body, headers={"Content-Type": "application/json"}
         )
-        answer = await self._client.send(asked, stream=True)
+        answer = await self._client.send(request, stream=True)
         kind = answer.headers["Content-Type"]
         if answer.status_code != 200 or not streamed:
-            said = await answer.aread()
+            document = await answer.aread()
             if answer.status_code == 200:
-                return Response(said, media_type=kind, headers={"x-Amzn-Invoked-Production-Variant": "all"})
+                return Response(document, media_type=kind, headers={"x-Amzn-Invoked-Production-Variant": "all"})
             refusal = {
                 "Message": f"Received client error ({answer.status_code}) from primary. See account 123456789012",
                 "OriginalStatusCode": answer.status_code,
-                "OriginalMessage": said.decode(),
+                "OriginalMessage": document.decode(),
                 "LogStreamArn": "arn:aws:logs:eu-central-1:123456789012:log-group:/aws/sagemaker/Endpoints/hush",
             }
             return aws_error(424, "ModelError", refusal)
         return StreamingResponse(
-            self._framed(answer, failing),
+            self._frame_parts(answer, failing),
             media_type="application/vnd.amazon.eventstream",
             headers={"X-Amzn-SageMaker-Content-Type": kind},
         )
 
-    async def _framed(self, answer: httpx.Response, failing: str) -> AsyncIterator[bytes]:
+    async def _frame_parts(self, answer: httpx.Response, failing: str) -> AsyncIterator[bytes]:
         try:
             async for part in answer.aiter_bytes():
                 if failing == "stream-error":
@@ -115,7 +115,7 @@ class Runtime:
         except httpx.HTTPError:
             yield frame({":message-type": "exception", ":exception-type": "InternalStreamFailure"}, b"{}")
         finally:
-            with CancelScope(shield=True):  # whoever leaves the double leaves the model
+            with CancelScope(shield=True):  # a client's disconnect must reach the model
                 await answer.aclose()
 
 
@@ -128,8 +128,8 @@ def aws_error(status: int, kind: str, document: dict[str, object]) -> Response:
     return JSONResponse(document, status, headers={"x-amzn-ErrorType": f"{kind}:http://internal.amazon.com/coral/"})
 
 
-def unsigned(request: Request, body: bytes) -> str | None:
-    """What is wrong with a request's signature: Signature Version 4 by its reference."""
+def signature_error(request: Request, body: bytes) -> str | None:
+    """Return what is wrong with a request's signature, by the reference of Signature Version 4."""
     found = AUTHORIZATION.fullmatch(request.headers.get("authorization", ""))
     if found is None:
         return "no signature"
@@ -148,11 +148,11 @@ def unsigned(request: Request, body: bytes) -> str | None:
         return "another credential"
     lines = [f"{name}:{' '.join(request.headers[name].split())}" for name in signed]
     canonical = "\n".join([request.method, request.url.path, "", *lines, "", names, hashlib.sha256(body).hexdigest()])
-    said = "\n".join(["AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    to_sign = "\n".join(["AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest()])
     key = f"AWS4{SECRET_KEY}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
-    good = hmac.new(key, said.encode(), "sha256").hexdigest()
+    good = hmac.new(key, to_sign.encode(), "sha256").hexdigest()
     return None if hmac.compare_digest(good, signature) else "another signature"
 
 
@@ -162,7 +162,7 @@ def payload_part(part: bytes) -> bytes:
 
 
 def frame(headers: dict[str, str], payload: bytes) -> bytes:
-    """A message of application/vnd.amazon.eventstream."""
+    """Return a message of application/vnd.amazon.eventstream."""
     head = b"".join(_header(name, value) for name, value in headers.items())
     prelude = struct.pack("!II", 16 + len(head) + len(payload), len(head))
     prelude += struct.pack("!I", crc32(prelude))
@@ -175,7 +175,7 @@ def _header(name: str, value: str) -> bytes:
 
 
 def credentials() -> Iterator[tuple[str, str]]:
-    """The environment that signs for the double."""
+    """Yield the environment variables that sign for the double."""
     yield "AWS_ACCESS_KEY_ID", ACCESS_KEY
     yield "AWS_SECRET_ACCESS_KEY", SECRET_KEY
     yield "AWS_SESSION_TOKEN", SESSION_TOKEN

@@ -1,4 +1,4 @@
-"""Whether a backend could answer now."""
+"""The readiness check of a backend, and the discovery of its model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def listing(*models: str) -> bytes:
     return http("200 OK", json.dumps({"data": [{"id": model} for model in models]}))
 
 
-async def test_both_pass_where_their_models_are_served(make: Make, stand_in: StandIn) -> None:
+async def test_both_pass_if_their_models_are_served(make: Make, stand_in: StandIn) -> None:
     mistral, gpt4 = make("mistral", stand_in.url), make("gpt-4", stand_in.url, key=stand_in.key)
     await mistral.check()
     await gpt4.check()
@@ -44,12 +44,12 @@ async def test_a_model_of_another_contract_is_refused(make: Make, script: Script
 
 async def test_a_model_of_another_contract_may_be_allowed(make: Make, script: Script) -> None:
     server = await script(listing("someone/else"))
-    backend = make("mistral", server.url, made_for="")
+    backend = make("mistral", server.url, fingerprint="")
     await backend.check()
     assert backend.model == "someone/else"
 
 
-async def test_the_right_one_of_several_models_is_taken(make: Make, script: Script) -> None:
+async def test_the_matching_model_of_several_is_chosen(make: Make, script: Script) -> None:
     server = await script(listing("base", f"mistral-{fingerprint()}", "other"))
     backend = make("mistral", server.url)
     await backend.check()
@@ -75,11 +75,11 @@ async def test_a_server_that_lists_nothing(reply: bytes, make: Make, script: Scr
 async def test_a_key_that_may_not_list_models_passes(make: Make, script: Script) -> None:
     server = await script(http("403 Forbidden", "{}"))
     await make("gpt-4", server.url).check()
-    with pytest.raises(NotConfigured, match="mistral does not accept the key: its server asks for one"):
+    with pytest.raises(NotConfigured, match="mistral does not accept the key: its server requires one"):
         await make("mistral", server.url).check()
 
 
-async def test_a_passed_check_is_remembered_for_a_moment(make: Make, script: Script) -> None:
+async def test_a_passed_check_is_cached_briefly(make: Make, script: Script) -> None:
     server = await script(listing(f"m-{fingerprint()}"))
     backend = make("mistral", server.url)
     for _ in range(20):
@@ -90,7 +90,7 @@ async def test_a_passed_check_is_remembered_for_a_moment(make: Make, script: Scr
     assert server.connections == 2
 
 
-async def test_a_failed_check_is_not_remembered(make: Make, script: Script) -> None:
+async def test_a_failed_check_is_not_cached(make: Make, script: Script) -> None:
     server = await script(http("503 Not yet", "{}"), listing(f"m-{fingerprint()}"))
     backend = make("mistral", server.url)
     with pytest.raises(BackendUnavailable):
@@ -98,7 +98,7 @@ async def test_a_failed_check_is_not_remembered(make: Make, script: Script) -> N
     await backend.check()
 
 
-async def test_a_failed_call_ends_what_a_check_vouched_for(make: Make, script: Script) -> None:
+async def test_a_failed_call_invalidates_a_passed_check(make: Make, script: Script) -> None:
     server = await script(listing(f"m-{fingerprint()}"), b"")
     backend = make("mistral", server.url)
     await backend.check()
@@ -114,7 +114,7 @@ async def test_one_server_of_several_is_enough(make: Make, stand_in: StandIn) ->
     assert (await backend.complete(BRIEF, "brief", soon())).stand_in
 
 
-async def test_a_call_goes_to_the_next_server_where_one_is_down(make: Make, stand_in: StandIn) -> None:
+async def test_a_call_fails_over_from_a_server_that_is_down(make: Make, stand_in: StandIn) -> None:
     backend = make("mistral", DOWN, stand_in.url)
     started = time.perf_counter()
     for _ in range(3):
@@ -122,7 +122,7 @@ async def test_a_call_goes_to_the_next_server_where_one_is_down(make: Make, stan
     assert time.perf_counter() - started < 2
 
 
-async def test_calls_are_shared_among_servers(make: Make, stand_in: StandIn, stand_in_of_all: StandIn) -> None:
+async def test_calls_are_balanced_between_servers(make: Make, stand_in: StandIn, stand_in_of_all: StandIn) -> None:
     backend = make("gpt-4", stand_in.url, stand_in_of_all.url, key=stand_in.key)
     before = [server.tally()["answered"] for server in (stand_in, stand_in_of_all)]
     await asyncio.gather(*(backend.complete(BRIEF, "brief", soon()) for _ in range(10)))
@@ -130,18 +130,16 @@ async def test_calls_are_shared_among_servers(make: Make, stand_in: StandIn, sta
     assert [now - then for now, then in zip(after, before, strict=True)] == [5, 5]
 
 
-async def test_a_backend_finds_out_its_model_once_for_all_who_ask_first(make: Make, script: Script) -> None:
+async def test_concurrent_discoveries_share_one_request(make: Make, script: Script) -> None:
     server = await script(listing(f"mistral-{fingerprint()}"))
     backend = make("mistral", server.url)
-    await asyncio.gather(*(backend.identify() for _ in range(20)))
+    await asyncio.gather(*(backend.discover_model() for _ in range(20)))
     assert backend.model == f"mistral-{fingerprint()}"
-    await backend.identify()
+    await backend.discover_model()
     assert server.connections == 1
 
 
-async def test_one_server_that_says_it_is_enough_and_one_that_gives_up_leaves_it_to_the_others(
-    make: Make, script: Script
-) -> None:
+async def test_discovery_needs_one_server_and_survives_a_cancelled_caller(make: Make, script: Script) -> None:
     go = asyncio.Event()
 
     async def late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -150,24 +148,24 @@ async def test_one_server_that_says_it_is_enough_and_one_that_gives_up_leaves_it
 
     hung, server = await script(silent), await script(late)
     backend = make("mistral", hung.url, server.url)
-    hasty, patient = (asyncio.create_task(backend.identify()) for _ in range(2))
+    cancelled, other = (asyncio.create_task(backend.discover_model()) for _ in range(2))
     await server.asked.acquire()
-    hasty.cancel()
-    await asyncio.wait((hasty,))
+    cancelled.cancel()
+    await asyncio.wait((cancelled,))
     began = time.monotonic()
     go.set()
-    await patient
+    await other
     assert backend.model == f"mistral-{fingerprint()}"
-    assert time.monotonic() - began < 2.5  # the other is given three seconds
+    assert time.monotonic() - began < 2.5  # the hung server has three seconds
 
 
-async def test_a_backend_that_cannot_be_asked_is_left_without_a_model(make: Make) -> None:
+async def test_an_unreachable_backend_has_no_model(make: Make) -> None:
     backend = make("mistral", DOWN)
-    await backend.identify()
+    await backend.discover_model()
     assert backend.model == ""
 
 
-async def test_a_stand_in_is_known_by_its_list_of_models(make: Make, script: Script) -> None:
+async def test_a_stand_in_is_recognised_by_its_list_of_models(make: Make, script: Script) -> None:
     plain = listing("gpt-4.1")
     marked = plain.replace(b"\r\n\r\n", b"\r\nx-stand-in: true\r\n\r\n", 1)
     for reply, stand_in in ((marked, True), (plain, False)):

@@ -1,11 +1,11 @@
-"""Which server is asked next."""
+"""The choice of the server for a call."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.backends.breaker import IN_A_ROW
-from app.backends.endpoints import Endpoint, choose, set_aside
+from app.backends.circuit_breaker import MAX_CONSECUTIVE_FAILURES
+from app.backends.endpoints import Endpoint, breakers_open, choose_endpoint
 
 
 @pytest.fixture
@@ -15,54 +15,54 @@ def three() -> list[Endpoint]:
 
 def fail(endpoint: Endpoint, times: int = 1) -> None:
     for _ in range(times):
-        endpoint.release(endpoint.admit(), well=False)
+        endpoint.release(endpoint.acquire(), healthy=False)
 
 
-def test_the_least_busy_one(three: list[Endpoint]) -> None:
+def test_the_endpoint_with_fewest_calls_is_chosen(three: list[Endpoint]) -> None:
     for endpoint in three[:2]:
-        endpoint.admit()
-    assert choose(three) is three[2]
-    three[0].release(probe=False, well=None)
-    assert choose(three) is three[0]
+        endpoint.acquire()
+    assert choose_endpoint(three) is three[2]
+    three[0].release(probe=False, healthy=None)
+    assert choose_endpoint(three) is three[0]
 
 
-def test_not_one_that_just_failed(three: list[Endpoint]) -> None:
-    three[0].avoid()
+def test_an_endpoint_that_failed_comes_last(three: list[Endpoint]) -> None:
+    three[0].deprioritize()
     for endpoint in (three[1], three[2], three[2]):
-        endpoint.admit()
-    assert choose(three) is three[1]
-    three[0].vouch()
-    assert choose(three) is three[0]
+        endpoint.acquire()
+    assert choose_endpoint(three) is three[1]
+    three[0].mark_healthy()
+    assert choose_endpoint(three) is three[0]
 
 
-def test_one_already_tried_comes_last(three: list[Endpoint]) -> None:
-    three[2].admit()
-    assert choose(three, tried=three[:2]) is three[2]
-    three[2].avoid()
-    assert choose(three, tried=three[:2]) is three[2]
-    assert choose(three, tried=three) is three[0]
+def test_a_tried_endpoint_comes_last(three: list[Endpoint]) -> None:
+    three[2].acquire()
+    assert choose_endpoint(three, tried=three[:2]) is three[2]
+    three[2].acquire()
+    assert choose_endpoint(three, tried=three[:2]) is three[2]
+    assert choose_endpoint(three, tried=three) is three[0]
 
 
-def test_none_that_is_set_aside(three: list[Endpoint]) -> None:
-    fail(three[0], IN_A_ROW)
+def test_no_endpoint_with_an_open_breaker_is_chosen(three: list[Endpoint]) -> None:
+    fail(three[0], MAX_CONSECUTIVE_FAILURES)
     for _ in range(9):
-        three[1].admit()
-        three[2].admit()
-    assert choose(three) is three[1]
-    fail(three[1], IN_A_ROW)
-    fail(three[2], IN_A_ROW)
-    assert choose(three) is None
-    wait = set_aside("mistral", three).error.retry_after
+        three[1].acquire()
+        three[2].acquire()
+    assert choose_endpoint(three) is three[1]
+    fail(three[1], MAX_CONSECUTIVE_FAILURES)
+    fail(three[2], MAX_CONSECUTIVE_FAILURES)
+    assert choose_endpoint(three) is None
+    wait = breakers_open("mistral", three).error.retry_after
     assert wait is not None
-    assert 0 < wait <= three[0].breaker.ready_in() + 0.1
+    assert 0 < wait <= three[0].breaker.retry_in() + 0.1
 
 
-def test_a_success_vouches_and_a_failure_does_not(three: list[Endpoint]) -> None:
-    three[0].release(three[0].admit(), well=True)
-    three[1].release(three[1].admit(), well=None)
-    assert three[0].vouched_until > three[1].vouched_until
+def test_a_success_proves_health_and_an_unknown_result_does_not(three: list[Endpoint]) -> None:
+    three[0].release(three[0].acquire(), healthy=True)
+    three[1].release(three[1].acquire(), healthy=None)
+    assert three[0].healthy_until > three[1].healthy_until
     assert [endpoint.outstanding for endpoint in three] == [0, 0, 0]
 
 
-def test_a_proxy_s_password_is_not_shown() -> None:
+def test_a_proxy_s_password_is_in_no_repr() -> None:
     assert "secret" not in repr(Endpoint("http://127.0.0.1:1/v1", proxy="http://user:secret@proxy:3128"))

@@ -1,10 +1,10 @@
-"""What is thought to have been used, where nobody tells."""
+"""The estimate of usage that no server reported."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.backends.estimate import characters, estimated
+from app.backends.estimate import count_characters, estimate_usage
 from app.contract.completion import Usage
 
 
@@ -19,9 +19,9 @@ from app.contract.completion import Usage
         ([None, 7, "six"], 3),
     ],
 )
-def test_text_counts_however_it_is_held(messages: object, length: int) -> None:
-    assert characters(messages) == length
+def test_characters_of_messages_of_any_shape(messages: object, length: int) -> None:
+    assert count_characters(messages) == length
 
 
-def test_it_says_that_it_is_one() -> None:
-    assert estimated([{"role": "user", "content": "x" * 31}], 4) == Usage(11, 4, estimated=True)
+def test_an_estimate_is_marked() -> None:
+    assert estimate_usage([{"role": "user", "content": "x" * 31}], 4) == Usage(11, 4, estimated=True)

@@ -1,4 +1,4 @@
-"""The backends that settings describe."""
+"""The construction of backends from settings."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def settings(**given: Any) -> Settings:
 
 @pytest.mark.parametrize(("name", "setting"), [("mistral", "CONVICTION_VLLM_URLS"), ("gpt-4", "OPENAI_API_KEY")])
 @pytest.mark.parametrize("given", [{}, {"openai_api_key": SecretStr("")}])
-async def test_what_is_not_set_up_says_what_to_set(name: BackendName, setting: str, given: dict[str, Any]) -> None:
+async def test_an_unconfigured_backend_names_its_setting(
+    name: BackendName, setting: str, given: dict[str, Any]
+) -> None:
     backend = build_backends(settings(**given))[name]
     for ask in (backend.complete(BRIEF, "brief", soon()), backend.check()):
         with pytest.raises(NotConfigured, match=f"{name} is not set up: set {setting}"):
@@ -36,7 +38,7 @@ async def test_what_is_not_set_up_says_what_to_set(name: BackendName, setting: s
     await backend.close()
 
 
-async def test_both_answer_once_set_up(stand_in: StandIn) -> None:
+async def test_both_answer_once_configured(stand_in: StandIn) -> None:
     backends = build_backends(
         settings(vllm_urls=(stand_in.url,), openai_base_url=stand_in.url, openai_api_key=SecretStr(stand_in.key))
     )
@@ -48,7 +50,7 @@ async def test_both_answer_once_set_up(stand_in: StandIn) -> None:
         await backend.close()
 
 
-async def test_a_foreign_model_is_a_matter_of_settings(script: Script) -> None:
+async def test_a_foreign_model_needs_a_setting(script: Script) -> None:
     server = await script(http("200 OK", '{"data": [{"id": "foreign"}]}'))
 
     async def check(allowed: bool) -> Backend:

@@ -1,4 +1,4 @@
-"""Bytes on their way through: none is changed, one event is kept back, and tokens are counted."""
+"""The relay of chat completions: forwarded bytes are unchanged, the end is withheld, and usage is read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.relay import Document, Events
-from app.backends.sse import LONGEST
+from app.backends.relay import DocumentRelay, EventRelay
+from app.backends.sse import MAX_LINE_BYTES
 from app.contract.completion import Usage
 
-SAID = [
+TEXT = [
     b'{"choices":[{"delta":{"role":"assistant","content":""}}],"usage":null}',
     b'{"choices":[{"delta":{"content":"\\"usage\\":{ is no usage"}}],"usage":null}',
     b'{"choices":[{"delta":{"content":" more"},"finish_reason":"stop"}],"usage":null}',
@@ -26,39 +26,39 @@ def stream(*events: bytes, end: bytes = b"\n") -> bytes:
     return b"".join(b"data: " + event + end + end for event in events)
 
 
-def passed(relay: Events, sent: bytes, cuts: list[int]) -> bytes:
+def relayed(relay: EventRelay, sent: bytes, cuts: list[int]) -> bytes:
     ends = [0, *sorted(cut % (len(sent) + 1) for cut in cuts), len(sent)]
-    return b"".join(relay.feed(sent[start:end]) for start, end in pairwise(ends)) + relay.rest()
+    return b"".join(relay.feed(sent[start:end]) for start, end in pairwise(ends)) + relay.flush()
 
 
 @given(st.lists(st.integers(0)), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
-def test_all_passes_but_the_usage_that_nobody_asked_for(cuts: list[int], end: bytes, asked: bool) -> None:
-    sent = b": ping" + end + end + stream(*SAID, USED, DONE, end=end)
-    relay = Events(asked)
-    got = passed(relay, sent, cuts)
-    assert got == (sent if asked else sent.replace(stream(USED, end=end), b""))
-    assert relay.told == Usage(5, 2, cached_tokens=3)
+def test_all_bytes_but_an_unrequested_usage_are_forwarded(cuts: list[int], end: bytes, requested: bool) -> None:
+    sent = b": ping" + end + end + stream(*TEXT, USED, DONE, end=end)
+    relay = EventRelay(requested)
+    got = relayed(relay, sent, cuts)
+    assert got == (sent if requested else sent.replace(stream(USED, end=end), b""))
+    assert relay.usage == Usage(5, 2, cached_tokens=3)
     assert relay.done
 
 
 def test_spaces_in_the_json_make_no_difference() -> None:
-    relay = Events(usage_asked=False)
+    relay = EventRelay(usage_requested=False)
     spaced = json.dumps(json.loads(USED)).encode()
-    assert passed(relay, stream(*SAID, spaced, DONE), []) == stream(*SAID, DONE)
-    assert relay.told == Usage(5, 2, cached_tokens=3)
+    assert relayed(relay, stream(*TEXT, spaced, DONE), []) == stream(*TEXT, DONE)
+    assert relay.usage == Usage(5, 2, cached_tokens=3)
 
 
-def test_usage_beside_text_is_told_and_passes() -> None:
-    relay = Events(usage_asked=False)
+def test_usage_beside_text_is_read_and_forwarded() -> None:
+    relay = EventRelay(usage_requested=False)
     events = [
         b'{"choices":[{"delta":{"content":"x"}}],"usage":{"prompt_tokens":5,"completion_tokens":%d}}' % n
         for n in (1, 2)
     ]
     assert relay.feed(stream(*events)) == stream(*events)
-    assert relay.told == Usage(5, 2)
+    assert relay.usage == Usage(5, 2)
 
 
-TALLIED = [
+WITH_USAGE = [
     (
         b'{"choices":[{"delta":{"content":"%d, \\"usage\\":{"}}]%s,"usage":{"prompt_tokens":5,"completion_tokens":%d,'
         b'"prompt_tokens_details":{"cached_tokens":3}}}'
@@ -69,46 +69,44 @@ TALLIED = [
 
 
 @given(st.lists(st.integers(0)), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
-def test_a_tally_that_only_the_gateway_asked_for_is_told_and_does_not_pass(
-    cuts: list[int], end: bytes, asked: bool
-) -> None:
+def test_continuous_usage_of_the_gateway_is_read_and_removed(cuts: list[int], end: bytes, requested: bool) -> None:
     plain = [
-        json.dumps({k: v for k, v in json.loads(e).items() if k != "usage"}, separators=(",", ":")) for e in TALLIED
+        json.dumps({k: v for k, v in json.loads(e).items() if k != "usage"}, separators=(",", ":")) for e in WITH_USAGE
     ]
-    relay = Events(asked, tallied=True)
-    last = [USED] if asked else []
+    relay = EventRelay(requested, strip_usage=True)
+    last = [USED] if requested else []
     expected = stream(*(event.encode() for event in plain), *last, DONE, end=end)
-    assert passed(relay, stream(*TALLIED, USED, DONE, end=end), cuts) == expected
-    cut = Events(asked, tallied=True)
-    cut.feed(stream(*TALLIED, end=end))
-    assert cut.told == Usage(5, 1, cached_tokens=3)
+    assert relayed(relay, stream(*WITH_USAGE, USED, DONE, end=end), cuts) == expected
+    cut = EventRelay(requested, strip_usage=True)
+    cut.feed(stream(*WITH_USAGE, end=end))
+    assert cut.usage == Usage(5, 1, cached_tokens=3)
 
 
-def test_pieces_of_text_are_counted() -> None:
-    relay = Events(usage_asked=False)
-    relay.feed(stream(*SAID[:2]))
-    assert (relay.told, relay.pieces) == (None, 1)
+def test_events_with_text_are_counted() -> None:
+    relay = EventRelay(usage_requested=False)
+    relay.feed(stream(*TEXT[:2]))
+    assert (relay.usage, relay.text_events) == (None, 1)
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\n\n", b"\n\n: bye"])
-def test_what_says_that_this_is_all_is_kept_until_it_is_and_given_whole(end: bytes) -> None:
-    relay = Events(usage_asked=True)
-    assert relay.feed(stream(SAID[0]) + b"data: [DONE]\n" + end[1:]) == stream(SAID[0])
+def test_the_end_marker_is_withheld_until_the_end(end: bytes) -> None:
+    relay = EventRelay(usage_requested=True)
+    assert relay.feed(stream(TEXT[0]) + b"data: [DONE]\n" + end[1:]) == stream(TEXT[0])
     assert relay.done
-    rest = relay.rest()
+    rest = relay.flush()
     assert rest.startswith(b"data: [DONE]" + end)
     assert rest.endswith(b"\n\n")
 
 
 def test_a_line_without_an_end_is_refused() -> None:
-    relay = Events(usage_asked=True)
+    relay = EventRelay(usage_requested=True)
     with pytest.raises(ValueError, match="does not end"):
-        for _ in range(LONGEST // 1000 + 2):
+        for _ in range(MAX_LINE_BYTES // 1000 + 2):
             relay.feed(b"x" * 1000)
 
 
 @pytest.mark.parametrize(
-    ("document", "told"),
+    ("document", "usage"),
     [
         ({"usage": {"prompt_tokens": 5, "completion_tokens": 2}}, Usage(5, 2)),
         ({"usage": None}, None),
@@ -117,7 +115,7 @@ def test_a_line_without_an_end_is_refused() -> None:
         ([], None),
     ],
 )
-def test_a_whole_document(document: object, told: Usage | None) -> None:
-    relay, sent = Document(), json.dumps(document).encode()
-    assert relay.feed(sent[:7]) + relay.feed(sent[7:]) + relay.rest() == sent
-    assert relay.told == told
+def test_a_whole_document(document: object, usage: Usage | None) -> None:
+    relay, sent = DocumentRelay(), json.dumps(document).encode()
+    assert relay.feed(sent[:7]) + relay.feed(sent[7:]) + relay.flush() == sent
+    assert relay.usage == usage

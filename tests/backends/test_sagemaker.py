@@ -1,4 +1,4 @@
-"""The hosted model behind SageMaker's runtime: signed, wrapped, and failing as AWS does."""
+"""The hosted model behind SageMaker's runtime: signatures, wrapping and AWS' failures."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import pytest
 
 from app.backends.base import Backend
 from app.backends.dialects import SAGEMAKER
-from app.backends.openai_style import OpenAIStyle
+from app.backends.openai_compatible import OpenAICompatibleBackend
 from app.backends.registry import build_backends
-from app.backends.sagemaker.errors import as_refused
+from app.backends.sagemaker.errors import unwrap_error
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import canonical, parse
@@ -71,7 +71,7 @@ def running(stand_in_server: StandIn) -> Iterator[tuple[Runtime, str]]:
 
 @pytest.fixture
 def runtime(running: tuple[Runtime, str], stand_in: StandIn, environment: pytest.MonkeyPatch) -> Runtime:
-    """The double, with nothing left over from another test, and the environment that leads to it."""
+    """A reset double, and the environment that points to it."""
     double, origin = running
     double.forget()
     environment.setenv("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME", origin)
@@ -85,14 +85,14 @@ def settings(**given: Any) -> Settings:
 @pytest.fixture
 async def backend(runtime: Runtime) -> AsyncIterator[Backend]:
     made = build_backends(settings())["mistral"]
-    assert isinstance(made, OpenAIStyle)
-    made._calls._jitter = lambda: 0.0
+    assert isinstance(made, OpenAICompatibleBackend)
+    made._dispatcher._jitter = lambda: 0.0
     yield made
     await made.close()
 
 
 @pytest.mark.parametrize("detail", ["brief", "full"])
-async def test_an_answer_comes_whole(detail: Detail, backend: Backend, runtime: Runtime) -> None:
+async def test_a_whole_answer(detail: Detail, backend: Backend, runtime: Runtime) -> None:
     completion = await backend.complete(messages(EXAMPLE, "SNPS", detail), detail, soon())
     assert completion.text == canonical(answer(EXAMPLE, detail))
     assert parse(detail, completion.text) == answer(EXAMPLE, detail)
@@ -102,11 +102,11 @@ async def test_an_answer_comes_whole(detail: Detail, backend: Backend, runtime: 
     assert completion.usage.completion_tokens > 5
     assert completion.time_to_first_token is not None
     assert 0 < completion.time_to_first_token <= completion.duration
-    assert runtime.asked == ["invocations-response-stream"]
+    assert runtime.requests == ["invocations-response-stream"]
     assert runtime.refused == []
 
 
-async def test_an_answer_that_is_left_is_cancelled_at_the_model(backend: Backend, stand_in: StandIn) -> None:
+async def test_a_cancelled_answer_is_cancelled_at_the_model(backend: Backend, stand_in: StandIn) -> None:
     stand_in.fail("slow")
     before = stand_in.tally()["abandoned"]
     async with backend.answer(BRIEF, "brief", soon()) as stream:
@@ -117,15 +117,15 @@ async def test_an_answer_that_is_left_is_cancelled_at_the_model(backend: Backend
     )
 
 
-async def test_a_check_makes_one_token_of_the_model_that_must_answer(backend: Backend, runtime: Runtime) -> None:
+async def test_a_check_generates_one_token(backend: Backend, runtime: Runtime) -> None:
     await backend.check()
     await backend.check()
-    assert runtime.asked == ["invocations"]
-    await backend.identify()
-    assert runtime.asked == ["invocations"], "the id is known from the settings"
+    assert runtime.requests == ["invocations"]
+    await backend.discover_model()
+    assert runtime.requests == ["invocations"], "the id is known from the settings"
 
 
-async def test_a_model_that_is_not_served_is_told_by_check_and_call(runtime: Runtime) -> None:
+async def test_an_unserved_model_fails_check_and_call(runtime: Runtime) -> None:
     other = build_backends(settings(sagemaker_model=f"other-{fingerprint()}"))["mistral"]
     said = "mistral knows no such model or address: check CONVICTION_SAGEMAKER_MODEL and CONVICTION_SAGEMAKER_ENDPOINT"
     with pytest.raises(BackendUnavailable) as checked:
@@ -137,7 +137,7 @@ async def test_a_model_that_is_not_served_is_told_by_check_and_call(runtime: Run
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_chat_completion_passes_through(streamed: bool, backend: Backend, runtime: Runtime) -> None:
+async def test_a_chat_completion_is_forwarded(streamed: bool, backend: Backend, runtime: Runtime) -> None:
     body = SAGEMAKER.request("any", BRIEF, "brief") | {"stream": streamed}
     del body["stream_options"]
     async with backend.chat(body, soon()) as chat:
@@ -152,10 +152,10 @@ async def test_a_chat_completion_passes_through(streamed: bool, backend: Backend
         assert passed.endswith(b"data: [DONE]\n\n")
     else:
         assert json.loads(passed)["model"] == MODEL
-    assert runtime.asked == ["invocations-response-stream" if streamed else "invocations"]
+    assert runtime.requests == ["invocations-response-stream" if streamed else "invocations"]
 
 
-async def test_the_model_s_refusal_of_a_chat_completion_is_passed_on_without_aws_words(backend: Backend) -> None:
+async def test_the_model_s_refusal_of_a_chat_completion_is_passed_on_without_aws_text(backend: Backend) -> None:
     async with backend.chat({"messages": "none", "stream": False}, soon()) as chat:
         passed = b"".join([piece async for piece in chat])
     assert chat.status in (400, 422)
@@ -164,21 +164,21 @@ async def test_the_model_s_refusal_of_a_chat_completion_is_passed_on_without_aws
 
 
 FAILED: list[tuple[list[str], type[BackendError], str]] = [
-    (["throttled"] * 3, BackendUnavailable, "mistral asks for fewer requests"),
+    (["throttled"] * 3, BackendUnavailable, "mistral limits the rate of requests"),
     (["loading"] * 3, BackendError, "mistral failed (HTTP 503)"),
     (["unavailable"] * 3, BackendError, "mistral failed (HTTP 503)"),
     (["internal"] * 3, BackendError, "mistral failed (HTTP 500)"),
     (["dependency"] * 3, BackendError, "mistral failed (HTTP 530)"),
     (["timed-out"] * 3, BackendError, "mistral failed (HTTP 502)"),
-    (["expired"], NotConfigured, "mistral does not accept the key: check the AWS credentials and what they may do"),
-    (["denied"], NotConfigured, "mistral does not accept the key: check the AWS credentials and what they may do"),
-    (["stream-error"], BackendError, "mistral broke its answer off, or sent what is none"),
-    (["broken-frame"], BackendError, "mistral broke its answer off, or sent what is none"),
+    (["expired"], NotConfigured, "mistral does not accept the key: check the AWS credentials and their permissions"),
+    (["denied"], NotConfigured, "mistral does not accept the key: check the AWS credentials and their permissions"),
+    (["stream-error"], BackendError, "mistral sent a truncated or invalid response"),
+    (["broken-frame"], BackendError, "mistral sent a truncated or invalid response"),
 ]
 
 
 @pytest.mark.parametrize(("failing", "kind", "detail"), FAILED, ids=[failing[0] for failing, _, _ in FAILED])
-async def test_what_aws_fails_with_is_told_apart_and_tells_no_secret(
+async def test_failures_of_aws_are_distinguished_and_hold_no_secret(
     failing: Sequence[str],
     kind: type[BackendError],
     detail: str,
@@ -198,13 +198,13 @@ async def test_what_aws_fails_with_is_told_apart_and_tells_no_secret(
 
 
 @pytest.mark.parametrize("mode", ["500", "503"])
-async def test_the_model_s_own_failure_is_what_it_was(mode: Any, backend: Backend, stand_in: StandIn) -> None:
+async def test_the_model_s_failure_keeps_its_status(mode: Any, backend: Backend, stand_in: StandIn) -> None:
     stand_in.fail(mode, times=3)
     with pytest.raises(BackendError, match=rf"mistral failed \(HTTP {mode}\)"):
         await backend.complete(BRIEF, "brief", soon())
 
 
-async def test_an_endpoint_that_is_not_there_says_which_settings(runtime: Runtime) -> None:
+async def test_a_missing_endpoint_names_the_settings(runtime: Runtime) -> None:
     lost = build_backends(settings(sagemaker_endpoint="elsewhere"))["mistral"]
     with pytest.raises(NotConfigured, match="check CONVICTION_SAGEMAKER_MODEL and CONVICTION_SAGEMAKER_ENDPOINT"):
         await lost.complete(BRIEF, "brief", soon())
@@ -226,7 +226,7 @@ async def test_no_credentials_and_unusable_ones_are_a_clear_error(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         environment.delenv(name)
     missing = build_backends(settings())["mistral"]
-    with pytest.raises(NotConfigured, match="no AWS credentials are to be found; set AWS_PROFILE"):
+    with pytest.raises(NotConfigured, match="no AWS credentials were found; set AWS_PROFILE"):
         await missing.complete(BRIEF, "brief", soon())
     with pytest.raises(BackendUnavailable, match="no AWS credentials"):
         await missing.check()
@@ -236,18 +236,18 @@ async def test_no_credentials_and_unusable_ones_are_a_clear_error(
     with pytest.raises(NotConfigured, match=r"cannot be used \(PartialCredentialsError\)"):
         await half.complete(BRIEF, "brief", soon())
     await half.close()
-    assert runtime.asked == runtime.refused == []
+    assert runtime.requests == runtime.refused == []
 
 
 @pytest.mark.parametrize(("works", "said"), [(True, ""), (False, r"cannot be used \(JSONDecodeError\)")])
-async def test_credentials_come_by_botocore_s_whole_chain(
+async def test_credentials_come_from_botocore_s_chain(
     works: bool, said: str, runtime: Runtime, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         environment.delenv(name)
-    told = {"Version": 1, "AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET_KEY, "SessionToken": SESSION_TOKEN}
-    (tmp_path / "told").write_text(json.dumps(told) if works else "nothing")
-    (tmp_path / "config").write_text(f"[profile by-process]\ncredential_process = cat {tmp_path / 'told'}\n")
+    issued = {"Version": 1, "AccessKeyId": ACCESS_KEY, "SecretAccessKey": SECRET_KEY, "SessionToken": SESSION_TOKEN}
+    (tmp_path / "credentials").write_text(json.dumps(issued) if works else "nothing")
+    (tmp_path / "config").write_text(f"[profile by-process]\ncredential_process = cat {tmp_path / 'credentials'}\n")
     environment.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     environment.setenv("AWS_PROFILE", "by-process")
     backend = build_backends(settings())["mistral"]
@@ -271,7 +271,7 @@ WRONG: list[tuple[dict[str, str], str]] = [
 
 
 @pytest.mark.parametrize(("given", "said"), WRONG, ids=[said for _, said in WRONG])
-def test_settings_that_cannot_be_are_refused_at_the_start(
+def test_invalid_settings_are_refused_at_startup(
     given: dict[str, str], said: str, environment: pytest.MonkeyPatch
 ) -> None:
     good = {"CONVICTION_SAGEMAKER_ENDPOINT": ENDPOINT, "CONVICTION_SAGEMAKER_MODEL": f"mistral-7b-1-{fingerprint()}"}
@@ -281,7 +281,7 @@ def test_settings_that_cannot_be_are_refused_at_the_start(
         load_settings()
 
 
-def test_a_foreign_model_and_aws_other_variable_are_taken(environment: pytest.MonkeyPatch) -> None:
+def test_a_foreign_model_and_aws_default_region_are_accepted(environment: pytest.MonkeyPatch) -> None:
     environment.delenv("AWS_REGION")
     environment.setenv("AWS_DEFAULT_REGION", REGION)
     environment.setenv("CONVICTION_SAGEMAKER_ENDPOINT", ENDPOINT)
@@ -291,7 +291,7 @@ def test_a_foreign_model_and_aws_other_variable_are_taken(environment: pytest.Mo
     assert (found.aws_region, found.sagemaker_model, found.hosted_servers) == (REGION, "foreign", 1)
 
 
-def test_without_botocore_it_is_said_what_to_install(environment: pytest.MonkeyPatch) -> None:
+def test_without_botocore_the_error_names_the_extra(environment: pytest.MonkeyPatch) -> None:
     environment.setattr("app.settings.gateway.find_spec", lambda name: None)
     environment.setenv("CONVICTION_SAGEMAKER_ENDPOINT", ENDPOINT)
     environment.setenv("CONVICTION_SAGEMAKER_MODEL", MODEL)
@@ -300,7 +300,7 @@ def test_without_botocore_it_is_said_what_to_install(environment: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "body", "meant"),
+    ("status", "kind", "body", "expected"),
     [
         (400, "", b'{"__type": "com.amazonaws.sagemaker#ThrottlingException"}', 429),
         (403, "SomethingNew", b"{}", 401),
@@ -309,12 +309,12 @@ def test_without_botocore_it_is_said_what_to_install(environment: pytest.MonkeyP
         (424, "ModelError", b'{"OriginalStatusCode": 200}', 502),
     ],
 )
-def test_what_is_not_of_the_usual_form_has_a_meaning_too(status: int, kind: str, body: bytes, meant: int) -> None:
-    assert as_refused(status, kind, body) == (meant, b"")
+def test_unusual_errors_are_mapped(status: int, kind: str, body: bytes, expected: int) -> None:
+    assert unwrap_error(status, kind, body) == (expected, b"")
 
 
-async def test_the_gateway_answers_by_way_of_the_endpoint(runtime: Runtime) -> None:
-    """The whole of it: from the client's request to SageMaker and back."""
+async def test_the_gateway_answers_through_the_endpoint(runtime: Runtime) -> None:
+    """From the client's request to SageMaker and back."""
     app = create_app(settings(default_backend="mistral", market="sample", openai_api_key=None))
     async with (
         app.router.lifespan_context(app),
@@ -331,6 +331,6 @@ async def test_the_gateway_answers_by_way_of_the_endpoint(runtime: Runtime) -> N
         assert 'conviction_backend_replicas{backend="mistral"} 1.0' in (await client.get("/metrics")).text
 
 
-def test_aws_variables_are_no_matter_where_sagemaker_is_not_asked(environment: pytest.MonkeyPatch) -> None:
+def test_aws_variables_are_ignored_without_sagemaker(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AWS_REGION", "of something else")
     assert load_settings().hosted_servers == 0

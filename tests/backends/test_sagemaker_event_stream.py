@@ -1,4 +1,4 @@
-"""AWS' event stream taken off, however it is cut into pieces."""
+"""The decoder of AWS' event stream, for any division of the bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from aiohttp import ClientPayloadError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.sagemaker.event_stream import Frames
+from app.backends.sagemaker.event_stream import EventStreamContent
 
 from .sagemaker_runtime import frame, payload_part
 
@@ -15,7 +15,7 @@ EVENT = {":message-type": "event", ":event-type": "SomethingNew"}
 
 
 class Pieces:
-    """`Content` that comes in these pieces."""
+    """`Content` that arrives in these pieces."""
 
     def __init__(self, pieces: list[bytes]) -> None:
         self._pieces = [piece for piece in pieces if piece]
@@ -27,39 +27,39 @@ class Pieces:
         return not self._pieces
 
 
-async def unframed(pieces: list[bytes]) -> list[bytes]:
-    frames, found = Frames(Pieces(pieces)), []
-    while piece := await frames.readany():
+async def decode(pieces: list[bytes]) -> list[bytes]:
+    content, found = EventStreamContent(Pieces(pieces)), []
+    while piece := await content.readany():
         found.append(piece)
-    assert frames.at_eof()
+    assert content.at_eof()
     return found
 
 
 @given(parts=st.lists(st.binary(max_size=50), max_size=5), size=st.integers(1, 90))
-async def test_what_was_framed_comes_out_however_it_is_cut(parts: list[bytes], size: int) -> None:
+async def test_any_division_of_the_bytes_gives_the_same_parts(parts: list[bytes], size: int) -> None:
     sent = b"".join(map(payload_part, parts))
     cut = [sent[start : start + size] for start in range(0, len(sent), size)]
-    assert b"".join(await unframed(cut)) == b"".join(parts)
+    assert b"".join(await decode(cut)) == b"".join(parts)
 
 
-async def test_an_event_of_another_kind_is_passed_over() -> None:
-    assert await unframed([frame(EVENT, b"?") + payload_part(b"said")]) == [b"said"]
+async def test_an_event_of_another_type_is_skipped() -> None:
+    assert await decode([frame(EVENT, b"?") + payload_part(b"text")]) == [b"text"]
 
 
 @pytest.mark.parametrize("kind", ["ModelStreamError", "InternalStreamFailure"])
-async def test_an_exception_ends_it(kind: str) -> None:
+async def test_an_exception_frame_is_an_error(kind: str) -> None:
     with pytest.raises(ClientPayloadError, match=kind):
-        await unframed([payload_part(b"said"), frame({":message-type": "exception", ":exception-type": kind}, b"{}")])
+        await decode([payload_part(b"text"), frame({":message-type": "exception", ":exception-type": kind}, b"{}")])
 
 
-async def test_an_error_without_a_kind_ends_it() -> None:
+async def test_an_error_frame_without_a_type_is_an_error() -> None:
     with pytest.raises(ClientPayloadError, match="an error"):
-        await unframed([frame({":message-type": "error", ":error-code": "500"}, b"")])
+        await decode([frame({":message-type": "error", ":error-code": "500"}, b"")])
 
 
-@pytest.mark.parametrize("place", [0, 5, 9, 20, -1])
-async def test_a_frame_that_was_changed_on_the_way_ends_it(place: int) -> None:
-    sent = bytearray(payload_part(b"said"))
-    sent[place] ^= 1
-    with pytest.raises(ClientPayloadError, match="no frame of an event stream"):
-        await unframed([bytes(sent) + payload_part(b"more")])
+@pytest.mark.parametrize("position", [0, 5, 9, 20, -1])
+async def test_a_corrupted_frame_is_an_error(position: int) -> None:
+    sent = bytearray(payload_part(b"text"))
+    sent[position] ^= 1
+    with pytest.raises(ClientPayloadError, match="invalid event stream frame"):
+        await decode([bytes(sent) + payload_part(b"more")])

@@ -1,4 +1,4 @@
-"""A backend's lane: the limits and meters that the settings give it, and the most that its calls can take."""
+"""An upstream: its limits and meters from the settings, and the estimate of its calls."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def test_each_backend_has_the_limits_of_its_own_settings() -> None:
     assert upstream("gpt-4").scope.limits == Limits()
 
 
-def test_the_breaker_is_shown_as_it_stands() -> None:
+def test_the_breaker_s_state_is_exported() -> None:
     collectors, backend = Collectors(), CountingBackend("gpt-4")
     open_upstream(backend, None, Settings(), collectors)
 
-    def shown() -> dict[str, float | None]:
+    def exported() -> dict[str, float | None]:
         return {
             state: collectors.registry.get_sample_value(
                 "conviction_breaker_state", {"backend": "gpt-4", "state": state}
@@ -51,12 +51,12 @@ def test_the_breaker_is_shown_as_it_stands() -> None:
             for state in ("closed", "half_open", "open")
         }
 
-    assert shown() == {"closed": 1, "half_open": 0, "open": 0}
+    assert exported() == {"closed": 1, "half_open": 0, "open": 0}
     backend.breaker = "open"
-    assert shown() == {"closed": 0, "half_open": 0, "open": 1}
+    assert exported() == {"closed": 0, "half_open": 0, "open": 1}
 
 
-async def test_the_line_is_as_long_as_the_settings_say_and_is_shown() -> None:
+async def test_the_queue_has_the_configured_size_and_is_exported() -> None:
     collectors = Collectors()
     narrow = upstream("gpt-4", collectors, gpt4_max_concurrency=1, gpt4_queue_size=5)
     async with narrow.concurrency.acquire():
@@ -68,9 +68,9 @@ async def test_the_line_is_as_long_as_the_settings_say_and_is_shown() -> None:
 
 
 @given(st.text(min_size=1, max_size=300), st.integers(1, 2000), st.integers(1, 3))
-def test_the_most_a_call_can_take_is_not_less_than_a_token_for_every_byte(text: str, answer: int, calls: int) -> None:
+def test_the_estimate_is_a_token_for_every_byte(text: str, answer: int, calls: int) -> None:
     opened = upstream("gpt-4")
-    most = opened.at_most([{"role": "user", "content": text}], answer, calls)
+    most = opened.max_estimate([{"role": "user", "content": text}], answer, calls)
     usage = Usage(len(text.encode()), answer)
     assert most.tokens >= calls * (usage.prompt_tokens + usage.completion_tokens)
     assert most.nano_usd >= calls * (opened.cost(usage).nano_usd - 1)
@@ -78,6 +78,6 @@ def test_the_most_a_call_can_take_is_not_less_than_a_token_for_every_byte(text: 
 
 
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
-def test_a_backend_without_a_price_is_thought_to_cost_nothing(name: BackendName) -> None:
+def test_a_backend_without_a_price_is_estimated_at_zero(name: BackendName) -> None:
     opened = open_upstream(CountingBackend(name), None, Settings(), Collectors())
-    assert opened.at_most(messages(EXAMPLE, "SNPS", "brief"), 64, 2).nano_usd == 0
+    assert opened.max_estimate(messages(EXAMPLE, "SNPS", "brief"), 64, 2).nano_usd == 0

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from app.comparison.outcomes import Advice, forward_returns, horizon, realised, span
 from app.errors import InsufficientHistory, MarketDataUnavailable, UnknownTicker
-from app.market.bars import up_to
+from app.market.bars import bars_until
 from app.market.provider import Chain, Provider
 from tests.doubles import BrokenProvider
 
@@ -40,7 +40,7 @@ class Market:
         self.asked.append((ticker, as_of))
         if ticker not in self._known:
             raise UnknownTicker(ticker)
-        found = up_to(self._known[ticker], as_of)
+        found = bars_until(self._known[ticker], as_of)
         if found.empty:
             raise InsufficientHistory(ticker)
         return found.loc[found.index[-1] - pd.Timedelta(days=60) :] if ticker in self._windowed else found

@@ -505,7 +505,7 @@ async def test_a_backend_without_a_known_model_is_called(running: Gateway) -> No
 
 async def test_the_answer_of_a_replaced_model_is_not_cached(running: Gateway) -> None:
     first, go = await held(running)
-    running.mistral.streams[0].asked = "double-2"
+    running.mistral.streams[0].requested_model = "double-2"
     go.set()
     assert (await first).json()["source"] == "model"
     assert (await ask(running)).json()["source"] == "model"

@@ -100,7 +100,7 @@ def test_the_input_goes_to_the_endpoint_and_the_answer_back(encoded: bool, relay
     assert document["model"] == MODEL
     assert document["choices"][0]["message"]["content"] == canonical(answer(EXAMPLE, "brief"))
     assert document["usage"]["completion_tokens"] > 0
-    assert runtime.asked == ["invocations"]
+    assert runtime.requests == ["invocations"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_what_is_no_question_is_refused_before_it_costs_anything(
     answered = relay.handler(event(asked), None)
     assert answered["statusCode"] == 400
     assert json.loads(answered["body"])["error"]["message"] == said
-    assert runtime.asked == []
+    assert runtime.requests == []
 
 
 FAILED = [
@@ -142,7 +142,7 @@ def test_what_aws_refuses_is_told_by_its_meaning(
     assert (answered["statusCode"], json.loads(answered["body"])["error"]["message"]) == (status, said)
     assert ("Retry-After" in answered["headers"]) == (status in (429, 503))
     assert runtime.failing == []
-    assert len(runtime.asked) == 1, "asked once: a question that is sent again is answered again"
+    assert len(runtime.requests) == 1, "asked once: a question that is sent again is answered again"
     logged = capsys.readouterr().out
     assert json.loads(logged)["error"]
     assert not any(secret in logged + answered["body"] for secret in ("hush", SECRET_KEY, "123456789012"))
@@ -257,7 +257,7 @@ def test_answers_are_sent_on_as_they_are_written(started: LambdaApi, runtime: Ru
     assert streamed.endswith("data: [DONE]\n\n")
     _, _, whole = started.ask(event(body(False)))
     assert json.loads(b"".join(whole).partition(BETWEEN)[2])["model"] == MODEL
-    assert runtime.asked == ["invocations-response-stream"] * 2 + ["invocations"]
+    assert runtime.requests == ["invocations-response-stream"] * 2 + ["invocations"]
 
 
 def test_a_stream_that_breaks_off_says_so_and_the_next_is_answered(started: LambdaApi, runtime: Runtime) -> None:

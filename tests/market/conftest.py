@@ -1,4 +1,4 @@
-"""The two markets tests read: the committed synthetic one, and a folder of real data where there is one."""
+"""The two markets of the tests: the committed synthetic one, and a folder of real data where it is available."""
 
 from __future__ import annotations
 

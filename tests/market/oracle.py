@@ -12,7 +12,7 @@ from app.market.indicators import OBV_WINDOW, WINDOW
 
 def _library() -> ModuleType:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package itself uses names that pandas has deprecated
+        warnings.simplefilter("ignore")  # the package uses names that pandas has deprecated
         import pandas_ta_classic
 
     module: ModuleType = pandas_ta_classic
@@ -20,9 +20,9 @@ def _library() -> ModuleType:
 
 
 def oracle(bars: pd.DataFrame, talib: bool = False) -> dict[str, float]:
-    """The last bar's indicators by pandas-ta's own column names; pivots by their textbook formulas.
+    """Return the last bar's indicators under pandas-ta's column names; pivots by their textbook formulas.
 
-    With `talib`, the package hands to TA-Lib what it can: quicker, and then no oracle.
+    With `talib`, the package uses TA-Lib where it can: faster, but then not independent.
     """
     ta = _library()
     window = bars.iloc[-WINDOW:]

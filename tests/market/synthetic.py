@@ -1,4 +1,4 @@
-"""Makes the small market in tests/market_data: random walks under names that no company bears.
+"""Generate the small market in tests/market_data: random walks under tickers that do not exist.
 
 Run from the repository root: python tests/market/synthetic.py
 """
@@ -18,7 +18,7 @@ SEED = 8
 
 
 def random_walk(ticker: str, bars: int = BARS, start: float = 80.0, volatility: float = 0.018) -> pd.DataFrame:
-    """Daily bars in cents ending on LAST_DAY, adj_close equal to close."""
+    """Return daily bars in cents ending on LAST_DAY, adj_close equal to close."""
     random = np.random.default_rng([SEED, *ticker.encode()])
     steps = random.normal(0.0002, volatility, bars)
     close = start * np.exp(np.cumsum(steps))
@@ -42,7 +42,7 @@ def random_walk(ticker: str, bars: int = BARS, start: float = 80.0, volatility: 
 
 
 def split_later(frame: pd.DataFrame, ratio: float, whole_past: bool) -> pd.DataFrame:
-    """A split on SPLIT_DAY: adj_close restates the whole past, or, as in some sources, one bar only."""
+    """Add a split on SPLIT_DAY; adj_close restates the whole past, or one bar as in some sources."""
     frame = frame.copy()
     before = frame["date"] < SPLIT_DAY
     prices = ["open", "high", "low", "close", "adj_close"]
@@ -53,8 +53,8 @@ def split_later(frame: pd.DataFrame, ratio: float, whole_past: bool) -> pd.DataF
     return frame
 
 
-def still_at_the_end(frame: pd.DataFrame, bars: int = 30) -> pd.DataFrame:
-    """A halted stock: one price, no trade."""
+def halt_at_the_end(frame: pd.DataFrame, bars: int = 30) -> pd.DataFrame:
+    """Halt trading for the last bars: one price, no volume."""
     frame = frame.copy()
     end = frame.index[-bars:]
     frame.loc[end, ["open", "high", "low", "close", "adj_close"]] = float(frame["close"].iloc[-bars - 1])
@@ -63,7 +63,7 @@ def still_at_the_end(frame: pd.DataFrame, bars: int = 30) -> pd.DataFrame:
 
 
 def option_chain(ticker: str, close: float) -> pd.DataFrame:
-    """Three expiries, the first already past, with the flaws of real chains: no IV, absurd IV, no trade."""
+    """Return three expiries, the first already past, with flaws of real chains: no IV, absurd IV, no trades."""
     random = np.random.default_rng([SEED, 1])
     rows = [
         {
@@ -89,12 +89,12 @@ def option_chain(ticker: str, close: float) -> pd.DataFrame:
 
 
 def market() -> dict[str, pd.DataFrame]:
-    """The files' contents by name."""
+    """Return the contents of the files by name."""
     walks = {name: random_walk(name) for name in ("SYNA", "SYNB", "SYNC", "SYND", "SYNE", "SYNF")}
     walks["SYNC"] = split_later(walks["SYNC"], 2, whole_past=True)
     walks["SYND"] = split_later(walks["SYND"], 3, whole_past=False)
     walks["SYNE"]["adj_close"] = np.nan
-    walks["SYNF"] = still_at_the_end(walks["SYNF"])
+    walks["SYNF"] = halt_at_the_end(walks["SYNF"])
     walks["SYNSHORT"] = random_walk("SYNSHORT", bars=120)
     close = float(walks["SYNB"]["close"].iloc[-1])
     return {

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.market.adjustment import back_adjust, event_ratios
-from app.market.bars import tidy, up_to
-from app.market.indicators import technicals
+from app.market.bars import bars_until, clean_bars
+from app.market.indicators import compute_technicals
 
 from .synthetic import BARS, random_walk, split_later
 
 
 def bars_of(frame: pd.DataFrame) -> pd.DataFrame:
-    return tidy(frame.set_index("date"))
+    return clean_bars(frame.set_index("date"))
 
 
 def close_and_adjusted(close: list[float], adj_close: list[float]) -> pd.DataFrame:
@@ -77,16 +77,18 @@ def test_rounding_in_adj_close_is_no_event() -> None:
     extra=st.sampled_from([1.0, 0.5, 0.97]),
 )
 def test_features_do_not_change_when_the_future_does(cut: int, events: list[tuple[int, float]], extra: float) -> None:
-    """Whatever events there are: bars removed from the end, or one more event after it, change nothing."""
+    """For any events, bars removed from the end, or one more event after it, change nothing."""
     bars = bars_of(random_walk("SYNX"))
     factor = np.ones(BARS)
     for position, ratio in events:
         factor[:position] /= ratio
     bars["adj_close"] = bars["close"] * factor
     day = bars.index[cut].date()
-    with_future = technicals(back_adjust(up_to(bars, day)))
+    with_future = compute_technicals(back_adjust(bars_until(bars, day)))
     restated = bars.assign(adj_close=bars["adj_close"] * extra)
-    without_future = technicals(back_adjust(up_to(bars.iloc[: cut + 1], day)))
+    without_future = compute_technicals(back_adjust(bars_until(bars.iloc[: cut + 1], day)))
     assert with_future == without_future
     if not any(position <= cut for position, _ in events):
-        assert technicals(back_adjust(up_to(restated, day))) == pytest.approx(with_future, rel=1e-9, abs=1e-9)
+        assert compute_technicals(back_adjust(bars_until(restated, day))) == pytest.approx(
+            with_future, rel=1e-9, abs=1e-9
+        )

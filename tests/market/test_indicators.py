@@ -1,4 +1,4 @@
-"""Indicators against an independent implementation, and where they are not defined."""
+"""Indicators against an independent implementation, and the cases in which they are undefined."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from app.contract.features import TECHNICAL_NAMES
 from app.errors import InsufficientHistory
-from app.market.indicators import MIN_BARS, WINDOW, technicals
+from app.market.indicators import MIN_BARS, WINDOW, compute_technicals
 from app.market.parquet import ParquetProvider
 
 from .oracle import oracle
@@ -22,7 +22,7 @@ def still_bars(count: int = 300, price: float = 10.0, volume: float = 0.0) -> pd
 
 
 def assert_agrees(bars: pd.DataFrame) -> None:
-    ours, theirs = technicals(bars), oracle(bars)
+    ours, theirs = compute_technicals(bars), oracle(bars)
     assert set(ours) == set(TECHNICAL_NAMES)
     assert ours == pytest.approx({name: theirs[name] for name in ours}, rel=1e-6, abs=1e-6)
 
@@ -37,29 +37,29 @@ def test_agrees_with_oracle_on_real_stocks(real: ParquetProvider, ticker: str) -
     assert_agrees(real.bars(ticker, date(2016, 12, 1)))
 
 
-def test_too_few_bars_are_named() -> None:
-    with pytest.raises(InsufficientHistory, match=f"^249 daily bars are known, indicators need {MIN_BARS}$"):
-        technicals(still_bars(249))
+def test_too_few_bars_are_reported() -> None:
+    with pytest.raises(InsufficientHistory, match=f"^249 daily bars are available, indicators need {MIN_BARS}$"):
+        compute_technicals(still_bars(249))
 
 
-def test_only_the_window_counts(synthetic: ParquetProvider) -> None:
+def test_bars_before_the_window_change_nothing(synthetic: ParquetProvider) -> None:
     bars = synthetic.bars("SYNA", None)
     assert len(bars) > WINDOW
-    assert technicals(bars) == technicals(bars.iloc[-WINDOW:])
+    assert compute_technicals(bars) == compute_technicals(bars.iloc[-WINDOW:])
 
 
-def test_a_stock_that_stands_still_has_no_oscillators() -> None:
-    found = technicals(still_bars())
+def test_a_halted_stock_has_no_oscillators() -> None:
+    found = compute_technicals(still_bars())
     undefined = {"BBP_20_2.0", "RSI_14", "STOCHk_14_3_3", "STOCHd_14_3_3", "ADX_14", "CCI_14_0.015"}
     assert set(TECHNICAL_NAMES) - set(found) == undefined | {"CMF_20", "MFI_14"}
     assert found["SMA_200"] == pytest.approx(10.0)
     assert found["ROC_10"] == 0
 
 
-def test_no_dust_beyond_the_range() -> None:
+def test_rounding_errors_beyond_the_range_are_clamped() -> None:
     bars = still_bars()
     rising = np.linspace(10, 20, len(bars))
     bars = bars.assign(open=rising, high=rising, low=rising, close=rising, volume=1e6)
-    found = technicals(bars)
+    found = compute_technicals(bars)
     assert found["STOCHk_14_3_3"] == 100
     assert found["RSI_14"] == 100

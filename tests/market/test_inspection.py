@@ -1,4 +1,4 @@
-"""A folder of market data is looked through whole: every fault with its file and column."""
+"""Validation of a folder of market data: every problem with its file and column."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from app.market.inspection import problems
+from app.market.inspection import find_problems
 from app.market.parquet import ParquetProvider
 
 from .synthetic import option_chain, random_walk
@@ -16,23 +16,23 @@ from .synthetic import option_chain, random_walk
 WALK = random_walk("SYNA")
 
 
-def test_the_committed_market_has_no_faults() -> None:
-    assert problems(Path(__file__).parents[1] / "market_data") == []
+def test_the_committed_market_has_no_problems() -> None:
+    assert find_problems(Path(__file__).parents[1] / "market_data") == []
 
 
-def test_no_folder_and_an_empty_one_are_told(tmp_path: Path) -> None:
-    assert problems(tmp_path / "absent") == ["no such folder"]
-    assert problems(tmp_path) == ["no ohlcv*.parquet in it"]
+def test_a_missing_and_an_empty_folder_are_reported(tmp_path: Path) -> None:
+    assert find_problems(tmp_path / "absent") == ["no such folder"]
+    assert find_problems(tmp_path) == ["no file ohlcv*.parquet"]
 
 
-def test_every_fault_of_every_file_is_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_of_all_files_are_reported(tmp_path: Path) -> None:
     WALK.drop(columns=["high", "volume"]).assign(close="dear").to_parquet(tmp_path / "ohlcv_a.parquet")
     WALK.head(0).to_parquet(tmp_path / "ohlcv_b.parquet")
     (tmp_path / "ohlcv_c.parquet").write_bytes(b"PAR1 no")
     WALK.assign(adj_close="?", date=7).to_parquet(tmp_path / "ohlcv_d.parquet")
     chain = option_chain("SYNA", 80.0).rename(columns={"impliedVolatility": "iv"}).assign(side=1)
     chain.to_parquet(tmp_path / "options.parquet")
-    found = problems(tmp_path)
+    found = find_problems(tmp_path)
     assert [fault for fault in found if "ohlcv_c" not in fault] == [
         "ohlcv_a.parquet: column high is missing",
         "ohlcv_a.parquet: column close is large_string, not a number",
@@ -46,12 +46,12 @@ def test_every_fault_of_every_file_is_told_at_once(tmp_path: Path) -> None:
     assert any(fault.startswith("ohlcv_c.parquet: cannot be read: ") for fault in found)
 
 
-def test_days_that_are_no_dates_are_counted(tmp_path: Path) -> None:
+def test_invalid_dates_are_counted(tmp_path: Path) -> None:
     days = WALK["date"].dt.strftime("%Y-%m-%d")
     days.iloc[[3, 5]] = ["2024-02-30", "soon"]
     WALK.assign(date=days).to_parquet(tmp_path / "ohlcv.parquet")
-    [fault] = problems(tmp_path)
-    assert fault == "ohlcv.parquet: column date has 2 values that are no dates, the first '2024-02-30'"
+    [fault] = find_problems(tmp_path)
+    assert fault == "ohlcv.parquet: column date has 2 values that are not dates, the first '2024-02-30'"
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_days_that_are_no_dates_are_counted(tmp_path: Path) -> None:
     ],
     ids=["days written out", "dates", "with a time zone", "categories", "other widths", "without adj_close"],
 )
-def test_what_is_let_through_can_be_read(tmp_path: Path, habit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+def test_a_valid_folder_can_be_read(tmp_path: Path, habit: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
     habit(WALK).to_parquet(tmp_path / "ohlcv.parquet")
-    assert problems(tmp_path) == []
+    assert find_problems(tmp_path) == []
     assert len(ParquetProvider(tmp_path).bars("SYNA", None)) == len(WALK)

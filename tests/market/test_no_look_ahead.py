@@ -1,4 +1,4 @@
-"""Metrics at a day are made of what was known on it: whatever is added or taken away after it changes nothing."""
+"""A day's metrics depend on data up to that day alone: data added or removed after it changes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.contract.features import Metrics
 from app.market.parquet import ParquetProvider
-from app.market.snapshot import snapshot
+from app.market.snapshot import take_snapshot
 from app.market.source import OptionSource
 
 from .synthetic import BARS, option_chain, random_walk
@@ -23,17 +23,17 @@ PRICES = ["open", "high", "low", "close", "adj_close"]
 WALK = random_walk("SYNX")
 
 days = st.integers(260, BARS - 2)
-"""Places of bars with history enough before them and a bar after them."""
+"""Positions of bars with enough history before them and a bar after them."""
 earlier = st.tuples(st.floats(0.1, 0.99), st.sampled_from([2, 1.01, 0.5]))
 later = st.tuples(st.floats(0.0, 1.0), st.sampled_from([3, 7, 1.02, 1.5, 0.2]))
 
 
-def split(walk: pd.DataFrame, place: int, ratio: float) -> pd.DataFrame:
-    """New shares for old from the bar at `place` on, the whole past of adj_close restated."""
+def split(walk: pd.DataFrame, position: int, ratio: float) -> pd.DataFrame:
+    """Split the stock at the bar at `position`, and restate adj_close before it."""
     walk = walk.copy()
-    walk.loc[walk.index >= place, PRICES[:-1]] /= ratio
-    walk.loc[walk.index >= place, "adj_close"] = walk.loc[walk.index >= place, "close"]
-    walk.loc[walk.index < place, "adj_close"] /= ratio
+    walk.loc[walk.index >= position, PRICES[:-1]] /= ratio
+    walk.loc[walk.index >= position, "adj_close"] = walk.loc[walk.index >= position, "close"]
+    walk.loc[walk.index < position, "adj_close"] /= ratio
     return walk
 
 
@@ -41,14 +41,12 @@ def metrics(day: date, source: OptionSource, **files: pd.DataFrame) -> Metrics:
     with TemporaryDirectory() as folder:
         for name, frame in files.items():
             frame.to_parquet(Path(folder) / f"{name}.parquet", index=False)
-        return snapshot(ParquetProvider(Path(folder)), "SYNX", day, source).metrics
+        return take_snapshot(ParquetProvider(Path(folder)), "SYNX", day, source).metrics
 
 
 @settings(max_examples=25, deadline=None)
 @given(at=days, past=earlier, future=later)
-def test_later_bars_and_a_later_split_do_not_show(
-    at: int, past: tuple[float, float], future: tuple[float, float]
-) -> None:
+def test_later_bars_and_splits_change_nothing(at: int, past: tuple[float, float], future: tuple[float, float]) -> None:
     day = WALK["date"].iloc[at].date()
     walk = split(WALK, max(1, round(past[0] * at)), past[1])
     known_then = metrics(day, "simulated", ohlcv=walk.iloc[: at + 1])
@@ -58,15 +56,15 @@ def test_later_bars_and_a_later_split_do_not_show(
     assert found.values() == pytest.approx(known_then.values(), rel=1e-6, abs=2e-6)
 
 
-def test_the_split_itself_shows_once_it_has_happened() -> None:
-    """So that the test above is not passed by prices that nobody adjusts."""
+def test_a_split_changes_metrics_once_it_has_happened() -> None:
+    """Unadjusted prices would pass the test above."""
     day = WALK["date"].iloc[-1].date()
     unsplit, halved = (metrics(day, "none", ohlcv=walk) for walk in (WALK, split(WALK, BARS - 30, 2)))
     assert halved.technicals.sma_200 == pytest.approx((unsplit.technicals.sma_200 or 0) / 2)
 
 
 @pytest.mark.parametrize("at", [300, BARS - 8])
-def test_a_chain_recorded_later_does_not_show(at: int) -> None:
+def test_a_chain_recorded_later_changes_nothing(at: int) -> None:
     day = WALK["date"].iloc[at].date()
     chain = option_chain("SYNX", float(WALK["close"].iloc[at]))
     then = chain.assign(as_of=pd.Timestamp(day), expiry=pd.Timestamp(day) + pd.Timedelta(days=20))

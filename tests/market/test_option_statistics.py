@@ -1,4 +1,4 @@
-"""Option statistics against sums done by hand."""
+"""Option statistics against sums computed by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from app.contract.features import Options
-from app.market.option_statistics import option_statistics
+from app.market.option_statistics import compute_option_statistics
 from app.market.provider import Chain
 
 DAY = date(2024, 3, 8)
@@ -32,7 +32,7 @@ def chain(*contracts: dict[str, Any]) -> Chain:
 
 def test_the_case_studys_figures() -> None:
     """SNPS: put volume 1947 to call volume 268 is 7.26, IV 57.40 less 68.32 is -10.92."""
-    found, excluded = option_statistics(
+    found, excluded = compute_option_statistics(
         chain(
             contract("call", lastPrice=100.0, volume=200.0, openInterest=9000.0, impliedVolatility=0.60),
             contract("call", lastPrice=55.74, volume=68.0, openInterest=455.0, impliedVolatility=0.548),
@@ -57,8 +57,8 @@ def test_the_case_studys_figures() -> None:
     Options.model_validate(found)
 
 
-def test_unusable_volatilities_are_left_out_and_counted() -> None:
-    found, excluded = option_statistics(
+def test_unusable_volatilities_are_excluded_and_counted() -> None:
+    found, excluded = compute_option_statistics(
         chain(
             contract("call", impliedVolatility=0.0),
             contract("call", impliedVolatility=0.4),
@@ -72,8 +72,8 @@ def test_unusable_volatilities_are_left_out_and_counted() -> None:
     assert excluded == {"call_implied_volatility": 3}
 
 
-def test_sums_and_means_skip_what_is_not_a_number() -> None:
-    found, _ = option_statistics(
+def test_sums_and_means_skip_nan() -> None:
+    found, _ = compute_option_statistics(
         chain(contract("call", volume=None, lastPrice=None), contract("call", volume=7.0, lastPrice=3.0))
     )
     assert found["call_volume"] == 7
@@ -81,13 +81,13 @@ def test_sums_and_means_skip_what_is_not_a_number() -> None:
 
 
 def test_no_calls_traded_means_no_ratio() -> None:
-    found, _ = option_statistics(chain(contract("call", volume=0.0), contract("put", volume=5.0)))
+    found, _ = compute_option_statistics(chain(contract("call", volume=0.0), contract("put", volume=5.0)))
     assert found["call_volume"] == 0
     assert "put_call_ratio" not in found
 
 
 def test_a_side_without_contracts_is_absent() -> None:
-    found, _ = option_statistics(chain(contract("put")))
+    found, _ = compute_option_statistics(chain(contract("put")))
     assert {name.split("_")[0] for name in found} == {"put"}
 
 
@@ -97,9 +97,9 @@ def test_scope_of_expiries() -> None:
         contract("call", "2024-03-08", volume=1.0),
         contract("call", "2024-04-19", volume=20.0),
     )
-    assert option_statistics(contracts, "nearest")[0]["call_volume"] == 1
-    assert option_statistics(contracts, "all")[0]["call_volume"] == 21
+    assert compute_option_statistics(contracts, "nearest")[0]["call_volume"] == 1
+    assert compute_option_statistics(contracts, "all")[0]["call_volume"] == 21
 
 
-def test_only_expired_contracts_are_none() -> None:
-    assert option_statistics(chain(contract("call", "2024-03-01"))) == ({}, {})
+def test_expired_contracts_alone_give_no_statistics() -> None:
+    assert compute_option_statistics(chain(contract("call", "2024-03-01"))) == ({}, {})

@@ -1,4 +1,4 @@
-"""The parquet folder: which bars and which chain answer for a day, and what is refused."""
+"""The parquet folder: the bars and the chain of a day, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from app.market.provider import BAR_COLUMNS
 from .synthetic import LAST_DAY, market, option_chain, random_walk
 
 
-def test_the_committed_market_is_what_the_script_makes() -> None:
+def test_the_committed_market_is_the_script_s_output() -> None:
     folder = Path(__file__).parents[1] / "market_data"
     for name, frame in market().items():
         pd.testing.assert_frame_equal(pd.read_parquet(folder / name), frame, check_dtype=False, rtol=1e-9)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 200_000
 
 
-def test_bars_are_as_promised(synthetic: ParquetProvider) -> None:
+def test_bars_have_the_documented_form(synthetic: ParquetProvider) -> None:
     bars = synthetic.bars("syna", date(2024, 3, 3))
     assert tuple(bars.columns) == BAR_COLUMNS
     assert bars.index.name == "date"
@@ -36,7 +36,7 @@ def test_tickers(synthetic: ParquetProvider) -> None:
     assert synthetic.tickers() == ["SYNA", "SYNB", "SYNC", "SYND", "SYNE", "SYNF", "SYNSHORT"]
 
 
-def test_an_unknown_ticker_is_named(synthetic: ParquetProvider) -> None:
+def test_an_unknown_ticker_is_reported(synthetic: ParquetProvider) -> None:
     with pytest.raises(UnknownTicker, match=r"^NOPE is not in the market data folder$"):
         synthetic.bars("NOPE", None)
 
@@ -57,7 +57,7 @@ def test_days_without_bars_are_refused(synthetic: ParquetProvider, day: date) ->
         (date(2024, 3, 14), False),
     ],
 )
-def test_a_chain_answers_on_its_day_and_five_more(synthetic: ParquetProvider, day: date | None, found: bool) -> None:
+def test_a_chain_is_valid_on_its_day_and_five_more(synthetic: ParquetProvider, day: date | None, found: bool) -> None:
     chain = synthetic.chain("synb", day)
     assert (chain is not None) is found
     if chain is not None:
@@ -69,7 +69,7 @@ def test_a_stock_without_chain_has_none(synthetic: ParquetProvider) -> None:
     assert synthetic.chain("SYNA", None) is None
 
 
-def test_the_latest_chain_known_by_the_day_answers(tmp_path: Path) -> None:
+def test_the_latest_chain_known_by_the_day_is_used(tmp_path: Path) -> None:
     random_walk("SYNB").to_parquet(tmp_path / "ohlcv.parquet")
     chain = option_chain("SYNB", 80.0)
     for days in (0, 2, 4):
@@ -80,7 +80,7 @@ def test_the_latest_chain_known_by_the_day_answers(tmp_path: Path) -> None:
     assert {day: chain.as_of.day for day, chain in answers.items() if chain} == {5: 4, 6: 6, 7: 6, 8: 8}
 
 
-def test_the_file_with_the_latest_bar_answers(tmp_path: Path) -> None:
+def test_the_file_with_the_latest_bar_is_used(tmp_path: Path) -> None:
     walk = random_walk("SYNA")
     walk.iloc[:-10].to_parquet(tmp_path / "ohlcv_a.parquet")
     walk.drop(columns="adj_close").iloc[-200:].to_parquet(tmp_path / "ohlcv_b.parquet")
@@ -89,7 +89,7 @@ def test_the_file_with_the_latest_bar_answers(tmp_path: Path) -> None:
     assert len(provider.bars("SYNA", walk["date"].iloc[-11].date())) == len(walk) - 10
 
 
-def test_a_file_is_read_once_however_many_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_requests_read_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     random_walk("SYNA").to_parquet(tmp_path / "ohlcv.parquet")
     read, reads = pd.read_parquet, list[Path]()
 
@@ -111,13 +111,13 @@ def test_an_empty_folder_is_not_configured(tmp_path: Path) -> None:
         ParquetProvider(tmp_path)
 
 
-def test_broken_files_are_named_without_their_folder(tmp_path: Path) -> None:
+def test_broken_files_are_reported_without_their_folder(tmp_path: Path) -> None:
     (tmp_path / "ohlcv.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(MarketDataUnavailable, match=r"^ohlcv\.parquet in the market data folder cannot be read$"):
         ParquetProvider(tmp_path).bars("SYNA", None)
 
 
-def test_lacking_columns_are_named(tmp_path: Path) -> None:
+def test_missing_columns_are_reported(tmp_path: Path) -> None:
     random_walk("SYNA").drop(columns=["high", "volume"]).to_parquet(tmp_path / "ohlcv.parquet")
     with pytest.raises(MarketDataUnavailable, match=r"lacks high, volume$"):
         ParquetProvider(tmp_path).tickers()

@@ -10,14 +10,14 @@ import pytest
 from app.errors import NotConfigured, UnknownTicker
 from app.market import open_provider
 from app.market.sample import TICKERS, SampleProvider
-from app.market.snapshot import snapshot
+from app.market.snapshot import take_snapshot
 
 from .conftest import SYNTHETIC
 
 
 @pytest.mark.parametrize("ticker", sorted(set(TICKERS) - {"FB"}))
-def test_every_metric_of_a_sample_stock_is_known(ticker: str) -> None:
-    found = snapshot(SampleProvider(), ticker)
+def test_a_sample_stock_has_every_metric(ticker: str) -> None:
+    found = take_snapshot(SampleProvider(), ticker)
     assert found.metrics.missing() == []
     assert found.metrics.as_of == date(2013, 3, 1)
     assert found.source.provider == "sample"
@@ -40,9 +40,9 @@ def test_providers_by_name() -> None:
     [
         ("parquet", None, "CONVICTION_MARKET_DIR"),
         ("parquet", Path("/nowhere"), "CONVICTION_MARKET_DIR"),
-        ("bloomberg", None, "CONVICTION_MARKET is 'bloomberg'; it may be yfinance, parquet, sample"),
+        ("bloomberg", None, "CONVICTION_MARKET is 'bloomberg'; set it to one of yfinance, parquet, sample"),
     ],
 )
-def test_what_cannot_be_opened_is_named(kind: str, folder: Path | None, named: str) -> None:
+def test_what_cannot_be_opened_is_reported(kind: str, folder: Path | None, named: str) -> None:
     with pytest.raises(NotConfigured, match=named):
         open_provider(kind, folder)

@@ -1,4 +1,4 @@
-"""Snapshots: every metric within the contract, what is missing missing, what is made up marked."""
+"""Snapshots: metrics within the contract, missing metrics absent, simulated ones marked."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from app.contract.features import METRIC_NAMES, OPTION_NAMES, Metrics
 from app.errors import InsufficientHistory
-from app.market.bars import tidy, up_to
+from app.market.bars import bars_until, clean_bars
 from app.market.parquet import ParquetProvider
 from app.market.provider import Chain
-from app.market.snapshot import snapshot
+from app.market.snapshot import take_snapshot
 
 from .synthetic import LAST_DAY, option_chain, random_walk
 
 
 class FixedProvider:
-    """Answers with the bars and contracts it was given."""
+    """A provider with fixed bars and contracts."""
 
     name = "fixed"
 
@@ -30,14 +30,14 @@ class FixedProvider:
         self._contracts = contracts
 
     def bars(self, ticker: str, as_of: date | None) -> pd.DataFrame:
-        return up_to(self._bars, as_of)
+        return bars_until(self._bars, as_of)
 
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
         return None if self._contracts is None else Chain(ticker, LAST_DAY.date(), self._contracts)
 
 
 def test_a_stock_with_a_chain_has_every_metric(synthetic: ParquetProvider) -> None:
-    found = snapshot(synthetic, "synb")
+    found = take_snapshot(synthetic, "synb")
     assert found.ticker == "SYNB"
     assert found.metrics.missing() == []
     assert found.metrics.price == synthetic.bars("SYNB", None)["close"].iloc[-1]
@@ -47,36 +47,36 @@ def test_a_stock_with_a_chain_has_every_metric(synthetic: ParquetProvider) -> No
 
 
 def test_a_stock_without_options_is_answered(synthetic: ParquetProvider) -> None:
-    found = snapshot(synthetic, "SYNA")
+    found = take_snapshot(synthetic, "SYNA")
     assert found.metrics.missing() == list(OPTION_NAMES)
     assert found.source.simulated == []
 
 
-def test_options_are_simulated_only_where_asked_for(synthetic: ParquetProvider) -> None:
-    found = snapshot(synthetic, "SYNB", options="simulated")
+def test_options_are_simulated_on_request_only(synthetic: ParquetProvider) -> None:
+    found = take_snapshot(synthetic, "SYNB", options="simulated")
     assert found.source.simulated == ["options"]
-    assert found.metrics.options != snapshot(synthetic, "SYNB").metrics.options
-    assert found.metrics == snapshot(synthetic, "synb", options="simulated").metrics
-    assert found.metrics.options != snapshot(synthetic, "SYNB", options="simulated", seed=1).metrics.options
+    assert found.metrics.options != take_snapshot(synthetic, "SYNB").metrics.options
+    assert found.metrics == take_snapshot(synthetic, "synb", options="simulated").metrics
+    assert found.metrics.options != take_snapshot(synthetic, "SYNB", options="simulated", seed=1).metrics.options
 
 
 def test_scope_of_expiries_is_passed_on(synthetic: ParquetProvider) -> None:
-    nearest, every = (snapshot(synthetic, "SYNB", expiries=scope) for scope in ("nearest", "all"))
+    nearest, every = (take_snapshot(synthetic, "SYNB", expiries=scope) for scope in ("nearest", "all"))
     assert nearest.metrics.options.call_volume is not None
     assert every.metrics.options.call_volume is not None
     assert nearest.metrics.options.call_volume < every.metrics.options.call_volume
 
 
-def test_too_short_a_history_names_the_ticker(synthetic: ParquetProvider) -> None:
-    with pytest.raises(InsufficientHistory, match=r"^SYNSHORT: 120 daily bars are known, indicators need 250$"):
-        snapshot(synthetic, "synshort")
+def test_too_short_a_history_is_reported_with_the_ticker(synthetic: ParquetProvider) -> None:
+    with pytest.raises(InsufficientHistory, match=r"^SYNSHORT: 120 daily bars are available, indicators need 250$"):
+        take_snapshot(synthetic, "synshort")
 
 
-def test_what_is_beyond_bounds_is_dropped_and_counted() -> None:
-    bars = tidy(random_walk("SYNX").set_index("date"))
+def test_metrics_out_of_bounds_are_excluded_and_counted() -> None:
+    bars = clean_bars(random_walk("SYNX").set_index("date"))
     prices = ["open", "high", "low", "close"]
     bars[prices] *= 1e6
-    found = snapshot(FixedProvider(bars), "SYNX")
+    found = take_snapshot(FixedProvider(bars), "SYNX")
     assert found.metrics.price is None
     assert found.source.excluded.keys() >= {"price", "SMA_20", "EMA_50"}
     assert found.metrics.technicals.rsi is not None
@@ -88,15 +88,15 @@ def test_absurd_contracts_do_not_break_a_snapshot() -> None:
     chain.loc[calls, "volume"] = 1e12
     chain.loc[~calls, "lastPrice"] = -5.0
     chain.loc[~calls, "openInterest"] = np.inf
-    bars = tidy(random_walk("SYNX").set_index("date"))
-    found = snapshot(FixedProvider(bars, chain), "SYNX")
+    bars = clean_bars(random_walk("SYNX").set_index("date"))
+    found = take_snapshot(FixedProvider(bars, chain), "SYNX")
     assert {"call_volume", "put_last_price_avg", "put_open_interest"} <= set(found.metrics.missing())
     assert found.source.excluded["call_volume"] == 1
     assert found.source.excluded["put_last_price_avg"] == 1
 
 
 def test_age_grows(synthetic: ParquetProvider) -> None:
-    source = snapshot(synthetic, "SYNA").source
+    source = take_snapshot(synthetic, "SYNA").source
     assert source.age_s == 0
     assert source.fetched_at.tzinfo is UTC
     assert source.aged(source.fetched_at + timedelta(seconds=90)).age_s == 90
@@ -115,13 +115,13 @@ wild = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(pattern=wild, start=st.sampled_from([1e-6, 0.01, 50.0, 5e5, 9e9]))
-def test_whatever_the_bars_metrics_are_within_bounds(pattern: list[tuple[float, float, float]], start: float) -> None:
-    """Cycles of moves, spreads and volumes, still stretches and absurd prices among them."""
+def test_metrics_are_within_bounds_for_any_bars(pattern: list[tuple[float, float, float]], start: float) -> None:
+    """Cycles of moves, spreads and volumes, including halts and absurd prices."""
     steps, spreads, volumes = (np.resize(column, 300) for column in zip(*pattern, strict=True))
     close = start * np.exp(np.clip(np.cumsum(steps), -8, 8))
     raw = {"open": close, "high": close * (1 + spreads), "low": close / (1 + spreads), "close": close}
-    bars = tidy(pd.DataFrame(raw | {"volume": volumes}, index=pd.bdate_range(end=LAST_DAY, periods=300)))
-    found = snapshot(FixedProvider(bars), "SYNX", options="simulated")
+    bars = clean_bars(pd.DataFrame(raw | {"volume": volumes}, index=pd.bdate_range(end=LAST_DAY, periods=300)))
+    found = take_snapshot(FixedProvider(bars), "SYNX", options="simulated")
     assert Metrics.model_validate(found.metrics.document()) == found.metrics
     assert set(found.source.excluded) <= set(METRIC_NAMES)
     assert not set(found.source.excluded) & set(found.metrics.values())

@@ -1,4 +1,4 @@
-"""Snapshots under load: one fetch a stock, used for a while, and used again, marked, where a fetch fails."""
+"""The snapshot cache: shared fetches, freshness, and stale snapshots while a source is unavailable."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from app.errors import MarketDataRateLimited, MarketDataUnavailable, MarketError
 from app.market import snapshots
 from app.market.provider import Chain
 from app.market.sample import SampleProvider
-from app.market.snapshots import Freshness, Snapshots
+from app.market.snapshots import Freshness, SnapshotCache
 
 FRESHNESS = Freshness(fresh_s=60, stale_s=3600)
 
 
 class Source:
-    """The sample market; counts fetches, waits while it is told to, and fails with what it is told to."""
+    """The sample market with a counter of fetches, a switch that blocks them and an error to raise."""
 
     name = "sample"
 
     def __init__(self) -> None:
         self.fetches = 0
-        self.open = threading.Event()
-        self.open.set()
+        self.unblocked = threading.Event()
+        self.unblocked.set()
         self.error: MarketError | None = None
         self._sample = SampleProvider()
 
     def bars(self, ticker: str, as_of: date | None) -> pd.DataFrame:
         self.fetches += 1
-        assert self.open.wait(20)
+        assert self.unblocked.wait(20)
         if self.error is not None:
             raise self.error
         return self._sample.bars(ticker, as_of)
@@ -42,7 +42,7 @@ class Source:
 
 
 class Clock:
-    """Real time, and what is added to it."""
+    """Real time plus an offset."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
@@ -62,98 +62,100 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def market(source: Source, clock: Clock) -> Snapshots:
-    return Snapshots(source, "simulated", FRESHNESS, clock)
+def market(source: Source, clock: Clock) -> SnapshotCache:
+    return SnapshotCache(source, "simulated", FRESHNESS, clock)
 
 
-async def test_a_snapshot_is_used_while_it_is_fresh_and_says_its_age(
-    market: Snapshots, source: Source, clock: Clock
+async def test_a_fresh_snapshot_is_reused_and_states_its_age(
+    market: SnapshotCache, source: Source, clock: Clock
 ) -> None:
-    first = await market.of("msft", None)
+    first = await market.get("msft", None)
     clock.ahead = timedelta(seconds=59)
-    second = await market.of("MSFT", None)
+    second = await market.get("MSFT", None)
     assert source.fetches == 1
     assert second.metrics == first.metrics
     assert 59 <= second.source.age_s < 60
     assert not second.source.stale
     clock.ahead = timedelta(seconds=61)
-    await market.of("MSFT", None)
+    await market.get("MSFT", None)
     assert source.fetches == 2
 
 
-async def test_days_are_kept_apart(market: Snapshots, source: Source) -> None:
-    latest = await market.of("MSFT", None)
-    past = await market.of("MSFT", date(2012, 6, 1))
+async def test_each_day_has_its_snapshot(market: SnapshotCache, source: Source) -> None:
+    latest = await market.get("MSFT", None)
+    past = await market.get("MSFT", date(2012, 6, 1))
     assert source.fetches == 2
     assert past.metrics.as_of != latest.metrics.as_of
 
 
-async def test_however_many_ask_at_once_one_fetch_is_made(market: Snapshots, source: Source) -> None:
-    source.open.clear()
-    pending = [asyncio.create_task(market.of("MSFT", None)) for _ in range(100)]
+async def test_concurrent_requests_share_one_fetch(market: SnapshotCache, source: Source) -> None:
+    source.unblocked.clear()
+    pending = [asyncio.create_task(market.get("MSFT", None)) for _ in range(100)]
     await asyncio.sleep(0.05)
-    source.open.set()
+    source.unblocked.set()
     found = await asyncio.gather(*pending)
     assert source.fetches == 1
     assert len({snapshot.model_dump_json(exclude={"source"}) for snapshot in found}) == 1
 
 
-async def test_one_who_leaves_takes_the_fetch_from_nobody(market: Snapshots, source: Source) -> None:
-    source.open.clear()
-    leaving, staying = asyncio.create_task(market.of("MSFT", None)), asyncio.create_task(market.of("MSFT", None))
+async def test_a_cancelled_caller_does_not_cancel_the_fetch(market: SnapshotCache, source: Source) -> None:
+    source.unblocked.clear()
+    cancelled, other = asyncio.create_task(market.get("MSFT", None)), asyncio.create_task(market.get("MSFT", None))
     await asyncio.sleep(0.05)
-    leaving.cancel()
+    cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await leaving
-    source.open.set()
-    assert (await staying).ticker == "MSFT"
+        await cancelled
+    source.unblocked.set()
+    assert (await other).ticker == "MSFT"
     assert source.fetches == 1
 
 
 @pytest.mark.parametrize("error", [MarketDataUnavailable("away"), MarketDataRateLimited("fewer")])
-async def test_a_source_that_is_away_is_made_up_for_by_what_it_said_and_marked(
-    market: Snapshots, source: Source, clock: Clock, error: MarketError
+async def test_an_unavailable_source_is_replaced_by_a_stale_snapshot(
+    market: SnapshotCache, source: Source, clock: Clock, error: MarketError
 ) -> None:
-    first = await market.of("MSFT", None)
+    first = await market.get("MSFT", None)
     source.error, clock.ahead = error, timedelta(seconds=600)
-    again = await market.of("MSFT", None)
+    again = await market.get("MSFT", None)
     assert again.metrics == first.metrics
     assert again.source.stale
     assert again.source.age_s >= 600
     source.error = None
-    assert not (await market.of("MSFT", None)).source.stale
+    assert not (await market.get("MSFT", None)).source.stale
 
 
-async def test_what_is_too_old_is_no_answer(market: Snapshots, source: Source, clock: Clock) -> None:
-    await market.of("MSFT", None)
+async def test_a_snapshot_past_its_limit_is_not_served(market: SnapshotCache, source: Source, clock: Clock) -> None:
+    await market.get("MSFT", None)
     source.error, clock.ahead = MarketDataUnavailable("away"), timedelta(seconds=3601)
     with pytest.raises(MarketDataUnavailable):
-        await market.of("MSFT", None)
+        await market.get("MSFT", None)
 
 
-async def test_a_ticker_that_has_become_unknown_is_unknown(market: Snapshots, source: Source, clock: Clock) -> None:
-    await market.of("MSFT", None)
+async def test_an_unknown_ticker_is_not_served_from_the_cache(
+    market: SnapshotCache, source: Source, clock: Clock
+) -> None:
+    await market.get("MSFT", None)
     source.error, clock.ahead = UnknownTicker("MSFT"), timedelta(seconds=61)
     with pytest.raises(UnknownTicker):
-        await market.of("MSFT", None)
+        await market.get("MSFT", None)
 
 
-async def test_a_failure_is_not_remembered(market: Snapshots, source: Source) -> None:
+async def test_a_failure_is_not_cached(market: SnapshotCache, source: Source) -> None:
     source.error = MarketDataUnavailable("away")
     with pytest.raises(MarketDataUnavailable):
-        await market.of("MSFT", None)
+        await market.get("MSFT", None)
     source.error = None
-    assert (await market.of("MSFT", None)).ticker == "MSFT"
+    assert (await market.get("MSFT", None)).ticker == "MSFT"
 
 
-async def test_the_ones_not_asked_for_longest_go_first(
-    market: Snapshots, source: Source, monkeypatch: pytest.MonkeyPatch
+async def test_the_least_recently_used_are_evicted(
+    market: SnapshotCache, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "KEPT", 2)
+    monkeypatch.setattr(snapshots, "MAX_SNAPSHOTS", 2)
     for ticker in ("MSFT", "IBM", "MSFT", "GOOG"):
-        await market.of(ticker, None)
+        await market.get(ticker, None)
     assert source.fetches == 3
-    await market.of("MSFT", None)
+    await market.get("MSFT", None)
     assert source.fetches == 3
-    await market.of("IBM", None)
+    await market.get("IBM", None)
     assert source.fetches == 4

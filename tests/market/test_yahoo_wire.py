@@ -14,7 +14,7 @@ import yfinance.data
 from yfinance.exceptions import YFRateLimitError
 
 from app.errors import ConvictionError, MarketDataRateLimited, MarketDataUnavailable, UnknownTicker
-from app.market.option_statistics import option_statistics
+from app.market.option_statistics import compute_option_statistics
 from app.market.yfinance import NEW_YORK, YFinanceProvider
 
 from .synthetic import random_walk
@@ -102,7 +102,7 @@ class NotFoundError(OSError):
 
 
 class StandInYahoo:
-    """Answers by the start of the path; what else is asked is refused as by a broken connection."""
+    """Reply by the start of the path; fail any other request as a broken connection does."""
 
     def __init__(self) -> None:
         self.replies: dict[str, Reply | Exception] = {}
@@ -145,7 +145,7 @@ def test_chain_through_yfinance(yahoo: StandInYahoo, provider: YFinanceProvider)
     yahoo.replies["v7/finance/options/SYNY"] = Reply(options("SYNY"))
     chain = provider.chain("SYNY", None)
     assert chain is not None
-    found, excluded = option_statistics(chain)
+    found, excluded = compute_option_statistics(chain)
     assert found == {
         "call_iv_avg": 30.0,
         "put_iv_avg": 30.0,

@@ -1,4 +1,4 @@
-"""The live provider against a stand-in for yfinance: what it asks, what it makes of answers and failures."""
+"""The live provider against a stand-in for yfinance: its requests, and its results for answers and failures."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_bars_of_the_latest_day() -> None:
     assert len(bars) > 400
 
 
-def test_a_session_under_way_has_no_bar_yet() -> None:
+def test_an_open_session_has_no_bar() -> None:
     assert provider(FRIDAY_NOON).bars("SYNY", None).index[-1] == pd.Timestamp("2024-03-07")
     assert provider(FRIDAY_NOON).bars("SYNY", date(2024, 3, 8)).index[-1] == pd.Timestamp("2024-03-07")
 
@@ -68,7 +68,7 @@ def test_an_old_day_is_in_the_shares_of_its_time() -> None:
     assert list(then["volume"]) == pytest.approx(list(plain["volume"] / 2))
 
 
-def test_a_split_on_the_day_under_way_is_not_known_yesterday() -> None:
+def test_today_s_split_does_not_change_yesterday() -> None:
     split = yahoo_history({"2024-03-08": 2.0})
     then, plain = (provider(FRIDAY_NOON, history=history).bars("SYNY", None) for history in (split, None))
     assert list(then["close"]) == pytest.approx(list(plain["close"] * 2))
@@ -98,7 +98,7 @@ def test_share_classes_are_written_as_yahoo_does() -> None:
     assert asked == ["BRK-B"]
 
 
-def test_the_nearest_expiry_is_asked_for() -> None:
+def test_the_nearest_expiry_is_requested() -> None:
     chains = {day: (side(day, "C"), side(day, "P")) for day in ("2024-03-01", "2024-03-15", "2024-03-22")}
     nearest = provider(chains=chains).chain("SYNY", None)
     every = provider(chains=chains, expiries="all").chain("SYNY", date(2024, 3, 8))
@@ -110,7 +110,7 @@ def test_the_nearest_expiry_is_asked_for() -> None:
     assert len(every.contracts) == 8
 
 
-def test_a_past_day_has_no_chain_and_asks_for_none() -> None:
+def test_a_past_day_has_no_chain_and_makes_no_request() -> None:
     assert provider(chains=AssertionError("asked")).chain("SYNY", date(2024, 3, 7)) is None
 
 
@@ -133,7 +133,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("failure", "expected"), FAILURES, ids=lambda value: getattr(value, "__name__", repr(value)))
 @pytest.mark.parametrize("what", ["bars", "chain"])
-def test_failures_are_told_apart(failure: Exception, expected: type[ConvictionError], what: str) -> None:
+def test_failures_are_distinguished(failure: Exception, expected: type[ConvictionError], what: str) -> None:
     source = provider(history=failure, chains=failure)
     with pytest.raises(expected) as raised:
         getattr(source, what)("SYNY", None)
@@ -142,7 +142,7 @@ def test_failures_are_told_apart(failure: Exception, expected: type[ConvictionEr
     assert (raised.value.retry_after is not None) is (expected is MarketDataRateLimited)
 
 
-def test_what_hangs_is_given_up() -> None:
+def test_a_call_that_hangs_is_abandoned() -> None:
     started = time.monotonic()
     with pytest.raises(MarketDataUnavailable, match="did not answer in time"):
         provider(timeout_s=0.1, hang=lambda: time.sleep(1)).bars("SYNY", None)

@@ -1,4 +1,4 @@
-"""A stand-in for yfinance.Ticker: as strict as yfinance 1.7, and failing as it fails. No data are real."""
+"""A stand-in for yfinance.Ticker with the argument checks and failures of yfinance 1.7. No data are real."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTRACT_COLUMNS = [
 
 
 class OptionChain(NamedTuple):
-    """What yfinance answers to option_chain."""
+    """The result of yfinance's option_chain."""
 
     calls: pd.DataFrame | None
     puts: pd.DataFrame | None
@@ -25,7 +25,7 @@ class OptionChain(NamedTuple):
 
 
 def yahoo_history(splits: dict[str, float] | None = None) -> pd.DataFrame:
-    """A walk as yfinance shows one: prices and volumes already restated for every split."""
+    """Return a random walk in yfinance's form: prices and volumes restated for every split."""
     walk = random_walk("SYNY").set_index("date")
     walk.index = pd.DatetimeIndex(walk.index, name="Date").tz_localize("America/New_York")
     columns = {"open": "Open", "high": "High", "low": "Low", "close": "Close"}
@@ -62,7 +62,7 @@ class StandInTicker:
         self._history = yahoo_history() if history is None else history
         self._chains = {} if chains is None else chains
         self._hang = hang
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     def history(self, *, start: date, interval: str, auto_adjust: bool, actions: bool, timeout: float) -> pd.DataFrame:
         assert (interval, auto_adjust, actions) == ("1d", False, True)
@@ -82,7 +82,7 @@ class StandInTicker:
     def option_chain(self, date: str) -> Any:
         if date not in self.options:
             raise ValueError(f"Expiration `{date}` cannot be found.")
-        self.asked.append(date)
+        self.requested.append(date)
         assert not isinstance(self._chains, Exception)
         calls, puts = self._chains[date]
         return OptionChain(calls, puts, underlying={})

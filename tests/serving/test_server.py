@@ -1,4 +1,4 @@
-"""Stopping: readiness falls first, requests are taken a while longer, and what is under way is finished."""
+"""Shutdown: readiness falls first, requests are accepted for the drain time, and running requests finish."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tests.doubles import EXAMPLE_BODY
 from tests.test_main import Serving
 
 SLOW_S = 0.02
-"""A token: a full answer takes a few seconds."""
-SOON_S = 30.0
+"""Seconds per token: a full answer takes a few seconds."""
+TIMEOUT_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def serving(slow_model: str, tmp_path: Path, request: pytest.FixtureRequest) -> 
 
 
 def until(reached: Callable[[], bool]) -> None:
-    ends = time.monotonic() + SOON_S
+    ends = time.monotonic() + TIMEOUT_S
     while not reached():
         assert time.monotonic() < ends
         time.sleep(0.02)
@@ -57,10 +57,10 @@ def unready(serving: Serving) -> bool:
 
 
 class Streaming:
-    """A recommendation on its way, of which the first piece has been read."""
+    """A streamed recommendation after its first event."""
 
     def __init__(self, serving: Serving) -> None:
-        self._connection = HTTPConnection("127.0.0.1", serving.port, timeout=SOON_S)
+        self._connection = HTTPConnection("127.0.0.1", serving.port, timeout=TIMEOUT_S)
         body = json.dumps(EXAMPLE_BODY | {"detail": "full", "stream": True})
         self._connection.request("POST", "/v1/recommendations", body, {"Content-Type": "application/json"})
         self._response = self._connection.getresponse()
@@ -81,7 +81,7 @@ def test_sigterm_loses_no_request(serving: Serving) -> None:
     assert (status, json.loads(answer)["source"]) == (200, "model")
     *_, last = streaming.rest().decode().strip().split("\n\n")
     assert last.startswith("event: recommendation\n")
-    assert serving.process.wait(SOON_S) == 0
+    assert serving.process.wait(TIMEOUT_S) == 0
     with pytest.raises(OSError, match="refused"):
         serving.ask("GET", "/health/live")
     log = serving.log.read_text()
@@ -90,19 +90,19 @@ def test_sigterm_loses_no_request(serving: Serving) -> None:
 
 
 @pytest.mark.parametrize("serving", ["30"], indirect=True)
-def test_ctrl_c_waits_for_no_balancer_and_finishes_what_is_under_way(serving: Serving) -> None:
+def test_ctrl_c_skips_the_drain_and_finishes_running_requests(serving: Serving) -> None:
     streaming = Streaming(serving)
     began = time.monotonic()
     serving.process.send_signal(signal.SIGINT)
     assert b"event: recommendation\n" in streaming.rest()
-    assert serving.process.wait(SOON_S) == 0
+    assert serving.process.wait(TIMEOUT_S) == 0
     assert time.monotonic() - began < 30
     assert "Traceback" not in serving.log.read_text()
 
 
 @pytest.mark.parametrize("serving", ["600"], indirect=True)
-def test_ctrl_c_ends_the_wait_for_a_balancer(serving: Serving) -> None:
+def test_ctrl_c_ends_the_drain(serving: Serving) -> None:
     serving.process.send_signal(signal.SIGTERM)
     until(lambda: unready(serving))
     serving.process.send_signal(signal.SIGINT)
-    assert serving.process.wait(SOON_S) == 0
+    assert serving.process.wait(TIMEOUT_S) == 0

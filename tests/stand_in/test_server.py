@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.backends.dialects import VLLM, openai_dialect
-from app.backends.session import NO_KEY
+from app.backends.http_transport import NO_KEY
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical

@@ -1,4 +1,4 @@
-"""Logs: a JSON object a line, with the request's id and without secrets. Each test logs in a process of its own."""
+"""Logs: one JSON object per line, with the request's id and without secrets. Each test logs in a separate process."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ log = logging.getLogger("app.test")
 
 
 def logged(script: str) -> list[dict[str, Any]]:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-W", "error", "-c", SETUP + script], capture_output=True, text=True, check=True
     )
-    assert done.stdout == ""
-    return [json.loads(line) for line in done.stderr.splitlines()]
+    assert process.stdout == ""
+    return [json.loads(line) for line in process.stderr.splitlines()]
 
 
-def test_a_line_is_an_object() -> None:
+def test_a_record_is_one_json_object() -> None:
     (line,) = logged(
         """
 request_id.set("this-one")
 log.info("%d of %s", 3, "these", extra={"path": "/v1/backends", "status": 200})
-log.debug("too little")
+log.debug("below the level")
 """
     )
     assert line.pop("time").endswith("+00:00")
@@ -47,7 +47,7 @@ log.debug("too little")
     }
 
 
-def test_an_exception_is_part_of_its_line() -> None:
+def test_a_traceback_is_part_of_its_line() -> None:
     (line,) = logged(
         r"""
 try:
@@ -71,7 +71,7 @@ except RuntimeError:
         "/v1/keys/cvk_0123456789ab_opaque-token-123",
     ],
 )
-def test_no_secret_gets_into_a_line(secret: str) -> None:
+def test_no_line_holds_a_secret(secret: str) -> None:
     lines = logged(
         f"""
 secret = {secret!r}
@@ -91,12 +91,12 @@ except ValueError:
         assert not any(part in written for part in (SECRET, "abcdefgh12345678", "opaque.token-123", "opaque-token"))
 
 
-def test_a_url_without_a_password_stays_as_it_is() -> None:
+def test_a_url_without_a_password_is_unchanged() -> None:
     (line,) = logged('log.info("at http://127.0.0.1:8080/docs")')
     assert line["message"] == "at http://127.0.0.1:8080/docs"
 
 
-def test_libraries_that_log_every_request_are_quiet() -> None:
+def test_libraries_log_no_requests() -> None:
     (line,) = logged(
         """
 for name in ("uvicorn.access", "openai", "httpx2", "yfinance"):

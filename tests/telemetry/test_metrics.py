@@ -1,4 +1,4 @@
-"""Collectors: names, labels and buckets as dashboards rely on them."""
+"""Names, labels and buckets of the collectors, which dashboards depend on."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_names_types_and_labels() -> None:
     assert labels == {name: labelled for name, (_, labelled) in EXPECTED.items()}
 
 
-def test_what_matters_shows_a_nought_before_it_happens() -> None:
+def test_failures_are_exported_as_zero_before_the_first() -> None:
     registry = Collectors().registry
     for backend in BACKEND_NAMES:
         for outcome in ("ok", "unparsed_answer", "backend_error", "backend_unavailable", "deadline_exceeded"):
@@ -63,18 +63,18 @@ def test_what_matters_shows_a_nought_before_it_happens() -> None:
             assert registry.get_sample_value("conviction_requests_total", labels) == 0
 
 
-def test_a_request_is_counted_by_how_it_ends() -> None:
+def test_a_request_is_counted_by_its_outcome() -> None:
     collectors = Collectors()
-    asked = RequestObservation()
-    with collectors.request(asked):
-        asked.backend, asked.detail = "gpt-4", "full"
-    with pytest.raises(InvalidMetrics), collectors.request(RequestObservation("mistral")):
+    observation = RequestObservation()
+    with collectors.track_request(observation):
+        observation.backend, observation.detail = "gpt-4", "full"
+    with pytest.raises(InvalidMetrics), collectors.track_request(RequestObservation("mistral")):
         raise InvalidMetrics("")
-    with pytest.raises(RuntimeError), collectors.request(RequestObservation()):
+    with pytest.raises(RuntimeError), collectors.track_request(RequestObservation()):
         raise RuntimeError
-    with pytest.raises(asyncio.CancelledError), collectors.request(RequestObservation("mistral", "brief")):
+    with pytest.raises(asyncio.CancelledError), collectors.track_request(RequestObservation("mistral", "brief")):
         raise asyncio.CancelledError
-    with collectors.request(RequestObservation("gpt-4", "brief", handed_on=True)):
+    with collectors.track_request(RequestObservation("gpt-4", "brief", delegated=True)):
         pass
     counted = {
         tuple(sample.labels[name] for name in ("backend", "detail", "outcome"))
@@ -90,11 +90,11 @@ def test_a_request_is_counted_by_how_it_ends() -> None:
     }
 
 
-def test_input_leaves_out_what_came_from_the_cache() -> None:
+def test_input_tokens_exclude_cached_tokens() -> None:
     collectors = Collectors()
     usage = Usage(prompt_tokens=400, completion_tokens=11, cached_tokens=100)
     cost: Cost = PRICES["mistral"].cost(usage)
-    collectors.of["mistral"].spend(usage, cost)
+    collectors.by_backend["mistral"].count_usage(usage, cost)
     value = collectors.registry.get_sample_value
     tokens = {
         kind: value("conviction_tokens_total", {"backend": "mistral", "type": kind})
@@ -105,12 +105,12 @@ def test_input_leaves_out_what_came_from_the_cache() -> None:
     assert value("conviction_cost_usd_total", labels) == pytest.approx(float(cost.usd))
 
 
-def test_the_basis_of_each_backend_is_its_price_s() -> None:
+def test_the_basis_of_each_backend_is_that_of_its_price() -> None:
     usage = Usage(1, 1)
     assert {name: price.cost(usage).basis for name, price in PRICES.items()} == BASIS
 
 
-def test_the_page_can_be_parsed_and_holds_the_process() -> None:
-    names = {family.name for family in text_string_to_metric_families(Collectors().page().decode())}
+def test_the_exposition_parses_and_includes_process_metrics() -> None:
+    names = {family.name for family in text_string_to_metric_families(Collectors().render().decode())}
     assert {"process_cpu_seconds", "python_info", "python_gc_collections", "conviction_level"} <= names
     assert not any(name.endswith("_created") for name in names)

@@ -1,4 +1,4 @@
-"""The stopwatch: own time is what was not spent waiting."""
+"""The gateway's own time is a request's time without waiting."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from app.telemetry.request_timer import RequestTimer
 
 
 def test_waiting_is_not_own_time() -> None:
-    watch = RequestTimer()
-    with watch.waiting():
+    timer = RequestTimer()
+    with timer.waiting():
         time.sleep(0.05)
-    total, own = watch.read()
+    total, own = timer.read()
     assert total >= 0.05
     assert 0 <= own < 0.04

@@ -1,5 +1,4 @@
-"""Traces, as a collector gets them from a gateway in a process of its own; and what there is of them where they are
-off: nothing."""
+"""Traces, as a collector receives them from a gateway in a separate process; with traces off, nothing is imported."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ needs_sdk = pytest.mark.skipif(
     reason="OpenTelemetry's SDK is not installed: pip install 'conviction[tracing]'",
 )
 TICKER = "MSFT"
-ASKED = {"ticker": TICKER, "detail": "full"}
+REQUEST = {"ticker": TICKER, "detail": "full"}
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CLIENT_KEY = "a-key-of-the-client-s"
 TIMEOUT_S = 30.0
@@ -42,11 +41,11 @@ from app.settings.gateway import load_settings
 create_app(load_settings())
 print(*{"opentelemetry.sdk.trace", "opentelemetry.exporter", "opentelemetry.proto"} & set(sys.modules))
 """
-"""Not the SDK as a whole: redis takes its metrics, where they are installed."""
+"""Not the whole SDK: redis imports its metrics where they are installed."""
 
 
 class Collector:
-    """Takes traces over OTLP/HTTP."""
+    """A collector of traces over OTLP/HTTP."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -58,7 +57,7 @@ class Collector:
         await Response(media_type="application/x-protobuf")(scope, receive, send)
 
     def spans(self, trace: str) -> list[dict[str, Any]]:
-        """Those of a trace that have come, flattened."""
+        """Return the received spans of a trace, flattened."""
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
         found = []
@@ -79,7 +78,7 @@ class Collector:
 
 
 class Upstream:
-    """A stand-in for the models that keeps the W3C headers of what it is asked."""
+    """A stand-in for the models that records the W3C headers of its requests."""
 
     def __init__(self) -> None:
         self.parents: list[str | None] = []
@@ -93,7 +92,7 @@ class Upstream:
 
 def _flat(span: Any) -> dict[str, Any]:
     values = {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes}
-    assert not span.events, "an exception's message may quote anything"
+    assert not span.events, "an exception's message may quote a secret"
     return {
         "name": span.name,
         "id": span.span_id.hex(),
@@ -109,8 +108,8 @@ def parent(trace: str, flags: str = "01") -> dict[str, str]:
     return {"traceparent": f"00-{trace}-{PARENT}-{flags}", "X-API-Key": CLIENT_KEY}
 
 
-def over(spans: list[dict[str, Any]]) -> bool:
-    """Whether the request's own span, the last to end, has come."""
+def complete(spans: list[dict[str, Any]]) -> bool:
+    """Return whether the request's own span, the last to end, has arrived."""
     return any(span["parent"] == PARENT for span in spans)
 
 
@@ -151,15 +150,15 @@ def serving(folder: Path, upstream: StandIn, collector: str, **environment: str)
 def traced(
     tmp_path_factory: pytest.TempPathFactory, collector: tuple[Collector, str], upstream: tuple[Upstream, StandIn]
 ) -> Iterator[Serving]:
-    soon, fastapi_s_own = {"OTEL_BSP_SCHEDULE_DELAY": "50"}, {"FASTAPI_OTEL_AUTO_CONFIGURE": "true"}
-    serving_ = serving(tmp_path_factory.mktemp("traced"), upstream[1], collector[1], **soon, **fastapi_s_own)
+    fast_export, fastapi_telemetry = {"OTEL_BSP_SCHEDULE_DELAY": "50"}, {"FASTAPI_OTEL_AUTO_CONFIGURE": "true"}
+    serving_ = serving(tmp_path_factory.mktemp("traced"), upstream[1], collector[1], **fast_export, **fastapi_telemetry)
     with serving_.up(stop_s=20):
         yield serving_
 
 
 @needs_sdk
 @pytest.mark.parametrize(("backend", "provider"), [("mistral", "vllm"), ("gpt-4", "openai")])
-def test_a_request_is_a_span_of_its_client_s_trace_and_so_are_its_steps(
+def test_a_request_and_its_steps_are_spans_of_the_client_s_trace(
     traced: Serving,
     collector: tuple[Collector, str],
     upstream: tuple[Upstream, StandIn],
@@ -167,11 +166,11 @@ def test_a_request_is_a_span_of_its_client_s_trace_and_so_are_its_steps(
     provider: str,
 ) -> None:
     trace = TRACE[:-1] + ("1" if backend == "mistral" else "2")
-    asked = {"X-Backend": backend, **parent(trace)}
-    status, answer = traced.ask("POST", "/v1/recommendations", ASKED, **asked)
+    headers = {"X-Backend": backend, **parent(trace)}
+    status, answer = traced.ask("POST", "/v1/recommendations", REQUEST, **headers)
     assert status == 200, answer
     document = json.loads(answer)
-    spans = by_name(collector[0].wait(trace, over))
+    spans = by_name(collector[0].wait(trace, complete))
     assert set(spans) == {"POST /v1/recommendations", "market", "admission", "chat"}
     own, market, admission, chat = (spans[name] for name in ("POST /v1/recommendations", "market", "admission", "chat"))
     assert (own["parent"], own["kind"], own["failed"]) == (PARENT, 2, False)
@@ -189,8 +188,8 @@ def test_a_request_is_a_span_of_its_client_s_trace_and_so_are_its_steps(
     assert trace in [json.loads(line).get("trace_id") for line in traced.log.read_text().splitlines()]
 
     again = trace[:-1] + ("3" if backend == "mistral" else "4")
-    assert traced.ask("POST", "/v1/recommendations", ASKED, **{"X-Backend": backend, **parent(again)})[0] == 200
-    spans = by_name(collector[0].wait(again, over))
+    assert traced.ask("POST", "/v1/recommendations", REQUEST, **{"X-Backend": backend, **parent(again)})[0] == 200
+    spans = by_name(collector[0].wait(again, complete))
     assert spans["admission"]["conviction.source"] == "cache"
     assert "chat" not in spans
 
@@ -202,8 +201,8 @@ def test_chat_completions_and_streams_are_traced(
 ) -> None:
     trace = TRACE[:-1] + ("5" if stream else "6")
     alone = {"Cache-Control": "no-store", **parent(trace)}
-    assert traced.ask("POST", "/v1/recommendations", {**ASKED, "stream": stream}, **alone)[0] == 200
-    spans = by_name(collector[0].wait(trace, over))
+    assert traced.ask("POST", "/v1/recommendations", {**REQUEST, "stream": stream}, **alone)[0] == 200
+    spans = by_name(collector[0].wait(trace, complete))
     assert spans["chat"]["parent"] == spans["POST /v1/recommendations"]["id"]
 
     trace = TRACE[:-1] + ("7" if stream else "8")
@@ -211,13 +210,13 @@ def test_chat_completions_and_streams_are_traced(
     body = body if stream else without(["stream", "stream_options"], body)
     status, answer = traced.ask("POST", "/v1/chat/completions", body, **parent(trace))
     assert status == 200, answer
-    spans = by_name(collector[0].wait(trace, over))
+    spans = by_name(collector[0].wait(trace, complete))
     assert spans["chat"]["gen_ai.usage.output_tokens"] > 0
     assert upstream[0].parents[-1] == f"00-{trace}-{spans['chat']['id']}-01"
 
 
 @needs_sdk
-def test_a_failure_is_told_by_its_kind_alone(
+def test_a_failure_is_recorded_by_its_type_alone(
     traced: Serving, collector: tuple[Collector, str], upstream: tuple[Upstream, StandIn]
 ) -> None:
     trace = TRACE[:-1] + "9"
@@ -225,7 +224,7 @@ def test_a_failure_is_told_by_its_kind_alone(
     alone = {"Cache-Control": "no-store", **parent(trace)}
     status, answer = traced.ask("POST", "/v1/recommendations", EXAMPLE_BODY, **alone)
     assert status >= 500
-    spans = by_name(collector[0].wait(trace, over))
+    spans = by_name(collector[0].wait(trace, complete))
     assert (spans["chat"]["error.type"], spans["chat"]["failed"]) == (json.loads(answer)["code"], True)
     own = spans["POST /v1/recommendations"]
     assert (own["error.type"], own["failed"]) == (str(status), True)
@@ -233,87 +232,89 @@ def test_a_failure_is_told_by_its_kind_alone(
 
 
 @needs_sdk
-def test_a_request_s_own_fault_is_no_failure_and_a_strange_path_is_not_repeated(
+def test_a_client_error_is_no_failure_and_an_unknown_method_is_not_repeated(
     traced: Serving, collector: tuple[Collector, str]
 ) -> None:
     trace = TRACE[:-1] + "a"
     assert traced.ask("PROPFIND", f"/v1/{TICKER}", **parent(trace))[0] == 404
-    (own,) = collector[0].wait(trace, over)
+    (own,) = collector[0].wait(trace, complete)
     assert (own["name"], own["http.request.method"], own["failed"]) == ("_OTHER", "_OTHER", False)
 
 
 @needs_sdk
-def test_what_the_client_does_not_want_traced_is_not_nor_what_machines_ask(
+def test_unsampled_requests_and_probes_are_not_traced(
     traced: Serving, collector: tuple[Collector, str], upstream: tuple[Upstream, StandIn]
 ) -> None:
     unsampled, quiet, last = (TRACE[:-1] + digit for digit in "bcd")
     alone = {"Cache-Control": "no-store", **parent(unsampled, "00")}
-    assert traced.ask("POST", "/v1/recommendations", ASKED, **alone)[0] == 200
-    passed_on = upstream[0].parents[-1]
-    assert passed_on is not None and passed_on.startswith(f"00-{unsampled}-") and passed_on.endswith("-00")
+    assert traced.ask("POST", "/v1/recommendations", REQUEST, **alone)[0] == 200
+    forwarded = upstream[0].parents[-1]
+    assert forwarded is not None and forwarded.startswith(f"00-{unsampled}-") and forwarded.endswith("-00")
     for path in ("/health/live", "/health/ready", "/metrics"):
         traced.ask("GET", path, **parent(quiet))
     assert traced.ask("GET", "/v1/backends", **parent(last))[0] == 200
-    collector[0].wait(last, over)
+    collector[0].wait(last, complete)
     assert not collector[0].spans(unsampled) + collector[0].spans(quiet)
 
 
 @needs_sdk
-def test_nothing_that_nobody_is_to_read_is_in_a_trace(traced: Serving, collector: tuple[Collector, str]) -> None:
+def test_a_trace_holds_no_key_ticker_or_text(traced: Serving, collector: tuple[Collector, str]) -> None:
     trace = TRACE[:-1] + "e"
     alone = {"Cache-Control": "no-store", **parent(trace)}
-    status, answer = traced.ask("POST", "/v1/recommendations", ASKED, **alone)
+    status, answer = traced.ask("POST", "/v1/recommendations", REQUEST, **alone)
     assert status == 200
-    collector[0].wait(trace, over)
-    said = json.loads(answer)["analysis"].encode()
-    for secret in (TICKER.encode(), STAND_IN_KEY.encode(), CLIENT_KEY.encode(), said[:20], b"RSI", b"volatility"):
+    collector[0].wait(trace, complete)
+    text = json.loads(answer)["analysis"].encode()
+    for secret in (TICKER.encode(), STAND_IN_KEY.encode(), CLIENT_KEY.encode(), text[:20], b"RSI", b"volatility"):
         assert not any(secret in body for body in collector[0].bodies), secret
 
 
 @needs_sdk
-def test_what_is_left_is_sent_at_the_stop(
+def test_remaining_spans_are_flushed_at_shutdown(
     tmp_path: Path, collector: tuple[Collector, str], upstream: tuple[Upstream, StandIn]
 ) -> None:
     trace = TRACE[:-1] + "f"
-    late = serving(tmp_path, upstream[1], collector[1], OTEL_BSP_SCHEDULE_DELAY="600000")
+    gateway = serving(tmp_path, upstream[1], collector[1], OTEL_BSP_SCHEDULE_DELAY="600000")
     try:
-        late.wait()
-        assert late.ask("POST", "/v1/recommendations", EXAMPLE_BODY, **parent(trace))[0] == 200
+        gateway.wait()
+        assert gateway.ask("POST", "/v1/recommendations", EXAMPLE_BODY, **parent(trace))[0] == 200
         assert not collector[0].spans(trace)
     finally:
-        late.process.terminate()
-    assert late.process.wait(TIMEOUT_S) == 0
-    assert over(collector[0].spans(trace))
+        gateway.process.terminate()
+    assert gateway.process.wait(TIMEOUT_S) == 0
+    assert complete(collector[0].spans(trace))
 
 
 @needs_sdk
-def test_a_collector_that_is_away_costs_no_answer_and_holds_up_no_stop(
+def test_an_unreachable_collector_delays_no_answer_and_no_shutdown(
     tmp_path: Path, upstream: tuple[Upstream, StandIn]
 ) -> None:
-    away = serving(tmp_path, upstream[1], f"http://127.0.0.1:{free_port()}", OTEL_EXPORTER_OTLP_TIMEOUT="600")
+    gateway = serving(tmp_path, upstream[1], f"http://127.0.0.1:{free_port()}", OTEL_EXPORTER_OTLP_TIMEOUT="600")
     try:
-        away.wait()
-        assert away.ask("POST", "/v1/recommendations", EXAMPLE_BODY)[0] == 200
+        gateway.wait()
+        assert gateway.ask("POST", "/v1/recommendations", EXAMPLE_BODY)[0] == 200
     finally:
-        away.process.terminate()
-    assert away.process.wait(TIMEOUT_S) == 0
-    assert "opentelemetry" in away.log.read_text()
+        gateway.process.terminate()
+    assert gateway.process.wait(TIMEOUT_S) == 0
+    assert "opentelemetry" in gateway.log.read_text()
 
 
 @needs_sdk
-def test_off_nothing_that_traces_is_imported() -> None:
+def test_without_traces_the_sdk_is_not_imported() -> None:
     for given, imported in (({}, False), ({"OTEL_TRACES_EXPORTER": "otlp"}, True)):
         environment = clean_environment(**given) | {"PYTHONPATH": ":".join(sys.path)}
-        said = subprocess.run([sys.executable, "-c", OFF], env=environment, capture_output=True, text=True, check=True)
-        assert bool(said.stdout.strip()) is imported, said.stdout
+        process = subprocess.run(
+            [sys.executable, "-c", OFF], env=environment, capture_output=True, text=True, check=True
+        )
+        assert bool(process.stdout.strip()) is imported, process.stdout
 
 
-def test_without_the_packages_a_gateway_that_is_to_trace_does_not_start(
+def test_traces_without_their_packages_are_a_startup_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     assert cli.main(["serve"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("conviction: OTEL_TRACES_EXPORTER") and said.count("\n") == 1
-    assert "conviction[tracing]" in said
+    message = capsys.readouterr().err
+    assert message.startswith("conviction: OTEL_TRACES_EXPORTER") and message.count("\n") == 1
+    assert "conviction[tracing]" in message

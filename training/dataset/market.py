@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from app.market import MarketDataUnavailable
-from app.market.inspection import problems
+from app.market.inspection import find_problems
 from app.market.parquet import ParquetProvider
 
 
@@ -15,7 +15,7 @@ class UnusableMarket(ValueError):
 
 def open_market(folder: Path) -> ParquetProvider:
     """The provider of bars and chains in `folder`, its files read. Raises `UnusableMarket`."""
-    if found := problems(folder):
+    if found := find_problems(folder):
         raise UnusableMarket("\n".join([f"{folder}:", *(f"  {problem}" for problem in found)]))
     provider = ParquetProvider(folder)
     try:

@@ -14,7 +14,7 @@ from typing import Any
 from app.contract.features import METRIC_NAMES, OPTION_NAMES, Metrics
 from app.market import InsufficientHistory
 from app.market.provider import Provider
-from app.market.snapshot import snapshot
+from app.market.snapshot import take_snapshot
 from training.artifacts import MANIFEST, Artifacts, write_rows
 from training.config import SPLITS, Config, Dataset, Split
 from training.dataset.data_card import describe, write_card
@@ -127,7 +127,7 @@ def _pair(
 ) -> dict[str, Any] | None:
     """The row, or None where the stock is too young or halted."""
     try:
-        shot = snapshot(provider, ticker, as_of, config.options)
+        shot = take_snapshot(provider, ticker, as_of, config.options)
     except InsufficientHistory:
         return None
     metrics = thin(shot.metrics, draw, config.drop_metric, config.drop_options)

@@ -15,7 +15,7 @@ from app.contract.features import Metrics
 from app.contract.prompt import Detail
 from app.contract.recommendation import Answer, UnparsedAnswer, parse
 from app.market import InsufficientHistory
-from app.market.snapshot import snapshot
+from app.market.snapshot import take_snapshot
 from app.market.source import OptionSource
 from training.artifacts import Artifacts, read_rows
 from training.dataset.market import open_market
@@ -50,7 +50,7 @@ def pairs_of_market(market: Path, options: OptionSource, detail: Detail, count: 
         last: date = bars.index[-1].date()
         as_of = last - timedelta(days=draw.randrange(max(1, (last - bars.index[0].date()).days - 365)))
         try:
-            metrics = snapshot(provider, ticker, as_of, options).metrics
+            metrics = take_snapshot(provider, ticker, as_of, options).metrics
         except InsufficientHistory:
             continue
         pairs[ticker, metrics.as_of] = Pair(ticker, metrics, rules.answer(metrics, detail))

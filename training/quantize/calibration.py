@@ -12,7 +12,7 @@ from app.contract.prompt import Detail
 from app.contract.recommendation import canonical
 from app.market import InsufficientHistory
 from app.market.sample import SampleProvider
-from app.market.snapshot import snapshot
+from app.market.snapshot import take_snapshot
 from training.artifacts import write_json
 from training.config import Quantise
 
@@ -40,7 +40,7 @@ def _rows(count: int) -> list[dict[str, Any]]:
         last = provider.bars(ticker, None).index[-1].date()
         as_of = last - timedelta(days=draw.randrange(365 * YEARS))
         try:
-            metrics = snapshot(provider, ticker, as_of, "simulated").metrics
+            metrics = take_snapshot(provider, ticker, as_of, "simulated").metrics
         except InsufficientHistory:
             continue
         detail: Detail = "full" if len(rows) % 2 else "brief"

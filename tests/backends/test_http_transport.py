@@ -1,4 +1,4 @@
-"""What goes out with every request, and by which way."""
+"""Headers and proxies of requests."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import pytest
 from aiohttp import ClientError
 from pydantic import SecretStr
 
-from app.backends.session import NO_KEY, Session
-from app.settings.addresses import proxy_for
+from app.backends.http_transport import NO_KEY, HttpTransport
+from app.settings.gateway import proxy_for
 
 from .conftest import KEY, Make, Script, http
 
 
 async def test_a_server_without_keys_is_not_sent_one_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-environment")
-    session = Session(None, 1.0)
-    assert session._http.headers["Authorization"] == f"Bearer {NO_KEY}"
-    await session.close()
+    transport = HttpTransport(None, 1.0)
+    assert transport._session.headers["Authorization"] == f"Bearer {NO_KEY}"
+    await transport.close()
 
 
 async def test_the_key_is_in_no_repr() -> None:
-    session = Session(SecretStr(KEY), 1.0)
-    assert KEY not in repr(session) + repr(vars(session))
+    transport = HttpTransport(SecretStr(KEY), 1.0)
+    assert KEY not in repr(transport) + repr(vars(transport))
     with pytest.raises(ClientError) as raised:
-        await session.models("http://127.0.0.1:9/v1", None)
+        await transport.models("http://127.0.0.1:9/v1", None)
     assert KEY not in "".join(traceback.format_exception(raised.value))
-    await session.close()
+    await transport.close()
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ async def test_the_key_is_in_no_repr() -> None:
         ("https://[::1]/v1", None),
     ],
 )
-def test_the_environment_s_proxy_is_taken_where_it_applies(
+def test_the_environment_s_proxy_is_used_where_it_applies(
     url: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("http_proxy", "HTTP_PROXY"):
@@ -51,9 +51,7 @@ def test_the_environment_s_proxy_is_taken_where_it_applies(
     assert proxy_for(url) == proxy
 
 
-async def test_a_proxy_is_asked_in_the_server_s_place(
-    make: Make, script: Script, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_requests_go_to_the_proxy(make: Make, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = await script(http("200 OK", '{"data": [{"id": "gpt-4.1"}]}'))
     monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
     monkeypatch.delenv("no_proxy", raising=False)

@@ -1,4 +1,4 @@
-"""The client over real HTTP: answers, failures, retries, deadlines, cancellation, and the key's secrecy."""
+"""The client over real HTTP: answers, failures, retries, deadlines, cancellation, and secrecy of the key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFUSED = "http://127.0.0.1:9/v1"
 
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
 @pytest.mark.parametrize("detail", DETAILS)
-async def test_an_answer_comes_whole(name: BackendName, detail: Detail, make: Make, stand_in: StandIn) -> None:
+async def test_a_whole_answer(name: BackendName, detail: Detail, make: Make, stand_in: StandIn) -> None:
     backend = make(name, stand_in.url, key=stand_in.key)
     completion = await backend.complete(messages(EXAMPLE, "SNPS", detail), detail, soon())
     assert parse(detail, completion.text) == answer(EXAMPLE, detail)
@@ -43,7 +43,7 @@ async def test_an_answer_comes_whole(name: BackendName, detail: Detail, make: Ma
 
 
 @pytest.mark.parametrize("model", ["gpt-4o", "gpt-5.2", "gpt-6.1-sol", "gpt-6-luna"])
-async def test_every_family_is_asked_as_it_wants(model: str, make: Make, stand_in_of_all: StandIn) -> None:
+async def test_every_model_family_gets_its_options(model: str, make: Make, stand_in_of_all: StandIn) -> None:
     backend = make("gpt-4", stand_in_of_all.url, key=stand_in_of_all.key, model=model)
     completion = await backend.complete(BRIEF, "brief", soon())
     thinks = model == "gpt-6.1-sol"
@@ -51,7 +51,7 @@ async def test_every_family_is_asked_as_it_wants(model: str, make: Make, stand_i
     assert (completion.probabilities is None) == thinks
 
 
-async def test_times_are_those_of_the_stream(make: Make, stand_in: StandIn) -> None:
+async def test_times_are_measured_on_the_stream(make: Make, stand_in: StandIn) -> None:
     backend = make("mistral", stand_in.url)
     await backend.complete(BRIEF, "brief", soon())
     stand_in.fail("slow")
@@ -66,24 +66,24 @@ async def test_times_are_those_of_the_stream(make: Make, stand_in: StandIn) -> N
 
 
 FAILURES: list[tuple[Mode, type[BackendError], str]] = [
-    ("429", BackendUnavailable, "gpt-4 asks for fewer requests"),
+    ("429", BackendUnavailable, "gpt-4 limits the rate of requests"),
     ("quota", BackendUnavailable, "gpt-4 has no quota left: check the account's plan and billing"),
     ("500", BackendError, "gpt-4 failed (HTTP 500)"),
     ("503", BackendError, "gpt-4 failed (HTTP 503)"),
     ("timeout", DeadlineExceeded, "gpt-4 did not answer within 0.5 s"),
     ("slow", DeadlineExceeded, "gpt-4 did not answer within 0.5 s"),
-    ("cut", BackendError, "gpt-4 broke its answer off, or sent what is none"),
-    ("garbled", BackendError, "gpt-4 broke its answer off, or sent what is none"),
+    ("cut", BackendError, "gpt-4 sent a truncated or invalid response"),
+    ("garbled", BackendError, "gpt-4 sent a truncated or invalid response"),
     ("length", UnparsedAnswer, "gpt-4's answer was cut at 5 tokens"),
     ("refusal", UnparsedAnswer, "gpt-4 declined to answer"),
     ("filtered", UnparsedAnswer, "gpt-4's answer was withheld by a content filter"),
     ("empty", UnparsedAnswer, "gpt-4 gave an empty answer"),
-    ("unmetered", BackendError, "gpt-4 did not say how many tokens its answer took"),
+    ("unmetered", BackendError, "gpt-4 did not report the tokens of its answer"),
 ]
 
 
 @pytest.mark.parametrize(("mode", "kind", "detail"), FAILURES, ids=[mode for mode, _, _ in FAILURES])
-async def test_a_failure_is_told_apart_and_holds_no_key(
+async def test_failures_are_distinguished_and_hold_no_key(
     mode: Mode, kind: type[BackendError], detail: str, make: Make, stand_in: StandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -93,14 +93,14 @@ async def test_a_failure_is_told_apart_and_holds_no_key(
         await backend.complete(BRIEF, "brief", soon(0.5))
     assert type(raised.value) is kind
     assert raised.value.detail == detail
-    said = [
+    output = [
         caplog.text,
         repr(backend),
         repr(vars(backend)),
         repr(raised.value),
         *traceback.format_exception(raised.value),
     ]
-    assert stand_in.key not in "".join(said)
+    assert stand_in.key not in "".join(output)
 
 
 @pytest.mark.parametrize("mode", ["429", "500", "503"])
@@ -122,7 +122,7 @@ async def test_a_short_retry_after_is_waited_for(make: Make, stand_in: StandIn) 
     assert time.perf_counter() - started >= 1
 
 
-async def test_a_long_retry_after_is_passed_on(make: Make, stand_in: StandIn) -> None:
+async def test_a_long_retry_after_is_passed_to_the_client(make: Make, stand_in: StandIn) -> None:
     stand_in.fail("429", times=3, retry_after=30)
     started = time.perf_counter()
     with pytest.raises(BackendUnavailable) as raised:
@@ -152,7 +152,7 @@ async def test_an_unknown_model_names_the_settings(make: Make, stand_in: StandIn
 
 
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
-async def test_nobody_listening(name: BackendName, make: Make) -> None:
+async def test_an_unreachable_server(name: BackendName, make: Make) -> None:
     backend = make(name, REFUSED)
     for ask in (backend.complete(BRIEF, "brief", soon()), backend.check()):
         with pytest.raises(BackendUnavailable) as raised:
@@ -175,24 +175,27 @@ USED = '{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
 @pytest.mark.parametrize(
     ("reply", "detail"),
     [
-        (http("200 OK", "<html>hello</html>", kind="text/html"), "broke its answer off"),
-        (http("200 OK", '{"choices": []}'), "broke its answer off"),
-        (sse(), "broke its answer off"),
-        (sse("[DONE]"), "broke its answer off"),
-        (sse(USED, "[DONE]"), "broke its answer off"),
-        (sse(WHOLE, "[DONE]"), "did not say how many tokens"),
-        (sse(WHOLE, "null"), "sent what is none"),
-        (sse(WHOLE, '"words"', USED), "sent what is none"),
-        (sse(WHOLE, '{"error": {"message": "no for sk-secret-abcdefghijklmnop"}}'), "sent what is none"),
-        (sse(WHOLE, USED.replace(":1", ":-1")), "sent what is none"),
-        (sse(WHOLE.replace('"{}"', "7"), USED), "sent what is none"),
-        (sse(WHOLE.replace("stop", "tool_calls"), USED), "in a way that is not an answer's"),
-        (sse(WHOLE).replace(b'content"', b'content\xff"'), "sent what is none"),
+        (http("200 OK", "<html>hello</html>", kind="text/html"), "sent a truncated or invalid response"),
+        (http("200 OK", '{"choices": []}'), "sent a truncated or invalid response"),
+        (sse(), "sent a truncated or invalid response"),
+        (sse("[DONE]"), "sent a truncated or invalid response"),
+        (sse(USED, "[DONE]"), "sent a truncated or invalid response"),
+        (sse(WHOLE, "[DONE]"), "did not report the tokens"),
+        (sse(WHOLE, "null"), "sent a truncated or invalid response"),
+        (sse(WHOLE, '"words"', USED), "sent a truncated or invalid response"),
+        (
+            sse(WHOLE, '{"error": {"message": "no for sk-secret-abcdefghijklmnop"}}'),
+            "sent a truncated or invalid response",
+        ),
+        (sse(WHOLE, USED.replace(":1", ":-1")), "sent a truncated or invalid response"),
+        (sse(WHOLE.replace('"{}"', "7"), USED), "sent a truncated or invalid response"),
+        (sse(WHOLE.replace("stop", "tool_calls"), USED), "has an unexpected finish_reason"),
+        (sse(WHOLE).replace(b'content"', b'content\xff"'), "sent a truncated or invalid response"),
         (http("400 Bad Request", '{"error": {"message": "sk-secret-abcdefghijklmnop"}}'), "refused the request"),
         (http("413 Too Large", "sk-secret-abcdefghijklmnop"), "refused the request"),
     ],
 )
-async def test_a_server_that_talks_nonsense(reply: bytes, detail: str, make: Make, script: Script) -> None:
+async def test_invalid_responses(reply: bytes, detail: str, make: Make, script: Script) -> None:
     server = await script(reply)
     with pytest.raises(BackendError, match=detail) as raised:
         await make("gpt-4", server.url).complete(BRIEF, "brief", soon())

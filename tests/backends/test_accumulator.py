@@ -1,4 +1,4 @@
-"""What a stream of events amounts to, however a model's tokens divide the text."""
+"""The accumulation of events, for any division of the text into tokens."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.events import read_event, without_logprobs
-from app.backends.transcript import Transcript
+from app.backends.accumulator import Accumulator
+from app.backends.events import parse_event, strip_logprobs
 from app.contract.completion import Usage
 from app.contract.probabilities import Token, label_probabilities
 from app.contract.recommendation import ACTIONS, FullAnswer, canonical
@@ -27,13 +27,13 @@ answers = st.builds(
 
 
 def token(text: str) -> dict[str, Any]:
-    """Sure of itself, with the labels as the alternatives where it could begin one."""
+    """Return a token with the labels as its alternatives."""
     others = [{"token": label, "logprob": -1.0 - rank} for rank, label in enumerate(ACTIONS)]
     return {"token": text, "logprob": -0.5, "bytes": list(text.encode()), "top_logprobs": others}
 
 
 def event(pieces: list[str], *, separators: tuple[str, str] = (",", ":"), **more: Any) -> bytes:
-    """One event of so many tokens, with its fields in the servers' order."""
+    """Return one event of several tokens, with its fields in the servers' order."""
     choice = {
         "index": 0,
         "delta": {"content": "".join(pieces)},
@@ -48,52 +48,52 @@ def pieces_of(text: str, cuts: list[int]) -> list[str]:
     return [text[start:end] for start, end in pairwise(ends)]
 
 
-def told(*events: bytes) -> Transcript:
-    transcript = Transcript("mistral", "m")
+def accumulate(*events: bytes) -> Accumulator:
+    received = Accumulator("mistral", "m")
     for data in events:
-        transcript.feed(b"data: " + data + b"\n\n")
-    return transcript
+        received.feed(b"data: " + data + b"\n\n")
+    return received
 
 
 @given(answers, st.lists(st.integers(0, 500), max_size=30), st.integers(1, 4))
-def test_the_probabilities_are_those_of_all_tokens(answer: FullAnswer, cuts: list[int], concurrency: int) -> None:
+def test_probabilities_equal_those_of_all_tokens(answer: FullAnswer, cuts: list[int], size: int) -> None:
     pieces = pieces_of(canonical(answer), cuts)
-    groups = [pieces[start : start + concurrency] for start in range(0, len(pieces), concurrency)]
-    transcript = told(*(event(group) for group in groups))
+    groups = [pieces[start : start + size] for start in range(0, len(pieces), size)]
+    received = accumulate(*(event(group) for group in groups))
     tokens = [Token.model_validate(token(piece)) for piece in pieces]
-    assert transcript.text == canonical(answer)
-    assert transcript._probabilities == label_probabilities(tokens)
+    assert received.text == canonical(answer)
+    assert received._probabilities == label_probabilities(tokens)
 
 
 @given(answers, st.sampled_from([(",", ":"), (", ", ": ")]))
-def test_an_event_without_its_log_probabilities_says_the_same(answer: FullAnswer, separators: tuple[str, str]) -> None:
+def test_removing_log_probabilities_keeps_the_text(answer: FullAnswer, separators: tuple[str, str]) -> None:
     data = event([canonical(answer)], separators=separators)
     whole = json.loads(data)["choices"][0]["delta"]["content"]
-    assert read_event(data).choices[0].delta.content == whole == canonical(answer)
+    assert parse_event(data).choices[0].delta.content == whole == canonical(answer)
     if separators == (",", ":"):
-        assert b"top_logprobs" not in without_logprobs(data)
+        assert b"top_logprobs" not in strip_logprobs(data)
 
 
-def test_what_has_no_log_probabilities_is_read_whole() -> None:
+def test_an_event_without_log_probabilities_is_unchanged() -> None:
     for data in (b'{"choices":[]}', b'{"choices":[{"finish_reason":"stop","delta":{},"logprobs":{"content":null}}]}'):
-        assert without_logprobs(data) == data
+        assert strip_logprobs(data) == data
 
 
-def test_usage_is_what_was_told_last() -> None:
-    transcript = told(event(["a"], usage={"prompt_tokens": 7, "completion_tokens": 1}))
-    assert transcript.told == Usage(7, 1)
-    transcript.feed(b"data: " + event(["b"], usage={"prompt_tokens": 7, "completion_tokens": 2}) + b"\n\n")
-    assert transcript.told == Usage(7, 2)
-    assert transcript.pieces == 2
+def test_usage_is_the_last_reported() -> None:
+    received = accumulate(event(["a"], usage={"prompt_tokens": 7, "completion_tokens": 1}))
+    assert received.usage == Usage(7, 1)
+    received.feed(b"data: " + event(["b"], usage={"prompt_tokens": 7, "completion_tokens": 2}) + b"\n\n")
+    assert received.usage == Usage(7, 2)
+    assert received.text_events == 2
 
 
 def test_without_usage_there_is_no_completion() -> None:
-    transcript = told(event(["a"]))
-    assert transcript.told is None
-    with pytest.raises(BackendError, match="did not say how many tokens"):
-        transcript.completion(None, 1.0)
+    received = accumulate(event(["a"]))
+    assert received.usage is None
+    with pytest.raises(BackendError, match="did not report the tokens"):
+        received.completion(None, 1.0)
 
 
 def test_nothing_counts_after_the_end() -> None:
-    transcript = told(event(["a"]), b"[DONE]", event(["b"]))
-    assert (transcript.text, transcript.done) == ("a", True)
+    received = accumulate(event(["a"]), b"[DONE]", event(["b"]))
+    assert (received.text, received.done) == ("a", True)

@@ -1,11 +1,11 @@
-"""A streamed answer as it grows, and what it amounts to once it has ended."""
+"""The accumulation of a stream's events into a completion."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from app.backends.events import UsageReport, Weighed, read_event
-from app.backends.sse import DONE, Lines
+from app.backends.events import LogprobsEvent, UsageReport, parse_event
+from app.backends.sse import DONE, EventDecoder
 from app.contract.completion import Completion, Usage
 from app.contract.probabilities import VALUE, Token, label_probabilities
 from app.contract.recommendation import Action
@@ -13,12 +13,12 @@ from app.errors import BackendError, UnparsedAnswer
 
 STAND_IN = "stand-in"
 
-REACH = 32
-"""Characters before a piece in which the action's key may have begun."""
+KEY_REACH = 32
+"""Characters before a piece of text in which the action's key may start."""
 
 
-class Transcript:
-    """What one stream has said so far."""
+class Accumulator:
+    """What one stream has sent so far."""
 
     def __init__(self, name: str, model: str) -> None:
         self.name = name
@@ -27,48 +27,47 @@ class Transcript:
         self.text = ""
         self.refused = False
         self.done = False
-        """The server has said that this is all."""
+        """Whether the end marker has arrived."""
         self.finish_reason: str | None = None
-        self.pieces = 0
-        """Events with text."""
-        self._lines = Lines()
+        self.text_events = 0
+        self._decoder = EventDecoder()
         self._taken = 0
         self._report: UsageReport | None = None
-        self._weighed = False
+        self._action_found = False
         self._probabilities: Mapping[Action, float] | None = None
 
     @property
-    def begun(self) -> bool:
-        """Whether the model has said anything."""
+    def started(self) -> bool:
+        """Whether the model has written text or a refusal."""
         return bool(self.text) or self.refused
 
     @property
-    def told(self) -> Usage | None:
-        """What has been used, as the server told last; None while it has not."""
+    def usage(self) -> Usage | None:
+        """The usage that the server reported last."""
         return self._report.usage() if self._report else None
 
     def feed(self, piece: bytes) -> None:
-        """Take the stream's next bytes. Raises `ValueError` for what is no event."""
-        for data in self._lines.feed(piece):
+        """Add the stream's next bytes. Raises `ValueError` for an invalid event."""
+        for data in self._decoder.feed(piece):
             if data == DONE:
                 self.done = True
             elif not self.done:
                 self._add(data)
 
-    def take(self) -> str:
-        """The text that has come since the last time."""
+    def take_text(self) -> str:
+        """Return the text that has arrived since the last time."""
         new = self.text[self._taken :]
         self._taken += len(new)
         return new
 
     def completion(self, time_to_first_token: float | None, duration: float) -> Completion:
-        """The whole answer; raises where there is none."""
-        usage = self.told
+        """Return the whole completion. Raises `BackendError` without a usage, and `UnparsedAnswer`."""
+        usage = self.usage
         if usage is None:
-            raise BackendError(f"{self.name} did not say how many tokens its answer took")
-        lack = self._lack(usage.completion_tokens)
-        if lack is not None:
-            raise UnparsedAnswer(lack)
+            raise BackendError(f"{self.name} did not report the tokens of its answer")
+        defect = self._defect(usage.completion_tokens)
+        if defect is not None:
+            raise UnparsedAnswer(defect)
         return Completion(
             text=self.text,
             model=self.model,
@@ -80,31 +79,32 @@ class Transcript:
         )
 
     def _add(self, data: bytes) -> None:
-        event = read_event(data)
+        event = parse_event(data)
         self.model = event.model or self.model
         self.stand_in |= event.system_fingerprint == STAND_IN or event.model.startswith(f"{STAND_IN}/")
         self._report = event.usage or self._report
         for choice in event.choices[:1]:
             self.refused |= bool(choice.delta.refusal)
             self.finish_reason = choice.finish_reason or self.finish_reason
-            self._say(choice.delta.content or "", data)
-            self.pieces += bool(choice.delta.content or choice.delta.refusal)
+            self._add_text(choice.delta.content or "", data)
+            self.text_events += bool(choice.delta.content or choice.delta.refusal)
 
-    def _say(self, said: str, data: bytes) -> None:
-        """Add to the text; the event with which the action comes also tells what else was likely there."""
+    def _add_text(self, text: str, data: bytes) -> None:
+        """Add text; the event that starts the action's value also holds the probabilities of its alternatives."""
         before = len(self.text)
-        self.text += said
-        if self._weighed:
+        self.text += text
+        if self._action_found:
             return
-        match = VALUE.search(self.text, max(0, before - REACH))
+        match = VALUE.search(self.text, max(0, before - KEY_REACH))
         if match is None or match.end() == len(self.text):
             return
-        self._weighed = True
+        self._action_found = True
         prefix = Token(token=self.text[match.start() : before], logprob=0.0)
-        self._probabilities = label_probabilities([prefix, *Weighed.model_validate_json(data).tokens()])
+        tokens = LogprobsEvent.model_validate_json(data).tokens()
+        self._probabilities = label_probabilities([prefix, *tokens])
 
-    def _lack(self, tokens: int) -> str | None:
-        """What keeps the text from being an answer, if anything does."""
+    def _defect(self, tokens: int) -> str | None:
+        """Return why the text is no answer, or None."""
         if self.refused:
             return f"{self.name} declined to answer"
         if self.finish_reason == "length":
@@ -112,5 +112,5 @@ class Transcript:
         if self.finish_reason == "content_filter":
             return f"{self.name}'s answer was withheld by a content filter"
         if self.finish_reason != "stop":
-            return f"{self.name} ended its answer in a way that is not an answer's"
+            return f"{self.name}'s answer has an unexpected finish_reason"
         return None if self.text else f"{self.name} gave an empty answer"

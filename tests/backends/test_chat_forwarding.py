@@ -1,4 +1,4 @@
-"""Chat completions passed through: the client's words to the server, the server's to the client, and no key."""
+"""Forwarded chat completions: the client's body to the server, the server's bytes to the client, and no key."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from app.backends.breaker import IN_A_ROW
+from app.backends.circuit_breaker import MAX_CONSECUTIVE_FAILURES
 from app.backends.dialects import VLLM, openai_dialect
-from app.backends.openai_style import OpenAIStyle
+from app.backends.openai_compatible import OpenAICompatibleBackend
 from app.contract.completion import BackendName, Usage
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
@@ -30,8 +30,8 @@ WHOLE = json.dumps(
 )
 
 
-async def passed(
-    backend: OpenAIStyle, body: Mapping[str, Any], seconds: float = 20
+async def forward(
+    backend: OpenAICompatibleBackend, body: Mapping[str, Any], seconds: float = 20
 ) -> tuple[int, Mapping[str, str], bytes, Usage | None]:
     async with backend.chat(body, soon(seconds)) as stream:
         document = b"".join([piece async for piece in stream])
@@ -39,7 +39,7 @@ async def passed(
 
 
 def contract_body(name: BackendName, streamed: bool) -> dict[str, Any]:
-    """What the stand-in takes, under the name that clients know."""
+    """Return a body that the stand-in accepts, under the name that clients use."""
     body = (VLLM if name == "mistral" else openai_dialect("gpt-4.1")).request(name, BRIEF, "brief")
     del body["stream_options"]
     return body if streamed else body | {"stream": False}
@@ -48,7 +48,7 @@ def contract_body(name: BackendName, streamed: bool) -> dict[str, Any]:
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
 async def test_a_whole_completion(name: BackendName, make: Make, stand_in: StandIn) -> None:
     backend = make(name, stand_in.url, key=stand_in.key)
-    status, headers, document, usage = await passed(backend, contract_body(name, streamed=False))
+    status, headers, document, usage = await forward(backend, contract_body(name, streamed=False))
     completion = json.loads(document)
     assert status == 200
     assert headers == {"Content-Type": "application/json", "X-Stand-In": "true"}
@@ -62,7 +62,7 @@ async def test_a_whole_completion(name: BackendName, make: Make, stand_in: Stand
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
 async def test_a_stream(name: BackendName, make: Make, stand_in: StandIn) -> None:
     backend = make(name, stand_in.url, key=stand_in.key)
-    _, headers, document, usage = await passed(backend, contract_body(name, streamed=True))
+    _, headers, document, usage = await forward(backend, contract_body(name, streamed=True))
     *lines, done = [line.removeprefix("data: ") for line in document.decode().split("\n\n") if line]
     events = [json.loads(line) for line in lines]
     assert headers["Content-Type"].startswith("text/event-stream")
@@ -74,10 +74,10 @@ async def test_a_stream(name: BackendName, make: Make, stand_in: StandIn) -> Non
     assert not usage.estimated
 
 
-async def test_nothing_of_the_body_is_changed_but_the_model(make: Make, script: Script) -> None:
+async def test_the_model_alone_is_changed_in_the_body(make: Make, script: Script) -> None:
     server = await script(http("200 OK", WHOLE))
     odd = ANY | {"tools": [], "logit_bias": {"7": -100}, "seed": 12345678901234567890, "user": "é", "unheard_of": None}
-    await passed(make("gpt-4", server.url), odd)
+    await forward(make("gpt-4", server.url), odd)
     assert json.loads(server.requests[0]) == odd | {"model": "gpt-4.1"}
 
 
@@ -92,100 +92,98 @@ async def test_nothing_of_the_body_is_changed_but_the_model(make: Make, script: 
         ({"stream_options": "odd"}, "odd"),
     ],
 )
-async def test_a_stream_is_asked_for_its_usage(
-    options: dict[str, Any], sent: object, make: Make, script: Script
-) -> None:
+async def test_a_stream_requests_its_usage(options: dict[str, Any], sent: object, make: Make, script: Script) -> None:
     server = await script(sse(said("x", "stop"), "[DONE]"))
-    await passed(make("gpt-4", server.url), STREAMED | options)
+    await forward(make("gpt-4", server.url), STREAMED | options)
     assert json.loads(server.requests[0])["stream_options"] == sent
 
 
-TALLY = {"include_usage": True, "continuous_usage_stats": True}
+CONTINUOUS = {"include_usage": True, "continuous_usage_stats": True}
 
 
 @pytest.mark.parametrize(
     ("more", "sent"),
     [
-        ({}, TALLY),
-        ({"stream_options": {"include_usage": False, "more": 1}}, TALLY | {"more": 1}),
-        ({"stream_options": {"continuous_usage_stats": False}}, TALLY),
-        ({"n": None}, TALLY),
+        ({}, CONTINUOUS),
+        ({"stream_options": {"include_usage": False, "more": 1}}, CONTINUOUS | {"more": 1}),
+        ({"stream_options": {"continuous_usage_stats": False}}, CONTINUOUS),
+        ({"n": None}, CONTINUOUS),
         ({"n": 2}, {"include_usage": True}),
     ],
 )
-async def test_vllm_is_asked_for_a_running_tally(
+async def test_vllm_is_asked_for_continuous_usage(
     more: dict[str, Any], sent: object, make: Make, script: Script
 ) -> None:
     server = await script(sse(said("x", "stop"), "[DONE]"))
-    await passed(make("mistral", server.url, model="m"), STREAMED | more)
+    await forward(make("mistral", server.url, model="m"), STREAMED | more)
     assert json.loads(server.requests[0])["stream_options"] == sent
 
 
-@pytest.mark.parametrize("options", [{}, {"include_usage": True}, {"continuous_usage_stats": True}, TALLY])
-async def test_a_stream_from_vllm_is_what_the_client_asked_for(
+@pytest.mark.parametrize("options", [{}, {"include_usage": True}, {"continuous_usage_stats": True}, CONTINUOUS])
+async def test_a_stream_from_vllm_has_the_requested_usage(
     options: dict[str, bool], make: Make, stand_in: StandIn
 ) -> None:
     body = contract_body("mistral", streamed=True) | {"stream_options": options}
-    _, _, document, usage = await passed(make("mistral", stand_in.url), body)
+    _, _, document, usage = await forward(make("mistral", stand_in.url), body)
     events = [json.loads(line) for line in document.decode().replace("data: ", "").split("\n\n")[:-2]]
     assert "".join(e["choices"][0]["delta"].get("content", "") for e in events if e["choices"]) == canonical(
         answer(EXAMPLE, "brief")
     )
-    asked = options.get("include_usage", False)
-    assert [bool(event["choices"]) for event in events].count(False) == asked
+    requested = options.get("include_usage", False)
+    assert [bool(event["choices"]) for event in events].count(False) == requested
     for event in events:
-        assert bool(event.get("usage")) == (options == TALLY if event["choices"] else asked)
+        assert bool(event.get("usage")) == (options == CONTINUOUS if event["choices"] else requested)
     assert usage is not None
     assert not usage.estimated
 
 
-async def test_leaving_vllm_in_mid_stream_is_billed_as_it_told(make: Make, stand_in: StandIn) -> None:
+async def test_a_cancelled_stream_from_vllm_is_billed_by_its_usage(make: Make, stand_in: StandIn) -> None:
     stand_in.fail("slow")
     body = contract_body("mistral", streamed=True)
-    said, events = "", 0
+    text, events = "", 0
     async with make("mistral", stand_in.url).chat(body, soon()) as stream:
         async for piece in stream:
-            told = [json.loads(line.removeprefix("data: ")) for line in piece.decode().split("\n\n") if line]
-            said += "".join(event["choices"][0]["delta"]["content"] for event in told)
-            events += sum(bool(event["choices"][0]["delta"]["content"]) for event in told)
-            assert all("usage" not in event for event in told)
+            parsed = [json.loads(line.removeprefix("data: ")) for line in piece.decode().split("\n\n") if line]
+            text += "".join(event["choices"][0]["delta"]["content"] for event in parsed)
+            events += sum(bool(event["choices"][0]["delta"]["content"]) for event in parsed)
+            assert all("usage" not in event for event in parsed)
             if events >= 3:
                 break
     assert stream.usage is not None
     assert not stream.usage.estimated
     assert stream.usage.completion_tokens == events
-    whole = (await passed(make("mistral", stand_in.url), body))[3]
+    whole = (await forward(make("mistral", stand_in.url), body))[3]
     assert whole is not None
     assert stream.usage.prompt_tokens == whole.prompt_tokens
     assert stream.usage.completion_tokens < whole.completion_tokens
 
 
-@pytest.mark.parametrize("asked", [False, True])
-async def test_the_bytes_pass_but_for_a_usage_nobody_asked_for(asked: bool, make: Make, script: Script) -> None:
+@pytest.mark.parametrize("requested", [False, True])
+async def test_all_bytes_but_an_unrequested_usage_are_forwarded(requested: bool, make: Make, script: Script) -> None:
     odd = '{"choices" : [{"delta":{"content":"\\u00e9"}}], "unheard_of":1.0}'
     server = await script(sse(said("x"), odd, used(4, 2), "[DONE]"))
-    body = STREAMED | {"stream_options": {"include_usage": asked}}
-    status, _, document, usage = await passed(make("gpt-4", server.url), body)
-    last = [used(4, 2)] if asked else []
+    body = STREAMED | {"stream_options": {"include_usage": requested}}
+    status, _, document, usage = await forward(make("gpt-4", server.url), body)
+    last = [used(4, 2)] if requested else []
     assert (status, document) == (200, events_of(said("x"), odd, *last, "[DONE]").encode())
     assert usage == Usage(4, 2)
 
 
-async def test_a_whole_document_passes_as_it_is(make: Make, script: Script) -> None:
+async def test_a_document_is_forwarded_unchanged(make: Make, script: Script) -> None:
     server = await script(http("200 OK", "  " + WHOLE + "\n", "x-secret: 1", "set-cookie: a=b"))
-    status, headers, document, usage = await passed(make("gpt-4", server.url), ANY)
+    status, headers, document, usage = await forward(make("gpt-4", server.url), ANY)
     assert (status, document, usage) == (200, f"  {WHOLE}\n".encode(), Usage(4, 2))
     assert headers == {"Content-Type": "application/json"}
 
 
-async def test_the_last_piece_says_so(make: Make, script: Script) -> None:
+async def test_the_last_piece_is_marked_as_the_end(make: Make, script: Script) -> None:
     server = await script(sse(said("x"), used(4, 2), "[DONE]"))
     async with make("gpt-4", server.url).chat(STREAMED, soon()) as stream:
         given = [(piece, stream.ended) async for piece in stream]
     assert given == [(events_of(said("x")).encode(), False), (events_of("[DONE]").encode(), True)]
 
 
-async def test_an_event_passes_as_soon_as_it_has_come(make: Make, script: Script) -> None:
+async def test_an_event_is_forwarded_on_arrival(make: Make, script: Script) -> None:
     server = await script(dripping(begun(said("a"), said("b")), pause_s=0.3, size=len(begun(said("a")))))
     async with make("gpt-4", server.url).chat(STREAMED, soon()) as stream:
         assert await anext(stream) == events_of(said("a")).encode()
@@ -193,10 +191,10 @@ async def test_an_event_passes_as_soon_as_it_has_come(make: Make, script: Script
 
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("status", ["400 Bad Request", "413 Too Large", "422 No"])
-async def test_a_refusal_passes_without_the_key(status: str, streamed: bool, make: Make, script: Script) -> None:
+async def test_a_refusal_is_forwarded_without_the_key(status: str, streamed: bool, make: Make, script: Script) -> None:
     error = {"message": f"no for {KEY}", "type": "invalid_request_error", "param": "n", "code": None}
     server = await script(http(status, json.dumps({"error": error})))
-    got, headers, document, usage = await passed(make("gpt-4", server.url), STREAMED if streamed else ANY)
+    got, headers, document, usage = await forward(make("gpt-4", server.url), STREAMED if streamed else ANY)
     assert (got, headers, usage) == (int(status[:3]), {"Content-Type": "application/json"}, None)
     assert json.loads(document)["error"] == error | {"message": "no for ***"}
     assert server.connections == 1
@@ -214,7 +212,7 @@ async def test_a_refusal_passes_without_the_key(status: str, streamed: bool, mak
         (b"", BackendUnavailable),
     ],
 )
-async def test_what_concerns_the_gateway_is_an_error_of_its_own(
+async def test_refusals_of_the_gateway_are_errors(
     reply: bytes, kind: type[BackendError], make: Make, script: Script
 ) -> None:
     server = await script(reply)
@@ -226,37 +224,37 @@ async def test_what_concerns_the_gateway_is_an_error_of_its_own(
     assert KEY not in str(raised.value)
 
 
-async def test_a_role_is_no_beginning(make: Make, script: Script) -> None:
-    """A server that tells the role and nothing after it is given up as soon as one that says nothing."""
+async def test_a_role_is_no_first_token(make: Make, script: Script) -> None:
+    """A server that sends the role alone times out like one that sends nothing."""
     role = json.dumps({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
     mute = await script(dripping(begun(role), size=1000))
-    with pytest.raises(DeadlineExceeded, match=r"said nothing within 0.2 s"):
-        await passed(make("gpt-4", mute.url, first_token_s=0.2), STREAMED)
+    with pytest.raises(DeadlineExceeded, match=r"sent no token within 0.2 s"):
+        await forward(make("gpt-4", mute.url, first_token_s=0.2), STREAMED)
 
 
-async def test_an_answer_without_text_ends_as_it_ends(make: Make, script: Script) -> None:
+async def test_an_answer_without_text_is_forwarded(make: Make, script: Script) -> None:
     server = await script(sse(said("", "stop"), "[DONE]"))
-    assert (await passed(make("gpt-4", server.url), STREAMED))[2] == events_of(said("", "stop"), "[DONE]").encode()
+    assert (await forward(make("gpt-4", server.url), STREAMED))[2] == events_of(said("", "stop"), "[DONE]").encode()
 
 
-async def test_what_does_not_stream_may_take_its_time(make: Make, script: Script) -> None:
+async def test_an_unstreamed_call_has_no_first_token_limit(make: Make, script: Script) -> None:
     async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.5)
         writer.write(http("200 OK", WHOLE))
 
     server = await script(late)
-    assert (await passed(make("gpt-4", server.url, first_token_s=0.1), ANY))[0] == 200
+    assert (await forward(make("gpt-4", server.url, first_token_s=0.1), ANY))[0] == 200
 
 
 @pytest.mark.parametrize(
     "reply", [begun(said("a")), b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"]
 )
-async def test_a_break_in_the_middle_is_an_error_and_counted(reply: bytes, make: Make, script: Script) -> None:
+async def test_a_truncated_response_is_an_error_and_counted(reply: bytes, make: Make, script: Script) -> None:
     server = await script(reply)
     backend = make("gpt-4", server.url)
-    for _ in range(IN_A_ROW):
+    for _ in range(MAX_CONSECUTIVE_FAILURES):
         async with backend.chat(STREAMED, soon()) as stream:
-            with pytest.raises(BackendError, match="broke its answer off"):
+            with pytest.raises(BackendError, match="sent a truncated or invalid response"):
                 async for _ in stream:
                     pass
             assert stream.usage is not None
@@ -264,7 +262,7 @@ async def test_a_break_in_the_middle_is_an_error_and_counted(reply: bytes, make:
     assert backend.breaker == "open"
 
 
-async def test_leaving_hangs_up_and_what_came_is_counted(make: Make, script: Script) -> None:
+async def test_a_cancelled_stream_is_closed_and_estimated(make: Make, script: Script) -> None:
     server = await script(dripping(begun(*[said("a")] * 500), size=200))
     async with make("gpt-4", server.url).chat(STREAMED, soon()) as stream:
         await anext(stream)
@@ -277,7 +275,7 @@ async def test_leaving_hangs_up_and_what_came_is_counted(make: Make, script: Scr
     assert stream.usage.completion_tokens >= 1
 
 
-async def test_leaving_before_it_has_begun_hangs_up_too(make: Make, script: Script) -> None:
+async def test_a_call_cancelled_before_its_start_is_closed(make: Make, script: Script) -> None:
     mute = await script(silent)
     stream = make("gpt-4", mute.url).chat(ANY, soon())
 

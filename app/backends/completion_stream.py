@@ -1,0 +1,124 @@
+"""A completion in progress: its call, its text as it arrives, its usage and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic_core import to_json
+
+from app.backends.accumulator import Accumulator
+from app.backends.call import Call
+from app.backends.dispatcher import Dispatcher
+from app.backends.estimate import estimate_usage
+from app.backends.upstream_errors import CallFailed, invalid_response
+from app.contract.completion import NOTHING, Completion, Usage
+from app.contract.prompt import Message
+from app.deadline import Deadline
+
+
+class CompletionStream:
+    """`Stream` over one call, and the context that cancels the call when it is left early.
+
+    `build_body` returns the body for a model, with `messages` in it.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        build_body: Callable[[str], Mapping[str, Any]],
+        messages: Sequence[Message],
+        deadline: Deadline,
+    ) -> None:
+        self._dispatcher, self._build_body = dispatcher, build_body
+        self._messages, self._deadline = messages, deadline
+        self._call: Call | None = None
+        self._received = Accumulator(dispatcher.name, "")
+        self.requested_model = ""
+        self._sent = self._ended = False
+        self._started_at = self._received_at = 0.0
+        self._time_to_first_token: float | None = None
+        self._completion: Completion | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._call is not None:
+            self._call.end()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            call = self._call or await self._start()
+            while not (text := self._received.take_text()):
+                if self._received.done or not await self._receive(call):
+                    await self._finish(call)
+                    raise StopAsyncIteration
+        except CallFailed as failure:
+            self._ended = True
+            self._sent = failure.outcome_unknown
+            if self._call is not None:
+                self._call.fail(failure)
+            raise failure.error from None
+        return text
+
+    @property
+    def usage(self) -> Usage:
+        if not self._sent:
+            return NOTHING
+        return self._received.usage or estimate_usage(self._messages, self._received.text_events)
+
+    @property
+    def completion(self) -> Completion:
+        assert self._completion is not None, "the stream has not ended"
+        return self._completion
+
+    async def _start(self) -> Call:
+        self._started_at = perf_counter()
+        self._call = await self._dispatcher.start(self._body, self._await_start, self._deadline)
+        return self._call
+
+    def _body(self, model: str) -> bytes:
+        """Build the body of an attempt, and discard what an earlier attempt has received."""
+        self._received = Accumulator(self._dispatcher.name, model)
+        self._sent, self.requested_model = True, model
+        return to_json(self._build_body(model))
+
+    async def _await_start(self, call: Call) -> None:
+        received = self._received
+        received.stand_in = call.response.headers.get("X-Stand-In") == "true"
+        while not (received.started or received.done) and await self._receive(call):
+            pass
+        if not received.started and received.finish_reason is None:
+            raise invalid_response(self._dispatcher.name)
+
+    async def _receive(self, call: Call) -> bool:
+        """Add the next bytes; return False at the end of the response."""
+        piece = await call.read()
+        arrived_at = perf_counter()
+        try:
+            self._received.feed(piece)
+        except ValueError:
+            raise invalid_response(self._dispatcher.name) from None
+        self._received_at = perf_counter()
+        if self._time_to_first_token is None and self._received.started:
+            self._time_to_first_token = arrived_at - self._started_at
+        return bool(piece)
+
+    async def _finish(self, call: Call) -> None:
+        self._ended = True
+        if self._received.finish_reason is None:
+            raise invalid_response(self._dispatcher.name)
+        await call.drain()
+        call.end(healthy=True)
+        duration = self._received_at - self._started_at
+        self._completion = self._received.completion(self._time_to_first_token, duration)
