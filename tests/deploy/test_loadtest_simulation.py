@@ -165,7 +165,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def recorded(name: str) -> list[dict[str, str]]:
-    with (ROOT / "docs" / "scale" / name).open() as file:
+    with (ROOT / "docs" / "reference" / "scaling" / name).open() as file:
         return list(csv.DictReader(file))
 
 
@@ -185,7 +185,7 @@ def test_the_recorded_figures_are_what_the_simulation_gives(
 
 def test_the_documentation_s_figures_are_the_recorded_ones() -> None:
     """Of its tables, whatever a row begins with."""
-    page = (ROOT / "docs" / "scale.md").read_text()
+    page = (ROOT / "docs" / "explanation" / "scaling.md").read_text()
     rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in page.splitlines() if line[:2] == "| "]
     told = [row for row in rows if row[-1].startswith("0.00") or "e-05" in row[-1]]
     kept = [list(row.values())[2:] for row in recorded("steady.csv")]

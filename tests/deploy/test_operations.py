@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
-GUIDE = (ROOT / "docs" / "operations.md").read_text()
-SECTIONS = re.split(r"^## ", GUIDE, flags=re.MULTILINE)
+ALERTS = (ROOT / "docs" / "how-to" / "respond-to-alerts.md").read_text()
+SIZING = (ROOT / "docs" / "how-to" / "size-a-deployment.md").read_text()
+SECURITY = (ROOT / "docs" / "explanation" / "security.md").read_text()
 VLLM = sorted((ROOT / ".envs" / "vllm").glob("lib/python3*/site-packages/vllm/benchmarks"))
-NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", GUIDE)
+NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", SECURITY)
 THREATS = {
     *("Prompt injection", "Key theft", "Budget exhaustion", "Poisoned weights", "Hostile HTML", "Slow clients"),
     *("Requests made elsewhere, and other names for this machine", "Oversized and deep bodies", "Forged logs"),
@@ -22,9 +23,9 @@ THREATS = {
 }
 
 
-def section(name: str) -> dict[str, str]:
-    """What stands under each of its headings."""
-    [text] = [each for each in SECTIONS if each.startswith(f"{name}\n")]
+def section(page: str, name: str) -> dict[str, str]:
+    """The text under each heading of a section."""
+    [text] = [each for each in re.split(r"^## ", page, flags=re.MULTILINE) if each.startswith(f"{name}\n")]
     _, *parts = re.split(r"^### (.+)$", text, flags=re.MULTILINE)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 
@@ -36,18 +37,18 @@ def alerts() -> dict[str, dict[str, str]]:
 
 
 def test_each_alert_has_its_heading_and_no_other_has_one() -> None:
-    told = section("Alerts")
+    told = section(ALERTS, "Alerts")
     assert set(told) == set(alerts())
     assert all(len(text.split()) > 20 for text in told.values())
 
 
 @pytest.mark.parametrize("alert", alerts())
 def test_each_alert_leads_to_its_heading(alert: str) -> None:
-    assert alerts()[alert]["runbook"] == f"docs/operations.md#{alert.lower()}"
+    assert alerts()[alert]["runbook"] == f"docs/how-to/respond-to-alerts.md#{alert.lower()}"
 
 
 def test_each_threat_says_what_is_done_and_by_which_tests() -> None:
-    told = section("Threats")
+    told = section(SECURITY, "Threats")
     assert set(told) == THREATS
     for name, text in told.items():
         assert "*Done.*" in text, name
@@ -70,7 +71,7 @@ def test_every_test_of_threats_is_named() -> None:
 def test_vllm_knows_the_flags_of_its_benchmark() -> None:
     if not VLLM:
         pytest.skip("vLLM is not installed (.envs/vllm): its benchmark's flags cannot be looked up")
-    [command] = re.findall(r"vllm bench serve(?: .*\\\n)+.*$", GUIDE, re.MULTILINE)
+    [command] = re.findall(r"vllm bench serve(?: .*\\\n)+.*$", SIZING, re.MULTILINE)
     flags = set(re.findall(r" (--[a-z-]+)", command))
     assert len(flags) > 8
     sources = "".join(file.read_text() for file in VLLM[0].rglob("*.py"))

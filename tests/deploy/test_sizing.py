@@ -21,7 +21,8 @@ from deploy.sizing.floor import Load, Request, figures
 from deploy.sizing.store import KINDS, measure
 
 ROOT = Path(__file__).parents[2]
-GUIDE = ROOT / "docs" / "operations.md"
+GUIDE = ROOT / "docs" / "how-to" / "size-a-deployment.md"
+REFERENCE = ROOT / "docs" / "reference" / "sizing.md"
 BLOCK = 16
 """Tokens that vLLM keeps together in its prefix cache."""
 KNOWN = figures()
@@ -55,7 +56,7 @@ def test_the_model_is_as_large_as_it_is_published() -> None:
 
 
 def test_calls_at_a_time_are_the_gateway_s() -> None:
-    assert KNOWN.server.concurrency == Settings.model_fields["mistral_at_once"].default
+    assert KNOWN.server.concurrency == Settings.model_fields["mistral_max_concurrency"].default
 
 
 def test_nothing_published_passes_its_ceiling() -> None:
@@ -76,12 +77,12 @@ def test_each_figure_has_a_source() -> None:
     assert all(len(source) > 20 for source in sources)
 
 
-def test_the_guide_has_the_table_that_is_printed() -> None:
+def test_the_reference_has_the_tables_that_are_printed() -> None:
     printed = subprocess.run(
         [sys.executable, "-m", "deploy.sizing"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    guide = GUIDE.read_text()
-    assert all(table in guide for table in printed.strip().split("\n\n"))
+    reference = REFERENCE.read_text()
+    assert all(table in reference for table in printed.strip().split("\n\n"))
 
 
 @pytest.mark.slow
