@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic_settings import BaseSettings
@@ -27,7 +27,7 @@ DOCS = ROOT / "docs"
 NOTE = "<!-- docs/reference/generate.py writes this page. Change its source, then run `{command}`. -->\n"
 COMMAND = ".envs/dev/bin/python docs/reference/generate.py"
 ALERTS = "../how-to/respond-to-alerts.md"
-PROGRAMS = {
+READERS = {
     "Settings": ("Gateway", "Read by `conviction serve` and `conviction up`."),
     "ClientSettings": ("Command-line client", "Read by `conviction recommend`, `compare`, `keys` and `outcomes`."),
 }
@@ -38,6 +38,13 @@ PREFIXES = ("CONVICTION_", "OPENAI_", "OTEL_", "REDIS_", "AWS_")
 MEANING = {"internal_error": "An unexpected error of the gateway; its log has the traceback under the request id."}
 """Meaning of an error whose class docstring describes the hierarchy instead."""
 
+PROGRAMS = (
+    ("conviction", "conviction", "app.cli.main"),
+    ("Training", "python -m training", "training.cli"),
+)
+"""Heading, command and module of each program with subcommands."""
+
+DEQUANTIZED = "4-bit AWQ, or the same weights multiplied out into float32 for a CPU without a 4-bit kernel."
 CLIENT_GONE = 499
 """Status of an error that no client reads."""
 
@@ -94,7 +101,7 @@ def settings_page() -> Iterator[str]:
         "[.env.example](../../.env.example) has the settings that docker-compose.yml reads.\n"
     )
     for form in settings_classes():
-        title, who = PROGRAMS.get(form.__name__, SUPERVISOR)
+        title, who = READERS.get(form.__name__, SUPERVISOR)
         schema = form.model_json_schema(by_alias=False)
         fields = [
             (variables(form, field), kind(schema["properties"][field], schema), default(each), described(form, field))
@@ -103,6 +110,19 @@ def settings_page() -> Iterator[str]:
         yield f"## {title}\n"
         yield f"{who}\n"
         yield from table(("variable", "type", "default", "meaning"), fields)
+    hardware = importlib.import_module("app.contract.hardware")
+    yield "## Hardware\n"
+    yield (
+        "Read by `conviction up`, `make model` and the training; `python3 -m app.contract.hardware` prints the choice\n"
+        "for this machine. Each variable overrides one part of it.\n"
+    )
+    choices = (
+        (hardware.DTYPE_VARIABLE, get_args(hardware.Dtype), "Number format for serving, building and training."),
+        (hardware.WEIGHTS_VARIABLE, get_args(hardware.WeightFormat), DEQUANTIZED),
+        (hardware.COMPILE_VARIABLE, ("0", "1"), "0: vLLM runs eagerly, which starts sooner and answers more slowly."),
+    )
+    rows = [(f"`{name}`", ", ".join(f"`{each}`" for each in of), meaning) for name, of, meaning in choices]
+    yield from table(("variable", "values", "meaning"), rows)
 
 
 def settings_classes() -> list[Any]:
@@ -111,7 +131,7 @@ def settings_classes() -> list[Any]:
     modules = [importlib.import_module(f"{home.__name__}.{each.name}") for each in pkgutil.iter_modules(home.__path__)]
     classes = {each for module in modules for each in vars(module).values() if inspect.isclass(each)}
     leaves = {each for each in classes if hasattr(each, "settings_customise_sources") and not each.__subclasses__()}
-    return sorted(leaves - {BaseSettings}, key=lambda each: [*PROGRAMS, each.__name__].index(each.__name__))
+    return sorted(leaves - {BaseSettings}, key=lambda each: [*READERS, each.__name__].index(each.__name__))
 
 
 def variables(form: Any, field: str) -> str:
@@ -202,7 +222,7 @@ def metrics_page() -> Iterator[str]:
     yield from table(("name", "evaluated every", "meaning"), recorded())
     yield "## Alerts\n"
     yield "[deploy/prometheus/alerts.yml](../../deploy/prometheus/alerts.yml); the name links to what to do.\n"
-    yield from table(("alert", "severity", "condition holds for", "summary"), alerts())
+    yield from table(("alert", "severity", "delay", "summary"), alerts())
 
 
 def gathered() -> list[Any]:
@@ -241,7 +261,7 @@ def alerts() -> Iterator[tuple[str, str, str, str]]:
             summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", rule["annotations"]["summary"])
             summary = re.sub(r"\{\{ \$value .*?\}\}", "*value*", summary)
             name = rule["alert"]
-            yield f"[{name}]({ALERTS}#{name.lower()})", rule["labels"]["severity"], rule.get("for", "at once"), summary
+            yield f"[{name}]({ALERTS}#{name.lower()})", rule["labels"]["severity"], rule.get("for", "none"), summary
 
 
 # HTTP
@@ -326,7 +346,7 @@ def errors_page() -> Iterator[str]:
     yield "Error codes"
     yield (
         "Errors are problem documents of RFC 9457 (`application/problem+json`, fields of [Problem](api.md#problem)).\n"
-        "Programs tell them apart by `code`. `errors` names each wrong field; `retry_after` repeats the `Retry-After`\n"
+        "Programs distinguish them by `code`. `errors` names each wrong field; `retry_after` repeats the `Retry-After`\n"
         "header. `POST /v1/chat/completions` uses OpenAI's form with the same codes.\n"
     )
     root = errors.ConvictionError
@@ -358,8 +378,8 @@ def commands_page() -> Iterator[str]:
     yield "## make\n"
     targets = re.findall(r"^([a-z-]+):.*?## (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     yield from table(("command", "purpose"), [(f"`make {name}`", purpose) for name, purpose in targets])
-    for title, program in (("conviction", "app.cli.main"), ("python -m training", "training.cli")):
-        yield f"## {title}\n"
+    for heading, title, program in PROGRAMS:
+        yield f"## {heading}\n"
         top = helped(program, [])
         yield f"```\n{top}\n```\n"
         for name in re.findall(r"^    ([a-z][a-z-]+)(?:\s|$)", top, re.MULTILINE):
