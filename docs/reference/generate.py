@@ -281,7 +281,8 @@ def api_page() -> Iterator[str]:
     yield "HTTP API"
     yield (
         "The same in OpenAPI: `/openapi.json`, shown at `/docs`. [errors.md](errors.md) lists the error codes;\n"
-        "[call the API](../how-to/call-the-api.md) shows requests and answers. A decimal (money) is a string.\n"
+        "[call the API](../how-to/call-the-api.md) shows requests and answers. Bodies are\n"
+        "JSON in UTF-8, with `Content-Type: application/json`. A decimal (money) is a string.\n"
     )
     yield "## Endpoints\n"
     operations = [(path, method, each) for path, item in api["paths"].items() for method, each in item.items()]
