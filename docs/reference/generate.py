@@ -347,8 +347,8 @@ def errors_page() -> Iterator[str]:
     yield "Error codes"
     yield (
         "Errors are problem documents of RFC 9457 (`application/problem+json`, fields of [Problem](api.md#problem)).\n"
-        "Programs distinguish them by `code`. `errors` names each wrong field; `retry_after` repeats the `Retry-After`\n"
-        "header. `POST /v1/chat/completions` uses OpenAI's form with the same codes.\n"
+        "Programs distinguish them by `code`. `errors` names each wrong field; `retry_after` repeats\n"
+        "`Retry-After`. `POST /v1/chat/completions` uses OpenAI's form with the same codes.\n"
     )
     root = errors.ConvictionError
     own = {each.code: each for each in subclasses(root) if "code" in vars(each) and each.status != CLIENT_GONE}

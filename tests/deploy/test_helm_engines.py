@@ -1,7 +1,7 @@
 """Values for the engines' charts: what vLLM is told, who may reach it, how it scales; and that the charts take them.
 
-The charts are not in this repository. ENGINE_CHARTS names a folder that has them (docs/how-to/kubernetes.md); without it,
-what needs them is skipped, and the values must be those that were checked before.
+The charts are not in this repository. ENGINE_CHARTS names a folder that has them (docs/how-to/kubernetes.md); without
+it, what needs them is skipped, and the values must be those that were checked before.
 """
 
 from __future__ import annotations
