@@ -1,5 +1,5 @@
 # Two images. The gateway's, which is the last stage: without a GPU, a model, a compiler or PyTorch; vLLM runs in
-# containers of its own. And, with `--target training`, what makes the model. docs/supply-chain.md says how to name
+# containers of its own. And, with `--target training`, what makes the model. docs/how-to/build-images.md says how to name
 # PYTHON_IMAGE by its digest.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 

@@ -29,7 +29,7 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Engine:
-    """Our values for somebody's chart, and how docs/kubernetes.md installs it."""
+    """Our values for somebody's chart, and how docs/how-to/kubernetes.md installs it."""
 
     values: str
     chart: str

@@ -1,4 +1,4 @@
-"""python -m deploy.loadtest [prove | soak | simulate]; see docs/scale.md."""
+"""python -m deploy.loadtest [prove | soak | simulate]; see docs/how-to/test-many-gateways.md."""
 
 from __future__ import annotations
 

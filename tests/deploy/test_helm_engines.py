@@ -1,7 +1,7 @@
 """Values for the engines' charts: what vLLM is told, who may reach it, how it scales; and that the charts take them.
 
-The charts are not in this repository. ENGINE_CHARTS names a folder that has them (docs/kubernetes.md); without it,
-what needs them is skipped, and the values must be those that were checked before.
+The charts are not in this repository. ENGINE_CHARTS names a folder that has them (docs/how-to/kubernetes.md); without
+it, what needs them is skipped, and the values must be those that were checked before.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def folder() -> Path:
     """The folder of charts and CRDs."""
     named = os.environ.get("ENGINE_CHARTS")
     if not named:
-        pytest.skip("ENGINE_CHARTS names no folder with the engines' charts and CRDs: see docs/kubernetes.md")
+        pytest.skip("ENGINE_CHARTS names no folder with the engines' charts and CRDs: see docs/how-to/kubernetes.md")
     return Path(named)
 
 

@@ -164,7 +164,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def recorded(name: str) -> list[dict[str, str]]:
-    with (ROOT / "docs" / "scale" / name).open() as file:
+    with (ROOT / "docs" / "reference" / "scaling" / name).open() as file:
         return list(csv.DictReader(file))
 
 

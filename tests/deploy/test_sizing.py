@@ -19,7 +19,8 @@ from deploy.sizing.floor import Load, Request, figures
 from deploy.sizing.store import KINDS, measure
 
 ROOT = Path(__file__).parents[2]
-GUIDE = ROOT / "docs" / "operations.md"
+GUIDE = ROOT / "docs" / "how-to" / "size-a-deployment.md"
+REFERENCE = ROOT / "docs" / "reference" / "sizing.md"
 BLOCK = 16
 """Tokens that vLLM keeps together in its prefix cache."""
 KNOWN = figures()
@@ -53,7 +54,7 @@ def test_the_model_is_as_large_as_it_is_published() -> None:
 
 
 def test_calls_at_a_time_are_the_gateway_s() -> None:
-    assert KNOWN.server.concurrency == Settings.model_fields["mistral_at_once"].default
+    assert KNOWN.server.concurrency == Settings.model_fields["mistral_max_concurrency"].default
 
 
 def test_nothing_published_passes_its_ceiling() -> None:
