@@ -51,10 +51,11 @@ test-slow: $(TESTED) $(ENVS)/quantise/.complete ## the long proofs: three gatewa
 coverage: $(TESTED) ## branch coverage of app/ and training/ by `make test`'s tests
 	@tests/coverage
 
-lint: $(ENVS)/dev/.complete ## ruff, and mypy in strict mode
+lint: $(ENVS)/dev/.complete ## ruff, mypy in strict mode, and the import contracts
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check --quiet .
 	$(DEV)/mypy
+	$(DEV)/lint-imports --no-cache >/dev/null || $(DEV)/lint-imports --no-cache
 
 bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete $(ENVS)/litellm/.complete model ## latency and speeds on this machine, beside others'
 	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python bench/latency.py

@@ -39,6 +39,8 @@ class ModelSettings(EnvironmentSettings):
     """Which published model is served."""
 
     model_store: Path = Field(default_factory=_model_store)
+    """Folder of the published models; by default model_store/ of the working directory, or else the one beside the
+    package."""
     allow_foreign_model: bool = False
     """Serve a model whose contract fingerprint is not this gateway's."""
 
@@ -56,16 +58,23 @@ class BackendSettings(ModelSettings):
     sagemaker_model: Annotated[str, Field(min_length=1)] | None = None
     """The id under which the endpoint serves its model; SageMaker cannot list it."""
     aws_region: str = Field(default="", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
+    """Region of the SageMaker endpoint."""
     openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    """OpenAI's API key; None: no gpt-4."""
     openai_base_url: HttpUrl | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
+    """Base URL of another OpenAI-style API for gpt-4; None: OpenAI's."""
     gpt4_model: Annotated[str, Field(min_length=1)] = "gpt-4.1"
+    """The OpenAI model behind gpt-4."""
     mistral_max_concurrency: Concurrency = 64
     """Concurrent calls to a backend, over all its servers."""
     mistral_queue_size: QueueSize = 256
     """Calls that may wait while a backend is at its maximum concurrency."""
     gpt4_max_concurrency: Concurrency = 64
+    """Concurrent calls to gpt-4."""
     gpt4_queue_size: QueueSize = 256
+    """Calls that may wait while gpt-4 is at its maximum concurrency."""
     backend_timeout_s: Annotated[float, Field(gt=0, le=600)] = 60.0
+    """Deadline of a request, and the maximum of X-Timeout-Ms."""
     first_token_timeout_s: Annotated[float, Field(gt=0, le=600)] = 30.0
     """A call without a first token by then is cancelled, or sent to another server."""
     hosting_usd_per_hour: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)] | None = None

@@ -10,4 +10,6 @@ from app.settings.loading import EnvironmentSettings
 
 class ClientSettings(EnvironmentSettings):
     url: HttpUrl = "http://127.0.0.1:8080"
+    """Base URL of the gateway that the commands use."""
     api_key: SecretStr | None = None
+    """Key that the commands send."""

@@ -24,9 +24,13 @@ class Settings(BackendSettings, StoreSettings, TracingSettings):
     """The gateway's settings."""
 
     host: str = "127.0.0.1"
+    """Address to listen on."""
     market: Literal["yfinance", "parquet", "sample"] = "yfinance"
+    """Source of market data: Yahoo Finance, a folder of Parquet files, or a sample of five tickers."""
     market_dir: Path | None = None
+    """Folder with ohlcv*.parquet, for the parquet market."""
     market_options: Literal["provider", "simulated", "none"] = "provider"
+    """Option statistics: the provider's, simulated from the bars, or none."""
     market_fallback: Literal["sample"] | None = None
     """The market served instead of yfinance where that cannot be reached at start-up."""
     market_fresh_s: Seconds = 60.0
@@ -34,27 +38,37 @@ class Settings(BackendSettings, StoreSettings, TracingSettings):
     market_stale_s: Seconds = 86400.0
     """Age up to which metrics are used, marked as stale, while the source is unavailable."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    """Port to listen on."""
     drain_s: Seconds = 3.0
     """Time after SIGTERM in which the gateway is not ready but accepts requests, until load balancers notice."""
     allow_root: bool = True
     """Serve as root; the image sets this to false."""
     api_keys_file: Path | None = None
+    """File of name:key lines, each an admin's key. Required to listen on an address other than loopback."""
     key_requests_per_minute: PerMinute | None = None
     """Limits of a key without its own; None: no limit."""
     key_tokens_per_minute: PerMinute | None = None
+    """Tokens a minute of a key without its own limit; None: no limit."""
     key_usd_per_day: UsdPerDay | None = None
+    """USD a day of a key without its own limit; None: no limit."""
     mistral_requests_per_minute: PerMinute | None = None
     """Limits of a backend over all keys; None: no limit."""
     mistral_tokens_per_minute: PerMinute | None = None
+    """Tokens a minute of mistral over all keys; None: no limit."""
     mistral_usd_per_day: UsdPerDay | None = None
+    """USD a day of mistral over all keys; None: no limit."""
     gpt4_requests_per_minute: PerMinute | None = None
+    """Requests a minute to gpt-4 over all keys; None: no limit."""
     gpt4_tokens_per_minute: PerMinute | None = None
+    """Tokens a minute of gpt-4 over all keys; None: no limit."""
     gpt4_usd_per_day: UsdPerDay | None = None
+    """USD a day of gpt-4 over all keys; None: no limit."""
     batch_max_concurrency: Annotated[int, Field(gt=0)] = 16
     """Items of a batch that are answered concurrently."""
     cache_s: Seconds = 3600.0
     """Time for which an answer is reused for the same request; 0: never."""
     default_backend: BackendName = "mistral"
+    """The backend that answers requests without X-Backend and without an experiment."""
     cascade_threshold: Annotated[float, Field(ge=0, le=1)] = 0.9
     """A cascade escalates an answer whose probability is below: 0 none, 1 nearly all. See the training report."""
     experiments_file: Path | None = None

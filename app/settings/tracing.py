@@ -13,13 +13,19 @@ OTLP = "http/protobuf"
 
 class TracingSettings(EnvironmentSettings):
     otel_sdk_disabled: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
+    """Turns tracing off, whatever else is set."""
     otel_traces_exporter: Literal["otlp", "none"] | None = Field(default=None, validation_alias="OTEL_TRACES_EXPORTER")
+    """otlp turns tracing on, none turns it off."""
     otel_endpoint: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT", repr=False)
+    """OTLP collector; setting it turns tracing on."""
     otel_traces_endpoint: str | None = Field(
         default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", repr=False
     )
+    """OTLP collector for traces alone; setting it turns tracing on."""
     otel_protocol: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_PROTOCOL")
+    """Must be http/protobuf."""
     otel_traces_protocol: str | None = Field(default=None, validation_alias="OTEL_EXPORTER_OTLP_TRACES_PROTOCOL")
+    """Must be http/protobuf."""
 
     @property
     def traces(self) -> bool:
