@@ -33,7 +33,7 @@ class Call:
         self._timed_out = self._draining = self._ended = False
 
     def mark_started(self) -> None:
-        """Record that the answer has started; from here on the deadline closes the response, even if nobody reads."""
+        """Record that the answer has started; from here on the deadline closes the response, even without a reader."""
         if self._probe:
             self.endpoint.breaker.record_success(probe=True)
             self._probe = False
@@ -77,7 +77,7 @@ class Call:
         self.end(False if failure.server_fault else None)
 
     def end(self, healthy: bool | None = None) -> None:
-        """End the call, if it has not ended; `healthy` is None if it says nothing about the server's health."""
+        """End the call, if it has not ended; `healthy` is None if the call is no evidence of the server's health."""
         if self._ended:
             return
         self._ended = True

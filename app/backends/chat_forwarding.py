@@ -13,7 +13,7 @@ from app.backends.call import Call
 from app.backends.dispatcher import Dispatcher
 from app.backends.estimate import estimate_usage
 from app.backends.redact import redact_error
-from app.backends.relay import DocumentRelay, EventRelay, Relay
+from app.backends.relay import DocumentRelay, EventRelay
 from app.backends.upstream_errors import CallFailed, invalid_response
 from app.contract.completion import Usage
 from app.deadline import Deadline
@@ -46,7 +46,7 @@ class ForwardedChat:
         self._options: Any = body.get("stream_options") or {}
         self._continuous_usage = continuous_usage and body.get("n") in (None, 1)
         self._call: Call | None = None
-        self._relay: Relay = DocumentRelay()
+        self._relay: DocumentRelay | EventRelay = DocumentRelay()
         self._sent = self._exhausted = False
         self._first = b""
         self.ended = False
