@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
+from typing import Self
 
 from aiohttp import ClientError
 
@@ -95,3 +96,19 @@ class Call:
     def _on_timeout(self) -> None:
         self._timed_out = True
         self.response.close()
+
+
+class CallContext:
+    """An async context and iterator over one call, which it ends when it is left."""
+
+    _call: Call | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._call is not None:
+            self._call.end()
+
+    def __aiter__(self) -> Self:
+        return self
