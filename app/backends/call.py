@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
+from typing import Self
 
 from aiohttp import ClientError
 
@@ -33,7 +34,7 @@ class Call:
         self._timed_out = self._draining = self._ended = False
 
     def mark_started(self) -> None:
-        """Record that the answer has started; from here on the deadline closes the response, even if nobody reads."""
+        """Record that the answer has started; from here on the deadline closes the response, even without a reader."""
         if self._probe:
             self.endpoint.breaker.record_success(probe=True)
             self._probe = False
@@ -77,7 +78,7 @@ class Call:
         self.end(False if failure.server_fault else None)
 
     def end(self, healthy: bool | None = None) -> None:
-        """End the call, if it has not ended; `healthy` is None if it says nothing about the server's health."""
+        """End the call, if it has not ended; `healthy` is None if the call is no evidence of the server's health."""
         if self._ended:
             return
         self._ended = True
@@ -95,3 +96,19 @@ class Call:
     def _on_timeout(self) -> None:
         self._timed_out = True
         self.response.close()
+
+
+class CallContext:
+    """An async context and iterator over one call, which it ends when it is left."""
+
+    _call: Call | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._call is not None:
+            self._call.end()
+
+    def __aiter__(self) -> Self:
+        return self

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Self
 
 from pydantic import SecretStr
 from pydantic_core import to_json
 
-from app.backends.call import Call
+from app.backends.call import Call, CallContext
 from app.backends.dispatcher import Dispatcher
 from app.backends.estimate import estimate_usage
 from app.backends.redact import redact_error
-from app.backends.relay import DocumentRelay, EventRelay, Relay
+from app.backends.relay import DocumentRelay, EventRelay
 from app.backends.upstream_errors import CallFailed, invalid_response
 from app.contract.completion import Usage
 from app.deadline import Deadline
@@ -27,8 +26,8 @@ GATEWAY_ERRORS = (401, 403, 404, 429)
 """Refusals that concern the gateway's key, model or quota, not the client's request."""
 
 
-class ForwardedChat:
-    """`ChatStream` over one call, and the context that cancels the call when it is left early.
+class ForwardedChat(CallContext):
+    """`ChatStream` over one call, which is cancelled when the context is left early.
 
     `continuous_usage`: the server supports the option. It counts each choice separately, so it is used for one only.
     """
@@ -45,8 +44,7 @@ class ForwardedChat:
         self._streamed = body.get("stream") is True
         self._options: Any = body.get("stream_options") or {}
         self._continuous_usage = continuous_usage and body.get("n") in (None, 1)
-        self._call: Call | None = None
-        self._relay: Relay = DocumentRelay()
+        self._relay: DocumentRelay | EventRelay = DocumentRelay()
         self._sent = self._exhausted = False
         self._first = b""
         self.ended = False
@@ -58,15 +56,6 @@ class ForwardedChat:
             self._call = await self._dispatcher.start(self._body, self._await_start, self._deadline, self._streamed)
         except CallFailed as failure:
             self._forward_refusal(failure)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._call is not None:
-            self._call.end()
-
-    def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:

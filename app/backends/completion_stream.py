@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pydantic_core import to_json
 
 from app.backends.accumulator import Accumulator
-from app.backends.call import Call
+from app.backends.call import Call, CallContext
 from app.backends.dispatcher import Dispatcher
 from app.backends.estimate import estimate_usage
 from app.backends.upstream_errors import CallFailed, invalid_response
@@ -19,8 +18,8 @@ from app.contract.prompt import Message
 from app.deadline import Deadline
 
 
-class CompletionStream:
-    """`Stream` over one call, and the context that cancels the call when it is left early.
+class CompletionStream(CallContext):
+    """`Stream` over one call, which is cancelled when the context is left early.
 
     `build_body` returns the body for a model, with `messages` in it.
     """
@@ -34,25 +33,12 @@ class CompletionStream:
     ) -> None:
         self._dispatcher, self._build_body = dispatcher, build_body
         self._messages, self._deadline = messages, deadline
-        self._call: Call | None = None
         self._received = Accumulator(dispatcher.name, "")
         self.requested_model = ""
         self._sent = self._ended = False
         self._started_at = self._received_at = 0.0
         self._time_to_first_token: float | None = None
         self._completion: Completion | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._call is not None:
-            self._call.end()
-
-    def __aiter__(self) -> Self:
-        return self
 
     async def __anext__(self) -> str:
         if self._ended:

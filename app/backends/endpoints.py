@@ -35,7 +35,7 @@ class Endpoint:
         return self.breaker.admit()
 
     def release(self, probe: bool, healthy: bool | None) -> None:
-        """Count a call that ended; `healthy` is None if it says nothing about the server's health."""
+        """Count a call that ended; `healthy` is None if the call is no evidence of the server's health."""
         self.outstanding -= 1
         if healthy is None:
             self.breaker.record_unknown(probe)

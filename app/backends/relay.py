@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -19,28 +18,8 @@ TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)"
 EVENT_ENDS = (b"\n\n", b"\n\r\n")
 
 
-class Relay(Protocol):
-    """Takes the bytes of a response and returns the bytes for the client."""
-
-    done: bool
-    """Whether the end marker has arrived."""
-    text_events: int
-    """The number of forwarded events with text."""
-
-    def feed(self, piece: bytes) -> bytes: ...
-
-    def flush(self) -> bytes:
-        """Return the bytes withheld until the end of the response. Raises `ValueError` if it ended too early."""
-        ...
-
-    @property
-    def usage(self) -> Usage | None:
-        """The usage that the server has reported so far."""
-        ...
-
-
 class DocumentRelay:
-    """A response that is one JSON document."""
+    """A response that is one JSON document, with the interface of `EventRelay`."""
 
     def __init__(self) -> None:
         self.done = False
@@ -69,7 +48,9 @@ class EventRelay:
 
     def __init__(self, usage_requested: bool, strip_usage: bool = False) -> None:
         self.done = False
+        """Whether the end marker has arrived."""
         self.text_events = 0
+        """The number of forwarded events with text."""
         self._usage_requested = usage_requested
         self._strip_usage = strip_usage
         self._rest = b""
@@ -94,12 +75,14 @@ class EventRelay:
         return b"".join(forwarded)
 
     def flush(self) -> bytes:
+        """Return the bytes withheld until the end of the response. Raises `ValueError` if it ended too early."""
         if not self.done:
             raise ValueError("the stream ended without its end marker")
         return self._rest if self._rest.endswith(EVENT_ENDS) else self._rest + b"\n\n"
 
     @property
     def usage(self) -> Usage | None:
+        """The usage that the server has reported so far."""
         return _parse_usage(self._usage_event)
 
     def _should_forward(self, line: bytes) -> bool:

@@ -83,7 +83,7 @@ class LoadSheddingProtocol(HttpToolsProtocol):
         self._start_header_timer()
 
     def on_headers_complete(self) -> None:
-        """Pass the request on, or refuse it once its body has arrived; at once if it expects 100-continue."""
+        """Pass the request on, or refuse it once its body has arrived, or immediately if it expects 100-continue."""
         self._stop_header_timer()
         busy = self.lag.high and len(self.tasks) >= MIN_REQUESTS
         self._refusing = busy and not self._pipelined() and self.url not in EXEMPT
