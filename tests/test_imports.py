@@ -1,4 +1,4 @@
-"""Who may import whom, and who may read the environment: the design's rules, held by reading the source."""
+"""The import rules of the design, and the modules that may read the environment."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_imports_go_one_way(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", [name for name in TRAINING if name != "training"])
-def test_steps_import_what_they_are_made_of_and_not_the_reverse(module: str) -> None:
+def test_training_imports_go_one_way(module: str) -> None:
     height = layer(module, TRAINING_LAYERS)
     for other in imported(TRAINING[module]):
         if within(other, "training"):

@@ -78,7 +78,7 @@ async def test_a_side_that_failed_is_a_problem(running: Gateway) -> None:
         ({"ticker": "<b>x</b>"}, {}, "ticker"),
     ],
 )
-async def test_what_is_no_question_to_both_is_refused(
+async def test_a_request_that_is_not_a_comparison_is_refused(
     running: Gateway, body: object, headers: dict[str, str], says: str
 ) -> None:
     response = await compare(running, body, **headers)
@@ -92,7 +92,7 @@ async def test_an_unknown_ticker_is_404(running: Gateway) -> None:
     assert (await get(running)).json()["pairs"] == []
 
 
-async def test_a_repeat_under_a_key_asks_nobody(running: Gateway) -> None:
+async def test_a_repeat_under_a_key_calls_no_backend(running: Gateway) -> None:
     first = await compare(running, Idempotency_Key="once")
     again = await compare(running, Idempotency_Key="once")
     assert again.json() == first.json()
@@ -181,7 +181,7 @@ async def test_a_malformed_cursor_is_refused(running: Gateway) -> None:
         ("/report", "to=2024-13-01"),
     ],
 )
-async def test_a_query_that_is_none_is_refused_by_name(running: Gateway, path: str, query: str) -> None:
+async def test_each_invalid_query_parameter_is_named(running: Gateway, path: str, query: str) -> None:
     response = await running.client.get(f"/v1/comparisons{path}?{query}")
     assert response.status_code == 422
     assert query.split("=")[0] in response.json()["detail"]
@@ -223,7 +223,7 @@ async def test_csv_is_given_where_it_is_preferred(running: Gateway, accept: str,
     assert response.headers["vary"] == "Accept"
 
 
-async def test_csv_says_what_json_says(running: Gateway) -> None:
+async def test_csv_and_json_have_the_same_figures(running: Gateway) -> None:
     broken: CountingBackend = running.mistral
     broken.script = [BackendError("it broke")]
     for _ in range(3):
