@@ -60,7 +60,7 @@ class Probabilities:
 
 @dataclass(frozen=True)
 class Timing:
-    """Durations of the request. The token rates are those of its own call to the model; null where undefined."""
+    """Durations of the request. The token rates are those of the request's call to the model; null where undefined."""
 
     total_ms: Milliseconds
     ttft_ms: Annotated[Milliseconds | None, Field(description="to the first token")]

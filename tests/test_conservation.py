@@ -1,4 +1,4 @@
-"""Money under faults: whatever fails, whoever leaves and is killed, the ledger holds what upstream served."""
+"""Money under faults: after failures, disconnects and kills the ledger holds what upstream served."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def test_time_runs_out() -> None:
     assert deadline.seconds == 0.05
 
 
-async def test_what_runs_past_it_is_ended() -> None:
+async def test_work_past_the_deadline_is_cancelled() -> None:
     ended = False
     with pytest.raises(DeadlineExceeded, match="too slow"):
         async with Deadline.after(0.02).limit("too slow"):
@@ -51,7 +51,7 @@ async def test_a_cancellation_stays_one() -> None:
         await task
 
 
-async def test_what_is_told_is_passed_on_and_the_wait_for_it_limited() -> None:
+async def test_items_are_passed_on_and_the_wait_for_each_is_limited() -> None:
     left = asyncio.Event()
 
     async def tell() -> AsyncGenerator[int, None]:
@@ -62,15 +62,15 @@ async def test_what_is_told_is_passed_on_and_the_wait_for_it_limited() -> None:
         finally:
             left.set()
 
-    told = []
+    received = []
     with pytest.raises(DeadlineExceeded, match="too late"):
         async for number in Deadline.after(0.1).each(tell(), "too late"):
-            told.append(number)
+            received.append(number)
             await asyncio.sleep(0.1)  # what is done with it may take longer than the deadline
-    assert (told, left.is_set()) == ([1, 2], True)
+    assert (received, left.is_set()) == ([1, 2], True)
 
 
-async def test_what_ends_in_time_ends_there() -> None:
+async def test_an_iterator_that_ends_in_time_ends() -> None:
     async def tell() -> AsyncGenerator[int, None]:
         yield 1
 

@@ -1,4 +1,4 @@
-"""Import rules that the contracts of import-linter in pyproject.toml cannot state, and who reads the environment."""
+"""The import rules of the design, and the modules that may read the environment."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_a_store_that_dies_shows_in_readiness_and_costs_no_answer(serving: Servi
     ("variable", "value"),
     [("CONVICTION_HOST", "0.0.0.0"), ("CONVICTION_API_KEYS_FILE", "/nothing"), ("CONVICTION_VLLM_URLS", "http://x/v1")],
 )
-def test_what_cannot_be_served_is_said_in_one_line_and_exits_2(tmp_path: Path, variable: str, value: str) -> None:
+def test_an_invalid_setting_is_reported_in_one_line_with_exit_code_2(tmp_path: Path, variable: str, value: str) -> None:
     empty = {"CONVICTION_MODEL_STORE": str(tmp_path)}
     serving = Serving(tmp_path, **empty, **{variable: value})
     assert serving.process.wait(START_S) == 2

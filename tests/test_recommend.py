@@ -85,7 +85,7 @@ async def test_rates_are_null_where_undefined(running: Gateway, usage: Usage, fi
         BUY + BUY,
     ],
 )
-async def test_what_is_no_answer_is_asked_for_again_and_both_are_paid(running: Gateway, text: str) -> None:
+async def test_an_unparsed_answer_is_retried_and_both_calls_are_charged(running: Gateway, text: str) -> None:
     before = await ledger(running, "mistral")
     running.backends["mistral"].script = [completion(text), completion(BUY)]
     answer = (await ask(running)).json()
@@ -95,7 +95,7 @@ async def test_what_is_no_answer_is_asked_for_again_and_both_are_paid(running: G
     assert running.sample("conviction_unparsed_attempts_total", backend="mistral") == 1
 
 
-async def test_what_is_twice_no_answer_is_an_error_never_a_hold_and_paid(running: Gateway) -> None:
+async def test_two_unparsed_answers_are_an_error_never_a_hold_and_are_charged(running: Gateway) -> None:
     before = await ledger(running, "mistral")
     running.backends["mistral"].script = [completion(NONSENSE), completion(NONSENSE), completion(BUY)]
     response = await ask(running)
@@ -109,14 +109,14 @@ async def test_what_is_twice_no_answer_is_an_error_never_a_hold_and_paid(running
     assert running.sample("conviction_requests_total", **labels) == 1
 
 
-async def test_what_a_first_attempt_used_is_booked_where_the_second_fails(running: Gateway) -> None:
+async def test_the_first_attempt_is_charged_if_the_second_fails(running: Gateway) -> None:
     before = await ledger(running, "mistral")
     running.backends["mistral"].script = [completion(NONSENSE), BackendError("mistral failed")]
     assert (await ask(running)).json()["code"] == "backend_error"
     assert (await booked(running, "mistral", before))["output_tokens"] == 11
 
 
-async def test_a_backend_that_is_away_books_nothing_and_says_when_to_come_back(running: Gateway) -> None:
+async def test_an_unavailable_backend_charges_nothing_and_sets_retry_after(running: Gateway) -> None:
     before = await ledger(running, "mistral")
     running.backends["mistral"].script = [BackendUnavailable("mistral cannot be reached", retry_after=4.2)]
     response = await ask(running)
@@ -157,7 +157,7 @@ async def test_market_errors_reach_the_client_and_no_backend(
         assert running.asked == 0
 
 
-async def test_a_stock_without_options_is_answered_and_says_so(store_url: str) -> None:
+async def test_a_stock_without_options_is_answered_with_missing_metrics(store_url: str) -> None:
     async with gateway(store_url, market_options="none") as running:
         answer = (await ask(running, {"ticker": "AAPL", "detail": "brief"})).json()
         assert answer["metrics"]["options"] == {}

@@ -47,7 +47,7 @@ async def test_without_a_fallback_yahoo_is_not_even_tried(yahoo: BrokenProvider)
     assert yahoo.asked == 0
 
 
-async def test_the_fallback_is_served_and_said(yahoo: BrokenProvider, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_market_fallback_is_used_and_logged(yahoo: BrokenProvider, caplog: pytest.LogCaptureFixture) -> None:
     provider = await open_market(Settings(market="yfinance", market_fallback="sample"))
     assert provider.name == "sample"
     assert "Yahoo Finance cannot be reached: using the sample market instead" in caplog.text
@@ -76,7 +76,7 @@ async def test_everything_is_built_and_closed(caplog: pytest.LogCaptureFixture) 
     assert "shut" in caplog.text  # the default model's announced end
 
 
-async def test_at_its_end_calls_have_ended_and_are_booked(own_store: str) -> None:
+async def test_on_exit_all_calls_have_ended_and_are_charged(own_store: str) -> None:
     """Also those that nobody waits for any more, and a chat that is just being left."""
     mistral, go = CountingBackend("mistral"), asyncio.Event()
     mistral.go = go

@@ -84,7 +84,7 @@ class Summary:
     ),
 )
 async def batch(request: Request) -> Response:
-    """Many questions at once; an invalid item fails alone, and a disconnect cancels the remaining items."""
+    """Many questions in one request; an invalid item fails alone, and a disconnect cancels the remaining items."""
     resources, observation = resources_of(request), RequestObservation()
     with resources.collectors.track_request(observation):
         routing, options = RequestRouter(request, observation), request_options(request, resources.settings)

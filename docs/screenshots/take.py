@@ -39,7 +39,7 @@ def take(browser: Browser, url: str, ticker: str, name: str, scheme: str, size: 
     page.locator(".answer .action").nth(1).wait_for()
     page.locator("[aria-busy]").wait_for(state="detached")
     save(page, f"ask-{name}")
-    for other, there in (("compare", ".sides"), ("costs", ".reckoned")):
+    for other, there in (("compare", ".sides"), ("costs", ".cost-figures")):
         page.click(f'nav a[href="#{other}"]')
         page.locator(there).first.wait_for()
         page.wait_for_timeout(1000)

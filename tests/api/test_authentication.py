@@ -82,7 +82,7 @@ async def test_the_holder_is_in_the_log_and_the_key_is_not(
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8080", "127.0.0.1:8080", "127.9.9.9", "[::1]:8080"])
-async def test_without_keys_this_machine_may_ask(store_url: str, host: str) -> None:
+async def test_without_keys_requests_to_localhost_are_answered(store_url: str, host: str) -> None:
     async with gateway(store_url) as running:
         assert (await ask(running, Host=host)).status_code == 200
 
@@ -124,7 +124,7 @@ def test_a_keys_file_that_others_can_read_is_warned_of(keys_file: Path, caplog: 
 
 
 @given(HOSTILE)
-def test_hostile_text_is_nobody_s_key_and_no_error(text: str) -> None:
+def test_hostile_text_is_not_a_key_and_raises_nothing(text: str) -> None:
     keys = Keyring({"ann": ANN}, Limits())
     assert (keys.principal(text) is None) == (text != ANN)
 
@@ -158,7 +158,7 @@ async def test_an_issued_key_opens_in_either_header(store_url: str, keys_file: P
             assert_problem(await ask(running, **headers), 401, "unauthorized")
 
 
-async def test_while_the_store_is_away_the_file_s_keys_open_and_unknown_ones_are_not_called_wrong(
+async def test_without_the_store_file_keys_are_valid_and_issued_keys_get_a_503(
     keys_file: Path,
 ) -> None:
     async with gateway("redis://127.0.0.1:1", api_keys_file=keys_file) as running:

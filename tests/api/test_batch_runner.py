@@ -42,25 +42,25 @@ def test_every_place_is_answered_once_and_failures_stay_alone(numbers: list[int]
     desk = Desk()
 
     async def collect() -> list[tuple[int, int | ConvictionError]]:
-        return [told async for told in run_batch(numbers, desk, concurrency)]
+        return [received async for received in run_batch(numbers, desk, concurrency)]
 
-    told = asyncio.run(collect())
-    assert Counter(place for place, _ in told) == Counter(range(len(numbers)))
-    for place, answer in told:
+    received = asyncio.run(collect())
+    assert Counter(place for place, _ in received) == Counter(range(len(numbers)))
+    for place, answer in received:
         assert isinstance(answer, BackendError) if numbers[place] < 0 else answer == numbers[place] ** 2
     assert desk.most <= concurrency
 
 
-async def test_a_reader_who_stops_reading_stops_the_asking() -> None:
+async def test_a_slow_reader_pauses_the_batch() -> None:
     desk = Desk()
-    async with aclosing(run_batch(range(1000), desk, 4)) as told:
-        await anext(told)
+    async with aclosing(run_batch(range(1000), desk, 4)) as received:
+        await anext(received)
         for _ in range(50):
             await asyncio.sleep(0)
         assert desk.asked <= 1 + 4 + 4 + 1
 
 
-async def test_a_reader_who_leaves_gives_up_what_is_under_way() -> None:
+async def test_closing_the_iterator_cancels_the_running_items() -> None:
     desk = Desk(pause_s=30)
     reading = asyncio.create_task(anext(run_batch(range(10), desk, 4)))
     await asyncio.sleep(0.05)

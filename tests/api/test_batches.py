@@ -51,9 +51,9 @@ async def lines(running: Gateway, items: list[Any], **more: Any) -> tuple[list[L
     """The items' lines, and the summary."""
     async with streaming(running, {"items": items, **more}) as response:
         assert response.status_code == 200
-        *told, last = [json.loads(line) async for line in response.aiter_lines()]
+        *received, last = [json.loads(line) async for line in response.aiter_lines()]
         assert set(last) == {"summary"}
-        return told, last["summary"]
+        return received, last["summary"]
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -67,12 +67,12 @@ def outcomes(running: Gateway, outcome: str, detail: str = "brief") -> float:
 
 
 async def test_every_item_has_its_line_and_the_last_sums_up(running: Gateway) -> None:
-    told, summary = await lines(running, [item(number) for number in range(40)])
-    assert sorted(line["index"] for line in told) == list(range(40))
-    for line in told:
+    received, summary = await lines(running, [item(number) for number in range(40)])
+    assert sorted(line["index"] for line in received) == list(range(40))
+    for line in received:
         assert (line["status"], line["answer"]["ticker"]) == (200, f"T{line['index']}")
         assert line["answer"]["source"] == "model"
-    costs = sum(Decimal(line["answer"]["cost"]["usd"]) for line in told)
+    costs = sum(Decimal(line["answer"]["cost"]["usd"]) for line in received)
     assert summary == {"items": 40, "succeeded": 40, "failed": 0, "usd": f"{costs.normalize():f}"}
     assert (await ledger(running, "mistral"))["nano_usd"] == costs * NANO == 40 * PRICES["mistral"].cost(USAGE).nano_usd
     assert outcomes(running, "ok") == 40
@@ -103,7 +103,7 @@ async def test_lines_come_as_items_are_answered(running: Gateway) -> None:
             assert {json.loads(await anext(coming))["index"] for _ in range(2)} == {0, 2}
 
 
-async def test_a_bad_item_fails_alone_and_says_why(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_item_fails_alone_with_its_problem(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     bad: dict[int, tuple[Any, int, str]] = {
         1: ({"tickr": "X"}, 422, "invalid_request"),
         3: ({"metrics": {"price": 10}}, 422, "invalid_metrics"),
@@ -113,8 +113,8 @@ async def test_a_bad_item_fails_alone_and_says_why(running: Gateway, caplog: pyt
         8: (item(8, stream=True), 422, "invalid_request"),
         9: (item(9, detail="some"), 422, "invalid_request"),
     }
-    told, summary = await lines(running, [bad[n][0] if n in bad else item(n) for n in range(12)], detail="brief")
-    for line in told:
+    received, summary = await lines(running, [bad[n][0] if n in bad else item(n) for n in range(12)], detail="brief")
+    for line in received:
         if line["index"] not in bad:
             assert line["status"] == 200
             continue
@@ -131,8 +131,8 @@ async def test_a_model_that_fails_for_one_fails_for_that_one(running: Gateway) -
         Broken(BUY, BackendError("broke off"), Usage(400, 5)),
         RuntimeError("/secret/path exploded"),
     ]
-    told, summary = await lines(running, [item(number) for number in range(6)])
-    failed = {line["problem"]["code"]: line["problem"] for line in told if line["status"] != 200}
+    received, summary = await lines(running, [item(number) for number in range(6)])
+    failed = {line["problem"]["code"]: line["problem"] for line in received if line["status"] != 200}
     assert set(failed) == {"backend_unavailable", "backend_error", "internal_error"}
     assert failed["backend_unavailable"]["retry_after"] == 5
     assert "exploded" not in str(failed)
@@ -142,36 +142,36 @@ async def test_a_model_that_fails_for_one_fails_for_that_one(running: Gateway) -
 
 async def test_each_item_counts_against_limits(own_store: str) -> None:
     async with gateway(own_store, mistral_requests_per_minute=5) as running:
-        told, summary = await lines(running, [item(number) for number in range(8)])
+        received, summary = await lines(running, [item(number) for number in range(8)])
         assert (summary["succeeded"], summary["failed"]) == (5, 3)
-        for line in told:
+        for line in received:
             if line["status"] != 200:
                 assert (line["status"], line["problem"]["code"]) == (429, "rate_limited")
                 assert 0 < line["problem"]["retry_after"] <= 12
         assert running.sample("conviction_limited_total", scope="backend", reason="requests") == 3
 
 
-async def test_detail_is_that_of_the_batch_unless_an_item_says_another(running: Gateway) -> None:
+async def test_an_item_overrides_the_detail_of_the_batch(running: Gateway) -> None:
     bare = {name: value for name, value in EXAMPLE_BODY.items() if name != "detail"}
-    told, _ = await lines(running, [bare, {**bare, "detail": "full"}], detail="brief")
-    details = {line["index"]: line["answer"]["analysis"] is not None for line in told}
+    received, _ = await lines(running, [bare, {**bare, "detail": "full"}], detail="brief")
+    details = {line["index"]: line["answer"]["analysis"] is not None for line in received}
     assert details == {0: False, 1: True}
-    told, _ = await lines(running, [bare])
-    assert told[0]["answer"]["analysis"] is not None
+    received, _ = await lines(running, [bare])
+    assert received[0]["answer"]["analysis"] is not None
 
 
 async def test_a_header_names_the_backend_of_all(running: Gateway) -> None:
     async with streaming(running, {"items": [item(1)]}, X_Backend="GPT-4") as response:
-        told = [json.loads(line) async for line in response.aiter_lines()]
-    assert told[0]["answer"]["backend"] == "gpt-4"
+        received = [json.loads(line) async for line in response.aiter_lines()]
+    assert received[0]["answer"]["backend"] == "gpt-4"
 
 
 async def test_each_item_has_the_whole_time(own_store: str) -> None:
     async with gateway(own_store, wire=True, batch_max_concurrency=1) as running:
         running.mistral.go = asyncio.Event()
         async with streaming(running, {"items": [item(1), item(2)]}, X_Timeout_Ms="300") as response:
-            told = [json.loads(line) async for line in response.aiter_lines()]
-        assert [line.get("status") for line in told] == [504, 504, None]
+            received = [json.loads(line) async for line in response.aiter_lines()]
+        assert [line.get("status") for line in received] == [504, 504, None]
 
 
 # Bounds
@@ -212,7 +212,7 @@ async def test_no_more_are_asked_at_a_time_than_the_settings_say(own_store: str)
         assert running.asked == 10
 
 
-async def test_a_client_that_leaves_cancels_what_is_left(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_disconnect_cancels_the_remaining_items(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     running.mistral.go = asyncio.Event()
     async with streaming(running, {"items": [item(number) for number in range(100)]}):
         await running.mistral.began(16)
@@ -225,7 +225,7 @@ async def test_a_client_that_leaves_cancels_what_is_left(running: Gateway, caplo
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_a_reader_who_stops_reading_stops_the_asking_and_is_missed_when_it_leaves(own_store: str) -> None:
+async def test_a_slow_reader_pauses_the_batch_and_its_disconnect_ends_it(own_store: str) -> None:
     long = canonical(FullAnswer(analysis="x" * 1400, action="buy", conviction=7))
     body = {"items": [item(n, detail="full", metrics=EXAMPLE.document()) for n in range(1000)]}
     async with gateway(own_store, wire=True) as running:

@@ -125,11 +125,11 @@ async def test_a_stream_of_either_model(real: openai.AsyncOpenAI, name: BackendN
     chunks = [chunk async for chunk in stream]
     text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
     assert text == canonical(answer(EXAMPLE, "brief"))
-    told = [chunk for chunk in chunks if not chunk.choices]
-    assert len(told) == usage_asked
+    usage_chunks = [chunk for chunk in chunks if not chunk.choices]
+    assert len(usage_chunks) == usage_asked
 
 
-async def test_what_the_backend_says_of_the_request_is_passed_on(real: openai.AsyncOpenAI) -> None:
+async def test_an_error_of_the_backend_about_the_request_is_passed_on(real: openai.AsyncOpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         await real.chat.completions.create(**asked("gpt-4") | {"temperature": 1.5})
     assert "the temperature must be 0" in str(refused.value)
@@ -174,7 +174,7 @@ async def test_pieces_come_while_the_model_is_still_writing(running: Gateway, cl
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
-async def test_a_client_that_leaves_ends_the_call_and_pays_for_what_came(
+async def test_a_disconnect_ends_the_call_and_the_received_tokens_are_charged(
     running: Gateway, client: openai.AsyncOpenAI, streamed: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = running.backends["gpt-4"]
@@ -263,22 +263,22 @@ async def test_a_backend_that_fails_is_an_internal_error(
     assert outcomes(running, "backend_unavailable") == 1
 
 
-async def test_a_failure_in_mid_stream_is_raised_to_who_reads_it(
+async def test_a_failure_in_mid_stream_is_raised_in_the_client(
     running: Gateway, client: openai.AsyncOpenAI, caplog: pytest.LogCaptureFixture
 ) -> None:
     running.backends["gpt-4"].script = [Broken("Good morning", BackendError("gpt-4 broke off"), Usage(400, 3))]
     stream = await client.chat.completions.create(model="gpt-4", messages=HELLO, stream=True)
-    heard = ""
+    received = ""
     with pytest.raises(openai.APIError, match="gpt-4 broke off"):
         async for chunk in stream:
-            heard += chunk.choices[0].delta.content or ""
-    assert heard == "Good morning"
+            received += chunk.choices[0].delta.content or ""
+    assert received == "Good morning"
     await until(lambda: outcomes(running, "backend_error") == 1)
     assert (await ledger(running, "gpt-4"))["output_tokens"] == 3
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
-async def test_what_nobody_foresaw_in_mid_stream_is_told_without_its_trace(
+async def test_an_unexpected_error_in_mid_stream_has_no_trace(
     running: Gateway, client: openai.AsyncOpenAI, caplog: pytest.LogCaptureFixture
 ) -> None:
     running.backends["gpt-4"].script = [Broken("Good morning", RuntimeError("/secret/path exploded"))]
@@ -290,7 +290,7 @@ async def test_what_nobody_foresaw_in_mid_stream_is_told_without_its_trace(
     assert caplog.text.count("unexpected error") == 1
 
 
-async def test_a_body_that_is_none_is_told_as_openai_would(running: Gateway) -> None:
+async def test_an_invalid_body_gets_an_openai_error(running: Gateway) -> None:
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     for content, status in ((b"{", 422), (b" " * 1_100_000, 413), (b"[]", 422)):
         response = await running.client.post("/v1/chat/completions", content=content, headers=headers)

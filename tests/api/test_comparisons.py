@@ -76,7 +76,7 @@ async def test_a_side_that_failed_is_a_problem(running: Gateway) -> None:
         ({"ticker": "<b>x</b>"}, {}, "ticker"),
     ],
 )
-async def test_what_is_no_question_to_both_is_refused(
+async def test_a_request_that_is_not_a_comparison_is_refused(
     running: Gateway, body: object, headers: dict[str, str], says: str
 ) -> None:
     response = await compare(running, body, **headers)
@@ -85,7 +85,7 @@ async def test_what_is_no_question_to_both_is_refused(
     assert running.asked == 0
 
 
-async def test_a_repeat_under_a_key_asks_nobody(running: Gateway) -> None:
+async def test_a_repeat_under_a_key_calls_no_backend(running: Gateway) -> None:
     first = await compare(running, Idempotency_Key="once")
     again = await compare(running, Idempotency_Key="once")
     assert again.json() == first.json()
@@ -174,7 +174,7 @@ async def test_a_malformed_cursor_is_refused(running: Gateway) -> None:
         ("/report", "to=2024-13-01"),
     ],
 )
-async def test_a_query_that_is_none_is_refused_by_name(running: Gateway, path: str, query: str) -> None:
+async def test_each_invalid_query_parameter_is_named(running: Gateway, path: str, query: str) -> None:
     response = await running.client.get(f"/v1/comparisons{path}?{query}")
     assert response.status_code == 422
     assert query.split("=")[0] in response.json()["detail"]

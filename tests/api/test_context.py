@@ -28,7 +28,7 @@ async def test_a_request_id_is_taken_over(running: Gateway) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "two words", "x" * 65, 'a"b', "a\tb"])
-async def test_another_is_made_where_that_is_none(running: Gateway, given: str) -> None:
+async def test_an_invalid_request_id_is_replaced(running: Gateway, given: str) -> None:
     response = await running.client.get("/health/live", headers={"X-Request-Id": given})
     assert len(response.headers["x-request-id"]) == 32
 
@@ -38,12 +38,12 @@ async def test_every_request_has_an_id_of_its_own(running: Gateway) -> None:
     assert len({answer.headers["x-request-id"] for answer in answers}) == 3
 
 
-async def test_the_unforeseen_is_a_500_without_a_trace_but_in_the_log(
+async def test_an_unexpected_error_is_a_500_without_a_trace_and_is_logged(
     running: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     running.backends["mistral"].script = [RuntimeError("/secret/path exploded")]
     response = await ask(running, X_Request_Id="this-one")
-    assert_problem(response, 500, "internal_error", "request's id")
+    assert_problem(response, 500, "internal_error", "under the request id")
     assert "exploded" not in response.text
     assert "/secret/path exploded" in caplog.text
     labels = {"backend": "mistral", "detail": "brief", "outcome": "internal_error"}
@@ -75,9 +75,7 @@ async def begun(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.mark.parametrize("error", [ClientGone("left"), BackendError("failed")])
-async def test_an_error_that_was_told_or_that_nobody_reads_ends_quietly(
-    error: Exception, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_error_after_the_start_is_not_raised_again(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         await begun(scope, receive, send)
         raise error
@@ -88,7 +86,7 @@ async def test_an_error_that_was_told_or_that_nobody_reads_ends_quietly(
     assert [record.levelname for record in own(caplog)] == ["INFO"]
 
 
-async def test_what_nobody_foresaw_after_the_start_cuts_the_response(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_error_after_the_start_cuts_the_response(caplog: pytest.LogCaptureFixture) -> None:
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         await begun(scope, receive, send)
         raise ZeroDivisionError

@@ -1,4 +1,4 @@
-"""A client that leaves gives up what was done for it."""
+"""Work is cancelled when its client disconnects."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_the_work_s_error_is_raised() -> None:
         await cancel_on_disconnect(request(asyncio.Event()), work())
 
 
-async def test_the_work_is_given_up_and_cleaned_up_once_the_client_has_left() -> None:
+async def test_a_disconnect_cancels_the_work_and_awaits_its_cleanup() -> None:
     left, cleaned = asyncio.Event(), asyncio.Event()
 
     async def work() -> int:
@@ -56,7 +56,7 @@ async def test_the_work_is_given_up_and_cleaned_up_once_the_client_has_left() ->
     assert cleaned.is_set()
 
 
-async def test_whoever_cancels_the_wait_cancels_the_work() -> None:
+async def test_cancelling_the_wait_cancels_the_work() -> None:
     given_up = asyncio.Event()
 
     async def work() -> int:
@@ -75,11 +75,11 @@ async def test_whoever_cancels_the_wait_cancels_the_work() -> None:
 
 
 class Reader:
-    """Takes messages as slowly as it is told to."""
+    """Receives messages at a given pace."""
 
     def __init__(self) -> None:
         self.left, self.slow = asyncio.Event(), False
-        self.heard = b""
+        self.received = b""
 
     async def receive(self) -> Message:
         await self.left.wait()
@@ -88,7 +88,7 @@ class Reader:
     async def send(self, message: Message) -> None:
         if self.slow and message["type"] == "http.response.body":
             await asyncio.sleep(30)
-        self.heard += message.get("body", b"")
+        self.received += message.get("body", b"")
 
 
 class Source:
@@ -116,7 +116,7 @@ async def streamed(reader: Reader, source: Source) -> None:
 async def test_a_stream_is_sent_to_its_end() -> None:
     reader, source = Reader(), Source()
     await streamed(reader, source)
-    assert (reader.heard, source.closed) == (b"abc", True)
+    assert (reader.received, source.closed) == (b"abc", True)
 
 
 @pytest.mark.parametrize("slow", [False, True], ids=["while it is made", "while it is sent"])

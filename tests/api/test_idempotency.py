@@ -32,7 +32,7 @@ async def keyed(running: Gateway, body: object = None, key: str = "first", **hea
     return await ask(running, body, Idempotency_Key=key, **headers)
 
 
-async def test_a_repeat_is_answered_the_same_says_so_and_is_billed_once(running: Gateway) -> None:
+async def test_a_repeat_gets_the_same_response_and_is_charged_once(running: Gateway) -> None:
     first, again = await keyed(running), await keyed(running)
     assert again.content == first.content
     assert (first.status_code, again.status_code, running.asked) == (200, 200, 1)
@@ -89,7 +89,7 @@ async def test_a_key_goes_with_one_body_backend_path_and_holder(running: Gateway
     assert running.asked == 1
 
 
-async def test_what_fails_is_not_kept_and_is_billed_for_what_it_used(running: Gateway) -> None:
+async def test_a_failure_is_not_stored_and_its_tokens_are_charged(running: Gateway) -> None:
     running.mistral.script = [Broken(BUY, BackendError("broke off"), Usage(400, 5)), completion(BUY)]
     assert_problem(await keyed(running), 502, "backend_error")
     answer = await keyed(running)
@@ -97,7 +97,7 @@ async def test_what_fails_is_not_kept_and_is_billed_for_what_it_used(running: Ga
     assert (await ledger(running, "mistral"))["requests"] == 2
 
 
-async def test_one_who_waited_for_a_first_that_fails_is_the_first_then(running: Gateway) -> None:
+async def test_a_repeat_is_executed_when_the_first_request_fails(running: Gateway) -> None:
     running.mistral.script = [Broken(BUY, BackendError("broke off"), Usage(400, 5)), completion(BUY)]
     running.mistral.go = asyncio.Event()
     first = asyncio.create_task(keyed(running))
@@ -145,14 +145,14 @@ async def test_a_first_that_takes_long_is_not_taken_for_lost(running: Gateway, m
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "two\twords", "caf\xe9"])
-async def test_a_key_that_is_none_is_refused(running: Gateway, key: str) -> None:
+async def test_an_invalid_key_is_refused(running: Gateway, key: str) -> None:
     headers = [(b"Idempotency-Key", key.encode("latin-1"))]
     response = await running.client.post("/v1/recommendations", json=EXAMPLE_BODY, headers=headers)
     assert_problem(response, 422, "invalid_request", "Idempotency-Key must be 1 to 255")
     assert running.asked == 0
 
 
-async def test_where_answers_are_not_kept_a_key_is_refused(running: Gateway) -> None:
+async def test_streams_and_batches_refuse_a_key(running: Gateway) -> None:
     assert_problem(await keyed(running, EXAMPLE_BODY | {"stream": True}), 422, "invalid_request", "Idempotency-Key")
     headers = {"Idempotency-Key": "first"}
     batch = await running.client.post("/v1/recommendations/batch", json={"items": [EXAMPLE_BODY]}, headers=headers)
@@ -162,7 +162,7 @@ async def test_where_answers_are_not_kept_a_key_is_refused(running: Gateway) -> 
     assert running.asked == 0
 
 
-async def test_a_chat_completion_is_kept_with_its_cost(running: Gateway) -> None:
+async def test_a_chat_completion_is_stored_with_its_cost(running: Gateway) -> None:
     headers = {"Idempotency-Key": "chat"}
     first, again = [await running.client.post("/v1/chat/completions", json=HELLO, headers=headers) for _ in range(2)]
     assert again.content == first.content
@@ -170,7 +170,7 @@ async def test_a_chat_completion_is_kept_with_its_cost(running: Gateway) -> None
     assert len(running.backends["gpt-4"].chats) == 1
 
 
-async def test_what_the_backend_refused_is_not_kept(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_refusal_of_the_backend_is_not_stored(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.doubles.ScriptedChat.status", 400)
     headers = {"Idempotency-Key": "chat"}
     for _ in range(2):
@@ -188,7 +188,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
         yield valkey
 
 
-async def test_where_it_cannot_be_told_the_request_is_not_made(valkey: Valkey) -> None:
+async def test_without_the_store_the_request_is_not_executed(valkey: Valkey) -> None:
     async with gateway(valkey.url) as running:
         valkey.kill()
         assert_problem(await keyed(running), 503, "store_unavailable")
@@ -196,9 +196,7 @@ async def test_where_it_cannot_be_told_the_request_is_not_made(valkey: Valkey) -
         assert (await ask(running)).status_code == 200
 
 
-async def test_an_answer_that_cannot_be_kept_is_given_all_the_same(
-    valkey: Valkey, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_response_that_cannot_be_stored_is_still_sent(valkey: Valkey, caplog: pytest.LogCaptureFixture) -> None:
     async with gateway(valkey.url, wire=True) as running:
         running.mistral.go = asyncio.Event()
         first = asyncio.create_task(keyed(running))

@@ -1,4 +1,4 @@
-"""/v1/keys: who may issue and revoke, what is refused, and that no secret is told twice."""
+"""/v1/keys: authorization, validation, and secrets that are returned once."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_key_is_issued_opens_is_revoked_and_opens_no_more(running: Gatew
         assert_problem(await ask(running, X_API_Key=key), 401, "unauthorized")
 
 
-async def test_what_a_key_is_issued_for_is_told_and_listed(running: Gateway) -> None:
+async def test_the_scope_of_an_issued_key_is_returned_and_listed(running: Gateway) -> None:
     wanted = {
         "name": "Zoë, nightly",
         "backends": ["gpt-4", "mistral", "gpt-4"],
@@ -88,7 +88,7 @@ def without_backends(wanted: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in wanted.items() if name != "backends"}
 
 
-async def test_a_secret_is_told_once_and_neither_it_nor_its_hash_ever_again(
+async def test_a_secret_is_returned_once_and_neither_it_nor_its_hash_again(
     running: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -144,7 +144,7 @@ async def test_only_admins_manage_keys_and_an_issued_one_may_be_one(running: Gat
     assert response.json()["record"]["created_by"] == admin["X-API-Key"][4:16]
 
 
-async def test_where_keys_are_off_it_is_said_what_turns_them_on(store_url: str) -> None:
+async def test_the_error_without_keys_names_the_setting(store_url: str) -> None:
     async with gateway(store_url) as running:
         for method, path in (("POST", PATH), ("GET", PATH), ("DELETE", f"{PATH}/{'0' * 12}")):
             response = await running.client.request(method, path, json={"name": "ann"})
@@ -158,7 +158,7 @@ async def test_a_key_of_the_file_is_not_revoked_here(running: Gateway) -> None:
 
 
 @pytest.mark.parametrize("key_id", ["0" * 12, "0" * 11, "ann", "%00", "..%2Fbackends", "é", "0" * 5000])
-async def test_what_was_never_issued_cannot_be_revoked(running: Gateway, key_id: str) -> None:
+async def test_an_unknown_key_cannot_be_revoked(running: Gateway, key_id: str) -> None:
     assert_problem(await running.client.delete(f"{PATH}/{key_id}", headers=ADMIN), 404, "not_found")
 
 
@@ -191,7 +191,7 @@ WRONG: dict[str, tuple[object, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-async def test_what_is_wrong_is_refused_by_name(running: Gateway, case: str) -> None:
+async def test_each_invalid_field_is_named(running: Gateway, case: str) -> None:
     body, said = WRONG[case]
     response = await running.client.post(PATH, json=body, headers=ADMIN)
     problem = assert_problem(response, 422, "invalid_request", *said)
@@ -218,14 +218,14 @@ async def test_many_keys_are_listed_page_by_page(running: Gateway, monkeypatch: 
     assert found == sorted(issued)
 
 
-async def test_while_the_store_is_away_keys_cannot_be_managed(keys_file: Path) -> None:
+async def test_keys_cannot_be_managed_without_the_store(keys_file: Path) -> None:
     async with gateway("redis://127.0.0.1:1", api_keys_file=keys_file) as running:
         for method, path in (("POST", PATH), ("GET", PATH), ("DELETE", f"{PATH}/{'0' * 12}")):
             response = await running.client.request(method, path, headers=ADMIN, json={"name": "ann"})
             assert_problem(response, 503, "store_unavailable", "the store of keys does not answer")
 
 
-async def test_it_is_said_whether_a_key_outlives_the_gateway(store_url: str, keys_file: Path, tmp_path: Path) -> None:
+async def test_the_response_states_whether_a_key_is_persistent(store_url: str, keys_file: Path, tmp_path: Path) -> None:
     for settings, lasting in (({}, False), ({"redis_url": store_url}, True), ({"store_dir": tmp_path}, True)):
         async with gateway(store_url, api_keys_file=keys_file, **settings) as running:
             assert (await issue(running))["lasting"] is lasting

@@ -1,4 +1,4 @@
-"""The OpenAPI document: whole, with worked examples that work, and shown without asking anybody else."""
+"""The OpenAPI document: complete, with valid examples, shown without other hosts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def test_the_worked_answers_have_the_fields_that_answers_have(running: Gat
         assert example["value"]["stand_in"] is True
 
 
-def test_every_operation_says_how_it_fails(document: Json) -> None:
+def test_every_operation_documents_its_errors(document: Json) -> None:
     for path, methods in document["paths"].items():
         for operation in methods.values():
             failures = {int(status) for status in operation["responses"]} - {200}
@@ -68,7 +68,7 @@ async def test_keys_are_documented_where_they_are_needed(store_url: str, tmp_pat
     assert document["paths"]["/health/live"]["get"]["security"] == []
 
 
-async def test_the_page_needs_nobody_else(running: Gateway) -> None:
+async def test_the_page_loads_nothing_from_other_hosts(running: Gateway) -> None:
     page = (await running.client.get("/docs")).text
     loaded = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert loaded

@@ -8,7 +8,7 @@ from tests.doubles import Gateway, ask, gateway
 ABSENT_STORE = "redis://127.0.0.1:1"
 
 
-async def test_backends_are_listed_with_what_they_cost(running: Gateway) -> None:
+async def test_backends_are_listed_with_their_prices(running: Gateway) -> None:
     running.backends["gpt-4"].unready = BackendUnavailable("gpt-4 cannot be reached")
     listed = (await running.client.get("/v1/backends")).json()
     assert listed["default"] == "mistral"
@@ -27,7 +27,7 @@ async def test_backends_are_listed_with_what_they_cost(running: Gateway) -> None
     assert api["shutdown"] == "2027-01-14"
 
 
-async def test_live_says_no_more_than_that(running: Gateway) -> None:
+async def test_liveness_has_one_field(running: Gateway) -> None:
     response = await running.client.get("/health/live")
     assert (response.status_code, response.json()) == (200, {"alive": True})
 
@@ -47,7 +47,7 @@ async def test_ready_when_default_backend_and_store_are(running: Gateway) -> Non
     }
 
 
-async def test_ready_while_another_backend_answers_and_the_default_is_said_to_be_away(running: Gateway) -> None:
+async def test_the_gateway_is_ready_if_another_backend_is(running: Gateway) -> None:
     """A balancer that took every gateway away for one backend would take the other from those who ask for it."""
     running.backends["mistral"].unready = BackendUnavailable("mistral cannot be reached")
     response = await running.client.get("/health/ready")

@@ -1,4 +1,4 @@
-"""The endpoint over both real clients: the stand-in answers over HTTP, and can be told to fail."""
+"""The endpoint over both real clients, with the stand-in behind HTTP."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def test_a_ticker_is_looked_up(client: httpx.AsyncClient) -> None:
     assert answer["metrics_source"]["age_s"] >= 0
 
 
-async def test_what_is_missing_is_said_and_not_made_up(client: httpx.AsyncClient) -> None:
+async def test_missing_metrics_are_listed(client: httpx.AsyncClient) -> None:
     metrics = {"price": 12.5, "technicals": {"RSI_14": 28.0, "OBV": None, "ADX_14": 30}}
     answer = (await client.post(PATH, json={"metrics": metrics})).json()
     assert answer["metrics"]["technicals"] == {"RSI_14": 28.0, "ADX_14": 30}

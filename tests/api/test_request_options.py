@@ -23,7 +23,7 @@ def options(*headers: tuple[str, str]) -> RequestOptions:
     return request_options(Request({"type": "http", "headers": raw, "state": {"principal": PRINCIPAL}}), SETTINGS)
 
 
-def test_without_headers_it_is_the_settings_time_and_any_answer() -> None:
+def test_without_headers_the_defaults_apply() -> None:
     given = options()
     assert (given.principal, given.fresh, given.alone) == (PRINCIPAL, False, False)
     assert given.deadline.seconds == 60
@@ -33,12 +33,12 @@ def test_without_headers_it_is_the_settings_time_and_any_answer() -> None:
 @pytest.mark.parametrize(
     ("given", "seconds"), [("1", 0.001), ("1500", 1.5), ("0001500", 1.5), ("60000", 60), ("60001", 60), ("9" * 30, 60)]
 )
-def test_a_client_s_time_is_kept_up_to_the_gateway_s(given: str, seconds: float) -> None:
+def test_a_client_s_timeout_is_capped_by_the_settings(given: str, seconds: float) -> None:
     assert options(("X-Timeout-Ms", given)).deadline.seconds == seconds
 
 
 @pytest.mark.parametrize("given", ["", "0", "00", "-5", "+5", "1.5", "1e3", "5 s", "\u0663", "0x10", "NaN"])
-def test_a_time_that_is_none_is_refused(given: str) -> None:
+def test_an_invalid_timeout_is_refused(given: str) -> None:
     with pytest.raises(InvalidRequest, match="X-Timeout-Ms must be a whole number of milliseconds"):
         options(("X-Timeout-Ms", given))
 
@@ -57,7 +57,7 @@ def test_a_time_that_is_none_is_refused(given: str) -> None:
         ([""], False, False),
     ],
 )
-def test_cache_control_says_which_answers_will_do(given: list[str], fresh: bool, alone: bool) -> None:
+def test_cache_control_sets_the_options(given: list[str], fresh: bool, alone: bool) -> None:
     given_options = options(*(("Cache-Control", text) for text in given))
     assert (given_options.fresh, given_options.alone) == (fresh, alone)
 

@@ -79,7 +79,7 @@ async def test_an_experiment_of_one_detail_leaves_the_other_to_the_default(own_s
         assert (await ask(running, EXAMPLE_BODY | {"detail": "full"})).json()["backend"] == "gpt-4"
 
 
-async def test_weights_change_without_a_restart_and_a_bad_file_is_told(
+async def test_weights_change_without_a_restart_and_an_invalid_file_is_reported(
     own_store: str, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.routing.experiments_file.CHECK_INTERVAL_S", 0.0)
@@ -128,7 +128,7 @@ async def test_an_arm_may_be_a_cascade(own_store: str, path: Path) -> None:
         assert '"experiment":{"name":"tuned","arm":"both"}' in streamed.text
 
 
-async def test_each_item_of_a_batch_is_dealt_by_its_own_ticker(own_store: str, path: Path) -> None:
+async def test_each_item_of_a_batch_is_assigned_by_its_ticker(own_store: str, path: Path) -> None:
     async with experimenting(own_store, path) as running:
         items = [EXAMPLE_BODY | {"ticker": f"T{n}"} for n in range(20)]
         response = await running.client.post("/v1/recommendations/batch", json={"items": items})

@@ -1,4 +1,4 @@
-"""Recommendations as server-sent events: as they are written, in order, and no longer made for whoever has left."""
+"""Recommendations as server-sent events: order, cancellation and errors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def streaming(running: Gateway, body: object = STREAMED, **headers: str) -
 
 
 async def events(response: httpx.Response) -> AsyncIterator[Event]:
-    """Name and document of each event, as the standard has them told apart."""
+    """Name and document of each event, parsed as the standard specifies."""
     rest = ""
     async with aclosing(response.aiter_text()) as pieces:
         async for piece in pieces:
@@ -52,7 +52,7 @@ async def events(response: httpx.Response) -> AsyncIterator[Event]:
     assert rest == ""
 
 
-async def told(running: Gateway, body: object = STREAMED, **headers: str) -> list[Event]:
+async def events_of(running: Gateway, body: object = STREAMED, **headers: str) -> list[Event]:
     async with streaming(running, body, **headers) as response:
         assert response.status_code == 200
         return [each async for each in events(response)]
@@ -103,46 +103,46 @@ async def test_a_piece_comes_while_the_model_is_still_writing(running: Gateway) 
 
 async def test_a_brief_answer_has_no_analysis_to_tell(running: Gateway) -> None:
     running.mistral.script = []
-    assert [name for name, _ in await told(running, STREAMED | {"detail": "brief"})] == ["recommendation"]
+    assert [name for name, _ in await events_of(running, STREAMED | {"detail": "brief"})] == ["recommendation"]
 
 
-async def test_an_answer_from_the_cache_is_told_the_same_way(running: Gateway) -> None:
-    first, again = await told(running), await told(running)
+async def test_an_answer_from_the_cache_has_the_same_events(running: Gateway) -> None:
+    first, again = await events_of(running), await events_of(running)
     assert "".join(document["delta"] for _, document in again[:-1]) == ANALYSIS
     assert (first[-1][1]["source"], again[-1][1]["source"]) == ("model", "cache")
     assert running.asked == 1
 
 
-async def test_one_who_joins_hears_all_of_it_from_the_start(running: Gateway) -> None:
+async def test_a_client_that_joins_receives_all_pieces(running: Gateway) -> None:
     running.mistral.go = go = asyncio.Event()
-    first = asyncio.create_task(told(running))
+    first = asyncio.create_task(events_of(running))
     await running.mistral.began(1)
-    second = asyncio.create_task(told(running))
+    second = asyncio.create_task(events_of(running))
     await until(lambda: running.sample("conviction_cache_requests_total", result="coalesced") == 1)
     go.set()
-    for heard in await asyncio.gather(first, second):
-        assert "".join(document["delta"] for _, document in heard[:-1]) == ANALYSIS
+    for received in await asyncio.gather(first, second):
+        assert "".join(document["delta"] for _, document in received[:-1]) == ANALYSIS
     assert running.asked == 1
 
 
-# What goes wrong
+# Errors
 
 
-async def test_an_error_before_the_first_piece_is_an_event_that_says_when_to_come_again(running: Gateway) -> None:
+async def test_an_error_before_the_first_piece_is_an_event_with_retry_after(running: Gateway) -> None:
     running.mistral.script = [BackendUnavailable("mistral cannot be reached", retry_after=4.2)]
-    [(name, problem)] = await told(running, X_Request_Id="this-one")
+    [(name, problem)] = await events_of(running, X_Request_Id="this-one")
     assert name == "error"
     assert (problem["status"], problem["code"], problem["retry_after"]) == (503, "backend_unavailable", 5)
     assert problem["request_id"] == "this-one"
     assert outcomes(running, "backend_unavailable") == 1
 
 
-async def test_an_error_in_mid_stream_is_the_last_event_and_what_came_is_booked(
+async def test_an_error_in_mid_stream_is_the_last_event_and_the_received_tokens_are_charged(
     running: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     half = SAID[: len(SAID) // 2]
     running.mistral.script = [Broken(half, BackendError("mistral broke off"), Usage(400, 5))]
-    *pieces, (name, problem) = await told(running)
+    *pieces, (name, problem) = await events_of(running)
     assert ANALYSIS.startswith("".join(document["delta"] for _, document in pieces))
     assert (name, problem["code"], problem["detail"]) == ("error", "backend_error", "mistral broke off")
     assert (await ledger(running, "mistral"))["output_tokens"] == 5
@@ -150,11 +150,11 @@ async def test_an_error_in_mid_stream_is_the_last_event_and_what_came_is_booked(
     assert errors(caplog) == []
 
 
-async def test_an_answer_that_is_none_is_not_asked_for_again_once_a_part_was_heard(running: Gateway) -> None:
+async def test_an_unparsed_answer_is_not_retried_once_a_piece_was_sent(running: Gateway) -> None:
     no_answer = SAID.replace("buy", "sit")
     running.mistral.script = [completion(no_answer), completion(SAID)]
     running.mistral.go = go = asyncio.Event()
-    pending = asyncio.create_task(told(running))
+    pending = asyncio.create_task(events_of(running))
     await running.mistral.began(1)
     await asyncio.sleep(0.05)
     go.set()
@@ -163,10 +163,10 @@ async def test_an_answer_that_is_none_is_not_asked_for_again_once_a_part_was_hea
     assert (name, problem["code"], running.asked) == ("error", "unparsed_answer", 1)
 
 
-async def test_a_brief_one_of_which_nobody_hears_a_part_is_asked_for_again(running: Gateway) -> None:
+async def test_an_unparsed_brief_answer_is_retried(running: Gateway) -> None:
     running.mistral.script = [completion("nonsense"), completion('{"action":"buy","conviction":7}')]
     running.mistral.go = go = asyncio.Event()
-    pending = asyncio.create_task(told(running, STREAMED | {"detail": "brief"}))
+    pending = asyncio.create_task(events_of(running, STREAMED | {"detail": "brief"}))
     await running.mistral.began(1)
     await asyncio.sleep(0.05)
     go.set()
@@ -174,11 +174,11 @@ async def test_a_brief_one_of_which_nobody_hears_a_part_is_asked_for_again(runni
     assert (name, recommendation["action"], running.asked) == ("recommendation", "buy", 2)
 
 
-async def test_what_nobody_foresaw_is_told_without_its_trace(
+async def test_an_unexpected_error_is_an_event_without_a_trace(
     running: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     running.mistral.script = [Broken(SAID[:30], RuntimeError("/secret/path exploded"))]
-    *_, (name, problem) = await told(running)
+    *_, (name, problem) = await events_of(running)
     assert (name, problem["code"]) == ("error", "internal_error")
     assert "exploded" not in json.dumps(problem)
     assert caplog.text.count("unexpected error") == 1
@@ -188,7 +188,7 @@ async def test_what_nobody_foresaw_is_told_without_its_trace(
 # Who leaves
 
 
-async def test_a_client_that_leaves_ends_the_call_and_what_came_is_booked(
+async def test_a_disconnect_ends_the_call_and_charges_the_received_tokens(
     running: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     running.mistral.go = asyncio.Event()
@@ -208,5 +208,5 @@ async def test_a_client_that_leaves_ends_the_call_and_what_came_is_booked(
 async def test_line_breaks_in_an_analysis_do_not_break_events(running: Gateway) -> None:
     said = FullAnswer(analysis="one\n\ntwo\rthree\u2028four", action="buy", conviction=7)
     running.mistral.script = [completion(canonical(said))]
-    *pieces, _ = await told(running)
+    *pieces, _ = await events_of(running)
     assert "".join(document["delta"] for _, document in pieces) == said.analysis

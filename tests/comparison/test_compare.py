@@ -1,4 +1,4 @@
-"""One question to both: at once, of the same metrics, each alone, and what is kept of it."""
+"""One question to both backends concurrently, with the same metrics, and the stored pair."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def pairs_of(running: Gateway, mistral: str, gpt4: str) -> float:
     return running.sample("conviction_ab_pairs_total", mistral_action=mistral, gpt4_action=gpt4)
 
 
-async def test_both_answer_the_same_prompt_and_the_pair_is_kept(running: Gateway) -> None:
+async def test_both_answer_the_same_prompt_and_the_pair_is_stored(running: Gateway) -> None:
     running.mistral.script, running.backends["gpt-4"].script = [BUY], [SELL]
     compared = await comparing_with(question(), terms(), running.resources)
     assert running.mistral.asked == running.backends["gpt-4"].asked
@@ -91,7 +91,7 @@ async def test_they_are_asked_at_once(running: Gateway) -> None:
     assert (await comparing).pair.agree is True
 
 
-async def test_what_is_in_the_cache_does_not_answer_and_nothing_is_left_there(running: Gateway) -> None:
+async def test_comparisons_neither_read_nor_write_the_cache(running: Gateway) -> None:
     for _ in range(3):
         await comparing_with(question(), terms(), running.resources)
     assert running.asked == 6
@@ -116,7 +116,7 @@ async def test_one_that_fails_leaves_the_other_s_answer_standing(running: Gatewa
     assert running.sample("conviction_requests_total", backend=limit_status, detail="brief", outcome="ok") == 1
 
 
-async def test_so_does_one_that_fails_as_nobody_thought_of(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_error_leaves_the_other_answer(running: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     running.mistral.script = [Broken("{", ValueError("a path: /root"))]
     compared = await comparing_with(question(), terms(), running.resources)
     assert compared.pair.sides["mistral"].failure == "internal_error"
@@ -133,7 +133,7 @@ async def test_one_that_takes_too_long_does_not_take_the_other_with_it(running: 
     await running.mistral.streams[0].left.wait()
 
 
-async def test_each_side_is_a_request_within_limits_and_a_pair_that_is_refused_is_none(running: Gateway) -> None:
+async def test_each_side_counts_against_limits_and_a_refused_pair_is_not_stored(running: Gateway) -> None:
     limited = {"requests_per_minute": 1}
     compared = await comparing_with(question(), terms(**limited), running.resources)
     failures = {side.failure for side in compared.pair.sides.values()}
@@ -169,7 +169,7 @@ async def test_metrics_are_looked_up_once_for_both(own_store: str) -> None:
         assert one.metrics_source == other.metrics_source is not None
 
 
-async def test_without_metrics_nobody_is_asked(own_store: str) -> None:
+async def test_without_metrics_no_backend_is_called(own_store: str) -> None:
     async with gateway(own_store, provider=BrokenProvider(UnknownTicker("no such stock"))) as running:
         with pytest.raises(UnknownTicker):
             await comparing_with(Question("NOPE", None, None, "brief"), terms(), running.resources)
@@ -177,7 +177,7 @@ async def test_without_metrics_nobody_is_asked(own_store: str) -> None:
         assert await kept(running) == []
 
 
-async def test_invented_figures_are_counted(running: Gateway) -> None:
+async def test_unsupported_figures_are_counted(running: Gateway) -> None:
     said = FullAnswer(analysis="RSI 59.4; support at $540 and $541; OBV 18.8 million", action="buy", conviction=5)
     running.mistral.script = [completion(canonical(said))]
     compared: Compared = await comparing_with(question("full"), terms(), running.resources)
@@ -189,7 +189,7 @@ async def test_invented_figures_are_counted(running: Gateway) -> None:
     assert compared.pair.sides["gpt-4"].unsupported == 0
 
 
-async def test_a_store_that_is_away_leaves_the_answers(
+async def test_without_the_store_the_answers_are_returned(
     running: Gateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def away(pair: Pair) -> Pair:

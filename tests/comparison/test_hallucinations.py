@@ -48,19 +48,19 @@ NOT_INVENTED = {
 }
 
 
-def test_what_gpt4_said_in_the_case_study_is_all_the_metrics() -> None:
+def test_the_metrics_support_every_figure_of_the_case_study_s_answer() -> None:
     found = figures(GPT4, EXAMPLE)
     assert found.unsupported == ()
     assert len(found.cited) == 16
 
 
 @pytest.mark.parametrize("text", NOT_INVENTED.values(), ids=NOT_INVENTED)
-def test_nothing_is_taken_for_invented(text: str) -> None:
+def test_supported_figures_are_not_reported(text: str) -> None:
     assert figures(text, EXAMPLE).unsupported == ()
 
 
 @pytest.mark.parametrize("kind", ["periods", "names", "dates", "lists", "scales", "bounds", "counts"])
-def test_what_is_no_figure_is_not_cited(kind: str) -> None:
+def test_other_numbers_are_not_cited(kind: str) -> None:
     assert figures(NOT_INVENTED[kind], EXAMPLE).cited == ()
 
 
@@ -77,7 +77,7 @@ def test_figures_are_cited_whole() -> None:
 
 
 @pytest.mark.parametrize("value", [1_000_001.0, 9_999_999.125])
-def test_a_large_metric_may_be_told_with_its_decimals(value: float) -> None:
+def test_a_large_metric_may_be_cited_with_decimals(value: float) -> None:
     metrics = Metrics.model_validate({"price": 5.0, "options": {"call_volume": 3}, "technicals": {"SMA_20": value}})
     assert figures(f"SMA stands at {value:.3f}.", metrics).unsupported == ()
     assert figures(f"SMA stands at {value + 0.01:.3f}.", metrics).unsupported
@@ -88,7 +88,7 @@ FAR = st.integers(3_000_000, 9_000_000).map(lambda number: number * 1000 + 777)
 
 
 @given(metrics(), FAR)
-def test_a_figure_that_is_far_from_all_is_invented(metrics: Metrics, number: int) -> None:
+def test_a_figure_far_from_all_metrics_is_unsupported(metrics: Metrics, number: int) -> None:
     for text in (f"{number}", f"{number:,}", f"${number}.25", f"{number}.5%"):
         assert figures(f"Support lies at {text} or so", metrics).unsupported == (text,)
 

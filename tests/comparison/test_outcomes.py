@@ -73,11 +73,11 @@ def test_nothing_but_entry_and_exit_matters(
     closes: list[float], other: float, day: int, sessions: int, changed: int
 ) -> None:
     """Least of all what had happened by the day of the advice."""
-    told = bars(closes)
-    when = told.index[day].date()
+    received = bars(closes)
+    when = received.index[day].date()
     changed_closes = [other if place == changed else close for place, close in enumerate(closes)]
     if changed not in (day + 1, day + 1 + sessions):
-        assert forward_returns(bars(changed_closes), when, [sessions]) == forward_returns(told, when, [sessions])
+        assert forward_returns(bars(changed_closes), when, [sessions]) == forward_returns(received, when, [sessions])
 
 
 @given(day=st.integers(0, 27), last=st.integers(1, 29), sessions=st.integers(1, 5))
@@ -95,7 +95,7 @@ def test_bars_that_begin_too_late_are_asked_for_again() -> None:
     assert market.asked == [("OLD", None), ("OLD", early + span(2))]
 
 
-def test_what_the_market_lacks_is_counted_and_hides_nothing_else() -> None:
+def test_missing_bars_are_counted_and_do_not_affect_other_stocks() -> None:
     known = {
         "UP": bars([100.0 + day for day in range(60)]),
         "GONE": bars([50.0] * 20),
@@ -109,9 +109,9 @@ def test_what_the_market_lacks_is_counted_and_hides_nothing_else() -> None:
         bought("NOBODY", FIRST),
     ]
     found = list(realised(advice, Market(known), (5,)))
-    told = horizon(found, 5, today=date(2024, 3, 25))
-    assert (told.questions, told.pending, told.without_bars) == (1, 1, 3)
-    [mistral, gpt4] = [each for each in told.hits if each.action is None and each.conviction is None]
+    received = horizon(found, 5, today=date(2024, 3, 25))
+    assert (received.questions, received.pending, received.without_bars) == (1, 1, 3)
+    [mistral, gpt4] = [each for each in received.hits if each.action is None and each.conviction is None]
     assert (mistral.backend, mistral.advice, gpt4.backend) == ("mistral", 1, "gpt-4")
     assert mistral.hit_rate is not None and mistral.hit_rate.value == 1
     assert gpt4.hit_rate is not None and gpt4.hit_rate.value == 0

@@ -1,4 +1,4 @@
-"""Stored pairs: in order, a page or a span at a time, the oldest dropped, whoever appends."""
+"""Stored pairs: their order, pages, spans and the number kept, with concurrent gateways."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def test_pages_go_from_the_newest_to_the_oldest(kept: Comparisons) -> None
     assert seen == stored[::-1]
 
 
-async def test_a_page_is_not_moved_by_what_is_appended_meanwhile(kept: Comparisons) -> None:
+async def test_an_append_does_not_shift_the_next_page(kept: Comparisons) -> None:
     stored = [await kept.append(pair()) for _ in range(6)]
     _, before = await kept.page(None, 2)
     await kept.append(pair())
@@ -84,7 +84,7 @@ async def test_a_span_is_of_times(kept: Comparisons) -> None:
     assert await span(None, times[0]) == []
 
 
-async def test_gateways_that_append_at_once_lose_nothing_and_keep_the_order(redis: Redis, store: Pipelined) -> None:
+async def test_concurrent_appends_lose_nothing_and_keep_the_order(redis: Redis, store: Pipelined) -> None:
     many = [Comparisons(store, 1000) for _ in range(3)]
     stored = await asyncio.gather(*(each.append(pair()) for _ in range(40) for each in many))
     records = concatenate(await many[0].span(None, None))
@@ -93,7 +93,7 @@ async def test_gateways_that_append_at_once_lose_nothing_and_keep_the_order(redi
     assert list(records["time_ms"]) == sorted(records["time_ms"])
 
 
-async def test_a_clock_that_is_put_back_keeps_the_order(kept: Comparisons, redis: Redis) -> None:
+async def test_a_clock_set_back_keeps_the_order(kept: Comparisons, redis: Redis) -> None:
     await kept.append(pair())
     ahead = round(1000 * datetime.now(UTC).timestamp()) + 60_000
     await redis.hset(PAIRS, "last_ms", ahead)
@@ -101,7 +101,7 @@ async def test_a_clock_that_is_put_back_keeps_the_order(kept: Comparisons, redis
     assert round(1000 * later.at.timestamp()) == ahead
 
 
-async def test_a_store_that_is_away_is_said_so() -> None:
+async def test_without_the_store_every_method_raises() -> None:
     async with open_redis(SecretStr("redis://127.0.0.1:1")) as redis:
         away = Comparisons(Pipelined(redis), 10)
         for work in (away.append(pair()), away.page(None, 10), away.span(None, None)):

@@ -47,7 +47,7 @@ PAIRS = st.builds(
 
 
 @given(PAIRS)
-def test_what_was_packed_is_read_back(pair: Pair) -> None:
+def test_a_packed_pair_is_read_back(pair: Pair) -> None:
     packed = pair.pack()
     assert len(packed) == RECORD.itemsize
     assert Pair.of(np.frombuffer(packed, RECORD)[0]) == pair
@@ -63,7 +63,7 @@ def test_every_error_has_its_place() -> None:
     assert len(set(FAILURES)) == len(FAILURES) < 256
 
 
-def test_what_is_too_large_for_its_place_is_cut() -> None:
+def test_values_beyond_a_field_s_range_are_clipped() -> None:
     side = Side(action="buy", conviction=1, figures=10**6, unsupported=10**6, input_tokens=2**40)
     pair = Pair(
         "00" * 16, datetime(2024, 1, 1, tzinfo=UTC), None, None, "full", "shadow", dict.fromkeys(BACKEND_NAMES, side)
@@ -73,7 +73,7 @@ def test_what_is_too_large_for_its_place_is_cut() -> None:
 
 
 @given(st.lists(PAIRS, max_size=6), st.data())
-def test_runs_are_joined_and_picked_from_as_they_are(pairs: list[Pair], data: st.DataObject) -> None:
+def test_records_are_concatenated_and_selected_unchanged(pairs: list[Pair], data: st.DataObject) -> None:
     runs = [np.frombuffer(pair.pack(), RECORD) for pair in pairs]
     records = concatenate(runs)
     assert [Pair.of(record) for record in records] == pairs

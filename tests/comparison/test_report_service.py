@@ -1,4 +1,4 @@
-"""Reports are made one at a time; who would wait too long is told so."""
+"""Reports run one at a time, behind a bounded queue."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def test_runs_are_summed_up_together() -> None:
     assert tuple(found.backends) == BACKEND_NAMES
 
 
-async def test_one_at_a_time_off_the_loop_and_the_rest_wait_or_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reports_run_one_at_a_time_in_a_thread_and_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     go, concurrency, most = threading.Event(), 0, 0
 
     def slow(found: Records, choice: Choice, half_width: float) -> Report:

@@ -56,7 +56,7 @@ async def pairs(running: Gateway) -> Sequence[Pair]:
 
 
 @pytest.mark.parametrize(("backend", "other"), [("mistral", "gpt-4"), ("gpt-4", "mistral")])
-async def test_the_other_is_asked_the_same_and_the_pair_is_kept(
+async def test_the_other_backend_gets_the_same_question_and_the_pair_is_stored(
     running: Gateway, backend: BackendName, other: BackendName
 ) -> None:
     running.backends[backend].script = [completion(BUY)]
@@ -74,7 +74,7 @@ async def test_the_other_is_asked_the_same_and_the_pair_is_kept(
     assert running.sample("conviction_ab_pairs_total", **labels) == 1
 
 
-async def test_a_copy_is_booked_on_its_own_budget_and_is_nobody_s_answer(running: Gateway) -> None:
+async def test_a_copy_is_charged_to_the_shadow_budget_and_not_counted_as_an_answer(running: Gateway) -> None:
     await ask(running)
     await counted(running, 1)
     assert (await ledger(running, "gpt-4"))["nano_usd"] == PRICES["gpt-4"].cost(USAGE).nano_usd
@@ -96,7 +96,7 @@ async def test_streams_and_batches_are_copied_too(running: Gateway) -> None:
     }  # fmt: skip
 
 
-async def test_an_answer_does_not_wait_for_its_copy_which_is_given_up_when_the_gateway_stops(own_store: str) -> None:
+async def test_an_answer_does_not_wait_for_its_copy_which_shutdown_cancels(own_store: str) -> None:
     async with gateway(own_store, wire=True, shadow_fraction=1) as running:
         slow = running.backends["gpt-4"]
         slow.go = asyncio.Event()
@@ -107,9 +107,7 @@ async def test_an_answer_does_not_wait_for_its_copy_which_is_given_up_when_the_g
     assert copies(running) == 0
 
 
-async def test_a_copy_that_waits_when_the_gateway_stops_is_not_made(
-    own_store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_shutdown_cancels_a_waiting_copy(own_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.comparison.shadow.DELAY_S", 60.0)
     async with gateway(own_store, wire=True, shadow_fraction=1) as running:
         await ask(running)
@@ -117,7 +115,7 @@ async def test_a_copy_that_waits_when_the_gateway_stops_is_not_made(
     assert running.asked == 1
 
 
-async def test_another_that_fails_is_kept_as_a_failure(running: Gateway) -> None:
+async def test_a_failed_copy_is_stored_as_a_failure(running: Gateway) -> None:
     running.backends["gpt-4"].script = [BackendError("gpt-4 failed (HTTP 500)")]
     await ask(running)
     await counted(running, 1)
@@ -126,7 +124,7 @@ async def test_another_that_fails_is_kept_as_a_failure(running: Gateway) -> None
 
 
 @pytest.mark.parametrize("budget", ["0", "0.0000001"])
-async def test_beyond_its_budget_nothing_is_copied_and_everything_answered(own_store: str, budget: str) -> None:
+async def test_an_exhausted_budget_stops_copies_and_no_answers(own_store: str, budget: str) -> None:
     async with gateway(own_store, wire=True, shadow_fraction=1, shadow_usd_per_day=budget) as running:
         assert (await ask(running)).status_code == 200
         await counted(running, 1, "refused")
@@ -134,7 +132,7 @@ async def test_beyond_its_budget_nothing_is_copied_and_everything_answered(own_s
 
 
 @pytest.mark.parametrize("busy", ["mistral", "gpt-4"])
-async def test_a_backend_that_is_half_full_is_spared(own_store: str, busy: BackendName) -> None:
+async def test_a_half_full_backend_gets_no_copies(own_store: str, busy: BackendName) -> None:
     limit = {f"{busy.replace('-', '')}_max_concurrency": 2}
     async with gateway(own_store, wire=True, shadow_fraction=1, **limit) as running:  # type: ignore[arg-type]
         async with running.resources.upstreams[busy].concurrency.acquire():
@@ -145,7 +143,7 @@ async def test_a_backend_that_is_half_full_is_spared(own_store: str, busy: Backe
         await counted(running, 1)
 
 
-async def test_a_gateway_that_comes_late_to_a_copy_drops_it(own_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_late_copy_is_shed(own_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.comparison.shadow.MAX_LAG_S", -1.0)
     async with gateway(own_store, wire=True, shadow_fraction=1) as running:
         await ask(running)
@@ -153,7 +151,7 @@ async def test_a_gateway_that_comes_late_to_a_copy_drops_it(own_store: str, monk
         assert running.asked == 1
 
 
-async def test_so_many_at_a_time_and_no_more(running: Gateway) -> None:
+async def test_the_number_of_concurrent_copies_is_bounded(running: Gateway) -> None:
     running.backends["gpt-4"].go = asyncio.Event()
     for number in range(MAX_COPIES + 3):
         await ask(running, EXAMPLE_BODY | {"ticker": f"T{number}"})
@@ -162,7 +160,7 @@ async def test_so_many_at_a_time_and_no_more(running: Gateway) -> None:
     await counted(running, MAX_COPIES)
 
 
-async def test_what_is_not_copied(own_store: str, tmp_path: Path) -> None:
+async def test_answers_that_are_not_copied(own_store: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("admin:an-admin-key-0123456789\n")
     keys.chmod(0o600)

@@ -96,7 +96,7 @@ async def test_both_are_written_side_by_side(browser: Browser, open_gateway: str
         assert "gpt-4 and mistral" in await opened.page.inner_text("#stand-in")
 
 
-async def test_a_pair_is_kept_where_that_is_asked_for(browser: Browser, open_gateway: str) -> None:
+async def test_a_pair_is_stored_on_request(browser: Browser, open_gateway: str) -> None:
     async with window(browser, open_gateway) as opened:
         page = opened.page
         await choose(page, "backend", "both")
@@ -107,7 +107,7 @@ async def test_a_pair_is_kept_where_that_is_asked_for(browser: Browser, open_gat
         assert "given the metrics" in await page.inner_text(".probabilities >> nth=0")
 
 
-async def test_a_cascade_says_which_answered_and_why(browser: Browser, open_gateway: str) -> None:
+async def test_a_cascade_shows_which_backend_answered_and_why(browser: Browser, open_gateway: str) -> None:
     async with window(browser, open_gateway) as opened:
         await ask(opened.page, backend="cascade", detail="brief")
         await answered(opened.page)
@@ -159,7 +159,7 @@ async def test_json_is_pasted_into_the_form(browser: Browser, open_gateway: str)
         assert "3 given" in await page.inner_text("#given")
 
 
-async def test_a_wrong_metric_is_told_at_its_field(browser: Browser, open_gateway: str) -> None:
+async def test_an_invalid_metric_is_shown_at_its_field(browser: Browser, open_gateway: str) -> None:
     async with window(browser, open_gateway) as opened:
         page = opened.page
         await choose(page, "subject", "metrics")
@@ -189,7 +189,8 @@ async def test_html_in_an_answer_is_text(browser: Browser, open_gateway: str) ->
     async with window(browser, open_gateway) as opened:
         page = opened.page
         await page.route(
-            "**/v1/recommendations", lambda route: route.fulfill(body=told(), content_type="text/event-stream")
+            "**/v1/recommendations",
+            lambda route: route.fulfill(body=hostile_events(), content_type="text/event-stream"),
         )
         await ask(page)
         await answered(page)
@@ -199,7 +200,7 @@ async def test_html_in_an_answer_is_text(browser: Browser, open_gateway: str) ->
         assert await page.title() != "taken"
 
 
-def told() -> bytes:
+def hostile_events() -> bytes:
     hostile: dict[str, Any] = {
         **{"id": HOSTILE, "created_at": HOSTILE, "ticker": HOSTILE, "as_of": None, "action": "buy", "conviction": 7},
         **{"probabilities": None, "probabilities_given": None, "analysis": HOSTILE, "backend": "mistral"},
@@ -255,7 +256,7 @@ async def test_a_limit_is_explained_and_counted_down(browser: Browser, slow_stan
             await until(page, f"document.querySelector('.problem button').textContent !== '{first}'")
 
 
-async def test_a_backend_that_fails_leaves_the_other_standing(browser: Browser, slow_stand_in: str) -> None:
+async def test_if_one_backend_fails_the_other_s_answer_is_shown(browser: Browser, slow_stand_in: str) -> None:
     with gateway_process(slow_stand_in, OPENAI_API_KEY="wrong") as serving:
         async with window(browser, f"http://127.0.0.1:{serving.port}") as opened:
             page = opened.page
@@ -265,7 +266,7 @@ async def test_a_backend_that_fails_leaves_the_other_standing(browser: Browser, 
             await page.locator('[data-backend="mistral"] .action').wait_for()
 
 
-async def test_a_gateway_that_is_gone_is_said_to_be(browser: Browser, slow_stand_in: str) -> None:
+async def test_an_unreachable_gateway_is_reported(browser: Browser, slow_stand_in: str) -> None:
     with gateway_process(slow_stand_in) as serving:
         async with window(browser, f"http://127.0.0.1:{serving.port}") as opened:
             page = opened.page

@@ -34,9 +34,7 @@ def costs_of(origin: str) -> Any:
         return json.load(response)
 
 
-async def test_the_report_is_empty_then_has_what_pairs_tell_and_follows_them(
-    browser: Browser, slow_stand_in: str
-) -> None:
+async def test_the_report_is_empty_then_follows_the_pairs(browser: Browser, slow_stand_in: str) -> None:
     with gateway_process(slow_stand_in) as serving:
         origin = f"http://127.0.0.1:{serving.port}"
         async with window(browser, origin) as opened:
@@ -90,7 +88,7 @@ async def test_the_report_is_empty_then_has_what_pairs_tell_and_follows_them(
             await page.get_by_text("422 invalid_request").wait_for()
 
 
-async def test_costs_have_each_their_formula(browser: Browser, open_gateway: str) -> None:
+async def test_each_cost_has_its_formula(browser: Browser, open_gateway: str) -> None:
     pair(open_gateway, "MSFT", 571.29)
     costs = costs_of(open_gateway)
     async with window(browser, open_gateway) as opened:

@@ -1,4 +1,4 @@
-"""The console's page and files as they are served: to whom, as what, for how long."""
+"""The console's page and files: access, media types and caching."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def as_it_stands(running: Gateway, path: str) -> httpx.Response:
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "index.html"])
-async def test_a_file_is_served_as_what_it_is_and_kept_for_good(running: Gateway, name: str) -> None:
+async def test_a_file_has_its_media_type_and_is_immutable(running: Gateway, name: str) -> None:
     response = await running.client.get(f"/console/{EDITION}/{name}")
     assert response.status_code == 200
     assert response.content == (FOLDER / name).read_bytes()
@@ -35,7 +35,7 @@ async def test_a_file_is_served_as_what_it_is_and_kept_for_good(running: Gateway
     assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
 
 
-async def test_the_page_is_asked_about_each_time_and_names_files_that_are_there(running: Gateway) -> None:
+async def test_the_page_is_revalidated_and_its_files_exist(running: Gateway) -> None:
     response = await running.client.get("/")
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["cache-control"] == "no-cache"
@@ -47,7 +47,7 @@ async def test_the_page_is_asked_about_each_time_and_names_files_that_are_there(
 
 
 @pytest.mark.parametrize("path", ["/", f"/console/{EDITION}/main.js"])
-async def test_what_a_browser_has_is_not_sent_again(running: Gateway, path: str) -> None:
+async def test_a_known_etag_gets_a_304(running: Gateway, path: str) -> None:
     first = await running.client.get(path, headers={"Accept-Encoding": "identity"})
     known = {"Accept-Encoding": "identity", "If-None-Match": f'"other", W/{first.headers["etag"]}'}
     again = await running.client.get(path, headers=known)
@@ -57,7 +57,7 @@ async def test_what_a_browser_has_is_not_sent_again(running: Gateway, path: str)
     assert other.content == first.content
 
 
-async def test_it_is_sent_packed_to_whoever_unpacks(running: Gateway) -> None:
+async def test_files_are_compressed_for_clients_that_accept_gzip(running: Gateway) -> None:
     url = f"/console/{EDITION}/console.css"
     async with running.client.stream("GET", url, headers={"Accept-Encoding": "gzip, br"}) as response:
         packed = b"".join([chunk async for chunk in response.aiter_raw()])
@@ -70,7 +70,7 @@ async def test_it_is_sent_packed_to_whoever_unpacks(running: Gateway) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", f"/console/{EDITION}/main.js"])
-async def test_nothing_runs_but_the_files_and_nobody_else_is_asked(running: Gateway, path: str) -> None:
+async def test_the_policy_allows_only_the_console_s_own_files_and_origin(running: Gateway, path: str) -> None:
     headers = (await running.client.get(path)).headers
     policy = dict(part.strip().split(" ", 1) for part in headers["content-security-policy"].split(";"))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == policy["form-action"] == "'none'"
@@ -117,17 +117,17 @@ def test_the_files_keep_to_the_policy(name: str) -> None:
         f"//console/{EDITION}/main.js",
     ],
 )
-async def test_there_is_nothing_but_the_files(store_url: str, path: str) -> None:
+async def test_other_paths_are_not_found(store_url: str, path: str) -> None:
     async with gateway(store_url, wire=True) as running:
         assert_problem(await as_it_stands(running, path), 404, "not_found")
 
 
-async def test_another_edition_gets_what_there_is_and_keeps_it_not(running: Gateway) -> None:
+async def test_another_edition_is_served_without_caching(running: Gateway) -> None:
     response = await running.client.get("/console/0123456789ab/main.js")
     assert (response.status_code, response.headers["cache-control"]) == (200, "no-cache")
 
 
-async def test_where_keys_are_on_the_console_opens_without_and_nothing_else_does(
+async def test_with_keys_on_only_the_console_needs_no_key(store_url: str, tmp_path: Path) -> None:
     store_url: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "keys"

@@ -20,7 +20,7 @@ KEY = "ann-key-0123456789abcdef"
 PAGES = ("ask", "compare", "costs")
 
 
-async def test_where_keys_are_on_the_key_is_asked_for_once_and_kept_in_the_tab(
+async def test_with_keys_on_the_key_is_requested_once_and_stored_in_the_tab(
     browser: Browser, slow_stand_in: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "keys"
@@ -57,7 +57,7 @@ async def test_where_keys_are_on_the_key_is_asked_for_once_and_kept_in_the_tab(
         assert KEY not in serving.log.read_text()
 
 
-async def test_what_a_key_may_not_do_is_said(browser: Browser, slow_stand_in: str, tmp_path: Path) -> None:
+async def test_a_forbidden_request_is_reported(browser: Browser, slow_stand_in: str, tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(f"ann:{KEY}\n")
     file.chmod(0o600)

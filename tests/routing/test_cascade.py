@@ -46,7 +46,7 @@ def outcomes(running: Gateway, backend: BackendName, detail: str = "brief", outc
 
 
 @pytest.mark.parametrize("share", [0.6, 0.95])
-async def test_what_is_sure_is_kept_after_one_call(running: Gateway, share: float) -> None:
+async def test_a_sure_answer_is_kept_after_one_call(running: Gateway, share: float) -> None:
     running.mistral.script = [completion(BUY, **sure(share))]
     response = await ask(running, **CASCADE)
     answer = response.json()
@@ -63,7 +63,7 @@ UNSURE = [(sure(0.59), 0.59), ({"probabilities": None}, None)]
 
 @pytest.mark.parametrize(("probabilities", "probability"), UNSURE, ids=["unsure", "none given"])
 @pytest.mark.parametrize("body", [EXAMPLE_BODY, IN_FULL], ids=["brief", "full"])
-async def test_what_is_not_sure_is_the_other_s_to_answer_and_both_calls_are_booked(
+async def test_an_unsure_answer_is_passed_on_and_both_calls_are_charged(
     running: Gateway, body: dict[str, Any], probabilities: dict[str, object], probability: float | None
 ) -> None:
     running.mistral.script = [completion(BUY, **probabilities)]
@@ -84,7 +84,7 @@ async def test_what_is_not_sure_is_the_other_s_to_answer_and_both_calls_are_book
     assert running.sample("conviction_time_to_first_token_seconds_count", backend="mistral") == 1
 
 
-async def test_what_is_sure_is_written_in_full_by_the_same(running: Gateway) -> None:
+async def test_the_first_backend_writes_a_sure_answer_in_full(running: Gateway) -> None:
     running.mistral.script = [completion(BUY, **sure(0.9)), completion(FULL)]
     answer = (await ask(running, IN_FULL, **CASCADE)).json()
     assert (answer["backend"], answer["conviction"], answer["probabilities_given"]) == ("mistral", 6, "analysis")
@@ -96,7 +96,7 @@ async def test_what_is_sure_is_written_in_full_by_the_same(running: Gateway) -> 
 
 @pytest.mark.parametrize(("share", "backend"), [(0.9, "mistral"), (0.5, "gpt-4")])
 @pytest.mark.parametrize("detail", ["brief", "full"])
-async def test_a_stream_tells_the_analysis_of_whoever_answers(
+async def test_a_stream_holds_the_analysis_of_the_answering_backend(
     running: Gateway, share: float, backend: BackendName, detail: str
 ) -> None:
     running.mistral.script = [completion(BUY, **sure(share))]
@@ -105,8 +105,8 @@ async def test_a_stream_tells_the_analysis_of_whoever_answers(
         running.mistral.script.append(completion(FULL))
         running.backends["gpt-4"].script = [completion(FULL)]
     response = await ask(running, EXAMPLE_BODY | {"detail": detail, "stream": True}, **CASCADE)
-    told = [text.split("\n") for text in response.text.strip().split("\n\n")]
-    events = [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in told]
+    received = [text.split("\n") for text in response.text.strip().split("\n\n")]
+    events = [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in received]
     said = "".join(data["delta"] for name, data in events if name == "analysis")
     assert said == ("The trend is up. RSI is no hindrance." if detail == "full" else "")
     kind, answer = events[-1]
@@ -138,7 +138,7 @@ async def test_a_ticker_is_looked_up_once_for_both(running: Gateway) -> None:
     assert prompts[0] == prompts[1]
 
 
-async def test_what_fails_has_failed_unless_a_fallback_is_named(running: Gateway) -> None:
+async def test_a_failure_without_a_fallback_is_the_answer(running: Gateway) -> None:
     running.mistral.script = [AWAY]
     assert_problem(await ask(running, **CASCADE), 503, "backend_unavailable")
     assert outcomes(running, "mistral", outcome="backend_unavailable") == 1
@@ -167,7 +167,7 @@ async def test_a_second_that_fails_is_stood_in_for_by_the_first(running: Gateway
     assert asked(running) == {"mistral": ["brief", "full"], "gpt-4": ["full"]}
 
 
-async def test_what_was_asked_before_costs_nothing_again(own_store: str) -> None:
+async def test_a_cached_first_answer_costs_nothing(own_store: str) -> None:
     async with gateway(own_store, cascade_threshold=0.6, cache_s=60) as running:
         running.mistral.script = [completion(BUY, **sure(0.2))]
         await ask(running, **CASCADE)

@@ -49,7 +49,7 @@ def test_each_arm_has_as_many_buckets_as_it_weighs(weights: Weights) -> None:
 
 @given(split(3), st.integers(0, BUCKETS))
 @settings(max_examples=25, deadline=None)
-def test_what_the_last_two_of_three_arms_trade_leaves_the_first_alone(before: Weights, given_up: int) -> None:
+def test_a_trade_between_the_last_two_of_three_arms_leaves_the_first_unchanged(before: Weights, given_up: int) -> None:
     first, second, third = before
     after = (first, second - min(second, given_up), third + min(second, given_up))
     assert moves(before, after) == Counter({("b", "c"): min(second, given_up)} if min(second, given_up) else {})
@@ -93,7 +93,7 @@ def test_subjects_spread_as_the_weights_say() -> None:
         ({"experiments": [{"name": n, "arms": [("a", "mistral", 10000)]} for n in "xy"]}, "x and y both apply"),
     ],
 )  # fmt: skip
-def test_what_is_no_plan_is_refused_with_its_reason(plan: dict[str, object], complaint: str) -> None:
+def test_an_invalid_plan_is_refused_with_its_reason(plan: dict[str, object], complaint: str) -> None:
     for each in plan["experiments"]:  # type: ignore[attr-defined]
         each["arms"] = tuple(dict(zip(("name", "backend", "weight"), arm, strict=True)) for arm in each["arms"])
     with pytest.raises(ValidationError, match=complaint):

@@ -46,7 +46,7 @@ def test_without_a_file_there_are_none() -> None:
     assert experiments.experiment("full") is None
 
 
-def test_a_change_is_taken_over_once_it_is_looked_for(path: Path) -> None:
+def test_a_change_is_loaded_at_the_next_check(path: Path) -> None:
     clock = Clock()
     experiments = Experiments(path, clock)
     path.write_text(json.dumps(document(weight=100)))
@@ -55,7 +55,7 @@ def test_a_change_is_taken_over_once_it_is_looked_for(path: Path) -> None:
     assert weight(experiments) == 100
 
 
-def test_a_file_that_is_put_in_its_place_is_read_though_it_is_older(path: Path, tmp_path: Path) -> None:
+def test_a_replaced_file_is_loaded_even_if_it_is_older(path: Path, tmp_path: Path) -> None:
     clock, other = Clock(), tmp_path / "other.json"
     other.write_text(json.dumps(document(weight=200)))
     path.touch()
@@ -66,7 +66,7 @@ def test_a_file_that_is_put_in_its_place_is_read_though_it_is_older(path: Path, 
 
 
 @pytest.mark.parametrize("text", ["{", json.dumps({"experiments": [{"name": "x"}]}), None])
-def test_a_bad_change_is_told_and_changes_nothing_until_it_is_mended(
+def test_an_invalid_change_is_reported_and_ignored_until_it_is_fixed(
     path: Path, text: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
@@ -95,7 +95,7 @@ def test_a_bad_change_is_told_and_changes_nothing_until_it_is_mended(
         (json.dumps({"experiments": [*document()["experiments"] * 2]}), "more than one experiment is named tuned"),
     ],
 )
-def test_a_first_one_that_is_bad_is_refused(tmp_path: Path, text: str | None, complaint: str) -> None:
+def test_an_invalid_initial_file_is_refused(tmp_path: Path, text: str | None, complaint: str) -> None:
     path = tmp_path / "experiments.json"
     if text is not None:
         path.write_text(text)

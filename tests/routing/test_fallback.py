@@ -1,4 +1,4 @@
-"""One backend in another's place: only where it is asked for, may be, and before anything of an answer was told."""
+"""The fallback: on request, within the scope of the key, before any piece of an answer was sent."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ def outcomes(running: Gateway, backend: BackendName, outcome: str, detail: str =
 
 async def events(running: Gateway, **headers: str) -> tuple[httpx.Response, list[tuple[str, dict[str, Any]]]]:
     response = await ask(running, STREAMED, **headers)
-    told = [text.split("\n") for text in response.text.strip().split("\n\n")]
-    return response, [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in told]
+    received = [text.split("\n") for text in response.text.strip().split("\n\n")]
+    return response, [
+        (name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in received
+    ]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,7 @@ async def events(running: Gateway, **headers: str) -> tuple[httpx.Response, list
     ],
     ids=lambda fault: type(fault).__name__,
 )
-async def test_the_other_answers_says_so_and_each_is_booked_and_counted(running: Gateway, fault: Any) -> None:
+async def test_the_fallback_answers_and_both_calls_are_charged_and_counted(running: Gateway, fault: Any) -> None:
     running.mistral.script = [fault]
     response = await ask(running, **ELSE)
     answer = response.json()
@@ -83,7 +85,7 @@ async def test_the_time_that_the_first_took_to_fail_is_not_the_gateway_s_own(run
     assert timing["gateway_ms"] <= timing["total_ms"] - 450
 
 
-async def test_without_asking_for_it_nobody_takes_over(running: Gateway) -> None:
+async def test_without_the_header_there_is_no_fallback(running: Gateway) -> None:
     running.mistral.script = [AWAY]
     assert_problem(await ask(running), 503, "backend_unavailable")
     answer = await ask(running, **ELSE)  # nor where nothing fails
@@ -92,7 +94,7 @@ async def test_without_asking_for_it_nobody_takes_over(running: Gateway) -> None
     assert running.backends["gpt-4"].asked == []
 
 
-async def test_a_full_line_is_gone_round(own_store: str) -> None:
+async def test_a_full_queue_triggers_the_fallback(own_store: str) -> None:
     async with gateway(own_store, wire=True, mistral_max_concurrency=1, mistral_queue_size=0) as running:
         running.mistral.go = asyncio.Event()
         first = asyncio.create_task(ask(running))
@@ -104,7 +106,7 @@ async def test_a_full_line_is_gone_round(own_store: str) -> None:
         assert (await first).json()["backend"] == "mistral"
 
 
-async def test_what_the_other_answered_is_kept_as_the_other_s(running: Gateway) -> None:
+async def test_the_fallback_s_answer_is_cached_under_its_own_backend(running: Gateway) -> None:
     running.mistral.script = [AWAY, AWAY]
     await ask(running, **ELSE)
     again = (await ask(running, **ELSE)).json()
@@ -113,7 +115,7 @@ async def test_what_the_other_answered_is_kept_as_the_other_s(running: Gateway) 
     assert (await ask(running)).json()["source"] == "model"
 
 
-async def test_where_both_fail_the_second_s_error_is_told_and_both_are_counted(running: Gateway) -> None:
+async def test_if_both_fail_the_second_error_is_returned_and_both_are_counted(running: Gateway) -> None:
     running.mistral.script = [AWAY]
     running.backends["gpt-4"].script = [BackendError("gpt-4 failed (HTTP 500)")]
     response = await ask(running, **ELSE)
@@ -122,7 +124,7 @@ async def test_where_both_fail_the_second_s_error_is_told_and_both_are_counted(r
     assert (outcomes(running, "mistral", "backend_unavailable"), outcomes(running, "gpt-4", "backend_error")) == (1, 1)
 
 
-async def test_an_answer_that_is_none_is_no_failure_of_that_kind(running: Gateway) -> None:
+async def test_an_unparsed_answer_does_not_trigger_the_fallback(running: Gateway) -> None:
     running.mistral.script = [completion("nonsense"), completion("nonsense")]
     assert_problem(await ask(running, **ELSE), 502, "unparsed_answer")
     assert running.backends["gpt-4"].asked == []
@@ -148,9 +150,7 @@ async def test_a_budget_of_the_other_s_holds(own_store: str) -> None:
         assert outcomes(running, "gpt-4", "budget_exceeded") == 1
 
 
-async def test_a_key_that_may_not_ask_the_other_is_told_before_anything_is_asked(
-    own_store: str, tmp_path: Path
-) -> None:
+async def test_a_forbidden_fallback_is_refused_before_any_call(own_store: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text("admin:0123456789abcdef")
     keys.chmod(0o600)
@@ -172,7 +172,7 @@ async def test_a_key_that_may_not_ask_the_other_is_told_before_anything_is_asked
         ({"X_Fallback": "gpt-4", "X_Backend": "gpt-4"}, 422, "invalid_request"),
     ],
 )
-async def test_a_fallback_that_is_none_is_refused(
+async def test_an_invalid_fallback_is_refused(
     running: Gateway, headers: dict[str, str], status: int, code: str
 ) -> None:
     response = await ask(running, **headers)
@@ -181,7 +181,7 @@ async def test_a_fallback_that_is_none_is_refused(
     assert running.asked == 0
 
 
-async def test_a_chat_completion_has_none_and_says_so(running: Gateway) -> None:
+async def test_a_chat_completion_refuses_a_fallback(running: Gateway) -> None:
     chat = {"model": "mistral", "messages": [{"role": "user", "content": "Hello."}]}
     response = await running.client.post("/v1/chat/completions", json=chat, headers={"X-Fallback": "gpt-4"})
     assert response.status_code == 422
@@ -192,7 +192,7 @@ async def test_a_chat_completion_has_none_and_says_so(running: Gateway) -> None:
 
 
 @pytest.mark.parametrize("fault", [AWAY, Broken(SAID[:10], BackendError("mistral broke off"), Usage(400, 2))])
-async def test_a_stream_of_which_nothing_was_told_is_the_other_s(running: Gateway, fault: Any) -> None:
+async def test_a_stream_falls_back_before_its_first_piece(running: Gateway, fault: Any) -> None:
     running.mistral.script = [fault]
     running.backends["gpt-4"].script = [completion(SAID)]
     response, [*pieces, (name, answer)] = await events(running, **ELSE)
@@ -204,7 +204,7 @@ async def test_a_stream_of_which_nothing_was_told_is_the_other_s(running: Gatewa
     assert (outcomes(running, "mistral", code, "full"), outcomes(running, "gpt-4", "ok", "full")) == (1, 1)
 
 
-async def test_a_stream_of_which_a_piece_was_told_stays_its_own(running: Gateway) -> None:
+async def test_a_stream_does_not_fall_back_after_its_first_piece(running: Gateway) -> None:
     running.mistral.script = [Broken(SAID[: len(SAID) // 2], BackendError("mistral broke off"), Usage(400, 5))]
     response, [*pieces, (name, problem)] = await events(running, **ELSE)
     assert pieces
@@ -214,7 +214,7 @@ async def test_a_stream_of_which_a_piece_was_told_stays_its_own(running: Gateway
     assert running.backends["gpt-4"].asked == []
 
 
-async def test_a_stream_that_could_have_fallen_back_ends_with_its_client(running: Gateway) -> None:
+async def test_a_disconnect_does_not_trigger_the_fallback(running: Gateway) -> None:
     running.mistral.go = asyncio.Event()
     pending = asyncio.create_task(events(running, **ELSE))
     await running.mistral.began(1)

@@ -1,4 +1,4 @@
-"""The headers that choose what answers, and whom a request is for."""
+"""The headers that choose a backend, a fallback and a subject."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def test_anything_else_is_refused_and_all_are_named(given: list[str]) -> None:
         choose(given)
 
 
-def test_a_cascade_is_no_fallback_and_may_have_either() -> None:
+def test_a_cascade_cannot_be_a_fallback_and_may_have_either() -> None:
     with pytest.raises(UnknownBackend, match=r"mistral, gpt-4$"):
         choose_fallback(["cascade"], "mistral")
     assert [choose_fallback([name], "cascade") for name in BACKEND_NAMES] == list(BACKEND_NAMES)
 
 
 @pytest.mark.parametrize("given", [[""], [" "], ["d\xe9sk"], ["desk\x00"], ["x" * (MAX_SUBJECT_LENGTH + 1)]])
-def test_a_subject_that_is_no_name_is_refused(given: list[str]) -> None:
+def test_an_invalid_subject_is_refused(given: list[str]) -> None:
     with pytest.raises(InvalidRequest, match="X-Subject must be"):
         subject(given)

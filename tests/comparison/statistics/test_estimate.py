@@ -44,7 +44,7 @@ def test_a_ticker_is_a_cluster_and_a_pair_without_one_another(names: list[str]) 
     assert len(set(alone)) == len(alone)
 
 
-def test_more_tickers_than_are_drawn_are_dealt_whole() -> None:
+def test_more_tickers_than_clusters_are_grouped_whole() -> None:
     names = np.array([f"T{number % 3000}" for number in range(9000)], "S10")
     owner, clusters, tickers = clustered(names)
     assert (clusters, tickers) == (MAX_CLUSTERS, 3000)
@@ -83,7 +83,7 @@ def test_few_tickers_give_a_value_and_no_interval() -> None:
     assert sample(np.ones(40), owner, few).estimate(mean) == Estimate(1.0)
 
 
-def test_what_is_not_defined_is_none_and_what_is_not_in_some_resample_has_no_interval() -> None:
+def test_an_undefined_statistic_is_none_and_one_undefined_in_a_resample_has_no_interval() -> None:
     owner, rare = np.arange(10), np.zeros(10)
     rare[0] = 1
     parts = Sample({"hits": rare, "pairs": np.zeros(10)}, owner, 10)

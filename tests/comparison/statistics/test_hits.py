@@ -1,4 +1,4 @@
-"""Hit rates beside base rates, reckoned by hand and by simulation."""
+"""Hit rates and base rates, compared with values computed by hand and by simulation."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def value(estimate: object) -> float:
 
 def test_each_action_has_its_own_way_of_being_right() -> None:
     right = came_true(np.array([0.05, -0.05, 0.02, -0.02, 0.0]), sessions=9)
-    told = dict(zip(ACTIONS, right.tolist(), strict=True))
-    assert told["buy"] == [True, False, True, False, False]
-    assert told["sell"] == [False, True, False, True, False]
-    assert told["hold"] == [False, False, True, True, True]
+    received = dict(zip(ACTIONS, right.tolist(), strict=True))
+    assert received["buy"] == [True, False, True, False, False]
+    assert received["sell"] == [False, True, False, True, False]
+    assert received["hold"] == [False, False, True, True, True]
 
 
 def test_hit_rate_base_rate_and_lead_by_hand() -> None:

@@ -81,7 +81,7 @@ def test_an_interval_holds_its_value_or_is_left_out(pairs: list[Pair]) -> None:
             assert each.low - 1e-9 <= each.value * 1.000001 and each.value * 0.999999 <= each.high + 1e-9
 
 
-def test_what_answers_took() -> None:
+def test_latency_and_cost_of_answers() -> None:
     slow = side(
         "buy", total_ms=3000.0, ms_per_token=50.0, output_tokens=11, nano_usd=3_000_000, figures=4, unsupported=1
     )
@@ -136,7 +136,7 @@ def test_pairs_still_needed_shrink_with_the_square_of_the_half_width() -> None:
     assert of(pairs, half_width=0.5).needed.pairs_still == 0
 
 
-def test_a_stand_in_s_answers_are_said_to_be() -> None:
+def test_answers_of_a_stand_in_are_marked() -> None:
     assert of([pair(side("buy"), side("buy", stand_in=True))]).stand_in
     assert not of([pair(side("buy"), side("buy"))]).stand_in
 
