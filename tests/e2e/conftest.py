@@ -1,4 +1,4 @@
-"""The default model behind the real vLLM, started as a user starts it, once for all tests here."""
+"""The default model in the real vLLM, started by `conviction up` once for all tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def vllm_up(tmp_path_factory: pytest.TempPathFactory, stand_in_server: StandIn) -> Iterator[Up]:
-    """Its GPT-4 route leads to the stand-in."""
+    """`conviction up` with vLLM; the stand-in answers as gpt-4."""
     subprocess.run(["make", "model", ".envs/vllm/.complete"], cwd=ROOT, check=True)
     more = {
         "OPENAI_BASE_URL": stand_in_server.url,
