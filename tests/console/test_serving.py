@@ -18,6 +18,7 @@ FOLDER = Path(__file__).parents[2] / "app" / "console"
 NAMES = sorted(path.name for path in FOLDER.iterdir())
 EDITION = read_files()[1]
 NAMED = re.compile(r'(?:src|href)="(console/[^"]+)"')
+IMPORTED = re.compile(r'from "\./([^"]+)"')
 
 
 async def as_it_stands(running: Gateway, path: str) -> httpx.Response:
@@ -44,6 +45,11 @@ async def test_the_page_is_revalidated_and_its_files_exist(running: Gateway) -> 
     for path in named:
         assert path.startswith(f"console/{EDITION}/")
         assert (await running.client.get(f"/{path}")).status_code == 200
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(".js")])
+def test_modules_import_modules_that_are_there(name: str) -> None:
+    assert set(IMPORTED.findall((FOLDER / name).read_text("utf-8"))) <= set(NAMES)
 
 
 @pytest.mark.parametrize("path", ["/", f"/console/{EDITION}/main.js"])
@@ -127,9 +133,15 @@ async def test_another_edition_is_served_without_caching(running: Gateway) -> No
     assert (response.status_code, response.headers["cache-control"]) == (200, "no-cache")
 
 
+async def test_other_methods_are_refused(running: Gateway) -> None:
+    for path in ("/", f"/console/{EDITION}/main.js"):
+        response = await running.client.post(path)
+        assert_problem(response, 405, "method_not_allowed")
+        assert response.headers["allow"] == "GET, HEAD"
+        assert (await running.client.head(path)).content == b""
+
+
 async def test_with_keys_on_only_the_console_needs_no_key(store_url: str, tmp_path: Path) -> None:
-    store_url: str, tmp_path: Path
-) -> None:
     file = tmp_path / "keys"
     file.write_text(f"ann:{KEY}\n")
     file.chmod(0o600)

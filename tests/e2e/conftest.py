@@ -1,4 +1,4 @@
-"""The default model behind the real vLLM, started as a user starts it, once for all tests here."""
+"""The default model in the real vLLM, started by `conviction up` once for all tests."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The spine, real in every link: the adapter of model_store/ in 4 bits, in vLLM, behind the gateway.
+"""End to end: the adapter of model_store/, in vLLM, behind the gateway.
 
-The tests run in the order they stand in; the last two take the server down.
+The tests depend on their order: the last two stop the server.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tests.supervisor.running import Answer, Up, command_of, fetch, until
 
 ROOT = Path(__file__).parents[2]
 TOKENS = ROOT / "tests" / "training" / "tokens.json"
-"""What training made of the worked example."""
+"""The worked example's tokens in training."""
 
 SNPS = {"ticker": "SNPS", "metrics": EXAMPLE.document()}
 BACK_S = 420
 
 
 def vllm_url(running: Up) -> str:
-    """Where the model server was told to listen."""
+    """Return the model server's URL."""
     [port] = re.findall(r"--port (\d+)", command_of(running.child("vllm")))
     return f"http://127.0.0.1:{port}/v1"
 
@@ -123,7 +123,7 @@ def test_the_metrics_show_tokens_pace_and_cost_of_both(vllm_up: Up) -> None:
 
 
 def sample(page: str, name: str, **labels: str) -> float:
-    """The value of a series in Prometheus' text format; nothing is 0."""
+    """Return a series' value from Prometheus' text format, 0 if it is absent."""
     for line in page.splitlines():
         found = re.fullmatch(rf"{name}\{{(.*)\}} (\S+)", line)
         if found and dict(re.findall(r'(\w+)="([^"]*)"', found[1])) == labels:
@@ -138,14 +138,14 @@ def test_it_looks_nothing_up_and_knows_no_secret(vllm_up: Up) -> None:
 
 
 @pytest.mark.slow
-def test_when_vllm_dies_the_gateway_says_so_until_it_is_back(vllm_up: Up) -> None:
+def test_a_killed_vllm_is_reported_and_restarted(vllm_up: Up) -> None:
     before, question, made = vllm_up.child("vllm"), {**SNPS, "detail": "brief"}, {"Cache_Control": "no-store"}
     os.kill(before, signal.SIGKILL)
-    missed = until(lambda: refused(vllm_up.ask(question, **made)), 30)
-    assert missed
-    assert missed.document["code"] == "backend_unavailable"
-    assert int(missed.headers["Retry-After"]) > 0
-    assert "/" not in missed.document["detail"]
+    refusal = until(lambda: refused(vllm_up.ask(question, **made)), 30)
+    assert refusal
+    assert refusal.document["code"] == "backend_unavailable"
+    assert int(refusal.headers["Retry-After"]) > 0
+    assert "/" not in refusal.document["detail"]
     assert answered(vllm_up.ask(question, X_Backend="gpt-4"))["backend"] == "gpt-4"
     assert until(lambda: vllm_up.ask(question, **made).status == 200, BACK_S)
     assert vllm_up.child("vllm") != before

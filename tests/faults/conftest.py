@@ -1,4 +1,4 @@
-"""An upstream for all tests here; stores and gateways for one test, which may kill them, or for a module's."""
+"""One upstream for all tests; stores and gateways per test, which may kill them, or per module."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.valkey import Valkey
 
 @dataclass(frozen=True)
 class Served:
-    """The upstream, and where it is."""
+    """The upstream and its address."""
 
     upstream: Upstream
     origin: str
 
 
 class Start:
-    """Starts gateways with the settings given, and returns once they are ready."""
+    """Starts gateways with given settings, and returns once they are ready."""
 
     def __init__(self, folder: Path, upstream: Served, valkey: Valkey) -> None:
         self._folder, self._upstream, self._valkey = folder, upstream, valkey
@@ -34,7 +34,7 @@ class Start:
         return self._one(settings).wait()
 
     def two(self, **settings: str) -> tuple[Replica, Replica]:
-        """Both at once, which is quicker."""
+        """Start two gateways concurrently."""
         one, other = self._one(settings), self._one(settings)
         return one.wait(), other.wait()
 

@@ -1,4 +1,4 @@
-"""Gateways as processes, and the books that they keep together."""
+"""Gateways as processes, and the ledger and budgets in their common store."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from tests.test_main import clean_environment, free_port
 ROOT = Path(__file__).parents[2]
 SOON_S = 120.0
 PRICE = CapacityPrice(Decimal("0.10"), Decimal(100_000))
-"""1,000 nano-dollars a token."""
+"""1,000 nano-dollars per token."""
 
 
 class Replica:
-    """One gateway process after another, on one port."""
+    """A gateway process that can be killed and started again on the same port."""
 
     def __init__(self, folder: Path, upstream: str, store: str, **settings: str) -> None:
         self.port = free_port()
@@ -69,7 +69,7 @@ class Replica:
         return self
 
     def wait(self) -> Replica:
-        """Until it is ready: which model is served is known from then on."""
+        """Wait until it is ready, and therefore knows the served model."""
         ends = time.monotonic() + SOON_S
         while not self._ready():
             assert self.process is not None
@@ -84,7 +84,7 @@ class Replica:
             self.process.wait(SOON_S)
 
     def resident(self) -> int:
-        """Bytes of memory."""
+        """Return the resident memory in bytes."""
         assert self.process is not None
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
@@ -102,12 +102,12 @@ class Replica:
 
 
 def question(mark: str, detail: Detail = "brief", **more: object) -> dict[str, Any]:
-    """A recommendation to ask for."""
+    """Return the body of a recommendation."""
     return EXAMPLE_BODY | {"ticker": mark, "detail": detail} | more
 
 
 def chat(mark: str, detail: Detail = "brief", **more: object) -> dict[str, Any]:
-    """The same of mistral as a chat completion."""
+    """Return the same question to mistral as a chat completion."""
     return {
         "model": "mistral",
         "messages": messages(EXAMPLE, mark, detail),
@@ -118,27 +118,27 @@ def chat(mark: str, detail: Detail = "brief", **more: object) -> dict[str, Any]:
 
 
 def most(mark: str, detail: Detail = "brief", price: Price = PRICE) -> int:
-    """The nano-dollars that are reserved for such a recommendation: a token is at least a byte."""
+    """Return the nano-dollars that are reserved for such a recommendation: a token has at least one byte."""
     prompt = sum(len(message["content"].encode()) for message in messages(EXAMPLE, mark, detail))
     return price.cost(Usage(MAX_ATTEMPTS * (prompt + TEMPLATE_TOKENS), MAX_ATTEMPTS * ANSWER_TOKENS[detail])).nano_usd
 
 
 @dataclass(frozen=True)
 class Books:
-    """What a store holds of money, in nano-dollars and tokens, of whatever day."""
+    """The ledger and budgets of a store, in nano-dollars and tokens, summed over days."""
 
     redis: Redis
 
     async def ledger(self, *backends: str) -> Counter[str]:
-        """The sums of some backends or all."""
+        """Return the sums of some backends, by default of all."""
         return await self._sums(*(f"ledger:{name}" for name in backends or BACKEND_NAMES))
 
     async def budget(self, scope: str) -> Counter[str]:
-        """`used` and `reserved`."""
+        """Return `used` and `reserved`."""
         return await self._sums(f"budget:{scope}")
 
     async def budget_days(self, scope: str) -> list[Counter[str]]:
-        """The same, day by day."""
+        """Return `used` and `reserved` per day."""
         return await self._days(f"budget:{scope}")
 
     async def leases(self) -> int:
@@ -146,7 +146,7 @@ class Books:
         return leases
 
     async def closed(self) -> None:
-        """Return once nothing is reserved any longer, the leases of the dead having ended."""
+        """Return once nothing is reserved, after the leases of killed gateways have expired."""
         store = Pipelined(self.redis, SOON_S)
         try:
             async with asyncio.timeout(SOON_S):
@@ -171,22 +171,22 @@ class Books:
 
 @asynccontextmanager
 async def books_of(store: str) -> AsyncIterator[Books]:
-    """They wait for a busy store as long as need be."""
+    """Open the books with a time limit that suits a busy store."""
     redis = Redis.from_url(store, decode_responses=True, socket_timeout=SOON_S, socket_connect_timeout=SOON_S)
     async with redis:
         yield Books(redis)
 
 
-async def until(reached: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = SOON_S) -> None:
+async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]], seconds: float = SOON_S) -> None:
     async with asyncio.timeout(seconds):
         while True:
-            told = reached()
-            if told if isinstance(told, bool) else await told:
+            result = condition()
+            if result if isinstance(result, bool) else await result:
                 return
             await asyncio.sleep(0.005)
 
 
 def stated(answer: httpx.Response) -> int:
-    """The nano-dollars that an answer says it cost."""
+    """Return an answer's cost in nano-dollars."""
     assert answer.status_code == 200, answer.text
     return int(Decimal(answer.json()["cost"]["usd"]) * NANO)

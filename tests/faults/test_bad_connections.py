@@ -1,4 +1,4 @@
-"""Connections that drip, and connections that are cut in the middle of a body."""
+"""Connections that send a few bytes at a time, and connections that are cut in the middle of a body."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 from app.stand_in import Mode
 from tests.faults.conftest import Start
 from tests.faults.running import Books, Replica, chat, question, stated, until
-from tests.faults.upstream import Doing, Upstream
+from tests.faults.upstream import Behavior, Upstream
 
 PATH, CHAT = "/v1/recommendations", "/v1/chat/completions"
 
 
-async def test_an_upstream_that_drips_its_first_token_is_given_up(start: Start, upstream: Upstream) -> None:
-    """A few bytes now and then are no token."""
+async def test_an_upstream_that_drips_its_first_token_times_out(start: Start, upstream: Upstream) -> None:
+    """Bytes that complete no token do not count as the first token."""
     replica = start(CONVICTION_FIRST_TOKEN_TIMEOUT_S="0.5")
-    mark = upstream.mark(Doing("drip"))
+    mark = upstream.mark(Behavior("drip"))
     began = time.monotonic()
     async with replica.client() as client:
         answer = await client.post(PATH, json=question(mark))
@@ -32,8 +32,8 @@ async def test_an_upstream_that_drips_its_first_token_is_given_up(start: Start, 
 async def test_an_upstream_that_drips_on_is_cut_off_by_the_deadline(
     path: str, mode: Mode, replica: Replica, upstream: Upstream, shared_books: Books
 ) -> None:
-    """And what it had said by then is billed."""
-    mark, before = upstream.mark(Doing(mode)), await shared_books.ledger("mistral")
+    """What it had sent by then is billed."""
+    mark, before = upstream.mark(Behavior(mode)), await shared_books.ledger("mistral")
     body = (question if path == PATH else chat)(mark, "full", stream=True)
     began = time.monotonic()
     async with replica.client() as client:
@@ -54,7 +54,7 @@ async def test_an_upstream_that_drips_on_is_cut_off_by_the_deadline(
 async def test_an_answer_that_is_cut_is_an_error_and_billed_as_far_as_it_came(
     path: str, stream: bool, replica: Replica, upstream: Upstream, shared_books: Books
 ) -> None:
-    mark, before = upstream.mark(Doing("cut")), await shared_books.ledger("mistral")
+    mark, before = upstream.mark(Behavior("cut")), await shared_books.ledger("mistral")
     body = (question if path == PATH else chat)(mark, "full", stream=stream)
     async with replica.client() as client:
         answer = await client.post(path, json=body)
@@ -72,7 +72,7 @@ async def test_an_answer_that_is_cut_is_an_error_and_billed_as_far_as_it_came(
 async def test_a_request_that_is_cut_in_mid_body_is_nobody_s(
     chunked: bool, replica: Replica, upstream: Upstream, shared_books: Books
 ) -> None:
-    """It is neither asked nor billed nor an error of the gateway's."""
+    """It reaches no backend, is not billed, and is not an error of the gateway."""
     mark, before = upstream.mark(), await shared_books.ledger()
     body = json.dumps(question(mark)).encode()
     half = body[: len(body) // 2]

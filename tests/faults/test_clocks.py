@@ -1,4 +1,4 @@
-"""Gateways whose clocks are days apart: limits, budgets, leases and the cache go by the store's clock."""
+"""Gateways whose clocks differ by days: limits, budgets, leases and the cache use the store's clock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.faults.conftest import Start
 from tests.faults.running import Books, Replica, question, stated, until
-from tests.faults.upstream import Doing, Upstream
+from tests.faults.upstream import Behavior, Upstream
 
 PATH = "/v1/recommendations"
 DAY_S = 86_400
@@ -29,7 +29,7 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def apart(start: Start, clock: Path, **settings: str) -> tuple[Replica, Replica]:
-    """One gateway two days behind, one a day ahead."""
+    """Start one gateway two days behind and one a day ahead."""
     behind, ahead = (start(LD_PRELOAD=str(clock), CLOCK_OFF_S=str(off), **settings) for off in (-2 * DAY_S, DAY_S))
     return behind, ahead
 
@@ -62,14 +62,14 @@ async def test_limits_and_budgets_hold_across_clocks_that_are_days_apart(
 async def test_a_gateway_with_another_clock_neither_ends_leases_nor_forgets_answers(
     start: Start, clock: Path, upstream: Upstream, books: Books
 ) -> None:
-    """A call of one is followed by the other, and then given again, with its age."""
+    """The second gateway shares the first one's call; then the answer comes from the cache, with its age."""
     behind, ahead = apart(start, clock)
-    mark = upstream.mark(Doing(pause_s=0.005))
+    mark = upstream.mark(Behavior(pause_s=0.005))
     async with behind.client() as one, ahead.client() as other:
-        leading = asyncio.create_task(one.post(PATH, json=question(mark, "full")))
+        leader = asyncio.create_task(one.post(PATH, json=question(mark, "full")))
         await until(lambda: upstream.tallies["mistral", mark].open == 1)
-        shared_calls = await other.post(PATH, json=question(mark, "full"))
-        answers = [await leading, shared_calls, await one.post(PATH, json=question(mark, "full"))]
+        follower = await other.post(PATH, json=question(mark, "full"))
+        answers = [await leader, follower, await one.post(PATH, json=question(mark, "full"))]
     assert [answer.json()["source"] for answer in answers] == ["model", "coalesced", "cache"]
     assert 0 <= int(answers[2].headers["Age"]) < 60
     await books.closed()

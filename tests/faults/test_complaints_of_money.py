@@ -1,4 +1,4 @@
-"""What users of gateways complain of, about money: usage, cached tokens, races, leaked reservations, cache keys."""
+"""Common faults of gateways, money: usage, cached tokens, races, leaked reservations, cache keys."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from app.contract.completion import Usage
 from app.pricing.prices import list_price
 from tests.faults.conftest import Start
 from tests.faults.running import PRICE, Books, Replica, question, stated, until
-from tests.faults.upstream import Doing, Upstream
+from tests.faults.upstream import Behavior, Upstream
 
 MISTRAL: Mapping[str, str] = {"X-Backend": "mistral"}
 GPT_4: Mapping[str, str] = {"X-Backend": "gpt-4"}
 ON_ITS_WAY = 5
-"""Tokens that upstream had sent, and the gateway not read, when the client left."""
-SLOW = Doing(pause_s=0.02)
+"""Tokens that upstream may have sent, and the gateway not yet read, when the client disconnects."""
+SLOW = Behavior(pause_s=0.02)
 
 
 async def leave_in_mid_stream(client: httpx.AsyncClient, body: object, headers: Mapping[str, str] = MISTRAL) -> None:
     async with client.stream("POST", "/v1/recommendations", json=body, headers=headers) as response:
-        told = 0
+        events = 0
         async for line in response.aiter_lines():
-            told += line.startswith("event: analysis")
-            if told == 5:
+            events += line.startswith("event: analysis")
+            if events == 5:
                 break
 
 
 async def booked_since(books: Books, backend: str, before: Counter[str]) -> Counter[str]:
-    """What the ledger holds more, once no call is under way."""
+    """Wait until no call is running, and return the ledger's increase."""
 
     async def closed() -> bool:
         return not await books.leases()
@@ -42,10 +42,10 @@ async def booked_since(books: Books, backend: str, before: Counter[str]) -> Coun
     return await books.ledger(backend) - before
 
 
-# 3. Usage of streams, and of those that were left
+# 3. Usage of streams, complete and aborted
 
 
-async def test_an_aborted_stream_is_billed_to_the_token_where_the_server_tells(
+async def test_an_aborted_stream_is_billed_to_the_token_where_the_server_reports_usage(
     replica: Replica, upstream: Upstream, shared_books: Books
 ) -> None:
     mark, before = upstream.mark(SLOW), await shared_books.ledger("mistral")
@@ -59,7 +59,7 @@ async def test_an_aborted_stream_is_billed_to_the_token_where_the_server_tells(
     assert booked["nano_usd"] == PRICE.cost(Usage(tokens, 0)).nano_usd
 
 
-async def test_an_aborted_stream_is_billed_as_estimated_where_the_server_does_not_tell(
+async def test_an_aborted_stream_is_billed_as_estimated_where_the_server_reports_none(
     replica: Replica, upstream: Upstream, shared_books: Books
 ) -> None:
     mark, before = upstream.mark(SLOW), await shared_books.ledger("gpt-4")
@@ -122,7 +122,7 @@ async def test_a_request_limit_is_exact_across_replicas(start: Start, upstream: 
 
 
 async def test_no_place_and_no_reservation_is_leaked(start: Start, upstream: Upstream, books: Books) -> None:
-    """Clients leave, calls fail and break off; afterwards every place is free and nothing is reserved."""
+    """Clients disconnect and calls fail; afterwards no slot is taken and nothing is reserved."""
     places = 3
     replica = start(
         CONVICTION_KEY_USD_PER_DAY="1",
@@ -135,7 +135,7 @@ async def test_no_place_and_no_reservation_is_leaked(start: Start, upstream: Ups
                 *(
                     client.post(
                         "/v1/recommendations",
-                        json=question(upstream.mark(Doing(mode, pause_s=0.001)), "full"),
+                        json=question(upstream.mark(Behavior(mode, pause_s=0.001)), "full"),
                         headers={"X-Timeout-Ms": "1500"},
                     )
                     for _ in range(4)

@@ -1,4 +1,4 @@
-"""What users of gateways complain of, about operation: memory, a store that is away, metrics, keys in logs."""
+"""Common faults of gateways, operation: memory, an unavailable store, metrics, keys in logs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from tests.conftest import STAND_IN_KEY
 from tests.faults.conftest import Start
 from tests.faults.running import Books, Replica, chat, question, stated, until
-from tests.faults.upstream import Doing, Upstream
+from tests.faults.upstream import Behavior, Upstream
 from tests.valkey import Valkey
 
 PATH = "/v1/recommendations"
 GROWS = 4 << 20
-"""Bytes in a round of a thousand and more: a kilobyte kept of each request would be more than that."""
+"""Bytes per round of more than a thousand requests: a leak of a kilobyte per request exceeds it."""
 AWAY_S = 5.0
-"""A store that is away is noticed in half a second; a busy machine may take longer."""
+"""The gateway detects an unavailable store in half a second; a busy machine may take longer."""
 
 
 # 1. Memory
@@ -31,12 +31,12 @@ AWAY_S = 5.0
 
 @pytest.mark.slow
 async def test_memory_does_not_grow(replica: Replica, upstream: Upstream) -> None:
-    """Whatever becomes of requests: answered, streamed, refused, failed, or left by their clients."""
+    """Make requests of each outcome: answered, streamed, refused, failed, or aborted by the client."""
     concurrency = asyncio.Semaphore(24)
     refused = list[int]()
 
     async def one(client: httpx.AsyncClient, number: int) -> None:
-        mark = upstream.mark({7: Doing("cut"), 8: Doing("500")}.get(number % 40))
+        mark = upstream.mark({7: Behavior("cut"), 8: Behavior("500")}.get(number % 40))
         async with concurrency:
             match number % 10:
                 case 0:
@@ -48,7 +48,7 @@ async def test_memory_does_not_grow(replica: Replica, upstream: Upstream) -> Non
                 case 3:
                     await client.post(PATH, json=question(mark, stream=True))
                 case 4:
-                    upstream.doings[mark] = Doing("timeout")
+                    upstream.behaviors[mark] = Behavior("timeout")
                     with suppress(httpx.TimeoutException):
                         await client.post(PATH, json=question(mark), timeout=0.2)
                         refused.append(number)  # by the breaker, which the failures may open
@@ -67,14 +67,14 @@ async def test_memory_does_not_grow(replica: Replica, upstream: Upstream) -> Non
     assert len(refused) < 200, "hardly a client left"
 
 
-# 6. A store that is away
+# 6. An unavailable store
 
 
 @pytest.mark.parametrize("how", ["killed", "hangs"])
 async def test_a_store_that_is_away_neither_hangs_requests_nor_lifts_limits(
     how: str, valkey: Valkey, start: Start, upstream: Upstream, books: Books
 ) -> None:
-    """Budgets refuse, the cache is passed over, readiness falls; when it is back, all is as it was."""
+    """Budgets refuse, the cache is skipped, and the gateway is not ready, until the store answers again."""
     limited, free = start(CONVICTION_KEY_USD_PER_DAY="1"), start()
     async with limited.client() as budgeted, free.client() as unlimited:
         spent = [stated(await client.post(PATH, json=question("BEFORE"))) for client in (budgeted, unlimited)]
@@ -108,13 +108,13 @@ async def test_a_store_that_is_away_neither_hangs_requests_nor_lifts_limits(
 
 
 async def series(client: httpx.AsyncClient) -> Counter[str]:
-    """How many series each metric has."""
+    """Return the number of series per metric."""
     page = (await client.get("/metrics")).text
     return Counter({family.name: len(family.samples) for family in families(page)})
 
 
 async def test_nothing_that_clients_make_up_adds_a_series(replica: Replica) -> None:
-    """Neither paths, models, backends, tickers nor request ids."""
+    """Not for paths, models, backends, tickers or request ids."""
 
     async def pester(client: httpx.AsyncClient, word: str) -> None:
         for path in (f"/{word}", f"/v1/{word}.php", f"{PATH}/{word}", f"/v1/keys/{word}"):
@@ -137,7 +137,7 @@ async def test_nothing_that_clients_make_up_adds_a_series(replica: Replica) -> N
 async def test_each_gateway_counts_its_own_and_a_killed_one_leaves_no_gauge(
     start: Start, upstream: Upstream, valkey: Valkey
 ) -> None:
-    """One worker a process: nothing is kept in files that workers share."""
+    """Each gateway is one process with its own metrics, without files that workers share."""
     replicas = start.two()
 
     async def value(replica: Replica, name: str) -> float:
@@ -156,7 +156,7 @@ async def test_each_gateway_counts_its_own_and_a_killed_one_leaves_no_gauge(
                 stated(await client.post(PATH, json=question(upstream.mark())))
     assert [await value(replica, "conviction_requests_total") for replica in replicas] == [3, 4]
 
-    stalled = upstream.mark(Doing("timeout"))
+    stalled = upstream.mark(Behavior("timeout"))
     async with replicas[0].client() as client:
         pending = asyncio.create_task(client.post(PATH, json=question(stalled)))
         await until(lambda: upstream.calls[stalled] == 1)
@@ -173,7 +173,7 @@ async def test_each_gateway_counts_its_own_and_a_killed_one_leaves_no_gauge(
 
 
 async def test_no_key_is_ever_in_a_log(start: Start, upstream: Upstream, tmp_path: Path) -> None:
-    """Whoever's it is, wherever a client puts it, and whatever upstream says of it."""
+    """Neither the admin's, a client's nor the backend's key, wherever it is sent and whatever upstream answers."""
     admin, wrong, misplaced = (f"{word}-{secrets.token_hex(16)}" for word in ("admin", "wrong", "misplaced"))
     keys = tmp_path / "keys"
     keys.write_text(f"ops:{admin}\n")
@@ -182,7 +182,7 @@ async def test_no_key_is_ever_in_a_log(start: Start, upstream: Upstream, tmp_pat
     async with replica.client() as client:
         bearer = {"Authorization": f"Bearer {admin}"}
         issued = (await client.post("/v1/keys", json={"name": "ann"}, headers=bearer)).json()
-        body, failing = question(upstream.mark()), question(upstream.mark(Doing("500")))
+        body, failing = question(upstream.mark()), question(upstream.mark(Behavior("500")))
         answers = [
             await client.post(PATH, json=body, headers={"X-API-Key": issued["key"]}),
             await client.post(PATH, json=failing, headers=bearer | {"X-Backend": "gpt-4"}),

@@ -1,4 +1,4 @@
-"""What users of gateways complain of, about streams: clients that leave, pace, stalls and rollouts, and schemas."""
+"""Common faults of gateways, streams: disconnects, pace, stalls, rollouts and schemas."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ import pytest
 from app.contract.recommendation import response_format
 from tests.faults.conftest import Served, Start
 from tests.faults.running import Books, Replica, chat, question, stated, until
-from tests.faults.upstream import Doing, Upstream
+from tests.faults.upstream import Behavior, Upstream
 
 TRIES = 5
 LEFT_S = 0.1
-SLOW = Doing(pause_s=0.02)
+SLOW = Behavior(pause_s=0.02)
 
 
 @asynccontextmanager
 async def half_read(client: httpx.AsyncClient, path: str, body: object) -> AsyncIterator[AsyncIterator[str]]:
-    """A stream of which something has been read; the lines still to come."""
+    """Open a stream, read its first line, and yield the other lines."""
     async with client.stream("POST", path, json=body) as response:
         lines = response.aiter_lines()
         assert await anext(lines)
         yield lines
 
 
-# 2. A client that leaves
+# 2. A client that disconnects
 
 
-@pytest.mark.parametrize("kind", ["stream", "whole", "chat"])
+@pytest.mark.parametrize("kind", ["stream", "complete", "chat"])
 async def test_a_disconnect_cancels_upstream_within_100_ms(kind: str, replica: Replica, upstream: Upstream) -> None:
-    """At the best of some tries, so that a busy machine is no fault of the gateway's."""
+    """The best of several tries counts, since the machine may be busy."""
     took = []
     async with replica.client() as client:
         for _ in range(TRIES):
             mark = upstream.mark(SLOW)
             tally = upstream.tallies["mistral", mark]
-            if kind == "whole":
+            if kind == "complete":
                 pending = asyncio.create_task(client.post("/v1/recommendations", json=question(mark, "full")))
                 await until(lambda tally=tally: tally.open == 1)
                 left = time.perf_counter()
@@ -65,11 +65,11 @@ async def test_a_disconnect_cancels_upstream_within_100_ms(kind: str, replica: R
 async def test_a_stream_is_no_slower_than_the_upstream_alone(
     replica: Replica, upstream: Upstream, upstream_served: Served
 ) -> None:
-    """At the best of some tries in turn; half as long again is a busy machine's. The bench measures what it costs."""
+    """The best of several alternating tries counts, with a tolerance of 50% for a busy machine."""
     origin = upstream_served.origin
 
     async def seconds(url: str, model: str) -> float:
-        mark = upstream.mark(Doing(pause_s=0.01))
+        mark = upstream.mark(Behavior(pause_s=0.01))
         body = chat(mark, "full", model=model, stream=True, stream_options={"include_usage": True})
         began = time.perf_counter()
         async with httpx.AsyncClient(timeout=60, headers={"Authorization": "Bearer EMPTY"}) as client:
@@ -85,15 +85,15 @@ async def test_a_stream_is_no_slower_than_the_upstream_alone(
     assert through < 1.5 * direct
 
 
-# 10. Stalls, rollouts, and refusals that say when to come again
+# 10. Stalls, rollouts, and refusals with Retry-After
 
 
-async def test_an_upstream_that_says_nothing_is_given_up_in_time(start: Start, upstream: Upstream) -> None:
+async def test_an_upstream_that_sends_nothing_times_out(start: Start, upstream: Upstream) -> None:
     replica = start(CONVICTION_FIRST_TOKEN_TIMEOUT_S="0.5")
     async with replica.client() as client:
         for path, body in (
-            ("/v1/recommendations", question(upstream.mark(Doing("timeout")))),
-            ("/v1/chat/completions", chat(upstream.mark(Doing("timeout")), stream=True)),
+            ("/v1/recommendations", question(upstream.mark(Behavior("timeout")))),
+            ("/v1/chat/completions", chat(upstream.mark(Behavior("timeout")), stream=True)),
         ):
             began = time.perf_counter()
             answer = await client.post(path, json=body)
@@ -101,7 +101,7 @@ async def test_an_upstream_that_says_nothing_is_given_up_in_time(start: Start, u
 
 
 async def test_a_rollout_cuts_no_stream(start: Start, upstream: Upstream, books: Books) -> None:
-    """The old gateway finishes what it streams while the new one answers; both are in the books."""
+    """The old gateway completes its stream while the new one answers; both are in the ledger."""
     old, new = start.two()
     mark = upstream.mark(SLOW)
     async with (
@@ -111,16 +111,16 @@ async def test_a_rollout_cuts_no_stream(start: Start, upstream: Upstream, books:
     ):
         assert old.process is not None
         old.process.send_signal(signal.SIGTERM)
-        meanwhile = stated(await other.post("/v1/recommendations", json=question(upstream.mark())))
+        other_cost = stated(await other.post("/v1/recommendations", json=question(upstream.mark())))
         *_, last = [line.removeprefix("data: ") async for line in coming if line.startswith("data: ")]
     assert json.loads(last)["source"] == "model"
     assert old.process.wait(20) == 0
     sums = await books.ledger("mistral")
     assert (sums["requests"], sums["unconfirmed_requests"]) == (2, 0)
-    assert sums["nano_usd"] > meanwhile
+    assert sums["nano_usd"] > other_cost
 
 
-async def test_every_refusal_that_passes_says_when_to_come_again(start: Start, upstream: Upstream) -> None:
+async def test_every_temporary_refusal_has_retry_after(start: Start, upstream: Upstream) -> None:
     replica = start(
         CONVICTION_KEY_REQUESTS_PER_MINUTE="3",
         CONVICTION_MISTRAL_MAX_CONCURRENCY="1",
@@ -132,14 +132,14 @@ async def test_every_refusal_that_passes_says_when_to_come_again(start: Start, u
         assert (full.status_code, full.json()["code"]) == (503, "overloaded")
         refused = [
             await client.post("/v1/recommendations", json=question(mark), headers={"X-Backend": "gpt-4"})
-            for mark in (upstream.mark(), upstream.mark(Doing("503")), upstream.mark())
+            for mark in (upstream.mark(), upstream.mark(Behavior("503")), upstream.mark())
         ]
     assert [answer.status_code for answer in refused] == [200, 502, 429]
     for answer in (full, refused[-1]):
         assert int(answer.headers["Retry-After"]) >= 1
 
 
-# 11. A schema that is dropped without a word
+# 11. A schema that is silently dropped
 
 
 @pytest.mark.parametrize("backend", ["mistral", "gpt-4"])

@@ -1,4 +1,4 @@
-"""Processes that are killed with requests under way: a gateway, the store, a model's server."""
+"""Processes that are killed during requests: a gateway, the store, a model server."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ import pytest
 from app.stand_in.server import default_models
 from tests.faults.conftest import Served, Start
 from tests.faults.running import PRICE, ROOT, SOON_S, Books, most, question, stated, until
-from tests.faults.upstream import Doing, Upstream
+from tests.faults.upstream import Behavior, Upstream
 from tests.test_main import clean_environment, free_port
 from tests.valkey import Valkey
 
 PATH = "/v1/recommendations"
-SLOW = Doing(pause_s=0.02)
+SLOW = Behavior(pause_s=0.02)
 
 
 async def test_a_gateway_is_killed_in_mid_request(start: Start, upstream: Upstream, books: Books) -> None:
-    """What it had sent is charged as unconfirmed, what still stood in line is not, and who followed is answered."""
+    """Its sent call is charged as unconfirmed, its queued call is not, and the follower is answered."""
     first, second = start.two(CONVICTION_MISTRAL_MAX_CONCURRENCY="1", CONVICTION_KEY_USD_PER_DAY="10")
-    sent, in_line = upstream.mark(SLOW), upstream.mark()
+    sent, queued = upstream.mark(SLOW), upstream.mark()
     async with first.client() as client, second.client() as other:
-        doomed = [asyncio.create_task(client.post(PATH, json=question(sent, "full")))]
+        killed_calls = [asyncio.create_task(client.post(PATH, json=question(sent, "full")))]
         await until(lambda: upstream.tallies["mistral", sent].open == 1)
-        doomed.append(asyncio.create_task(client.post(PATH, json=question(in_line))))
+        killed_calls.append(asyncio.create_task(client.post(PATH, json=question(queued))))
         await until(lambda: _holds(books, 2))
-        shared_calls = asyncio.create_task(other.post(PATH, json=question(sent, "full")))
+        follower = asyncio.create_task(other.post(PATH, json=question(sent, "full")))
         await until(lambda: _followed(books))
         first.kill()
-        ended = await asyncio.gather(*doomed, return_exceptions=True)
+        ended = await asyncio.gather(*killed_calls, return_exceptions=True)
         assert all(isinstance(each, httpx.TransportError) for each in ended)
-        answer = await shared_calls
+        answer = await follower
     assert answer.json()["source"] == "model"
     await books.closed()
     ledger, budget = await books.ledger("mistral"), await books.budget("key:local")
@@ -45,7 +45,7 @@ async def test_a_gateway_is_killed_in_mid_request(start: Start, upstream: Upstre
     assert ledger["nano_usd"] == stated(answer)
     assert ledger["unconfirmed_nano_usd"] == most(sent, "full")
     assert (budget["reserved"], budget["used"]) == (0, stated(answer) + most(sent, "full"))
-    assert upstream.calls[in_line] == 0
+    assert upstream.calls[queued] == 0
 
 
 async def _holds(books: Books, reservations: int) -> bool:
@@ -59,33 +59,33 @@ async def _followed(books: Books) -> bool:
 async def test_the_store_is_killed_in_mid_request(
     start: Start, upstream: Upstream, valkey: Valkey, books: Books
 ) -> None:
-    """What is under way is answered, and booked once the store is back; meanwhile budgets refuse."""
+    """Running calls are answered, and settled once the store answers; meanwhile budgets refuse."""
     replica = start(CONVICTION_KEY_USD_PER_DAY="10")
-    streamed, whole = upstream.mark(SLOW), upstream.mark(SLOW)
+    streamed, complete = upstream.mark(SLOW), upstream.mark(SLOW)
     async with replica.client() as client:
         before = stated(await client.post(PATH, json=question(upstream.mark())))
         pending = [
             asyncio.create_task(client.post(PATH, json=question(mark, "full", stream=mark == streamed)))
-            for mark in (streamed, whole)
+            for mark in (streamed, complete)
         ]
-        await until(lambda: upstream.served("mistral", streamed, whole).open == 2)
+        await until(lambda: upstream.served("mistral", streamed, complete).open == 2)
         valkey.kill()
         refused = await client.post(PATH, json=question(upstream.mark()))
         assert (refused.status_code, refused.json()["code"]) == (503, "store_unavailable")
         stream, answer = await asyncio.gather(*pending)
         valkey.start()
-    told = json.loads(stream.text.rstrip().rpartition("data: ")[2])
+    final = json.loads(stream.text.rstrip().rpartition("data: ")[2])
     await books.closed()
     ledger, budget = await books.ledger("mistral"), await books.budget("key:local")
     assert (ledger["requests"], ledger["unconfirmed_requests"]) == (3, 0)
-    assert told["cost"]["usd"] == answer.json()["cost"]["usd"]
+    assert final["cost"]["usd"] == answer.json()["cost"]["usd"]
     assert ledger["nano_usd"] == before + 2 * stated(answer)
     assert (budget["used"], budget["reserved"]) == (ledger["nano_usd"], 0)
 
 
 @contextmanager
 def model_server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A stand-in in a process of its own."""
+    """A stand-in as a separate process."""
     port = free_port()
     options = ["--port", str(port), "--model", default_models()[1], "--latency-ms-per-token", "20"]
     process = subprocess.Popen(
@@ -103,7 +103,7 @@ def model_server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
 async def test_a_model_s_server_is_killed_in_mid_request(
     start: Start, upstream: Upstream, upstream_served: Served, books: Books
 ) -> None:
-    """The request fails and is billed for what came; the next is answered by another server."""
+    """The request fails and is billed for what was received; the next is answered by another server."""
     with model_server() as (process, origin):
         async with httpx.AsyncClient() as probe:
             await until(lambda: _answers(probe, f"{origin}/health"))
@@ -137,11 +137,11 @@ async def _answers(client: httpx.AsyncClient, url: str) -> bool:
         return False
 
 
-@pytest.mark.parametrize("timeout_s", [0.2, 10.0], ids=["the client leaves", "the gateway gives up"])
+@pytest.mark.parametrize("timeout_s", [0.2, 10.0], ids=["the client leaves", "the gateway times out"])
 async def test_what_a_store_that_hung_admits_too_late_is_given_back(
     timeout_s: float, start: Start, upstream: Upstream, valkey: Valkey, books: Books
 ) -> None:
-    """Nobody waits for the admission any longer and nothing was sent: nothing is charged."""
+    """The request had ended before its admission and nothing was sent: nothing is charged."""
     replica = start(CONVICTION_KEY_USD_PER_DAY="10")
     mark = upstream.mark()
     async with replica.client() as client:

@@ -1,4 +1,4 @@
-"""Thousands of callers, hundreds at a time, on one budget that several gateways keep."""
+"""Ten thousand callers on one budget that several gateways share."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from app.contract.prompt import Detail
 from app.pricing.prices import NANO
 from tests.faults.conftest import Start
 from tests.faults.running import PRICE, Books, Replica, most, question, until
-from tests.faults.upstream import Doing, Upstream
+from tests.faults.upstream import Behavior, Upstream
 
 AT_ONCE = 500
 USD = "0.2"
 BUDGET = int(Decimal(USD) * NANO)
 SCOPE = "key:local"
-STALLED, IN_LINE = 4, 5
+STALLED, QUEUED = 4, 5
 LEAVES_S = 0.02
 
 
@@ -30,7 +30,7 @@ async def ask(
     detail: Detail = "brief",
     timeout_s: float | None = None,
 ) -> str:
-    """How it ended: ok, the error's code, cut, or left for want of patience."""
+    """Return the outcome: ok, the error's code, cut (connection lost), or left (client timeout)."""
     timeout = aiohttp.ClientTimeout(sock_read=timeout_s)
     try:
         pending = client.post(f"{replica.url}/v1/recommendations", json=question(mark, detail), timeout=timeout)
@@ -44,13 +44,13 @@ async def ask(
 
 
 async def call(client: aiohttp.ClientSession, replica: Replica, upstream: Upstream, number: int) -> str:
-    """One of many. Of some, the client leaves; of some, the answer breaks off."""
-    mark = upstream.mark(Doing("cut") if number % 50 == 1 else None)
+    """Make one of the calls. For some the client disconnects, for some upstream cuts the answer."""
+    mark = upstream.mark(Behavior("cut") if number % 50 == 1 else None)
     return await ask(client, replica, mark, timeout_s=LEAVES_S if number % 50 == 2 else None)
 
 
 async def watch(books: Books) -> None:
-    """At any moment, what is charged and reserved is within the budget."""
+    """Require at any time that charges and reservations are within the budget."""
     while True:
         for day in await books.budget_days(SCOPE):
             assert 0 <= day["used"] <= day["used"] + day["reserved"] <= BUDGET, day
@@ -58,50 +58,50 @@ async def watch(books: Books) -> None:
 
 
 async def fill(client: aiohttp.ClientSession, replica: Replica, upstream: Upstream, books: Books) -> int:
-    """Calls one after the other for as long as one more fits, and not a single refusal before; how many there were."""
+    """Make calls until the budget is full, require no refusal before, and return their number."""
     filled = 0
     while True:
         [day] = await books.budget_days(SCOPE)
         mark = upstream.mark()
         fits = day["used"] + day["reserved"] + most(mark) <= BUDGET
-        said = await ask(client, replica, mark)
-        if said in ("cut", "store_unavailable"):  # a machine too busy for the store to answer in half a second
+        outcome = await ask(client, replica, mark)
+        if outcome in ("cut", "store_unavailable"):  # a machine too busy for the store to answer in half a second
             await asyncio.sleep(1)
             continue
-        assert said == ("ok" if fits else "budget_exceeded"), day
+        assert outcome == ("ok" if fits else "budget_exceeded"), day
         if not fits:
             return filled
         filled += 1
 
 
 @pytest.mark.parametrize("callers", [2_000, pytest.param(10_000, marks=pytest.mark.slow)])
-async def test_many_callers_never_pass_one_budget(start: Start, upstream: Upstream, books: Books, callers: int) -> None:
-    """Though clients leave, answers break off, and a gateway is killed that had sent some calls and not yet others;
+async def test_ten_thousand_callers_never_pass_one_budget(start: Start, upstream: Upstream, books: Books) -> None:
+    """Clients disconnect, upstream cuts answers, and a gateway with sent and queued calls is killed. Once all leases
     and once all leases have ended, whatever is left is to be had, to the last call that fits.
     """
     before = upstream.served("mistral")
     patient = {"CONVICTION_KEY_USD_PER_DAY": USD, "CONVICTION_BACKEND_TIMEOUT_S": "600"}
-    doomed = start(CONVICTION_MISTRAL_MAX_CONCURRENCY=str(STALLED), **patient)
+    killed = start(CONVICTION_MISTRAL_MAX_CONCURRENCY=str(STALLED), **patient)
     replicas = start.two(**patient)
-    connector = aiohttp.TCPConnector(limit=AT_ONCE + STALLED + IN_LINE)
+    connector = aiohttp.TCPConnector(limit=MAX_CONCURRENCY + STALLED + QUEUED)
     async with aiohttp.ClientSession(connector=connector) as client:
-        watching = asyncio.create_task(watch(books))
-        held = [upstream.mark(Doing(stalls=True)) for _ in range(STALLED + IN_LINE)]
-        stuck = [asyncio.create_task(ask(client, doomed, mark, "full")) for mark in held]
+        watcher = asyncio.create_task(watch(books))
+        held = [upstream.mark(Behavior(stalls=True)) for _ in range(STALLED + QUEUED)]
+        stalled = [asyncio.create_task(ask(client, killed, mark, "full")) for mark in held]
         await until(lambda: _held(upstream, books, held))
 
-        said = Counter(await asyncio.gather(*(call(client, replicas[n % 2], upstream, n) for n in range(callers))))
-        assert min(said["ok"], said["budget_exceeded"]) > 100, said
+        outcome = Counter(await asyncio.gather(*(call(client, replicas[n % 2], upstream, n) for n in range(CALLERS))))
+        assert min(outcome["ok"], outcome["budget_exceeded"]) > 100, outcome
 
-        doomed.kill()
-        assert await asyncio.gather(*stuck) == ["cut"] * len(held)
+        killed.kill()
+        assert await asyncio.gather(*stalled) == ["cut"] * len(held)
         await books.closed()
         budget, ledger = await books.budget(SCOPE), await books.ledger()
         assert (budget["reserved"], ledger["unconfirmed_requests"]) == (0, STALLED)
         assert ledger["unconfirmed_nano_usd"] == STALLED * most(held[0], "full")
         assert await fill(client, replicas[0], upstream, books) > 0
-        assert not watching.done()
-        watching.cancel()
+        assert not watcher.done()
+        watcher.cancel()
 
     budget, ledger, after = await books.budget(SCOPE), await books.ledger(), upstream.served("mistral")
     assert budget["used"] == ledger["nano_usd"] + ledger["unconfirmed_nano_usd"] <= BUDGET
@@ -110,5 +110,5 @@ async def test_many_callers_never_pass_one_budget(start: Start, upstream: Upstre
 
 
 async def _held(upstream: Upstream, books: Books, marks: list[str]) -> bool:
-    """All are admitted, and some of them have been sent."""
+    """Return whether all are admitted and `STALLED` of them have been sent."""
     return upstream.served("mistral", *marks).open == STALLED and await books.leases() == len(marks)

@@ -1,6 +1,6 @@
-"""An upstream that does with each question what a test says, and knows what it has served for each.
+"""An upstream with a behavior per question, which counts what it has served for each.
 
-Questions are told apart by their ticker. It is as strict about the protocol as the stand-in, whose answers it gives.
+A question is identified by its ticker. It validates requests and answers as the stand-in does.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ UNKNOWN = ""
 
 
 @dataclass(frozen=True)
-class Doing:
-    """What becomes of a question: the first `times` calls fail as the mode says, or stall in mid-answer."""
+class Behavior:
+    """The behavior for a question: the first `times` calls fail with the mode, or stall in mid-answer."""
 
     mode: Mode | None = None
     times: int = ALWAYS
@@ -46,26 +46,26 @@ class Doing:
 
 
 class Upstream:
-    """The models of both backends. Runs in a thread: what tests read of it may change under their eyes."""
+    """The models of both backends. It runs in another thread, so counters change while tests read them."""
 
     def __init__(self) -> None:
-        self.doings: dict[str, Doing] = {}
+        self.behaviors: dict[str, Behavior] = {}
         self.tallies: dict[tuple[BackendName, str], Tally] = defaultdict(Tally)
         self.calls: Counter[str] = Counter()
         self.bodies: dict[str, bytes] = {}
-        """The last request, by mark."""
+        """The latest request body, by mark."""
         self.keys: set[str] = set()
         self._marks = count()
 
-    def mark(self, doing: Doing | None = None) -> str:
-        """A ticker that no question had yet."""
+    def mark(self, behavior: Behavior | None = None) -> str:
+        """Return a new ticker, with a behavior."""
         mark = f"Q{next(self._marks)}"
-        if doing is not None:
-            self.doings[mark] = doing
+        if behavior is not None:
+            self.behaviors[mark] = behavior
         return mark
 
     def served(self, backend: BackendName, *marks: str) -> Tally:
-        """What it has served, of all questions or some."""
+        """Return what it has served for a backend, for some questions or all."""
         total = Tally()
         for (name, mark), tally in list(self.tallies.items()):
             if name == backend and (not marks or mark in marks):
@@ -97,19 +97,19 @@ class Upstream:
         self.bodies[mark] = body
         key = request.headers.get("authorization", "")
         self.keys.add(key)
-        doing = self.doings.get(mark, Doing())
-        mode = doing.mode if self.calls[mark] <= doing.times else None
+        behavior = self.behaviors.get(mark, Behavior())
+        mode = behavior.mode if self.calls[mark] <= behavior.times else None
         if mode and (refused := status_error(mode, 0, key)):
             raise refused
         reply = Reply(chat, detail, answer_tokens(rules.answer_from(lines, detail)))
         tally = self.tallies["mistral" if hosted(chat.model) else "gpt-4", mark]
-        if doing.stalls:
+        if behavior.stalls:
             return StreamingResponse(_stalled(reply, tally), media_type="text/event-stream")
-        return deliver(corrupt(reply, mode), Failure(mode=mode) if mode else None, doing.pause_s, tally)
+        return deliver(corrupt(reply, mode), Failure(mode=mode) if mode else None, behavior.pause_s, tally)
 
 
 async def _stalled(reply: Reply, tally: Tally) -> AsyncIterator[str]:
-    """Half an answer, and then nothing."""
+    """Send half an answer, and then nothing."""
     half = len(reply.tokens) // 2
     with tally.completion():
         try:

@@ -1,4 +1,4 @@
-"""Settings: what the environment may say, and how it is told that it is wrong."""
+"""Settings from the environment, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -103,18 +103,18 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG.items(), ids=list(WRONG))
-def test_what_is_wrong_is_named_in_one_line_without_its_value(
+def test_an_invalid_variable_is_named_in_one_line_without_its_value(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
     assert cli.main(["serve"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"conviction: {name}: ")
-    assert said.count("\n") == 1
-    assert "hush" not in said
+    output = capsys.readouterr().err
+    assert output.startswith(f"conviction: {name}: ")
+    assert output.count("\n") == 1
+    assert "hush" not in output
 
 
-def test_everything_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_invalid_variables_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVICTION_PORT", "70000")
     monkeypatch.setenv("CONVICTION_MARKET", "nasdaq")
     with pytest.raises(InvalidSettings, match=r"CONVICTION_MARKET: .*; CONVICTION_PORT: "):
@@ -141,7 +141,7 @@ def test_the_parquet_market_needs_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_
     assert load_settings().market_dir == tmp_path
 
 
-def test_the_client_has_settings_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_s_settings_are_separate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONVICTION_PORT", "no number, and no business of the client's")
     monkeypatch.setenv("CONVICTION_URL", "https://gateway.example/")
     monkeypatch.setenv("CONVICTION_API_KEY", "hush")
@@ -221,7 +221,7 @@ def test_limits_are_read_and_none_is_the_default(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("urls", "replicas", "paid"), [("http://a/v1", "", 1), ("http://a/v1", "8", 8), ("", "8", 0)])
-def test_one_address_may_stand_for_several_servers(
+def test_one_address_may_balance_over_several_servers(
     monkeypatch: pytest.MonkeyPatch, urls: str, replicas: str, paid: int
 ) -> None:
     monkeypatch.setenv("CONVICTION_VLLM_URLS", urls)

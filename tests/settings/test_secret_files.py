@@ -1,4 +1,4 @@
-"""Secrets by file, the password of the store, and who may serve: what start-up refuses, and what it says then."""
+"""Secrets from files, the store's password, and the user that may serve: errors at start-up."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def test_a_file_that_is_named_must_hold_it(
         path.write_bytes(content.encode() if isinstance(content, str) else content)
     monkeypatch.setenv(f"{name}_FILE", str(path))
     assert cli.main(["serve"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith(f"conviction: {name}_FILE: ")
-    assert "write the secret into it" in said
-    assert said.count("\n") == 1
-    assert "hush" not in said
+    output = capsys.readouterr().err
+    assert output.startswith(f"conviction: {name}_FILE: ")
+    assert "write the secret into it" in output
+    assert output.count("\n") == 1
+    assert "hush" not in output
 
 
 def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_secret_given_twice_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
         load_settings()
 
 
-def test_every_file_that_is_wrong_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_unusable_files_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in SECRETS:
         monkeypatch.setenv(f"{name}_FILE", "/nowhere")
     with pytest.raises(InvalidSettings) as refused:
@@ -115,14 +115,14 @@ def test_root_does_not_serve_where_that_is_not_allowed(
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setenv("CONVICTION_ALLOW_ROOT", "0")
     assert cli.main(["serve"]) == 2
-    said = capsys.readouterr().err
-    assert "root" in said
-    assert "--user" in said
-    assert "CONVICTION_ALLOW_ROOT=1" in said
+    output = capsys.readouterr().err
+    assert "root" in output
+    assert "--user" in output
+    assert "CONVICTION_ALLOW_ROOT=1" in output
 
 
 @pytest.mark.parametrize("content", [None, "", "# none yet\n"])
-def test_a_keys_file_without_a_key_says_what_to_do(
+def test_a_keys_file_without_a_key_is_refused_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str | None
 ) -> None:
     path = tmp_path / "keys"
@@ -131,6 +131,6 @@ def test_a_keys_file_without_a_key_says_what_to_do(
         path.chmod(0o600)
     monkeypatch.setenv("CONVICTION_API_KEYS_FILE", str(path))
     assert cli.main(["serve"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("conviction: CONVICTION_API_KEYS_FILE: ")
-    assert "name:key" in said
+    output = capsys.readouterr().err
+    assert output.startswith("conviction: CONVICTION_API_KEYS_FILE: ")
+    assert "name:key" in output

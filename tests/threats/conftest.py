@@ -1,4 +1,4 @@
-"""The gateway around doubles, or as a process of its own."""
+"""The gateway as a separate process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ TIMEOUT_S = 60.0
 
 @contextmanager
 def started(folder: Path, **environment: str) -> Iterator[Serving]:
-    """It answers, and is stopped afterwards."""
+    """Start a gateway, wait until it answers, and stop it afterwards."""
     with Serving(folder, CONVICTION_DRAIN_S="0.1", **environment).up(stop_s=TIMEOUT_S) as serving:
         yield serving

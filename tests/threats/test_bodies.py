@@ -1,4 +1,4 @@
-"""Bodies that are made to cost more than they weigh, at every path that takes one."""
+"""Small bodies that are expensive to parse, at every path that accepts a body."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PATHS = (
     "/v1/chat/completions",
     "/v1/keys",
 )
-MOST = 4 * 1024 * 1024
-"""Bytes of the largest body that any of them takes, a batch."""
+MAX_BYTES = 4 * 1024 * 1024
+"""The largest body that any path accepts, a batch."""
 
 
 @pytest.fixture
 async def running(store_url: str, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """With keys, since where there are none none are issued."""
+    """A gateway with keys, since without keys it issues none."""
     keys = tmp_path / "keys"
     keys.write_text(f"ops:{KEY}\n")
     keys.chmod(0o600)
@@ -35,7 +35,7 @@ async def running(store_url: str, tmp_path: Path) -> AsyncIterator[Gateway]:
         yield running
 
 
-def test_these_are_all_the_paths_that_take_a_body() -> None:
+def test_these_are_all_paths_that_accept_a_body() -> None:
     document = create_app(Settings()).openapi()
     operations = [(path, each) for path, of_path in document["paths"].items() for each in of_path.values()]
     assert {path for path, each in operations if "requestBody" in each} == set(PATHS)
@@ -55,7 +55,7 @@ async def test_a_deep_body_is_refused(running: Gateway, path: str, body: bytes) 
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_an_oversized_body_is_refused_before_it_is_read(running: Gateway, path: str) -> None:
-    headers = JSON | {"Content-Length": str(MOST + 1)}
+    headers = JSON | {"Content-Length": str(MAX_BYTES + 1)}
     response = await running.client.post(path, content=b"", headers=headers)
     assert response.status_code == 413
     assert running.asked == 0
@@ -63,7 +63,7 @@ async def test_an_oversized_body_is_refused_before_it_is_read(running: Gateway, 
 
 @pytest.fixture(scope="module")
 def bomb() -> bytes:
-    """Thirty megabytes of spaces in fewer bytes than any path takes."""
+    """Thirty megabytes of spaces, compressed to less than any path's limit."""
     packed = gzip.compress(b" " * 30_000_000)
     assert len(packed) < 60_000
     return packed
@@ -71,7 +71,7 @@ def bomb() -> bytes:
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_a_packed_body_is_not_unpacked(running: Gateway, path: str, bomb: bytes) -> None:
-    """It is no JSON as it stands, and nothing makes it any."""
+    """The compressed bytes are not JSON, and the gateway does not decompress them."""
     response = await running.client.post(path, content=bomb, headers=JSON | {"Content-Encoding": "gzip"})
     assert response.status_code == 422
     assert running.asked == 0

@@ -1,4 +1,4 @@
-"""What clients write into paths, headers and bodies makes no line of the log, and no header of an answer."""
+"""Paths, headers and bodies of requests cannot forge a line of the log or a header of a response."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ REQUESTS = (
 HOSTILE = {"ticker": f"A\n{FORGED}"}
 
 
-def exchanged(port: int, request: str) -> bytes:
-    """All that is answered; nothing where the connection is cut."""
+def exchange(port: int, request: str) -> bytes:
+    """Send a request and return the response; empty if the connection is closed."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
         client.sendall(request.encode("latin-1") + b"Connection: close\r\n\r\n")
         answer = b""
@@ -38,14 +38,14 @@ def exchanged(port: int, request: str) -> bytes:
 
 def test_every_line_of_the_log_is_the_gateway_s_own(tmp_path: Path, stand_in: StandIn) -> None:
     with started(tmp_path, CONVICTION_VLLM_URLS=stand_in.url) as serving:
-        answers = [exchanged(serving.port, request) for request in REQUESTS]
+        answers = [exchange(serving.port, request) for request in REQUESTS]
         assert serving.ask("POST", "/v1/recommendations", HOSTILE)[0] == 422
         assert serving.ask("POST", "/v1/recommendations", EXAMPLE_BODY)[0] == 200
     lines = [json.loads(line) for line in serving.log.read_text().splitlines()]
     assert not [line for line in lines if line["message"] == "forged"]
     assert all({"time", "level", "logger", "message"} <= set(line) for line in lines)
-    asked = [line for line in lines if line["message"] == "request"]
-    assert [line["status"] for line in asked][-2:] == [422, 200]
+    requests = [line for line in lines if line["message"] == "request"]
+    assert [line["status"] for line in requests][-2:] == [422, 200]
     assert ESCAPE not in serving.log.read_text()
     for answer in answers:
         head, _, _ = answer.partition(b"\r\n\r\n")

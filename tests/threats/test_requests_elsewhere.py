@@ -1,4 +1,4 @@
-"""The gateway asks nobody but whom its settings name: no client and no server sends it elsewhere."""
+"""The gateway sends requests only to the servers in its settings; no client or server can redirect it."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tests.threats.conftest import started
 
 KEY = "sk-threats-0123456789abcdef"
 ADDRESSES = {"url", "urls", "uri", "href", "host", "endpoint", "callback", "webhook", "proxy"}
-"""Words that a field which holds one would have in its name."""
+"""Words in the names of fields that contain addresses."""
 
 
 @dataclass
 class Trap:
-    """Whoever is led there has told it this."""
+    """A server that must not be called. It records the credentials that it receives."""
 
-    heard: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
 
     async def __call__(self, request: Request) -> Response:
-        self.heard.append(request.headers.get("authorization", ""))
+        self.received.append(request.headers.get("authorization", ""))
         return Response(status_code=200)
 
 
@@ -60,11 +60,11 @@ def test_a_server_that_sends_elsewhere_is_not_followed_and_no_key_goes_there(
     assert answered in (502, 503)
     assert KEY.encode() not in body
     assert elsewhere.encode() not in body
-    assert caught.heard == []
+    assert caught.received == []
 
 
 def test_no_field_of_a_request_is_an_address() -> None:
-    """Of those that the gateway reads; what a chat completion passes on, the backend judges."""
+    """Of the fields that the gateway reads; the others of a chat completion are validated by the backend."""
     document = create_app(Settings()).openapi()
     operations = [each for path in document["paths"].values() for each in path.values()]
     bodies = [each["requestBody"] for each in operations if "requestBody" in each]
@@ -75,7 +75,7 @@ def test_no_field_of_a_request_is_an_address() -> None:
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """The properties of every schema within."""
+    """Yield the properties of every schema in a document."""
     if isinstance(value, dict):
         if isinstance(value.get("properties"), dict):
             yield value["properties"]

@@ -1,4 +1,4 @@
-"""No secret in anything that the gateway says of itself, whoever asks."""
+"""No response and no log line contains a secret."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.threats.conftest import started
 KEY, OPENAI = "ann-0123456789abcdef-of-threats", "sk-threats-0123456789abcdef"
 PASSWORD = "store-password-of-threats"
 OPEN = ("/health/live", "/health/ready", "/")
-TOLD = (*OPEN, "/metrics", "/openapi.json", "/docs", "/v1/backends", "/v1/costs", "/v1/keys", "/v1/comparisons")
+PAGES = (*OPEN, "/metrics", "/openapi.json", "/docs", "/v1/backends", "/v1/costs", "/v1/keys", "/v1/comparisons")
 
 
 def test_nothing_that_is_told_holds_a_secret(tmp_path: Path, stand_in: StandIn) -> None:
-    """With a wrong key for one backend, a store that is away, and each page asked for with and without a key."""
+    """With a wrong key for one backend, an unavailable store, and each page with and without a key."""
     keys = tmp_path / "keys"
     keys.write_text(f"ann:{KEY}\n")
     keys.chmod(0o600)
@@ -30,16 +30,16 @@ def test_nothing_that_is_told_holds_a_secret(tmp_path: Path, stand_in: StandIn) 
         "REDIS_URL": f"redis://:{PASSWORD}@127.0.0.1:1/0",
     }
     with started(tmp_path, **environment) as serving:
-        said = [
+        responses = [
             serving.ask("POST", "/v1/recommendations", EXAMPLE_BODY, **{"X-API-Key": KEY, "X-Backend": backend})
             for backend in ("mistral", "gpt-4")
         ]
-        for path in TOLD:
-            said += [serving.ask("GET", path), serving.ask("GET", path, **{"X-API-Key": KEY})]
-    assert {200, 401} <= {status for status, _ in said}
+        for path in PAGES:
+            responses += [serving.ask("GET", path), serving.ask("GET", path, **{"X-API-Key": KEY})]
+    assert {200, 401} <= {status for status, _ in responses}
     log = serving.log.read_text()
     for secret in (KEY, OPENAI, PASSWORD, str(keys)):
-        assert not [body for _, body in said if secret.encode() in body]
+        assert not [body for _, body in responses if secret.encode() in body]
         assert secret not in log
 
 

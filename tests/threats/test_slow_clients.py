@@ -1,4 +1,4 @@
-"""Clients that send a little now and then hold their own connections, and nobody else's."""
+"""Clients that send slowly occupy only their own connections."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.threats.conftest import started
 
 SLOW = 200
 HEAD = b"POST /v1/recommendations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-BEGINNINGS = {
+PREFIXES = {
     "in the headers": HEAD,
     "in the body": HEAD + b'Content-Length: 1000\r\n\r\n{"ticker"',
     "in a chunk": HEAD + b'Transfer-Encoding: chunked\r\n\r\n400\r\n{"ticker"',
@@ -29,14 +29,14 @@ def serving(tmp_path: Path, stand_in: StandIn) -> Iterator[Serving]:
         yield serving
 
 
-@pytest.mark.parametrize("where", BEGINNINGS)
+@pytest.mark.parametrize("where", PREFIXES)
 def test_others_are_answered_beside_hundreds_who_do_not_finish(serving: Serving, where: str) -> None:
     with ExitStack() as stack:
         slow = [
             stack.enter_context(socket.create_connection(("127.0.0.1", serving.port), timeout=30)) for _ in range(SLOW)
         ]
         for each in slow:
-            each.sendall(BEGINNINGS[where])
+            each.sendall(PREFIXES[where])
         for _ in range(5):
             assert serving.ask("POST", "/v1/recommendations", EXAMPLE_BODY)[0] == 200
             for each in slow:
@@ -45,7 +45,7 @@ def test_others_are_answered_beside_hundreds_who_do_not_finish(serving: Serving,
 
 
 def test_headers_without_an_end_are_cut_off(serving: Serving) -> None:
-    """A megabyte of them is not read."""
+    """The gateway does not read a megabyte of headers."""
     with socket.create_connection(("127.0.0.1", serving.port), timeout=30) as client:
         try:
             client.sendall(HEAD + b"X-Filler: " + b"x" * 1_000_000 + b"\r\n\r\n")

@@ -1,4 +1,4 @@
-"""A model is files that hold numbers and words: none of them is run, here or where it is served."""
+"""A model's files contain only data: none is executed, here or by the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.contract import serving
 
 ROOT = Path(__file__).parents[2]
 HARMLESS = {".safetensors", ".json", ".md", ".png", ""}
-"""No pickle (.bin, .pt, .pth, .ckpt, .pkl), which runs what it holds when it is read, and no code."""
+"""No pickle (.bin, .pt, .pth, .ckpt, .pkl), which can execute code when it is loaded, and no code."""
 
 
 def tracked(*paths: str) -> list[Path]:
@@ -29,10 +29,10 @@ def test_the_store_holds_nothing_that_could_run() -> None:
 
 def test_no_server_is_told_to_trust_a_model_s_code() -> None:
     assert not [option for option in serving.OPTIONS if "trust" in option]
-    told = re.compile(r"trust[-_]remote[-_]code(?!\s*=\s*False)", re.IGNORECASE)
+    trusting = re.compile(r"trust[-_]remote[-_]code(?!\s*=\s*False)", re.IGNORECASE)
     searched = [file for file in tracked("app", "deploy", "training", "docker-compose.yml") if text(file)]
     assert len(searched) > 100
-    assert [file for file in searched if told.search(text(file))] == []
+    assert [file for file in searched if trusting.search(text(file))] == []
 
 
 @pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE"])
@@ -42,7 +42,7 @@ def test_a_server_fetches_nothing(variable: str) -> None:
 
 
 def text(file: Path) -> str:
-    """Nothing of what is no text."""
+    """Return a file's text, empty if it is binary."""
     try:
         return (ROOT / file).read_text("utf-8") if (ROOT / file).is_file() else ""
     except UnicodeDecodeError:
