@@ -19,8 +19,6 @@ export function milliseconds(value) {
   return value >= 1000 ? `${number(value / 1000)} s` : `${number(value)} ms`;
 }
 
-export const seconds = (value) => (value === null || value === undefined ? NONE : milliseconds(1000 * value));
-
 export function percent(value, digits = 1) {
   return value === null || value === undefined ? NONE : `${(100 * value).toFixed(digits)}%`;
 }

@@ -13,7 +13,7 @@ export function requestKey(reason) {
   return pending;
 }
 
-export function forget() {
+function forget() {
   sessionStorage.removeItem(NAME);
 }
 
