@@ -32,7 +32,7 @@ def test_a_key_round_trips() -> None:
     assert (len(KEY.id), len(KEY.secret)) == (12, 43)
 
 
-@pytest.mark.parametrize("shown", [repr(KEY), str(KEY), repr(record()), str(record())])
+@pytest.mark.parametrize("shown", [repr(KEY), str(KEY), repr(record()), str(record())], ids=range(4))
 def test_representations_contain_neither_secret_nor_hash(shown: str) -> None:
     assert KEY.id in shown
     assert KEY.secret not in shown

@@ -9,7 +9,7 @@ from aiohttp import ClientError
 from pydantic import SecretStr
 
 from app.backends.http_transport import NO_KEY, HttpTransport
-from app.settings.gateway import proxy_for
+from app.settings.addresses import proxy_for
 
 from .conftest import KEY, Make, Script, http
 
