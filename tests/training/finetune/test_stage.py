@@ -20,6 +20,7 @@ import transformers
 
 from app.contract.manifest import UnusableModel, sha256
 from training.artifacts import Artifacts, write_json
+from training.cli import main
 from training.config import Config, Finetune, load
 from training.dataset.stage import build
 from training.finetune import examples
@@ -186,9 +187,8 @@ def test_four_bit_training_asks_for_a_gpu(config: Config, labelled: Artifacts, t
     assert not labelled.done("finetune")
 
 
-def command(config_file: Path, runs: Path, models: Path, *launcher: str) -> list[str]:
-    words = ["finetune", "--config", str(config_file), "--runs", str(runs), "--models", str(models)]
-    return [sys.executable, "-m", *(launcher or ("training",)), *words]
+def words(config_file: Path, runs: Path, models: Path) -> list[str]:
+    return ["finetune", "--config", str(config_file), "--runs", str(runs), "--models", str(models)]
 
 
 def test_a_killed_run_goes_on_to_the_very_same_adapter(
@@ -201,9 +201,10 @@ def test_a_killed_run_goes_on_to_the_very_same_adapter(
         artifacts = Artifacts(runs / "toy")
         build(load(config_file), artifacts, synthetic_market)
         label(load(config_file), artifacts)
-        words = command(config_file, runs, tmp_path / "models")
+        given = words(config_file, runs, tmp_path / "models")
         if runs.name == "killed":
-            process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+            command = [sys.executable, "-m", "training", *given]
+            process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
             while not (artifacts.folder / "finetune" / "checkpoints" / "checkpoint-3" / "trainer_state.json").exists():
                 assert process.poll() is None
                 time.sleep(0.005)
@@ -211,7 +212,7 @@ def test_a_killed_run_goes_on_to_the_very_same_adapter(
             assert process.wait() == -signal.SIGKILL
             assert not artifacts.done("finetune")
             (artifacts.folder / "finetune" / "checkpoints" / "checkpoint-1000").mkdir()  # as a kill while saving leaves
-        subprocess.run(words, cwd=ROOT, check=True, capture_output=True, timeout=300)
+        main(given)
         manifest = artifacts.manifest("finetune")
         adapters.append(manifest["adapter_sha256"])
         seconds = [entry["seconds"] for entry in manifest["history"]]
@@ -223,9 +224,10 @@ def test_two_processes_share_the_pairs(config_file: Path, synthetic_market: Path
     artifacts = Artifacts(tmp_path / "runs" / "toy")
     build(load(config_file), artifacts, synthetic_market)
     label(load(config_file), artifacts)
-    words = command(config_file, tmp_path / "runs", tmp_path / "models", *launcher(2))
+    given = words(config_file, tmp_path / "runs", tmp_path / "models")
+    command = [sys.executable, "-m", *launcher(2), *given]
     done = subprocess.run(
-        words, cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        command, cwd=ROOT, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr[-3000:]
     manifest = artifacts.manifest("finetune")
