@@ -26,7 +26,7 @@ class Program:
     environment: Mapping[str, str] = field(repr=False)
     log: Path | None = None
     marker: Path | None = None
-    """A file that exists from the start until an exit with status 0; after a crash it is still there."""
+    """A file that is created at the start and removed at an exit with status 0; after a crash it is still there."""
 
 
 class Process:

@@ -153,7 +153,7 @@ def vllm_server(plan: Plan, chosen: weights.Weights, profile: Profile, backend: 
     """Return the service of vLLM, which is ready once a new build has passed the golden prompts."""
 
     async def wait_until_ready() -> None:
-        await vllm.wait_until_ready(backend, screen, plan.supervisor.run_dir / "vllm.log")
+        await vllm.wait_until_ready(backend, screen, plan.supervisor.run_dir)
         await golden.check(backend, chosen)
 
     return Service(

@@ -23,6 +23,8 @@ LOADING_S = 900.0
 """Time limit from start to the first answer, after which vLLM is restarted; the first start compiles for minutes."""
 
 POLL_S = 0.5
+COMPILING = "vllm.compiling"
+"""A file in the run folder that exists from a start until vLLM is ready: by then, all code is compiled."""
 SECRETS = ("OPENAI_", "CONVICTION_", "REDIS_")
 """Prefixes of variables that vLLM does not inherit."""
 
@@ -40,7 +42,7 @@ def program(
         serving.command(python, weights.folder, weights.model_id, port, profile),
         environment(settings, profile, inherited),
         rotate_log(settings.run_dir, "vllm"),
-        settings.run_dir / "vllm.running",
+        settings.run_dir / COMPILING,
     )
     clear_cache_after_crash(vllm)
     return vllm
@@ -57,7 +59,7 @@ def environment(settings: SupervisorSettings, profile: Profile, inherited: Mappi
 
 
 def clear_cache_after_crash(vllm: Program) -> None:
-    """Delete the compile cache if the last run did not exit with status 0.
+    """Delete the compile cache if vLLM ended before it was ready, unless by itself and with status 0.
 
     The compiler writes kernels in place, and PyTorch loads any file that exists: a truncated one would end every start.
     """
@@ -65,11 +67,12 @@ def clear_cache_after_crash(vllm: Program) -> None:
         shutil.rmtree(vllm.environment["VLLM_CACHE_ROOT"], ignore_errors=True)
 
 
-async def wait_until_ready(backend: Backend, screen: Screen, log: Path) -> None:
+async def wait_until_ready(backend: Backend, screen: Screen, run_dir: Path) -> None:
     """Return once vLLM answers a complete prompt. Raises `NotReady` after `LOADING_S`."""
-    async with screen.progress("vLLM is loading", f"its log is {log}"):
+    async with screen.progress("vLLM is loading", f"its log is {run_dir / 'vllm.log'}"):
         try:
             async with asyncio.timeout(LOADING_S):
                 await golden.wait_until_answering(backend, POLL_S)
         except TimeoutError:
             raise NotReady from None
+    (run_dir / COMPILING).unlink(missing_ok=True)
