@@ -23,7 +23,7 @@ RUN version=$(cat model_store/current) && mkdir -p "/srv/model_store/$version" &
 
 
 FROM ${PYTHON_IMAGE} AS training
-# What is left out has to be elsewhere: `quantise` wants its own environment, and so does vLLM.
+# What is left out has to be elsewhere: `quantize` wants its own environment, and so does vLLM.
 ARG ENVIRONMENTS="training quantise"
 # cuda: PyTorch as PyPI has it; cpu: a build without CUDA, where one is to be had.
 ARG TORCH=cuda
@@ -44,7 +44,7 @@ ENTRYPOINT ["/srv/.envs/training/bin/python", "-m", "training"]
 CMD ["--help"]
 ARG VERSION=unknown REVISION=unknown
 LABEL org.opencontainers.image.title="conviction-training" \
-      org.opencontainers.image.description="Bars to a published model: dataset, label, finetune, merge, quantise, publish." \
+      org.opencontainers.image.description="Bars to a published model: dataset, label, finetune, merge, quantize, publish." \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 

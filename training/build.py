@@ -25,13 +25,13 @@ from app.contract.manifest import (
     verify,
 )
 from training.artifacts import write_json
-from training.config import Base, Quantise
+from training.config import Base, Quantize
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 """Keep freed memory in the process: AutoAWQ otherwise spends half its time returning pages and faulting them in."""
 
 
-def build(store: Path, models: Path, quantise_python: Path, wanted: WeightFormat) -> Path:
+def build(store: Path, models: Path, quantize_python: Path, wanted: WeightFormat) -> Path:
     """Make what is missing of the store's current version under `models`; return the version's folder there."""
     published = current(store)
     version = _Version(published, read(published), models)
@@ -40,7 +40,7 @@ def build(store: Path, models: Path, quantise_python: Path, wanted: WeightFormat
     if not version.built("awq"):
         if not version.built("merged"):
             version.merge()
-        version.quantise(quantise_python)
+        version.quantize(quantize_python)
     if wanted == "dequantized":
         version.dequantize()
     return version.folder
@@ -72,18 +72,18 @@ class _Version:
         merge(base, self._published / "adapter", self.folder / "merged")
         self._record("merged")
 
-    def quantise(self, quantise_python: Path) -> None:
-        settings = Quantise.model_validate(self._manifest.quantisation)
+    def quantize(self, quantize_python: Path) -> None:
+        settings = Quantize.model_validate(self._manifest.quantisation)
         _report(f"{self._manifest.model_id}: quantizing to 4 bits")
         if settings.search:
-            self._search(quantise_python, settings)
+            self._search(quantize_python, settings)
         else:
             from training.quantize.awq import quantize_folder
 
             quantize_folder(self.folder / "merged", settings, self.folder / "awq")
         self._record("awq")
 
-    def _search(self, python: Path, settings: Quantise) -> None:
+    def _search(self, python: Path, settings: Quantize) -> None:
         """Quantize with AutoAWQ's search for scales, in the environment that its pins need."""
         if not python.exists():
             raise UnusableModel(
@@ -96,7 +96,7 @@ class _Version:
         calibrate(self.folder / "merged", settings, calibration)
         arguments = ["--merged", str(self.folder / "merged"), "--calibration", str(calibration)]
         arguments += ["--out", str(self.folder / "awq"), "--settings", json.dumps(settings.model_dump())]
-        command = [str(python), "-m", "training", "quantise", *arguments]
+        command = [str(python), "-m", "training", "quantize", *arguments]
         subprocess.run(command, check=True, env={**os.environ, **ALLOCATOR})
 
     def dequantize(self) -> None:

@@ -19,7 +19,7 @@ from typing import get_args
 from app.contract import hardware
 from app.contract.manifest import UnusableModel
 from training.artifacts import Artifacts
-from training.config import Config, ConfigError, Quantise, load
+from training.config import Config, ConfigError, Quantize, load
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "default.toml"
 Command = Callable[[argparse.Namespace], None]
@@ -62,11 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     _models(stage("finetune", _finetune, "LoRA on the labelled answers"))
     _models(stage("qat", _qat, "the adapter trained on with its weights rounded to 4 bits"))
     _models(stage("merge", _merge, "adapter into the bf16 base"))
-    sub = stage("quantise", _quantise, "4-bit AWQ of merged weights", of_run=False)
+    sub = stage("quantize", _quantize, "4-bit AWQ of merged weights", of_run=False)
     for name in ("--merged", "--out"):
         sub.add_argument(name, type=Path, required=True)
     sub.add_argument("--calibration", type=Path, help="token ids of samples; needed for a search")
-    sub.add_argument("--settings", type=json.loads, required=True, help="JSON of the config's [quantise]")
+    sub.add_argument("--settings", type=json.loads, required=True, help="JSON of the config's [quantize]")
     sub = stage("dequantize", _dequantize, "4-bit AWQ multiplied out into float32", of_run=False)
     for name in ("--quantized", "--out"):
         sub.add_argument(name, type=Path, required=True)
@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = stage("build", _build, "weights of the store's current version, for serving here", of_run=False)
     _models(sub)
     sub.add_argument("--store", type=Path, default=Path("model_store"))
-    sub.add_argument("--quantise-python", type=Path, default=Path(".envs/quantise/bin/python"))
+    sub.add_argument("--quantize-python", type=Path, default=Path(".envs/quantise/bin/python"))
     forms = get_args(hardware.WeightFormat)
     sub.add_argument("--weights", choices=forms, help="their form; by default the one that this machine serves")
     return parser
@@ -99,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--market", type=Path, default=_market(), help="folder of ohlcv*.parquet files")
-    for name in ("training", "quantise", "vllm"):
-        parser.add_argument(f"--{name}-python", type=Path, default=Path(f".envs/{name}/bin/python"))
+    for name, environment in (("training", "training"), ("quantize", "quantise"), ("vllm", "vllm")):
+        parser.add_argument(f"--{name}-python", type=Path, default=Path(f".envs/{environment}/bin/python"))
     _models(parser)
     parser.add_argument("--processes", type=_at_least(1), default=1, help="that fine-tune together, one a GPU")
     _target_options(parser, "1")
@@ -167,7 +167,7 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 def _publish_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--url", required=True, help="the served quantised model, for the golden answers")
+    parser.add_argument("--url", required=True, help="the served quantized model, for the golden answers")
     _target_options(parser, None)
     parser.add_argument("--push-to", metavar="ORG/REPO", help="Hugging Face repository, written to by HF_TOKEN")
     parser.add_argument("--push-weights", type=Path, metavar="DIR", help="4-bit weights to push with it")
@@ -235,25 +235,25 @@ def _merge(arguments: argparse.Namespace) -> None:
     base, adapter = prepare(config.base, arguments.models / "bases" / config.base.name), artifacts.adapter
     verify(adapter, {"adapter_model.safetensors": tuned["adapter_sha256"]})
     merge(base, adapter, folder / "weights")
-    if config.quantise.search:
+    if config.quantize.search:
         from training.quantize.calibration import calibrate
 
-        calibrate(folder / "weights", config.quantise, folder / "calibration.json")
+        calibrate(folder / "weights", config.quantize, folder / "calibration.json")
     weights = {path.name: sha256(path) for path in sorted((folder / "weights").glob("*.safetensors"))}
     artifacts.complete("merge", {"base": config.base.name, "weights": weights})
 
 
-def _quantise(arguments: argparse.Namespace) -> None:
-    settings = Quantise.model_validate(arguments.settings)
+def _quantize(arguments: argparse.Namespace) -> None:
+    settings = Quantize.model_validate(arguments.settings)
     if not settings.search:
         from training.quantize.awq import quantize_folder
 
         return quantize_folder(arguments.merged, settings, arguments.out)
-    from training.quantize.autoawq import quantise
+    from training.quantize.autoawq import quantize
 
     if arguments.calibration is None:
         raise ValueError("a search for scales needs --calibration")
-    return quantise(arguments.merged, json.loads(arguments.calibration.read_text())["ids"], settings, arguments.out)
+    return quantize(arguments.merged, json.loads(arguments.calibration.read_text())["ids"], settings, arguments.out)
 
 
 def _dequantize(arguments: argparse.Namespace) -> None:
@@ -385,7 +385,7 @@ def _run(arguments: argparse.Namespace) -> None:
         config,
         artifacts,
         market=arguments.market,
-        environments=Environments(arguments.training_python, arguments.quantise_python, arguments.vllm_python),
+        environments=Environments(arguments.training_python, arguments.quantize_python, arguments.vllm_python),
         models=arguments.models,
         target=Target(store, arguments.version, arguments.usd_per_hour, arguments.override),
         profile=hardware.profile(),
@@ -397,4 +397,4 @@ def _build(arguments: argparse.Namespace) -> None:
     from training.build import build
 
     wanted = arguments.weights or hardware.profile().weights
-    print(build(arguments.store, arguments.models, arguments.quantise_python, wanted))
+    print(build(arguments.store, arguments.models, arguments.quantize_python, wanted))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 
 from app.errors import NotConfigured
 from app.market.source import OptionSource
@@ -20,6 +21,8 @@ Positive = Annotated[int, Field(gt=0)]
 
 SPLITS = ("train", "validation", "test")
 SHARE_ROUNDING = 1e-9
+RENAMED = {"quantise": "quantize"}
+"""Sections by their former names."""
 
 
 class ConfigError(Exception):
@@ -185,7 +188,7 @@ def _goes_on(qat: Finetune | None) -> Finetune | None:
     return qat
 
 
-class Quantise(_Section):
+class Quantize(_Section):
     bits: Literal[4]
     group_size: Positive
     search: bool = True
@@ -256,8 +259,8 @@ class Config(_Section):
     teacher: Teacher
     finetune: Finetune
     qat: Annotated[Finetune | None, AfterValidator(_goes_on)] = None
-    """Quantisation-aware training: the adapter trained on, every weight rounded as `quantise` will round it."""
-    quantise: Quantise
+    """Quantisation-aware training: the adapter trained on, every weight rounded as `quantize` will round it."""
+    quantize: Quantize
     evaluate: Evaluate = Evaluate()
     publish: Publish = Publish()
     costs: Costs = Costs()
@@ -272,5 +275,11 @@ def load(path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
-        raise ConfigError("\n".join([f"{path}:", *lines])) from None
+        raise ConfigError("\n".join([f"{path}:", *map(_line, error.errors(include_url=False))])) from None
+
+
+def _line(error: ErrorDetails) -> str:
+    section = error["loc"][0] if error["loc"] else ""
+    renamed = RENAMED.get(str(section))
+    message = f"this section is now called [{renamed}]: rename it" if renamed else error["msg"]
+    return f"  {'.'.join(map(str, error['loc']))}: {message}"

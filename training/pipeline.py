@@ -1,6 +1,6 @@
 """The whole run, a stage after the other, each in the environment whose pins it needs.
 
-    dataset -> label -> finetune (-> qat) -> merge -> quantise (-> dequantize) -> evaluate -> report -> publish
+    dataset -> label -> finetune (-> qat) -> merge -> quantize (-> dequantize) -> evaluate -> report -> publish
 
 Every stage writes its manifest last, so a run that was cut off goes on with the first stage that has none.
 """
@@ -41,8 +41,8 @@ class Run:
         Raises `subprocess.CalledProcessError` where it fails.
         """
         print(f"== {name}", file=sys.stderr, flush=True)
-        searching = name == "quantise" and self.config.quantise.search
-        python = self.plan.environments.quantise if searching else self.plan.environments.training
+        searching = name == "quantize" and self.config.quantize.search
+        python = self.plan.environments.quantize if searching else self.plan.environments.training
         command, start = [str(python), "-m", *launcher, name, *map(str, arguments)], time.monotonic()
         child = subprocess.Popen(command, env={**os.environ, **ALLOCATOR})
         _, status, usage = os.wait4(child.pid, 0)
@@ -67,25 +67,25 @@ class Run:
             self.stage("qat", *self.common, *self.models, launcher=launcher(processes))
         if not done("merge"):
             self.stage("merge", *self.common, *self.models)
-        if not done("quantise"):
+        if not done("quantize"):
             self._quantize()
         if self.plan.profile.weights == "dequantized" and not done("dequantize"):
             self._dequantize()
 
     def _quantize(self) -> None:
-        merged, settings = self.artifacts.stage("merge"), self.config.quantise
+        merged, settings = self.artifacts.stage("merge"), self.config.quantize
         verify(merged / "weights", self.artifacts.manifest("merge")["weights"])
         calibration: list[str | Path] = ["--calibration", merged / "calibration.json"] if settings.search else []
-        out = self.artifacts.folder / "quantise" / "weights"
+        out = self.artifacts.folder / "quantize" / "weights"
         self.stage(
-            "quantise", "--merged", merged / "weights", *calibration, "--out", out,
+            "quantize", "--merged", merged / "weights", *calibration, "--out", out,
             "--settings", settings.model_dump_json(),
         )  # fmt: skip
-        self.artifacts.complete("quantise", settings.model_dump())
+        self.artifacts.complete("quantize", settings.model_dump())
 
     def _dequantize(self) -> None:
         """Multiply the 4-bit weights out, for a machine without a kernel for them."""
-        quantized, out = (self.artifacts.folder / name / "weights" for name in ("quantise", "dequantize"))
+        quantized, out = (self.artifacts.folder / name / "weights" for name in ("quantize", "dequantize"))
         self.stage("dequantize", "--quantized", quantized, "--out", out)
         self.artifacts.complete("dequantize", {"dtype": "float32"})
 
@@ -102,7 +102,7 @@ class Run:
 
     def weights(self, system: System) -> Path:
         """The folder that vLLM loads; an adapter comes on top of its base."""
-        forms = {"merged": "merge", "awq": "quantise", "dequantized": "dequantize"}
+        forms = {"merged": "merge", "awq": "quantize", "dequantized": "dequantize"}
         stage = forms.get(self.plan.served(system).form)
         return self.artifacts.folder / stage / "weights" if stage else self.base
 

@@ -33,7 +33,7 @@ class Environments:
     """The interpreters of the environments, made by `make`."""
 
     training: Path
-    quantise: Path
+    quantize: Path
     vllm: Path
 
 
@@ -74,7 +74,7 @@ class Plan:
     @property
     def stages(self) -> dict[str, bool]:
         """Each stage's name in order, and whether it is complete."""
-        names = ["dataset", "label", "finetune", *(["qat"] if self.config.qat else []), "merge", "quantise"]
+        names = ["dataset", "label", "finetune", *(["qat"] if self.config.qat else []), "merge", "quantize"]
         if self.profile.weights == "dequantized":
             names.append("dequantize")
         evaluated = all(map(self.examined, self.systems))
@@ -99,8 +99,8 @@ class Plan:
     def interpreters(self) -> dict[str, Path]:
         """The environments that the stages left to do need, by name."""
         found = {"training": self.environments.training, "vllm": self.environments.vllm}
-        if self.config.quantise.search and not self.artifacts.done("quantise"):
-            found["quantise"] = self.environments.quantise
+        if self.config.quantize.search and not self.artifacts.done("quantize"):
+            found["quantize"] = self.environments.quantize
         return found
 
     def require_possible(self) -> None:
@@ -123,9 +123,9 @@ class Plan:
 
     def _problems(self) -> Iterator[str]:
         done = self.artifacts.done
-        for name, python in self.interpreters().items():
+        for python in self.interpreters().values():
             if not python.exists():
-                yield f"{python} is missing: `make {python.parents[1] / '.complete'}` installs the environment {name}"
+                yield f"{python} is missing: `make {python.parents[1] / '.complete'}` installs it"
         try:
             require_trainable(self.profile)
         except UnsupportedMachine as error:

@@ -63,7 +63,7 @@ warmup = 0.1
 max_length = 1024
 evaluate_every = 10
 save_every = 10
-[quantise]
+[quantize]
 bits = 4
 group_size = 32
 samples = 4

@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from tests.training.conftest import ARCHITECTURES, make_toy
 from training.artifacts import Artifacts
-from training.config import Config, Quantise
+from training.config import Config, Quantize
 from training.dataset.stage import build
 from training.finetune.merge import merge
 from training.finetune.stage import finetune
@@ -22,7 +22,7 @@ from training.quantize.awq import quantize_folder
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
-SETTINGS = Quantise(bits=4, group_size=32, search=False)
+SETTINGS = Quantize(bits=4, group_size=32, search=False)
 SERVED = {"mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "llama": "MistralForCausalLM"}
 
 
@@ -34,7 +34,7 @@ def test_from_base_to_four_bits(
     build(config, artifacts, synthetic_market)
     label(config, artifacts)
     finetune(config, artifacts, base)
-    adapter, merged, quantised = artifacts.folder / "finetune" / "adapter", tmp_path / "merged", tmp_path / "awq"
+    adapter, merged, quantized = artifacts.folder / "finetune" / "adapter", tmp_path / "merged", tmp_path / "awq"
     with safe_open(adapter / "adapter_model.safetensors", "pt") as weights:
         assert any("lora_B" in name and weights.get_tensor(name).abs().max() > 0 for name in weights.keys())  # noqa: SIM118
 
@@ -47,11 +47,11 @@ def test_from_base_to_four_bits(
     )
     assert (tuned - untuned).abs().max() > 0
 
-    quantize_folder(merged, SETTINGS, quantised)
-    written = json.loads((quantised / "config.json").read_text())
+    quantize_folder(merged, SETTINGS, quantized)
+    written = json.loads((quantized / "config.json").read_text())
     assert written["architectures"] == [SERVED[architecture]]
     assert written["quantization_config"]["bits"] == 4
-    with safe_open(quantised / "model.safetensors", "pt") as weights:
+    with safe_open(quantized / "model.safetensors", "pt") as weights:
         names = set(weights.keys())
         assert "model.layers.1.self_attn.q_proj.qweight" in names
         assert any("qweight" in name and ("mlp" in name or "experts" in name) for name in names)

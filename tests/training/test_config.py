@@ -21,8 +21,14 @@ def test_every_error_is_told_at_once(config_file: Path) -> None:
     config_file.write_text(text + "\nsurprise = 1\n")
     with pytest.raises(ConfigError) as caught:
         load(config_file)
-    for wrong in ("finetune.rank", "teacher.name", "quantise.bits", "quantise.surprise"):
+    for wrong in ("finetune.rank", "teacher.name", "quantize.bits", "quantize.surprise"):
         assert wrong in str(caught.value)
+
+
+def test_the_former_name_of_a_section_is_rejected_with_its_new_name(config_file: Path) -> None:
+    config_file.write_text(config_file.read_text().replace("[quantize]", "[quantise]"))
+    with pytest.raises(ConfigError, match=r"quantise: this section is now called \[quantize\]"):
+        load(config_file)
 
 
 @pytest.mark.parametrize(("text", "told"), [("a = ", "Invalid value"), ("", "name: Field required")])

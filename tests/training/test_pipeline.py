@@ -37,7 +37,7 @@ class Running:
         self.config, self.artifacts, self.market, self.folder = config, artifacts, market, folder
         self.served: list[tuple[Path, Profile, Path | None]] = []
         self.log = folder / "asked.log"
-        for name in ("training", "quantise", "vllm"):
+        for name in ("training", "quantize", "vllm"):
             python = self.python(name)
             python.parent.mkdir(parents=True)
             python.write_text(STUB.format(log=self.log))
@@ -60,7 +60,7 @@ class Running:
             self.config,
             self.artifacts,
             market=self.market,
-            environments=Environments(*map(self.python, ("training", "quantise", "vllm"))),
+            environments=Environments(*map(self.python, ("training", "quantize", "vllm"))),
             models=self.folder / ".models",
             target=Target(self.folder / "store", "1", Decimal("0.1")),
             profile=profile_of(machine),
@@ -85,19 +85,19 @@ def after(words: list[str], option: str) -> str:
 
 
 def unsearched(running: Running) -> None:
-    quantise = running.config.quantise.model_copy(update={"search": False})
-    running.config = running.config.model_copy(update={"quantise": quantise})
+    quantize = running.config.quantize.model_copy(update={"search": False})
+    running.config = running.config.model_copy(update={"quantize": quantize})
 
 
 def test_with_a_kernel_for_4_bits_they_are_served_as_they_are(running: Running) -> None:
     unsearched(running)
     asked = running.run(AVX512)
-    assert [words[1] for words in asked] == ["quantise", *["evaluate"] * 6, "report", "publish"]
+    assert [words[1] for words in asked] == ["quantize", *["evaluate"] * 6, "report", "publish"]
     assert {words[0] for words in asked} == {"training"}
     assert "--calibration" not in asked[0]
     runs = Path("runs/toy")
     assert [weights for weights, _, _ in running.served] == [
-        *[Path(".models/bases/Toy")] * 2, runs / "merge/weights", runs / "quantise/weights",
+        *[Path(".models/bases/Toy")] * 2, runs / "merge/weights", runs / "quantize/weights",
     ]  # fmt: skip
     evaluated = [(after(words, "--form"), after(words, "--dtype")) for words in asked if words[1] == "evaluate"]
     assert sorted(set(evaluated)) == [(form, "bfloat16") for form in ("adapter", "awq", "base", "merged")]
@@ -106,8 +106,8 @@ def test_with_a_kernel_for_4_bits_they_are_served_as_they_are(running: Running) 
 def test_without_one_they_are_multiplied_out_once_and_those_are_served(running: Running) -> None:
     unsearched(running)
     asked = running.run(AVX2)
-    assert [words[1] for words in asked][:2] == ["quantise", "dequantize"]
-    quantized, multiplied_out = (running.artifacts.folder / name / "weights" for name in ("quantise", "dequantize"))
+    assert [words[1] for words in asked][:2] == ["quantize", "dequantize"]
+    quantized, multiplied_out = (running.artifacts.folder / name / "weights" for name in ("quantize", "dequantize"))
     assert asked[1][2:] == ["--quantized", str(quantized), "--out", str(multiplied_out)]
     last, profile, _ = running.served[-1]
     assert last == Path("runs/toy/dequantize/weights")
@@ -121,7 +121,7 @@ def test_without_one_they_are_multiplied_out_once_and_those_are_served(running: 
 
 def test_a_search_runs_in_autoawq_s_environment_on_what_merging_left_to_calibrate_with(running: Running) -> None:
     asked = running.run(AVX512)
-    assert asked[0][:2] == ["quantise", "quantise"]
+    assert asked[0][:2] == ["quantize", "quantize"]
     assert after(asked[0], "--calibration") == str(running.artifacts.folder / "merge" / "calibration.json")
     assert {words[0] for words in asked[1:]} == {"training"}
 
@@ -129,15 +129,15 @@ def test_a_search_runs_in_autoawq_s_environment_on_what_merging_left_to_calibrat
 def test_the_plan_is_printed_before_the_first_stage(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
     running.run(AVX2)
     told = capsys.readouterr().err
-    plan, _, stages = told.partition("== quantise")
+    plan, _, stages = told.partition("== quantize")
     assert "profile   dequantized weights in float32" in plan
-    assert "to do     quantise, dequantize, evaluate, report, publish" in plan
+    assert "to do     quantize, dequantize, evaluate, report, publish" in plan
     assert "== dequantize" in stages
 
 
 def test_what_cannot_work_is_refused_before_any_work(running: Running) -> None:
-    running.python("quantise").unlink()
-    with pytest.raises(CannotRun, match=r"`make .*/\.envs/quantise/\.complete`"):
+    running.python("quantize").unlink()
+    with pytest.raises(CannotRun, match=r"`make .*/\.envs/quantize/\.complete`"):
         running.run(AVX512)
     assert not running.log.exists() and running.served == []
 

@@ -19,7 +19,7 @@ Make = Callable[..., Plan]
 @pytest.fixture
 def plan(config: Config, artifacts: Artifacts, synthetic_market: Path, tmp_path: Path) -> Make:
     """A plan of the toy run on a machine with AVX-512, all its environments there; `changes` replace parts of it."""
-    pythons = {name: tmp_path / ".envs" / name / "bin" / "python" for name in ("training", "quantise", "vllm")}
+    pythons = {name: tmp_path / ".envs" / name / "bin" / "python" for name in ("training", "quantize", "vllm")}
     for python in pythons.values():
         python.parent.mkdir(parents=True)
         python.touch()
@@ -34,7 +34,7 @@ def plan(config: Config, artifacts: Artifacts, synthetic_market: Path, tmp_path:
 
 
 def unsearched(config: Config) -> dict[str, Any]:
-    return {"quantise": {**config.quantise.model_dump(), "search": False}}
+    return {"quantize": {**config.quantize.model_dump(), "search": False}}
 
 
 def test_the_plan_tells_machine_stages_environments_and_how_each_system_is_served(plan: Make, config: Config) -> None:
@@ -48,7 +48,7 @@ def test_the_plan_tells_machine_stages_environments_and_how_each_system_is_serve
         "  machine   EPYC (AVX-512), 2 cores, 24 GiB",
         f"  profile   {made.profile}",
         "  complete  dataset",
-        "  to do     label, finetune, merge, quantise, evaluate, report, publish",
+        "  to do     label, finetune, merge, quantize, evaluate, report, publish",
         f"  training  {python}",
         f"  vllm      {made.environments.vllm}",
         "  base      base weights in bfloat16, compiled",
@@ -61,7 +61,7 @@ def test_the_plan_tells_machine_stages_environments_and_how_each_system_is_serve
 def test_without_a_kernel_for_4_bits_they_are_multiplied_out_and_served_in_float32(plan: Make) -> None:
     made = plan(profile=profile_of(AVX2))
     assert [name for name in made.stages if name.endswith(("tise", "tize", "uate"))] == [
-        "quantise", "dequantize", "evaluate"
+        "quantize", "dequantize", "evaluate"
     ]  # fmt: skip
     assert {str(made.served(system)) for system in ("awq", "merged", "base")} == {
         "dequantized weights in float32, compiled",
@@ -77,13 +77,13 @@ def test_a_gpu_serves_an_adapter_compiled(plan: Make) -> None:
 
 def test_a_possible_run_is_let_pass_and_autoawq_is_wanted_for_a_search_alone(plan: Make, config: Config) -> None:
     plan().require_possible()
-    assert set(plan().interpreters()) == {"training", "quantise", "vllm"}
+    assert set(plan().interpreters()) == {"training", "quantize", "vllm"}
     made = plan(unsearched(config))
-    made.environments.quantise.unlink()
+    made.environments.quantize.unlink()
     made.require_possible()
-    with pytest.raises(CannotRun, match=r"quantise/bin/python is missing: `make \S+/\.envs/quantise/\.complete`"):
+    with pytest.raises(CannotRun, match=r"quantize/bin/python is missing: `make \S+/\.envs/quantize/\.complete`"):
         plan().require_possible()
-    made.artifacts.complete("quantise", {})
+    made.artifacts.complete("quantize", {})
     plan().require_possible()
 
 

@@ -1,4 +1,4 @@
-"""Adapter into the bf16 base; never into quantised weights."""
+"""Adapter into the bf16 base; never into quantized weights."""
 
 from __future__ import annotations
 

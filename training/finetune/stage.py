@@ -19,7 +19,7 @@ from trl import SFTConfig
 
 from app.contract.manifest import read, sha256, verify
 from training.artifacts import Artifacts
-from training.config import Config, Finetune, Quantise
+from training.config import Config, Finetune, Quantize
 from training.dataset.data_card import complete_card, token_lengths
 from training.finetune import examples
 from training.finetune.base import enough_memory
@@ -44,7 +44,7 @@ def qat(config: Config, artifacts: Artifacts, base: Path) -> None:
         raise ValueError(f"{config.name} has no [qat]")
     start, tuned = artifacts.folder / "finetune" / "adapter", artifacts.manifest("finetune")
     verify(start, {"adapter_model.safetensors": tuned["adapter_sha256"]})
-    _train("qat", config.qat, artifacts, base, start, config.quantise)
+    _train("qat", config.qat, artifacts, base, start, config.quantize)
 
 
 def _train(
@@ -53,7 +53,7 @@ def _train(
     artifacts: Artifacts,
     base: Path,
     start: Path | None,
-    rounding: Quantise | None = None,
+    rounding: Quantize | None = None,
 ) -> None:
     """Train the adapter into the stage's folder; a run that was cut off goes on from its last checkpoint.
 
@@ -167,7 +167,7 @@ def with_adapter(settings: Finetune, base: Path, start: Path | None = None) -> A
 
 
 def _nf4() -> BitsAndBytesConfig:
-    """QLoRA's storage of the base: normal-float 4 bits, the scales quantised as well (arXiv 2305.14314)."""
+    """QLoRA's storage of the base: normal-float 4 bits, the scales quantized as well (arXiv 2305.14314)."""
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

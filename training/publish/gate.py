@@ -10,7 +10,7 @@ from app.contract.prompt import Detail
 from training.config import Publish
 from training.evaluation.rows import DETAILS
 
-UNQUANTISED = ("adapter", "merged")
+UNQUANTIZED = ("adapter", "merged")
 """What the 4-bit weights are held against; the first that was evaluated."""
 
 Report = Mapping[str, Any]
@@ -72,9 +72,9 @@ def _failures(awq: Report, most: float) -> tuple[bool, str]:
 
 
 def _loss(awq: Report, detail: Detail, reports: Reports, most: float) -> tuple[bool, str]:
-    name = next((f"{detail}-{kind}" for kind in UNQUANTISED if f"{detail}-{kind}" in reports), None)
+    name = next((f"{detail}-{kind}" for kind in UNQUANTIZED if f"{detail}-{kind}" in reports), None)
     if name is None:
-        return False, f"there is no evaluation {' or '.join(f'{detail}-{kind}' for kind in UNQUANTISED)}"
+        return False, f"there is no evaluation {' or '.join(f'{detail}-{kind}' for kind in UNQUANTIZED)}"
     before = reports[name]
     if _pairs(before) != _pairs(awq):
         return False, f"{name} and {detail}-awq were evaluated on different pairs"

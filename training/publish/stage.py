@@ -120,7 +120,7 @@ def _manifest(
             "training": {name: tuned[name] for name in TRAINING_FACTS if name in tuned},
             "speed": {name: measured_speed(report) for name, report in reports.items() if name.endswith("-awq")},
         },
-        quantisation=config.quantise.model_dump(),
+        quantisation=config.quantize.model_dump(),
         evaluation={name: Agreement.model_validate(_measured(report)) for name, report in reports.items()},
         capacity=_capacity(reports, usd_per_hour),
         golden=golden,

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from training.artifacts import TOKENIZER_FILES, write_json
-from training.config import Quantise
+from training.config import Quantize
 from training.precision import training_dtype
 
 
-def quantise(merged: Path, calibration: list[list[int]], settings: Quantise, folder: Path) -> None:
+def quantize(merged: Path, calibration: list[list[int]], settings: Quantize, folder: Path) -> None:
     """Write AWQ weights (gemm layout, which vLLM loads on GPU and CPU); embeddings and head stay in bf16.
 
     `calibration` holds token ids of prompts and answers in the served template. AutoAWQ drops a sample that

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from training.artifacts import TOKENIZER_FILES, write_json
-from training.config import Quantise
+from training.config import Quantize
 
 STEPS = 15
 """From the smallest to the largest weight of a group: 4 bits."""
@@ -80,7 +80,7 @@ def dequantize(packed: Packed) -> torch.Tensor:
     return weight.reshape(codes.shape).t().contiguous()
 
 
-def quantize_folder(merged: Path, settings: Quantise, folder: Path) -> None:
+def quantize_folder(merged: Path, settings: Quantize, folder: Path) -> None:
     """Write `merged` with every layer's projections packed to 4 bits, without a search for scales.
 
     Embeddings, head, norms and the layers named in `settings.keep` stay as they are.

@@ -14,13 +14,13 @@ from app.market import InsufficientHistory
 from app.market.sample import SampleProvider
 from app.market.snapshot import take_snapshot
 from training.artifacts import write_json
-from training.config import Quantise
+from training.config import Quantize
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 YEARS = 8
 
 
-def calibrate(model: Path, settings: Quantise, out: Path) -> None:
+def calibrate(model: Path, settings: Quantize, out: Path) -> None:
     """Write token ids of `settings.samples` prompts with the rule-based analyst's answers, long ones cut off."""
     from transformers import AutoTokenizer
 

@@ -163,7 +163,7 @@ def test_what_rounded_training_judged_is_the_adapter_it_leaves_rounded(
     qat(config, labelled, toy)
     judged = [entry["eval_loss"] for entry in labelled.manifest("qat")["history"] if "eval_loss" in entry][-1]
     model = with_adapter(Finetune.model_validate(settings), toy, labelled.adapter)
-    Rounding(model, config.quantise.group_size)
+    Rounding(model, config.quantize.group_size)
     tokenizer = transformers.AutoTokenizer.from_pretrained(toy)
     rows = list(examples.table(examples.load(labelled.folder / "label" / "validation.jsonl", tokenizer, 1024)))
     with torch.no_grad():

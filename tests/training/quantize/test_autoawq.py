@@ -15,7 +15,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is in th
 from safetensors.torch import load_file  # noqa: E402
 
 from tests.training.conftest import WORDS  # noqa: E402
-from training.config import Quantise  # noqa: E402
+from training.config import Quantize  # noqa: E402
 from training.precision import training_dtype  # noqa: E402
 from training.quantize.awq import Packed, dequantize  # noqa: E402
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".envs" / "quantise" / "bin" / "python"
-SETTINGS = Quantise(bits=4, group_size=32, samples=4, max_length=64)
+SETTINGS = Quantize(bits=4, group_size=32, samples=4, max_length=64)
 ROUNDING = 0.15
 """Relative error of a layer: 0.08 in 4 bits as they should be, 0.32 where the scales tried were not taken back."""
 
@@ -39,29 +39,29 @@ def uneven(toy: Path) -> Path:
     return toy
 
 
-def dequantised(weights: dict[str, Any], layer: str) -> Any:
+def dequantized(weights: dict[str, Any], layer: str) -> Any:
     return dequantize(Packed(*(weights[f"{layer}.{part}"] for part in Packed._fields)))
 
 
-def quantised(merged: Path, folder: Path, settings: Quantise) -> tuple[dict[str, Any], dict[str, Any]]:
+def quantized(merged: Path, folder: Path, settings: Quantize) -> tuple[dict[str, Any], dict[str, Any]]:
     """The weights before and after."""
     if not PYTHON.exists():
         pytest.skip(f"{PYTHON} is not there: `make {PYTHON.parents[1].relative_to(ROOT)}/.complete`")
     calibration, out = folder / "calibration.json", folder / "awq"
     torch.manual_seed(1)
     calibration.write_text(json.dumps({"ids": torch.randint(3, WORDS, (4, 48)).tolist()}))
-    words = ["quantise", "--merged", str(merged), "--calibration", str(calibration), "--out", str(out)]
+    words = ["quantize", "--merged", str(merged), "--calibration", str(calibration), "--out", str(out)]
     command = [str(PYTHON), "-m", "training", *words, "--settings", settings.model_dump_json()]
     subprocess.run(command, cwd=ROOT, check=True, timeout=300)
     return load_file(merged / "model.safetensors"), load_file(out / "model.safetensors")
 
 
 def test_four_bits_are_the_weights_within_rounding(uneven: Path, tmp_path: Path) -> None:
-    before, after = quantised(uneven, tmp_path, SETTINGS)
+    before, after = quantized(uneven, tmp_path, SETTINGS)
     for index in range(2):
         block = f"model.layers.{index}"
         for norm, layer in (("input_layernorm", "self_attn.q_proj"), ("post_attention_layernorm", "mlp.gate_proj")):
             was = before[f"{block}.{layer}.weight"].float() * before[f"{block}.{norm}.weight"].float()
-            became = dequantised(after, f"{block}.{layer}") * after[f"{block}.{norm}.weight"].float()
+            became = dequantized(after, f"{block}.{layer}") * after[f"{block}.{norm}.weight"].float()
             assert after["model.embed_tokens.weight"].dtype == torch.bfloat16
             assert (was - became).norm() / was.norm() < ROUNDING, f"{block}.{layer}"

@@ -17,13 +17,13 @@ from hypothesis import strategies as st  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from tests.training.conftest import make_toy  # noqa: E402
-from training.config import Quantise  # noqa: E402
+from training.config import Quantize  # noqa: E402
 from training.quantize.awq import Packed, dequantize, dequantize_folder, pack, quantize_folder, round_to_grid, rounded  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-QUANTISE_PYTHON = ROOT / ".envs" / "quantise" / "bin" / "python"
+QUANTIZE_PYTHON = ROOT / ".envs" / "quantise" / "bin" / "python"
 GROUP = 32
-SETTINGS = Quantise(bits=4, group_size=GROUP, search=False, keep=("q_proj",))
+SETTINGS = Quantize(bits=4, group_size=GROUP, search=False, keep=("q_proj",))
 
 AUTOAWQ = """
 import sys, types, torch
@@ -77,12 +77,12 @@ def test_a_packed_grid_is_read_back_code_for_code(weight: Any) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "scale"), [(torch.bfloat16, 0.02), (torch.float32, 1.0), (torch.float16, 30.0)])
 def test_autoawq_packs_the_very_same_bits(dtype: Any, scale: float, tmp_path: Path) -> None:
-    if not QUANTISE_PYTHON.exists():
-        pytest.skip(f"{QUANTISE_PYTHON} is not there: `make .envs/quantise/.complete`")
+    if not QUANTIZE_PYTHON.exists():
+        pytest.skip(f"{QUANTIZE_PYTHON} is not there: `make .envs/quantise/.complete`")
     weight = (torch.randn(64, 4 * GROUP, generator=torch.Generator().manual_seed(0)) * scale).to(dtype)
     given_file, out = tmp_path / "weight.safetensors", tmp_path / "packed.safetensors"
     save_file({"weight": weight}, given_file)
-    command = [str(QUANTISE_PYTHON), "-c", AUTOAWQ, str(given_file), str(out), str(GROUP)]
+    command = [str(QUANTIZE_PYTHON), "-c", AUTOAWQ, str(given_file), str(out), str(GROUP)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     theirs, ours = load_file(out), pack(round_to_grid(weight, GROUP))
