@@ -14,7 +14,7 @@ from training.config import Config
 from training.costs.recorded import recorded
 from training.costs.stage import at_load, costs
 
-STORE = Path(__file__).parents[2] / "model_store"
+STORE = Path(__file__).parents[3] / "model_store"
 SPEED = {
     **{"concurrency": 8, "seconds": 360.0, "tokens_per_hour": 1_000_000},
     **{"prompt_tokens": 90_000, "completion_tokens": 10_000},

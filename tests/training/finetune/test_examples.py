@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="PyTorch is in the training environment, not in this one")
 transformers = pytest.importorskip("transformers", reason="transformers is in the training environment")
 
-from app import rules  # noqa: E402
+from app.contract import rule_based_analyst as rules  # noqa: E402
 from app.contract.fingerprint import EXAMPLE  # noqa: E402
 from app.contract.recommendation import canonical  # noqa: E402
 from tests.training.conftest import BASE  # noqa: E402

@@ -21,7 +21,7 @@ from training.quantize.awq import Packed, dequantize  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".envs" / "quantise" / "bin" / "python"
 SETTINGS = Quantize(bits=4, group_size=32, samples=4, max_length=64)
 ROUNDING = 0.15

@@ -20,7 +20,7 @@ from tests.training.conftest import make_toy  # noqa: E402
 from training.config import Quantize  # noqa: E402
 from training.quantize.awq import Packed, dequantize, dequantize_folder, pack, quantize_folder, round_to_grid, rounded  # noqa: E402
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 QUANTIZE_PYTHON = ROOT / ".envs" / "quantise" / "bin" / "python"
 GROUP = 32
 SETTINGS = Quantize(bits=4, group_size=GROUP, search=False, keep=("q_proj",))
