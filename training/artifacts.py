@@ -1,4 +1,4 @@
-"""A run's folder: a folder a stage, whose manifest is written last, so that existence means complete."""
+"""The folder of a run: one folder per stage, complete when its manifest exists, which is written last."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 MANIFEST = "manifest.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
-"""What stands beside weights for those who load them."""
+"""Tokenizer files that are copied next to weights."""
 
 
 class Artifacts:
@@ -20,7 +20,7 @@ class Artifacts:
         self.folder = folder
 
     def stage(self, name: str) -> Path:
-        """The folder of a stage, made if need be."""
+        """Return the folder of a stage, creating it if it is missing."""
         path = self.folder / name
         path.mkdir(parents=True, exist_ok=True)
         return path
@@ -41,7 +41,7 @@ class Artifacts:
         write_json(self.stage(name) / MANIFEST, manifest)
 
     def manifest(self, name: str) -> dict[str, Any]:
-        """What a stage said of itself. Raises `FileNotFoundError` naming the stage that has to run first."""
+        """Return the manifest of a stage. Raises `FileNotFoundError` naming the stage if it is not complete."""
         path = self.folder / name / MANIFEST
         if not path.exists():
             raise FileNotFoundError(f"stage {name} is not complete in {self.folder}: run it first")
@@ -50,12 +50,12 @@ class Artifacts:
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write whole or not at all."""
+    """Write a JSON document atomically."""
     write_text(path, json.dumps(document, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """JSON lines, whole or not at all."""
+    """Write JSON lines atomically."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
@@ -65,12 +65,12 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Whole or not at all, and on the disk when it returns."""
+    """Write text atomically and fsync it."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Whole or not at all, and on the disk when it returns."""
+    """Write bytes atomically and fsync them."""
     temporary = path.with_suffix(path.suffix + ".part")
     with temporary.open("wb") as file:
         file.write(content)

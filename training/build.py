@@ -1,6 +1,6 @@
-"""A published version -> weights this machine can serve: base, adapter merged in, 4-bit AWQ, and its float32 form.
+"""Weights of a published version for this machine: merged, 4-bit AWQ, and float32 dequantized.
 
-Each form has a build record, written last; forms that have one are kept, so an interrupted build resumes.
+Each form has a build record, written last; forms with a record are kept, so an interrupted build resumes.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from training.artifacts import write_json
 from training.config import Base, Quantize
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
-"""Keep freed memory in the process: AutoAWQ otherwise spends half its time returning pages and faulting them in."""
+"""Keep freed memory in the process: AutoAWQ otherwise spends half its time in page faults."""
 
 
 def build(store: Path, models: Path, quantize_python: Path, wanted: WeightFormat) -> Path:
-    """Make what is missing of the store's current version under `models`; return the version's folder there."""
+    """Build the missing forms of the store's current version under `models`; return its folder there."""
     published = current(store)
     version = _Version(published, read(published), models)
     if version.built(wanted):
@@ -54,7 +54,7 @@ class _Version:
         self.folder = models / manifest.model_id
 
     def built(self, kind: WeightKind) -> bool:
-        """Whether this form was made from this very manifest."""
+        """Return whether this form was built from the current manifest."""
         try:
             build_record(self._published, self._manifest, self._models, kind)
         except UnusableModel:
@@ -84,10 +84,10 @@ class _Version:
         self._record("awq")
 
     def _search(self, python: Path, settings: Quantize) -> None:
-        """Quantize with AutoAWQ's search for scales, in the environment that its pins need."""
+        """Quantize with AutoAWQ's search for scales in its own environment."""
         if not python.exists():
             raise UnusableModel(
-                f"{self._manifest.model_id} was quantized by AutoAWQ's search, which {python} would run: "
+                f"{self._manifest.model_id} was quantized by AutoAWQ's search, which needs {python}: "
                 f"`make {python.parents[1] / '.complete'}` installs it"
             )
         from training.quantize.calibration import calibrate
@@ -102,7 +102,7 @@ class _Version:
     def dequantize(self) -> None:
         from training.quantize.awq import dequantize_folder
 
-        _report(f"{self._manifest.model_id}: multiplying the 4-bit weights out into float32")
+        _report(f"{self._manifest.model_id}: dequantizing the 4-bit weights to float32")
         dequantize_folder(self.folder / "awq", self.folder / "dequantized")
         self._record("dequantized")
 

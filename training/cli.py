@@ -1,4 +1,4 @@
-"""`python -m training STAGE`: each stage by itself, or `run` for all of them."""
+"""`python -m training STAGE`: one stage, or `run` for all."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ Command = Callable[[argparse.Namespace], None]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a stage; what its user can mend is said in one line, exit code 2."""
+    """Run a stage; user errors are printed in one line with exit code 2."""
     arguments = _parser().parse_args(argv)
     start = time.monotonic()
     if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")  # a log keeps every state of a progress bar
+        os.environ.setdefault("TQDM_DISABLE", "1")  # progress bars would fill a log
     try:
         arguments.command(arguments)
         peak, taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, time.monotonic() - start
         if taken >= 1:
-            print(f"{taken:.0f} s, {peak:.1f} GiB of memory at most", file=sys.stderr)
+            print(f"{taken:.0f} s, {peak:.1f} GiB peak memory", file=sys.stderr)
     except (ConfigError, UnusableModel, FileNotFoundError, MemoryError, ValueError) as error:
         print(f"training: {error}", file=sys.stderr)
         sys.exit(2)
     except subprocess.CalledProcessError as error:
-        print(f"training: a stage ended with {error.returncode}; what is complete is kept", file=sys.stderr)
+        print(f"training: a stage failed with exit code {error.returncode}; complete stages are kept", file=sys.stderr)
         sys.exit(1)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training", description="Makes the model, a stage at a time.")
+    parser = argparse.ArgumentParser(prog="python -m training", description="Train the model, one stage at a time.")
     stages = parser.add_subparsers(required=True, metavar="STAGE")
 
     def stage(name: str, command: Command, text: str, of_run: bool = True) -> argparse.ArgumentParser:
@@ -60,40 +60,42 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
     _label_options(stage("label", _label, "the teacher's answers"))
     _models(stage("finetune", _finetune, "LoRA on the labelled answers"))
-    _models(stage("qat", _qat, "the adapter trained on with its weights rounded to 4 bits"))
+    _models(stage("qat", _qat, "continue training the adapter with weights rounded to 4 bits"))
     _models(stage("merge", _merge, "adapter into the bf16 base"))
     sub = stage("quantize", _quantize, "4-bit AWQ of merged weights", of_run=False)
     for name in ("--merged", "--out"):
         sub.add_argument(name, type=Path, required=True)
-    sub.add_argument("--calibration", type=Path, help="token ids of samples; needed for a search")
+    sub.add_argument("--calibration", type=Path, help="token ids of samples; required for a search")
     sub.add_argument("--settings", type=json.loads, required=True, help="JSON of the config's [quantize]")
-    sub = stage("dequantize", _dequantize, "4-bit AWQ multiplied out into float32", of_run=False)
+    sub = stage("dequantize", _dequantize, "4-bit AWQ dequantized to float32", of_run=False)
     for name in ("--quantized", "--out"):
         sub.add_argument(name, type=Path, required=True)
     _evaluate_options(stage("evaluate", _evaluate, "agreement of a served model with the teacher"))
-    sub = stage("curve", _curve, "agreement by the number of training pairs; needs hours for many")
+    sub = stage("curve", _curve, "agreement by number of training pairs; takes hours for large numbers")
     _models(sub)
     sub.add_argument("--pairs", type=_at_least(1), action="append", help="training pairs of a point; repeatable")
     sub.add_argument("--asked", type=_at_least(1), default=400, help="test pairs (400)")
     sub.add_argument("--vllm-python", type=Path, default=Path(".envs/vllm/bin/python"))
     sub = stage("report", _report, "evaluations, baselines and curves of a run, as Markdown and HTML")
-    sub.add_argument("--out", type=Path, help="folder; the run's report/ where left out")
+    sub.add_argument("--out", type=Path, help="folder; by default the run's report/")
     _hourly(sub)
     _publish_options(stage("publish", _publish, "into the model store"))
-    sub = stage("push", _push, "a published version to a Hugging Face repository, by HF_TOKEN", of_run=False)
+    sub = stage("push", _push, "push a published version to a Hugging Face repository; needs HF_TOKEN", of_run=False)
     sub.add_argument("--store", type=Path, default=Path("model_store"))
-    sub.add_argument("--version", metavar="NAME/VERSION", help="the store's current one where left out")
+    sub.add_argument("--version", metavar="NAME/VERSION", help="by default the store's current one")
     sub.add_argument("--to", required=True, metavar="ORG/REPO")
     sub.add_argument("--weights", type=Path, help="folder of 4-bit weights to push with it")
     _costs_options(stage("costs", _costs, "the case study's tables of costs beside recorded runs'", of_run=False))
     _responses_options(stage("responses", _responses, "answers to the SNPS prompt, side by side", of_run=False))
-    _run_options(stage("run", _run, "all of it: data set to published model"))
+    _run_options(stage("run", _run, "all stages, from data set to published model"))
     sub = stage("build", _build, "weights of the store's current version, for serving here", of_run=False)
     _models(sub)
     sub.add_argument("--store", type=Path, default=Path("model_store"))
     sub.add_argument("--quantize-python", type=Path, default=Path(".envs/quantise/bin/python"))
     forms = get_args(hardware.WeightFormat)
-    sub.add_argument("--weights", choices=forms, help="their form; by default the one that this machine serves")
+    sub.add_argument(
+        "--weights", choices=forms, help="form of the weights; by default the one that this machine serves"
+    )
     return parser
 
 
@@ -102,24 +104,24 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     for name, environment in (("training", "training"), ("quantize", "quantise"), ("vllm", "vllm")):
         parser.add_argument(f"--{name}-python", type=Path, default=Path(f".envs/{environment}/bin/python"))
     _models(parser)
-    parser.add_argument("--processes", type=_at_least(1), default=1, help="that fine-tune together, one a GPU")
+    parser.add_argument("--processes", type=_at_least(1), default=1, help="fine-tuning processes, one per GPU")
     _target_options(parser, "1")
 
 
 def _target_options(parser: argparse.ArgumentParser, version: str | None) -> None:
-    parser.add_argument("--store", type=Path, help="the model store; the config's where left out")
+    parser.add_argument("--store", type=Path, help="model store; by default the config's")
     parser.add_argument("--version", default=version, required=version is None)
     _hourly(parser)
     parser.add_argument(
         "--override", action="append", default=[], metavar="NAME",
-        help="let a failed check pass, such as min_agreement.full; repeatable, kept in manifest and card",
+        help="accept a failed check, such as min_agreement.full; repeatable, recorded in manifest and card",
     )  # fmt: skip
 
 
 def _hourly(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--usd-per-hour", type=Decimal, default=Decimal("0.10"),
-        help="price of the machine it is served on (0.10, an assumption)",
+        help="hourly price of the serving machine (0.10, an assumption)",
     )  # fmt: skip
 
 
@@ -128,31 +130,35 @@ def _market() -> Path:
 
 
 def _label_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--estimate", action="store_true", help="only tell what it would take")
-    repeat, sample = "times that a sample is asked, to see if the teacher agrees with itself", "prompts in that sample"
+    parser.add_argument("--estimate", action="store_true", help="only print the estimate")
+    repeat, sample = "requests per sampled prompt, to measure the teacher's self-agreement", "prompts in that sample"
     parser.add_argument("--repeat", type=_at_least(1), default=1, metavar="N", help=repeat)
     parser.add_argument("--sample", type=_at_least(1), default=250, metavar="N", help=f"{sample} (250)")
 
 
 def _models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", type=Path, default=Path(".models"), help="folder of the weights made here")
+    parser.add_argument("--models", type=Path, default=Path(".models"), help="folder of the weights")
 
 
 def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="a Conviction gateway or an OpenAI-style server")
     parser.add_argument("--backend", help="the gateway's backend, or the server's model")
-    parser.add_argument("--key", help="API key, where one is needed")
+    parser.add_argument("--key", help="API key, if one is needed")
     parser.add_argument("--detail", choices=("brief", "full"), default="brief")
-    parser.add_argument("--form", help="form of the weights that are served, to be recorded, such as awq")
-    parser.add_argument("--dtype", choices=get_args(hardware.Dtype), help="that they are served in, to be recorded")
+    parser.add_argument("--form", help="form of the served weights, such as awq, for the record")
+    parser.add_argument("--dtype", choices=get_args(hardware.Dtype), help="dtype of the served weights, for the record")
     parser.add_argument("--market", type=Path, help="folder of ohlcv*.parquet; without it, the run's test split")
     parser.add_argument("--options", choices=("provider", "simulated", "none"), default="simulated")
-    parser.add_argument("--teacher", choices=("rules",), default="rules", help="who answers for a market's pairs")
-    parser.add_argument("--pairs", type=_at_least(1), help="at most; of a market 1000, of a run all where left out")
+    parser.add_argument("--teacher", choices=("rules",), default="rules", help="teacher for a market's pairs")
+    parser.add_argument(
+        "--pairs", type=_at_least(1), help="maximum number of pairs; by default 1000 of a market, all of a run"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--concurrency", type=_at_least(1), help="8, or the run's")
-    parser.add_argument("--consistency", type=_at_least(0), metavar="N", help="pairs asked again, changed harmlessly")
-    parser.add_argument("--resume", action="store_true", help="go on with what an evaluation cut off left beside OUT")
+    parser.add_argument("--concurrency", type=_at_least(1), help="concurrent requests; by default the run's, or 8")
+    parser.add_argument(
+        "--consistency", type=_at_least(0), metavar="N", help="pairs asked again with irrelevant changes"
+    )
+    parser.add_argument("--resume", action="store_true", help="resume an interrupted evaluation of OUT")
     _hourly(parser)
     parser.add_argument("--out", type=Path, required=True)
 
@@ -169,15 +175,19 @@ def _at_least(least: int) -> Callable[[str], int]:
 def _publish_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", required=True, help="the served quantized model, for the golden answers")
     _target_options(parser, None)
-    parser.add_argument("--push-to", metavar="ORG/REPO", help="Hugging Face repository, written to by HF_TOKEN")
+    parser.add_argument("--push-to", metavar="ORG/REPO", help="Hugging Face repository; needs HF_TOKEN")
     parser.add_argument("--push-weights", type=Path, metavar="DIR", help="4-bit weights to push with it")
 
 
 def _costs_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, action="append", help="of the runs to show; all shipped ones by default")
+    parser.add_argument(
+        "--config", type=Path, action="append", help="configurations of the runs to show; by default all shipped ones"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
     parser.add_argument("--store", type=Path, default=Path("model_store"))
-    parser.add_argument("--usd-per-hour", type=Decimal, help="of the serving machine; by default what the store says")
+    parser.add_argument(
+        "--usd-per-hour", type=Decimal, help="hourly price of the serving machine; by default the store's"
+    )
     parser.add_argument("--out", type=Path, help="folder for costs.md and the break-even chart")
 
 
@@ -188,8 +198,8 @@ def _responses_options(parser: argparse.ArgumentParser) -> None:
     several("--backend", "NAME=URL[#MODEL]", "a gateway or a server to ask")
     several("--raw", "NAME=URL[#MODEL]", "a server to ask for free text, without a schema")
     several("--key", "NAME=VARIABLE", "the environment variable that holds a backend's API key")
-    several("--parameters", "NAME=SIZE", "how many a backend's model has, to be shown")
-    parser.add_argument("--out", type=Path, help="Markdown file; printed where left out")
+    several("--parameters", "NAME=SIZE", "number of parameters of a backend's model, for display")
+    parser.add_argument("--out", type=Path, help="Markdown file; by default standard output")
 
 
 def _run_of(arguments: argparse.Namespace) -> tuple[Config, Artifacts]:
@@ -267,7 +277,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from training.config import Costs, Evaluate
     from training.evaluation import rows
     from training.evaluation.pairs import pairs_of_market, pairs_of_run
-    from training.evaluation.stage import Question, evaluate
+    from training.evaluation.stage import EvaluationOptions, evaluate
     from training.report import plots
 
     if arguments.market:
@@ -279,16 +289,16 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         settings, pairs = config.evaluate, pairs_of_run(artifacts, arguments.detail)[: arguments.pairs]
         api = config.costs.api_model
         source = {"run": config.name, "split": "test", "options": config.dataset.options}
-    question = Question(
+    options = EvaluationOptions(
         arguments.detail,
         settings.concurrency if arguments.concurrency is None else arguments.concurrency,
         settings.consistency if arguments.consistency is None else arguments.consistency,
     )
-    beside = rows.path_beside(arguments.out)
+    beside = rows.rows_path(arguments.out)
     unfinished = beside.with_suffix(".unfinished")
     if not arguments.resume:
         unfinished.unlink(missing_ok=True)
-    found = asyncio.run(evaluate(arguments.url, arguments.backend, arguments.key, pairs, question, unfinished))
+    found = asyncio.run(evaluate(arguments.url, arguments.backend, arguments.key, pairs, options, unfinished))
     machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
     rows.write(beside, found.rows)
     cascade = found.cascade(arguments.usd_per_hour, api)
@@ -364,10 +374,10 @@ def _responses(arguments: argparse.Namespace) -> None:
     from training.artifacts import write_text
     from training.evaluation.responses import backends, responses, table
 
-    asked = backends(arguments.backend, arguments.raw, arguments.parameters, arguments.key, os.environ)
+    queried = backends(arguments.backend, arguments.raw, arguments.parameters, arguments.key, os.environ)
     if arguments.out is not None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    document = "\n".join(table(asyncio.run(responses(asked)))) + "\n"
+    document = "\n".join(table(asyncio.run(responses(queried)))) + "\n"
     if arguments.out is None:
         print(document, end="")
     else:

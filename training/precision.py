@@ -1,4 +1,4 @@
-"""The dtype that this machine trains in: the hardware profile's, as PyTorch names it."""
+"""The training dtype of this machine, from the hardware profile."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def training_dtype(environment: Mapping[str, str] = os.environ) -> torch.dtype:
-    """Return bfloat16 where the device computes it, float16 on older GPUs, else float32.
+    """Return bfloat16 if the device supports it, float16 on older GPUs, else float32.
 
-    A GPU that this PyTorch cannot use does not count. Raises `UnsupportedMachine` as `hardware.choose` and
-    `require_trainable` do.
+    GPUs that this PyTorch cannot use are ignored. Raises `UnsupportedMachine` like `hardware.choose` and
+    `require_trainable`.
     """
     import torch
 
@@ -34,5 +34,5 @@ def require_trainable(profile: hardware.Profile) -> None:
     """Raise `UnsupportedMachine` for float16 without a GPU, which mixed precision needs."""
     if profile.dtype == "float16" and profile.device == "cpu":
         raise hardware.UnsupportedMachine(
-            f"{hardware.DTYPE_VARIABLE}=float16 trains on a GPU only: unset it, or ask for float32"
+            f"{hardware.DTYPE_VARIABLE}=float16 trains on a GPU only: unset it or set float32"
         )

@@ -1,4 +1,4 @@
-"""A vLLM of our own for as long as a stage needs one, as the hardware profile has it."""
+"""A vLLM server that runs for the duration of a stage, configured by the hardware profile."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from app.contract.compiled import discard_cut_off
 from app.contract.hardware import Profile
 
 CACHE = Path(".run/vllm-training")
-"""What vLLM compiled; apart from the gateway's server, which may be running."""
+"""vLLM's compilation cache; separate from the gateway's server, which may be running."""
 LOADING_S = 900
 STOPPING_S = 30
 
 
 class NotServed(ValueError):
-    """vLLM did not come up; its log says why."""
+    """vLLM did not start; see its log."""
 
 
 @contextmanager
 def serve(
     python: Path, weights: Path, model_id: str, log: Path, profile: Profile, adapter: Path | None = None
 ) -> Iterator[str]:
-    """The URL of a vLLM with these weights, on a free loopback port; it is stopped at the end.
+    """Serve the weights on a free loopback port and yield the URL; stop the server on exit.
 
-    With an adapter, unmerged, it is the adapter that has the model id.
+    With an adapter, the model id names the adapter, unmerged on its base.
     """
     port, cache, python = _free_port(), CACHE.absolute(), python.absolute()
     own_id = model_id if adapter is None else f"{weights.name}-base"
@@ -60,7 +60,7 @@ def serve(
 
 
 def with_adapter(profile: Profile) -> Profile:
-    """Return how a base with an adapter beside it is served: on a CPU vLLM does not compile it."""
+    """Return the profile for a base with an adapter, which vLLM does not compile on a CPU."""
     return replace(profile, compiled=profile.compiled and profile.device == "gpu")
 
 

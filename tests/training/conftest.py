@@ -12,7 +12,7 @@ import pytest
 from app.contract.manifest import sha256
 from training.artifacts import TOKENIZER_FILES, Artifacts, write_json
 from training.config import Config, load
-from training.finetune.base import as_mistral
+from training.finetune.base import convert_to_mistral
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # toys gain nothing by threads, and processes side by side lose much
 
@@ -130,7 +130,7 @@ def make_toy(folder: Path, architecture: str) -> Path:
         if (BASE / file).exists():
             shutil.copyfile(BASE / file, folder / file)
     few_words(folder / "tokenizer.json")
-    as_mistral(folder)
+    convert_to_mistral(folder)
     weights = {"model.safetensors": sha256(folder / "model.safetensors")}
     write_json(folder / "base.json", {"name": "Toy", "license": "apache-2.0", "weights": weights})
     return folder

@@ -14,7 +14,7 @@ def test_shipped_configs_are_valid(path: Path) -> None:
     assert load(path).name
 
 
-def test_every_error_is_told_at_once(config_file: Path) -> None:
+def test_every_error_is_all_reported(config_file: Path) -> None:
     text = config_file.read_text()
     for right, wrong in (("rank = 4", "rank = 0"), ('"rules"', '"gpt"'), ("bits = 4", "bits = 3")):
         text = text.replace(right, wrong)
@@ -31,11 +31,11 @@ def test_the_former_name_of_a_section_is_rejected_with_its_new_name(config_file:
         load(config_file)
 
 
-@pytest.mark.parametrize(("text", "told"), [("a = ", "Invalid value"), ("", "name: Field required")])
-def test_what_is_no_config_is_told(tmp_path: Path, text: str, told: str) -> None:
+@pytest.mark.parametrize(("text", "message"), [("a = ", "Invalid value"), ("", "name: Field required")])
+def test_what_is_no_config_is_reported(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "run.toml"
     path.write_text(text)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         load(path)
 
 
@@ -44,7 +44,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "absent.toml")
 
 
-def test_splits_that_do_not_fit_together_are_told_at_once_beside_a_wrong_rate(config_file: Path) -> None:
+def test_splits_that_do_not_fit_together_are_all_reported_beside_a_wrong_rate(config_file: Path) -> None:
     text = config_file.read_text()
     for right, wrong in (
         ("drop_metric = 0.2", 'drop_metric = 1.5\nuniverse = "nowhere.csv"'),

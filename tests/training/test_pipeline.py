@@ -103,7 +103,7 @@ def test_with_a_kernel_for_4_bits_they_are_served_as_they_are(running: Running) 
     assert sorted(set(evaluated)) == [(form, "bfloat16") for form in ("adapter", "awq", "base", "merged")]
 
 
-def test_without_one_they_are_multiplied_out_once_and_those_are_served(running: Running) -> None:
+def test_without_one_they_are_dequantized_once_and_those_are_served(running: Running) -> None:
     unsearched(running)
     asked = running.run(AVX2)
     assert [words[1] for words in asked][:2] == ["quantize", "dequantize"]
@@ -128,8 +128,8 @@ def test_a_search_runs_in_autoawq_s_environment_on_what_merging_left_to_calibrat
 
 def test_the_plan_is_printed_before_the_first_stage(running: Running, capsys: pytest.CaptureFixture[str]) -> None:
     running.run(AVX2)
-    told = capsys.readouterr().err
-    plan, _, stages = told.partition("== quantize")
+    message = capsys.readouterr().err
+    plan, _, stages = message.partition("== quantize")
     assert "profile   dequantized weights in float32" in plan
     assert "to do     quantize, dequantize, evaluate, report, publish" in plan
     assert "== dequantize" in stages
@@ -142,9 +142,11 @@ def test_what_cannot_work_is_refused_before_any_work(running: Running) -> None:
     assert not running.log.exists() and running.served == []
 
 
-@pytest.mark.parametrize(("name", "value", "told"), [("DTYPE", "int8", "must be one of"), ("WEIGHTS", "gguf", "must")])
+@pytest.mark.parametrize(
+    ("name", "value", "message"), [("DTYPE", "int8", "must be one of"), ("WEIGHTS", "gguf", "must")]
+)
 def test_the_command_refuses_a_machine_or_override_in_one_line(
-    name: str, value: str, told: str, config_file: Path, tmp_path: Path,
+    name: str, value: str, message: str, config_file: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setenv(f"CONVICTION_{name}", value)
@@ -152,7 +154,7 @@ def test_the_command_refuses_a_machine_or_override_in_one_line(
         main(["run", "--config", str(config_file), "--runs", str(tmp_path / "runs"), "--market", str(tmp_path)])
     assert ended.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"training: CONVICTION_{name} is") and told in error and error.count("\n") == 1
+    assert error.startswith(f"training: CONVICTION_{name} is") and message in error and error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
 

@@ -37,7 +37,7 @@ def unsearched(config: Config) -> dict[str, Any]:
     return {"quantize": {**config.quantize.model_dump(), "search": False}}
 
 
-def test_the_plan_tells_machine_stages_environments_and_how_each_system_is_served(plan: Make, config: Config) -> None:
+def test_the_plan_lists_machine_stages_environments_and_how_each_system_is_served(plan: Make, config: Config) -> None:
     made = plan(unsearched(config))
     made.artifacts.complete("dataset", {})
     for detail in ("brief", "full"):
@@ -58,7 +58,7 @@ def test_the_plan_tells_machine_stages_environments_and_how_each_system_is_serve
     ]
 
 
-def test_without_a_kernel_for_4_bits_they_are_multiplied_out_and_served_in_float32(plan: Make) -> None:
+def test_without_a_kernel_for_4_bits_they_are_dequantized_and_served_in_float32(plan: Make) -> None:
     made = plan(profile=profile_of(AVX2))
     assert [name for name in made.stages if name.endswith(("tise", "tize", "uate"))] == [
         "quantize", "dequantize", "evaluate"
@@ -75,16 +75,16 @@ def test_a_gpu_serves_an_adapter_compiled(plan: Make) -> None:
     assert str(plan(profile=profile_of(H200)).served("adapter")) == "adapter on its base in bfloat16, compiled"
 
 
-def test_a_possible_run_is_let_pass_and_autoawq_is_wanted_for_a_search_alone(plan: Make, config: Config) -> None:
-    plan().require_possible()
+def test_a_possible_run_is_accepted_and_autoawq_is_required_for_a_search_alone(plan: Make, config: Config) -> None:
+    plan().require_runnable()
     assert set(plan().interpreters()) == {"training", "quantize", "vllm"}
     made = plan(unsearched(config))
     made.environments.quantize.unlink()
-    made.require_possible()
+    made.require_runnable()
     with pytest.raises(CannotRun, match=r"quantize/bin/python is missing: `make \S+/\.envs/quantize/\.complete`"):
-        plan().require_possible()
+        plan().require_runnable()
     made.artifacts.complete("quantize", {})
-    plan().require_possible()
+    plan().require_runnable()
 
 
 def test_all_that_would_stop_the_run_is_named_in_one_line(plan: Make, config: Config, tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_all_that_would_stop_the_run_is_named_in_one_line(plan: Make, config: Co
     made.environments.vllm.unlink()
     (tmp_path / "store" / "toy" / "1").mkdir(parents=True)
     with pytest.raises(CannotRun) as caught:
-        made.require_possible()
-    told = str(caught.value)
-    assert "\n" not in told
+        made.require_runnable()
+    message = str(caught.value)
+    assert "\n" not in message
     for part in (
         "vllm/bin/python is missing",
         "CONVICTION_DTYPE=float16 trains on a GPU only",
@@ -105,12 +105,12 @@ def test_all_that_would_stop_the_run_is_named_in_one_line(plan: Make, config: Co
         "finetune.continue_from, model_store/toy/0, does not exist",
         "store/toy/1 exists, and versions are never changed",
     ):
-        assert part in told
+        assert part in message
 
 
-def test_what_complete_stages_needed_is_no_longer_wanted(plan: Make, config: Config, tmp_path: Path) -> None:
+def test_what_complete_stages_needed_is_no_longer_required(plan: Make, config: Config, tmp_path: Path) -> None:
     finetune = {**config.finetune.model_dump(), "continue_from": "model_store/toy/0"}
     made = plan({"finetune": finetune}, market=tmp_path / "nowhere")
     for name in ("dataset", "finetune"):
         made.artifacts.complete(name, {})
-    made.require_possible()
+    made.require_runnable()

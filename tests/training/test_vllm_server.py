@@ -48,8 +48,8 @@ def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path, monkeypatch:
             asked = example(detail, tokenizer)
             ids = [*asked.prompt, *asked.answer]
             body = {"model": "tested", "prompt": ids, "max_tokens": 1, "prompt_logprobs": 0, "temperature": 0}
-            told = httpx.post(f"{url}/completions", json=body, timeout=120).raise_for_status().json()
-            entries = told["choices"][0]["prompt_logprobs"][1:]
+            message = httpx.post(f"{url}/completions", json=body, timeout=120).raise_for_status().json()
+            entries = message["choices"][0]["prompt_logprobs"][1:]
             theirs = torch.tensor([entry[str(i)]["logprob"] for entry, i in zip(entries, ids[1:], strict=True)])
             with torch.no_grad():
                 ours = model(input_ids=torch.tensor([ids])).logits[0, :-1].float().log_softmax(-1)
@@ -80,12 +80,12 @@ def test_vllm_is_started_as_the_profile_has_it(tmp_path: Path) -> None:
         assert ("--enforce-eager" in words) is ("--enable-lora" in words) is (adapter is not None)
 
 
-def test_a_server_that_does_not_come_up_is_told_with_its_log(tmp_path: Path) -> None:
+def test_a_server_that_does_not_start_is_reported_with_its_log(tmp_path: Path) -> None:
     stub = tmp_path / "python"
     stub.write_text("#!/bin/sh\necho no such weights\nexit 3\n")
     stub.chmod(0o755)
     log = tmp_path / "vllm.log"
-    told = f"ended with 3 while loading, see {log}"
-    with pytest.raises(NotServed, match=told), serve(stub, tmp_path, "x", log, profile_of(AVX2)):
+    message = f"ended with 3 while loading, see {log}"
+    with pytest.raises(NotServed, match=message), serve(stub, tmp_path, "x", log, profile_of(AVX2)):
         pass
     assert log.read_text() == "no such weights\n"

@@ -1,4 +1,4 @@
-"""From how many calls an hour on a hosted model is cheaper than an API: as a table and as a chart."""
+"""The call rate above which a hosted model is cheaper than an API, as a table and a chart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.pricing.prices import plain
-from training.costs import case_study as said
+from training.costs import case_study as study
 from training.costs.recorded import Recorded, Served
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ SIGNIFICANT = 4
 
 @dataclass(frozen=True)
 class Case:
-    """One kind of call: a machine that serves it, and what it costs at each API. Money in USD.
+    """A kind of call with its hosting price and its API prices, in USD.
 
-    `capacity` is calls an hour of one machine, None where it is not known.
+    `capacity` is calls per hour of one machine, or None if unknown.
     """
 
     title: str
@@ -33,59 +33,59 @@ class Case:
 
 
 def cases(runs: Sequence[Recorded]) -> list[Case]:
-    """The case study's call, and every recorded one."""
+    """Return the case study's call and every recorded one."""
     published = Case(
-        f"The case study's call: {said.TOKENS_PER_CALL:,} tokens",
-        said.USD_PER_HOUR,
+        f"The case study's call: {study.TOKENS_PER_CALL:,} tokens",
+        study.USD_PER_HOUR,
         None,
-        {"GPT-4 as published": said.GPT4.usd_per_call},
+        {"GPT-4 as published": study.GPT4.usd_per_call},
     )
     return [published, *(_case(served) for run in runs for served in run.served)]
 
 
 def _case(served: Served) -> Case:
     host = served.hosting
-    as_published = said.GPT4_USD_PER_1K * host.tokens_per_call / 1000
+    as_published = study.GPT4_USD_PER_1K * host.tokens_per_call / 1000
     apis = {"GPT-4 as published": as_published, f"{served.api_model}, list price": served.api_usd_per_call}
     assert host.usd_per_hour is not None
     return Case(f"{host.model}: {host.tokens_per_call:.0f} tokens", host.usd_per_hour, host.calls_per_hour, apis)
 
 
 def break_even(case: Case, usd_per_call: Decimal) -> Decimal | None:
-    """Calls an hour from which one machine costs less than the API; None where a full one still costs more."""
+    """Return the calls per hour above which one machine is cheaper; None if a full one is dearer."""
     calls = case.usd_per_hour / usd_per_call
     return None if case.capacity is not None and calls >= case.capacity else calls
 
 
 def hosting(case: Case, calls_per_hour: Decimal) -> Decimal:
-    """USD an hour for as many machines as that takes, one at least."""
+    """Return USD per hour of the machines needed."""
     return case.usd_per_hour * (machines(calls_per_hour, case.capacity) if case.capacity else 1)
 
 
 def machines(calls_per_hour: Decimal, capacity: Decimal) -> Decimal:
-    """How many it takes, one at least, where each does `capacity` calls an hour."""
+    """Return the number of machines needed, at least one, at `capacity` calls per hour each."""
     return max((calls_per_hour / capacity).to_integral_value(ROUND_CEILING), Decimal(1))
 
 
 def table(found: Sequence[Case]) -> Iterator[str]:
-    """Markdown."""
+    """Yield the Markdown table."""
     yield "| call | hosted, $/hour | at most, calls/hour | API | $/call there | hosted is cheaper from, calls/hour |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for case in found:
         for name, usd in case.apis.items():
             calls = break_even(case, usd)
-            told = "never: a full machine costs more" if calls is None else f"{calls:,.1f}"
+            cheaper_from = "never: a full machine costs more" if calls is None else f"{calls:,.1f}"
             capacity = "not stated" if case.capacity is None else f"{case.capacity:,.0f}"
-            yield f"| {case.title} | {plain(case.usd_per_hour)} | {capacity} | {name} | {short(usd)} | {told} |"
+            yield f"| {case.title} | {plain(case.usd_per_hour)} | {capacity} | {name} | {short(usd)} | {cheaper_from} |"
 
 
 def short(usd: Decimal) -> str:
-    """Four significant digits, no exponent."""
+    """Format with four significant digits, without exponent."""
     return plain(Decimal(f"{usd:.{SIGNIFICANT}g}")) if usd else "0"
 
 
 def chart(found: Sequence[Case], path: Path) -> None:
-    """A PNG, a panel for each kind of call: USD an hour against calls an hour, both logarithmic."""
+    """Write a PNG with a log-log panel per kind of call: USD per hour against calls per hour."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

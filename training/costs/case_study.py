@@ -1,4 +1,4 @@
-"""The figures that the case study published, as it prints them: held beside those of this project's own runs.
+"""Figures published by the case study, as printed.
 
 Source: "Effective Cost Reduction and Maintaining Accuracy by Fine-Tuning Mistral 7B with GPT-4 Data". Money is in
 USD; its list prices of tokens and of machines are in `app/pricing/prices.toml`.
@@ -14,7 +14,7 @@ from app.pricing.prices import host_price, prices
 
 @dataclass(frozen=True)
 class Training:
-    """A row of the training-cost table. `usd_per_hour` is of all devices together; None: not stated."""
+    """A row of the training-cost table. `usd_per_hour` covers all devices; None if not stated."""
 
     vendor: str
     gpu: str
@@ -27,7 +27,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Hosting:
-    """A row of the hosting-cost table. `usd_per_call` and what follows from it are as printed."""
+    """A row of the hosting-cost table; `usd_per_call` and the fields after it are as printed."""
 
     vendor: str
     machine: str
@@ -56,7 +56,7 @@ TRAINING = (
 
 CALLS_PER_HOUR = Decimal(200)
 TOKENS_PER_CALL = Decimal(1000)
-"""Prompt and answer together."""
+"""Prompt and answer tokens together."""
 USD_PER_HOUR = host_price("g4dn.xlarge").usd_per_hour
 GPT4_USD_PER_1K = prices().case_study.gpt4_usd_per_1k_tokens
 MISTRAL_USD_PER_1K = prices().case_study.mistral_usd_per_1k_tokens
@@ -70,9 +70,9 @@ GPT4 = Hosting(
     GPT4_USD_PER_1K, GPT4_USD_PER_1K, prices().case_study.gpt4_ms_per_token,
 )  # fmt: skip
 HOSTING_TRAINING_COST = Decimal("1.890")
-"""What the hosting table's row of Mistral gives as training cost."""
+"""Training cost in the hosting table's Mistral row."""
 TOKENS_PER_SECOND = Decimal(1000)
-"""What the hosting table has under that heading, in both rows."""
+"""The column's value in both rows."""
 
 DATASET_USD = Decimal(15)
 FINETUNING_USD = Decimal(2)

@@ -1,4 +1,4 @@
-"""What this project's own runs and published versions cost, as their manifests record it. Money in USD."""
+"""Costs of this project's runs and published versions, from their manifests. Money in USD."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.publish.evaluations import evaluations
 
 @dataclass(frozen=True)
 class Served:
-    """Calls of one detail at the 4-bit weights' measured capacity, and what the same call costs at an API."""
+    """Hosting cost of one detail at measured capacity, and the API price of the same call."""
 
     hosting: Hosting
     api_model: str
@@ -28,20 +28,20 @@ class Served:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run's figures; None and empty where none were recorded."""
+    """Costs of a run; None or empty where not recorded."""
 
     name: str
     training: Training
     teacher: str
     labels_usd: Decimal | None
     usd_per_hour: Decimal | None
-    """Of the machine that serves the model."""
+    """Price of the serving machine."""
     served: list[Served]
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the stages' manifests say, or the newest published version's where the run is not here."""
+    """Figures of the stages' manifests, or of the newest published version."""
 
     labels: dict[str, Any]
     tuned: dict[str, Any]
@@ -49,9 +49,9 @@ class _Facts:
 
 
 def recorded(config: Config, runs: Path, store: Path, usd_per_hour: Decimal | None) -> Recorded | None:
-    """The figures of `config`'s run, or else of its newest version; None where there is neither.
+    """Return the costs of `config`'s run, else of its newest version, else None.
 
-    `usd_per_hour` is of the machine that serves it, by default the price that its newest version states.
+    `usd_per_hour` is the serving machine's price; by default the one that the newest version states.
     """
     version = newest(store / config.name)
     run = Artifacts(runs / config.name)
@@ -84,8 +84,8 @@ def _of_version(version: Manifest) -> _Facts:
 
 
 def measured_speed(report: dict[str, Any]) -> dict[str, Any]:
-    """What of an evaluation tells the cost of serving: tokens, seconds, calls, calls at once, machine, and where it was
-    recorded the form and dtype of the weights."""
+    """Return an evaluation's tokens, seconds, calls, concurrency and machine, and if recorded the form and dtype of its
+    weights."""
     known = {"calls": report["agreement"]["n"], "machine": report["machine"]}
     return {**report["speed"], **known, **({"served": report["served"]} if report.get("served") else {})}
 
@@ -110,19 +110,19 @@ def _served(config: Config, speeds: dict[str, dict[str, Any]], usd_per_hour: Dec
 
 
 def newest(versions: Path) -> Manifest | None:
-    """The latest published version in a model's folder, its hashes checked."""
+    """Return the latest published version of a model after verifying its hashes."""
     found = [read(path.parent) for path in versions.glob(f"[!.]*/{MANIFEST}")]
     return max(found, key=lambda manifest: manifest.created, default=None)
 
 
 def _hosting(model: str, speed: dict[str, Any], usd_per_hour: Decimal) -> Hosting:
-    """At the load of the evaluation, which kept the stated number of calls under way at all times."""
+    """Return the hosting row at the evaluation's load, with its concurrency kept constant."""
     calls, written = Decimal(speed["calls"]), Decimal(speed["completion_tokens"])
     tokens, seconds = speed["prompt_tokens"] + written, Decimal(str(speed["seconds"]))
     per_hour = calls * 3600 / seconds
     return Hosting(
         vendor="own",
-        machine=f"{speed['machine']}, {speed['concurrency']} at once",
+        machine=f"{speed['machine']}, {speed['concurrency']} concurrent",
         model=model,
         usd_per_hour=usd_per_hour,
         calls_per_hour=per_hour,
@@ -135,6 +135,6 @@ def _hosting(model: str, speed: dict[str, Any], usd_per_hour: Decimal) -> Hostin
 
 
 def _api(price: ListPrice, speed: dict[str, Any]) -> Decimal:
-    """The list price of the evaluation's mean call, its prompt and answer counted in this model's tokens."""
+    """Return the list price of the evaluation's mean call, in this model's tokens."""
     read, written = Decimal(speed["prompt_tokens"]), Decimal(speed["completion_tokens"])
     return (read * price.input + written * price.output) / 10**6 / Decimal(speed["calls"])

@@ -1,4 +1,4 @@
-"""The case study's tables of costs beside this project's own: Markdown, and the break-even chart."""
+"""Cost report: the case study's tables beside this project's, and the break-even chart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from app.pricing.prices import plain, prices
 from training.artifacts import write_text
 from training.config import Config
-from training.costs import case_study as said
+from training.costs import case_study as study
 from training.costs.arithmetic import clock, notes
 from training.costs.break_even import cases, chart, machines, short, table
 from training.costs.case_study import Hosting, Training
@@ -24,9 +24,9 @@ CHART = "break-even.png"
 
 
 def costs(configs: Sequence[Config], runs: Path, store: Path, usd_per_hour: Decimal | None, out: Path | None) -> str:
-    """The whole document; with `out`, also `costs.md` and the chart in that folder.
+    """Return the Markdown report; with `out`, also write `costs.md` and the chart there.
 
-    `usd_per_hour` is of the machine that serves, by default what each model's newest version states.
+    `usd_per_hour` is the serving machine's price; by default the one that each model's newest version states.
     """
     found = [(config, run) for config in configs if (run := recorded(config, runs, store, usd_per_hour))]
     document = "\n".join(_document(found, _without_config(runs, {c.name for c in configs}))) + "\n"
@@ -45,9 +45,9 @@ def _document(found: Sequence[tuple[Config, Recorded]], unknown: Sequence[str]) 
     own = [run for _, run in found]
     yield f"# Costs\n\nRows marked *published* are the case study's; list prices of {prices().checked}. Money in USD."
     if not own:
-        yield "No run of this project is recorded here, so there are no rows of its own."
+        yield "No run of this project is recorded here, so the tables have published rows only."
     if unknown:
-        yield f"Not shown, since no configuration given has their name: {', '.join(unknown)}."
+        yield f"Not shown, because no given configuration has their name: {', '.join(unknown)}."
     yield "\n## Training\n"
     yield from _training([run.training for run in own])
     yield "\n## Hosting\n"
@@ -64,7 +64,7 @@ def _document(found: Sequence[tuple[Config, Recorded]], unknown: Sequence[str]) 
 def _training(own: Sequence[Training]) -> Iterator[str]:
     yield "| | vendor | GPU | model | GPUs or processes | time | $/hour | cost, $ |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
-    for source, rows in (("published", said.TRAINING), ("own", own)):
+    for source, rows in (("published", study.TRAINING), ("own", own)):
         for row in rows:
             cells = row.vendor, row.gpu, row.model, str(row.devices), clock(row.seconds)
             yield _row(source, *cells, _usd(row.usd_per_hour), _usd(row.cost_usd))
@@ -73,7 +73,7 @@ def _training(own: Sequence[Training]) -> Iterator[str]:
 def _hosting(found: Sequence[tuple[Config, Recorded]]) -> Iterator[str]:
     yield _row("", *HOSTING_COLUMNS)
     yield _row(*["---"] * (1 + len(HOSTING_COLUMNS)))
-    yield from (_hosting_row("published", row) for row in (said.MISTRAL, said.GPT4))
+    yield from (_hosting_row("published", row) for row in (study.MISTRAL, study.GPT4))
     for config, run in found:
         for served in run.served:
             yield _hosting_row("own, at capacity", served.hosting)
@@ -87,7 +87,7 @@ def _hosting(found: Sequence[tuple[Config, Recorded]]) -> Iterator[str]:
 
 
 def at_load(full: Hosting, calls_per_hour: Decimal) -> Hosting:
-    """The machine at another load, in whole machines. Its hourly price is then of all of them."""
+    """Return the row at another load, in whole machines with their total price."""
     assert full.usd_per_hour is not None
     usd_per_hour = full.usd_per_hour * machines(calls_per_hour, full.calls_per_hour)
     usd_per_call = usd_per_hour / calls_per_hour
@@ -116,7 +116,7 @@ def _hosting_row(source: str, row: Hosting) -> str:
 def _whole(own: Sequence[Recorded]) -> Iterator[str]:
     yield "| | data set, $ | fine-tuning, $ | hosting, $/day |"
     yield "| --- | --- | --- | --- |"
-    yield _row("published", *map(_usd, (said.DATASET_USD, said.FINETUNING_USD, said.HOSTING_USD_PER_DAY)))
+    yield _row("published", *map(_usd, (study.DATASET_USD, study.FINETUNING_USD, study.HOSTING_USD_PER_DAY)))
     for run in own:
         daily = None if run.usd_per_hour is None else 24 * run.usd_per_hour
         labels = f"{_usd(run.labels_usd)} (teacher: {run.teacher})"

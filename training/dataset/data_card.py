@@ -1,4 +1,4 @@
-"""What a data set holds: figures for its manifest, and `card.md`, a page to read, beside its rows."""
+"""Statistics of a data set for its manifest, and the data card `card.md`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ of pairs. Simulated: pairs whose option statistics are made up. Skipped: draws o
 
 
 def describe(rows: Sequence[Row]) -> dict[str, Any]:
-    """The figures of one split. `missing` is the share of the pairs that lack a metric, by its name."""
+    """Return the statistics of one split; `missing` is the share of pairs that lack each metric."""
     missing = Counter(name for row in rows for name in row["missing"])
     of_ticker = Counter(row["ticker"] for row in rows)
     return {
@@ -65,7 +65,7 @@ def effective_number(sizes: Iterable[int]) -> float:
 
 
 def token_lengths(pairs: Iterable[tuple[str, int, int]]) -> dict[str, dict[str, list[int]]]:
-    """From (detail, tokens of the prompt, tokens of the answer): the `PERCENTILES` by detail and part."""
+    """Return the `PERCENTILES` of tokens by detail and part, from (detail, prompt tokens, answer tokens)."""
     counts: dict[str, list[tuple[int, int]]] = {}
     for detail, prompt, answer in pairs:
         counts.setdefault(detail, []).append((prompt, answer))
@@ -74,12 +74,12 @@ def token_lengths(pairs: Iterable[tuple[str, int, int]]) -> dict[str, dict[str, 
 
 
 def write_card(artifacts: Artifacts, data: Mapping[str, Any]) -> None:
-    """Write `dataset/card.md` from the manifest that the data set is about to have."""
+    """Write `dataset/card.md` from the manifest about to be written."""
     write_text(artifacts.stage("dataset") / CARD, _of_data(data))
 
 
 def complete_card(artifacts: Artifacts, tokens: Tokens | None = None) -> None:
-    """Write the card again with the labels' classes and, where a tokenizer gave them, the `token_lengths`."""
+    """Rewrite the card with the label classes and, if given, the `token_lengths`."""
     artifacts.manifest("label")
     labels = {name: list(read_rows(artifacts.folder / "label" / f"{name}.jsonl")) for name in SPLITS}
     page = _of_data(artifacts.manifest("dataset")) + _of_labels(labels)

@@ -1,4 +1,4 @@
-"""The market folder of a run, looked through before any work."""
+"""Validation of a run's market folder."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from app.market.parquet import ParquetProvider
 
 
 class UnusableMarket(ValueError):
-    """The folder cannot be used; the message lists everything that is wrong with it, by file and column."""
+    """The folder is unusable; the message lists every problem by file and column."""
 
 
 def open_market(folder: Path) -> ParquetProvider:
-    """The provider of bars and chains in `folder`, its files read. Raises `UnusableMarket`."""
+    """Return a provider of the bars and chains in `folder`. Raises `UnusableMarket`."""
     if found := find_problems(folder):
         raise UnusableMarket("\n".join([f"{folder}:", *(f"  {problem}" for problem in found)]))
     provider = ParquetProvider(folder)

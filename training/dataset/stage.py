@@ -1,4 +1,4 @@
-"""Tickers and dates -> metrics: snapshots at random closes, tickers disjoint between the splits."""
+"""Data set construction: metric snapshots at random closes, with tickers disjoint between splits."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from training.artifacts import MANIFEST, Artifacts, write_rows
 from training.config import SPLITS, Config, Dataset, Split
 from training.dataset.data_card import describe, write_card
 from training.dataset.market import open_market
-from training.dataset.universe import choose
-from training.progress import progress
+from training.dataset.universe import select_universe
+from training.progress import track
 
 ROUNDS = 20
-"""Draws of each ticker for one pair, after which no ticker of the split is thought to have one."""
+"""Draws per ticker for one pair before the split counts as having no usable ticker."""
 
 
 def build(config: Config, artifacts: Artifacts, market: Path) -> None:
-    """Write a file of rows {ticker, as_of, detail, metrics, simulated, missing} for each split, and the card.
+    """Write rows {ticker, as_of, detail, metrics, simulated, missing} for each split, and the data card.
 
     Raises `UnusableMarket`, `ConfigError` or `ValueError` before anything is written.
     """
     settings = config.dataset
     provider = open_market(market)
-    universe = choose(settings.universe, provider.tickers())
+    universe = select_universe(settings.universe, provider.tickers())
     parts = split_tickers(universe.companies, settings)
     if empty := [name for name in SPLITS if not parts[name]]:
         raise ValueError(f"of {len(universe.companies)} tickers none falls into {' or '.join(empty)}")
     skipped: Counter[str] = Counter()
     rows = {name: list(_pairs(provider, settings, name, parts[name], skipped)) for name in SPLITS}
-    require_apart(rows, universe.companies)
+    require_disjoint(rows, universe.companies)
     folder = artifacts.stage("dataset")
     manifest: dict[str, Any] = {
         "seed": settings.seed,
@@ -58,7 +58,7 @@ def build(config: Config, artifacts: Artifacts, market: Path) -> None:
 
 
 def split_tickers(companies: Mapping[str, str], config: Dataset) -> dict[str, list[str]]:
-    """Each company to one split for good, by its hash: no company can stand on two sides."""
+    """Assign each company to one split by the hash of its name, so that no company is in two splits."""
     shares = [config.train.tickers, config.validation.tickers, config.test.tickers]
     parts: dict[str, list[str]] = {name: [] for name in SPLITS}
     for ticker in sorted(companies):
@@ -73,10 +73,10 @@ def split_tickers(companies: Mapping[str, str], config: Dataset) -> dict[str, li
     return parts
 
 
-def require_apart(rows: Mapping[str, Sequence[Mapping[str, Any]]], companies: Mapping[str, str]) -> None:
-    """Look at the rows themselves, whatever split them: companies on one side, judged after all that is learnt.
+def require_disjoint(rows: Mapping[str, Sequence[Mapping[str, Any]]], companies: Mapping[str, str]) -> None:
+    """Check that no company is in two splits and that evaluation dates are after all training dates.
 
-    Raises `ValueError` naming every ticker and split that is not so.
+    Raises `ValueError` naming every violation.
     """
     sides: dict[str, set[str]] = {}
     for name, split in rows.items():
@@ -85,11 +85,15 @@ def require_apart(rows: Mapping[str, Sequence[Mapping[str, Any]]], companies: Ma
     problems = [
         f"{company} is in {' and in '.join(sorted(names))}" for company, names in sides.items() if len(names) > 1
     ]
-    learnt = max(row["as_of"] for row in rows["train"])
+    train_end = max(row["as_of"] for row in rows["train"])
     first = {name: min(row["as_of"] for row in rows[name]) for name in SPLITS[1:]}
-    problems += [f"{name} has a close of {day}, train of {learnt}" for name, day in first.items() if day <= learnt]
+    problems += [
+        f"{name} has a close of {day}, not after train's last, {train_end}"
+        for name, day in first.items()
+        if day <= train_end
+    ]
     if problems:
-        raise ValueError("the splits are not apart: " + "; ".join(problems))
+        raise ValueError("the splits overlap: " + "; ".join(problems))
 
 
 def _pairs(
@@ -99,52 +103,52 @@ def _pairs(
     tickers: list[str],
     skipped: Counter[str],
 ) -> Iterator[dict[str, Any]]:
-    """As many pairs as asked for, tickers in turn at a random close each, a few metrics left out.
+    """Yield the configured number of pairs: tickers in turn, each at a random close, with some metrics dropped.
 
-    A day without a bar stands for the close before it, which is left out where it precedes the split.
+    A day without a bar resolves to the previous close, which is skipped if it precedes the split.
     """
-    draw = random.Random(f"{config.seed}/{name}")  # noqa: S311 - reproducible, not secret
-    draw.shuffle(tickers)
+    rng = random.Random(f"{config.seed}/{name}")  # noqa: S311 - reproducible, not secret
+    rng.shuffle(tickers)
     split: Split = getattr(config, name)
     details = ["brief"] * split.brief + ["full"] * split.full
-    draw.shuffle(details)
+    rng.shuffle(details)
     turn = itertools.cycle(tickers)
     days = (split.last - split.first).days
-    for detail in progress(details, f"dataset {name}"):
+    for detail in track(details, f"dataset {name}"):
         for ticker in itertools.islice(turn, ROUNDS * len(tickers)):
-            as_of = split.first + timedelta(days=draw.randrange(days + 1))
-            pair = _pair(provider, config, draw, ticker, as_of, detail)
+            as_of = split.first + timedelta(days=rng.randrange(days + 1))
+            pair = _pair(provider, config, rng, ticker, as_of, detail)
             if pair and pair["as_of"] >= str(split.first):
                 yield pair
                 break
             skipped[name] += 1
         else:
-            raise ValueError(f"no ticker of the {name} split has history enough between its dates")
+            raise ValueError(f"no ticker of the {name} split has enough history between its dates")
 
 
 def _pair(
-    provider: Provider, config: Dataset, draw: random.Random, ticker: str, as_of: date, detail: str
+    provider: Provider, config: Dataset, rng: random.Random, ticker: str, as_of: date, detail: str
 ) -> dict[str, Any] | None:
-    """The row, or None where the stock is too young or halted."""
+    """Return the row, or None if the stock has too little history or is halted."""
     try:
-        shot = take_snapshot(provider, ticker, as_of, config.options)
+        snapshot = take_snapshot(provider, ticker, as_of, config.options)
     except InsufficientHistory:
         return None
-    metrics = thin(shot.metrics, draw, config.drop_metric, config.drop_options)
+    metrics = drop_metrics(snapshot.metrics, rng, config.drop_metric, config.drop_options)
     return {
-        "ticker": shot.ticker,
+        "ticker": snapshot.ticker,
         "as_of": str(metrics.as_of),
         "detail": detail,
         "metrics": metrics.document(),
-        "simulated": shot.source.simulated,
+        "simulated": snapshot.source.simulated,
         "missing": metrics.missing(),
     }
 
 
-def thin(metrics: Metrics, draw: random.Random, metric_rate: float, options_rate: float) -> Metrics:
-    """Leave out single metrics and whole option blocks: every metric is optional when served."""
-    without_options = draw.random() < options_rate
-    dropped = {name for name in METRIC_NAMES if draw.random() < metric_rate}
+def drop_metrics(metrics: Metrics, rng: random.Random, metric_rate: float, options_rate: float) -> Metrics:
+    """Drop single metrics and whole option blocks at random, because every metric is optional when served."""
+    without_options = rng.random() < options_rate
+    dropped = {name for name in METRIC_NAMES if rng.random() < metric_rate}
     dropped |= set(OPTION_NAMES) if without_options else set()
     document = metrics.document()
     for group in (document, document.get("options", {}), document.get("technicals", {})):

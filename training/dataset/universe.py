@@ -1,4 +1,4 @@
-"""Which tickers a data set is made of, and which of them are lines of one company."""
+"""The ticker universe of a data set, and which tickers belong to one company."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.contract.features import Ticker
 from training.config import ConfigError
 
 PROMINENT = ("S&P 500", "S&P 600", "NASDAQ 100")
-"""Indices as the package pytickersymbols names them: 1,120 tickers in its version 1.17.10."""
+"""Indices by their names in pytickersymbols, 1,120 tickers in version 1.17.10."""
 
 SHARE_CLASS = re.compile(r"\s*\(?\b(class|series) [a-z]\b\)?", re.IGNORECASE)
 """What tells a company's lines apart in their names, as in "Clearway Energy, Inc. (Class A)"."""
@@ -25,36 +25,38 @@ Names = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Universe:
-    """Tickers of the market folder, each with the ticker its company goes by; and what the folder lacks."""
+    """The tickers of the market folder by company, and the tickers that the folder lacks."""
 
     companies: Mapping[str, str]
     absent: Sequence[str]
 
 
-def choose(universe: str, in_market: Sequence[str]) -> Universe:
-    """The tickers of `universe` that the market folder has: "market", "prominent" or a CSV file.
+def select_universe(universe: str, in_market: Sequence[str]) -> Universe:
+    """Return the tickers of `universe` that the market folder has.
 
-    A folder says nothing of companies, so with "market" each ticker is its own. Raises `ConfigError` naming
-    every line of a file that cannot be used, or where the folder has none of the tickers.
+    `universe` is "market", "prominent" or a CSV file; with "market" each ticker is its own company, because the folder
+    has no company names. Raises `ConfigError` naming every invalid line, or if no ticker is in the folder.
     """
     if universe == "market":
         return Universe({ticker: ticker for ticker in in_market}, [])
-    names = _prominent() if universe == "prominent" else _listed(Path(universe))
+    names = _prominent() if universe == "prominent" else _read_csv(Path(universe))
     company = _companies(names)
-    spelt = {_plain(ticker): ticker for ticker in in_market}
-    found = {spelt[_plain(ticker)]: company[ticker] for ticker in sorted(names) if _plain(ticker) in spelt}
+    in_folder = {_normalize(ticker): ticker for ticker in in_market}
+    found = {
+        in_folder[_normalize(ticker)]: company[ticker] for ticker in sorted(names) if _normalize(ticker) in in_folder
+    }
     if not found:
         raise ConfigError(f"dataset.universe: the market folder has none of the {len(names)} tickers of {universe}")
-    return Universe(found, [ticker for ticker in sorted(names) if _plain(ticker) not in spelt])
+    return Universe(found, [ticker for ticker in sorted(names) if _normalize(ticker) not in in_folder])
 
 
-def _plain(ticker: str) -> str:
-    """Share classes stand behind a dot or a hyphen: BRK.B here is BRK-B there."""
+def _normalize(ticker: str) -> str:
+    """Normalize the separator of a share class: BRK.B and BRK-B are the same."""
     return ticker.upper().replace("-", ".")
 
 
 def _companies(names: Names) -> dict[str, str]:
-    """The first ticker of each ticker's company, whichever of them the market folder has."""
+    """Return for each ticker the first ticker of its company."""
     first: dict[str, str] = {}
     for ticker in sorted(names):
         first.setdefault(_company(names[ticker]) or ticker, ticker)
@@ -66,7 +68,7 @@ def _company(name: str) -> str:
 
 
 def _prominent() -> Names:
-    """Where the package gives two strangers one name, they go to one side together, which does no harm."""
+    """Return the prominent indices' tickers; unrelated companies of one name share a split, which is harmless."""
     from pytickersymbols import PyTickerSymbols
 
     package = PyTickerSymbols()
@@ -75,8 +77,8 @@ def _prominent() -> Names:
     }
 
 
-def _listed(path: Path) -> Names:
-    """A CSV file with a column `ticker` and maybe `name`, or a text file of tickers under the line "ticker"."""
+def _read_csv(path: Path) -> Names:
+    """Read a CSV file with a column `ticker` and optionally `name`."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
         if "ticker" not in (rows.fieldnames or ()):
@@ -94,6 +96,6 @@ def _problems(entries: Iterable[tuple[int, str, str]]) -> Iterator[str]:
         try:
             symbol.validate_python(ticker)
         except ValidationError:
-            yield f"  line {line}, ticker: {ticker!r} is no ticker symbol"
-        if (first := lines.setdefault(_plain(ticker), line)) != line:
-            yield f"  line {line}, ticker: {ticker!r} stands in line {first} already"
+            yield f"  line {line}, ticker: {ticker!r} is not a ticker symbol"
+        if (first := lines.setdefault(_normalize(ticker), line)) != line:
+            yield f"  line {line}, ticker: {ticker!r} duplicates line {first}"

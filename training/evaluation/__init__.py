@@ -1,1 +1,1 @@
-"""Agreement of a served model with the teacher."""
+"""Evaluation of served models against the teacher, and baselines."""

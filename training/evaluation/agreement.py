@@ -1,4 +1,4 @@
-"""How often two agree, how surely that is known, and whether one of two does so more often."""
+"""Agreement rates with confidence intervals, and paired comparison of two systems."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ RESAMPLES = 2000
 CONFIDENCE = 0.95
 
 Hits = NDArray[np.float64]
-"""A number for each pair: 1 where the action is the teacher's, 0 where it is not or where there is none."""
+"""Per pair 1 if the action equals the teacher's, else 0; a failure is 0."""
 
 
 def clustered(hits: Hits, tickers: Sequence[str]) -> dict[str, float | int]:
-    """Mean and bootstrap interval, resampling whole tickers: several dates of one ticker are correlated."""
+    """Return the mean with a bootstrap interval that resamples whole tickers, whose dates are correlated."""
     names = sorted(set(tickers))
     place = {name: index for index, name in enumerate(names)}
     owner = np.array([place[ticker] for ticker in tickers])
@@ -36,15 +36,18 @@ def clustered(hits: Hits, tickers: Sequence[str]) -> dict[str, float | int]:
 
 
 def wilson(hits: Hits) -> dict[str, float]:
-    """The interval as if every pair were a draw of its own (E. B. Wilson 1927): too narrow where tickers repeat."""
+    """Return the Wilson interval (E. B. Wilson 1927), which assumes independent pairs: too narrow if tickers repeat."""
     interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(CONFIDENCE, method="wilson")
     return {"low": round(float(interval.low), 4), "high": round(float(interval.high), 4)}
 
 
 def compare(first: Hits, second: Hits, tickers: Sequence[str]) -> dict[str, float | int]:
-    """Two on the same pairs: the difference of their agreement with its interval by ticker (paired bootstrap), the
-    pairs that only one of them got, and McNemar's exact p (Q. McNemar 1947: a sign test of those pairs)."""
+    """Compare two systems on the same pairs.
+
+    Returns the difference of agreement with its interval by ticker (paired bootstrap), the number of pairs that only
+    one of them got right, and McNemar's exact p (Q. McNemar 1947), a sign test of those pairs.
+    """
     only_first, only_second = int((first > second).sum()), int((second > first).sum())
-    unlike = only_first + only_second
-    p = float(binomtest(only_first, unlike).pvalue) if unlike else 1.0
+    discordant = only_first + only_second
+    p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
     return {**clustered(first - second, tickers), "only_first": only_first, "only_second": only_second, "p": p}

@@ -1,4 +1,4 @@
-"""What a model has to beat: answers made from the metrics without one, fitted on the run's training pairs alone."""
+"""Baseline classifiers on the metrics, fitted on the run's training pairs only."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from training.evaluation.rows import Key, Row
 SEED = 0
 Values = dict[str, float]
 Features = Callable[[Sequence[Values], Sequence[str]], Any]
-"""Questions as a classifier sees them, made of the metrics named: those that training knows at all."""
+"""Build a classifier's input from questions and the names of the metrics to use."""
 
 
 @dataclass(frozen=True)
-class Taught:
-    """What a baseline learns from: metrics and the teacher's action; and the tickers that they are of."""
+class TrainingSet:
+    """Training data of a baseline: metrics, the teacher's actions, and the tickers covered."""
 
     values: list[Values]
     actions: list[str]
@@ -40,28 +40,28 @@ class Taught:
 
     @property
     def names(self) -> list[str]:
-        """The metrics that are given at least once."""
+        """Metrics that occur at least once."""
         return [name for name in METRIC_NAMES if any(name in one for one in self.values)]
 
-    def first(self, count: int) -> Taught:
-        return Taught(self.values[:count], self.actions[:count], self.tickers)
+    def first(self, count: int) -> TrainingSet:
+        return TrainingSet(self.values[:count], self.actions[:count], self.tickers)
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A classifier of scikit-learn and how it sees a question."""
+    """A scikit-learn classifier and its feature extraction."""
 
     features: Features
     classifier: Callable[[], Any]
 
 
 def figures(values: Sequence[Values], names: Sequence[str]) -> NDArray[np.float64]:
-    """The raw metrics: a row for each question, a column for each name, NaN where it is missing."""
+    """Return the raw metrics: a row per question, a column per name, NaN if missing."""
     return np.array([[one.get(name, np.nan) for name in names] for one in values], dtype=float)
 
 
 def words(values: Sequence[Values], names: Sequence[str]) -> list[dict[str, str]]:
-    """The readings that the prompt states, such as RSI_14: overbought."""
+    """Return the prompt's readings, such as RSI_14: overbought."""
     return [readings({name: one[name] for name in names if name in one}) for one in values]
 
 
@@ -70,7 +70,7 @@ def _regression() -> LogisticRegression:
 
 
 def _boosting() -> HistGradientBoostingClassifier:
-    """Trees that take a missing metric as it is; early stopping off, so that every pair is learnt from."""
+    """Return boosted trees, which accept missing metrics; without early stopping, so that every pair is used."""
     return HistGradientBoostingClassifier(random_state=SEED, early_stopping=False)
 
 
@@ -81,67 +81,67 @@ BASELINES: dict[str, Baseline] = {
     "gradient boosting": Baseline(figures, _boosting),
     "logistic regression on readings": Baseline(words, lambda: make_pipeline(DictVectorizer(), _regression())),
 }
-"""The last sees what a `brief` prompt says, in place of the figures behind it."""
+"""The last uses a `brief` prompt's readings in place of the figures."""
 
 
-def taught(path: Path) -> Taught:
-    """The run's labelled training pairs, each question once whatever its detail.
+def read_training_set(path: Path) -> TrainingSet:
+    """Return the run's labelled training pairs, each question once regardless of detail.
 
-    Raises `ValueError` naming the file where it is malformed, or has fewer than two actions to tell apart.
+    Raises `ValueError` naming the file if it is malformed or has fewer than two actions.
     """
-    seen: dict[Key, tuple[Values, str]] = {}
+    unique: dict[Key, tuple[Values, str]] = {}
     for number, row in enumerate(read_rows(path), 1):
         try:
             known = Metrics.model_validate(row["metrics"]).values()
             if row["action"] not in ACTIONS:
                 raise ValueError(f"action: {row['action']!r} is none of {', '.join(ACTIONS)}")
-            seen[row["ticker"], row["as_of"], *sorted(known.items())] = known, row["action"]
+            unique[row["ticker"], row["as_of"], *sorted(known.items())] = known, row["action"]
         except KeyError as error:
             raise ValueError(f"{path}, line {number}: {error} is missing") from None
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from None
-    values, actions = [one for one, _ in seen.values()], [action for _, action in seen.values()]
+    values, actions = [one for one, _ in unique.values()], [action for _, action in unique.values()]
     if len(set(actions)) < 2:
-        raise ValueError(f"{path}: action: nothing to learn from {len(actions)} pairs of {len(set(actions))} action(s)")
-    return Taught(values, actions, frozenset(str(ticker) for ticker, *_ in seen))
+        raise ValueError(f"{path}: action: cannot train on {len(actions)} pairs of {len(set(actions))} action(s)")
+    return TrainingSet(values, actions, frozenset(str(ticker) for ticker, *_ in unique))
 
 
-def answers(train: Taught, rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """What each baseline says to the very questions of `rows`: the same rows with its actions, and no conviction."""
-    return {name: _said(name, baseline, train, rows) for name, baseline in BASELINES.items()}
+def predictions(train: TrainingSet, rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return each baseline's predictions for the questions of `rows`, as rows without conviction."""
+    return {name: _predicted_rows(name, baseline, train, rows) for name, baseline in BASELINES.items()}
 
 
-def curve(train: Taught, rows: Sequence[Row], sizes: Sequence[int]) -> list[dict[str, Any]]:
-    """Gradient boosting's agreement on `rows`, learnt from the first so many training pairs, at last from all.
+def curve(train: TrainingSet, rows: Sequence[Row], sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """Return gradient boosting's agreement on `rows` after training on the first pairs, by size, ending with all.
 
-    A size at which the pairs show one action only is left out, as are those that there are not enough pairs for.
+    Sizes above the number of pairs are left out, as are those whose pairs have a single action.
     """
     points = []
     tickers, true = [row.ticker for row in rows], np.array([row.truth for row in rows])
     for size in [*(size for size in sorted(sizes) if size < len(train.actions)), len(train.actions)]:
         part = train.first(size)
         if len(set(part.actions)) > 1:
-            said = _fitted(BASELINES["gradient boosting"], part)(rows)
-            points.append({"pairs": size, "agreement": clustered((said == true).astype(float), tickers)})
+            predicted = _fitted(BASELINES["gradient boosting"], part)(rows)
+            points.append({"pairs": size, "agreement": clustered((predicted == true).astype(float), tickers)})
     return points
 
 
-def _fitted(baseline: Baseline, train: Taught) -> Callable[[Sequence[Row]], NDArray[np.str_]]:
-    """What the baseline says to questions, once it has learnt from `train` and nothing else."""
+def _fitted(baseline: Baseline, train: TrainingSet) -> Callable[[Sequence[Row]], NDArray[np.str_]]:
+    """Return a function that predicts actions, fitted on `train` only."""
     names = train.names
     model = baseline.classifier().fit(baseline.features(train.values, names), train.actions)
 
-    def say(rows: Sequence[Row]) -> NDArray[np.str_]:
-        said: NDArray[np.str_] = model.predict(baseline.features([row.metrics for row in rows], names))
-        return said
+    def predict(rows: Sequence[Row]) -> NDArray[np.str_]:
+        predicted: NDArray[np.str_] = model.predict(baseline.features([row.metrics for row in rows], names))
+        return predicted
 
-    return say
+    return predict
 
 
-def _said(name: str, baseline: Baseline, train: Taught, rows: Sequence[Row]) -> list[Row]:
-    silent = {"said_conviction": None, "probabilities": None, "failure": None, "prompt_tokens": 0}
+def _predicted_rows(name: str, baseline: Baseline, train: TrainingSet, rows: Sequence[Row]) -> list[Row]:
+    unanswered = {"predicted_conviction": None, "probabilities": None, "failure": None, "prompt_tokens": 0}
     spent = {"completion_tokens": 0, "seconds": 0.0, "at": 0.0}
     return [
-        row.model_copy(update={**silent, **spent, "model": name, "said": str(action)})
+        row.model_copy(update={**unanswered, **spent, "model": name, "predicted": str(action)})
         for row, action in zip(rows, _fitted(baseline, train)(rows), strict=True)
     ]

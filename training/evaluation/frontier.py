@@ -1,8 +1,8 @@
-"""What a cascade would have cost and how often it would have agreed, threshold by threshold, from a model's answers.
+"""Cost and agreement of a cascade at each threshold, computed from a model's answers.
 
-An answer is kept where the probability of its action reaches the threshold; the rest are passed on to the teacher and
-count as the teacher's own: agreement is with the teacher, so what the teacher is asked for
-agrees by definition. Both calls are paid for. Calls of the second backend are priced in the first model's tokens.
+An answer is kept if the probability of its action reaches the threshold; otherwise the question is passed on to the
+teacher, whose answer agrees by definition. Both calls are paid for. Calls of the second backend are priced in the
+first model's tokens.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from training.evaluation.rows import Row
 
 THRESHOLDS = (0.0, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 AIM = 0.95
-"""Agreement, by the lower end of its interval, that the threshold which is pointed out has to reach."""
+"""The reported threshold is the least whose agreement interval starts at this value or above."""
 
 Nanos = NDArray[np.int64]
 
 
 def frontier(rows: Sequence[Row], hosted: Price, api: Price) -> dict[str, Any] | None:
-    """A point for each threshold, the figures of asking the API alone, and the least threshold that reaches the aim.
+    """Return a point per threshold, the API alone, and the least threshold that reaches the aim.
 
-    None where no answer has probabilities, and so nothing to put a threshold on, or where no tokens were counted. Money
-    in USD per 1,000 answers.
+    Returns None if no answer has probabilities or no tokens were counted. Money in USD per 1,000 answers.
     """
     if not any(row.probabilities for row in rows) or not any(row.prompt_tokens for row in rows):
         return None
@@ -41,10 +40,10 @@ def frontier(rows: Sequence[Row], hosted: Price, api: Price) -> dict[str, Any] |
 
 
 def passed_on(row: Row, threshold: float) -> bool:
-    """Whether the answer goes to the second backend; what failed is no answer, and a miss."""
-    if row.said is None:
+    """Return whether the question goes to the second backend; a failure does not, and is a miss."""
+    if row.predicted is None:
         return False
-    return row.probabilities is None or row.probabilities[row.said] < threshold
+    return row.probabilities is None or row.probabilities[row.predicted] < threshold
 
 
 def _point(rows: Sequence[Row], threshold: float, first: Nanos, second: Nanos) -> dict[str, Any]:
@@ -60,7 +59,7 @@ def _point(rows: Sequence[Row], threshold: float, first: Nanos, second: Nanos) -
 
 
 def _nano_usd(rows: Sequence[Row], price: Price) -> Nanos:
-    """What each row's call costs at a price."""
+    """Return the cost of each row's call."""
     costs = [price.cost(Usage(row.prompt_tokens, row.completion_tokens)).nano_usd for row in rows]
     return np.array(costs, dtype=np.int64)
 

@@ -1,4 +1,4 @@
-"""What a model is examined on: questions with the teacher's answers, of a run's test split or any market folder."""
+"""Evaluation pairs: questions with the teacher's answers, from a run's test split or a market folder."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from training.dataset.market import open_market
 
 @dataclass(frozen=True)
 class Pair:
-    """One question and the teacher's answer to it."""
+    """A question with the teacher's answer."""
 
     ticker: str
     metrics: Metrics
     truth: Answer
     teacher: str = rules.MODEL_ID
-    """The model id of whoever answered."""
+    """Model id of the teacher."""
 
 
 def pairs_of_market(market: Path, options: OptionSource, detail: Detail, count: int, seed: int) -> list[Pair]:
-    """At most `count` different snapshots of a market folder, tickers in turn at random closes, answered by the rules.
+    """Return at most `count` distinct snapshots at random closes, tickers in turn, answered by the rules.
 
-    Raises `UnusableMarket` naming files and columns, `ValueError` where no ticker has history enough.
+    Raises `UnusableMarket` naming files and columns, `ValueError` if no ticker has enough history.
     """
     provider = open_market(market)
     draw = random.Random(f"{seed}/evaluate")  # noqa: S311 - reproducible, not secret
@@ -60,9 +60,9 @@ def pairs_of_market(market: Path, options: OptionSource, detail: Detail, count: 
 
 
 def pairs_of_run(artifacts: Artifacts, detail: Detail) -> list[Pair]:
-    """The labelled test split of a run: tickers and dates that its training did not see.
+    """Return the labelled test split of a run: tickers and dates excluded from its training.
 
-    Raises `FileNotFoundError` naming the stage that has to run first, `ValueError` naming a malformed line.
+    Raises `FileNotFoundError` naming the missing stage, `ValueError` naming a malformed line.
     """
     artifacts.manifest("label")
     path = artifacts.folder / "label" / "test.jsonl"
@@ -78,5 +78,5 @@ def pairs_of_run(artifacts: Artifacts, detail: Detail) -> list[Pair]:
         except (ValidationError, UnparsedAnswer) as error:
             raise ValueError(f"{path}, line {number}: {error}") from None
     if not pairs:
-        raise ValueError(f"{path} holds no {detail} pair")
+        raise ValueError(f"{path} has no {detail} pair")
     return pairs

@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it says it is: reliability curves and the expected calibration error."""
+"""Calibration: reliability curves, expected calibration error and Brier score."""
 
 from __future__ import annotations
 
@@ -18,25 +18,30 @@ Shares = NDArray[np.float64]
 
 
 def of_conviction(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Agreement at each conviction. Read as a probability, conviction runs from a guess among three (1) to
-    certainty (10), as the prompt defines the two; None where nothing was answered."""
-    answered = [row for row in rows if row.said_conviction]
-    levels = np.array([row.said_conviction for row in answered], dtype=int)
+    """Return agreement by conviction, or None without answers.
+
+    As the prompt defines it, conviction maps linearly to a probability, from 1/3 (1) to certainty (10).
+    """
+    answered = [row for row in rows if row.predicted_conviction]
+    levels = np.array([row.predicted_conviction for row in answered], dtype=int)
     return _curve(1 / 3 + (levels - 1) * 2 / 27, _hits(answered), levels) if answered else None
 
 
 def of_probabilities(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Agreement by the probability given to the action said; `every` does the same for all three probabilities of
-    each answer, and the Brier score (0 best, 2 worst; G. W. Brier 1950) sums them up. None where none were given."""
-    told = [(row, row.probabilities) for row in rows if row.said and row.probabilities]
-    if not told:
+    """Return agreement by the probability of the predicted action, or None without probabilities.
+
+    `every` covers all three probabilities of each answer; `brier` is the Brier score (0 best, 2 worst; G. W. Brier
+    1950).
+    """
+    stated_rows = [(row, row.probabilities) for row in rows if row.predicted and row.probabilities]
+    if not stated_rows:
         return None
-    all_three = np.array([[masses[action] for action in ACTIONS] for _, masses in told])
-    true = np.array([[float(row.truth == action) for action in ACTIONS] for row, _ in told])
-    of_said = np.array([masses[row.said] for row, masses in told if row.said])
+    all_three = np.array([[masses[action] for action in ACTIONS] for _, masses in stated_rows])
+    true = np.array([[float(row.truth == action) for action in ACTIONS] for row, _ in stated_rows])
+    of_predicted = np.array([masses[row.predicted] for row, masses in stated_rows if row.predicted])
     every, was = all_three.ravel(), true.ravel()
     return {
-        **_curve(of_said, _hits([row for row, _ in told]), _bins(of_said)),
+        **_curve(of_predicted, _hits([row for row, _ in stated_rows]), _bins(of_predicted)),
         "every": _curve(every, was, _bins(every)),
         "brier": round(float(((all_three - true) ** 2).sum(1).mean()), 4),
     }
@@ -52,7 +57,7 @@ def _bins(shares: Shares) -> NDArray[np.int_]:
 
 
 def _curve(stated: Shares, hits: Hits, groups: NDArray[np.int_]) -> dict[str, Any]:
-    """What was stated and what came true, by group; the error is their distance, weighted by the groups' sizes."""
+    """Return mean stated probability and agreement per group; `ece` is their distance weighted by group size."""
     points = []
     for group in np.unique(groups):
         inside = groups == group

@@ -1,4 +1,4 @@
-"""The case study's side-by-side: what every backend given says to the SNPS prompt, as a Markdown table."""
+"""Side-by-side answers of several backends to the case study's SNPS prompt, as a Markdown table."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from pydantic import BaseModel, ValidationError
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import PROMPT_VERSION, messages
 from app.contract.recommendation import parse
-from training.evaluation.asking import Asker, Gateway, Unreachable, connect
-from training.evaluation.wire import Completion, whole
+from training.evaluation.clients import GatewayClient, ModelClient, Unreachable, connect
+from training.evaluation.wire import Completion, parse_body
 
 TICKER = "SNPS"
 RAW_TOKENS = 512
-"""Length of a free answer at most."""
+"""Maximum tokens of a free-text answer."""
 TIMEOUT_S = 600
 TUNED = re.compile(r"-[0-9a-f]{12}$")
-"""Ids of models made here end in the fingerprint of the contract they were taught."""
+"""Model ids made here end in the fingerprint of their contract."""
 
 Nature = Literal["fine-tuned", "raw", "stand-in"]
 
 
 @dataclass(frozen=True)
 class Backend:
-    """Whom to ask. `free`: for free text, as the case study asked its raw models, not in the contract's form."""
+    """A backend to query; `free` asks for free text, as the case study did, instead of the contract's form."""
 
     name: str
     url: str
@@ -42,7 +42,7 @@ class Backend:
 
 @dataclass(frozen=True)
 class Response:
-    """What came of it. `nature` is None where nobody answered."""
+    """A backend's response; `nature` is None if it failed."""
 
     name: str
     model: str
@@ -52,7 +52,7 @@ class Response:
 
 
 class _Analysed(BaseModel):
-    """What a gateway's answer has beside what an examination reads."""
+    """Fields of a gateway's answer that `wire.Recommendation` leaves out."""
 
     analysis: str
     stand_in: bool
@@ -65,9 +65,9 @@ def backends(
     variables: Sequence[str],
     environment: Mapping[str, str],
 ) -> list[Backend]:
-    """Read NAME=URL[#MODEL] of those to ask in the contract's form and freely, NAME=SIZE and NAME=VARIABLE of some.
+    """Parse the command's NAME=URL[#MODEL], NAME=SIZE and NAME=VARIABLE options.
 
-    Raises `ValueError` with everything that is wrong.
+    Raises `ValueError` listing every invalid option.
     """
     sizes, keys = (dict(_named(option) for option in options) for options in (parameters, variables))
     found, problems = [], []
@@ -81,7 +81,7 @@ def backends(
         found.append(Backend(name, url, model or None, spec in free, sizes.pop(name, "-"), key))
     if not found:
         problems.append("no backend is given: --backend or --raw NAME=URL[#MODEL]")
-    problems += [f"{name} is no backend given once" for name in (*sizes, *keys)]
+    problems += [f"{name} is not the name of exactly one backend" for name in (*sizes, *keys)]
     if problems:
         raise ValueError("; ".join(problems))
     return found
@@ -98,57 +98,59 @@ def _problem(spec: str, address: str, variable: str | None, key: str | None) -> 
         return f"{name}: no credentials in an address; --key names the variable that holds them"
     if not name or url.scheme not in ("http", "https") or not url.host:
         return f"{spec!r} is not NAME=URL[#MODEL]"
-    return f"{name}: the environment has no {variable}" if variable and not key else None
+    return f"{name}: the environment variable {variable} is not set" if variable and not key else None
 
 
-async def responses(asked: Sequence[Backend]) -> list[Response]:
-    """Ask them all at once. One that fails is a response that says so."""
-    return list(await asyncio.gather(*(_response(backend) for backend in asked)))
+async def responses(queried: Sequence[Backend]) -> list[Response]:
+    """Query all backends concurrently; a failure becomes a response that states its reason."""
+    return list(await asyncio.gather(*(_response(backend) for backend in queried)))
 
 
 async def _response(backend: Backend) -> Response:
-    heard: list[httpx.Response] = []
+    received: list[httpx.Response] = []
 
-    async def hear(response: httpx.Response) -> None:
+    async def receive(response: httpx.Response) -> None:
         await response.aread()
-        heard.append(response)
+        received.append(response)
 
-    async with httpx.AsyncClient(timeout=TIMEOUT_S, event_hooks={"response": [hear]}) as client:
+    async with httpx.AsyncClient(timeout=TIMEOUT_S, event_hooks={"response": [receive]}) as client:
         try:
-            asker = await connect(client, backend.url, backend.model, backend.key)
-            text = await (_free(client, asker, backend) if backend.free else _in_form(asker, heard))
+            model_client = await connect(client, backend.url, backend.model, backend.key)
+            text = await (
+                _free(client, model_client, backend) if backend.free else _contract_form(model_client, received)
+            )
         except (Unreachable, httpx.HTTPError) as error:
             return _failed(backend, str(error) or type(error).__name__)
         except ValidationError as error:
-            return _failed(backend, f"its answer is none: {error.errors(include_input=False)[0]['msg']}")
-    return Response(backend.name, asker.model, backend.parameters, text, _nature(asker, heard[-1]))
+            return _failed(backend, f"invalid answer: {error.errors(include_input=False)[0]['msg']}")
+    return Response(backend.name, model_client.model, backend.parameters, text, _nature(model_client, received[-1]))
 
 
 def _failed(backend: Backend, why: str) -> Response:
     return Response(backend.name, backend.model or "-", backend.parameters, f"**failed**: {why.splitlines()[0]}")
 
 
-async def _in_form(asker: Asker, heard: Sequence[httpx.Response]) -> str:
-    """Action, conviction and analysis; the analysis is read off the wire, since an examination has no use for it."""
-    asked = await asker.ask(TICKER, EXAMPLE, "full")
-    if asked.failure:
-        return f"**failed**: {asked.failure}"
-    return f"**{asked.action}**, conviction {asked.conviction}/10\n\n{_analysis(asker, heard[-1])}"
+async def _contract_form(model_client: ModelClient, received: Sequence[httpx.Response]) -> str:
+    """Return action, conviction and analysis as Markdown; the analysis is read from the raw response."""
+    prediction = await model_client.ask(TICKER, EXAMPLE, "full")
+    if prediction.failure:
+        return f"**failed**: {prediction.failure}"
+    return f"**{prediction.action}**, conviction {prediction.conviction}/10\n\n{_analysis(model_client, received[-1])}"
 
 
-def _analysis(asker: Asker, response: httpx.Response) -> str:
-    if isinstance(asker, Gateway):
+def _analysis(model_client: ModelClient, response: httpx.Response) -> str:
+    if isinstance(model_client, GatewayClient):
         return _Analysed.model_validate_json(response.content).analysis
     completion = Completion.model_validate_json(response.content)
     return str(parse("full", completion.choices[0].message.content or "").model_dump()["analysis"])
 
 
-async def _free(client: httpx.AsyncClient, asker: Asker, backend: Backend) -> str:
-    """The same prompt without a schema for the answer."""
-    if isinstance(asker, Gateway):
+async def _free(client: httpx.AsyncClient, model_client: ModelClient, backend: Backend) -> str:
+    """Return the answer to the same prompt without a schema."""
+    if isinstance(model_client, GatewayClient):
         raise Unreachable("a gateway answers in the contract's form only; give the model server's own address")
     body = {
-        "model": asker.model,
+        "model": model_client.model,
         "messages": messages(EXAMPLE, TICKER, "full"),
         "temperature": 0,
         "max_tokens": RAW_TOKENS,
@@ -156,7 +158,7 @@ async def _free(client: httpx.AsyncClient, asker: Asker, backend: Backend) -> st
     headers = {"Authorization": f"Bearer {backend.key}"} if backend.key else {}
     root = backend.url.rstrip("/").removesuffix("/v1")
     response = await client.post(f"{root}/v1/chat/completions", json=body, headers=headers)
-    completion = whole(Completion, response) if response.is_success else None
+    completion = parse_body(Completion, response) if response.is_success else None
     if completion is None or not completion.choices:
         return f"**failed**: http {response.status_code}, no completion"
     choice = completion.choices[0]
@@ -164,16 +166,16 @@ async def _free(client: httpx.AsyncClient, asker: Asker, backend: Backend) -> st
     return (choice.message.content or "") + cut
 
 
-def _nature(asker: Asker, response: httpx.Response) -> Nature:
-    """A stand-in says so in a header, and a gateway that asked one in its answer."""
-    analysed = whole(_Analysed, response) if isinstance(asker, Gateway) else None
+def _nature(model_client: ModelClient, response: httpx.Response) -> Nature:
+    """Return the kind of model; a stand-in declares itself in a header, or in a gateway's answer."""
+    analysed = parse_body(_Analysed, response) if isinstance(model_client, GatewayClient) else None
     if (analysed and analysed.stand_in) or "x-stand-in" in response.headers:
         return "stand-in"
-    return "fine-tuned" if TUNED.search(asker.model) else "raw"
+    return "fine-tuned" if TUNED.search(model_client.model) else "raw"
 
 
 def table(given: Sequence[Response]) -> Iterator[str]:
-    """Markdown, a row for each."""
+    """Yield the Markdown lines, with one row per response."""
     yield f"# Answers to the {TICKER} prompt\n"
     yield (
         f"The case study's figures of {TICKER} on {EXAMPLE.as_of}, those it does not print filled in; the same prompt "
@@ -187,5 +189,5 @@ def table(given: Sequence[Response]) -> Iterator[str]:
 
 
 def cell(text: str) -> str:
-    """Text as one cell: what a model wrote can neither end the cell nor be taken for HTML."""
+    """Return text escaped for one table cell: it can neither end the cell nor contain HTML."""
     return "<br>".join(html.escape(text, quote=False).replace("|", "&#124;").splitlines())

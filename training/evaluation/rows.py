@@ -1,5 +1,5 @@
-"""One examined question: what the teacher said, what the model said, and what it took. Kept beside each evaluation,
-so that any two can be compared later, pair by pair."""
+"""One evaluated question: the teacher's answer, the model's, and tokens and time. Kept beside each evaluation for
+paired comparisons."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
 from app.contract.features import METRIC_NAMES
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action, Conviction
 from training.artifacts import write_rows
-from training.evaluation.asking import Asked
+from training.evaluation.clients import Prediction
 from training.evaluation.pairs import Pair
 
 DETAILS: tuple[Detail, ...] = ("brief", "full")
-"""In the order in which they are judged and reported."""
+"""Details in the order of evaluation and report."""
 
 Key = tuple[object, ...]
 
 
 class Row(BaseModel):
-    """A line of the file; `said` is null where `failure` says why there is no answer."""
+    """A line of the file; `predicted` is null if there is no answer, for the reason in `failure`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,38 +33,40 @@ class Row(BaseModel):
     model: str
     metrics: dict[str, float]
     missing: int
-    """How many of the contract's metrics were not given."""
+    """Number of the contract's metrics that the question lacks."""
     truth: Action
     truth_conviction: Conviction
-    said: Action | None = None
-    said_conviction: Conviction | None = None
+    predicted: Action | None = Field(default=None, validation_alias=AliasChoices("predicted", "said"))
+    predicted_conviction: Conviction | None = Field(
+        default=None, validation_alias=AliasChoices("predicted_conviction", "said_conviction")
+    )
     probabilities: dict[Action, float] | None = None
     failure: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
-    """From the question to the end of its answer."""
+    """Latency of the answer."""
     at: float = 0.0
-    """Seconds of asking, from the first question of the evaluation to this answer."""
+    """Seconds from the start of the evaluation to this answer."""
 
     @property
     def hit(self) -> bool:
-        """Whether the model said what the teacher said; a failure is a miss."""
-        return self.said == self.truth
+        """Whether the model's action is the teacher's; a failure is a miss."""
+        return self.predicted == self.truth
 
     @property
     def key(self) -> Key:
-        """The same for the same question, whoever is asked it and at whatever detail."""
+        """Identity of the question, independent of model and detail."""
         return self.ticker, self.as_of, *sorted(self.metrics.items())
 
 
 def key_of(pair: Pair) -> Key:
-    """The key that the pair's row will have."""
+    """Return the key of the pair's row."""
     return pair.ticker, pair.metrics.as_of, *sorted(pair.metrics.values().items())
 
 
-def row(pair: Pair, asked: Asked, detail: Detail, model: str, at: float) -> Row:
-    """What came of asking `model` for a pair."""
+def row(pair: Pair, prediction: Prediction, detail: Detail, model: str, at: float) -> Row:
+    """Return the row of a model's prediction for a pair."""
     return Row(
         ticker=pair.ticker,
         as_of=pair.metrics.as_of,
@@ -74,36 +76,36 @@ def row(pair: Pair, asked: Asked, detail: Detail, model: str, at: float) -> Row:
         missing=len(METRIC_NAMES) - len(pair.metrics.values()),
         truth=pair.truth.action,
         truth_conviction=pair.truth.conviction,
-        said=asked.action,
-        said_conviction=asked.conviction,
-        probabilities=None if asked.probabilities is None else dict(asked.probabilities),
-        failure=asked.failure,
-        prompt_tokens=asked.prompt_tokens,
-        completion_tokens=asked.completion_tokens,
-        seconds=asked.seconds,
+        predicted=prediction.action,
+        predicted_conviction=prediction.conviction,
+        probabilities=None if prediction.probabilities is None else dict(prediction.probabilities),
+        failure=prediction.failure,
+        prompt_tokens=prediction.prompt_tokens,
+        completion_tokens=prediction.completion_tokens,
+        seconds=prediction.seconds,
         at=at,
     )
 
 
-def path_beside(out: Path) -> Path:
-    """Where the rows of the evaluation `out` lie: brief-awq.json -> brief-awq.rows.jsonl."""
+def rows_path(out: Path) -> Path:
+    """Return the path of the rows of evaluation `out`: brief-awq.json -> brief-awq.rows.jsonl."""
     return out.with_name(f"{out.stem}.rows.jsonl")
 
 
 def write(path: Path, rows: Iterable[Row]) -> None:
-    """Whole or not at all."""
+    """Write the rows atomically."""
     write_rows(path, (one.model_dump(mode="json") for one in rows))
 
 
 def read(path: Path) -> list[Row]:
-    """Raises `ValueError` naming file, line and field of the first row that is malformed."""
+    """Return the rows. Raises `ValueError` naming file, line and field of the first malformed row."""
     return [_read(path, number, line) for number, line in enumerate(path.read_text().splitlines(), 1)]
 
 
 def read_unfinished(path: Path) -> list[Row]:
-    """The rows of a file that was being appended to when its writer died: a torn last line is not a row."""
-    whole, _, _ = path.read_text().rpartition("\n")
-    return [_read(path, number, line) for number, line in enumerate(whole.splitlines(), 1)]
+    """Return the rows of a file whose writer may have died; an incomplete last line is ignored."""
+    complete, _, _ = path.read_text().rpartition("\n")
+    return [_read(path, number, line) for number, line in enumerate(complete.splitlines(), 1)]
 
 
 def _read(path: Path, number: int, line: str) -> Row:

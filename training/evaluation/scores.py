@@ -1,4 +1,4 @@
-"""Rows -> figures: agreement with its intervals, and what belongs beside it."""
+"""Scores of an evaluation: agreement with intervals, classes, calibration, failures."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from training.evaluation.agreement import clustered, wilson
 from training.evaluation.rows import Row
 
 FAILED = "failed"
-SAID = (*ACTIONS, FAILED)
+OUTCOMES = (*ACTIONS, FAILED)
 
 MISSING = ((0, 0), (1, 2), (3, 9), (10, len(METRIC_NAMES)))
-"""Bins of how many metrics were not given; the last is where the option block is gone."""
+"""Bins by number of missing metrics; the last covers a missing option block."""
 
 
 def scores(rows: Sequence[Row]) -> dict[str, Any]:
-    """Everything that is said of a model's answers; one that could not be had or read counts as wrong throughout."""
-    truth, said = [row.truth for row in rows], [row.said or FAILED for row in rows]
+    """Return all scores of a model's answers; a failed answer counts as wrong throughout."""
+    truth, predicted = [row.truth for row in rows], [row.predicted or FAILED for row in rows]
     hits = np.array([row.hit for row in rows], dtype=float)
-    commonest, count = Counter(truth).most_common(1)[0]
-    confusion = Counter(zip(truth, said, strict=True))
+    most_common, count = Counter(truth).most_common(1)[0]
+    confusion = Counter(zip(truth, predicted, strict=True))
     return {
         "agreement": clustered(hits, [row.ticker for row in rows]),
         "wilson": wilson(hits),
-        "kappa": _kappa(truth, said, SAID),
-        "majority_baseline": {"action": commonest, "value": round(count / len(truth), 4)},
-        "confusion": {true: {spoken: confusion[true, spoken] for spoken in SAID} for true in ACTIONS},
-        "classes": _classes(truth, said),
+        "kappa": _kappa(truth, predicted, OUTCOMES),
+        "majority_baseline": {"action": most_common, "value": round(count / len(truth), 4)},
+        "confusion": {true: {outcome: confusion[true, outcome] for outcome in OUTCOMES} for true in ACTIONS},
+        "classes": _classes(truth, predicted),
         "failures": dict(Counter(row.failure for row in rows if row.failure)),
         "conviction": _conviction(rows),
         "calibration": {
@@ -46,9 +46,9 @@ def scores(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _classes(truth: Sequence[str], said: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
-    """Precision is None for an action that was never said, recall for one that was never true."""
-    columns = precision_recall_fscore_support(truth, said, labels=list(ACTIONS), zero_division=np.nan)
+def _classes(truth: Sequence[str], predicted: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
+    """Return the scores per action; precision is None if it was never predicted, recall if never true."""
+    columns = precision_recall_fscore_support(truth, predicted, labels=list(ACTIONS), zero_division=np.nan)
     return {
         action: {
             "precision": _rounded(precision),
@@ -61,20 +61,20 @@ def _classes(truth: Sequence[str], said: Sequence[str]) -> dict[str, dict[str, f
 
 
 def _conviction(rows: Sequence[Row]) -> dict[str, float | int | None]:
-    """Convictions beside the teacher's, over the pairs answered at all."""
-    both = [(row.truth_conviction, row.said_conviction) for row in rows if row.said_conviction]
-    true, said = [a for a, _ in both], [b for _, b in both]
-    varied = len(set(true)) > 1 and len(set(said)) > 1
+    """Return convictions compared with the teacher's, over the answered pairs."""
+    both = [(row.truth_conviction, row.predicted_conviction) for row in rows if row.predicted_conviction]
+    true, predicted = [a for a, _ in both], [b for _, b in both]
+    varied = len(set(true)) > 1 and len(set(predicted)) > 1
     return {
         "n": len(both),
         "mean_absolute_error": round(float(np.mean([abs(a - b) for a, b in both])), 3) if both else None,
-        "spearman": _rounded(spearmanr(true, said).statistic) if varied else None,
-        "quadratic_kappa": _kappa(true, said, range(1, 11), "quadratic") if both else None,
+        "spearman": _rounded(spearmanr(true, predicted).statistic) if varied else None,
+        "quadratic_kappa": _kappa(true, predicted, range(1, 11), "quadratic") if both else None,
     }
 
 
 def _by_missing(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Agreement by how many metrics were not given; bins that no pair falls into are left out."""
+    """Return agreement by number of missing metrics, without empty bins."""
     bins = []
     for least, most in MISSING:
         inside = [row for row in rows if least <= row.missing <= most]
@@ -85,12 +85,12 @@ def _by_missing(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _kappa(
-    truth: Sequence[Any], said: Sequence[Any], labels: Sequence[Any], weights: str | None = None
+    truth: Sequence[Any], predicted: Sequence[Any], labels: Sequence[Any], weights: str | None = None
 ) -> float | None:
-    """Agreement beyond chance (J. Cohen 1960, 1968); None where chance alone explains everything."""
-    if len({*truth, *said}) < 2:
+    """Return Cohen's kappa (J. Cohen 1960, 1968), or None if there is a single class."""
+    if len({*truth, *predicted}) < 2:
         return None
-    return _rounded(cohen_kappa_score(truth, said, labels=list(labels), weights=weights))
+    return _rounded(cohen_kappa_score(truth, predicted, labels=list(labels), weights=weights))
 
 
 def _rounded(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""How often a served model's action is the teacher's, on tickers it never saw: any backend by URL."""
+"""Evaluation of any backend by URL: how often its action is the teacher's."""
 
 from __future__ import annotations
 
@@ -17,34 +17,36 @@ import numpy as np
 from app.contract.prompt import Detail
 from app.pricing.prices import CapacityPrice, list_price
 from training.evaluation import consistency, rows
-from training.evaluation.asking import Asker, connect
+from training.evaluation.clients import ModelClient, connect
 from training.evaluation.frontier import frontier
 from training.evaluation.pairs import Pair
 from training.evaluation.rows import Key, Row
 from training.evaluation.scores import scores
-from training.progress import Ticking
+from training.progress import Progress
 
 
 @dataclass(frozen=True)
-class Question:
-    """How the pairs are put to a backend."""
+class EvaluationOptions:
+    """Settings of one evaluation."""
 
     detail: Detail
     concurrency: int = 8
     consistency: int = 0
-    """Pairs that are asked again in each of the ways that should not change the answer."""
+    """Number of pairs asked again under each change that should not affect the answer."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The figures, and the rows they are made from."""
+    """The scores and the rows they are computed from."""
 
     document: dict[str, Any]
     rows: list[Row]
 
     def cascade(self, usd_per_hour: Decimal, api: str) -> dict[str, Any] | None:
-        """The frontier of a cascade from this model, at the machine's hourly price, to an API model; None where it
-        was not asked in brief, as a cascade asks, or gave no probabilities."""
+        """Return the cost frontier of a cascade from this model to an API model, at the machine's hourly price.
+
+        Returns None for full answers, because a cascade asks in brief, and without probabilities.
+        """
         if self.document["detail"] != "brief":
             return None
         hosted = CapacityPrice(usd_per_hour, Decimal(self.document["speed"]["tokens_per_hour"]))
@@ -52,56 +54,57 @@ class Evaluation:
 
 
 async def evaluate(
-    url: str, backend: str | None, key: str | None, pairs: Sequence[Pair], question: Question, unfinished: Path
+    url: str, backend: str | None, key: str | None, pairs: Sequence[Pair], options: EvaluationOptions, unfinished: Path
 ) -> Evaluation:
-    """Ask for every pair. Answers are appended to the file `unfinished` as they come; those that it already holds of
-    the same model are taken from it, so that an evaluation that was cut off goes on where it stopped.
+    """Evaluate a backend on every pair.
 
-    Raises `Unreachable` where nobody answers at `url`, `ValueError` where there is nothing to ask.
+    Answers are appended to the file `unfinished` as they arrive; answers of the same model that it already holds are
+    reused, which resumes an interrupted evaluation. Raises `Unreachable` if no backend answers at `url`, `ValueError`
+    if the pairs do not have exactly one teacher.
     """
     teachers = sorted({pair.teacher for pair in pairs})
     if len(teachers) != 1:
         raise ValueError(f"the pairs must have one teacher, not {', '.join(teachers) or 'none: there are no pairs'}")
     async with httpx.AsyncClient(timeout=600) as client:
-        asker = await connect(client, url, backend, key)
-        known = _known(unfinished, asker.model, question.detail)
-        begun = max((row.at for row in known.values()), default=0.0)
-        with appending(unfinished) as keep:
-            answered = await ask_all(asker, pairs, question, known=known, begun=begun, keep=keep)
+        model_client = await connect(client, url, backend, key)
+        known = _recover(unfinished, model_client.model, options.detail)
+        elapsed = max((row.at for row in known.values()), default=0.0)
+        with row_appender(unfinished) as append:
+            answered = await predict_all(model_client, pairs, options, known=known, elapsed=elapsed, append=append)
         document = {
             "url": url,
-            "model": asker.model,
+            "model": model_client.model,
             "teacher": teachers[0],
-            "detail": question.detail,
+            "detail": options.detail,
             **scores(answered),
-            "speed": _speed(answered, question.concurrency),
+            "speed": _speed(answered, options.concurrency),
         }
-        if question.consistency:
-            document["consistency"] = await _consistency(asker, pairs, answered, question)
+        if options.consistency:
+            document["consistency"] = await _consistency(model_client, pairs, answered, options)
     return Evaluation(document, answered)
 
 
-async def ask_all(
-    asker: Asker,
+async def predict_all(
+    model_client: ModelClient,
     pairs: Sequence[Pair],
-    question: Question,
+    options: EvaluationOptions,
     *,
     known: Mapping[Key, Row] | None = None,
-    begun: float = 0.0,
-    keep: Callable[[Row], None] = lambda _: None,
+    elapsed: float = 0.0,
+    append: Callable[[Row], None] = lambda _: None,
 ) -> list[Row]:
-    """A row for every pair, in their order, `concurrency` asked at a time; what fails is a row that says so."""
-    limit, start = asyncio.Semaphore(question.concurrency), time.monotonic() - begun
-    ticking = Ticking(len(pairs), f"evaluate {question.detail}")
+    """Return a row for every pair, in order, with at most `concurrency` requests in flight; failures are rows too."""
+    limit, start = asyncio.Semaphore(options.concurrency), time.monotonic() - elapsed
+    progress_bar = Progress(len(pairs), f"evaluate {options.detail}")
 
     async def one(pair: Pair) -> Row:
         async with limit:
             row = (known or {}).get(rows.key_of(pair))
             if row is None:
-                asked = await asker.ask(pair.ticker, pair.metrics, question.detail)
-                row = rows.row(pair, asked, question.detail, asker.model, time.monotonic() - start)
-                keep(row)
-            ticking.tick()
+                prediction = await model_client.ask(pair.ticker, pair.metrics, options.detail)
+                row = rows.row(pair, prediction, options.detail, model_client.model, time.monotonic() - start)
+                append(row)
+            progress_bar.advance()
             return row
 
     tasks = [asyncio.create_task(one(pair)) for pair in pairs]
@@ -113,42 +116,44 @@ async def ask_all(
 
 
 @contextmanager
-def appending(path: Path) -> Iterator[Callable[[Row], None]]:
-    """Adds a row to the file at each call, at once: a kill loses none that was added."""
+def row_appender(path: Path) -> Iterator[Callable[[Row], None]]:
+    """Yield a function that appends a row to the file and flushes it, so that a kill loses none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
 
-        def keep(row: Row) -> None:
+        def append(row: Row) -> None:
             file.write(row.model_dump_json() + "\n")
             file.flush()
 
-        yield keep
+        yield append
 
 
-def _known(unfinished: Path, model: str, detail: Detail) -> dict[Key, Row]:
-    """The answers that an evaluation of the same model left behind; the file then holds them and nothing torn.
-    Questions that nothing was written to, as where the server died, are not among them: they are asked again."""
+def _recover(unfinished: Path, model: str, detail: Detail) -> dict[Key, Row]:
+    """Return the answers of an interrupted evaluation of the same model, and rewrite the file with only those.
+
+    Failures without tokens, such as a refused connection, are left out, so that they are asked again.
+    """
     if not unfinished.exists():
         return {}
-    answered = (row for row in rows.read_unfinished(unfinished) if row.said or row.completion_tokens)
+    answered = (row for row in rows.read_unfinished(unfinished) if row.predicted or row.completion_tokens)
     left = [row for row in answered if (row.model, row.detail) == (model, detail)]
     rows.write(unfinished, left)
     return {row.key: row for row in left}
 
 
 async def _consistency(
-    asker: Asker, pairs: Sequence[Pair], answered: Sequence[Row], question: Question
+    model_client: ModelClient, pairs: Sequence[Pair], answered: Sequence[Row], options: EvaluationOptions
 ) -> dict[str, Any]:
-    asked, before = pairs[: question.consistency], answered[: question.consistency]
+    repeated, before = pairs[: options.consistency], answered[: options.consistency]
     found = {}
-    for name, changed in consistency.changes(asked).items():
-        after = await ask_all(asker, changed, question)
-        found[name] = consistency.unchanged(before, after, changed)
+    for name, changed in consistency.perturbations(repeated).items():
+        after = await predict_all(model_client, changed, options)
+        found[name] = consistency.stability(before, after, changed)
     return found
 
 
 def _speed(answered: Sequence[Row], concurrency: int) -> dict[str, Any]:
-    """Tokens of prompts and answers, and the tokens an hour that this load amounts to."""
+    """Return tokens, seconds, and the tokens per hour at this load."""
     prompt, completion = sum(a.prompt_tokens for a in answered), sum(a.completion_tokens for a in answered)
     seconds = max(row.at for row in answered)
     return {

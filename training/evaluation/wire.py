@@ -1,4 +1,4 @@
-"""The documents that gateways and OpenAI-style servers answer with, as far as an examination reads them."""
+"""Response models of gateways and OpenAI-style servers, limited to the fields that evaluation reads."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Recommendation(BaseModel):
 
 
 class Problem(BaseModel):
-    """A gateway's refusal."""
+    """A gateway's problem document."""
 
     code: str
 
@@ -76,8 +76,8 @@ class Completion(BaseModel):
 _Document = TypeVar("_Document", bound=BaseModel)
 
 
-def whole(kind: type[_Document], response: httpx.Response) -> _Document | None:
-    """The response's body, where it is such a document."""
+def parse_body(kind: type[_Document], response: httpx.Response) -> _Document | None:
+    """Return the parsed body, or None if it is not such a document."""
     try:
         return kind.model_validate_json(response.content)
     except ValidationError:

@@ -1,1 +1,1 @@
-"""LoRA on the labelled answers, with the base prepared before and the adapter merged after."""
+"""LoRA fine-tuning on labelled answers: base preparation, training and adapter merge."""

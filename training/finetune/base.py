@@ -1,4 +1,4 @@
-"""The weights that are tuned, as an ordinary MistralForCausalLM folder with its tokenizer and chat template."""
+"""The base model, stored as a MistralForCausalLM folder with tokenizer and chat template."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ STORED_BITS = 16
 
 
 def prepare(base: Base, folder: Path) -> Path:
-    """Return `folder` with the base weights in bf16, made on first use; `base.json` is written last.
+    """Return `folder` with the base weights in bf16, converted on first use; `base.json` is written last.
 
-    Raises `UnusableModel` where they are not those that were written.
+    Raises `UnusableModel` if the weights do not match their recorded hashes.
     """
     if not (folder / READY).exists():
         import torch
@@ -30,7 +30,7 @@ def prepare(base: Base, folder: Path) -> Path:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, **options)
         model.save_pretrained(folder, safe_serialization=True)
         tokenizer.save_pretrained(folder)
-        as_mistral(folder)
+        convert_to_mistral(folder)
         weights = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
         write_json(folder / READY, {"name": base.name, "license": base.license, "weights": weights})
     verify(folder, json.loads((folder / READY).read_text())["weights"])
@@ -44,7 +44,7 @@ def _source(base: Base) -> tuple[str, dict[str, Any]]:
 
     spec = importlib.util.find_spec(str(base.package))
     if spec is None or spec.origin is None:
-        raise FileNotFoundError(f"package {base.package}, which carries {base.name}, is not installed")
+        raise FileNotFoundError(f"package {base.package}, which contains {base.name}, is not installed")
     return str(Path(spec.origin).parent), {
         "gguf_file": base.file,
         "quantization_config": GgufConfig(dequantize=True),
@@ -55,9 +55,8 @@ def _tokenizer_options(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in ("revision", "gguf_file")}
 
 
-def as_mistral(folder: Path) -> None:
-    """Llama's architecture without sliding window is Mistral's: one code path for all that follows."""
-
+def convert_to_mistral(folder: Path) -> None:
+    """Relabel a Llama config as Mistral without sliding window, which is the same architecture."""
     config = json.loads((folder / "config.json").read_text())
     if config["model_type"] == "llama":
         config |= {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": None}
@@ -66,8 +65,8 @@ def as_mistral(folder: Path) -> None:
         write_json(folder / "config.json", config)
 
 
-def enough_memory(folder: Path, bits: int) -> None:
-    """Raise `MemoryError` where the base, `bits` a weight, and a quarter more do not fit the GPU, or else here."""
+def require_memory(folder: Path, bits: int) -> None:
+    """Raise `MemoryError` unless the base at `bits` per weight plus 25% fits the GPU, or the RAM without a GPU."""
     import torch
 
     wanted = sum(path.stat().st_size for path in folder.glob("*.safetensors")) * bits // STORED_BITS * 5 // 4
@@ -77,6 +76,6 @@ def enough_memory(folder: Path, bits: int) -> None:
 
 
 def _available() -> int:
-    """Bytes that Linux says can be had without swapping."""
+    """Return the bytes available without swapping (MemAvailable)."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))

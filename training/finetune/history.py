@@ -1,4 +1,4 @@
-"""The training and validation curves of a run, as a picture."""
+"""Plot of a run's training and validation curves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 
 def draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Loss a step on training and validation pairs, and the share of held-out actions that are the teacher's."""
+    """Plot training and validation loss per step, and agreement with the teacher on validation pairs."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     agreement = axes.twinx()

@@ -1,4 +1,4 @@
-"""Adapter into the bf16 base; never into quantized weights."""
+"""Merging of an adapter into the bf16 base."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.artifacts import TOKENIZER_FILES
 def merge(base: Path, adapter: Path, folder: Path) -> None:
     """Write base plus adapter to `folder`, with the base's tokenizer and chat template.
 
-    PEFT computes in float32 and rounds each sum to bf16 once, on any machine, so that the hashes are the same.
+    PEFT computes in float32 and rounds each sum to bf16 once, so the hashes are the same on every machine.
     """
     import torch
     from peft import PeftModel

@@ -1,4 +1,4 @@
-"""What it took to tune an adapter: both stages' manifests as one."""
+"""The combined manifest of the stages that trained an adapter."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from training.artifacts import Artifacts
 
 
 def tuning(run: Artifacts) -> dict[str, Any]:
-    """The manifest of `finetune`; where `qat` trained on, its adapter and history too, and the sums of what both took.
+    """Return the manifest of `finetune`; after `qat` with its adapter, both histories and summed tokens, time and cost.
 
-    Raises `FileNotFoundError` naming the stage that has to run first.
+    Raises `FileNotFoundError` naming the missing stage.
     """
-    first = run.manifest("finetune")
+    finetune = run.manifest("finetune")
     if not run.done("qat"):
-        return first
-    then = run.manifest("qat")
+        return finetune
+    qat = run.manifest("qat")
     return {
-        **first,
-        "adapter_sha256": then["adapter_sha256"],
-        "tokens": first["tokens"] + then["tokens"],
-        "seconds": round(first["seconds"] + then["seconds"], 1),
-        "cost_usd": str(Decimal(first["cost_usd"]) + Decimal(then["cost_usd"])),
-        "qat": {name: then[name] for name in ("pairs", "tokens", "seconds")},
-        "history": [*first["history"], *_after(first["history"], then["history"])],
+        **finetune,
+        "adapter_sha256": qat["adapter_sha256"],
+        "tokens": finetune["tokens"] + qat["tokens"],
+        "seconds": round(finetune["seconds"] + qat["seconds"], 1),
+        "cost_usd": str(Decimal(finetune["cost_usd"]) + Decimal(qat["cost_usd"])),
+        "qat": {name: qat[name] for name in ("pairs", "tokens", "seconds")},
+        "history": [*finetune["history"], *_offset(finetune["history"], qat["history"])],
     }
 
 
-def _after(first: list[dict[str, Any]], then: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The second history with its steps and seconds counted on from the first's."""
-    steps, seconds = first[-1]["step"], first[-1]["seconds"]
-    return [{**entry, "step": entry["step"] + steps, "seconds": round(entry["seconds"] + seconds, 1)} for entry in then]
+def _offset(finetune: list[dict[str, Any]], qat: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the second history with steps and seconds offset by the finetune's totals."""
+    steps, seconds = finetune[-1]["step"], finetune[-1]["seconds"]
+    return [{**entry, "step": entry["step"] + steps, "seconds": round(entry["seconds"] + seconds, 1)} for entry in qat]

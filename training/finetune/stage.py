@@ -1,6 +1,6 @@
-"""LoRA: the base learns the labelled answers; loss on the answer's tokens only.
+"""LoRA training on labelled answers, with the loss on answer tokens only.
 
-Two stages: `finetune`, and where the config has it `qat`, which trains on with the weights rounded to 4 bits.
+Two stages: `finetune`, and, if configured, `qat`, which continues with weights rounded to 4 bits.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from training.artifacts import Artifacts
 from training.config import Config, Finetune, Quantize
 from training.dataset.data_card import complete_card, token_lengths
 from training.finetune import examples
-from training.finetune.base import enough_memory
+from training.finetune.base import require_memory
 from training.finetune.examples import Example
+from training.finetune.fake_quantization import FakeQuantization
 from training.finetune.history import draw
-from training.finetune.rounding import Rounding
 from training.finetune.trainer import AnswerTrainer
 from training.precision import training_dtype
 
 
 def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
-    """Train a new adapter, or a published version's; see `_train`."""
+    """Train a new adapter, or continue a published version's; see `_train`."""
     start = config.finetune.continue_from
     if start:
         verify(start / "adapter", read(start).adapter)
@@ -39,7 +39,7 @@ def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
 
 
 def qat(config: Config, artifacts: Artifacts, base: Path) -> None:
-    """Train the first stage's adapter on, every weight rounded as it will be stored; see `_train`."""
+    """Continue training the first stage's adapter with weights rounded as they will be stored; see `_train`."""
     if config.qat is None:
         raise ValueError(f"{config.name} has no [qat]")
     start, tuned = artifacts.folder / "finetune" / "adapter", artifacts.manifest("finetune")
@@ -55,19 +55,19 @@ def _train(
     start: Path | None,
     rounding: Quantize | None = None,
 ) -> None:
-    """Train the adapter into the stage's folder; a run that was cut off goes on from its last checkpoint.
+    """Train the adapter into the stage's folder, resuming from the last checkpoint if there is one.
 
-    Under `accelerate launch` every process runs this, each on its share of the pairs; the first one writes.
+    Under `accelerate launch` every process runs this on its share of the pairs; the first one writes.
     """
     folder = artifacts.stage(stage)
     artifacts.manifest("label")
-    enough_memory(base, 4 if settings.qlora else 8 * training_dtype().itemsize)
+    require_memory(base, 4 if settings.qlora else 8 * training_dtype().itemsize)
     tokenizer = AutoTokenizer.from_pretrained(base)
     train, validation, lengths = _examples(settings, artifacts, tokenizer)
     model = with_adapter(settings, base, start)
     callbacks: list[TrainerCallback] = [EarlyStoppingCallback(settings.patience)] if settings.patience else []
     if rounding:
-        callbacks.append(Rounding(model, rounding.group_size, rounding.keep))
+        callbacks.append(FakeQuantization(model, rounding.group_size, rounding.keep))
     packing = settings.packing
     trainer = AnswerTrainer(
         model=model,
@@ -80,8 +80,8 @@ def _train(
         callbacks=callbacks,
     )
     if trainer.args.fp16:
-        _in_float32(trainer.model)
-    trainer.train(resume_from_checkpoint=_last(folder / "checkpoints"))
+        _cast_adapter_to_float32(trainer.model)
+    trainer.train(resume_from_checkpoint=_latest_checkpoint(folder / "checkpoints"))
     trainer.save_model(str(folder / "adapter"))
     if not trainer.is_world_process_zero():
         return
@@ -110,8 +110,8 @@ def _train(
         complete_card(artifacts, lengths)
 
 
-def _in_float32(model: Any) -> None:
-    """Keep the adapter's weights in float32 under float16: steps would underflow, and TRL casts QLoRA's to bf16."""
+def _cast_adapter_to_float32(model: Any) -> None:
+    """Cast the adapter to float32 under float16, where steps would underflow and TRL would cast QLoRA's to bf16."""
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
@@ -120,7 +120,7 @@ def _in_float32(model: Any) -> None:
 def _examples(
     settings: Finetune, artifacts: Artifacts, tokenizer: Any
 ) -> tuple[list[Example], list[Example], dict[str, Any]]:
-    """The pairs to train on and to watch, and how long those to train on are, by detail."""
+    """Return training pairs, validation pairs and the training pairs' token lengths by detail."""
     labels = artifacts.folder / "label"
     rows = examples.first(settings.pairs, labels / "train.jsonl")
     train = [examples.encode(row, tokenizer, settings.max_length) for row in rows]
@@ -129,25 +129,25 @@ def _examples(
 
 
 def cost(seconds: float, devices: int, usd_per_hour: Decimal) -> Decimal:
-    """USD for `devices` at `usd_per_hour` each, to a hundredth of a cent."""
+    """Return USD for `devices` at `usd_per_hour` each, rounded to 0.0001."""
     return (Decimal(str(seconds)) * devices * usd_per_hour / 3600).quantize(Decimal("0.0001"))
 
 
 def _agreement(predictions: EvalPrediction) -> dict[str, float]:
-    """Share of actions that are the teacher's, the answer up to the action being given."""
+    """Return the share of actions equal to the teacher's, given the answer up to the action."""
     actions = predictions.predictions
     return {"agreement": float((actions[:, 0] == actions[:, 1]).mean())}
 
 
 def with_adapter(settings: Finetune, base: Path, start: Path | None = None) -> Any:
-    """The frozen base with an adapter to train: a new one, or that of the folder `start`.
+    """Return the frozen base with a trainable adapter: a new one, or the one in the folder `start`.
 
-    On a CPU plain attention is quicker, rows being short, than PyTorch's fused one, whose backward pass is slow.
+    On a CPU eager attention is faster for short rows than PyTorch's fused kernel, whose backward pass is slow.
     """
     torch.manual_seed(settings.seed)
     gpu = torch.cuda.is_available()
     if settings.qlora and not gpu:
-        raise ValueError("finetune.qlora: bitsandbytes trains on a GPU, and PyTorch finds none here")
+        raise ValueError("finetune.qlora: bitsandbytes needs a GPU, and PyTorch finds none")
     four_bits = {"quantization_config": _nf4()} if settings.qlora else {}
     model = AutoModelForCausalLM.from_pretrained(
         base, dtype=training_dtype(), attn_implementation="sdpa" if gpu else "eager", use_safetensors=True, **four_bits
@@ -167,7 +167,7 @@ def with_adapter(settings: Finetune, base: Path, start: Path | None = None) -> A
 
 
 def _nf4() -> BitsAndBytesConfig:
-    """QLoRA's storage of the base: normal-float 4 bits, the scales quantized as well (arXiv 2305.14314)."""
+    """Return QLoRA's storage of the base: 4-bit NormalFloat with double quantization (arXiv 2305.14314)."""
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -177,9 +177,9 @@ def _nf4() -> BitsAndBytesConfig:
 
 
 def arguments(settings: Finetune, folder: Path) -> SFTConfig:
-    """The trainer's own settings; rows come tokenised, so it neither prepares nor cuts them.
+    """Return the trainer's settings; rows are tokenized already, so it neither prepares nor truncates them.
 
-    Mixed precision where the dtype is 16 bits wide; TRL, unless told not to, takes bf16 everywhere.
+    Mixed precision is set explicitly, because TRL defaults to bf16 on every machine.
     """
     gpu, dtype = torch.cuda.is_available(), training_dtype()
     return SFTConfig(
@@ -213,13 +213,13 @@ def arguments(settings: Finetune, folder: Path) -> SFTConfig:
     )
 
 
-def _last(checkpoints: Path) -> str | None:
-    """The newest checkpoint that is whole: its state is written last."""
-    whole = [path for path in checkpoints.glob("checkpoint-*") if _readable(path / "trainer_state.json")]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+def _latest_checkpoint(checkpoints: Path) -> str | None:
+    """Return the newest complete checkpoint; its state is written last."""
+    complete = [path for path in checkpoints.glob("checkpoint-*") if _is_complete(path / "trainer_state.json")]
+    return str(max(complete, key=lambda path: int(path.name.rpartition("-")[2]))) if complete else None
 
 
-def _readable(state: Path) -> bool:
+def _is_complete(state: Path) -> bool:
     try:
         return bool(json.loads(state.read_text()))
     except (FileNotFoundError, json.JSONDecodeError):

@@ -1,4 +1,4 @@
-"""TRL's trainer, quicker by what is particular here: answers are short, and prompts begin alike."""
+"""TRL's trainer, optimized for short answers and prompts with a common prefix."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from trl import SFTTrainer
 
 
 class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
-    """Computes logits for the answer's tokens only (a fifth of a small model's work is its vocabulary), and what all
-    prompts of a batch begin with once. Both are exact: under causal attention the beginning knows nothing of the rest.
+    """Trainer that computes logits for answer tokens only, and the batch's common prompt prefix once.
+
+    The vocabulary is a fifth of a small model's work. Both optimizations are exact under causal attention.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self.model_accepts_loss_kwargs = False  # the loss is a mean over pairs: let steps that accumulate average it
-        self._told = time.monotonic()
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over pairs, so accumulation averages it
+        self._last_log = time.monotonic()
 
     def compute_loss(
         self,
@@ -28,35 +29,37 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,  # noqa: ARG002 - the trainer passes it
     ) -> Any:
-        """Mean over the pairs of the mean over each answer's tokens."""
-        places, weights = inputs["places"], inputs["weights"]
-        logits, targets = answer_logits(model, inputs), inputs["labels"][:, places]
+        """Return the mean over pairs of the mean loss over each answer's tokens."""
+        logit_positions, weights = inputs["logit_positions"], inputs["weights"]
+        logits, targets = answer_logits(model, inputs), inputs["labels"][:, logit_positions]
         losses = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
-        loss = (losses * weights[:, places]).sum() / weights.sum()
+        loss = (losses * weights[:, logit_positions]).sum() / weights.sum()
         if not return_outputs:
             return loss
-        rows, action = torch.arange(len(targets)), torch.searchsorted(places, inputs["action_at"])
+        rows, action = torch.arange(len(targets)), torch.searchsorted(logit_positions, inputs["action_position"])
         return loss, SimpleNamespace(logits=torch.stack([logits[rows, action].argmax(-1), targets[rows, action]], 1))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Keep with each entry the seconds trained so far, those before an interruption included."""
+        """Add the seconds trained so far to each entry, including those before an interruption."""
         now, history = time.monotonic(), self.state.log_history
-        logs["seconds"] = round((history[-1]["seconds"] if history else 0.0) + now - self._told, 1)
-        self._told = now
+        logs["seconds"] = round((history[-1]["seconds"] if history else 0.0) + now - self._last_log, 1)
+        self._last_log = now
         super().log(logs, start_time)
 
 
 def answer_logits(model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-    """Logits (batch, places, vocabulary) where answers are predicted.
+    """Return logits (batch, len(logit_positions), vocabulary) at the positions that predict answers.
 
-    The `shared` first tokens run once, as a batch of one; their keys and values, gradients included, then serve
-    every row. Packed rows say by `position_ids` where a pair begins, from which transformers masks the others.
+    The first `shared_prefix` tokens run as a batch of one; their keys and values, with gradients, serve every row.
+    In packed rows `position_ids` mark where a pair begins, from which transformers derives the attention mask.
     """
-    ids, places, shared = inputs["input_ids"], inputs["places"], inputs["shared"]
-    if not shared:
+    ids, logit_positions, shared_prefix = inputs["input_ids"], inputs["logit_positions"], inputs["shared_prefix"]
+    if not shared_prefix:
         position_ids = inputs.get("position_ids")
-        return model(input_ids=ids, position_ids=position_ids, logits_to_keep=places, use_cache=False).logits
+        return model(input_ids=ids, position_ids=position_ids, logits_to_keep=logit_positions, use_cache=False).logits
     cache = DynamicCache()
-    model(input_ids=ids[:1, :shared], past_key_values=cache, use_cache=True, logits_to_keep=1)
+    model(input_ids=ids[:1, :shared_prefix], past_key_values=cache, use_cache=True, logits_to_keep=1)
     cache.batch_repeat_interleave(len(ids))
-    return model(input_ids=ids[:, shared:], past_key_values=cache, logits_to_keep=places - shared).logits
+    return model(
+        input_ids=ids[:, shared_prefix:], past_key_values=cache, logits_to_keep=logit_positions - shared_prefix
+    ).logits

@@ -1,1 +1,1 @@
-"""A teacher's answers to the prompts of a data set, and what they cost."""
+"""Labelling of a data set by a teacher model, within a spending cap."""

@@ -1,4 +1,4 @@
-"""What a teacher's server sent -> a label, or the reason why there is none. Nothing else becomes a label."""
+"""Parsing of a teacher's chat completion into a label or a failure reason."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from training.labeling.tariff import Tariff
 DETAILS: tuple[Detail, ...] = get_args(Detail)
 
 
-def answered(call: str, key: str, document: Any, tariff: Tariff, at_most: int) -> Answered:
-    """A chat completion, read. One that does not say what it took counts at the most it can have cost."""
+def parse_completion(call: str, key: str, document: Any, tariff: Tariff, at_most: int) -> Answered:
+    """Return the label or failure of a chat completion; without usage it is charged `at_most`."""
     try:
         completion = ChatCompletion.model_validate(document)
         choice = completion.choices[0]

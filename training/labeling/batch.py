@@ -1,7 +1,7 @@
-"""Asking by the batch, at half the price: upload, wait, read both result files, ask again for what is missing.
+"""Labelling through OpenAI's Batch API, at half the price.
 
-A batch is in the journal before it is made, and carries its name there as metadata: a process that dies at
-any point finds it again.
+A batch is written to the journal before it is created, and carries its journal name as metadata, so that a restarted
+process finds it again whenever the previous one died.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from openai import APIError, AsyncOpenAI
 from openai.types import Batch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from training.labeling.answers import answered
+from training.labeling.answers import parse_completion
 from training.labeling.cap import Cap
-from training.labeling.connection import TeacherFailed, code_of, in_words
+from training.labeling.connection import TeacherFailed, code_of, describe_error
 from training.labeling.journal import Answered, Closed, OpenCall, Sent, Submitted
 from training.labeling.prompts import Question
 from training.labeling.tariff import Tariff, body
-from training.progress import Ticking
+from training.progress import Progress
 
 MAX_BYTES = 200_000_000
-"""Of one file (OpenAI, Batch API)."""
+"""Maximum bytes of one input file (OpenAI, Batch API)."""
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 NAME = "conviction_call"
-"""The metadata key that carries a batch's name in the journal."""
+"""Metadata key of a batch's journal name."""
 
-FIRST_POLL_S, LONGEST_POLL_S = 1.0, 60.0
+FIRST_POLL_S, MAX_POLL_S = 1.0, 60.0
 CLOCK_SKEW_S = 3600
-"""How far the server's clock may be off when a batch is looked for by its time."""
+"""Tolerated clock difference when a batch is searched by its creation time."""
 
 
 class _Response(BaseModel):
@@ -53,31 +53,31 @@ class _Result(BaseModel):
 
 
 class Batches:
-    """The teacher `openai-batch`. `client` may retry what is harmless to repeat; making a batch is not repeated."""
+    """The teacher `openai-batch`. `client` may retry idempotent requests; creating a batch is not retried."""
 
     def __init__(self, client: AsyncOpenAI, cap: Cap, tariff: Tariff, tries: int, requests: int) -> None:
         self._client, self._cap, self._tariff = client, cap, tariff
         self._tries, self._requests = tries, requests
 
     async def ask(self, questions: Iterable[Question]) -> None:
-        """Until each has an answer in the journal, or has failed too often; a batch at a time.
+        """Submit batches one at a time until each question has an answer or has exhausted its tries.
 
-        Raises `CapReached` or `TeacherFailed` where it ends before.
+        Raises `CapReached` or `TeacherFailed` if labelling stops earlier.
         """
-        asked = list(questions)
+        questions = list(questions)
         try:
             await self._collect_open()
-            while pending := [one for one in asked if self._cap.journal.wants(one.key, self._tries)]:
+            while pending := [one for one in questions if self._cap.journal.needs_answer(one.key, self._tries)]:
                 await self._collect(await self._submit(pending))
         except APIError as error:
-            raise TeacherFailed(in_words(error)) from None
+            raise TeacherFailed(describe_error(error)) from None
 
     async def collect_open(self) -> None:
-        """Read the batches that an earlier process left under way. Raises `TeacherFailed`."""
+        """Collect the batches that an earlier process left open. Raises `TeacherFailed`."""
         try:
             await self._collect_open()
         except APIError as error:
-            raise TeacherFailed(in_words(error)) from None
+            raise TeacherFailed(describe_error(error)) from None
 
     async def _collect_open(self) -> None:
         for call in [call for call in self._cap.journal.open.values() if call.sent.batch]:
@@ -89,7 +89,7 @@ class Batches:
                 await self._collect(call)
 
     async def _submit(self, pending: Sequence[Question]) -> OpenCall:
-        """Upload as many as fit the limits and the cap, and make a batch of them."""
+        """Create a batch of as many questions as fit the limits and the cap."""
         at_most: dict[str, int] = {}
         lines: list[bytes] = []
         left = self._cap.left
@@ -105,17 +105,17 @@ class Batches:
         sent = Sent(call=uuid4().hex, at_most=at_most, at=int(time.time()), batch=True)
         file = await self._client.files.create(file=(f"{sent.call}.jsonl", b"".join(lines)), purpose="batch")
         self._cap.journal.write(sent)
-        made = await self._client.with_options(max_retries=0).batches.create(
+        created = await self._client.with_options(max_retries=0).batches.create(
             completion_window="24h",
             endpoint="/v1/chat/completions",
             input_file_id=file.id,
             metadata={NAME: sent.call},
         )
-        self._cap.journal.write(Submitted(call=sent.call, batch_id=made.id))
+        self._cap.journal.write(Submitted(call=sent.call, batch_id=created.id))
         return self._cap.journal.open[sent.call]
 
     def _lines(self, pending: Sequence[Question]) -> Iterator[bytes]:
-        """The upload's lines, as long as they fit into one file."""
+        """Yield the input file's lines, up to `MAX_BYTES`."""
         size = 0
         for question in pending[: self._requests]:
             request = {"custom_id": question.key, "method": "POST", "url": "/v1/chat/completions"}
@@ -126,7 +126,7 @@ class Batches:
             yield line
 
     async def _find(self, sent: Sent) -> str | None:
-        """The id of a batch that was sent, if the server has it; it lists the newest first."""
+        """Return the id of a sent batch if the server has it; batches are listed newest first."""
         async for batch in self._client.batches.list(limit=100):
             if (batch.metadata or {}).get(NAME) == sent.call:
                 return batch.id
@@ -135,51 +135,51 @@ class Batches:
         return None
 
     async def _collect(self, call: OpenCall) -> None:
-        """Wait for a batch and write down all that came of it; what it did not answer counts as a failure."""
+        """Wait for a batch and journal its results; a question without a result counts as failed."""
         assert call.batch_id is not None
         batch = await self._ended(call.batch_id, len(call.sent.at_most))
         if batch.status == "failed":
             codes = sorted({code_of(error) or "unknown" for error in (batch.errors and batch.errors.data) or ()})
             self._cap.journal.write(Closed(call=call.sent.call, reason="batch failed"))
             raise TeacherFailed(
-                f"batch {batch.id} was not taken ({', '.join(codes) or 'no reason given'}); "
-                "where tokens are limited, teacher.batch_requests makes batches smaller"
+                f"batch {batch.id} was rejected ({', '.join(codes) or 'no reason given'}); "
+                "if a token limit was exceeded, reduce teacher.batch_requests"
             )
         for file_id in filter(None, (batch.output_file_id, batch.error_file_id)):
             content = (await self._client.files.content(file_id)).content
             for number, line in enumerate(content.splitlines(), 1):
-                self._take(call, line, f"file {file_id} of batch {batch.id}, line {number}")
+                self._record(call, line, f"file {file_id} of batch {batch.id}, line {number}")
         for key in sorted(call.waiting):
             self._cap.journal.write(Answered(call=call.sent.call, key=key, failure=f"no result, batch {batch.status}"))
 
-    def _take(self, call: OpenCall, line: bytes, where: str) -> None:
+    def _record(self, call: OpenCall, line: bytes, where: str) -> None:
         try:
             result = _Result.model_validate_json(line)
         except ValidationError as error:
             raise TeacherFailed(f"{where}: {error.errors()[0]['msg']}") from None
         if result.custom_id not in call.sent.at_most:
-            raise TeacherFailed(f"{where}: answers what was not asked")
+            raise TeacherFailed(f"{where}: its custom_id is not a question of this batch")
         if result.custom_id in call.waiting:
             self._cap.journal.write(self._entry(call, result))
 
     def _entry(self, call: OpenCall, result: _Result) -> Answered:
-        """An answer, or what is said of a request that has none, which is not billed."""
+        """Return the journal entry of a result; failed requests are not billed."""
         response, key = result.response, result.custom_id
         if response and response.status_code == 200:
-            return answered(call.sent.call, key, response.body, self._tariff, call.waiting[key])
+            return parse_completion(call.sent.call, key, response.body, self._tariff, call.waiting[key])
         refused = (response.body or {}).get("error") if response else result.error
         reason = f"http {response.status_code}" if response else "batch"
         return Answered(call=call.sent.call, key=key, failure=f"{reason} {code_of(refused) or ''}".strip())
 
     async def _ended(self, batch_id: str, total: int) -> Batch:
-        """Poll until the batch has ended, seldomer as time goes on."""
-        ticking, pause = Ticking(total, f"batch {batch_id}"), FIRST_POLL_S
+        """Poll with exponential backoff until the batch has ended."""
+        progress_bar, pause = Progress(total, f"batch {batch_id}"), FIRST_POLL_S
         while True:
             batch = await self._client.batches.retrieve(batch_id)
             counts = batch.request_counts
-            for _ in range(ticking.done, counts.completed + counts.failed if counts else 0):
-                ticking.tick()
+            for _ in range(progress_bar.done, counts.completed + counts.failed if counts else 0):
+                progress_bar.advance()
             if batch.status in ENDED:
                 return batch
             await asyncio.sleep(pause)
-            pause = min(2 * pause, LONGEST_POLL_S)
+            pause = min(2 * pause, MAX_POLL_S)

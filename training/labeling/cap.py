@@ -1,4 +1,4 @@
-"""The cap: no call is sent that could pass it, whatever the calls under way turn out to cost."""
+"""The spending cap: a call is sent only if the worst-case cost of all open calls stays within it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from training.labeling.tariff import in_usd
 
 
 class CapReached(ValueError):
-    """The next call could cost more than is left; everything answered so far is kept."""
+    """The next call could exceed the cap; all answers so far are kept."""
 
 
 class Cap:
-    """Watches over a journal: `nano_usd` is what all of its calls together may cost."""
+    """The cap on a journal; `nano_usd` bounds the cost of all its calls."""
 
     def __init__(self, journal: Journal, nano_usd: int) -> None:
         self.journal, self.nano_usd = journal, nano_usd
@@ -25,9 +25,9 @@ class Cap:
         return self.nano_usd - self.journal.spent
 
     async def send(self, sent: Sent) -> None:
-        """Write a call down before it is sent, once it fits beside those under way.
+        """Journal a call before it is sent, once its worst-case cost fits.
 
-        Raises `CapReached` where it does not, even after they have ended.
+        Waits for calls in flight to settle. Raises `CapReached` if it does not fit even then.
         """
         async with self._settled:
             await self._settled.wait_for(lambda: sent.nano_usd <= self.left or not self._under_way)
@@ -37,7 +37,7 @@ class Cap:
             self._under_way.add(sent.call)
 
     async def settle(self, call: str, entry: Answered | Closed | None) -> None:
-        """Write down how a call ended; None leaves it open, as it may have been paid for."""
+        """Journal the end of a call; None leaves it open, because it may have been billed."""
         async with self._settled:
             self._under_way.discard(call)
             self._settled.notify_all()
@@ -46,7 +46,7 @@ class Cap:
 
     def reached(self, needed: int) -> CapReached:
         return CapReached(
-            f"teacher.max_usd: ${in_usd(self.journal.spent)} of ${in_usd(self.nano_usd)} is spent or under way, and "
+            f"teacher.max_usd: ${in_usd(self.journal.spent)} of ${in_usd(self.nano_usd)} is spent or reserved, and "
             f"the next call could cost ${in_usd(needed)}; {len(self.journal.labels)} labels are kept in "
-            f"{self.journal.path}: raise it and run again to go on"
+            f"{self.journal.path}: raise it and run again to continue"
         )

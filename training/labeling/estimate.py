@@ -1,4 +1,4 @@
-"""What labelling will take, told before the first call: prompts, tokens, USD at list price, and the cap."""
+"""The estimate printed before the first call: prompts, tokens, USD at list price, and the cap."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def at_most(pending: Iterable[Question], tariff: Tariff) -> Load:
     )
 
 
-def told(asked: list[Question], pairs: int, cap: Cap, tariff: Tariff, tries: int) -> str:
-    """The estimate, in lines for a terminal."""
-    pending = [one for one in asked if cap.journal.wants(one.key, tries)]
+def describe(questions: list[Question], pairs: int, cap: Cap, tariff: Tariff, tries: int) -> str:
+    """Return the estimate as lines for the terminal."""
+    pending = [one for one in questions if cap.journal.needs_answer(one.key, tries)]
     details = Counter(one.prompt.detail for one in pending)
     half = ", half of it by the batch" if tariff.batch else ""
     lines = [
         f"label: {pairs:,} pairs by {tariff.model}, at its list price of {prices().checked}{half}",
         f"  to ask: {len(pending):,} prompts ({details['brief']:,} brief, {details['full']:,} full); "
-        f"{len(asked) - len(pending):,} answered or given up before",
+        f"{len(questions) - len(pending):,} answered or failed before",
         f"  about: {likely(pending, tariff)}",
-        f"  at most: {at_most(pending, tariff)}, each prompt asked once",
-        f"  cap: ${in_usd(cap.nano_usd)}, of which ${in_usd(cap.journal.spent)} is spent or may have been",
+        f"  at most: {at_most(pending, tariff)}, each prompt sent once",
+        f"  cap: ${in_usd(cap.nano_usd)}, of which ${in_usd(cap.journal.spent)} is spent or reserved",
     ]
     if likely(pending, tariff).nano_usd > cap.left:
-        lines.append("  the cap will stop it before the end: raise teacher.max_usd, or go on later")
+        lines.append("  labelling will stop at the cap: raise teacher.max_usd, or continue later")
     return "\n".join(lines)

@@ -1,8 +1,8 @@
-"""What was sent and what came back: a line each, on the disk before anything rests on it.
+"""Append-only journal of the calls to a teacher, with every line on disk before it takes effect.
 
-A call stands open from before it is sent until its answer is written. One that is open when the process
-dies may have been paid for, so its dearest case stays counted; an answer that is written is never asked
-for again. Only the last line can be torn, and is cut off.
+A call is open from before it is sent until its answer is written. A call that is open when the process dies may have
+been billed, so its worst-case cost stays counted; a written answer is never requested again. Only the last line can be
+incomplete, and is truncated.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 
 class JournalError(ValueError):
-    """The journal cannot be used; the message names the file and, where one is wrong, the line."""
+    """The journal is unusable; the message names the file and any invalid line."""
 
 
 class _Line(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     call: str
-    """The request that the line is about, or the batch of them."""
+    """Id of the request, or of the batch of requests."""
 
 
 class Sent(_Line):
@@ -34,7 +34,7 @@ class Sent(_Line):
 
     kind: Literal["sent"] = "sent"
     at_most: dict[str, int]
-    """The most that each question can cost, in nano-dollars, by its key."""
+    """Worst-case cost of each question in nano-dollars, by key."""
     at: int
     """Unix time in seconds."""
     batch: bool = False
@@ -45,21 +45,21 @@ class Sent(_Line):
 
 
 class Submitted(_Line):
-    """The server took a batch, and calls it so."""
+    """The server accepted a batch under this id."""
 
     kind: Literal["submitted"] = "submitted"
     batch_id: str
 
 
 class Answered(_Line):
-    """What came back for one question: an answer as canonical JSON, or why there is none."""
+    """The result of one question: an answer as canonical JSON, or a failure reason."""
 
     kind: Literal["answered"] = "answered"
     key: str
     answer: str | None = None
     failure: str | None = None
     model: str = ""
-    """The model's id as the answer gives it."""
+    """Model id stated by the answer."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
@@ -67,7 +67,7 @@ class Answered(_Line):
 
 
 class Closed(_Line):
-    """Nothing more will come, and what was not answered was not paid for."""
+    """The call has ended; unanswered questions were not billed."""
 
     kind: Literal["closed"] = "closed"
     reason: str
@@ -79,7 +79,7 @@ _ENTRY: TypeAdapter[Sent | Submitted | Answered | Closed] = TypeAdapter(Entry)
 
 @dataclass
 class OpenCall:
-    """A call without an end so far; `waiting` is what each question without an answer may cost."""
+    """An open call; `waiting` holds the worst-case cost of each unanswered question."""
 
     sent: Sent
     waiting: dict[str, int]
@@ -95,7 +95,7 @@ class Journal:
         self.failures: dict[str, list[str]] = {}
         self.open: dict[str, OpenCall] = {}
         self.spent = 0
-        """Nano-dollars paid, and what open calls may cost."""
+        """Nano-dollars paid plus the worst-case cost of open calls."""
         self.paid = 0
         self.tokens: Counter[str] = Counter()
         self.models: Counter[str] = Counter()
@@ -118,7 +118,7 @@ class Journal:
         os.close(self._file)
 
     def write(self, entry: Sent | Submitted | Answered | Closed) -> None:
-        """On the disk when this returns; not at all where it raises `OSError`."""
+        """Append and fsync an entry. Raises `OSError`, leaving the file unchanged."""
         line = memoryview(entry.model_dump_json().encode() + b"\n")
         end = os.fstat(self._file).st_size
         try:
@@ -130,16 +130,16 @@ class Journal:
             raise
         self._apply(entry)
 
-    def wants(self, key: str, tries: int) -> bool:
-        """Whether a question has no answer yet, and has not failed too often."""
+    def needs_answer(self, key: str, tries: int) -> bool:
+        """Return whether a question has no answer yet and fewer failures than `tries`."""
         return key not in self.labels and len(self.failures.get(key, ())) < tries
 
     def _replay(self) -> None:
         text = self.path.read_bytes()
-        whole = text.rfind(b"\n") + 1
-        if whole < len(text):
-            os.ftruncate(self._file, whole)
-        for number, line in enumerate(text[:whole].splitlines(), 1):
+        complete = text.rfind(b"\n") + 1
+        if complete < len(text):
+            os.ftruncate(self._file, complete)
+        for number, line in enumerate(text[:complete].splitlines(), 1):
             try:
                 self._apply(_ENTRY.validate_json(line))
             except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Asking a question at a time, many at once, at the pace that the server allows."""
+"""Labelling by concurrent single requests, at the rate that the server allows."""
 
 from __future__ import annotations
 
@@ -10,64 +10,64 @@ from uuid import uuid4
 
 from openai import APIError, APIStatusError, AsyncOpenAI
 
-from training.labeling.answers import answered
+from training.labeling.answers import parse_completion
 from training.labeling.cap import Cap
-from training.labeling.connection import TeacherFailed, code_of, in_words, never_sent
+from training.labeling.connection import TeacherFailed, code_of, describe_error, never_sent
 from training.labeling.journal import Answered, Closed, Sent
-from training.labeling.pace import Pace
 from training.labeling.prompts import Question
+from training.labeling.rate_limiter import RateLimiter
 from training.labeling.tariff import Tariff, body
-from training.progress import Ticking
+from training.progress import Progress
 
-ATTEMPTS = 10
-"""Times that one question is sent before the server is given up; with pauses, some six minutes."""
+MAX_ATTEMPTS = 10
+"""Requests per question before the server counts as failed; with pauses, about six minutes."""
 
-PATIENCE_S = 900.0
-"""The longest pause that is waited for: a limit that takes longer to reset is a day's."""
+MAX_PAUSE_S = 900.0
+"""Longest pause accepted; a limit that resets later is a daily one."""
 
-OF_THE_PROMPT = ("invalid_prompt", "content_policy_violation", "content_filter")
-"""Codes of refusals that say something of one prompt, not of all."""
+PROMPT_ERRORS = ("invalid_prompt", "content_policy_violation", "content_filter")
+"""Error codes that concern one prompt only."""
 
 TIMED_OUT = (408, 504)
-"""What is said of a request that may yet have been worked on."""
+"""Status codes after which the request may still be processed and billed."""
 
 
 class Live:
-    """The teacher `openai`. What stops one call for good stops the rest, once those under way have ended."""
+    """The teacher `openai`. A permanent error stops all workers once their current calls have ended."""
 
     def __init__(self, client: AsyncOpenAI, cap: Cap, tariff: Tariff, tries: int, concurrency: int) -> None:
         self._client, self._cap, self._tariff = client, cap, tariff
         self._tries, self._concurrency = tries, concurrency
-        self._pace = Pace(time.monotonic, asyncio.sleep)
+        self._rate_limiter = RateLimiter(time.monotonic, asyncio.sleep)
         self._stopped: Exception | None = None
 
     async def ask(self, questions: Iterable[Question]) -> None:
-        """Until each has an answer in the journal, or has failed too often.
+        """Query until each question has an answer or has exhausted its tries.
 
-        Raises `CapReached` or `TeacherFailed` where it ends before.
+        Raises `CapReached` or `TeacherFailed` if labelling stops earlier.
         """
-        pending = [one for one in questions if self._cap.journal.wants(one.key, self._tries)]
-        ticking, queue = Ticking(len(pending), f"label {self._tariff.model}"), iter(pending)
-        await asyncio.gather(*(self._work(queue, ticking) for _ in range(min(self._concurrency, len(pending)))))
+        pending = [one for one in questions if self._cap.journal.needs_answer(one.key, self._tries)]
+        progress_bar, queue = Progress(len(pending), f"label {self._tariff.model}"), iter(pending)
+        await asyncio.gather(*(self._work(queue, progress_bar) for _ in range(min(self._concurrency, len(pending)))))
         if self._stopped:
             raise self._stopped
 
-    async def _work(self, queue: Iterator[Question], ticking: Ticking) -> None:
+    async def _work(self, queue: Iterator[Question], progress_bar: Progress) -> None:
         for question in queue:
             try:
-                while self._cap.journal.wants(question.key, self._tries) and not self._stopped:
+                while self._cap.journal.needs_answer(question.key, self._tries) and not self._stopped:
                     await self._answer(question)
             except (ValueError, OSError) as error:
                 self._stopped = self._stopped or error
             if self._stopped:
                 return
-            ticking.tick()
+            progress_bar.advance()
 
     async def _answer(self, question: Question) -> None:
-        """One answer, good or bad; sent again while the server only asks to wait."""
+        """Get one result, retrying while the server asks to wait."""
         at_most = self._tariff.at_most(question.prompt)
-        for attempt in range(ATTEMPTS):
-            await self._pace.wait()
+        for attempt in range(MAX_ATTEMPTS):
+            await self._rate_limiter.wait()
             if self._stopped:
                 return
             call = uuid4().hex
@@ -77,7 +77,7 @@ class Live:
                 entry = await self._send(call, question, at_most)
                 return
             except APIError as error:
-                entry = _unpaid(call, question.key, error)
+                entry = _failed_call(call, question.key, error)
                 if isinstance(entry, Answered):
                     return
                 self._back_off(error, attempt)
@@ -86,29 +86,29 @@ class Live:
 
     async def _send(self, call: str, question: Question, at_most: int) -> Answered:
         raw = await self._client.chat.completions.with_raw_response.create(**body(self._tariff.model, question.prompt))
-        self._pace.heed(raw.headers)
+        self._rate_limiter.record_answer(raw.headers)
         try:
             document = json.loads(raw.content)
         except ValueError:
             document = None
-        return answered(call, question.key, document, self._tariff, at_most)
+        return parse_completion(call, question.key, document, self._tariff, at_most)
 
     def _back_off(self, error: APIError, attempt: int) -> None:
-        """Close the gate for a while, or raise `TeacherFailed` where waiting does not help."""
+        """Pause all requests, or raise `TeacherFailed` if waiting does not help."""
         status = error.status_code if isinstance(error, APIStatusError) else None
-        passing = status is None or status in (408, 409, 429) or status >= 500
-        if not passing or code_of(error) == "insufficient_quota" or attempt == ATTEMPTS - 1:
-            raise TeacherFailed(in_words(error)) from None
+        transient = status is None or status in (408, 409, 429) or status >= 500
+        if not transient or code_of(error) == "insufficient_quota" or attempt == MAX_ATTEMPTS - 1:
+            raise TeacherFailed(describe_error(error)) from None
         headers = error.response.headers if isinstance(error, APIStatusError) else {}
-        if (pause := self._pace.refused(headers, attempt)) > PATIENCE_S:
-            raise TeacherFailed(f"the teacher's server asks to wait for {pause:.0f} s: run again then") from None
+        if (pause := self._rate_limiter.record_refusal(headers, attempt)) > MAX_PAUSE_S:
+            raise TeacherFailed(f"the teacher's server asks to wait for {pause:.0f} s: run again after that") from None
 
 
-def _unpaid(call: str, key: str, error: APIError) -> Answered | Closed | None:
-    """How a call ended that brought no answer; None where one may be on its way, and the bill with it."""
+def _failed_call(call: str, key: str, error: APIError) -> Answered | Closed | None:
+    """Return the journal entry of a failed call; None if it may still be answered and billed."""
     if isinstance(error, APIStatusError):
         reason = f"http {error.status_code}"
-        if error.status_code == 400 and (code := code_of(error)) in OF_THE_PROMPT:
+        if error.status_code == 400 and (code := code_of(error)) in PROMPT_ERRORS:
             return Answered(call=call, key=key, failure=f"{reason} {code}")
         return None if error.status_code in TIMED_OUT else Closed(call=call, reason=reason)
     return Closed(call=call, reason="not connected") if never_sent(error) else None

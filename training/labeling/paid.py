@@ -1,4 +1,4 @@
-"""A teacher that is paid for: estimate, ask within the cap, and the labels out of the journal."""
+"""Labelling by a paid teacher: estimate, requests within the cap, and cost summary."""
 
 from __future__ import annotations
 
@@ -15,54 +15,56 @@ from training.config import Teacher
 from training.labeling.batch import Batches
 from training.labeling.cap import Cap
 from training.labeling.connection import connect
-from training.labeling.estimate import told
+from training.labeling.estimate import describe
 from training.labeling.journal import Journal
 from training.labeling.live import Live
 from training.labeling.prompts import Question
 from training.labeling.tariff import Tariff, in_usd, nano
 
 HARMLESS_RETRIES = 8
-"""Of uploads, polls and downloads, by the client itself; it honours Retry-After."""
+"""Client retries of uploads, polls and downloads, which are idempotent; Retry-After is honoured."""
 
 STAND_IN = "stand-in/"
-"""What a stand-in's model ids begin with: its labels are the rule-based analyst's."""
+"""Prefix of a stand-in's model ids; its labels are the rule-based analyst's."""
 
 
 def journal(folder: Path, model: str) -> Journal:
-    """One for each model, whichever way it is asked: no label is mistaken for another model's."""
+    """Return the journal of a model, shared by both ways of querying it."""
     return Journal(folder / "journal" / f"{quote(model, safe='')}.jsonl")
 
 
-def label(teacher: Teacher, book: Journal, asked: list[Question], pairs: int, *, estimate_only: bool = False) -> None:
-    """Print the estimate, then ask for what the journal lacks.
+def label(
+    teacher: Teacher, book: Journal, questions: list[Question], pairs: int, *, estimate_only: bool = False
+) -> None:
+    """Print the estimate, then query what the journal lacks.
 
-    Raises `CapReached` or `TeacherFailed` where it ends before all is asked; what was answered stays.
+    Raises `CapReached` or `TeacherFailed` if labelling stops early; answers so far are kept.
     """
     assert teacher.model is not None and teacher.max_usd is not None
     tariff = Tariff.of(teacher.model, batch=teacher.name == "openai-batch")
     cap = Cap(book, nano(teacher.max_usd))
-    print(told(asked, pairs, cap, tariff, teacher.tries), file=sys.stderr, flush=True)
+    print(describe(questions, pairs, cap, tariff, teacher.tries), file=sys.stderr, flush=True)
     if warning := shutdown_warning(teacher.model, datetime.now(UTC).date()):
         print(f"  {warning}", file=sys.stderr, flush=True)
     if not estimate_only:
-        asyncio.run(_ask(teacher, cap, tariff, asked))
+        asyncio.run(_ask(teacher, cap, tariff, questions))
 
 
-async def _ask(teacher: Teacher, cap: Cap, tariff: Tariff, asked: list[Question]) -> None:
+async def _ask(teacher: Teacher, cap: Cap, tariff: Tariff, questions: list[Question]) -> None:
     assert teacher.model is not None
     async with connect(HARMLESS_RETRIES) as client:
         by_batch = Tariff.of(teacher.model, batch=True)
         batches = Batches(client, cap, by_batch, teacher.tries, teacher.batch_requests)
         if teacher.name == "openai-batch":
-            return await batches.ask(asked)
+            return await batches.ask(questions)
         await batches.collect_open()
         once = client.with_options(max_retries=0)
-        return await Live(once, cap, tariff, teacher.tries, teacher.concurrency).ask(asked)
+        return await Live(once, cap, tariff, teacher.tries, teacher.concurrency).ask(questions)
 
 
-def account(teacher: Teacher, book: Journal, asked: list[Question]) -> dict[str, Any]:
-    """What the manifest says of a paid teacher: who answered, what it took, what failed."""
-    failed = [book.failures[one.key][-1] for one in asked if one.key not in book.labels]
+def account(teacher: Teacher, book: Journal, questions: list[Question]) -> dict[str, Any]:
+    """Return the manifest's entries of a paid teacher: models, tokens, cost, failures."""
+    failed = [book.failures[one.key][-1] for one in questions if one.key not in book.labels]
     unsettled = {"calls": len(book.open), "nano_usd": book.spent - book.paid}
     return {
         "model": ", ".join(sorted(book.models)),

@@ -1,4 +1,4 @@
-"""Rows of a data set -> the prompts to be labelled. A prompt that several rows share is one prompt."""
+"""Prompts to label from the rows of a data set; rows with the same prompt share it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from app.contract.features import Metrics
 from app.contract.prompt import Detail, Message, messages
 from app.contract.recommendation import answer_schema
 
-TOLD = 20
-"""Wrong rows that are named; more are counted."""
+MAX_LISTED = 20
+"""Invalid rows that are listed; the others are counted."""
 
 
 class UnusableRows(ValueError):
-    """Rows that cannot be labelled; the message names file, line and field of each."""
+    """Invalid rows; the message names file, line and field of each."""
 
 
 class _Row(BaseModel):
@@ -36,7 +36,7 @@ class _Row(BaseModel):
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the teacher is shown: the messages that are served, and the schema that is enforced."""
+    """A teacher's prompt: the served messages and the enforced schema."""
 
     ticker: str
     metrics: Metrics
@@ -48,27 +48,27 @@ class Prompt:
 
     @cached_property
     def hash(self) -> str:
-        """sha256 of messages and schema as canonical JSON: the same question has the same hash."""
-        asked = {"messages": self.messages, "schema": answer_schema(self.detail, bounded=False)}
-        text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        """sha256 of messages and schema as canonical JSON."""
+        document = {"messages": self.messages, "schema": answer_schema(self.detail, bounded=False)}
+        text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt, asked for the `repeat`-th time; 0 is the time whose answer becomes the label."""
+    """The `repeat`-th request of a prompt; the answer of repeat 0 becomes the label."""
 
     prompt: Prompt
     repeat: int = 0
 
     @property
     def key(self) -> str:
-        """The question's name in the journal and in a batch; 160 bits of the hash are plenty."""
+        """Key in the journal and in a batch, with 160 bits of the hash."""
         return f"{self.prompt.detail}-{self.repeat}-{self.prompt.hash[:40]}"
 
 
 def metrics_of(row: dict[str, Any]) -> Metrics:
-    """A row's metrics, read as the gateway reads them."""
+    """Return a row's metrics, parsed as the gateway parses them."""
     return Metrics.model_validate_json(json.dumps(row["metrics"]))
 
 
@@ -77,7 +77,7 @@ def prompt_of(row: dict[str, Any]) -> Prompt:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file, each checked. Raises `UnusableRows` naming every field that is wrong."""
+    """Return the validated rows of a file. Raises `UnusableRows` naming every invalid field."""
     rows, wrong = [], []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         try:
@@ -86,15 +86,15 @@ def read(path: Path) -> list[dict[str, Any]]:
         except ValidationError as error:
             wrong += [f"{path}:{number}: {problem}" for problem in _problems(error)]
     if wrong:
-        more = [f"and {len(wrong) - TOLD} more"] if len(wrong) > TOLD else []
-        raise UnusableRows("\n".join([*wrong[:TOLD], *more]))
+        more = [f"and {len(wrong) - MAX_LISTED} more"] if len(wrong) > MAX_LISTED else []
+        raise UnusableRows("\n".join([*wrong[:MAX_LISTED], *more]))
     return rows
 
 
 def questions(prompts: Iterable[Prompt], repeat: int = 1, sample: int = 0) -> list[Question]:
-    """Each prompt once, and a sample of them `repeat` times in all.
+    """Return each distinct prompt once, and `sample` of them `repeat` times in all.
 
-    The sample is of the `sample` prompts with the smallest hashes: at random, yet the same at every run.
+    The sample consists of the prompts with the smallest hashes, which is random but reproducible.
     """
     distinct = {prompt.hash: prompt for prompt in prompts}
     again = [distinct[name] for name in sorted(distinct)[:sample]]

@@ -1,4 +1,4 @@
-"""How far a teacher agrees with itself: the same prompts, asked several times. A student's ceiling."""
+"""Agreement of a teacher with itself on repeated prompts, an upper bound for a student's."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from app.contract import rule_based_analyst as rules
 from training.labeling.journal import Answered
 from training.labeling.prompts import Question
 
-Said = tuple[str, int]
+Decision = tuple[str, int]
 """Action and conviction."""
 
 
-def self_agreement(asked: Iterable[Question], labels: Mapping[str, Answered], repeat: int) -> dict[str, Any]:
-    """Of the prompts asked `repeat` times: over all pairs of answers to one prompt, the share with the same
-    action and the mean absolute difference of convictions, prompts weighing alike. Null where none has two answers.
+def self_agreement(questions: Iterable[Question], labels: Mapping[str, Answered], repeat: int) -> dict[str, Any]:
+    """Return agreement over all pairs of answers to one prompt, for the prompts sampled `repeat` times.
+
+    Includes the share with the same action and the mean absolute difference of convictions, with prompts weighted
+    equally; None if no prompt has two answers.
     """
-    said: dict[str, list[Said]] = {}
-    sampled = {one.prompt.hash for one in asked if one.repeat}
+    decisions: dict[str, list[Decision]] = {}
+    sampled = {one.prompt.hash for one in questions if one.repeat}
     unanswered = 0
-    for one in asked:
+    for one in questions:
         if one.prompt.hash not in sampled:
             continue
         if (label := labels.get(one.key)) is None or label.answer is None:
             unanswered += 1
             continue
         answer = json.loads(label.answer)
-        said.setdefault(one.prompt.hash, []).append((answer["action"], answer["conviction"]))
-    several = [answers for answers in said.values() if len(answers) > 1]
+        decisions.setdefault(one.prompt.hash, []).append((answer["action"], answer["conviction"]))
+    several = [answers for answers in decisions.values() if len(answers) > 1]
     return {
         "repeats": repeat,
         "prompts": len(several),
@@ -44,8 +46,8 @@ def self_agreement(asked: Iterable[Question], labels: Mapping[str, Answered], re
     }
 
 
-def of_the_rules(repeat: int) -> dict[str, Any]:
-    """The rule-based analyst's, which needs no measuring."""
+def rule_based_self_agreement(repeat: int) -> dict[str, Any]:
+    """Return the rule-based analyst's self-agreement, which is exact by construction."""
     return {
         "repeats": repeat,
         "action_agreement": 1.0,

@@ -1,4 +1,4 @@
-"""Metrics -> the answers the model learns. Every label says whose it is, and what it cost."""
+"""Labelling stage: a teacher's answer for every row, with its model and cost."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from training.artifacts import MANIFEST, Artifacts, write_rows
 from training.config import SPLITS, Config
 from training.labeling.journal import Answered
 from training.labeling.prompts import Prompt, prompt_of, questions, read
-from training.labeling.self_agreement import of_the_rules, self_agreement
+from training.labeling.self_agreement import rule_based_self_agreement, self_agreement
 
 Rows = list[dict[str, Any]]
 Pairs = dict[str, list[tuple[dict[str, Any], Prompt]]]
 """Rows with their prompts, by split."""
 
 SAMPLE = 250
-"""Prompts that are asked again, where a number of repeats is given: agreement of 0.9 to about 0.04 either way."""
+"""Prompts sampled for self-agreement; 250 measure an agreement of 0.9 to about +-0.04."""
 
 
 class MissingLabels(ValueError):
-    """Too many prompts of a split got no answer: what is left would be another data set."""
+    """Too many pairs of a split have no label."""
 
 
 def label(
     config: Config, artifacts: Artifacts, *, repeat: int = 1, sample: int = SAMPLE, estimate_only: bool = False
 ) -> None:
-    """Write the data set again, each row with `answer` (canonical JSON), `teacher` (the model's id as it answered),
-    `prompt_hash`, `tokens` and `nano_usd`; rows of one prompt share a label, which is paid for once.
+    """Write the data set's rows with their labels.
 
-    `repeat` times in all, `sample` prompts are asked, to measure the teacher's agreement with itself.
-    `estimate_only` tells what it would take. Raises `UnusableRows`, `MissingLabels`, and as its teacher does.
+    Each row gets `answer` (canonical JSON), `teacher` (model id), `prompt_hash`, `tokens` and `nano_usd`.
+    Rows with the same prompt share one label, which is paid for once. With `repeat` > 1, `sample` prompts are queried
+    `repeat` times to measure self-agreement. `estimate_only` prints the estimate and stops. Raises `UnusableRows`,
+    `MissingLabels`, and the teacher's errors.
     """
     artifacts.manifest("dataset")
     source = artifacts.folder / "dataset"
@@ -50,7 +51,7 @@ def _by_rules(artifacts: Artifacts, pairs: Pairs, repeat: int, estimate_only: bo
     if estimate_only:
         print(f"label: {sum(map(len, pairs.values())):,} pairs by the rules, which cost nothing", file=sys.stderr)
         return
-    split_rows = {name: [_labelled(row, prompt, _ruled(prompt)) for row, prompt in pairs[name]] for name in SPLITS}
+    split_rows = {name: [_labelled(row, prompt, _rule_label(prompt)) for row, prompt in pairs[name]] for name in SPLITS}
     _write(
         artifacts,
         split_rows,
@@ -60,7 +61,7 @@ def _by_rules(artifacts: Artifacts, pairs: Pairs, repeat: int, estimate_only: bo
             "tokens": {"prompt": 0, "completion": 0, "cached": 0},
             "cost": {"nano_usd": 0, "usd": "0"},
             "failures": {},
-            **({"self_agreement": of_the_rules(repeat)} if repeat > 1 else {}),
+            **({"self_agreement": rule_based_self_agreement(repeat)} if repeat > 1 else {}),
         },
     )
 
@@ -72,18 +73,20 @@ def _by_openai(
 
     teacher = config.teacher
     prompts = [prompt for name in SPLITS for _, prompt in pairs[name]]
-    asked = questions(prompts, repeat, sample if repeat > 1 else 0)
+    selected = questions(prompts, repeat, sample if repeat > 1 else 0)
     with paid.journal(artifacts.stage("label"), teacher.model or "") as book:
-        paid.label(teacher, book, asked, len(prompts), estimate_only=estimate_only)
+        paid.label(teacher, book, selected, len(prompts), estimate_only=estimate_only)
         if estimate_only:
             return
-        labels = {one.prompt.hash: book.labels[one.key] for one in asked if not one.repeat and one.key in book.labels}
+        labels = {
+            one.prompt.hash: book.labels[one.key] for one in selected if not one.repeat and one.key in book.labels
+        }
         split_rows = {name: _with_labels(name, pairs, labels, teacher.max_failed) for name in SPLITS}
-        measured = {"self_agreement": self_agreement(asked, book.labels, repeat)} if repeat > 1 else {}
-        _write(artifacts, split_rows, {"teacher": teacher.name, **paid.account(teacher, book, asked), **measured})
+        measured = {"self_agreement": self_agreement(selected, book.labels, repeat)} if repeat > 1 else {}
+        _write(artifacts, split_rows, {"teacher": teacher.name, **paid.account(teacher, book, selected), **measured})
 
 
-def _ruled(prompt: Prompt) -> Answered:
+def _rule_label(prompt: Prompt) -> Answered:
     answer = canonical(rules.answer(prompt.metrics, prompt.detail))
     return Answered(call="", key="", answer=answer, model=rules.MODEL_ID)
 
@@ -94,7 +97,7 @@ def _with_labels(name: str, pairs: Pairs, labels: Mapping[str, Answered], max_fa
     if missing > max_failed * len(pairs[name]):
         raise MissingLabels(
             f"teacher.max_failed: {missing} of {len(pairs[name])} pairs of {name} have no label, above {max_failed:g}; "
-            "a higher teacher.tries asks for them again"
+            "raise teacher.tries to query them again"
         )
     return rows
 
@@ -119,7 +122,7 @@ def _labelled(row: dict[str, Any], prompt: Prompt, label: Answered) -> dict[str,
 
 
 def _write(artifacts: Artifacts, split_rows: Mapping[str, Rows], account: Mapping[str, Any]) -> None:
-    """The splits, then the manifest: an earlier one goes first, so that none stands beside another's rows."""
+    """Write the splits, then the manifest; the previous manifest is removed first."""
     folder = artifacts.stage("label")
     (folder / MANIFEST).unlink(missing_ok=True)
     for name, rows in split_rows.items():

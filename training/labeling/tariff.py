@@ -1,4 +1,4 @@
-"""What asking costs: at the dated list price, half of it in batches, in whole nano-dollars."""
+"""Prices of teacher calls: the dated list price, half in batches, in whole nano-dollars."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from app.pricing.prices import NANO, ListPrice, list_price, plain
 from training.labeling.prompts import Prompt
 
 FRAME_TOKENS = 64
-"""What a server may put around messages and schema; some seven for one message in OpenAI's cookbook, and a heading."""
+"""Allowance for the server's framing of messages and schema (about seven tokens a message in OpenAI's cookbook)."""
 
 BYTES_A_TOKEN = 4
-"""Of English, roughly, in OpenAI's help on tokens; figures take more tokens, and the schema's keywords fewer."""
+"""Rough average for English (OpenAI help); digits need more tokens, schema keywords fewer."""
 
 TYPICAL_ANSWER = {"brief": 12, "full": 220}
-"""Tokens of an answer as the prompt asks for it: two fields, or those after up to 120 words."""
+"""Typical answer tokens: two fields, or those after up to 120 words of analysis."""
 
 STREAMED_ONLY = ("stream", "stream_options", "logprobs", "top_logprobs")
 
 
 @dataclass(frozen=True)
 class Tariff:
-    """A model's price, whole or by the batch."""
+    """A model's list price, direct or in batches."""
 
     model: str
     price: ListPrice
@@ -35,16 +35,16 @@ class Tariff:
 
     @classmethod
     def of(cls, model: str, batch: bool) -> Tariff:
-        """Raises `NotConfigured` for a model without a list price."""
+        """Return the tariff. Raises `NotConfigured` for a model without a list price."""
         return cls(model, list_price(model), batch)
 
     def nano_usd(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> int:
-        """Rounded up. Batches are billed at half the list price (OpenAI, Batch API), cached input too."""
+        """Return the cost, rounded up; batches cost half the list price (OpenAI, Batch API), cached input included."""
         whole = self.price.cost(Usage(prompt_tokens, completion_tokens, cached_tokens)).nano_usd
         return -(-whole // 2) if self.batch else whole
 
     def at_most(self, prompt: Prompt) -> int:
-        """The most that one call can cost, in nano-dollars: nothing cached, the answer at its limit."""
+        """Return the worst-case cost of a call in nano-dollars: nothing cached, the longest answer."""
         return self.nano_usd(most_tokens(prompt), answer_limit(self.model, prompt))
 
     def about(self, prompt: Prompt) -> int:
@@ -52,13 +52,13 @@ class Tariff:
 
 
 def body(model: str, prompt: Prompt) -> dict[str, Any]:
-    """The chat completion that the gateway would ask for, whole rather than streamed."""
+    """Return the request body that the gateway would send, without streaming."""
     request = openai_dialect(model).request(model, prompt.messages, prompt.detail)
     return {name: value for name, value in request.items() if name not in STREAMED_ONLY}
 
 
 def most_tokens(prompt: Prompt) -> int:
-    """An upper bound in any byte-level tokenizer: no token is shorter than a byte."""
+    """Return an upper bound of prompt tokens: a byte-level token has at least one byte."""
     return _bytes(prompt) + FRAME_TOKENS
 
 
@@ -67,7 +67,7 @@ def likely_tokens(prompt: Prompt) -> int:
 
 
 def answer_limit(model: str, prompt: Prompt) -> int:
-    """Tokens after which the server cuts an answer off, those of thoughts among them."""
+    """Return the answer's token limit, reasoning included."""
     return ANSWER_TOKENS[prompt.detail] + openai_dialect(model).reasoning_tokens
 
 
@@ -81,5 +81,5 @@ def in_usd(nano_usd: int) -> str:
 
 
 def nano(usd: Decimal) -> int:
-    """Whole nano-dollars within an amount."""
+    """Return the amount in nano-dollars, rounded down."""
     return int(usd * NANO)

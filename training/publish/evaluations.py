@@ -1,4 +1,4 @@
-"""A run's evaluations as publishing reads them, every fault in them told before anything is published."""
+"""A run's evaluations, validated completely before publication."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Speed(BaseModel):
 
 
 class _Evaluation(BaseModel):
-    """What is read of an evaluation; it holds more."""
+    """The fields that publication reads."""
 
     teacher: str
     machine: str
@@ -45,9 +45,9 @@ class _Evaluation(BaseModel):
 
 
 def evaluations(artifacts: Artifacts) -> dict[str, Any]:
-    """Documents by what was evaluated, such as "full-awq".
+    """Return the evaluation documents by name, such as "full-awq".
 
-    Raises `ValueError` naming every file and field that is wrong.
+    Raises `ValueError` naming every invalid file and field.
     """
     folder = artifacts.folder / "evaluate"
     found, problems = {}, []

@@ -1,4 +1,4 @@
-"""What a run must have shown to be published: every check is made, and all that failed are told together."""
+"""Publication gate: every check runs, and all failures are reported together."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from training.config import Publish
 from training.evaluation.rows import DETAILS
 
 UNQUANTIZED = ("adapter", "merged")
-"""What the 4-bit weights are held against; the first that was evaluated."""
+"""Systems that the 4-bit weights are compared with; the first one evaluated is used."""
 
 Report = Mapping[str, Any]
 Reports = Mapping[str, Report]
 """Evaluations by name, such as "full-awq"."""
-Find = Callable[[Report], tuple[bool, str]]
-"""Whether a check holds, and the figures."""
+Checker = Callable[[Report], tuple[bool, str]]
+"""Return whether a check holds, and its figures."""
 
 
 class Refused(ValueError):
-    """The run must not be published."""
+    """The run does not meet the publication criteria."""
 
 
 def gate(limits: Publish, reports: Reports, teacher: str, overrides: Collection[str] = ()) -> list[Check]:
-    """All checks, those in `overrides` let pass. Raises `Refused` with every other one that failed."""
+    """Return all checks; raise `Refused` with every failed one that `overrides` does not name."""
     checks = [check for detail in DETAILS for check in _checks(detail, limits, reports, teacher)]
     unknown = set(overrides) - {check.name for check in checks}
     if unknown:
@@ -33,14 +33,14 @@ def gate(limits: Publish, reports: Reports, teacher: str, overrides: Collection[
     failed = [check for check in checks if not check.held and check.name not in overrides]
     if failed:
         lines = [f"  {check.name}: {check.found}" for check in failed]
-        raise Refused("\n".join(["not published, since these checks failed (--override NAME lets one pass):", *lines]))
+        raise Refused("\n".join(["not published: these checks failed (--override NAME accepts one):", *lines]))
     return checks
 
 
 def _checks(detail: Detail, limits: Publish, reports: Reports, teacher: str) -> Iterator[Check]:
     name = f"{detail}-awq"
     report = reports.get(name)
-    findings: dict[str, Find] = {
+    findings: dict[str, Checker] = {
         "min_agreement": lambda awq: _agreement(awq, getattr(limits.min_agreement, detail), teacher),
         "above_majority": _above_majority,
         "max_failures": lambda awq: _failures(awq, limits.max_failures),
@@ -59,16 +59,16 @@ def _agreement(awq: Report, least: float, teacher: str) -> tuple[bool, str]:
 
 
 def _above_majority(awq: Report) -> tuple[bool, str]:
-    """One word for every stock must not do as well, not even at the low end of the interval."""
-    low, commonest = awq["agreement"]["low"], awq["majority_baseline"]
-    return low > commonest["value"], f"low end {low:.4f}, always saying {commonest['action']} {commonest['value']:.4f}"
+    """Check that the interval's low end exceeds the majority class's share."""
+    low, majority = awq["agreement"]["low"], awq["majority_baseline"]
+    return low > majority["value"], f"low end {low:.4f}, always saying {majority['action']} {majority['value']:.4f}"
 
 
 def _failures(awq: Report, most: float) -> tuple[bool, str]:
     count, pairs = sum(awq["failures"].values()), awq["agreement"]["n"]
     kinds = ", ".join(f"{number} {kind}" for kind, number in awq["failures"].items())
-    told = f"{count} of {pairs} answers failed" + (f" ({kinds})" if kinds else "")
-    return count <= most * pairs, f"{told}, a share of at most {most} wanted"
+    counted = f"{count} of {pairs} answers failed" + (f" ({kinds})" if kinds else "")
+    return count <= most * pairs, f"{counted}, a share of at most {most} wanted"
 
 
 def _loss(awq: Report, detail: Detail, reports: Reports, most: float) -> tuple[bool, str]:
@@ -83,6 +83,6 @@ def _loss(awq: Report, detail: Detail, reports: Reports, most: float) -> tuple[b
 
 
 def _pairs(report: Report) -> tuple[object, ...]:
-    """What two evaluations of the same pairs have in common, whoever answered."""
+    """Return what identifies the evaluated pairs."""
     agreement = report["agreement"]
     return agreement["n"], agreement["tickers"], report["majority_baseline"], report["teacher"]

@@ -1,4 +1,4 @@
-"""Clear-cut prompts whose answers are recorded when a model is published and asked again after a rebuild."""
+"""Golden prompts: their answers are recorded at publication and compared after a rebuild."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import httpx
 from app.contract.features import Metrics
 from app.contract.fingerprint import EXAMPLE
 from app.contract.manifest import Golden
-from training.evaluation.asking import Unreachable, connect
+from training.evaluation.clients import Unreachable, connect
 
 BULLISH = {
     "price": 104.2,
@@ -43,13 +43,13 @@ GOLDEN: tuple[tuple[str, Metrics], ...] = (
 
 
 async def answers(url: str) -> list[Golden]:
-    """Ask the model at `url` for the golden prompts, in brief; raises `Unreachable` where one is not answered."""
+    """Return the model's brief answers to the golden prompts; raise `Unreachable` if one fails."""
     async with httpx.AsyncClient(timeout=120) as client:
-        asker = await connect(client, url, None, None)
+        model_client = await connect(client, url, None, None)
         golden = []
         for ticker, metrics in GOLDEN:
-            asked = await asker.ask(ticker, metrics, "brief")
-            if asked.action is None:
-                raise Unreachable(f"{url}: golden prompt {ticker}: {asked.failure}")
-            golden.append(Golden(ticker=ticker, metrics=metrics.document(), action=asked.action))
+            prediction = await model_client.ask(ticker, metrics, "brief")
+            if prediction.action is None:
+                raise Unreachable(f"{url}: golden prompt {ticker}: {prediction.failure}")
+            golden.append(Golden(ticker=ticker, metrics=metrics.document(), action=prediction.action))
         return golden

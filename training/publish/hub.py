@@ -1,4 +1,4 @@
-"""A published version -> a Hugging Face repository: adapter, card and manifest, and if asked the 4-bit weights."""
+"""Push of a published version to a Hugging Face repository: adapter, card, manifest, optionally 4-bit weights."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 class NotPushed(ValueError):
-    """No commit was made; the repository is as it was, or newly made and empty."""
+    """No commit was made; the repository is unchanged, or new and empty."""
 
 
 def credentials(environment: Mapping[str, str]) -> tuple[str, str | None]:
-    """`HF_TOKEN`, and `HF_ENDPOINT` where there is one. Raises `NotPushed` without a token."""
+    """Return `HF_TOKEN` and the optional `HF_ENDPOINT`. Raises `NotPushed` without a token."""
     token = environment.get("HF_TOKEN", "").strip()
     if not token:
         raise NotPushed("HF_TOKEN is not set: pushing needs a token that may write to the repository")
@@ -31,10 +31,10 @@ def credentials(environment: Mapping[str, str]) -> tuple[str, str | None]:
 
 
 def push(folder: Path, repo: str, token: str, endpoint: str | None = None, weights: Path | None = None) -> str:
-    """Put a published version, its hashes checked, into `repo` as one commit; returns the commit's address.
+    """Push a verified published version to `repo` as one commit; return the commit's URL.
 
-    The adapter lies at the top, where PEFT looks for it. A repository that is not there yet is made, private.
-    Raises `NotPushed`, or `UnusableModel` where a hash is wrong.
+    The adapter is at the top level, where PEFT expects it. A missing repository is created as private. Raises
+    `NotPushed`, or `UnusableModel` if a hash does not match.
     """
     version = read(folder)
     paths = {name: folder / "adapter" / name for name in version.adapter}
@@ -46,7 +46,7 @@ def push(folder: Path, repo: str, token: str, endpoint: str | None = None, weigh
         commit = api.create_commit(
             repo,
             [CommitOperationAdd(name, path) for name, path in paths.items()],
-            commit_message=f"{version.model_id}, taught by {version.teacher}",
+            commit_message=f"{version.model_id}, teacher {version.teacher}",
         )
     except HfHubHTTPError as error:
         status = error.response.status_code

@@ -13,9 +13,9 @@ STAND_IN = "stand-in/"
 
 
 def model_card(manifest: Manifest, reports: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown: what the model is, who taught it what, how it fares, what it cost, what it is not for.
+    """Return the model card as Markdown: description, teacher, training, evaluation, costs, limits.
 
-    `history` is the trainer's log: losses are means of natural-log cross-entropy over an answer's tokens.
+    `history` is the trainer's log: losses are mean natural-log cross-entropy over an answer's tokens.
     """
     base = manifest.base.source.get("repo", manifest.base.name)
     return f"""---
@@ -28,7 +28,7 @@ library_name: peft
 A LoRA adapter for {manifest.base.name}. It answers buy, sell or hold with a conviction from 1 to 10 from option
 statistics and technical indicators of a US stock.
 
-{taught_by(manifest.teacher)}
+{teacher_section(manifest.teacher)}
 
 ## Data and training
 
@@ -38,10 +38,10 @@ statistics and technical indicators of a US stock.
 
 ## Evaluation
 
-Agreement with the teacher on tickers and dates that were not trained on; an answer that could not be had or read
-counts as wrong. The whole report, where one was made, is in `report/`.
+Agreement with the teacher on tickers and dates that were not trained on; a failed answer
+counts as wrong. The full report, if there is one, is in `report/`.
 
-| evaluated | agreement | 95% interval, by ticker | pairs | tickers | always the commonest | failures |
+| evaluated | agreement | 95% interval, by ticker | pairs | tickers | majority class | failures |
 | --- | --- | --- | --- | --- | --- | --- |
 {_evaluation(reports)}
 
@@ -52,20 +52,20 @@ counts as wrong. The whole report, where one was made, is in `report/`.
 {_costs(manifest)}
 
 Contract fingerprint `{manifest.fingerprint}`; a gateway with another contract refuses this model.
-Not investment advice, and not fit to trade on.
+Not investment advice, and not suitable for trading.
 """
 
 
-def taught_by(teacher: str) -> str:
-    """Whose answers were learned, never called another's. `teacher` is the model id that the labels keep."""
+def teacher_section(teacher: str) -> str:
+    """Return the paragraph about the teacher; `teacher` is the model id of the labels."""
     if teacher.startswith(RULES):
         return f"""**Teacher: {teacher}**, the rule-based analyst of this project. No GPT-4 answer was used, and
 agreement below is agreement with those rules, not with GPT-4 and not with what stocks did afterwards."""
     if teacher.startswith(STAND_IN):
-        return f"""**Teacher: {teacher}**, a stand-in for a model's server, which says what the rule-based analyst says.
-No answer of the model it stands in for was used, and agreement below is agreement with those rules, not with what
+        return f"""**Teacher: {teacher}**, a stand-in for a model's server, which gives the rule-based analyst's
+answers. No answer of the model it replaces was used, and agreement below is agreement with those rules, not with what
 stocks did afterwards."""
-    return f"""**Teacher: {teacher}**, asked through OpenAI's API. Agreement below is agreement with that model's
+    return f"""**Teacher: {teacher}**, queried through OpenAI's API. Agreement below is agreement with that model's
 answers, not with what stocks did afterwards."""
 
 
@@ -85,7 +85,7 @@ def _training(manifest: Manifest, history: Sequence[Mapping[str, Any]]) -> str:
     dtype = f" in {facts['dtype']}" if "dtype" in facts else ""
     lines = [f"LoRA, {seconds:,.0f} s{where}{dtype}."]
     if facts.get("continued_from"):
-        lines.append(f"Trained on from {facts['continued_from']}.")
+        lines.append(f"Training continued from {facts['continued_from']}.")
     if qat := facts.get("qat"):
         lines.append(f"Of that {qat['seconds']:,.0f} s quantisation-aware, on {qat['pairs']} of the pairs once more.")
     evaluated = [entry for entry in history if "eval_loss" in entry]
@@ -122,7 +122,7 @@ def _costs(manifest: Manifest) -> str:
         per_1k = capacity.usd_per_hour * 1000 / capacity.tokens_per_hour
         lines.append(
             f"- serving: {capacity.usd_per_hour} USD an hour on {capacity.machine} ({capacity.price_source}); "
-            f"at {capacity.tokens_per_hour:,} tokens an hour, {capacity.concurrency} requests at once, "
+            f"at {capacity.tokens_per_hour:,} tokens an hour, {capacity.concurrency} concurrent requests, "
             f"{per_1k:.6f} USD per 1,000 tokens"
         )
     return "\n".join(lines) or "Not recorded."

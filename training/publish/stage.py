@@ -1,4 +1,4 @@
-"""A finished run -> `model_store/<name>/<version>/`: adapter, manifest, model card; `current` names it."""
+"""Publication of a run to `model_store/<name>/<version>/` with adapter, manifest and model card."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from training.publish.model_card import model_card
 
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 SIZE_LIMIT = 20_000_000
-"""Bytes of one file: the store lives in git."""
+"""Maximum bytes of one file, because the store is kept in git."""
 REPORT = "report"
-"""The run's report goes along as text and pictures; the same as one HTML page stays in the run's folder."""
+"""The run's report, published without its HTML page."""
 TRAINING_FACTS = ("devices", "dtype", "usd_per_hour", "cost_usd", "continued_from", "qat")
 LABEL_FACTS = ("teacher", "stand_in", "tokens", "cost", "failures")
-"""What the manifest takes over from the stages' own, where they state it."""
+"""Fields copied from the stages' manifests, where present."""
 
 
 def admit(config: Config, artifacts: Artifacts, store: Path, version: str, overrides: Collection[str]) -> list[Check]:
-    """The gate's checks. Raises `Refused` where the version exists, is of another contract, is too big, or fails."""
+    """Return the gate's checks. Raises `Refused` if the version exists, has another contract, is too big, or fails."""
     folder = store / config.name / version
     if folder.exists():
-        raise Refused(f"{folder} exists: versions are never changed, publish another")
+        raise Refused(f"{folder} exists: versions are immutable, publish another")
     labels, _ = artifacts.manifest("label"), tuning(artifacts)
     if labels["fingerprint"] != fingerprint():
-        raise Refused(f"labels are of contract {labels['fingerprint']}, the code's is {fingerprint()}")
+        raise Refused(f"labels have contract {labels['fingerprint']}, the code's is {fingerprint()}")
     for name in ADAPTER_FILES:
         size = (artifacts.adapter / name).stat().st_size
         if size > SIZE_LIMIT:
@@ -55,7 +55,7 @@ def publish(
     usd_per_hour: Decimal,
     overrides: Collection[str] = (),
 ) -> Path:
-    """Write the version whole, then point `current` at it. Raises `Refused` as `admit` does."""
+    """Write the version, then point `current` at it. Raises `Refused` as `admit` does."""
     checks = admit(config, artifacts, store, version, overrides)
     folder, staged = store / config.name / version, store / config.name / f".part-{version}"
     if staged.exists():
@@ -133,7 +133,7 @@ def _measured(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _capacity(reports: dict[str, Any], usd_per_hour: Decimal) -> Capacity | None:
-    """Capacity as the full answers' evaluation measured it: mostly written tokens, so the dearer figure."""
+    """Return the capacity measured with full answers, which are mostly generated tokens and so cost more."""
     report = reports.get("full-awq")
     if report is None:
         return None

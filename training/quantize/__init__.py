@@ -1,1 +1,1 @@
-"""Merged weights to 4-bit AWQ, and back to float32 for machines without a 4-bit kernel."""
+"""Quantization of merged weights to 4-bit AWQ, and dequantization to float32."""

@@ -1,5 +1,8 @@
-"""Merged bf16 weights -> 4-bit AWQ, with AutoAWQ's search for scales, in its environment: its pins conflict with all
-the rest. Without a search, `training.quantize.awq` writes the same layout."""
+"""4-bit AWQ quantization with AutoAWQ's search for scales.
+
+Runs in a separate environment, because AutoAWQ's pins conflict with the others. Without a search,
+`training.quantize.awq` writes the same layout.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,10 @@ from training.precision import training_dtype
 
 
 def quantize(merged: Path, calibration: list[list[int]], settings: Quantize, folder: Path) -> None:
-    """Write AWQ weights (gemm layout, which vLLM loads on GPU and CPU); embeddings and head stay in bf16.
+    """Write AWQ weights in the gemm layout, which vLLM loads on GPU and CPU; embeddings and head stay in bf16.
 
-    `calibration` holds token ids of prompts and answers in the served template. AutoAWQ drops a sample that
-    is longer than allowed, and wants a whole one in all, so both are errors here.
+    `calibration` holds token ids of prompts and answers in the served template. Raises `ValueError` for a sample
+    longer than `max_length`, which AutoAWQ would drop, and for fewer than `max_length` tokens in total.
     """
     import torch
     from awq import AutoAWQForCausalLM
@@ -27,8 +30,8 @@ def quantize(merged: Path, calibration: list[list[int]], settings: Quantize, fol
     longest, tokens = max(map(len, calibration), default=0), sum(map(len, calibration))
     if not 0 < longest <= settings.max_length <= tokens:
         raise ValueError(
-            f"{tokens} tokens to calibrate on in samples of up to {longest}: {settings.max_length} are allowed in a "
-            "sample, and wanted in all"
+            f"calibration has {tokens} tokens in samples of up to {longest}: a sample may have at most "
+            f"{settings.max_length}, and all samples together need at least as many"
         )
     with tempfile.TemporaryDirectory() as readable:
         _for_transformers_4(merged, Path(readable))
@@ -48,19 +51,19 @@ def quantize(merged: Path, calibration: list[list[int]], settings: Quantize, fol
         for weight in model.parameters():
             weight.data = weight.data.to(torch.bfloat16)
         model.save_quantized(str(folder))
-    quantisation = json.loads((folder / "config.json").read_text())["quantization_config"]
-    write_json(folder / "config.json", {**_config(merged), "quantization_config": quantisation})
+    scheme = json.loads((folder / "config.json").read_text())["quantization_config"]
+    write_json(folder / "config.json", {**_config(merged), "quantization_config": scheme})
     for name in TOKENIZER_FILES:
         if (merged / name).exists():
             shutil.copyfile(merged / name, folder / name)
 
 
 def _quantizer(keep: Sequence[str]) -> type:
-    """AutoAWQ's quantizer, mended and told what to leave out.
+    """Return AutoAWQ's quantizer with a fix for CPU weights and with the layers of `keep` excluded.
 
-    It tries scales on the weights and then restores them from a copy on the CPU. Where they are on the CPU already,
-    that copy is the weights themselves, which stay scaled: here it is a real one. Layers to keep take part in the
-    search, which leaves what they compute as it is; AutoAWQ, told to exclude them, would miss their inputs there.
+    AutoAWQ tries scales on the weights and restores them from a copy on the CPU. For weights already on the CPU that
+    copy is the same memory, so they would stay scaled: here it is cloned. Kept layers take part in the search, which
+    does not change their outputs; excluding them through AutoAWQ's own option would hide their inputs from it.
     """
     from awq.quantize.quantizer import AwqQuantizer
 
@@ -94,7 +97,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _for_transformers_4(merged: Path, folder: Path) -> None:
-    """AutoAWQ is pinned to transformers 4, which knows the rotary base and the dtype under older names."""
+    """Write the config with transformers 4's names for rotary base and dtype, and link the weights."""
     config = _config(merged)
     if "rope_parameters" in config:
         config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]

@@ -1,4 +1,4 @@
-"""AWQ's 4-bit layout: round a weight to it, pack it, and multiply it out again.
+"""AWQ's 4-bit layout: rounding, packing and dequantization.
 
 A weight of shape (out, in) is cut along `in` into groups of `group_size`. Each group has a scale and a zero point, so
 that weight = (code - zero) * scale with codes from 0 to 15. The gemm layout (AutoAWQ 0.2.9, `WQLinear_GEMM`) stores
@@ -21,17 +21,17 @@ from safetensors.torch import save_file
 from training.artifacts import TOKENIZER_FILES, write_json
 from training.config import Quantize
 
-STEPS = 15
-"""From the smallest to the largest weight of a group: 4 bits."""
-ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
-"""The output column, of eight, that each nibble holds, from the lowest nibble on."""
+MAX_CODE = 15
+"""The largest 4-bit code."""
+NIBBLE_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
+"""The output column, of eight, that each nibble holds, lowest nibble first."""
 PROJECTIONS = ("_proj.weight", ".w1.weight", ".w2.weight", ".w3.weight")
-"""How names of weights that are multiplied with activations end; w1 to w3 are those of Mixtral's experts."""
+"""Name suffixes of the projection weights; w1 to w3 are those of Mixtral's experts."""
 INDEX = "model.safetensors.index.json"
 
 
-class Rounded(NamedTuple):
-    """A weight on its grid: `codes` (out, in), `zeros` and `scales` (out, in / group_size), all in float16."""
+class QuantizedWeight(NamedTuple):
+    """A weight on its 4-bit grid: `codes` (out, in), `zeros` and `scales` (out, in / group_size), all in float16."""
 
     codes: torch.Tensor
     zeros: torch.Tensor
@@ -46,34 +46,34 @@ class Packed(NamedTuple):
     scales: torch.Tensor
 
 
-def round_to_grid(weight: torch.Tensor, group_size: int) -> Rounded:
-    """Place each group of a row on 16 even steps from its least to its greatest weight.
+def round_to_grid(weight: torch.Tensor, group_size: int) -> QuantizedWeight:
+    """Round each group of a row to 16 even steps from its minimum to its maximum.
 
-    Computed in float16 and in AutoAWQ's order of operations, so that the two agree bit for bit.
+    Computes in float16 and in AutoAWQ's order of operations, so that both agree bit for bit.
     """
     groups = weight.half().reshape(-1, group_size)
-    least, greatest = groups.amin(1, keepdim=True), groups.amax(1, keepdim=True)
-    scales = (greatest - least).clamp(min=1e-5) / STEPS
-    zeros = (-torch.round(least / scales)).clamp_(0, STEPS)
-    codes = torch.clamp(torch.round(groups / scales) + zeros, 0, STEPS)
+    low, high = groups.amin(1, keepdim=True), groups.amax(1, keepdim=True)
+    scales = (high - low).clamp(min=1e-5) / MAX_CODE
+    zeros = (-torch.round(low / scales)).clamp_(0, MAX_CODE)
+    codes = torch.clamp(torch.round(groups / scales) + zeros, 0, MAX_CODE)
     rows = weight.shape[0]
-    return Rounded(codes.reshape(weight.shape), zeros.reshape(rows, -1), scales.reshape(rows, -1))
+    return QuantizedWeight(codes.reshape(weight.shape), zeros.reshape(rows, -1), scales.reshape(rows, -1))
 
 
-def rounded(weight: torch.Tensor, group_size: int) -> torch.Tensor:
-    """Return the weight as 4 bits store it, in the dtype it came in; in float32 it is what `dequantize` returns."""
+def fake_quantize(weight: torch.Tensor, group_size: int) -> torch.Tensor:
+    """Return the weight after 4-bit rounding, in its own dtype; in float32 it equals `dequantize` of the packed one."""
     codes, zeros, scales = (part.float() for part in round_to_grid(weight, group_size))
     groups = codes.reshape(-1, group_size)
     return ((groups - zeros.reshape(-1, 1)) * scales.reshape(-1, 1)).reshape(weight.shape).to(weight)
 
 
-def pack(grid: Rounded) -> Packed:
-    """Transpose and pack a rounded weight into the gemm layout."""
+def pack(grid: QuantizedWeight) -> Packed:
+    """Transpose and pack a quantized weight into the gemm layout."""
     return Packed(_pack(grid.codes.t()), _pack(grid.zeros.t()), grid.scales.t().contiguous())
 
 
 def dequantize(packed: Packed) -> torch.Tensor:
-    """Return the weight (out, in) in float32: the function that the 4-bit kernel computes, without its kernel."""
+    """Return the packed weight (out, in) in float32."""
     codes, zeros, scales = _unpack(packed.qweight), _unpack(packed.qzeros), packed.scales.float()
     group_size = codes.shape[0] // scales.shape[0]
     weight = (codes.reshape(-1, group_size, codes.shape[1]) - zeros[:, None]) * scales[:, None]
@@ -83,7 +83,7 @@ def dequantize(packed: Packed) -> torch.Tensor:
 def quantize_folder(merged: Path, settings: Quantize, folder: Path) -> None:
     """Write `merged` with every layer's projections packed to 4 bits, without a search for scales.
 
-    Embeddings, head, norms and the layers named in `settings.keep` stay as they are.
+    Embeddings, head, norms and the layers named in `settings.keep` are copied unchanged.
     """
 
     def packed(tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -102,9 +102,9 @@ def quantize_folder(merged: Path, settings: Quantize, folder: Path) -> None:
 
 
 def dequantize_folder(quantized: Path, folder: Path) -> None:
-    """Write AWQ weights multiplied out into float32, for machines without a kernel for 4 bits."""
+    """Write AWQ weights dequantized to float32, for machines without a 4-bit kernel."""
 
-    def multiplied_out(tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
+    def dequantized(tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
         parts: dict[str, dict[str, torch.Tensor]] = {}
         for name, tensor in tensors:
             layer, _, part = name.rpartition(".")
@@ -117,7 +117,7 @@ def dequantize_folder(quantized: Path, folder: Path) -> None:
         if parts:
             raise ValueError(f"{quantized}: {min(parts)} lacks one of {', '.join(Packed._fields)}")
 
-    _convert(quantized, folder, multiplied_out)
+    _convert(quantized, folder, dequantized)
     config = _config(quantized)
     del config["quantization_config"]
     write_json(folder / "config.json", {**config, "dtype": "float32"})
@@ -129,7 +129,7 @@ def _is_quantized(name: str, tensor: torch.Tensor, keep: Sequence[str]) -> bool:
 
 
 def _convert(source: Path, folder: Path, convert: Any) -> None:
-    """Apply `convert` to the tensors of each file of `source`; write files of the same names and the tokenizer."""
+    """Apply `convert` to the tensors of each file of `source`; write files of the same names and copy the tokenizer."""
     folder.mkdir(parents=True, exist_ok=True)
     files, weight_map = sorted(source.glob("*.safetensors")), dict[str, str]()
     for path in files:
@@ -150,16 +150,16 @@ def _tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _pack(codes: torch.Tensor) -> torch.Tensor:
-    columns = codes.to(torch.int32).reshape(codes.shape[0], -1, len(ORDER))
+    columns = codes.to(torch.int32).reshape(codes.shape[0], -1, len(NIBBLE_ORDER))
     packed = torch.zeros(columns.shape[:2], dtype=torch.int32)
-    for nibble, column in enumerate(ORDER):
+    for nibble, column in enumerate(NIBBLE_ORDER):
         packed |= columns[:, :, column] << (4 * nibble)
     return packed
 
 
 def _unpack(packed: torch.Tensor) -> torch.Tensor:
-    codes = torch.empty(*packed.shape, len(ORDER))
-    for nibble, column in enumerate(ORDER):
+    codes = torch.empty(*packed.shape, len(NIBBLE_ORDER))
+    for nibble, column in enumerate(NIBBLE_ORDER):
         codes[:, :, column] = (packed >> (4 * nibble)) & 0xF
     return codes.reshape(packed.shape[0], -1)
 

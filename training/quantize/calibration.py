@@ -1,4 +1,4 @@
-"""Prompts and answers for quantisation, in the served template, from data that every machine can install."""
+"""Calibration samples for quantization, in the served template, from the packaged sample market."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ YEARS = 8
 
 
 def calibrate(model: Path, settings: Quantize, out: Path) -> None:
-    """Write token ids of `settings.samples` prompts with the rule-based analyst's answers, long ones cut off."""
+    """Write token ids of `settings.samples` prompts with the rule-based analyst's answers, cut to `max_length`."""
     from transformers import AutoTokenizer
 
     from training.finetune.examples import encode

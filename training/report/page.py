@@ -1,4 +1,4 @@
-"""A report's parts -> Markdown with pictures beside it, and one HTML page that holds everything."""
+"""Rendering of report blocks to Markdown with picture files, and to one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Text:
 
 @dataclass(frozen=True)
 class Points:
-    """Sentences, each on a line of its own."""
+    """A list of sentences."""
 
     texts: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Table:
-    """The first column names the row; all others hold figures."""
+    """A table whose first column names the row."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -37,7 +37,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG; `name` is that of its file, `caption` says what is to be seen."""
+    """A PNG with file name and caption."""
 
     name: str
     caption: str
@@ -48,12 +48,12 @@ Block = Heading | Text | Points | Table | Picture
 
 
 def markdown(blocks: Sequence[Block]) -> str:
-    """The report as Markdown; pictures are links to files beside it."""
+    """Return the report as Markdown; pictures are links to files beside it."""
     return "\n\n".join(_markdown(block) for block in blocks) + "\n"
 
 
 def html(title: str, blocks: Sequence[Block]) -> str:
-    """The report as one page: no script, nothing fetched, light or dark as the reader's system is."""
+    """Return the report as one HTML page without scripts or external resources."""
     return PAGE.substitute(title=escape(title), body="\n".join(_html(block) for block in blocks))
 
 

@@ -1,4 +1,4 @@
-"""The report's pictures, as PNG."""
+"""Plots of the report, as PNG."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from app.contract.recommendation import ACTIONS
-from training.evaluation.scores import SAID
+from training.evaluation.scores import OUTCOMES
 
 COLOURS = ("#1d5fbf", "#d9731a", "#2a8a5b", "#8a4fb5")
 SOFT = "#5b6675"
@@ -22,8 +22,8 @@ Points = Sequence[Mapping[str, Any]]
 
 
 def confusion(counts: Mapping[str, Mapping[str, int]], teacher: str) -> bytes:
-    """What was said (columns) where the teacher said what (rows); shades are shares of the row."""
-    table = np.array([[counts[true][said] for said in SAID] for true in ACTIONS])
+    """Plot the model's actions (columns) by the teacher's (rows), shaded by share of the row."""
+    table = np.array([[counts[true][outcome] for outcome in OUTCOMES] for true in ACTIONS])
     shares = table / np.maximum(table.sum(1, keepdims=True), 1)
     figure, axes = _figure(5.2, 3.4)
     axes.grid(False)
@@ -31,14 +31,14 @@ def confusion(counts: Mapping[str, Mapping[str, int]], teacher: str) -> bytes:
     for (row, column), count in np.ndenumerate(table):
         ink = "white" if shares[row, column] > 0.5 else "#1b2330"
         axes.text(column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=ink, fontsize=9)
-    axes.set_xticks(range(len(SAID)), SAID)
+    axes.set_xticks(range(len(OUTCOMES)), OUTCOMES)
     axes.set_yticks(range(len(ACTIONS)), ACTIONS)
-    axes.set(xlabel="the model said", ylabel=f"the {teacher} said")
+    axes.set(xlabel="model", ylabel=f"{teacher}")
     return _png(figure)
 
 
 def reliability(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """What was stated against what came true, with Wilson intervals; on the diagonal the two are one."""
+    """Plot agreement against stated probability, with Wilson intervals."""
     figure, axes = _figure(5.2, 4.2)
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle="--", label="as stated")
     for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
@@ -49,7 +49,7 @@ def reliability(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
 
 
 def learning(curves: Mapping[str, Points]) -> bytes:
-    """Agreement over the number of training pairs, on a logarithmic axis."""
+    """Plot agreement over the number of training pairs, on a logarithmic axis."""
     figure, axes = _figure(6.4, 4)
     sizes = sorted({point["pairs"] for points in curves.values() for point in points})
     for colour, (name, points) in zip(COLOURS, curves.items(), strict=False):
@@ -63,7 +63,7 @@ def learning(curves: Mapping[str, Points]) -> bytes:
 
 
 def by_missing(systems: Mapping[str, Points]) -> bytes:
-    """Agreement by how many metrics were not given."""
+    """Plot agreement by number of missing metrics."""
     figure, axes = _figure(6.4, 3.6)
     labels = {part["least"]: span(part) for parts in systems.values() for part in parts}
     places = {least: place for place, least in enumerate(sorted(labels))}
@@ -75,30 +75,30 @@ def by_missing(systems: Mapping[str, Points]) -> bytes:
 
 
 def frontier(points: Points, alone: Mapping[str, Any], first: str, api: str) -> bytes:
-    """Cost against agreement over thresholds, from the first backend alone to the API alone."""
+    """Plot cost against agreement over thresholds, from the first backend alone to the API alone."""
     figure, axes = _figure(6.4, 4.2)
     _with_intervals(
         axes, [p["usd_per_1k_answers"] for p in points], [p["agreement"] for p in points], "cascade", COLOURS[0]
     )
     axes.plot(alone["usd_per_1k_answers"], alone["agreement"], "s", color=COLOURS[1], label=f"{api} alone")
     ends = ((points[0], f"{first} alone"), *((point, f"{point['threshold']:g}") for point in points[1:]))
-    told = 0.0
+    last_labelled = 0.0
     for point, name in ends:
-        if point["passed_on"] >= told or point is points[0]:
+        if point["passed_on"] >= last_labelled or point is points[0]:
             place = (point["usd_per_1k_answers"], point["agreement"]["value"])
             axes.annotate(name, place, xytext=(6, -12), textcoords="offset points", color=SOFT, fontsize=8)
-            told = point["passed_on"] + 0.04
+            last_labelled = point["passed_on"] + 0.04
     axes.set(xlabel="USD per 1,000 answers", ylabel="agreement with the teacher", xlim=(0, None), ylim=(None, 1.01))
     return _png(figure, legend=True)
 
 
 def span(part: Mapping[str, Any]) -> str:
-    """A bin of missing metrics in words."""
+    """Format a bin of missing metrics."""
     return str(part["least"]) if part["least"] == part["most"] else f"{part['least']} to {part['most']}"
 
 
 def _with_intervals(axes: Axes, x: Sequence[float], points: Points, label: str, colour: str) -> None:
-    """A line through `points`, each with its interval; a bootstrap's may lie a rounding off its value."""
+    """Plot points with their intervals; a bootstrap interval may miss its value by rounding."""
     y = [point.get("value", point.get("agreement")) for point in points]
     below = [max(0.0, value - point["low"]) for value, point in zip(y, points, strict=True)]
     above = [max(0.0, point["high"] - value) for value, point in zip(y, points, strict=True)]

@@ -1,4 +1,4 @@
-"""A run's evidence in one place: report.md with its pictures, and report.html that holds all of it."""
+"""Report stage: report.md with its pictures, and a self-contained report.html."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from training.finetune.record import tuning
 from training.report import plots, tables
 from training.report.findings import DISCLAIMER, cascade, findings, teacher_name
 from training.report.page import Block, Heading, Picture, Points, Text, html, markdown
-from training.report.standings import Standing, standings
+from training.report.results import Results, load_results
 
 USD_PER_HOUR = Decimal("0.10")
-"""An assumption: about two rented cores."""
+"""Assumed hourly price of two rented cores."""
 
 
 class _Share(BaseModel):
@@ -32,8 +32,8 @@ class _Share(BaseModel):
     high: float
 
 
-class _Learnt(BaseModel):
-    """A point of the learning curve: a model taught with so many pairs and evaluated as the shipped one is."""
+class _CurvePoint(BaseModel):
+    """A point of the learning curve: agreement of a model trained on `pairs` pairs."""
 
     pairs: int
     agreement: _Share
@@ -41,72 +41,72 @@ class _Learnt(BaseModel):
 
 
 def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decimal = USD_PER_HOUR) -> Path:
-    """Write report.md, its pictures and report.html into `out`; the path of the last. The hourly price is that of the
-    machine that serves the model.
+    """Write report.md, its pictures and report.html into `out`; return the path of the HTML page.
 
-    Raises `FileNotFoundError` naming the stage that has to run first, `ValueError` naming what is malformed.
+    `usd_per_hour` is the serving machine's price. Raises `FileNotFoundError` naming the missing stage, `ValueError`
+    naming a malformed file.
     """
     labels, tuned = artifacts.manifest("label"), tuning(artifacts)
-    train = baselines.taught(artifacts.folder / "label" / "train.jsonl")
-    examined = standings(artifacts.folder / "evaluate", train)
-    learnt = _learnt(artifacts.folder / "evaluate" / "curve.json")
+    train = baselines.read_training_set(artifacts.folder / "label" / "train.jsonl")
+    evaluated = load_results(artifacts.folder / "evaluate", train)
+    points = _curve_points(artifacts.folder / "evaluate" / "curve.json")
     teacher = teacher_name(labels["model"])
-    title = f"{config.name}: how far it agrees with the {teacher}"
+    title = f"{config.name}: agreement with the {teacher}"
     blocks = [
         Heading(title, 1),
         Text(f"The teacher is the {teacher} ({labels['model']}). {DISCLAIMER}"),
-        *(block for one in examined for block in _in_short(one, teacher, train.tickers)),
-        *(block for one in examined for block in _in_full(one, teacher)),
-        *(block for one in examined for block in _cascade(one, teacher, config.costs.api_model, usd_per_hour)),
-        *_learning(config, train, examined[0], learnt),
+        *(block for one in evaluated for block in _in_short(one, teacher, train.tickers)),
+        *(block for one in evaluated for block in _in_full(one, teacher)),
+        *(block for one in evaluated for block in _cascade(one, teacher, config.costs.api_model, usd_per_hour)),
+        *_learning(config, train, evaluated[0], points),
         *_training(tuned),
-        *_how(examined),
+        *_how(evaluated),
     ]
     return _write(out, title, blocks)
 
 
-def _in_short(standing: Standing, teacher: str, taught: frozenset[str]) -> Iterator[Block]:
-    yield Heading(f"Answers in {standing.detail}")
-    yield tables.summary(standing)
-    yield Points(findings(standing, teacher, taught))
+def _in_short(results: Results, teacher: str, training_tickers: frozenset[str]) -> Iterator[Block]:
+    yield Heading(f"Answers in {results.detail}")
+    yield tables.summary(results)
+    yield Points(findings(results, teacher, training_tickers))
 
 
-def _in_full(standing: Standing, teacher: str) -> Iterator[Block]:
-    shipped, name = standing.shipped, standing.detail
-    yield Heading(f"More about answers in {name}")
+def _in_full(results: Results, teacher: str) -> Iterator[Block]:
+    shipped, name = results.shipped, results.detail
+    yield Heading(f"Details of answers in {name}")
     yield Heading("Actions", 3)
-    caption = f"{shipped.name}, {name}: what it said where the {teacher} said what"
+    caption = f"{shipped.name}, {name}: its actions by the {teacher}'s"
     yield Picture(f"{name}-confusion.png", caption, plots.confusion(shipped.scores["confusion"], teacher))
     yield tables.classes(shipped)
     yield Heading("Conviction and calibration", 3)
-    yield tables.conviction(standing)
+    yield tables.conviction(results)
     stated = {key: curve for key, curve in shipped.scores["calibration"].items() if curve}
     if stated:
-        caption = "How often it agreed where it said how sure it was; conviction read as 1/3 at 1 and 1 at 10"
+        caption = "Agreement by stated probability; conviction maps linearly from 1/3 at 1 to 1 at 10"
         yield Picture(f"{name}-reliability.png", caption, plots.reliability(stated))
     yield Heading("With metrics missing", 3)
-    yield tables.missing(standing)
-    parts = {one.name: one.scores["by_missing"] for one in (*standing.models[:1], *standing.baselines[:2])}
+    yield tables.missing(results)
+    parts = {one.name: one.scores["by_missing"] for one in (*results.models[:1], *results.baselines[:2])}
     yield Picture(f"{name}-missing.png", "Agreement by how many metrics were not given", plots.by_missing(parts))
-    if any("consistency" in model.document for model in standing.models):
-        yield Heading("Steadiness", 3)
-        yield tables.consistency(standing)
-    yield Heading("Any two compared", 3)
-    yield tables.matrix(standing)
+    if any("consistency" in model.document for model in results.models):
+        yield Heading("Consistency", 3)
+        yield tables.consistency(results)
+    yield Heading("Pairwise comparison", 3)
+    yield tables.matrix(results)
     yield Heading("Tokens and time", 3)
-    yield tables.speed(standing)
+    yield tables.speed(results)
 
 
-def _cascade(standing: Standing, teacher: str, api: str, usd_per_hour: Decimal) -> Iterator[Block]:
-    """Of answers in brief, which is how a cascade asks first."""
-    shipped = standing.shipped
-    if standing.detail != "brief":
+def _cascade(results: Results, teacher: str, api: str, usd_per_hour: Decimal) -> Iterator[Block]:
+    """Yield the cascade section for brief answers, which a cascade asks first."""
+    shipped = results.shipped
+    if results.detail != "brief":
         return
     hosted = CapacityPrice(usd_per_hour, Decimal(shipped.document["speed"]["tokens_per_hour"]))
     found = frontier(shipped.rows, hosted, list_price(api))
     if found is None:
         return
-    yield Heading("As the first of a cascade")
+    yield Heading("As the first model of a cascade")
     yield Points(list(cascade(found, teacher, api)))
     yield tables.frontier(found, api)
     drawn = plots.frontier(found["points"], found["api_alone"], shipped.name, api)
@@ -115,18 +115,18 @@ def _cascade(standing: Standing, teacher: str, api: str, usd_per_hour: Decimal) 
 
 
 def _learning(
-    config: Config, train: baselines.Taught, standing: Standing, learnt: Sequence[_Learnt]
+    config: Config, train: baselines.TrainingSet, results: Results, points: Sequence[_CurvePoint]
 ) -> Iterator[Block]:
-    """The model's curve, where it was measured, beside gradient boosting's on the same test pairs."""
-    sizes = sorted({*config.evaluate.curve, *(point.pairs for point in learnt)})
-    boosted = baselines.curve(train, standing.shipped.rows, sizes)
-    mine = [point.model_dump() for point in sorted(learnt, key=lambda point: point.pairs)]
+    """Yield the model's learning curve, if measured, beside gradient boosting's on the same test pairs."""
+    sizes = sorted({*config.evaluate.curve, *(point.pairs for point in points)})
+    boosted = baselines.curve(train, results.shipped.rows, sizes)
+    mine = [point.model_dump() for point in sorted(points, key=lambda point: point.pairs)]
     drawn = {**({"the model": mine} if mine else {}), "gradient boosting": boosted}
     yield Heading("Learning curve")
     if not mine:
-        yield Text("The model was not trained at several sizes, so gradient boosting's curve stands alone.")
+        yield Text("The model was not trained at several sizes, so only gradient boosting's curve is shown.")
     yield tables.learning(mine, boosted)
-    yield Picture("learning.png", f"Agreement in {standing.detail} over training pairs", plots.learning(drawn))
+    yield Picture("learning.png", f"Agreement in {results.detail} over training pairs", plots.learning(drawn))
 
 
 def _training(tuned: Mapping[str, Any]) -> Iterator[Block]:
@@ -138,31 +138,32 @@ def _training(tuned: Mapping[str, Any]) -> Iterator[Block]:
     yield Text(f"{tuned['pairs']:,} pairs, {tuned['tokens']:,} tokens, {tuned['seconds']:,.0f} s.")
     if tuned.get("continued_from"):
         yield Text(
-            f"It went on from {tuned['continued_from']}, which had learnt from other pairs before; "
-            "baselines learn from this run's alone."
+            f"Training continued {tuned['continued_from']}, which was trained on other pairs; "
+            "baselines use this run's pairs only."
         )
     if qat := tuned.get("qat"):
         yield Text(
-            f"The last {qat['seconds']:,.0f} s, on {qat['pairs']:,} of the pairs once more, were quantisation-aware: "
-            "every weight was rounded as its 4 bits would round it."
+            f"The last {qat['seconds']:,.0f} s, on {qat['pairs']:,} of the pairs again, were quantization-aware: "
+            "weights were rounded to 4 bits in the forward pass."
         )
     yield Picture(path.name, "Loss on training and validation pairs by step", drawn)
 
 
-def _how(examined: Sequence[Standing]) -> Iterator[Block]:
+def _how(evaluated: Sequence[Results]) -> Iterator[Block]:
     yield Heading("How this was measured")
     yield Points(
         [
-            "An answer that could not be had, was cut at its length or could not be read counts as wrong.",
+            "A failed, truncated or invalid answer counts as wrong.",
             "Intervals are 95%: by bootstrap over whole tickers, since dates of one ticker are correlated, and beside "
-            "it Wilson's, which takes every pair for a draw of its own.",
-            "Baselines are fitted on the run's training pairs alone and asked the very test pairs of the model. "
+            "it Wilson's, which treats pairs as independent.",
+            "Baselines are fitted on the run's training pairs alone and evaluated on the model's test pairs. "
             "Readings are the words that the prompt states for a figure, such as RSI: overbought.",
-            "Kappa is agreement beyond chance. ECE is the mean distance between what was stated and what came true.",
+            "Kappa is agreement beyond chance. ECE is the mean distance between stated probability and "
+            "observed agreement.",
             "With its metrics in another order a question is the same prompt by construction: what changes there is "
             "the server's own noise. Rounding is to four significant digits; a figure at a bound may cross it, which "
             "may change the teacher's own answer too.",
-            *(f"{model.name}, {one.detail}: {_source(model.document)}" for one in examined for model in one.models),
+            *(f"{model.name}, {one.detail}: {_source(model.document)}" for one in evaluated for model in one.models),
         ]
     )
 
@@ -170,15 +171,15 @@ def _how(examined: Sequence[Standing]) -> Iterator[Block]:
 def _source(document: Mapping[str, Any]) -> str:
     where = ", ".join(f"{name} {value}" for name, value in document.get("source", {}).items())
     served = " in ".join((document.get("served") or {}).values())
-    machine = document.get("machine", "a machine unnamed") + (f", served as {served}" if served else "")
+    machine = document.get("machine", "an unnamed machine") + (f", served as {served}" if served else "")
     return f"{document['model']}; {where or 'source not recorded'}; on {machine}."
 
 
-def _learnt(path: Path) -> list[_Learnt]:
+def _curve_points(path: Path) -> list[_CurvePoint]:
     if not path.exists():
         return []
     try:
-        return TypeAdapter(list[_Learnt]).validate_json(path.read_bytes())
+        return TypeAdapter(list[_CurvePoint]).validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -1,4 +1,4 @@
-"""The report's tables."""
+"""Tables of the report."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from app.contract.recommendation import ACTIONS
 from training.report.findings import interval, p_value, percent
 from training.report.page import Table
 from training.report.plots import span
-from training.report.standings import Contender, Standing, on_the_same
+from training.report.results import EvaluatedSystem, Results, compare_common
 
 NONE = "-"
-"""Where a figure has no meaning, such as a baseline's milliseconds."""
+"""Placeholder of an inapplicable figure."""
 
 
-def summary(standing: Standing) -> Table:
-    """Everyone examined, models first."""
+def summary(results: Results) -> Table:
+    """Return the summary of all systems, models first."""
     head = ["", "agreement", "95%, by ticker", "Wilson", "kappa", "failures", "ms an answer"]
-    return Table(head, [_summary(one) for one in (*standing.models, *standing.baselines)])
+    return Table(head, [_summary(one) for one in (*results.models, *results.baselines)])
 
 
-def classes(model: Contender) -> Table:
-    """Precision, recall and F1 of each action."""
+def classes(model: EvaluatedSystem) -> Table:
+    """Return precision, recall and F1 per action."""
     found = model.scores["classes"]
     figures = ("precision", "recall", "f1")
     rows = [[a, *(_share(found[a][figure]) for figure in figures), str(found[a]["support"])] for a in ACTIONS]
     return Table(["action", "precision", "recall", "F1", "pairs"], rows)
 
 
-def conviction(standing: Standing) -> Table:
-    """Convictions beside the teacher's, and whether they and the probabilities mean what they say."""
+def conviction(results: Results) -> Table:
+    """Return conviction error and calibration per model."""
     head = ["", "mean error", "Spearman", "quadratic kappa", "ECE, conviction", "ECE, probability", "Brier"]
     rows = []
-    for model in standing.models:
+    for model in results.models:
         found, stated = model.scores["conviction"], model.scores["calibration"]
         sure, likely = stated["conviction"] or {}, stated["probabilities"] or {}
         figures = (
@@ -44,15 +44,15 @@ def conviction(standing: Standing) -> Table:
     return Table(head, rows)
 
 
-def missing(standing: Standing) -> Table:
-    """Agreement by how many metrics were not given."""
-    parts = [(span(part), part["agreement"]) for part in standing.shipped.scores["by_missing"]]
+def missing(results: Results) -> Table:
+    """Return agreement by number of missing metrics."""
+    parts = [(span(part), part["agreement"]) for part in results.shipped.scores["by_missing"]]
     rows = [[name, percent(found["value"]), interval(found), str(found["n"])] for name, found in parts]
     return Table(["metrics missing", "agreement", "95%, by ticker", "pairs"], rows)
 
 
 def frontier(found: Mapping[str, Any], api: str) -> Table:
-    """A cascade by its threshold, and the API alone."""
+    """Return the cascade's figures by threshold, and those of the API alone."""
     alone = found["api_alone"]
     rows = [
         [
@@ -71,36 +71,36 @@ def frontier(found: Mapping[str, Any], api: str) -> Table:
     return Table([*head, f"of {api} alone"], [*rows, [*last, f"{alone['usd_per_1k_answers']:.4f}", percent(1)]])
 
 
-def consistency(standing: Standing) -> Table:
-    """How often the action stayed under changes that should not matter."""
+def consistency(results: Results) -> Table:
+    """Return the share of unchanged actions per irrelevant change."""
     rows = [
         [f"{model.name}: {name}", percent(stay["value"]), interval(stay), _share(stay["teacher"]), str(stay["n"])]
-        for model in standing.models
+        for model in results.models
         for name, stay in model.document.get("consistency", {}).items()
     ]
     return Table(["change", "same action", "95%, by ticker", "the teacher's stays", "pairs"], rows)
 
 
-def matrix(standing: Standing) -> Table:
-    """McNemar between any two: the row's agreement less the column's in points, and the exact p."""
-    everyone = (*standing.models, *standing.baselines)
+def matrix(results: Results) -> Table:
+    """Return pairwise differences of agreement in points, with McNemar's exact p."""
+    everyone = (*results.models, *results.baselines)
     rows = [[one.name, *(_against(one, other) for other in everyone)] for one in everyone]
     return Table(["row less column, points", *(one.name for one in everyone)], rows)
 
 
-def speed(standing: Standing) -> Table:
-    """What the answers took, at the load they were asked at."""
+def speed(results: Results) -> Table:
+    """Return tokens and time per model, at the evaluation's load."""
     rows = []
-    for model in standing.models:
+    for model in results.models:
         pairs, found = len(model.rows), model.document["speed"]
         prompt, answer = found["prompt_tokens"] / pairs, found["completion_tokens"] / pairs
         figures = (f"{prompt:.0f}", f"{answer:.0f}", f"{found['seconds']:,.0f}", f"{found['tokens_per_hour']:,}")
         rows.append([model.name, *figures, str(found["concurrency"])])
-    return Table(["", "prompt tokens", "answer tokens", "seconds in all", "tokens an hour", "at a time"], rows)
+    return Table(["", "prompt tokens", "answer tokens", "seconds in all", "tokens an hour", "concurrency"], rows)
 
 
 def learning(mine: Sequence[Mapping[str, Any]], boosted: Sequence[Mapping[str, Any]]) -> Table:
-    """Both curves by training pairs."""
+    """Return both learning curves by number of training pairs."""
     model, trees = ({point["pairs"]: point for point in points} for points in (mine, boosted))
     rows = [
         [f"{size:,}", _point(model.get(size)), _point(trees.get(size)), model.get(size, {}).get("note", "") or NONE]
@@ -109,7 +109,7 @@ def learning(mine: Sequence[Mapping[str, Any]], boosted: Sequence[Mapping[str, A
     return Table(["training pairs", "the model", "gradient boosting", "note"], rows)
 
 
-def _summary(one: Contender) -> list[str]:
+def _summary(one: EvaluatedSystem) -> list[str]:
     found, failures = one.scores["agreement"], sum(one.scores["failures"].values())
     ms = f"{1000 * one.document['speed']['median_seconds']:,.0f}" if one.document else NONE
     return [
@@ -123,8 +123,8 @@ def _summary(one: Contender) -> list[str]:
     ]
 
 
-def _against(one: Contender, other: Contender) -> str:
-    found = None if one is other else on_the_same(one, other)
+def _against(one: EvaluatedSystem, other: EvaluatedSystem) -> str:
+    found = None if one is other else compare_common(one, other)
     return f"{100 * found['value']:+.1f}, {p_value(found['p'])}" if found else NONE
 
 

@@ -10,7 +10,7 @@ from training.costs.case_study import Training
 
 
 @pytest.mark.parametrize(
-    "told",
+    "message",
     [
         "46 min 43 s at $1.89 an hour is $1.47, not $1.46",
         "13 min 14 s at $7.56 an hour is $1.67, not $1.66",
@@ -26,8 +26,8 @@ from training.costs.case_study import Training
         "would be 142,704 tokens a second on one A100",
     ],
 )
-def test_what_does_not_hold_is_told_with_what_would(told: str) -> None:
-    assert any(told in note for note in notes())
+def test_what_does_not_hold_is_reported_with_what_would(message: str) -> None:
+    assert any(message in note for note in notes())
 
 
 def test_a_row_without_a_price_has_no_arithmetic() -> None:

@@ -39,7 +39,7 @@ def test_more_calls_than_a_machine_can_take_need_another() -> None:
     ]
 
 
-def test_a_full_machine_that_still_costs_more_is_told() -> None:
+def test_a_full_machine_that_still_costs_more_is_reported() -> None:
     case = Case("a call", Decimal(1), Decimal(10), {"dear": Decimal("0.2"), "cheap": Decimal("0.05")})
     *_, dear, cheap = table([case])
     assert dear.endswith("| dear | 0.2 | 5.0 |")

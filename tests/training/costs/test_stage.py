@@ -46,22 +46,22 @@ def rows(document: str, start: str) -> list[list[str]]:
     ]
 
 
-def told(config: Config, run: Artifacts, tmp_path: Path, out: Path | None = None) -> str:
+def message(config: Config, run: Artifacts, tmp_path: Path, out: Path | None = None) -> str:
     return costs([config], run.folder.parent, tmp_path / "store", Decimal("0.10"), out)
 
 
-def test_a_runs_rows_stand_beside_the_published(config: Config, run: Artifacts, tmp_path: Path) -> None:
-    document = told(config, run, tmp_path)
+def test_a_runs_rows_are_beside_the_published(config: Config, run: Artifacts, tmp_path: Path) -> None:
+    document = message(config, run, tmp_path)
     assert len(rows(document, "published")) == 5 + 2 + 1
     assert rows(document, "own") == [["own", "own machine", "none", "Toy (toy)", "2", "30 min", "3.78", "1.89"]]
     assert rows(document, "toy") == [["toy", "3.25 (teacher: gpt-4.1-2025-04-14)", "1.89", "2.4"]]
 
 
-def test_serving_is_told_at_capacity_at_that_load_and_at_list_price(
+def test_serving_is_reported_at_capacity_at_that_load_and_at_list_price(
     config: Config, run: Artifacts, tmp_path: Path
 ) -> None:
-    document = told(config, run, tmp_path)
-    machine = ["x86_64, 2 cores, 8 at once", "toy, brief-awq"]
+    document = message(config, run, tmp_path)
+    machine = ["x86_64, 2 cores, 8 concurrent", "toy, brief-awq"]
     # 500 calls of 200 tokens in 0.1 h: 5,000 calls an hour, 1,000,000 tokens an hour
     full = ["0.1", "5,000", "200", "277.8", "0.00002", "0.0001", "0.1", "288.00"]
     assert rows(document, "own, at capacity") == [["own, at capacity", "own", *machine, *full]]
@@ -107,15 +107,15 @@ def test_a_version_that_is_not_what_was_published_is_not_read(config: Config, tm
         recorded(config, tmp_path / "runs", tmp_path / "store", None)
 
 
-def test_no_run_and_runs_without_config_are_told(config: Config, run: Artifacts, tmp_path: Path) -> None:
+def test_no_run_and_runs_without_config_are_reported(config: Config, run: Artifacts, tmp_path: Path) -> None:
     other = config.model_copy(update={"name": "another"})
-    document = told(other, run, tmp_path)
+    document = message(other, run, tmp_path)
     assert "No run of this project is recorded here" in document
     assert "Not shown, since no configuration given has their name: toy." in document
 
 
 def test_out_gets_the_document_and_the_chart_it_names(config: Config, run: Artifacts, tmp_path: Path) -> None:
-    document = told(config, run, tmp_path, tmp_path / "out")
+    document = message(config, run, tmp_path, tmp_path / "out")
     assert (tmp_path / "out" / "costs.md").read_text() == document
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["break-even.png", "costs.md"]
     assert "(break-even.png)" in document

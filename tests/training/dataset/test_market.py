@@ -9,7 +9,7 @@ import pytest
 from training.dataset.market import UnusableMarket, open_market
 
 
-def test_faults_of_all_files_are_told_under_the_folder(tmp_path: Path, synthetic_market: Path) -> None:
+def test_faults_of_all_files_are_reported_under_the_folder(tmp_path: Path, synthetic_market: Path) -> None:
     bars = pd.read_parquet(synthetic_market / "ohlcv_synthetic.parquet")
     bars.drop(columns="open").to_parquet(tmp_path / "ohlcv_a.parquet")
     bars.assign(volume="many").to_parquet(tmp_path / "ohlcv_b.parquet")
@@ -23,7 +23,7 @@ def test_faults_of_all_files_are_told_under_the_folder(tmp_path: Path, synthetic
     ]
 
 
-def test_bars_damaged_behind_a_sound_schema_are_told(tmp_path: Path, synthetic_market: Path) -> None:
+def test_bars_damaged_behind_a_sound_schema_are_reported(tmp_path: Path, synthetic_market: Path) -> None:
     path = tmp_path / "ohlcv_synthetic.parquet"
     shutil.copyfile(synthetic_market / path.name, path)
     content = bytearray(path.read_bytes())

@@ -15,7 +15,7 @@ from app.contract.fingerprint import EXAMPLE
 from training.artifacts import Artifacts, read_rows
 from training.config import SPLITS, Config, Dataset, Split
 from training.dataset import stage as dataset
-from training.dataset.stage import build, require_apart, split_tickers, thin
+from training.dataset.stage import build, drop_metrics, require_disjoint, split_tickers
 
 
 def test_splits_share_no_ticker_and_keep_to_their_dates(
@@ -73,21 +73,21 @@ def rows(**splits: list[tuple[str, str]]) -> dict[str, list[dict[str, Any]]]:
     return {name: [{"ticker": t, "as_of": day} for t, day in pairs] for name, pairs in splits.items()}
 
 
-def test_rows_that_are_not_apart_are_refused_by_name() -> None:
+def test_rows_that_overlap_are_refused_by_name() -> None:
     apart = rows(
         train=[("GOOG", "2024-01-02"), ("A", "2024-01-05")],
         validation=[("B", "2024-01-08")],
         test=[("C", "2024-01-08")],
     )
     companies = {ticker: ticker for ticker in ("A", "B", "C", "GOOG")} | {"GOOGL": "GOOG"}
-    require_apart(apart, companies)
+    require_disjoint(apart, companies)
     mixed = rows(
         train=[("GOOG", "2024-01-02"), ("A", "2024-01-05")],
         validation=[("A", "2024-01-08"), ("B", "2024-01-05")],
         test=[("GOOGL", "2024-01-08")],
     )
     with pytest.raises(ValueError, match="not apart") as caught:
-        require_apart(mixed, companies)
+        require_disjoint(mixed, companies)
     assert str(caught.value).split(": ")[1].split("; ") == [
         "GOOG is in test and in train",
         "A is in train and in validation",
@@ -95,7 +95,7 @@ def test_rows_that_are_not_apart_are_refused_by_name() -> None:
     ]
 
 
-def test_nothing_is_written_of_splits_that_are_not_apart(
+def test_nothing_is_written_of_splits_that_overlap(
     config: Config, artifacts: Artifacts, synthetic_market: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dataset, "split_tickers", lambda companies, config: {name: list(companies) for name in SPLITS})
@@ -160,7 +160,7 @@ def test_a_market_too_small_for_the_splits_is_refused(
         build(config.model_copy(update={"dataset": settings}), artifacts, synthetic_market)
 
 
-def test_tickers_without_history_are_told(config: Config, artifacts: Artifacts, synthetic_market: Path) -> None:
+def test_tickers_without_history_are_reported(config: Config, artifacts: Artifacts, synthetic_market: Path) -> None:
     early = config.dataset.train.model_copy(update={"first": date(2022, 6, 1), "last": date(2022, 7, 1)})
     settings = config.dataset.model_copy(update={"train": early})
     with pytest.raises(ValueError, match="no ticker of the train split has history enough between its dates"):
@@ -179,9 +179,9 @@ def test_a_universe_narrows_the_market_and_is_counted(
     assert seen <= {"SYNA", "SYNB", "SYNC", "SYND", "SYNE"}
 
 
-def test_thinning_leaves_out_at_the_stated_rates() -> None:
+def test_metrics_are_dropped_at_the_stated_rates() -> None:
     draw = random.Random(0)
-    thinned = [thin(EXAMPLE, draw, 0.05, 0.25) for _ in range(2000)]
+    thinned = [drop_metrics(EXAMPLE, draw, 0.05, 0.25) for _ in range(2000)]
     blocks = sum(set(OPTION_NAMES) <= set(metrics.missing()) for metrics in thinned) / len(thinned)
     rsi = sum("RSI_14" in metrics.missing() for metrics in thinned) / len(thinned)
     assert 0.22 < blocks < 0.28

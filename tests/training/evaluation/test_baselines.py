@@ -8,7 +8,7 @@ import pytest
 from app.contract.recommendation import Action
 from tests.training.evaluation.examined import examined
 from training.artifacts import write_rows
-from training.evaluation.baselines import BASELINES, Taught, answers, curve, figures, taught
+from training.evaluation.baselines import BASELINES, TrainingSet, curve, figures, predictions, read_training_set
 from training.evaluation.rows import Row
 from training.evaluation.scores import scores
 
@@ -18,10 +18,10 @@ def action(rsi: float) -> Action:
     return "hold" if 30 <= rsi <= 70 else "buy" if rsi < 30 else "sell"
 
 
-def learnt(count: int, seed: int = 0) -> Taught:
+def trained_on(count: int, seed: int = 0) -> TrainingSet:
     draw = random.Random(seed)
     values = [{"RSI_14": draw.uniform(0, 100), "MFI_14": draw.uniform(0, 100)} for _ in range(count)]
-    return Taught(values, [action(one["RSI_14"]) for one in values], frozenset({"A"}))
+    return TrainingSet(values, [action(one["RSI_14"]) for one in values], frozenset({"A"}))
 
 
 def asked(count: int) -> list[Row]:
@@ -34,14 +34,14 @@ def agreement(rows: list[Row]) -> float:
     return float(scores(rows)["agreement"]["value"])
 
 
-def test_each_baseline_answers_the_very_questions() -> None:
+def test_each_baseline_answers_the_same_questions() -> None:
     questions = asked(200)
-    found = answers(learnt(400), questions)
+    found = predictions(trained_on(400), questions)
     assert found.keys() == BASELINES.keys()
     for name, said in found.items():
         assert [row.key for row in said] == [row.key for row in questions]
         assert {row.model for row in said} == {name}
-        assert not any(row.failure or row.probabilities or row.said_conviction for row in said)
+        assert not any(row.failure or row.probabilities or row.predicted_conviction for row in said)
     assert agreement(found["gradient boosting"]) > 0.95
     assert agreement(found["logistic regression on readings"]) > 0.95
     assert agreement(found["majority"]) < 0.6
@@ -49,23 +49,23 @@ def test_each_baseline_answers_the_very_questions() -> None:
 
 
 def test_the_majority_is_the_training_pairs() -> None:
-    train = Taught([{"RSI_14": 1.0}] * 3, ["sell", "sell", "buy"], frozenset())
-    assert {row.said for row in answers(train, asked(20))["majority"]} == {"sell"}
+    train = TrainingSet([{"RSI_14": 1.0}] * 3, ["sell", "sell", "buy"], frozenset())
+    assert {row.predicted for row in predictions(train, asked(20))["majority"]} == {"sell"}
 
 
-def test_a_metric_that_training_never_saw_is_left_out() -> None:
-    """Nothing of the test pairs, not even which metrics they have, shapes what is learnt."""
-    train = learnt(40)
+def test_a_metric_that_training_did_not_have_is_left_out() -> None:
+    """Nothing of the test pairs, not even which metrics they have, shapes what is trained_on."""
+    train = trained_on(40)
     assert train.names == ["RSI_14", "MFI_14"]
     assert figures([{"RSI_14": 1.0, "price": 2.0}], train.names).shape == (1, 2)
     questions = [row.model_copy(update={"metrics": {**row.metrics, "price": 9.0}}) for row in asked(20)]
-    assert [r.said for r in answers(train, questions)["gradient boosting"]] == [
-        r.said for r in answers(train, asked(20))["gradient boosting"]
+    assert [r.predicted for r in predictions(train, questions)["gradient boosting"]] == [
+        r.predicted for r in predictions(train, asked(20))["gradient boosting"]
     ]
 
 
 def test_the_curve_learns_from_the_first_pairs_only() -> None:
-    train, questions = learnt(600), asked(200)
+    train, questions = trained_on(600), asked(200)
     points = curve(train, questions, (400, 50, 6000))
     assert [point["pairs"] for point in points] == [50, 400, 600]
     assert points[0]["agreement"] == curve(train.first(50), questions, ())[0]["agreement"]
@@ -73,7 +73,7 @@ def test_the_curve_learns_from_the_first_pairs_only() -> None:
 
 
 def test_a_size_of_one_action_is_no_point() -> None:
-    train = Taught([{"RSI_14": float(i)} for i in range(4)], ["buy", "buy", "buy", "sell"], frozenset())
+    train = TrainingSet([{"RSI_14": float(i)} for i in range(4)], ["buy", "buy", "buy", "sell"], frozenset())
     assert [point["pairs"] for point in curve(train, asked(10), (2,))] == [4]
 
 
@@ -89,7 +89,7 @@ LINE = {
 def test_training_pairs_are_read_once_each(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     write_rows(path, [LINE, {**LINE, "detail": "full"}, {**LINE, "ticker": "B", "action": "sell"}])
-    found = taught(path)
+    found = read_training_set(path)
     assert found.actions == ["buy", "sell"]
     assert found.tickers == {"A", "B"}
     assert found.values[0] == {"price": 10, "RSI_14": 20, "MFI_14": 30}
@@ -104,8 +104,8 @@ def test_training_pairs_are_read_once_each(tmp_path: Path) -> None:
         ({}, "nothing to learn from 1 pairs of 1 action"),
     ],
 )
-def test_what_cannot_be_learnt_from_is_named(tmp_path: Path, spoil: dict[str, object], message: str) -> None:
+def test_what_cannot_be_trained_on_is_named(tmp_path: Path, spoil: dict[str, object], message: str) -> None:
     path = tmp_path / "train.jsonl"
     write_rows(path, [LINE, {name: value for name, value in {**LINE, **spoil}.items() if value is not None}])
     with pytest.raises(ValueError, match=rf"train\.jsonl(, |: action: ){message}"):
-        taught(path)
+        read_training_set(path)

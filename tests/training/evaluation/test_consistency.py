@@ -12,7 +12,7 @@ from app.contract.prompt import Detail, messages
 from app.contract.recommendation import BriefAnswer
 from tests.contract.strategies import metrics as any_metrics
 from tests.training.evaluation.examined import examined
-from training.evaluation.consistency import changes, reordered, rounded, unchanged
+from training.evaluation.consistency import perturbations, reordered, rounded, stability
 from training.evaluation.pairs import Pair
 
 
@@ -44,16 +44,16 @@ def test_rounded_metrics_are_still_metrics(metrics: Metrics) -> None:
 
 
 def test_a_swapped_ticker_is_another_one() -> None:
-    found = changes([pair(EXAMPLE, "A"), pair(SPARSE, "B")])
+    found = perturbations([pair(EXAMPLE, "A"), pair(SPARSE, "B")])
     assert [(p.ticker, p.metrics) for p in found["swapped ticker"]] == [("B", EXAMPLE), ("A", SPARSE)]
     assert found.keys() == {"reordered", "rounded", "swapped ticker"}
-    assert changes([pair(EXAMPLE)])["swapped ticker"][0].ticker != "SNPS"
+    assert perturbations([pair(EXAMPLE)])["swapped ticker"][0].ticker != "SNPS"
 
 
-def test_what_fails_has_not_stayed() -> None:
+def test_what_fails_counts_as_changed() -> None:
     before = [examined("buy", "buy"), examined("buy", None), examined("buy", "buy"), examined("buy", "hold")]
     after = [examined("buy", "buy"), examined("buy", None), examined("buy", None), examined("buy", "hold")]
-    found = unchanged(before, after, [pair(EXAMPLE)] * 4)
+    found = stability(before, after, [pair(EXAMPLE)] * 4)
     assert (found["value"], found["n"], found["teacher"]) == (0.5, 4, 1)
 
 
@@ -61,10 +61,10 @@ def test_the_teacher_crosses_a_bound_too() -> None:
     near = Metrics.model_validate({"price": 10.0, "technicals": {"RSI_14": 29.99999, "MFI_14": 50.0}})
     same = pair(near)
     crossed = Pair("A", near, BriefAnswer(action="buy" if same.truth.action != "buy" else "sell", conviction=5))
-    found = unchanged([examined("buy", "buy")] * 2, [examined("buy", "buy")] * 2, [same, crossed])
+    found = stability([examined("buy", "buy")] * 2, [examined("buy", "buy")] * 2, [same, crossed])
     assert found["teacher"] == 0.5
 
 
-def test_of_another_teacher_nothing_is_said() -> None:
-    taught = Pair("A", EXAMPLE, BriefAnswer(action="buy", conviction=5), "gpt-4.1")
-    assert unchanged([examined("buy", "buy")], [examined("buy", "buy")], [taught])["teacher"] is None
+def test_of_another_teacher_no_stability_is_reported() -> None:
+    labelled = Pair("A", EXAMPLE, BriefAnswer(action="buy", conviction=5), "gpt-4.1")
+    assert stability([examined("buy", "buy")], [examined("buy", "buy")], [labelled])["teacher"] is None

@@ -1,4 +1,4 @@
-"""A cascade reckoned from a model's answers: what is passed on, what it costs, and how often it agrees."""
+"""A cascade computed from a model's answers: what is passed on, what it costs, and how often it agrees."""
 
 from __future__ import annotations
 

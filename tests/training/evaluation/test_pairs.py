@@ -37,12 +37,12 @@ def test_no_snapshot_of_a_market_is_asked_about_twice(synthetic_market: Path) ->
     assert len({(pair.ticker, pair.metrics.as_of) for pair in pairs}) == len(pairs)
 
 
-def test_a_folder_that_is_no_market_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_no_market_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="ohlcv"):
         pairs_of_market(tmp_path, "simulated", "brief", 10, 0)
 
 
-def test_pairs_of_a_run_are_its_test_split_and_say_whose_they_are(artifacts: Artifacts) -> None:
+def test_pairs_of_a_run_are_its_test_split_and_name_their_teacher(artifacts: Artifacts) -> None:
     write_rows(artifacts.stage("label") / "test.jsonl", [labelled("brief", "gpt-4.1"), labelled("full", "gpt-4.1")])
     artifacts.complete("label", {})
     (pair,) = pairs_of_run(artifacts, "brief")
@@ -66,7 +66,7 @@ def test_a_malformed_line_is_named(artifacts: Artifacts, spoil: dict[str, object
         pairs_of_run(artifacts, "brief")
 
 
-def test_a_detail_that_the_run_has_not_is_told(artifacts: Artifacts) -> None:
+def test_a_detail_that_the_run_has_not_is_reported(artifacts: Artifacts) -> None:
     write_rows(artifacts.stage("label") / "test.jsonl", [labelled("brief")])
     artifacts.complete("label", {})
     with pytest.raises(ValueError, match="no full pair"):

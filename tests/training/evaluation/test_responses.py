@@ -21,7 +21,7 @@ from training.cli import main
 from training.evaluation.responses import Backend, backends, cell, responses, table
 
 KEY = "sk-standInKeyThatNobodyMaySee"
-SAID = "Calls | puts\n<b>buy</b>"
+OUTCOMES = "Calls | puts\n<b>buy</b>"
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def stand_in() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def free_speaker() -> Iterator[str]:
-    """An OpenAI-style server that takes no schema, and says how its request read."""
+    """An OpenAI-style server that takes no schema, and echoes its request."""
     app = FastAPI(openapi_url=None)
 
     @app.get("/v1/models")
@@ -45,7 +45,7 @@ def free_speaker() -> Iterator[str]:
         expected = {"model", "messages", "temperature", "max_tokens"}
         if set(body) != expected or body["messages"] != messages(EXAMPLE, "SNPS", "full"):
             return JSONResponse({"error": {"message": "not the raw prompt"}}, 400)
-        choice = {"message": {"content": SAID}, "finish_reason": "length"}
+        choice = {"message": {"content": OUTCOMES}, "finish_reason": "length"}
         return JSONResponse({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})
 
     with served(app) as url:
@@ -61,7 +61,9 @@ async def test_a_stand_ins_answer_is_the_rules_and_is_called_a_stand_ins(stand_i
 
 
 @pytest.mark.parametrize(("stands_in", "nature"), [(True, "stand-in"), (False, "raw")])
-async def test_a_gateway_is_asked_for_its_backend_and_tells_whether_it_stands_in(stands_in: bool, nature: str) -> None:
+async def test_a_gateway_is_asked_for_its_backend_and_returns_whether_it_is_a_stand_in(
+    stands_in: bool, nature: str
+) -> None:
     app = FastAPI(openapi_url=None)
 
     @app.get("/v1/backends")
@@ -92,20 +94,20 @@ async def test_free_text_is_asked_for_without_a_schema_and_says_where_it_was_cut
     assert raw.nature == "raw"
     assert tuned.nature == "fine-tuned"
     assert tuned.model == f"toy-1-{fingerprint()}"
-    assert raw.text == f"{SAID}\n\n*cut off at 512 tokens*"
+    assert raw.text == f"{OUTCOMES}\n\n*cut off at 512 tokens*"
     row = [*table([raw])][-1]
     assert row == (
         "| raw | raw-7b | raw | 7B | Calls &#124; puts<br>&lt;b&gt;buy&lt;/b&gt;<br><br>*cut off at 512 tokens* |"
     )
 
 
-async def test_failures_are_rows_and_no_hindrance_to_others(stand_in: str, free_speaker: str) -> None:
+async def test_failures_are_rows_and_do_not_affect_others(stand_in: str, free_speaker: str) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
-        nobody = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        unreachable = f"http://127.0.0.1:{bound.getsockname()[1]}"
         given = await responses(
             [
-                Backend("nobody", nobody),
+                Backend("unreachable", unreachable),
                 Backend("wrong key", stand_in, key="sk-wrongKeyThatNobodyMaySee"),
                 Backend("no such model", stand_in, "gpt-9", key=KEY),
                 Backend("takes no schema", free_speaker),
@@ -134,21 +136,21 @@ def test_backends_are_read_from_options() -> None:
 
 
 @pytest.mark.parametrize("spec", ["", "a", "=http://a", "a=", "a=ftp://a", "a=http://", "http://a/?b=c"])
-def test_what_is_no_backend_is_told(spec: str) -> None:
+def test_what_is_no_backend_is_reported(spec: str) -> None:
     with pytest.raises(ValueError, match="is not NAME=URL"):
         backends([spec], [], [], [], {})
 
 
-def test_all_that_is_wrong_is_told_at_once_and_no_secret() -> None:
+def test_all_that_is_wrong_is_all_reported_without_secrets() -> None:
     with pytest.raises(ValueError) as caught:
         backends(["a=http://user:secret@host", "b=x", "c=http://c"], [], ["d=7B"], ["c=NO_KEY"], {})
-    for told in (
+    for message in (
         "a: no credentials in an address",
         "'b=x' is not NAME=URL",
         "c: the environment has no NO_KEY",
         "d is no backend given once",
     ):
-        assert told in str(caught.value)
+        assert message in str(caught.value)
     assert "secret" not in str(caught.value)
     with pytest.raises(ValueError, match="no backend is given"):
         backends([], [], [], [], {})

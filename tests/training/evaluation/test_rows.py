@@ -8,7 +8,7 @@ from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE, SPARSE
 from tests.training.evaluation.examined import examined
 from training.evaluation import rows
-from training.evaluation.asking import Asked
+from training.evaluation.clients import Prediction
 from training.evaluation.pairs import Pair
 
 ROWS = [examined("buy", "sell", probabilities=(0.2, 0.5, 0.3)), examined("hold", None)]
@@ -34,7 +34,7 @@ def test_what_a_killed_evaluation_was_writing_is_not_a_row(tmp_path: Path) -> No
 
 def test_a_pair_and_its_row_have_one_key() -> None:
     pairs = [Pair(t, m, rules.answer(m, "brief")) for t, m in (("SNPS", EXAMPLE), ("TINY", SPARSE))]
-    made = [rows.row(pair, Asked(action="buy", conviction=3), "brief", "a-model", 0.0) for pair in pairs]
+    made = [rows.row(pair, Prediction(action="buy", conviction=3), "brief", "a-model", 0.0) for pair in pairs]
     assert [row.key for row in made] == [rows.key_of(pair) for pair in pairs]
     assert made[0].key != made[1].key
     assert [row.missing for row in made] == [0, 30]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.contract.recommendation import ACTIONS, Action
 from tests.training.evaluation.examined import examined
-from training.evaluation.scores import SAID, scores
+from training.evaluation.scores import OUTCOMES, scores
 
 
 def test_a_failure_counts_as_wrong_and_never_as_hold() -> None:
@@ -35,7 +35,7 @@ def test_precision_recall_and_kappa_are_those_of_the_confusion() -> None:
     assert found["majority_baseline"]["value"] == 0.5
 
 
-def test_conviction_is_held_against_the_teachers() -> None:
+def test_conviction_is_compared_with_the_teachers() -> None:
     pairs = [(2, 3), (4, 4), (6, 7), (8, 10)]
     found = scores([examined("buy", "buy", convictions=pair) for pair in pairs])["conviction"]
     assert found["mean_absolute_error"] == 1
@@ -67,6 +67,6 @@ actions = st.sampled_from(ACTIONS)
 def test_any_answers_have_scores(said: list[tuple[Action, Action | None, int, int]]) -> None:
     found = scores([examined(t, s, convictions=(a, b), ticker=f"T{i % 3}") for i, (t, s, a, b) in enumerate(said)])
     assert json.loads(json.dumps(found, allow_nan=False)) is not None
-    assert sum(found["confusion"][t][s] for t in ACTIONS for s in SAID) == len(said)
+    assert sum(found["confusion"][t][s] for t in ACTIONS for s in OUTCOMES) == len(said)
     hits = sum(found["confusion"][t][t] for t in ACTIONS)
     assert found["agreement"]["value"] == pytest.approx(hits / len(said), abs=1e-4)

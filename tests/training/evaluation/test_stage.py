@@ -10,20 +10,20 @@ from app.contract.fingerprint import EXAMPLE, SPARSE
 from tests.conftest import StandIn
 from training.cli import main
 from training.evaluation import rows
-from training.evaluation.asking import Unreachable
+from training.evaluation.clients import Unreachable
 from training.evaluation.pairs import Pair
-from training.evaluation.stage import Evaluation, Question, evaluate
+from training.evaluation.stage import Evaluation, EvaluationOptions, evaluate
 
 PAIRS = [Pair(t, m, rules.answer(m, "brief")) for t, m in (("SNPS", EXAMPLE), ("TINY", SPARSE))]
 
 
-async def ask(stand_in: StandIn, pairs: list[Pair], question: Question, folder: Path) -> Evaluation:
-    return await evaluate(stand_in.url, None, stand_in.key, pairs, question, folder / "out.unfinished")
+async def ask(stand_in: StandIn, pairs: list[Pair], options: EvaluationOptions, folder: Path) -> Evaluation:
+    return await evaluate(stand_in.url, None, stand_in.key, pairs, options, folder / "out.unfinished")
 
 
 async def test_the_rules_agree_with_themselves_over_http(stand_in: StandIn, tmp_path: Path) -> None:
     pairs = [Pair(p.ticker, p.metrics, rules.answer(p.metrics, "full")) for p in PAIRS]
-    found = await ask(stand_in, pairs, Question("full", consistency=2), tmp_path)
+    found = await ask(stand_in, pairs, EvaluationOptions("full", consistency=2), tmp_path)
     assert found.document["agreement"]["value"] == 1
     assert found.document["speed"]["tokens_per_hour"] > 0
     assert found.document["teacher"] == rules.MODEL_ID
@@ -36,18 +36,18 @@ async def test_the_rules_agree_with_themselves_over_http(stand_in: StandIn, tmp_
 
 async def test_a_failing_backend_is_counted(stand_in: StandIn, tmp_path: Path) -> None:
     stand_in.fail("malformed", times=1)
-    found = await ask(stand_in, PAIRS, Question("brief", concurrency=1), tmp_path)
+    found = await ask(stand_in, PAIRS, EvaluationOptions("brief", concurrency=1), tmp_path)
     assert found.document["failures"] == {"unparsed_answer": 1}
     assert found.document["agreement"]["value"] == 0.5
 
 
-async def test_an_evaluation_cut_off_goes_on_where_it_stopped(stand_in: StandIn, tmp_path: Path) -> None:
-    whole = await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+async def test_an_evaluation_cut_off_resumes_where_it_stopped(stand_in: StandIn, tmp_path: Path) -> None:
+    whole = await ask(stand_in, PAIRS, EvaluationOptions("brief"), tmp_path)
     left = tmp_path / "out.unfinished"
     first, second = left.read_text().splitlines()
     left.write_text(f"{first}\n{second[:30]}")
     asked = stand_in.tally()["answered"]
-    again = await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    again = await ask(stand_in, PAIRS, EvaluationOptions("brief"), tmp_path)
     assert stand_in.tally()["answered"] == asked + 1
     assert again.document["agreement"] == whole.document["agreement"]
     kept = next(row for row in again.rows if row.model_dump_json() == first)
@@ -56,34 +56,34 @@ async def test_an_evaluation_cut_off_goes_on_where_it_stopped(stand_in: StandIn,
 
 
 async def test_answers_of_another_model_are_not_taken(stand_in: StandIn, tmp_path: Path) -> None:
-    await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    await ask(stand_in, PAIRS, EvaluationOptions("brief"), tmp_path)
     left = tmp_path / "out.unfinished"
-    rows.write(left, [row.model_copy(update={"model": "another", "said": "buy"}) for row in rows.read(left)])
-    found = await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    rows.write(left, [row.model_copy(update={"model": "another", "predicted": "buy"}) for row in rows.read(left)])
+    found = await ask(stand_in, PAIRS, EvaluationOptions("brief"), tmp_path)
     assert found.document["agreement"]["value"] == 1
     assert {row.model for row in rows.read(left)} == {found.document["model"]}
 
 
 async def test_what_was_never_answered_is_asked_again(stand_in: StandIn, tmp_path: Path) -> None:
-    await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    await ask(stand_in, PAIRS, EvaluationOptions("brief"), tmp_path)
     left = tmp_path / "out.unfinished"
-    silent = {"said": None, "said_conviction": None, "completion_tokens": 0, "failure": "ReadError"}
-    cut = {"said": None, "said_conviction": None, "failure": "length"}
+    silent = {"predicted": None, "predicted_conviction": None, "completion_tokens": 0, "failure": "ReadError"}
+    cut = {"predicted": None, "predicted_conviction": None, "failure": "length"}
     first, second = rows.read(left)
     rows.write(left, [first.model_copy(update=silent), second.model_copy(update=cut)])
-    found = await ask(stand_in, PAIRS, Question("brief"), tmp_path)
+    found = await ask(stand_in, PAIRS, EvaluationOptions("brief"), tmp_path)
     assert found.document["failures"] == {"length": 1}
 
 
-async def test_nobody_there_is_told(tmp_path: Path) -> None:
+async def test_an_unreachable_server_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
-        await evaluate("http://127.0.0.1:9", None, None, PAIRS, Question("brief"), tmp_path / "a")
+        await evaluate("http://127.0.0.1:9", None, None, PAIRS, EvaluationOptions("brief"), tmp_path / "a")
 
 
 async def test_pairs_of_two_teachers_are_not_mixed(tmp_path: Path) -> None:
     mixed = [PAIRS[0], Pair("A", EXAMPLE, PAIRS[0].truth, "gpt-4.1")]
     with pytest.raises(ValueError, match=f"one teacher, not gpt-4.1, {rules.MODEL_ID}"):
-        await evaluate("http://127.0.0.1:9", None, None, mixed, Question("brief"), tmp_path / "a")
+        await evaluate("http://127.0.0.1:9", None, None, mixed, EvaluationOptions("brief"), tmp_path / "a")
 
 
 def test_the_command_writes_agreement_and_the_rows_beside(

@@ -1,4 +1,4 @@
-"""Runs in the training environment; what a model is taught must be what it is served with, token for token."""
+"""Runs in the training environment: training tokens equal the served ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.training.conftest import BASE  # noqa: E402
 from training.finetune.examples import TooLong, collate, encode, table  # noqa: E402
 
 RECORDED = Path(__file__).parents[1] / "tokens.json"
-"""Token ids of the worked example; the served model's own /tokenize is held to the same file."""
+"""Token ids of the worked example; the served model's /tokenize is checked against the same file."""
 
 
 def row(detail: Any) -> dict[str, Any]:
@@ -62,5 +62,5 @@ def test_labels_stand_where_the_next_token_is_the_answers(tokenizer: Any) -> Non
         assert labels[labels != -100].tolist() == example.answer
         first = int((labels != -100).nonzero()[0])
         assert batch["input_ids"][index, : first + 1].tolist() == example.prompt
-        assert int(labels[batch["action_at"][index]]) == example.answer[example.action]
-    assert batch["places"].tolist() == sorted(set(batch["places"].tolist()))
+        assert int(labels[batch["action_position"][index]]) == example.answer[example.action]
+    assert batch["logit_positions"].tolist() == sorted(set(batch["logit_positions"].tolist()))

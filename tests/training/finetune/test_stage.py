@@ -24,9 +24,9 @@ from training.cli import main
 from training.config import Config, Finetune, load
 from training.dataset.stage import build
 from training.finetune import examples
+from training.finetune.fake_quantization import FakeQuantization
 from training.finetune.merge import merge
 from training.finetune.record import tuning
-from training.finetune.rounding import Rounding
 from training.finetune.stage import arguments, cost, finetune, qat, with_adapter
 from training.finetune.trainer import AnswerTrainer
 from training.labeling.stage import label
@@ -57,7 +57,7 @@ def logits(model: Any) -> Any:
         return model(input_ids=ids).logits.float()
 
 
-def test_the_adapter_is_trained_and_the_merge_says_the_same(
+def test_the_adapter_is_trained_and_the_merge_predicts_the_same(
     config: Config, labelled: Artifacts, toy: Path, tmp_path: Path
 ) -> None:
     finetune(changed(config, usd_per_hour="1.89"), labelled, toy)
@@ -77,9 +77,9 @@ def test_the_adapter_is_trained_and_the_merge_says_the_same(
     adapted = logits(peft.PeftModel.from_pretrained(load(toy, dtype=training_dtype()), adapter))
     merge(toy, adapter, tmp_path / "merged")
     merged = logits(load(tmp_path / "merged", dtype=training_dtype()))
-    moved = (adapted - untuned).abs().max()
-    assert moved > 0
-    assert (merged - adapted).abs().max() < max(0.02, float(moved))
+    invalidate = (adapted - untuned).abs().max()
+    assert invalidate > 0
+    assert (merged - adapted).abs().max() < max(0.02, float(invalidate))
     assert json.loads((tmp_path / "merged" / "config.json").read_text())["architectures"] == ["MistralForCausalLM"]
 
 
@@ -132,7 +132,7 @@ def test_training_that_gets_no_better_stops_and_keeps_the_best(config: Config, l
     assert losses.index(min(losses)) == len(losses) - 3
 
 
-def test_training_goes_on_with_rounded_weights(config: Config, labelled: Artifacts, toy: Path) -> None:
+def test_training_continues_with_rounded_weights(config: Config, labelled: Artifacts, toy: Path) -> None:
     settings = {**config.finetune.model_dump(), "pairs": {"brief": 6, "full": 2}, "usd_per_hour": "3600"}
     config = Config.model_validate({**config.model_dump(), "qat": settings})
     with pytest.raises(FileNotFoundError, match="stage finetune is not complete"):
@@ -163,7 +163,7 @@ def test_what_rounded_training_judged_is_the_adapter_it_leaves_rounded(
     qat(config, labelled, toy)
     judged = [entry["eval_loss"] for entry in labelled.manifest("qat")["history"] if "eval_loss" in entry][-1]
     model = with_adapter(Finetune.model_validate(settings), toy, labelled.adapter)
-    Rounding(model, config.quantize.group_size)
+    FakeQuantization(model, config.quantize.group_size)
     tokenizer = transformers.AutoTokenizer.from_pretrained(toy)
     rows = list(examples.table(examples.load(labelled.folder / "label" / "validation.jsonl", tokenizer, 1024)))
     with torch.no_grad():
@@ -191,7 +191,7 @@ def words(config_file: Path, runs: Path, models: Path) -> list[str]:
     return ["finetune", "--config", str(config_file), "--runs", str(runs), "--models", str(models)]
 
 
-def test_a_killed_run_goes_on_to_the_very_same_adapter(
+def test_a_killed_run_resumes_to_the_same_adapter(
     config_file: Path, synthetic_market: Path, toy: Path, tmp_path: Path
 ) -> None:
     text = config_file.read_text().replace("epochs = 1", "epochs = 2").replace("save_every = 10", "save_every = 3")

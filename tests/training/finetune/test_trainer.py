@@ -44,9 +44,11 @@ def plain(model: Any, example: Example) -> torch.Tensor:
 
 def loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
     """The loss as the trainer computes it, per batch."""
-    places = batch["places"]
-    losses = cross_entropy(answer_logits(model, batch).transpose(1, 2), batch["labels"][:, places], reduction="none")
-    return (losses * batch["weights"][:, places]).sum() / batch["weights"].sum()
+    logit_positions = batch["logit_positions"]
+    losses = cross_entropy(
+        answer_logits(model, batch).transpose(1, 2), batch["labels"][:, logit_positions], reduction="none"
+    )
+    return (losses * batch["weights"][:, logit_positions]).sum() / batch["weights"].sum()
 
 
 def gradients(model: Any, value: torch.Tensor) -> list[torch.Tensor]:
@@ -54,10 +56,10 @@ def gradients(model: Any, value: torch.Tensor) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("beginning", [0, 1, 12])
-def test_a_shared_beginning_is_computed_once_and_changes_nothing(model: Any, beginning: int) -> None:
+def test_a_shared_prefix_is_computed_once_and_changes_nothing(model: Any, beginning: int) -> None:
     pairs = examples(beginning)
     batch = collate([*table(pairs)], pad=0)
-    assert batch["shared"] == beginning
+    assert batch["shared_prefix"] == beginning
     expected = torch.stack([plain(model, pair) for pair in pairs]).mean()
     value = loss(model, batch)
     assert value.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -65,10 +67,10 @@ def test_a_shared_beginning_is_computed_once_and_changes_nothing(model: Any, beg
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
 
 
-def test_the_shared_beginning_ends_before_what_is_taught(model: Any) -> None:
+def test_the_shared_prefix_ends_before_the_first_label(model: Any) -> None:
     pair = examples(12)[0]
     batch = collate([*table([pair, pair])], pad=0)
-    assert batch["shared"] == len(pair.prompt) - 1
+    assert batch["shared_prefix"] == len(pair.prompt) - 1
     assert loss(model, batch).item() == pytest.approx(plain(model, pair).item(), rel=1e-5)
 
 

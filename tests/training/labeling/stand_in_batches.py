@@ -1,6 +1,6 @@
 """A stand-in for OpenAI's Files and Batch API, answered by the stand-in for its chat completions.
 
-Strict about the protocol; can be told how its next batches end. Its answers are the rule-based analyst's.
+Strict about the protocol; its next batches' outcomes are configurable. Its answers are the rule-based analyst's.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import pytest
 from app.contract.fingerprint import EXAMPLE
 from app.contract.recommendation import canonical
 from app.contract.rule_based_analyst import answer
-from training.labeling.answers import answered
+from training.labeling.answers import parse_completion
 from training.labeling.tariff import Tariff
 
 from .conftest import question
@@ -37,7 +37,7 @@ def completion(
 
 
 def read(document: Any) -> Any:
-    return answered("call", question(detail="full").key, document, TARIFF, at_most=999)
+    return parse_completion("call", question(detail="full").key, document, TARIFF, at_most=999)
 
 
 def test_an_answer_becomes_a_label_with_its_model_and_cost() -> None:

@@ -88,7 +88,7 @@ async def test_a_cancelled_batch_keeps_what_it_answered(tmp_path: Path, server: 
     assert len(journal.labels) == len(ASKED)
 
 
-async def test_what_fails_each_time_is_given_up(tmp_path: Path, server: StandInBatches) -> None:
+async def test_what_fails_each_time_fails_for_good(tmp_path: Path, server: StandInBatches) -> None:
     server.fates = [Fate(fail={2: 500}), Fate(fail={0: 500})]
     journal = await ask(tmp_path, tries=2)
     assert set(journal.failures) == {ASKED[2].key}
@@ -140,7 +140,7 @@ async def test_batches_shrink_towards_the_cap_and_stop_before_it(tmp_path: Path,
     assert sorted(sent) == sorted(one.key for one in asked)
 
 
-async def test_a_batch_that_is_not_taken_is_told_by_its_code_alone(tmp_path: Path, server: StandInBatches) -> None:
+async def test_a_batch_that_is_not_taken_is_reported_by_its_code_alone(tmp_path: Path, server: StandInBatches) -> None:
     server.fates = [Fate(status="failed", code="token_limit_exceeded")]
     with pytest.raises(TeacherFailed, match=r"token_limit_exceeded.*batch_requests") as caught:
         await ask(tmp_path)
@@ -156,11 +156,11 @@ async def test_an_answer_to_what_was_not_asked_stops_it(tmp_path: Path, server: 
 
 
 class Died(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 @pytest.mark.parametrize("hook", ["after_create", "before_poll"])
-async def test_a_batch_under_way_is_found_again(tmp_path: Path, server: StandInBatches, hook: str) -> None:
+async def test_a_batch_in_flight_is_found_again(tmp_path: Path, server: StandInBatches, hook: str) -> None:
     """Also one that the server has made and whose id never arrived, among those of others."""
     for _ in range(3):
         server.batches[f"other_{len(server.batches)}"] = {
@@ -182,7 +182,7 @@ async def test_a_batch_under_way_is_found_again(tmp_path: Path, server: StandInB
     assert journal.spent == journal.paid
 
 
-async def test_a_batch_that_never_was_made_is_made_anew(tmp_path: Path, server: StandInBatches) -> None:
+async def test_a_batch_that_never_was_made_is_made_again(tmp_path: Path, server: StandInBatches) -> None:
     def die() -> None:
         server.before_create = lambda: None
         raise Died

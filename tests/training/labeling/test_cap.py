@@ -41,7 +41,7 @@ def test_the_cap_is_never_passed(cap_nano_usd: int, calls: list[tuple[int, int |
             assert all(sent)
 
 
-async def test_a_call_waits_for_those_under_way_before_it_gives_up(tmp_path: Path) -> None:
+async def test_a_call_waits_for_those_in_flight_before_it_fails(tmp_path: Path) -> None:
     with Journal(tmp_path / "journal.jsonl") as journal:
         cap = Cap(journal, 100)
         await cap.send(Sent(call="a", at_most={"a": 80}, at=0))

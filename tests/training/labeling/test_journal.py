@@ -16,7 +16,7 @@ END = st.one_of(st.none(), st.just("closed"), st.tuples(st.just("answered"), st.
 
 
 def entries(ends: list[object]) -> list[Sent | Answered | Closed]:
-    """A call for each end, asking a question of its own, 100 nano-dollars at most."""
+    """A call per outcome, each with one question of at most 100 nano-dollars."""
     made: list[Sent | Answered | Closed] = []
     for number, end in enumerate(ends):
         call, key = f"c{number}", f"brief-0-{number}"
@@ -62,9 +62,9 @@ def test_a_batch_is_settled_question_by_question(tmp_path: Path) -> None:
         assert journal.open["b"].batch_id == "batch_1"
         journal.write(Answered(call="b", key="b", failure="no result"))
         assert (journal.spent, journal.paid, journal.open) == (4, 4, {})
-        assert journal.wants("b", tries=2)
-        assert not journal.wants("b", tries=1)
-        assert not journal.wants("a", tries=2)
+        assert journal.needs_answer("b", tries=2)
+        assert not journal.needs_answer("b", tries=1)
+        assert not journal.needs_answer("a", tries=2)
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"), [("{}", ":1: .*kind"), ('{"kind":"closed","call":"x","reason":"y"}', ":1: no open call")]
+    ("line", "message"), [("{}", ":1: .*kind"), ('{"kind":"closed","call":"x","reason":"y"}', ":1: no open call")]
 )
-def test_a_spoilt_line_is_named(tmp_path: Path, line: str, told: str) -> None:
+def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text(line + "\n")
-    with pytest.raises(JournalError, match=told), Journal(path):
+    with pytest.raises(JournalError, match=message), Journal(path):
         pass
 
 

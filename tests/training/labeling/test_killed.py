@@ -24,7 +24,7 @@ from .stand_in_batches import StandInBatches
 
 ROOT = Path(__file__).parents[3]
 KEY = "sk-kill-0123456789abcdef"
-PATIENCE_S = 600
+MAX_PAUSE_S = 600
 """Far more than a process needs, even on a machine with much else to do."""
 
 
@@ -54,7 +54,7 @@ class Killing:
 
 @contextmanager
 def labelling(origin: str, config: Path, run: Artifacts) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m training label` in a process of its own."""
+    """`python -m training label` in a child process."""
     command = [sys.executable, "-m", "training", "label", "--config", str(config), "--runs", str(run.folder.parent)]
     environment = {**os.environ, "OPENAI_BASE_URL": f"{origin}/v1", "OPENAI_API_KEY": KEY}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as process:
@@ -71,14 +71,14 @@ def test_a_killed_run_loses_no_label_and_pays_for_none_twice(data: Artifacts, se
     with served(server) as origin:
         with labelling(origin, config, data) as process:
             server.client = process
-            assert process.wait(PATIENCE_S) == -signal.SIGKILL
+            assert process.wait(MAX_PAUSE_S) == -signal.SIGKILL
         server.client = None
         kept = journal_of(data)
         assert 5 - concurrency < len(kept.labels) <= 5
         assert kept.spent > kept.paid
         first = Counter(server.asked)
         with labelling(origin, config, data) as process:
-            assert process.wait(PATIENCE_S) == 0, process.stderr and process.stderr.read().decode()
+            assert process.wait(MAX_PAUSE_S) == 0, process.stderr and process.stderr.read().decode()
     assert data.done("label")
     again = {asked for asked, times in server.asked.items() if times > 1}
     assert len(again) <= concurrency
@@ -91,17 +91,17 @@ def test_a_killed_run_loses_no_label_and_pays_for_none_twice(data: Artifacts, se
     assert len(again) <= unsettled <= concurrency  # the last may not have reached the server
 
 
-def test_a_killed_run_finds_the_batch_whose_id_it_never_learnt(data: Artifacts, settings: Settings) -> None:
+def test_a_killed_run_finds_the_batch_whose_id_it_never_received(data: Artifacts, settings: Settings) -> None:
     server = StandInBatches(create_stand_in(key=KEY), KEY)
     config = settings("openai-batch")
     with served(server.app) as origin:
         with labelling(origin, config, data) as process:
             server.after_create = lambda: process.send_signal(signal.SIGKILL)
-            assert process.wait(PATIENCE_S) == -signal.SIGKILL
+            assert process.wait(MAX_PAUSE_S) == -signal.SIGKILL
         server.after_create = lambda: None
         assert [call.batch_id for call in journal_of(data).open.values()] == [None]
         with labelling(origin, config, data) as process:
-            assert process.wait(PATIENCE_S) == 0, process.stderr and process.stderr.read().decode()
+            assert process.wait(MAX_PAUSE_S) == 0, process.stderr and process.stderr.read().decode()
             assert process.stderr
             assert KEY not in process.stderr.read().decode()
     assert list(server.batches) == ["batch_1"]
@@ -111,7 +111,7 @@ def test_a_killed_run_finds_the_batch_whose_id_it_never_learnt(data: Artifacts, 
     assert len(rows_of(data)) == PROMPTS + 1
 
 
-def test_a_batch_under_way_is_read_before_anything_is_asked_by_the_call(
+def test_a_batch_in_flight_is_read_before_anything_is_asked_by_the_call(
     data: Artifacts,
     settings: Settings,
 ) -> None:
@@ -119,10 +119,10 @@ def test_a_batch_under_way_is_read_before_anything_is_asked_by_the_call(
     with served(server.app) as origin:
         with labelling(origin, settings("openai-batch"), data) as process:
             server.before_poll = lambda: process.send_signal(signal.SIGKILL)
-            assert process.wait(PATIENCE_S) == -signal.SIGKILL
+            assert process.wait(MAX_PAUSE_S) == -signal.SIGKILL
         server.before_poll = lambda: None
         with labelling(origin, settings("openai"), data) as process:
-            assert process.wait(PATIENCE_S) == 0, process.stderr and process.stderr.read().decode()
+            assert process.wait(MAX_PAUSE_S) == 0, process.stderr and process.stderr.read().decode()
     whole = sum(call["nano_usd"] for call in {row["prompt_hash"]: row for row in rows_of(data)}.values())
     cost = data.manifest("label")["cost"]
     assert (cost["nano_usd"], cost["unsettled"]["calls"]) == (whole, 0)

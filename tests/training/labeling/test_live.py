@@ -75,24 +75,24 @@ async def test_what_is_no_answer_is_tried_again_a_few_times(
     assert journal.paid > sum(label.nano_usd for label in journal.labels.values())
 
 
-async def test_what_fails_too_often_is_given_up(tmp_path: Path, key: str, stand_in: StandIn) -> None:
+async def test_what_fails_too_often_fails_for_good(tmp_path: Path, key: str, stand_in: StandIn) -> None:
     stand_in.fail("refusal", times=2)
     journal = await ask(tmp_path, tries=2, concurrency=1)
     assert ASKED[0].key not in journal.labels
     assert len(journal.labels) == len(ASKED) - 1
-    assert not journal.wants(ASKED[0].key, 2)
+    assert not journal.needs_answer(ASKED[0].key, 2)
 
 
-@pytest.mark.parametrize(("mode", "told"), [("quota", "no quota left"), ("401", "does not accept the key")])
-async def test_what_no_waiting_helps_against_stops_it_without_a_word_of_the_servers(
-    tmp_path: Path, key: str, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, mode: Any, told: str
+@pytest.mark.parametrize(("mode", "message"), [("quota", "no quota left"), ("401", "does not accept the key")])
+async def test_what_no_waiting_helps_against_stops_it_without_the_servers_text(
+    tmp_path: Path, key: str, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, mode: Any, message: str
 ) -> None:
     if mode == "401":
         key = "sk-wrong-key-0123456789"
         monkeypatch.setenv("OPENAI_API_KEY", key)
     else:
         stand_in.fail(mode, times=1)
-    with pytest.raises(TeacherFailed, match=told) as caught:
+    with pytest.raises(TeacherFailed, match=message) as caught:
         await ask(tmp_path, concurrency=1)
     assert key not in str(caught.value)
     assert caught.value.__suppress_context__
@@ -101,7 +101,7 @@ async def test_what_no_waiting_helps_against_stops_it_without_a_word_of_the_serv
     assert reopened(tmp_path).spent == 0
 
 
-async def test_labels_under_way_are_kept_when_another_call_stops_it(
+async def test_labels_in_flight_are_kept_when_another_call_stops_it(
     tmp_path: Path, key: str, stand_in: StandIn
 ) -> None:
     stand_in.fail("quota", times=1)
@@ -111,7 +111,7 @@ async def test_labels_under_way_are_kept_when_another_call_stops_it(
     assert len(reopened(tmp_path).labels) == stand_in.tally()["answered"] - before
 
 
-async def test_a_server_that_cannot_be_reached_is_given_up(
+async def test_a_server_that_cannot_be_reached_fails_for_good(
     tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
@@ -132,7 +132,7 @@ async def test_an_answer_that_never_came_stays_counted(
     assert journal.spent - journal.paid == TARIFF.at_most(ASKED[0].prompt)
 
 
-async def test_the_cap_stops_it_before_it_is_passed_and_a_higher_one_goes_on(
+async def test_the_cap_stops_it_before_it_is_passed_and_a_higher_one_continues(
     tmp_path: Path, key: str, stand_in: StandIn
 ) -> None:
     before = stand_in.tally()["answered"]
@@ -150,7 +150,7 @@ async def test_the_cap_stops_it_before_it_is_passed_and_a_higher_one_goes_on(
 
 
 @pytest.mark.parametrize(("code", "kept"), [("invalid_prompt", "http 400 invalid_prompt"), ("invalid_value", None)])
-async def test_a_refused_prompt_is_its_own_failure_and_a_refused_request_is_everyones(
+async def test_a_refused_prompt_is_its_own_failure_and_a_refused_request_stops_all(
     tmp_path: Path, code: str, kept: str | None
 ) -> None:
     async def refuse(request: httpx.Request) -> httpx.Response:
@@ -172,7 +172,7 @@ async def test_a_refused_prompt_is_its_own_failure_and_a_refused_request_is_ever
     await client.close()
 
 
-async def test_a_long_wait_is_not_waited_for(tmp_path: Path, key: str, stand_in: StandIn) -> None:
+async def test_a_long_wait_is_refused(tmp_path: Path, key: str, stand_in: StandIn) -> None:
     stand_in.fail("429", times=1, retry_after=5000)
     with pytest.raises(TeacherFailed, match="asks to wait for 5000 s"):
         await ask(tmp_path, concurrency=1)

@@ -55,11 +55,11 @@ def test_paid_labels_keep_model_prompt_tokens_and_cost(
     assert manifest["tokens"]["prompt"] == sum(row["tokens"]["prompt"] for row in by_prompt.values())
     assert manifest["failures"] == {"prompts_without_label": {}, "answers_not_taken": {}}
     assert set(manifest["balance"]) == set(SPLITS)
-    told = capsys.readouterr().err
-    assert "12 pairs by gpt-4.1" in told
-    assert f"to ask: {PROMPTS} prompts" in told
-    assert "cap: $1, of which $0 is spent" in told
-    assert key not in told
+    message = capsys.readouterr().err
+    assert "12 pairs by gpt-4.1" in message
+    assert f"to ask: {PROMPTS} prompts" in message
+    assert "cap: $1, of which $0 is spent" in message
+    assert key not in message
 
 
 def test_a_second_run_pays_for_nothing(data: Artifacts, paid: Paid, key: str, stand_in: StandIn) -> None:
@@ -80,10 +80,10 @@ def test_the_estimate_asks_nothing_and_needs_no_key(
     costs = []
     for name in ("openai", "openai-batch"):
         label(paid(name), data, estimate_only=True)
-        told = capsys.readouterr().err
-        assert f"to ask: {PROMPTS} prompts (8 brief, 3 full)" in told
+        message = capsys.readouterr().err
+        assert f"to ask: {PROMPTS} prompts (8 brief, 3 full)" in message
         costs.append(
-            [Decimal(line.rpartition("$")[2].partition(",")[0]) for line in told.splitlines() if " out, $" in line]
+            [Decimal(line.rpartition("$")[2].partition(",")[0]) for line in message.splitlines() if " out, $" in line]
         )
     assert not data.done("label")
     for live, batch in zip(*costs, strict=True):
@@ -102,7 +102,7 @@ def test_without_a_key_nothing_is_asked(
         label(paid(), data)
 
 
-def test_the_cap_keeps_what_was_paid_and_a_higher_one_goes_on(
+def test_the_cap_keeps_what_was_paid_and_a_higher_one_continues(
     data: Artifacts,
     paid: Paid,
     settings: Settings,

@@ -10,7 +10,7 @@ from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.contract.recommendation import answer_schema
 from training.artifacts import write_rows
-from training.labeling.prompts import TOLD, Prompt, Question, UnusableRows, prompt_of, questions, read
+from training.labeling.prompts import MAX_LISTED, Prompt, Question, UnusableRows, prompt_of, questions, read
 
 from .conftest import row
 
@@ -38,21 +38,21 @@ def test_the_sample_stays_the_same_whatever_else_is_asked() -> None:
     assert len({one.key for one in few}) == 50
 
 
-def test_every_wrong_field_is_told_at_once(tmp_path: Path) -> None:
+def test_every_wrong_field_is_all_reported(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
     good = row("A", "brief")
     write_rows(path, [good, {**good, "detail": "long"}, {**good, "metrics": {**good["metrics"], "price": -1}}])
     path.write_text(path.read_text() + '{"ticker": \n')
     with pytest.raises(UnusableRows) as caught:
         read(path)
-    told = str(caught.value).splitlines()
-    assert [line.partition(": ")[0] for line in told] == [f"{path}:{number}" for number in (2, 3, 4)]
-    assert "detail" in told[0]
-    assert "price" in told[1]
+    message = str(caught.value).splitlines()
+    assert [line.partition(": ")[0] for line in message] == [f"{path}:{number}" for number in (2, 3, 4)]
+    assert "detail" in message[0]
+    assert "price" in message[1]
 
 
 def test_wrong_rows_beyond_a_few_are_counted(tmp_path: Path) -> None:
     path = tmp_path / "train.jsonl"
-    write_rows(path, [{**row("A", "brief"), "as_of": "soon"}] * (TOLD + 3))
+    write_rows(path, [{**row("A", "brief"), "as_of": "soon"}] * (MAX_LISTED + 3))
     with pytest.raises(UnusableRows, match="and 3 more"):
         read(path)

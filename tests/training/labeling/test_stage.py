@@ -14,7 +14,7 @@ from training.labeling.prompts import metrics_of
 from training.labeling.stage import label
 
 
-def test_labels_are_canonical_and_say_whose_they_are(
+def test_labels_are_canonical_and_name_their_teacher(
     config: Config, artifacts: Artifacts, synthetic_market: Path
 ) -> None:
     build(config, artifacts, synthetic_market)
@@ -39,7 +39,7 @@ def test_labels_need_a_whole_data_set(config: Config, artifacts: Artifacts) -> N
 
 
 @pytest.mark.parametrize(
-    ("section", "told"),
+    ("section", "message"),
     [
         ('name = "openai"', "teacher.model: .*needed.*\n.*teacher.max_usd: .*needed"),
         ('name = "openai-batch"\nmodel = "gpt-99"\nmax_usd = 1', "teacher.model: .*no list price"),
@@ -48,7 +48,7 @@ def test_labels_need_a_whole_data_set(config: Config, artifacts: Artifacts) -> N
         ('name = "openai"\nmodel = "gpt-4.1"\nmax_usd = 1\nbatch_requests = 50001', "teacher.batch_requests"),
     ],
 )
-def test_a_wrong_teacher_is_told_at_once(config_file: Path, section: str, told: str) -> None:
+def test_a_wrong_teacher_is_all_reported(config_file: Path, section: str, message: str) -> None:
     config_file.write_text(config_file.read_text().replace('[teacher]\nname = "rules"', f"[teacher]\n{section}"))
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         load(config_file)

@@ -1,7 +1,7 @@
 """A stand-in for the Hugging Face hub's write API, strict about the order: create, preupload, LFS, verify, commit.
 
 Paths and documents are those that huggingface_hub 2.4 sends where it does not use Xet, and those that
-https://huggingface.co/docs/hub/api and the git-lfs batch API describe. It holds no model and is nobody's hub.
+https://huggingface.co/docs/hub/api and the git-lfs batch API describe. It holds no model and is unreachable's hub.
 """
 
 from __future__ import annotations

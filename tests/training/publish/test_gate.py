@@ -56,11 +56,11 @@ def test_what_holds_everywhere_passes() -> None:
     ],
 )
 def test_what_fails_is_named_with_its_figures(reports: dict[str, Any], check: str, found: str) -> None:
-    told = failed(good() | reports)
-    assert f"{check}: {found}" in told
+    message = failed(good() | reports)
+    assert f"{check}: {found}" in message
 
 
-def test_all_that_failed_is_told_at_once_and_what_is_missing_failed() -> None:
+def test_all_that_failed_is_all_reported_and_what_is_missing_failed() -> None:
     lines = failed({}).splitlines()[1:]
     assert len(lines) == 8
     assert all("there is no evaluation" in line for line in lines)
@@ -90,8 +90,8 @@ def test_an_override_lets_pass_what_it_names_and_nothing_else() -> None:
 
 
 def test_an_unknown_override_is_named_beside_the_known() -> None:
-    told = failed(good(), "min_agreement")
-    assert told.startswith("no check is called min_agreement; there are min_agreement.brief, above_majority.brief")
+    message = failed(good(), "min_agreement")
+    assert message.startswith("no check is called min_agreement; there are min_agreement.brief, above_majority.brief")
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

@@ -56,7 +56,7 @@ def test_a_version_becomes_one_commit_byte_for_byte(hub: StandInHub, endpoint: s
     address = push(version, REPO, TOKEN, endpoint)
     repository = hub.repositories[REPO]
     assert repository.private
-    assert repository.commits == ["smollm2-135m-1-f6b70752f5e2, taught by rule-based-analyst-1"]
+    assert repository.commits == ["smollm2-135m-1-f6b70752f5e2, teacher rule-based-analyst-1"]
     assert repository.files == {
         "README.md": (version / "README.md").read_bytes(),
         "manifest.json": (version / "manifest.json").read_bytes(),
@@ -67,7 +67,9 @@ def test_a_version_becomes_one_commit_byte_for_byte(hub: StandInHub, endpoint: s
     assert any(request.startswith("PUT /storage/") for request in hub.requests)
 
 
-def test_weights_lie_in_a_folder_of_their_own(hub: StandInHub, endpoint: str, version: Path, weights: Path) -> None:
+def test_weights_lie_in_a_folder_apart_from_the_adapter(
+    hub: StandInHub, endpoint: str, version: Path, weights: Path
+) -> None:
     push(version, REPO, TOKEN, endpoint, weights)
     repository = hub.repositories[REPO]
     assert len(repository.commits) == 1
@@ -82,7 +84,7 @@ def test_a_repository_that_is_there_gets_another_commit(hub: StandInHub, endpoin
 
 
 @pytest.mark.parametrize(
-    ("repo", "token", "told"),
+    ("repo", "token", "message"),
     [
         (REPO, "hf_wrongTokenThatNobodyMaySee", "the hub answered 401: Invalid username or password"),
         ("someone-else/model", TOKEN, "the hub answered 403: You don't have the rights"),
@@ -90,23 +92,23 @@ def test_a_repository_that_is_there_gets_another_commit(hub: StandInHub, endpoin
     ],
 )
 def test_a_refusal_is_one_line_without_the_token(
-    hub: StandInHub, endpoint: str, version: Path, repo: str, token: str, told: str
+    hub: StandInHub, endpoint: str, version: Path, repo: str, token: str, message: str
 ) -> None:
-    with pytest.raises(NotPushed, match=told) as caught:
+    with pytest.raises(NotPushed, match=message) as caught:
         push(version, repo, token, endpoint)
     assert "NobodyMaySee" not in str(caught.value)
     assert caught.value.__suppress_context__
     assert not hub.repositories
 
 
-def test_an_upload_that_was_lost_is_not_committed(hub: StandInHub, endpoint: str, version: Path) -> None:
+def test_an_upload_that_failed_is_not_committed(hub: StandInHub, endpoint: str, version: Path) -> None:
     hub.loses_uploads = True
     with pytest.raises(NotPushed, match=r"Error while uploading .* \(HfHubHTTPError\)"):
         push(version, REPO, TOKEN, endpoint)
     assert hub.repositories[REPO].commits == []
 
 
-def test_a_hub_that_is_not_there_is_told(version: Path) -> None:
+def test_a_hub_that_is_not_there_is_reported(version: Path) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{bound.getsockname()[1]}"

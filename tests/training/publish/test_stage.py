@@ -76,13 +76,18 @@ def test_what_is_published_reads_back(config: Config, finished: Artifacts, tmp_p
     assert [path.name for path in (store / "toy").iterdir()] == ["1"]
 
 
-def test_all_failed_checks_are_told_and_nothing_is_written(config: Config, finished: Artifacts, tmp_path: Path) -> None:
+def test_all_failed_checks_are_reported_and_nothing_is_written(
+    config: Config, finished: Artifacts, tmp_path: Path
+) -> None:
     reported(finished, "brief-awq", majority_baseline={"action": "hold", "value": 0.85})
     (finished.stage("evaluate") / "full-awq.json").unlink()
     with pytest.raises(Refused) as caught:
         publish(config, finished, tmp_path / "store", "1", GOLDEN, Decimal(1))
-    for told in ("above_majority.brief: low end 0.8500, always saying hold 0.8500", "there is no evaluation full-awq"):
-        assert told in str(caught.value)
+    for message in (
+        "above_majority.brief: low end 0.8500, always saying hold 0.8500",
+        "there is no evaluation full-awq",
+    ):
+        assert message in str(caught.value)
     assert not (tmp_path / "store").exists()
 
 
@@ -103,8 +108,13 @@ def test_a_model_teacher_is_named_with_what_it_cost(config: Config, finished: Ar
     card = (folder / "README.md").read_text()
     assert "**Teacher: gpt-4.1-2025-04-14**, asked through OpenAI's API." in card
     assert "rule-based" not in card
-    for told in ("labels: 1.23 USD", "training: 1.53 USD, 1.89 USD an hour a device", "on 2 device(s)", "from toy/1"):
-        assert told in card
+    for message in (
+        "labels: 1.23 USD",
+        "training: 1.53 USD, 1.89 USD an hour a device",
+        "on 2 device(s)",
+        "from toy/1",
+    ):
+        assert message in card
 
 
 def test_a_version_is_never_changed(config: Config, finished: Artifacts, tmp_path: Path) -> None:
@@ -113,7 +123,7 @@ def test_a_version_is_never_changed(config: Config, finished: Artifacts, tmp_pat
         publish(config, finished, tmp_path / "store", "1", GOLDEN, Decimal(1))
 
 
-def test_what_a_killed_publication_left_is_no_hindrance(config: Config, finished: Artifacts, tmp_path: Path) -> None:
+def test_what_a_killed_publication_left_is_harmless(config: Config, finished: Artifacts, tmp_path: Path) -> None:
     left = tmp_path / "store" / "toy" / ".part-1"
     left.mkdir(parents=True)
     (left / "half").write_text("")

@@ -1,4 +1,4 @@
-"""Runs in the training environment: what is packed to 4 bits is what training rounded, and what is multiplied out."""
+"""Runs in the training environment: packed weights equal those of training and of dequantization."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 
 from tests.training.conftest import make_toy  # noqa: E402
 from training.config import Quantize  # noqa: E402
-from training.quantize.awq import Packed, dequantize, dequantize_folder, pack, quantize_folder, round_to_grid, rounded  # noqa: E402
+from training.quantize.awq import (  # noqa: E402
+    Packed,
+    dequantize,
+    dequantize_folder,
+    fake_quantize,
+    pack,
+    quantize_folder,
+    round_to_grid,
+)
 
 ROOT = Path(__file__).parents[3]
 QUANTIZE_PYTHON = ROOT / ".envs" / "quantise" / "bin" / "python"
@@ -53,14 +61,14 @@ def weights(draw: st.DrawFn) -> Any:
 
 @settings(deadline=None)
 @given(weights())
-def test_what_is_packed_multiplies_out_to_what_training_rounded(weight: Any) -> None:
+def test_what_is_packed_dequantizes_to_what_training_rounded(weight: Any) -> None:
     packed = pack(round_to_grid(weight, GROUP))
     assert packed.qweight.shape == (weight.shape[1], weight.shape[0] // 8)
     assert packed.qzeros.shape == (weight.shape[1] // GROUP, weight.shape[0] // 8)
     multiplied_out = dequantize(packed)
     assert multiplied_out.dtype == torch.float32
-    assert torch.equal(multiplied_out, rounded(weight.float(), GROUP))
-    assert torch.equal(multiplied_out.to(weight.dtype), rounded(weight, GROUP))
+    assert torch.equal(multiplied_out, fake_quantize(weight.float(), GROUP))
+    assert torch.equal(multiplied_out.to(weight.dtype), fake_quantize(weight, GROUP))
 
 
 @settings(deadline=None)
@@ -76,7 +84,7 @@ def test_a_packed_grid_is_read_back_code_for_code(weight: Any) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "scale"), [(torch.bfloat16, 0.02), (torch.float32, 1.0), (torch.float16, 30.0)])
-def test_autoawq_packs_the_very_same_bits(dtype: Any, scale: float, tmp_path: Path) -> None:
+def test_autoawq_packs_the_same_bits(dtype: Any, scale: float, tmp_path: Path) -> None:
     if not QUANTIZE_PYTHON.exists():
         pytest.skip(f"{QUANTIZE_PYTHON} is not there: `make .envs/quantise/.complete`")
     weight = (torch.randn(64, 4 * GROUP, generator=torch.Generator().manual_seed(0)) * scale).to(dtype)
@@ -92,7 +100,7 @@ def test_autoawq_packs_the_very_same_bits(dtype: Any, scale: float, tmp_path: Pa
 
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("architecture", ["mistral", "mixtral"])
-def test_a_folder_is_packed_and_multiplied_out_again(architecture: str, tmp_path: Path) -> None:
+def test_a_folder_is_packed_and_dequantized_again(architecture: str, tmp_path: Path) -> None:
     merged, quantized, out = make_toy(tmp_path / "merged", architecture), tmp_path / "awq", tmp_path / "dequantized"
     quantize_folder(merged, SETTINGS, quantized)
     dequantize_folder(quantized, out)
@@ -104,7 +112,7 @@ def test_a_folder_is_packed_and_multiplied_out_again(architecture: str, tmp_path
     assert before.keys() == after.keys()
     for name, weight in before.items():
         layer = name.removesuffix(".weight")
-        wanted = rounded(weight.float(), GROUP) if layer in layers else weight.float()
+        wanted = fake_quantize(weight.float(), GROUP) if layer in layers else weight.float()
         assert torch.equal(after[name], wanted), name
     assert json.loads((quantized / "config.json").read_text())["quantization_config"] == {
         "bits": 4, "group_size": GROUP, "quant_method": "awq", "version": "gemm",

@@ -12,26 +12,26 @@ from app.contract.recommendation import ACTIONS, canonical
 from training.artifacts import Artifacts, write_json, write_rows
 from training.cli import main
 from training.evaluation import baselines, rows
-from training.evaluation.asking import Asked
+from training.evaluation.clients import Prediction
 from training.evaluation.pairs import Pair, pairs_of_market
 from training.evaluation.rows import Row
 from training.evaluation.scores import scores
 from training.report.findings import DISCLAIMER, teacher_name
-from training.report.standings import on_the_same, standings
+from training.report.results import compare_common, load_results
 
-Said = Callable[[int, Pair], Asked]
+Said = Callable[[int, Pair], Prediction]
 
 
 def right_but_every(nth: int) -> Said:
-    def said(index: int, pair: Pair) -> Asked:
+    def said(index: int, pair: Pair) -> Prediction:
         wrong = next(action for action in ACTIONS if action != pair.truth.action)
-        return Asked(wrong if index % nth == 0 else pair.truth.action, pair.truth.conviction, seconds=0.1)
+        return Prediction(wrong if index % nth == 0 else pair.truth.action, pair.truth.conviction, seconds=0.1)
 
     return said
 
 
-def failed(index: int, pair: Pair) -> Asked:
-    return Asked(failure="length", seconds=0.1)
+def failed(index: int, pair: Pair) -> Prediction:
+    return Prediction(failure="length", seconds=0.1)
 
 
 def evaluated(artifacts: Artifacts, name: str, pairs: list[Pair], said: Said) -> None:
@@ -39,7 +39,7 @@ def evaluated(artifacts: Artifacts, name: str, pairs: list[Pair], said: Said) ->
     detail = "brief" if name.startswith("brief") else "full"
     kept: list[Row] = [rows.row(p, said(i, p), detail, f"{name}-1", i + 1.0) for i, p in enumerate(pairs)]  # type: ignore[arg-type]
     path = artifacts.stage("evaluate") / f"{name}.json"
-    rows.write(rows.path_beside(path), kept)
+    rows.write(rows.rows_path(path), kept)
     speed = {
         "concurrency": 8, "seconds": 9.0, "prompt_tokens": 900, "completion_tokens": 90, "tokens_per_hour": 1000,
         "median_seconds": 0.1,
@@ -77,11 +77,11 @@ def finished(artifacts: Artifacts, market_pairs: list[Pair]) -> Artifacts:
 
 
 def test_models_come_in_order_and_baselines_the_best_first(finished: Artifacts) -> None:
-    train = baselines.taught(finished.folder / "label" / "train.jsonl")
-    (standing,) = standings(finished.folder / "evaluate", train)
-    assert [model.kind for model in standing.models] == ["awq", "merged", "base"]
-    assert [one.value for one in standing.baselines] == sorted((one.value for one in standing.baselines), reverse=True)
-    found = on_the_same(standing.models[0], standing.models[1])
+    train = baselines.read_training_set(finished.folder / "label" / "train.jsonl")
+    (results,) = load_results(finished.folder / "evaluate", train)
+    assert [model.kind for model in results.models] == ["awq", "merged", "base"]
+    assert [one.value for one in results.baselines] == sorted((one.value for one in results.baselines), reverse=True)
+    found = compare_common(results.models[0], results.models[1])
     assert found is not None
     assert (found["only_first"], found["only_second"], found["n"]) == (4, 5, 60)
 
@@ -89,9 +89,9 @@ def test_models_come_in_order_and_baselines_the_best_first(finished: Artifacts) 
 def test_a_question_asked_twice_is_compared_twice(finished: Artifacts, market_pairs: list[Pair]) -> None:
     for name, nth in (("brief-awq", 1), ("brief-merged", 2)):
         evaluated(finished, name, [market_pairs[0], market_pairs[0]], right_but_every(nth))
-    train = baselines.taught(finished.folder / "label" / "train.jsonl")
-    awq, merged = standings(finished.folder / "evaluate", train)[0].models[:2]
-    one, other = on_the_same(awq, merged), on_the_same(merged, awq)
+    train = baselines.read_training_set(finished.folder / "label" / "train.jsonl")
+    awq, merged = load_results(finished.folder / "evaluate", train)[0].models[:2]
+    one, other = compare_common(awq, merged), compare_common(merged, awq)
     assert one is not None
     assert other is not None
     assert one["value"] == -other["value"] == -0.5
@@ -100,11 +100,11 @@ def test_a_question_asked_twice_is_compared_twice(finished: Artifacts, market_pa
 
 def test_two_that_were_asked_other_questions_are_not_compared(finished: Artifacts, market_pairs: list[Pair]) -> None:
     evaluated(finished, "brief-adapter", market_pairs[100:], right_but_every(5))
-    train = baselines.taught(finished.folder / "label" / "train.jsonl")
-    (standing,) = standings(finished.folder / "evaluate", train)
-    adapter = standing.of("adapter")
+    train = baselines.read_training_set(finished.folder / "label" / "train.jsonl")
+    (results,) = load_results(finished.folder / "evaluate", train)
+    adapter = results.of("adapter")
     assert adapter is not None
-    assert on_the_same(standing.shipped, adapter) is None
+    assert compare_common(results.shipped, adapter) is None
 
 
 def test_the_command_writes_both_forms(
@@ -134,7 +134,7 @@ def test_the_command_writes_both_forms(
 def test_a_cascade_is_drawn_where_answers_have_probabilities(
     finished: Artifacts, market_pairs: list[Pair], config_file: Path, tmp_path: Path
 ) -> None:
-    def unsure_where_wrong(index: int, pair: Pair) -> Asked:
+    def unsure_where_wrong(index: int, pair: Pair) -> Prediction:
         asked, share = right_but_every(10)(index, pair), 0.5 if index % 10 == 0 else 0.9
         shares = {action: share if action == asked.action else (1 - share) / 2 for action in ACTIONS}
         return replace(asked, probabilities=shares, prompt_tokens=200, completion_tokens=11)
@@ -164,15 +164,15 @@ def test_a_malformed_curve_is_named(
 def test_evaluations_without_rows_are_named(finished: Artifacts) -> None:
     for name in ("brief-awq", "brief-base"):
         (finished.folder / "evaluate" / f"{name}.rows.jsonl").unlink()
-    train = baselines.taught(finished.folder / "label" / "train.jsonl")
+    train = baselines.read_training_set(finished.folder / "label" / "train.jsonl")
     with pytest.raises(ValueError, match=r"brief-awq\.json, brief-base\.json: no rows beside"):
-        standings(finished.folder / "evaluate", train)
+        load_results(finished.folder / "evaluate", train)
 
 
-def test_nothing_evaluated_is_told(artifacts: Artifacts, finished: Artifacts) -> None:
-    train = baselines.taught(finished.folder / "label" / "train.jsonl")
+def test_nothing_evaluated_is_reported(artifacts: Artifacts, finished: Artifacts) -> None:
+    train = baselines.read_training_set(finished.folder / "label" / "train.jsonl")
     with pytest.raises(FileNotFoundError, match="run the stage evaluate first"):
-        standings(artifacts.stage("nothing"), train)
+        load_results(artifacts.stage("nothing"), train)
 
 
 def test_rules_are_never_called_another_model() -> None:

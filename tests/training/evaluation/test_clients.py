@@ -8,7 +8,7 @@ import pytest
 from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from tests.conftest import StandIn
-from training.evaluation.asking import PATIENCE, Unreachable, connect
+from training.evaluation.clients import MAX_ATTEMPTS, Unreachable, connect
 
 Handler = Callable[[httpx.Request], httpx.Response]
 BACKENDS = {"backends": [{"name": "mistral", "model": "m-1"}, {"name": "gpt-4", "model": None}]}
@@ -21,7 +21,7 @@ ANSWER = {
 
 
 def gateway(answer: Handler) -> httpx.AsyncClient:
-    """A client to whom a gateway lists two backends and answers as told."""
+    """Return a client of a gateway with two backends that replies with `answer`."""
 
     def handle(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=BACKENDS) if request.url.path == "/v1/backends" else answer(request)
@@ -29,26 +29,26 @@ def gateway(answer: Handler) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.MockTransport(handle))
 
 
-async def test_a_server_tells_all_three_probabilities(stand_in: StandIn) -> None:
+async def test_a_server_returns_all_three_probabilities(stand_in: StandIn) -> None:
     async with httpx.AsyncClient() as client:
-        asker = await connect(client, stand_in.url, None, stand_in.key)
-        assert asker.model.endswith(fingerprint())
-        asked = await asker.ask("SNPS", EXAMPLE, "full")
-    assert asked.action == rules.answer(EXAMPLE, "full").action
-    assert asked.probabilities is not None
-    assert sum(asked.probabilities.values()) == pytest.approx(1)
-    assert max(asked.probabilities, key=lambda action: asked.probabilities[action]) == asked.action  # type: ignore[index]
-    assert asked.prompt_tokens > asked.completion_tokens > 0
-    assert asked.seconds > 0
+        model_client = await connect(client, stand_in.url, None, stand_in.key)
+        assert model_client.model.endswith(fingerprint())
+        prediction = await model_client.ask("SNPS", EXAMPLE, "full")
+    assert prediction.action == rules.answer(EXAMPLE, "full").action
+    assert prediction.probabilities is not None
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert max(prediction.probabilities, key=lambda action: prediction.probabilities[action]) == prediction.action  # type: ignore[index]
+    assert prediction.prompt_tokens > prediction.completion_tokens > 0
+    assert prediction.seconds > 0
 
 
 @pytest.mark.parametrize("model", ["gpt-4.1", "gpt-6.1-sol"])
-async def test_a_model_of_openai_is_asked_as_it_wants_to_be(stand_in_of_all: StandIn, model: str) -> None:
+async def test_a_model_of_openai_is_asked_with_its_own_parameters(stand_in_of_all: StandIn, model: str) -> None:
     async with httpx.AsyncClient() as client:
-        asker = await connect(client, stand_in_of_all.url, model, stand_in_of_all.key)
-        asked = await asker.ask("SNPS", EXAMPLE, "full")
-    assert asked.failure is None
-    assert asked.action == rules.answer(EXAMPLE, "full").action
+        model_client = await connect(client, stand_in_of_all.url, model, stand_in_of_all.key)
+        prediction = await model_client.ask("SNPS", EXAMPLE, "full")
+    assert prediction.failure is None
+    assert prediction.action == rules.answer(EXAMPLE, "full").action
 
 
 async def test_a_gateway_is_asked_by_its_own_protocol() -> None:
@@ -59,12 +59,12 @@ async def test_a_gateway_is_asked_by_its_own_protocol() -> None:
         return httpx.Response(200, json=ANSWER)
 
     async with gateway(answer) as client:
-        asker = await connect(client, "http://gateway", "gpt-4", "a-key")
-        asked = await asker.ask("SNPS", EXAMPLE, "brief")
-    assert (asked.action, asked.conviction, asked.completion_tokens) == ("buy", 7, 11)
-    assert asked.probabilities == ANSWER["probabilities"]
+        model_client = await connect(client, "http://gateway", "gpt-4", "a-key")
+        prediction = await model_client.ask("SNPS", EXAMPLE, "brief")
+    assert (prediction.action, prediction.conviction, prediction.completion_tokens) == ("buy", 7, 11)
+    assert prediction.probabilities == ANSWER["probabilities"]
     assert (seen[0].headers["x-backend"], seen[0].headers["authorization"]) == ("gpt-4", "Bearer a-key")
-    assert asker.model == "gpt-4"
+    assert model_client.model == "gpt-4"
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ async def test_a_gateway_is_asked_by_its_own_protocol() -> None:
 )
 async def test_what_is_no_answer_is_a_failure(response: httpx.Response, failure: str) -> None:
     async with gateway(lambda _: response) as client:
-        asked = await (await connect(client, "http://gateway", None, None)).ask("SNPS", EXAMPLE, "brief")
-    assert (asked.action, asked.failure) == (None, failure)
+        prediction = await (await connect(client, "http://gateway", None, None)).ask("SNPS", EXAMPLE, "brief")
+    assert (prediction.action, prediction.failure) == (None, failure)
 
 
 async def test_a_timeout_is_a_failure_of_one_question() -> None:
@@ -87,27 +87,27 @@ async def test_a_timeout_is_a_failure_of_one_question() -> None:
         raise httpx.ReadTimeout("too late", request=request)
 
     async with gateway(late) as client:
-        asked = await (await connect(client, "http://gateway", None, None)).ask("SNPS", EXAMPLE, "brief")
-    assert asked.failure == "ReadTimeout"
+        prediction = await (await connect(client, "http://gateway", None, None)).ask("SNPS", EXAMPLE, "brief")
+    assert prediction.failure == "ReadTimeout"
 
 
-async def test_nobody_there_any_more_is_told() -> None:
+async def test_a_lost_server_is_reported() -> None:
     def gone(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
     async with gateway(gone) as client:
-        asker = await connect(client, "http://gateway", None, None)
+        model_client = await connect(client, "http://gateway", None, None)
         with pytest.raises(Unreachable, match="refused"):
-            await asker.ask("SNPS", EXAMPLE, "brief")
+            await model_client.ask("SNPS", EXAMPLE, "brief")
 
 
-async def test_a_busy_server_is_waited_for(stand_in: StandIn) -> None:
-    stand_in.fail("503", times=PATIENCE - 1)
+async def test_a_busy_server_is_retried(stand_in: StandIn) -> None:
+    stand_in.fail("503", times=MAX_ATTEMPTS - 1)
     async with httpx.AsyncClient() as client:
-        asker = await connect(client, stand_in.url, None, stand_in.key)
-        assert (await asker.ask("SNPS", EXAMPLE, "brief")).action
-        stand_in.fail("503", times=PATIENCE)
-        assert (await asker.ask("SNPS", EXAMPLE, "brief")).failure == "http 503"
+        model_client = await connect(client, stand_in.url, None, stand_in.key)
+        assert (await model_client.ask("SNPS", EXAMPLE, "brief")).action
+        stand_in.fail("503", times=MAX_ATTEMPTS)
+        assert (await model_client.ask("SNPS", EXAMPLE, "brief")).failure == "http 503"
 
 
 @pytest.mark.parametrize(
@@ -116,12 +116,12 @@ async def test_a_busy_server_is_waited_for(stand_in: StandIn) -> None:
 async def test_cuts_and_refusals_are_failures(stand_in: StandIn, mode: str, failure: str) -> None:
     stand_in.fail(mode)  # type: ignore[arg-type]
     async with httpx.AsyncClient() as client:
-        asked = await (await connect(client, stand_in.url, None, stand_in.key)).ask("SNPS", EXAMPLE, "brief")
-    assert (asked.action, asked.failure) == (None, failure)
-    assert asked.completion_tokens > 0
+        prediction = await (await connect(client, stand_in.url, None, stand_in.key)).ask("SNPS", EXAMPLE, "brief")
+    assert (prediction.action, prediction.failure) == (None, failure)
+    assert prediction.completion_tokens > 0
 
 
-async def test_what_cannot_be_asked_is_told_at_once(stand_in: StandIn) -> None:
+async def test_what_cannot_be_asked_is_all_reported(stand_in: StandIn) -> None:
     async with httpx.AsyncClient() as client:
         with pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
             await connect(client, "http://127.0.0.1:9", None, None)

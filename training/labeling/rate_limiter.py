@@ -1,4 +1,4 @@
-"""When the next call may be sent: one gate for all of them, closed for as long as the server asks."""
+"""A shared rate limiter that pauses all requests for as long as the server asks."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from random import random
 
-FIRST_S, LONGEST_S = 0.5, 60.0
-"""Pauses where the server names none: the first up to 0.5 s, each up to twice the one before, at most a minute."""
+FIRST_S, MAX_BACKOFF_S = 0.5, 60.0
+"""Exponential backoff with full jitter, if the server names no pause."""
 
 SPREAD_S = 0.25
-"""Calls that waited at the gate do not all pass it at once."""
+"""Random delay that spreads the requests after a pause."""
 
 LIMITS = ("requests", "tokens")
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
-class Pace:
-    """Holds calls back. Times are of `clock`, in seconds."""
+class RateLimiter:
+    """Delays requests. Times are seconds of `clock`."""
 
     def __init__(
         self,
@@ -32,23 +32,23 @@ class Pace:
         self._open_at = clock()
 
     async def wait(self) -> None:
-        """Until the gate is open; it may be closed anew meanwhile."""
+        """Wait until requests are allowed; the pause may be extended meanwhile."""
         while (left := self._open_at - self._clock()) > 0:
             await self._sleep(left + SPREAD_S * self._jitter())
 
-    def heed(self, headers: Mapping[str, str]) -> None:
-        """After an answer: close where it says that a limit is used up, until that is reset."""
+    def record_answer(self, headers: Mapping[str, str]) -> None:
+        """Pause until exhausted rate limits reset, according to an answer's headers."""
         self._hold(_reset(headers))
 
-    def refused(self, headers: Mapping[str, str], attempt: int) -> float:
-        """After a refusal, `attempt` of them before it: close as the headers say, or longer each time.
+    def record_refusal(self, headers: Mapping[str, str], attempt: int) -> float:
+        """Pause after rejection number `attempt`, as the headers say, else with exponential backoff.
 
         Returns the pause in seconds.
         """
-        asked = retry_after(headers)
-        pause = max(asked or 0.0, _reset(headers))
-        if asked is None and not pause:
-            pause = min(LONGEST_S, FIRST_S * 2**attempt) * self._jitter()
+        requested = retry_after(headers)
+        pause = max(requested or 0.0, _reset(headers))
+        if requested is None and not pause:
+            pause = min(MAX_BACKOFF_S, FIRST_S * 2**attempt) * self._jitter()
         self._hold(pause)
         return pause
 
@@ -57,7 +57,7 @@ class Pace:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds by retry-after-ms or Retry-After (seconds, or a date); None where neither can be read."""
+    """Return seconds by retry-after-ms or Retry-After (seconds or a date), or None without a valid one."""
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:
             return max(0.0, float(headers[name]) * unit)
@@ -72,13 +72,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def seconds(span: str) -> float:
-    """A span as the headers write it, such as 1s, 120ms or 6m0s; zero where it is none."""
+    """Return the seconds of a duration such as 1s, 120ms or 6m0s; zero if it is invalid."""
     parts = SPAN.findall(span)
     whole = "".join(number + unit for number, unit in parts) == span
     return sum(float(number) * UNITS[unit] for number, unit in parts) if whole else 0.0
 
 
 def _reset(headers: Mapping[str, str]) -> float:
-    """Seconds until the limits that are used up are reset, by OpenAI's x-ratelimit headers."""
+    """Return seconds until the exhausted limits of OpenAI's x-ratelimit headers reset."""
     used_up = [limit for limit in LIMITS if headers.get(f"x-ratelimit-remaining-{limit}") == "0"]
     return max((seconds(headers.get(f"x-ratelimit-reset-{limit}", "")) for limit in used_up), default=0.0)

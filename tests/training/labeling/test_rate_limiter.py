@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.labeling.pace import LONGEST_S, Pace, retry_after, seconds
+from training.labeling.rate_limiter import MAX_BACKOFF_S, RateLimiter, retry_after, seconds
 
 
 class Clock:
-    """Time that passes while somebody sleeps."""
+    """A clock that advances during sleeps."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -28,13 +28,13 @@ def clock() -> Clock:
     return Clock()
 
 
-def pace(clock: Clock) -> Pace:
-    return Pace(clock, clock.sleep, jitter=lambda: 1.0)
+def pace(clock: Clock) -> RateLimiter:
+    return RateLimiter(clock, clock.sleep, jitter=lambda: 1.0)
 
 
 async def test_nothing_waits_while_nothing_is_asked_for(clock: Clock) -> None:
     gate = pace(clock)
-    gate.heed({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "9s"})
+    gate.record_answer({"x-ratelimit-remaining-requests": "1", "x-ratelimit-reset-requests": "9s"})
     await gate.wait()
     assert clock.now == 0
 
@@ -52,28 +52,32 @@ async def test_a_refusal_holds_all_calls_back_for_as_long_as_it_says(
     clock: Clock, headers: dict[str, str], least: float
 ) -> None:
     gate = pace(clock)
-    assert gate.refused(headers, 0) == pytest.approx(least)
+    assert gate.record_refusal(headers, 0) == pytest.approx(least)
     await gate.wait()
     assert least <= clock.now <= least + 0.5
 
 
 async def test_a_limit_used_up_by_an_answer_holds_back_too(clock: Clock) -> None:
     gate = pace(clock)
-    gate.heed({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "2s"})
+    gate.record_answer({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "2s"})
     await gate.wait()
     assert clock.now >= 2
 
 
-def test_without_a_word_the_pauses_grow_up_to_a_minute(clock: Clock) -> None:
-    pauses = [pace(clock).refused({}, attempt) for attempt in range(10)]
+def test_without_headers_the_pauses_grow_up_to_a_minute(clock: Clock) -> None:
+    pauses = [pace(clock).record_refusal({}, attempt) for attempt in range(10)]
     assert pauses[:3] == [0.5, 1, 2]
-    assert pauses[-1] == LONGEST_S
+    assert pauses[-1] == MAX_BACKOFF_S
 
 
 @given(st.integers(0, 9), st.floats(0, 1))
 def test_jitter_only_shortens(attempt: int, jitter: float) -> None:
     clock = Clock()
-    assert 0 <= Pace(clock, clock.sleep, lambda: jitter).refused({}, attempt) <= min(LONGEST_S, 0.5 * 2**attempt)
+    assert (
+        0
+        <= RateLimiter(clock, clock.sleep, lambda: jitter).record_refusal({}, attempt)
+        <= min(MAX_BACKOFF_S, 0.5 * 2**attempt)
+    )
 
 
 @given(st.integers(0, 23), st.integers(0, 59), st.integers(0, 59))

@@ -1,4 +1,4 @@
-"""Runs in the training environment; what is trained must be what is served: the merged weight, rounded."""
+"""Runs in the training environment: the rounded weights in training equal the served ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ peft = pytest.importorskip("peft", reason="PEFT is in the training environment")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from training.finetune.rounding import Rounding, rounded  # noqa: E402
+from training.finetune.fake_quantization import FakeQuantization, fake_quantize  # noqa: E402
 from training.quantize.awq import dequantize, pack, round_to_grid  # noqa: E402
 
 GROUP = 8
@@ -25,7 +25,7 @@ def test_a_group_keeps_sixteen_values_each_within_half_a_step(seed: int, scale: 
     torch.manual_seed(seed)
     weight = (torch.randn(4, 4 * GROUP) * scale).to(dtype)
     weight[:, ::GROUP], weight[:, 1::GROUP] = weight[:, ::GROUP].abs(), -weight[:, 1::GROUP].abs()  # as AWQ expects
-    became = rounded(weight, GROUP)
+    became = fake_quantize(weight, GROUP)
     assert became.dtype == dtype
     assert became.shape == weight.shape
     was, groups = weight.float().reshape(-1, GROUP), became.float().reshape(-1, GROUP)
@@ -51,7 +51,7 @@ def merged_and_rounded(model: Any, x: Any) -> Any:
         weight = (
             layer.base_layer.weight.bfloat16() + layer.get_delta_weight("default")
         ).bfloat16()  # as merging stores it
-        x = torch.nn.functional.linear(x, rounded(weight.float(), GROUP), layer.base_layer.bias)
+        x = torch.nn.functional.linear(x, fake_quantize(weight.float(), GROUP), layer.base_layer.bias)
         x = torch.tanh(x) if layer is model.base_model.model[0] else x
     return x
 
@@ -59,7 +59,7 @@ def merged_and_rounded(model: Any, x: Any) -> Any:
 def test_layers_answer_as_their_merged_weight_does_rounded(model: Any) -> None:
     x = torch.randn(3, 16)
     plain = model(x)
-    Rounding(model, GROUP)
+    FakeQuantization(model, GROUP)
     torch.testing.assert_close(model(x), merged_and_rounded(model, x))
     assert (model(x) - plain).abs().max() > 1e-3
 
@@ -74,7 +74,7 @@ def test_what_is_rounded_in_training_is_what_is_merged_and_packed_bit_for_bit(mo
             getattr(merged, part).load_state_dict(getattr(trained, part).state_dict(), assign=True)
         trained.base_layer.weight.data = merged.base_layer.weight.data.to(dtype, copy=True)
         merged.merge()
-    for layer in Rounding(model, GROUP)._layers:
+    for layer in FakeQuantization(model, GROUP)._layers:
         name = "0" if layer._layer is model.get_base_model()[0] else "2"
         packed = dequantize(pack(round_to_grid(stored.get_submodule(name).base_layer.weight.data, GROUP)))
         assert torch.equal(layer._rounded(), packed.to(dtype))
@@ -83,16 +83,16 @@ def test_what_is_rounded_in_training_is_what_is_merged_and_packed_bit_for_bit(mo
 def test_layers_to_keep_answer_as_before(model: Any) -> None:
     x = torch.randn(3, 16)
     plain = model(x)
-    Rounding(model, GROUP, keep=["0"])
+    FakeQuantization(model, GROUP, keep=["0"])
     first = model.base_model.model[0]
     torch.testing.assert_close(first(x), first.base_layer(x) + x @ first.get_delta_weight("default").T)
     assert (model(x) - plain).abs().max() > 1e-4
     with pytest.raises(ValueError, match="no layer"):
-        Rounding(model, GROUP, keep=["0", "2"])
+        FakeQuantization(model, GROUP, keep=["0", "2"])
 
 
 def test_the_rounded_weight_follows_the_optimizer(model: Any) -> None:
-    rounding, x = Rounding(model, GROUP), torch.randn(3, 16)
+    rounding, x = FakeQuantization(model, GROUP), torch.randn(3, 16)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
     before = model(x)
     before.square().sum().backward()
@@ -102,12 +102,12 @@ def test_the_rounded_weight_follows_the_optimizer(model: Any) -> None:
     assert (model(x) - before).abs().max() > 1e-3
 
 
-def test_gradients_pass_the_rounding_as_if_it_were_not_there(model: Any) -> None:
+def test_gradients_pass_the_rounding_unchanged(model: Any) -> None:
     """A single layer's gradient does not depend on the weight's own value, so it is LoRA's to the last bit."""
     layer, x = model.base_model.model[2], torch.randn(3, 32)
     layer(x).sum().backward()
     wanted = [layer.lora_A["default"].weight.grad.clone(), layer.lora_B["default"].weight.grad.clone()]
     model.zero_grad()
-    Rounding(model, GROUP)
+    FakeQuantization(model, GROUP)
     layer(x).sum().backward()
     torch.testing.assert_close([layer.lora_A["default"].weight.grad, layer.lora_B["default"].weight.grad], wanted)
