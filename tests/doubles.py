@@ -38,7 +38,7 @@ PRICES: dict[BackendName, Price] = {
     "gpt-4": list_price("gpt-4.1"),
 }
 USAGE = Usage(prompt_tokens=400, completion_tokens=11, cached_tokens=100)
-HEARD = Usage(prompt_tokens=400, completion_tokens=1, estimated=True)
+PARTIAL_USAGE = Usage(prompt_tokens=400, completion_tokens=1, estimated=True)
 """What a call is thought to have used that is still under way."""
 EXAMPLE_BODY = {"ticker": "SNPS", "metrics": EXAMPLE.document(), "detail": "brief"}
 
@@ -66,7 +66,7 @@ class Broken:
     usage: Usage = NOTHING
 
 
-Said = Completion | Broken | Exception
+ModelReply = Completion | Broken | Exception
 PIECE = 5
 """Characters."""
 
@@ -74,9 +74,11 @@ PIECE = 5
 class ScriptedStream:
     """Tells one completion in pieces of a few characters, or fails. After the first piece it waits to be let go on."""
 
-    def __init__(self, said: Said, go: asyncio.Event | None, first: int = PIECE, requested_model: str = "") -> None:
-        self.said, self.requested_model = said, requested_model
-        text = "" if isinstance(said, Exception) else said.text
+    def __init__(
+        self, reply: ModelReply, go: asyncio.Event | None, first: int = PIECE, requested_model: str = ""
+    ) -> None:
+        self.reply, self.requested_model = reply, requested_model
+        text = "" if isinstance(reply, Exception) else reply.text
         self.usage = NOTHING
         self.began = asyncio.Event()
         """It has told its first piece."""
@@ -88,8 +90,8 @@ class ScriptedStream:
 
     @property
     def completion(self) -> Completion:
-        assert isinstance(self.said, Completion)
-        return self.said
+        assert isinstance(self.reply, Completion)
+        return self.reply
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,10 +106,10 @@ class ScriptedStream:
         if self._go is not None and self.began.is_set():
             await self._go.wait()
         if (piece := next(self._pieces, None)) is not None:
-            self.usage = HEARD
+            self.usage = PARTIAL_USAGE
             self.began.set()
             return piece
-        match self.said:
+        match self.reply:
             case Completion(usage=used):
                 self.usage = used
                 raise StopAsyncIteration
@@ -124,8 +126,8 @@ class ScriptedChat:
 
     status = 200
 
-    def __init__(self, said: Said, go: asyncio.Event | None, streamed: bool) -> None:
-        self.stream = ScriptedStream(said, go)
+    def __init__(self, reply: ModelReply, go: asyncio.Event | None, streamed: bool) -> None:
+        self.stream = ScriptedStream(reply, go)
         self.headers = {"Content-Type": "text/event-stream; charset=utf-8" if streamed else "application/json"}
         self.ended = False
         self._streamed = streamed
@@ -136,7 +138,7 @@ class ScriptedChat:
         return None if self.stream.usage == NOTHING else self.stream.usage
 
     async def __aenter__(self) -> Self:
-        if isinstance(self.stream.said, Exception):
+        if isinstance(self.stream.reply, Exception):
             await anext(self.stream)
         return self
 
@@ -180,7 +182,7 @@ class CountingBackend:
     """
 
     name: BackendName
-    script: list[Said] = field(default_factory=list)
+    script: list[ModelReply] = field(default_factory=list)
     go: asyncio.Event | None = None
     first_piece: int = PIECE
     asked: list[tuple[Sequence[Message], Detail]] = field(default_factory=list)
@@ -234,7 +236,7 @@ class CountingBackend:
                 await asyncio.sleep(0.005)
             await self.streams[calls - 1].began.wait()
 
-    def _next(self, detail: Detail) -> Said:
+    def _next(self, detail: Detail) -> ModelReply:
         return self.script.pop(0) if self.script else completion(canonical(rules.answer(EXAMPLE, detail)))
 
 

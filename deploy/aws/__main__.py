@@ -11,12 +11,12 @@ from typing import Any
 
 from deploy.aws.api import Api
 from deploy.aws.endpoint import Endpoint
+from deploy.aws.errors import RETRIES, Refused, refuse_aws_errors, session
 from deploy.aws.lambda_function import Function
 from deploy.aws.part import Part
 from deploy.aws.plan import cost, prices
 from deploy.aws.scaling import Scaling
 from deploy.aws.settings import Deployment, load
-from deploy.aws.told import RETRIES, Refused, session, told
 from deploy.aws.weights import Weights
 
 EPILOG = """`push` puts the weights on S3, `deploy` makes all the rest or changes what differs, `status` says how each
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.plan:
         return plan(deployment, options.command, options.models)
     try:
-        with told():
+        with refuse_aws_errors():
             aws = session(deployment.region)
             made = parts(deployment, options.models, lambda service: aws.client(service, config=RETRIES))
             if options.command == "delete":

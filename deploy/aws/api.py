@@ -7,9 +7,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from deploy.aws.errors import Refused, is_absent
 from deploy.aws.part import OWNER, Change, digest
 from deploy.aws.settings import Deployment
-from deploy.aws.told import Refused, absent
 
 STAGE = "v1"
 PATH = "/chat/completions"
@@ -91,7 +91,7 @@ class Api:
         try:
             signed_by = self._gateway.get_method(**method)["authorizationType"]
         except ClientError as error:
-            if not absent(error):
+            if not is_absent(error):
                 raise
             signed_by = self._gateway.put_method(**method, authorizationType=SIGNED)["authorizationType"]
         if signed_by != SIGNED:
@@ -115,7 +115,7 @@ class Api:
         try:
             stage = self._gateway.get_stage(restApiId=ident, stageName=STAGE)
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return None
             raise
         found: str | None = stage.get("variables", {}).get("integration")
@@ -125,7 +125,7 @@ class Api:
         try:
             policy = json.loads(self._lambda.get_policy(FunctionName=self._deployment.name)["Policy"])
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return False
             raise
         return any(each["Sid"] == STATEMENT and ident in json.dumps(each) for each in policy["Statement"])
@@ -136,7 +136,7 @@ class Api:
         try:
             self._lambda.remove_permission(FunctionName=self._deployment.name, StatementId=STATEMENT)
         except ClientError as error:
-            if not absent(error):
+            if not is_absent(error):
                 raise
         _, partition, _, region, account, *_ = function_arn.split(":")
         self._lambda.add_permission(

@@ -11,9 +11,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError, WaiterError
 
+from deploy.aws.errors import Refused, ignore_absent, is_absent
 from deploy.aws.part import OWNER, Change, digest
 from deploy.aws.settings import HUB, MAX_MODEL_LEN, Deployment
-from deploy.aws.told import Refused, absent, if_there
 from deploy.aws.weights import KIND
 
 VARIANT = "all"
@@ -140,7 +140,7 @@ class Endpoint:
         try:
             found: dict[str, Any] = self._sagemaker.describe_endpoint(EndpointName=self._deployment.name)
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return None
             raise
         tags = self._sagemaker.list_tags(ResourceArn=found["EndpointArn"])["Tags"]
@@ -159,6 +159,6 @@ class Endpoint:
         try:
             waiter.wait(EndpointName=self._deployment.name, WaiterConfig=self._poll)
         except WaiterError:
-            with if_there():
+            with ignore_absent():
                 raise Refused(f"the endpoint did not come into service: {self.state()}") from None
             raise

@@ -11,9 +11,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from deploy.aws.errors import Refused, is_absent
 from deploy.aws.part import OWNER, Change
 from deploy.aws.settings import Deployment
-from deploy.aws.told import Refused, absent
 
 SOURCE = Path(__file__).with_name("function")
 FILES = ("relay.py", "stream.py", "wrapper")
@@ -90,7 +90,7 @@ class Function:
         try:
             found = self._lambda.get_function(**self._function)
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return None
             raise
         if found.get("Tags", {}).get(OWNER) != self._deployment.name:

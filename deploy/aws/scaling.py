@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.aws.endpoint import VARIANT
+from deploy.aws.errors import ignore_absent
 from deploy.aws.part import Change
 from deploy.aws.settings import Deployment
-from deploy.aws.told import if_there
 
 METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
 POLICY = "concurrent-requests"
@@ -60,10 +60,10 @@ class Scaling:
     def remove(self) -> bool:
         bounds, policy = self._found()
         if policy is not None:
-            with if_there():
+            with ignore_absent():
                 self._autoscaling.delete_scaling_policy(**self._target, PolicyName=POLICY)
         if bounds is not None:
-            with if_there():
+            with ignore_absent():
                 self._autoscaling.deregister_scalable_target(**self._target)
         return bounds is not None
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.contract.fingerprint import fingerprint
-from deploy.aws.told import Refused
+from deploy.aws.errors import Refused
 
 Role = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
 S3, HUB = "s3://", "hub:"

@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from app.contract.manifest import BuildRecord, UnusableModel, verify
+from deploy.aws.errors import Refused
 from deploy.aws.part import Change
 from deploy.aws.settings import Deployment
-from deploy.aws.told import Refused
 
 KIND = "awq"
 RECORD = f"build-{KIND}.json"

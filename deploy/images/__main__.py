@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from deploy.images import gateway
 from deploy.images.base import STAND_IN, base, official
-from deploy.images.containers import ROOT, Broken, Engine
+from deploy.images.containers import ROOT, Engine, ImageError
 from deploy.images.engines import found
 
 CANNOT = 77
@@ -33,7 +33,7 @@ def main() -> int:
         return CANNOT
     try:
         (check_training if options.target == "training" else check_gateway)(engine, options)
-    except (Broken, subprocess.TimeoutExpired) as error:
+    except (ImageError, subprocess.TimeoutExpired) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1
     return 0
@@ -104,8 +104,8 @@ def step(name: str, check: Callable[[], str]) -> str:
     started = time.monotonic()
     try:
         found = check()
-    except Broken as error:
-        raise Broken(f"{name}: {error}") from None
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
     print(f"{name}: {found} [{time.monotonic() - started:.1f} s]", flush=True)
     return found
 

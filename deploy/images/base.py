@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from deploy.images.containers import ROOT, Broken, Engine, told
+from deploy.images.containers import ROOT, Engine, ImageError, output_of
 
 STAND_IN = "localhost/conviction-base-stand-in:bookworm"
 """Debian 12 with its own Python 3.11: larger than Python's slim image, and not what is deployed."""
@@ -26,7 +26,7 @@ def official() -> str:
 
 
 def base(engine: Engine) -> str:
-    """An image there is. Raises `Broken` where neither can be had."""
+    """An image there is. Raises `ImageError` where neither can be had."""
     name = official()
     if engine.has(name if engine.name == "docker" else f"docker.io/library/{name}"):
         return name if engine.name == "docker" else f"docker.io/library/{name}"
@@ -37,10 +37,10 @@ def base(engine: Engine) -> str:
 
 def make(engine: Engine) -> None:
     if shutil.which("debootstrap") is None or os.geteuid() != 0:
-        raise Broken(f"{official()} cannot be pulled; a stand-in needs root and Debian's package debootstrap")
+        raise ImageError(f"{official()} cannot be pulled; a stand-in needs root and Debian's package debootstrap")
     with tempfile.TemporaryDirectory() as folder:
         rootfs = Path(folder) / "rootfs"
-        told(
+        output_of(
             "debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(rootfs), seconds=DEBOOTSTRAP_S
         )
         for path in NOT_NEEDED:

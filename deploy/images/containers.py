@@ -17,12 +17,12 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ROOT = Path(__file__).parents[2]
 
 
-class Broken(Exception):
+class ImageError(Exception):
     """An engine did not do what it was told; its last words."""
 
 
 @dataclass(frozen=True)
-class Order:
+class ContainerSpec:
     """A container to start: always on this machine's network, with a read-only root and no capability."""
 
     image: str
@@ -42,7 +42,7 @@ class Running:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(errors="replace").strip()
 
     def ended(self, seconds: float = STOP_S) -> int:
@@ -60,20 +60,20 @@ class Engine(Protocol):
     def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None: ...
     def config(self, image: str) -> dict[str, Any]: ...
     def bytes(self, image: str) -> int: ...
-    def running(self, order: Order, log: Path) -> AbstractContextManager[Running]: ...
+    def running(self, spec: ContainerSpec, log: Path) -> AbstractContextManager[Running]: ...
     def stop(self, running: Running) -> None: ...
 
 
-def told(*command: str, seconds: float = 600, environment: Mapping[str, str] | None = None) -> str:
-    """What the command prints; raises `Broken` with the end of its errors where it fails."""
+def output_of(*command: str, seconds: float = 600, environment: Mapping[str, str] | None = None) -> str:
+    """What the command prints; raises `ImageError` with the end of its errors where it fails."""
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds, cwd=ROOT, env={**os.environ, **(environment or {})}
     )
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-20:]
-        raise Broken(f"{' '.join(command[:2])} failed ({done.returncode}):\n" + "\n".join(last))
+        raise ImageError(f"{' '.join(command[:2])} failed ({done.returncode}):\n" + "\n".join(last))
     return done.stdout
 
 
-def given(arguments: Mapping[str, str]) -> list[str]:
+def build_args(arguments: Mapping[str, str]) -> list[str]:
     return [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.images.containers import Broken, Engine, Order
+from deploy.images.containers import ContainerSpec, Engine, ImageError
 from deploy.images.trial import BODY, Trial, trial
 
 RUN_S = 600
@@ -53,15 +53,15 @@ def declared(engine: Engine, image: str, labels: Mapping[str, str]) -> str:
     }
     wanted = {"User": "10001:10001", "Cmd": ["conviction", "serve"], "health check": True, **labels}
     if found != wanted:
-        raise Broken(f"{found} instead of {wanted}")
+        raise ImageError(f"{found} instead of {wanted}")
     return f"user {config['User']}, conviction serve, health check, version {labels['version']}"
 
 
 def printed(engine: Engine, image: str, program: str, python: str = "python") -> str:
     """What a Python program prints in the sealed image."""
-    status, said = _run(engine, Order(image, (python, "-c", program)))
+    status, said = _run(engine, ContainerSpec(image, (python, "-c", program)))
     if status:
-        raise Broken(said)
+        raise ImageError(said)
     return said
 
 
@@ -77,24 +77,24 @@ def answering(engine: Engine, image: str) -> str:
             _healthy(tried, image)
             engine.stop(tried.running)
             status = tried.running.ended()
-            _expect(status == 0, f"told to stop it ended with {status}:\n{tried.running.said()}")
+            _expect(status == 0, f"told to stop it ended with {status}:\n{tried.running.output()}")
     return f"ready after {ready_s:.1f} s; {' and '.join(actions)}; 401 without a key; healthy; stopped"
 
 
-def refusing(engine: Engine, image: str, order: Callable[[str], Order], wanted: str) -> str:
+def refusing(engine: Engine, image: str, spec: Callable[[str], ContainerSpec], wanted: str) -> str:
     """It ends at once, with status 2 and one line that says what to do."""
-    status, said = _run(engine, order(image))
+    status, said = _run(engine, spec(image))
     _expect(status == 2 and wanted in said, f"it ended with {status}: {said}")
     return said.splitlines()[-1]
 
 
-def as_root(image: str) -> Order:
-    return Order(image, environment={"CONVICTION_API_KEYS_FILE": "/dev/null"}, user="0:0")
+def as_root(image: str) -> ContainerSpec:
+    return ContainerSpec(image, environment={"CONVICTION_API_KEYS_FILE": "/dev/null"}, user="0:0")
 
 
-def without_a_secret(image: str) -> Order:
+def without_a_secret(image: str) -> ContainerSpec:
     named = {"OPENAI_API_KEY_FILE": "/run/secrets/openai_api_key", "CONVICTION_API_KEYS_FILE": "/run/secrets/api_keys"}
-    return Order(image, environment=named)
+    return ContainerSpec(image, environment=named)
 
 
 def _answer(tried: Trial, backend: str) -> str:
@@ -109,15 +109,15 @@ def _healthy(tried: Trial, image: str) -> None:
     kind, *command = check["Test"]
     _expect(kind == "CMD", f"the health check is a {kind}")
     for port, healthy in ((tried.port, True), (1, False)):
-        status, said = _run(tried.engine, Order(image, command, {"CONVICTION_PORT": str(port)}))
+        status, said = _run(tried.engine, ContainerSpec(image, command, {"CONVICTION_PORT": str(port)}))
         _expect((status == 0) is healthy, f"asked on port {port} the health check ended with {status}: {said}")
 
 
-def _run(engine: Engine, order: Order) -> tuple[int, str]:
-    with tempfile.TemporaryDirectory() as folder, engine.running(order, Path(folder) / "log") as running:
-        return running.ended(RUN_S), running.said()
+def _run(engine: Engine, spec: ContainerSpec) -> tuple[int, str]:
+    with tempfile.TemporaryDirectory() as folder, engine.running(spec, Path(folder) / "log") as running:
+        return running.ended(RUN_S), running.output()
 
 
 def _expect(held: bool, otherwise: str) -> None:
     if not held:
-        raise Broken(otherwise)
+        raise ImageError(otherwise)

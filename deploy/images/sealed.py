@@ -54,7 +54,7 @@ class Sealed:
             )
 
     @staticmethod
-    def tell(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    def send_signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         """Signal the first process inside, with which all others end: its parent here would pass nothing on.
 
         Nor does the parent's own end reach it: who changes user loses that tie.

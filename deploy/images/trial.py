@@ -14,7 +14,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
-from deploy.images.containers import Broken, Engine, Order, Running
+from deploy.images.containers import ContainerSpec, Engine, ImageError, Running
 
 READY_S, ANSWER_S = 120, 60
 BODY = {
@@ -67,8 +67,8 @@ def trial(engine: Engine, image: str, folder: Path) -> Iterator[Trial]:
         "CONVICTION_PORT": str(port),
         "CONVICTION_DRAIN_S": "0",
     }
-    stand_in = Order(image, ("conviction", "stand-in", "--port", str(upstream), "--key", upstream_key))
-    gateway = Order(image, environment=environment, secrets=mounted)
+    stand_in = ContainerSpec(image, ("conviction", "stand-in", "--port", str(upstream), "--key", upstream_key))
+    gateway = ContainerSpec(image, environment=environment, secrets=mounted)
     with (
         engine.running(stand_in, folder / "stand-in.log"),
         engine.running(gateway, folder / "gateway.log") as running,
@@ -79,11 +79,11 @@ def trial(engine: Engine, image: str, folder: Path) -> Iterator[Trial]:
 
 
 def until_ready(tried: Trial) -> None:
-    """Raises `Broken` with what it says where it ends, or takes too long."""
+    """Raises `ImageError` with what it says where it ends, or takes too long."""
     ends = time.monotonic() + READY_S
     while True:
         if tried.running.process.poll() is not None:
-            raise Broken(f"the gateway ended ({tried.running.process.returncode}):\n{tried.running.said()}")
+            raise ImageError(f"the gateway ended ({tried.running.process.returncode}):\n{tried.running.output()}")
         try:
             status, said = tried.ask("/health/ready")
         except URLError:
@@ -91,7 +91,7 @@ def until_ready(tried: Trial) -> None:
         if status == 200:
             return
         if time.monotonic() > ends:
-            raise Broken(f"the gateway is not ready after {READY_S} s: {said}\n{tried.running.said()}")
+            raise ImageError(f"the gateway is not ready after {READY_S} s: {said}\n{tried.running.output()}")
         time.sleep(0.2)
 
 

@@ -57,7 +57,7 @@ class Money:
     """Whether it is as it should be, and how it is."""
 
     right: bool
-    said: str
+    summary: str
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Books:
         right = right and PRICE.cost(Usage(served - ON_ITS_WAY * unheard, 0)).nano_usd <= confirmed + unconfirmed
         apart = f", {_usd(confirmed - stated)} of requests without an answer" if confirmed != stated else ""
         apart += f", unconfirmed {_usd(unconfirmed)} ({ledger['unconfirmed_requests']} calls)" if unconfirmed else ""
-        told = f"ledger {_usd(confirmed)} = answers {_usd(stated)}{apart}"
-        return Money(right and (unheard > 0 or confirmed == stated), told if right else f"WRONG MONEY: {told}")
+        summary = f"ledger {_usd(confirmed)} = answers {_usd(stated)}{apart}"
+        return Money(right and (unheard > 0 or confirmed == stated), summary if right else f"WRONG MONEY: {summary}")
 
 
 async def _served(stack: Stack) -> tuple[int, ...]:

@@ -33,12 +33,12 @@ async def rolling_restart(stack: Stack, load: Load) -> Finding:
     statuses = [gateway.ends[-1] for gateway in stack.gateways]
     money = await books.close(load.payers)
     clean = statuses == [0] * len(statuses) and not load.failed
-    why = f" ({load.told()}; exit statuses {statuses})" if not clean else ""
+    why = f" ({load.failures()}; exit statuses {statuses})" if not clean else ""
     return Finding(
         "rolling restart",
         clean and money.right,
         f"{len(load.failed)} failed of {len(load.asked)} requests while {len(statuses)} gateways were replaced in"
-        f" {took:.0f} s{why}; {money.said}",
+        f" {took:.0f} s{why}; {money.summary}",
     )
 
 
@@ -60,12 +60,12 @@ async def killed(stack: Stack, load: Load, name: str, within_s: float) -> Findin
     failing_s = max((each.ended - moment for each in load.failed), default=0.0)
     answered = sum(each.ok and each.ended > moment + failing_s for each in load.asked)
     money = await books.close(load.payers)
-    why = f" ({load.told()}), the last {failing_s:.1f} s after the kill" if load.failed else ""
+    why = f" ({load.failures()}), the last {failing_s:.1f} s after the kill" if load.failed else ""
     return Finding(
         f"kill -9 {name}",
         failing_s <= within_s and answered > 0 and money.right,
         f"{len(load.failed)} failed of {len(load.asked)} requests{why}; whole again after {whole_s:.1f} s;"
-        f" {money.said}",
+        f" {money.summary}",
     )
 
 

@@ -84,7 +84,7 @@ class Load:
     def stated(self) -> int:
         return sum(payer.stated for payer in self.payers)
 
-    def told(self) -> str:
+    def failures(self) -> str:
         """The failures by kind."""
         return ", ".join(f"{number} {kind}" for kind, number in Counter(each.outcome for each in self.failed).items())
 

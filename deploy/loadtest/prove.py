@@ -48,7 +48,7 @@ async def _prove(folder: Path, options: argparse.Namespace) -> int:
             except ScaleError as error:
                 found = Finding(name, False, str(error))
             wrong += not found.held
-            say(f"{'ok  ' if found.held else 'FAIL'}  {found.name:<18} {found.said}")
+            say(f"{'ok  ' if found.held else 'FAIL'}  {found.name:<18} {found.summary}")
     return 1 if wrong else 0
 
 

@@ -28,7 +28,7 @@ class Finding:
 
     name: str
     held: bool
-    said: str
+    summary: str
 
 
 async def limits(stack: Stack) -> Finding:
@@ -92,11 +92,11 @@ async def single_flight(stack: Stack) -> Finding:
     texts = {answer.json().get("analysis") or answer.json().get("action") for answer in answers}
     paid = sum(nano_usd(answer.json()) for answer in answers if answer.json().get("source") == "model")
     held = calls == sources["model"] == len(texts) == 1 and sources["coalesced"] + sources["cache"] == len(answers) - 1
-    told = ", ".join(f"{count} {source}" for source, count in sources.most_common())
+    counts = ", ".join(f"{count} {source}" for source, count in sources.most_common())
     return Finding(
         "single-flight",
         held and paid > 0,
-        f"{len(answers)} identical requests on {GATEWAYS} gateways: {calls} upstream call ({told})",
+        f"{len(answers)} identical requests on {GATEWAYS} gateways: {calls} upstream call ({counts})",
     )
 
 
@@ -112,11 +112,11 @@ async def experiments(stack: Stack) -> Finding:
     for subject in (f"subject-{place}" for place in range(SUBJECTS)):
         arms[subject] = set(await asyncio.gather(*(arm(url, subject) for url in stack.replicas)))
     split = sum((Counter(each) for each in arms.values()), Counter[str]())
-    told = ", ".join(f"{count} {name.partition(':')[0]}" for name, count in split.most_common())
+    counts = ", ".join(f"{count} {name.partition(':')[0]}" for name, count in split.most_common())
     return Finding(
         "experiments",
         all(len(each) == 1 for each in arms.values()) and len(split) == 2,
-        f"{SUBJECTS} subjects, each of one arm on all {GATEWAYS} gateways ({told})",
+        f"{SUBJECTS} subjects, each of one arm on all {GATEWAYS} gateways ({counts})",
     )
 
 

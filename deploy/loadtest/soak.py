@@ -86,8 +86,8 @@ async def _soak(folder: Path, options: argparse.Namespace) -> int:
     flat = [
         _judge(name, [row[1] for row in rows], [row[3 + n] for row in rows]) for n, name in enumerate(_names(stack))
     ]
-    why = f" ({load.told()})" if load.failed else ""
-    print(f"{len(load.failed)} failed of {len(load.asked)} requests{why}; {money.said}; {options.out} has it all")
+    why = f" ({load.failures()})" if load.failed else ""
+    print(f"{len(load.failed)} failed of {len(load.asked)} requests{why}; {money.summary}; {options.out} has it all")
     return 0 if all(flat) and money.right and not load.failed and not died else 1
 
 

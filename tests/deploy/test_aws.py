@@ -23,8 +23,8 @@ from app.contract.manifest import BuildRecord
 from deploy.aws import __main__ as command
 from deploy.aws.api import integration
 from deploy.aws.endpoint import MOUNTED, environment
+from deploy.aws.errors import Refused, refuse_aws_errors
 from deploy.aws.settings import load
-from deploy.aws.told import Refused, told
 
 ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
@@ -377,10 +377,10 @@ def test_no_credentials_and_no_aws_are_one_line(run: Run, monkeypatch: pytest.Mo
 
 def test_a_refused_signature_is_told_without_the_request_it_quotes() -> None:
     quoted = {"Code": "SignatureDoesNotMatch", "Message": "should have been 'POST\nx-amz-security-token:hush'"}
-    with pytest.raises(Refused) as raised, told():
+    with pytest.raises(Refused) as raised, refuse_aws_errors():
         raise ClientError({"Error": quoted}, "CreateModel")
     assert str(raised.value) == "AWS does not accept the credentials (CreateModel: SignatureDoesNotMatch)"
     denied = {"Code": "AccessDeniedException", "Message": "may not\nsagemaker:CreateModel"}
     said = "AWS refused CreateModel: AccessDeniedException: may not sagemaker:CreateModel"
-    with pytest.raises(Refused, match=said), told():
+    with pytest.raises(Refused, match=said), refuse_aws_errors():
         raise ClientError({"Error": denied}, "CreateModel")

@@ -18,7 +18,7 @@ from deploy.helm.helm import CHART, Document, Refused, example, lint, one, rende
 
 ROOT = Path(__file__).parents[2]
 CUSTOM = {"ServiceMonitor", "PrometheusRule"}
-"""What no schema in this repository describes: tests/deploy/test_kubernetes_engines.py, where there are CRDs."""
+"""What no schema in this repository describes: tests/deploy/test_helm_engines.py, where there are CRDs."""
 
 
 def changed(*changes: tuple[str, Any]) -> Document:

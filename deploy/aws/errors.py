@@ -36,7 +36,7 @@ def session(region: str) -> boto3.Session:
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def refuse_aws_errors() -> Iterator[None]:
     """AWS' errors within are `Refused`."""
     try:
         yield
@@ -49,7 +49,7 @@ def told() -> Iterator[None]:
         raise Refused(f"asking AWS failed: {kind}{said}") from None
 
 
-def absent(error: ClientError) -> bool:
+def is_absent(error: ClientError) -> bool:
     """Whether it says that there is no such thing."""
     said = error.response.get("Error", {})
     return said.get("Code") in ("ResourceNotFoundException", "NotFoundException", "ObjectNotFoundException", "404") or (
@@ -59,12 +59,12 @@ def absent(error: ClientError) -> bool:
 
 
 @contextmanager
-def if_there() -> Iterator[None]:
+def ignore_absent() -> Iterator[None]:
     """What is not there is passed over."""
     try:
         yield
     except ClientError as error:
-        if not absent(error):
+        if not is_absent(error):
             raise
 
 
