@@ -1,4 +1,4 @@
-"""Instances that follow the load: the requests that each copy of the model has at a time, measured every 10 seconds."""
+"""Autoscaling of instances by concurrent requests per model copy, measured every 10 seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ POLICY = "concurrent-requests"
 
 
 class Scaling:
-    """`Part`: the endpoint's variant as a target of Application Auto Scaling, and its policy."""
+    """A `Part`: the endpoint's variant as an Application Auto Scaling target, and its policy."""
 
     def __init__(self, autoscaling: Any, deployment: Deployment) -> None:
         self.name = (

@@ -1,4 +1,4 @@
-"""What an image is built on: Python's official one or, where that cannot be had, a stand-in of Debian's packages."""
+"""The base image: Python's official one or, where it cannot be pulled, a stand-in from Debian's packages."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ DEBOOTSTRAP_S = 1800
 
 
 def official() -> str:
-    """The base that the Dockerfile names."""
+    """Return the base image that the Dockerfile names."""
     [named] = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     return str(named)
 
 
 def base(engine: Engine) -> str:
-    """An image there is. Raises `ImageError` where neither can be had."""
+    """Return an available base image. Raises `ImageError` where neither is available."""
     name = official()
     if engine.has(name if engine.name == "docker" else f"docker.io/library/{name}"):
         return name if engine.name == "docker" else f"docker.io/library/{name}"

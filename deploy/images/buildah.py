@@ -1,4 +1,4 @@
-"""Buildah, where there is no engine: it needs no service, and builds as root in a chroot."""
+"""Buildah, for machines without Docker or Podman: it needs no service and builds as root in a chroot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from deploy.images.sealed import Sealed
 
 
 class Buildah:
-    """Builds in a chroot, and runs in namespaces of the kernel's: the same file system, as sealed as `Sealed` says."""
+    """Builds in a chroot; runs the image's file system in `Sealed`."""
 
     name = "buildah"
     _environment: Mapping[str, str] = {"STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot"}
@@ -49,7 +49,7 @@ class Buildah:
         self._buildah("commit", "--quiet", "--rm", container, image)
 
     def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None:
-        """Without a cache of layers: there a label would keep the revision it had at first."""
+        """Build without the layer cache, which would keep the first revision in a label."""
         with tempfile.TemporaryDirectory() as folder:
             volumes = [word for each in pip_settings.volumes(Path(folder)) for word in ("--volume", each)]
             options = ["--format", "docker", "--network", "host", "--target", target, "--tag", image]
@@ -60,7 +60,7 @@ class Buildah:
         return config
 
     def bytes(self, image: str) -> int:
-        """Of all files, each once."""
+        """Return the size of all files, hard links counted once."""
         container, root = self._mounted(image)
         try:
             return int(output_of("du", "--summarize", "--bytes", "--one-file-system", str(root)).split()[0])

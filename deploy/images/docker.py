@@ -1,4 +1,4 @@
-"""Docker or Podman, by its command."""
+"""Docker or Podman, through the command line."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Docker:
             output_of(self.name, "import", "--change", f"ENV {PATH}", f"{folder}/rootfs.tar", image)
 
     def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None:
-        form = ["--format", "docker"] if self.name == "podman" else []  # the other form knows no health check
+        form = ["--format", "docker"] if self.name == "podman" else []  # the OCI format has no health check
         output_of(
             self.name, "build", *form, "--target", target, "--tag", image, *build_args(arguments), ".", seconds=BUILD_S
         )

@@ -58,34 +58,34 @@ def declared(engine: Engine, image: str, labels: Mapping[str, str]) -> str:
 
 
 def printed(engine: Engine, image: str, program: str, python: str = "python") -> str:
-    """What a Python program prints in the sealed image."""
-    status, said = _run(engine, ContainerSpec(image, (python, "-c", program)))
+    """Return the output of a Python program in the sealed image."""
+    status, output = _run(engine, ContainerSpec(image, (python, "-c", program)))
     if status:
-        raise ImageError(said)
-    return said
+        raise ImageError(output)
+    return output
 
 
 def answering(engine: Engine, image: str) -> str:
-    """Ready, asked of both backends, healthy, and stopped."""
+    """Check that the gateway becomes ready, answers from both backends, is healthy, and stops."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         started = time.monotonic()
         with trial(engine, image, Path(folder)) as tried:
             ready_s = time.monotonic() - started
             actions = [_answer(tried, backend) for backend in ("mistral", "gpt-4")]
-            _expect(tried.ask("/v1/backends")[0] == 401, "it answers whoever has no key")
+            _expect(tried.ask("/v1/backends")[0] == 401, "it answers requests without a key")
             _healthy(tried, image)
             engine.stop(tried.running)
             status = tried.running.ended()
-            _expect(status == 0, f"told to stop it ended with {status}:\n{tried.running.output()}")
+            _expect(status == 0, f"after SIGTERM it ended with {status}:\n{tried.running.output()}")
     return f"ready after {ready_s:.1f} s; {' and '.join(actions)}; 401 without a key; healthy; stopped"
 
 
 def refusing(engine: Engine, image: str, spec: Callable[[str], ContainerSpec], wanted: str) -> str:
-    """It ends at once, with status 2 and one line that says what to do."""
-    status, said = _run(engine, spec(image))
-    _expect(status == 2 and wanted in said, f"it ended with {status}: {said}")
-    return said.splitlines()[-1]
+    """Check that the container exits with status 2 and names `wanted`; return the last line of its output."""
+    status, output = _run(engine, spec(image))
+    _expect(status == 2 and wanted in output, f"it ended with {status}: {output}")
+    return output.splitlines()[-1]
 
 
 def as_root(image: str) -> ContainerSpec:
@@ -104,13 +104,13 @@ def _answer(tried: Trial, backend: str) -> str:
 
 
 def _healthy(tried: Trial, image: str) -> None:
-    """By the image's own command, from beside the gateway: they share a network."""
+    """Run the image's health check command on the gateway's network."""
     check: dict[str, Any] = tried.engine.config(image)["Healthcheck"]
     kind, *command = check["Test"]
     _expect(kind == "CMD", f"the health check is a {kind}")
     for port, healthy in ((tried.port, True), (1, False)):
-        status, said = _run(tried.engine, ContainerSpec(image, command, {"CONVICTION_PORT": str(port)}))
-        _expect((status == 0) is healthy, f"asked on port {port} the health check ended with {status}: {said}")
+        status, output = _run(tried.engine, ContainerSpec(image, command, {"CONVICTION_PORT": str(port)}))
+        _expect((status == 0) is healthy, f"on port {port} the health check ended with {status}: {output}")
 
 
 def _run(engine: Engine, spec: ContainerSpec) -> tuple[int, str]:
