@@ -130,7 +130,7 @@ def test_a_chart_without_values_says_what_it_needs() -> None:
 
 
 def test_without_any_backend_there_is_nothing_to_install() -> None:
-    with pytest.raises(Refused, match="no backend to ask"):
+    with pytest.raises(Refused, match="the gateway has no backend"):
         rendered(CHART, changed(("settings", {}), ("secrets/openai/name", "")))
 
 
