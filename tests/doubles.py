@@ -39,12 +39,12 @@ PRICES: dict[BackendName, Price] = {
 }
 USAGE = Usage(prompt_tokens=400, completion_tokens=11, cached_tokens=100)
 PARTIAL_USAGE = Usage(prompt_tokens=400, completion_tokens=1, estimated=True)
-"""What a call is thought to have used that is still under way."""
+"""The estimated usage of a call that is still running."""
 EXAMPLE_BODY = {"ticker": "SNPS", "metrics": EXAMPLE.document(), "detail": "brief"}
 
 
 def completion(text: str, **changes: object) -> Completion:
-    """What a model wrote, in 0.5 s, the first token after 0.1 s."""
+    """A completion that took 0.5 s, with the first token after 0.1 s."""
     given: dict[str, object] = {
         "text": text,
         "model": "double-1",
@@ -59,7 +59,7 @@ def completion(text: str, **changes: object) -> Completion:
 
 @dataclass(frozen=True)
 class Broken:
-    """A call that says something, and then fails having used so much."""
+    """A call that fails after part of its text, with the given usage."""
 
     text: str
     error: Exception
@@ -72,7 +72,7 @@ PIECE = 5
 
 
 class ScriptedStream:
-    """Tells one completion in pieces of a few characters, or fails. After the first piece it waits to be let go on."""
+    """Streams one completion in small pieces, or fails. After the first piece it waits for the event `go`."""
 
     def __init__(
         self, reply: ModelReply, go: asyncio.Event | None, first: int = PIECE, requested_model: str = ""
@@ -81,9 +81,9 @@ class ScriptedStream:
         text = "" if isinstance(reply, Exception) else reply.text
         self.usage = NOTHING
         self.began = asyncio.Event()
-        """It has told its first piece."""
+        """Set once the first piece is sent."""
         self.left = asyncio.Event()
-        """Its context has ended."""
+        """Set once the context has ended."""
         self._go = go
         cuts = [0, *range(first, len(text), PIECE), len(text)]
         self._pieces = iter([text[start:end] for start, end in pairwise(cuts) if start < end])
@@ -122,7 +122,7 @@ class ScriptedStream:
 
 
 class ScriptedChat:
-    """A chat completion, whole or streamed, that says what a `ScriptedStream` does. Errors are raised on entering."""
+    """A chat completion, whole or streamed, with the content of a `ScriptedStream`. Errors are raised on entering."""
 
     status = 200
 
@@ -176,9 +176,9 @@ class ScriptedChat:
 
 @dataclass
 class CountingBackend:
-    """Counts what it is asked; answers what `script` says next, else as the rule-based analyst would.
+    """Records its calls; answers with the next reply in `script`, else as the rule-based analyst.
 
-    With an event as `go`, it tells the first piece of an answer, and the rest once that is set.
+    With an event as `go`, it sends the first piece of an answer, and the rest once the event is set.
     """
 
     name: BackendName
@@ -193,7 +193,7 @@ class CountingBackend:
     unready: Exception | None = None
     model: str = "double-1"
     says: str = ""
-    """The model that it turns out to have."""
+    """The model that `discover_model` finds."""
     breaker: BreakerState = "closed"
     stand_in: bool | None = None
     closed: bool = False
@@ -230,7 +230,7 @@ class CountingBackend:
         self.closed = True
 
     async def began(self, calls: int = 1) -> None:
-        """Return once there have been so many calls, and the last has told its first piece."""
+        """Wait until the last of `calls` calls has sent its first piece."""
         async with asyncio.timeout(20):
             while len(self.streams) < calls:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
@@ -241,7 +241,7 @@ class CountingBackend:
 
 
 class BrokenProvider:
-    """Market data that fail with one error, and count how often they were asked for."""
+    """A market data provider that fails with one error, and counts its calls."""
 
     name = "broken"
 
@@ -259,7 +259,7 @@ class BrokenProvider:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running gateway, a client of it, and the doubles behind it."""
+    """A running gateway, a client, and its doubles."""
 
     app: FastAPI
     client: httpx.AsyncClient
@@ -276,14 +276,14 @@ class Gateway:
         return self.backends["mistral"]
 
     def sample(self, name: str, **labels: str) -> float:
-        """A metric's value; nought where it has never been counted."""
+        """Return a metric's value; 0 without a sample."""
         return self.resources.collectors.registry.get_sample_value(name, labels) or 0.0
 
 
 def opened_with(
     store_url: str, backends: Mapping[BackendName, Backend], provider: Provider | None = None
 ) -> OpenResources:
-    """Opens resources around the doubles, on a real store."""
+    """Return a function that opens resources with the doubles and a real store."""
 
     @asynccontextmanager
     async def opened(settings: Settings, prices: Mapping[BackendName, Price]) -> AsyncIterator[Resources]:
@@ -300,7 +300,7 @@ def opened_with(
 async def gateway(
     store_url: str, *, provider: Provider | None = None, host: str = "127.0.0.1", wire: bool = False, **settings: object
 ) -> AsyncIterator[Gateway]:
-    """The gateway with a counting backend under each name; `wire`: over a socket, on which clients can leave."""
+    """The gateway with a counting backend for each name; `wire`: over a socket, so that clients can disconnect."""
     backends: dict[BackendName, CountingBackend] = {
         "mistral": CountingBackend("mistral"),
         "gpt-4": CountingBackend("gpt-4"),
@@ -319,7 +319,7 @@ async def gateway(
 
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[str]:
-    """The app on a loopback port of its own, in this event loop, its errors logged; its address without a path."""
+    """Serve the app on a free loopback port, in this event loop, and log its errors; yield its address."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_config=None, log_level="error", ws="none", http="httptools", lifespan="off"
     )
@@ -345,16 +345,16 @@ async def ask(gateway: Gateway, body: object = None, **headers: str) -> httpx.Re
 
 
 def without(names: Iterable[str], mapping: Mapping[str, object]) -> dict[str, object]:
-    """The mapping without some names."""
+    """Return the mapping without some names."""
     return {name: value for name, value in mapping.items() if name not in set(names)}
 
 
 def ledger_key(backend: BackendName, at: datetime) -> str:
-    """The key of the sums of a UTC day."""
+    """Return the key of a backend's sums for a UTC day."""
     return f"conviction:ledger:{backend}:{at.astimezone(UTC).date()}"
 
 
 async def ledger(gateway: Gateway, backend: BackendName) -> dict[str, int]:
-    """Today's sums of a backend."""
+    """Return a backend's sums of today."""
     sums = await gateway.resources.redis.hgetall(ledger_key(backend, datetime.now(UTC)))
     return {str(name): int(value) for name, value in sums.items()}

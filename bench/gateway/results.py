@@ -1,4 +1,4 @@
-"""From rounds to the document that is written, and to the table that is printed. README.md says what is in it."""
+"""Compute the results document and the printed table from rounds. README.md describes the document."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A roofline model: the least time in which a GPU can read the weights and the cache and compute.
 
-Nothing that runs on the card is quicker, so a rate from here is a ceiling. Published rates, as shares of their own
-ceilings, say how far below it one comes out.
+No engine on the card is faster, so these rates are ceilings. Published rates, as shares of their
+ceilings, show how close an engine comes.
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def test_a_sealed_command_does_not_outlive_its_order(tmp_path: Path) -> None:
         assert process.stdout.readline().strip() == b"1"
         Sealed.send_signal(process, signal.SIGKILL)
         assert process.wait(60) != 0
-        Sealed.send_signal(process, signal.SIGKILL)  # it has ended: nobody is told
+        Sealed.send_signal(process, signal.SIGKILL)  # it has ended: no signal is sent
 
 
 def test_what_pip_is_told_here_is_passed_on_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
