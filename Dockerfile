@@ -1,13 +1,13 @@
 # Two images. The gateway's, which is the last stage: without a GPU, a model, a compiler or PyTorch; vLLM runs in
-# containers of its own. And, with `--target training`, what makes the model. docs/how-to/build-images.md says how to name
-# PYTHON_IMAGE by its digest.
+# separate containers. And, with `--target training`, what makes the model. docs/how-to/build-images.md explains how to
+# pin PYTHON_IMAGE by its digest.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
 RUN python -m venv --without-pip /srv/venv
 COPY requirements/gateway.txt requirements/
-# Wheels alone: nothing is compiled, and no package runs code of its own before it is imported.
+# Wheels alone: nothing is compiled, and no package runs code at installation.
 RUN pip --python /srv/venv/bin/python install --no-cache-dir --only-binary :all: --no-deps --require-hashes \
         --requirement requirements/gateway.txt && \
     cd /srv/venv/lib/python3*/site-packages && \
@@ -52,7 +52,7 @@ LABEL org.opencontainers.image.title="conviction-training" \
 FROM ${PYTHON_IMAGE} AS gateway
 COPY --from=build /srv /srv
 WORKDIR /srv
-# All that is written goes to /tmp: a file system of its own where the root is read-only.
+# Programs write only to /tmp, a separate file system where the root is read-only.
 ENV PATH=/srv/venv/bin:$PATH \
     HOME=/tmp \
     PYTHONUNBUFFERED=1 \
@@ -60,7 +60,7 @@ ENV PATH=/srv/venv/bin:$PATH \
     CONVICTION_ALLOW_ROOT=0 \
     CONVICTION_HOST=0.0.0.0 \
     CONVICTION_PORT=8080
-# A user without a name, a home or rights.
+# A user without a name, a home directory or privileges.
 USER 10001:10001
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["python", "-c", "import http.client, os; asked = http.client.HTTPConnection('127.0.0.1', int(os.environ['CONVICTION_PORT']), timeout=2); asked.request('GET', '/health/live'); raise SystemExit(asked.getresponse().status != 200)"]

@@ -1,5 +1,5 @@
-# Everything a developer or an operator types; `make help` lists it. Environments are made in .envs/, weights in
-# .models/, logs in .run/. What is complete is marked by a file, so that a set-up cut off goes on where it stopped.
+# Commands for developers and operators; `make help` lists them. Environments are built in .envs/, weights in .models/,
+# logs in .run/. A file marks each completed step, so that an interrupted set-up continues where it stopped.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -40,7 +40,7 @@ serve: $(ENVS)/gateway/.complete model ## everything, on 127.0.0.1:8080 (PORT=..
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 TESTED := model $(addprefix $(ENVS)/,dev/.complete training/.complete) $(TOOLS)/promtool
 
-test: lint $(TESTED) ## lint, then all that guards behaviour
+test: lint $(TESTED) ## lint, then all tests but the slow ones
 	$(TRAINING) $(PYTEST) tests/training
 	PATH="$(TOOLS):$$PATH" $(DEV)/python $(PYTEST) --ignore=tests/training
 
@@ -57,7 +57,7 @@ lint: $(ENVS)/dev/.complete ## ruff, mypy in strict mode, and the import contrac
 	$(DEV)/mypy
 	$(DEV)/lint-imports --no-cache >/dev/null || $(DEV)/lint-imports --no-cache
 
-bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete $(ENVS)/litellm/.complete model ## latency and speeds on this machine, beside others'
+bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete $(ENVS)/litellm/.complete model ## latency and throughput on this machine, compared with LiteLLM and vLLM
 	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python bench/latency.py
 	$(DEV)/python bench/gateway_overhead.py
 	$(DEV)/python -m bench.gateway --litellm $(ENVS)/litellm
@@ -71,38 +71,38 @@ bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete $(ENVS)/litellm/.complet
 bench-fresh: ## duration of each phase from a fresh clone to the first answer and a restart, with empty caches
 	@$(PYTHON) -m bench.fresh
 
-demo: $(ENVS)/dev/.complete ## everything, the stand-in as both models (STAND_IN=gpt-4: as that one), and a minute of traffic
+demo: $(ENVS)/dev/.complete ## everything with the stand-in for both models (STAND_IN=gpt-4: for that one), and a minute of traffic
 	@PATH="$(TOOLS):$$PATH" CONVICTION_PORT=$(PORT) $(DEMO) exec $(DEV)/conviction up --stand-in $(STAND_IN) -- \
 	    $(DEV)/python -m deploy.demo --seconds $(DEMO_S)
 
-model: $(ENVS)/vllm/.complete ## the default model's weights in the form that this machine serves, built once
+model: $(ENVS)/vllm/.complete ## build the default model's weights for this machine, once
 	@PYTHONDONTWRITEBYTECODE= $(VLLM) -m training build >/dev/null
 
-train: $(addprefix $(ENVS)/,training/.complete vllm/.complete) ## a new VERSION from the bars in CONVICTION_MARKET_DIR
+train: $(addprefix $(ENVS)/,training/.complete vllm/.complete) ## train a new VERSION from the bars in CONVICTION_MARKET_DIR
 	$(TRAINING) -m training run --market $(MARKET) --version $(VERSION) --usd-per-hour $(USD_PER_HOUR)
 
-dashboards: $(ENVS)/dev/.complete ## write Grafana's dashboards again from deploy/grafana
+dashboards: $(ENVS)/dev/.complete ## regenerate Grafana's dashboards from deploy/grafana
 	$(DEV)/python -m deploy.grafana
 
-requirements: $(ENVS)/uv/.complete ## make the pinned lists agree with pyproject.toml (UPGRADE=1: the newest of all)
+requirements: $(ENVS)/uv/.complete ## update the pinned lists from pyproject.toml (UPGRADE=1: newest versions)
 	PATH="$(CURDIR)/$(ENVS)/uv/bin:$$PATH" $(ENVS)/uv/bin/python requirements/lock.py $(if $(UPGRADE),--upgrade)
 
-secrets: ## what `docker compose up` needs, where it is missing: ./secrets, a file a secret, and ./.env
+secrets: ## create what `docker compose up` needs, if missing: ./secrets, one file a secret, and ./.env
 	@deploy/first-time
 
-sbom: $(ENVS)/audit/.complete ## what the gateway's image holds, as CycloneDX JSON: .run/sbom.json
+sbom: $(ENVS)/audit/.complete ## write the packages in the gateway's image as CycloneDX JSON: .run/sbom.json
 	@requirements/sbom .run/sbom.json $(ENVS)/audit
 
-audit: $(ENVS)/audit/.complete ## known vulnerabilities of all that is pinned (status 77: they could not be looked up)
+audit: $(ENVS)/audit/.complete ## list known vulnerabilities of pinned packages (status 77: the lookup failed)
 	@$(ENVS)/audit/bin/python requirements/audit.py
 
-check: $(ENVS)/dev/.complete $(ENVS)/audit/.complete $(TOOLS)/promtool ## all checks of deployment, a line each (QUICK=1: those of CI)
+check: $(ENVS)/dev/.complete $(ENVS)/audit/.complete $(TOOLS)/promtool ## run all deployment checks, a line each (QUICK=1: only those of CI)
 	@deploy/check $(if $(QUICK),--quick)
 
 clean: ## remove environments, weights, logs, caches, and the store of `make serve`
 	rm -rf .envs .models .run *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .schemathesis
 
-# Before anything is installed: can this machine serve the model at all?
+# Check before any installation that this machine can serve the model.
 $(ENVS)/.supported:
 	@mkdir -p $(@D) && $(PYTHON) -m app.contract.hardware && touch $@
 
@@ -115,6 +115,6 @@ $(ENVS)/uv/.complete: requirements/uv.txt
 $(ENVS)/%/.complete: requirements/%.txt
 	@requirements/install $* $(@D) && touch $@
 
-# From Debian's package, unpacked here: installing it would start a server.
+# Unpack Debian's package: an installation would start a server.
 $(TOOLS)/promtool:
 	@requirements/prometheus $(ENVS)/tools

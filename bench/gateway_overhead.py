@@ -1,9 +1,9 @@
-"""The gateway's own time a request: what `timing.gateway_ms` says, against the stand-in on the same machine.
+"""The gateway's own time a request, by `timing.gateway_ms`, in front of a stand-in on the same machine.
 
 python bench/gateway_overhead.py [--requests N] [--concurrency N] [--detail brief|full]
 
-Both run as processes of their own with an embedded store; requests are sent after a warm-up, by threads
-that each keep a connection. What the client sees beside it holds the stand-in's time as well.
+Both run as separate processes with an embedded store. After a warm-up, threads send requests, each on one
+connection. The client's latency, printed next to it, includes the stand-in's time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Latency of the hosted backend through a running gateway, one request after another: `make bench`.
 
-Every request differs in its figures, so that nothing but the prompt's fixed part can come from vLLM's cache, and asks
-for an answer of its own: in brief, figures that read alike are the same question.
+Every request has different metrics, so that only the prompt's fixed part comes from vLLM's prefix cache. The metrics
+also differ after rounding: otherwise the gateway would coalesce or cache brief answers.
 """
 
 from __future__ import annotations

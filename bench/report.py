@@ -2,7 +2,7 @@
 
 python bench/report.py [--pairs N] [--reports N] [--tickers N]
 
-The pairs are made up and lie in a Valkey server of the gateway's own kind; the gateway is a process of its own.
+The pairs are generated and stored in a Valkey server like the gateway's; the gateway is a separate process.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def made_up(pairs: int, tickers: int) -> NDArray[np.void]:
     inclined = random.beta(17, 3, tickers)
     action = random.integers(0, 3, pairs)
     same = random.random(pairs) < inclined[owner]
-    for name, said in zip(BACKEND_NAMES, (action, np.where(same, action, (action + 1) % 3)), strict=True):
+    for name, actions in zip(BACKEND_NAMES, (action, np.where(same, action, (action + 1) % 3)), strict=True):
         failed = random.random(pairs) < 0.02
         side = records[name]
         side["failure"] = np.where(failed, FAILURES.index("deadline_exceeded"), 0)
-        side["action"] = np.where(failed, NO_ACTION, said)
+        side["action"] = np.where(failed, NO_ACTION, actions)
         side["conviction"] = np.where(failed, 0, random.integers(1, 11, pairs))
         for field, scale in (("total_ms", 1500), ("ttft_ms", 200), ("ms_per_token", 25)):
             side[field] = np.where(failed, np.nan, random.lognormal(np.log(scale), 0.4, pairs))

@@ -1,10 +1,10 @@
-"""How long a scrape of /metrics takes, of a gateway that has counted everything there is to count.
+"""The duration of a scrape of /metrics from a gateway that has samples in every series.
 
 python bench/scrape.py [--scrapes N]
 
-Gateway and stand-in are processes of their own, with budgets set, so that a scrape asks the store for them. On a
-machine that others use, a scrape waits for its turn: hence what a request takes that does nothing is told beside it,
-and the processor's time that a scrape takes of the gateway.
+Gateway and stand-in are separate processes. Budgets are set, so that a scrape queries the store. Because a shared
+machine delays a scrape, the output includes the duration of a request that does nothing and the CPU time that a scrape
+takes in the gateway.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def get(connection: HTTPConnection, path: str) -> bytes:
 
 
 def timed(connection: HTTPConnection, path: str, times: int) -> Iterator[float]:
-    """Milliseconds that a client waits, each time."""
+    """Yield the milliseconds that the client waits for each request."""
     for _ in range(times):
         began = time.perf_counter()
         get(connection, path)
@@ -68,9 +68,9 @@ def timed(connection: HTTPConnection, path: str, times: int) -> Iterator[float]:
 
 
 def processor_s(page: bytes) -> float:
-    """Seconds of a processor's time that the gateway has used, as it tells itself."""
-    [told] = [line for line in page.splitlines() if line.startswith(b"process_cpu_seconds_total ")]
-    return float(told.split()[1])
+    """Return the gateway's CPU seconds from its own metric."""
+    [sample] = [line for line in page.splitlines() if line.startswith(b"process_cpu_seconds_total ")]
+    return float(sample.split()[1])
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
-"""What shadow copies add to a request: gateways that copy none, a tenth and all of their answers, asked in turn.
+"""The latency that shadow copies add: gateways that copy none, a tenth and all of their answers.
 
 python bench/shadow.py [--rounds N] [--gap-ms N]
 
-Each gateway is a process of its own with an embedded store; one stand-in answers as both backends, as fast as it can.
-In every round each gateway is asked once, in an order that is drawn anew. Between any two requests lies a gap, in which
-copies are made: without one they meet the next request, as they do on a gateway that is never idle. On a machine that
-others use, what a request takes varies by far more than a copy adds: hence what deciding on a copy takes of a
-processor's time, which is all that stands in a request's way, is measured by itself.
+Each gateway is a separate process with an embedded store; one stand-in answers as both backends without delay. Every
+round sends one request to each gateway, in a new random order. A gap follows each request, in which the copy is made:
+without a gap it would compete with the next request, as on a gateway that is never idle. On a shared machine, latency
+varies far more than a copy adds. The CPU time of the decision to copy, the only work in the request path, is therefore
+measured separately.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def origin(machine: Machine, profile: Profile, load_average: float) -> dict[str,
 
 
 def store(place: Sequence[str], figures: Mapping[str, Any], path: Path = RESULTS) -> None:
-    """Write `figures` at the place, such as ("fresh", "AVX2"), and keep all else that stands in the file."""
+    """Write `figures` at the place, such as ("fresh", "AVX2"), and keep the rest of the file."""
     document: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     *sections, last = place
     section = document

@@ -1,6 +1,6 @@
-"""A server that streams two fixed answers, for `upstream_client.py`: what vLLM would send, at no cost of making it.
+"""A server that streams two fixed answers, for `upstream_client.py`: what vLLM would send, without computing it.
 
-python bench/streaming_stub.py SECONDS_PER_EVENT    # prints its port; 0: all events at once
+python bench/streaming_stub.py SECONDS_PER_EVENT    # prints its port; 0: all events in one write
 """
 
 from __future__ import annotations

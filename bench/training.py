@@ -39,12 +39,12 @@ from training.precision import training_dtype
 
 def ours(config: Config, base: Path, rows: list[dict[str, Any]], tokenizer: Any, out: Path) -> float:
     settings = config.finetune.model_copy(update={"epochs": 1, "evaluate_every": 10**6, "save_every": 10**6})
-    taught = examples.table([examples.encode(row, tokenizer, settings.max_length) for row in rows])
+    dataset = examples.table([examples.encode(row, tokenizer, settings.max_length) for row in rows])
     trainer = AnswerTrainer(
         model=with_adapter(settings, base),
         args=arguments(settings, out),
-        train_dataset=taught,
-        eval_dataset=taught,
+        train_dataset=dataset,
+        eval_dataset=dataset,
         processing_class=tokenizer,
         data_collator=partial(examples.collate, pad=tokenizer.pad_token_id),
     )
@@ -52,7 +52,7 @@ def ours(config: Config, base: Path, rows: list[dict[str, Any]], tokenizer: Any,
 
 
 def theirs(config: Config, base: Path, rows: list[dict[str, Any]], tokenizer: Any, out: Path) -> float:
-    """As TRL's documentation has it: prompt-completion rows, its own loss, collator and settings."""
+    """Train as TRL's documentation does: prompt-completion rows, its own loss, collator and settings."""
     settings = config.finetune
     conversations = [
         {
@@ -70,7 +70,7 @@ def theirs(config: Config, base: Path, rows: list[dict[str, Any]], tokenizer: An
             report_to=[],
             save_strategy="no",
             bf16=training_dtype() == torch.bfloat16,  # the default, 50 times slower on a CPU that lacks it
-            use_cpu=not torch.cuda.is_available(),  # which the defaults leave to whoever has no GPU
+            use_cpu=not torch.cuda.is_available(),  # SFTConfig does not set this without a GPU
         ),
         train_dataset=Dataset.from_list(conversations),
         processing_class=tokenizer,

@@ -1,10 +1,10 @@
-"""CPU time of asking a model: the gateway's own client beside the openai package, for the same work.
+"""CPU time a model call: the gateway's own client compared with the openai package, for the same work.
 
 python bench/upstream_client.py [--rounds N]
 
-A stub in a process of its own streams what vLLM would: an event a token, each with twenty alternatives. Every
-client reads the text, the usage and the action's probabilities. "burst": all events at once; "paced": an event
-every 2 ms to each of 8 callers. Rounds are interleaved, and the median of each client's is printed.
+A stub in a separate process streams what vLLM would: an event a token, each with twenty alternatives. Every
+client reads the text, the usage and the action's probabilities. "burst": no delay between events; "paced": an event
+every 2 ms to each of 8 callers. Rounds are interleaved; the median of each client is printed.
 """
 
 from __future__ import annotations

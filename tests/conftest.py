@@ -1,4 +1,4 @@
-"""What tests of several parts share: a stand-in for the models, served over real HTTP."""
+"""Shared fixtures: a stand-in for the models over real HTTP, and a Valkey server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FIRST = (
     *("tests/e2e/", "tests/training/finetune/test_stage.py", "tests/training/quantize/test_autoawq.py"),
     *("tests/faults/", "tests/deploy/", "tests/console/", "tests/stores/", "tests/bench/"),
 )
-"""Where tests take longest: they are begun first, so that no process is left alone with one of them in the end."""
+"""The slowest files, which start first so that the processes finish at about the same time."""
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no flaw
 hypothesis.settings.load_profile("unhurried")
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def served(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[str]:
-    """The app on a loopback port of its own, in a thread; its address without a path."""
+    """Serve the app on a free loopback port, in a thread; yield its address without a path."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", ws="none", lifespan=lifespan)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -64,7 +64,7 @@ def served(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> Iterator[str
 
 @dataclass(frozen=True)
 class StandIn:
-    """A running stand-in. `url` is what a gateway is given, `key` opens every model."""
+    """A running stand-in. `url` is its base URL for a gateway; `key` is valid for every model."""
 
     origin: str
     key: str
@@ -74,7 +74,7 @@ class StandIn:
         return f"{self.origin}/v1"
 
     def fail(self, mode: Mode, times: int = 1, retry_after: int = 0) -> None:
-        """Let the next completions fail; `retry_after` is in seconds."""
+        """Make the next completions fail; `retry_after` is in seconds."""
         order = {"mode": mode, "times": times, "retry_after": retry_after}
         headers = {"content-type": "application/json"}
         request = Request(f"{self.origin}/stand-in/fail", json.dumps(order).encode(), headers, method="POST")
@@ -87,7 +87,7 @@ class StandIn:
         return counts
 
     def wait(self, reached: Callable[[dict[str, int]], bool], seconds: float = 3.0) -> None:
-        """Until the tally is as it should be."""
+        """Wait until the tally has the expected value."""
         deadline = time.monotonic() + seconds
         while not reached(tally := self.tally()):
             assert time.monotonic() < deadline, tally
@@ -102,7 +102,7 @@ def stand_in_server() -> Iterator[StandIn]:
 
 @pytest.fixture
 def stand_in(stand_in_server: StandIn) -> Iterator[StandIn]:
-    """The stand-in, with no failure left over from another test."""
+    """The stand-in, without failures from other tests."""
     stand_in_server.fail("500", times=0)
     yield stand_in_server
     stand_in_server.fail("500", times=0)
@@ -117,7 +117,7 @@ def stand_in_of_all() -> Iterator[StandIn]:
 
 @pytest.fixture(scope="session")
 def store_url() -> Iterator[str]:
-    """A Valkey server for all tests; each works on keys of its own backend and day, or empties it first."""
+    """One Valkey server for all tests. Each test uses separate keys (backend and day), or empties it first."""
     with TemporaryDirectory(prefix="conviction-tests-") as folder:
         socket = Path(folder) / "valkey.sock"
         with ValkeyServer(port=0, data_dir=Path(folder), unix_socket_path=socket):
@@ -142,5 +142,5 @@ async def running(store_url: str) -> AsyncIterator[Gateway]:
 
 @pytest.fixture
 def patient_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gateways wait longer for their store than they would: a busy machine is no store that is away."""
+    """Longer store timeouts, so that a busy machine does not make the store look unavailable."""
     monkeypatch.setattr("app.resources.Pipelined", lambda redis: Pipelined(redis, STORE_PATIENCE_S))

@@ -38,13 +38,13 @@ PRICES: dict[BackendName, Price] = {
     "gpt-4": list_price("gpt-4.1"),
 }
 USAGE = Usage(prompt_tokens=400, completion_tokens=11, cached_tokens=100)
-HEARD = Usage(prompt_tokens=400, completion_tokens=1, estimated=True)
-"""What a call is thought to have used that is still under way."""
+PARTIAL_USAGE = Usage(prompt_tokens=400, completion_tokens=1, estimated=True)
+"""The estimated usage of a call that is still running."""
 EXAMPLE_BODY = {"ticker": "SNPS", "metrics": EXAMPLE.document(), "detail": "brief"}
 
 
 def completion(text: str, **changes: object) -> Completion:
-    """What a model wrote, in 0.5 s, the first token after 0.1 s."""
+    """A completion that took 0.5 s, with the first token after 0.1 s."""
     given: dict[str, object] = {
         "text": text,
         "model": "double-1",
@@ -59,37 +59,39 @@ def completion(text: str, **changes: object) -> Completion:
 
 @dataclass(frozen=True)
 class Broken:
-    """A call that says something, and then fails having used so much."""
+    """A call that fails after part of its text, with the given usage."""
 
     text: str
     error: Exception
     usage: Usage = NOTHING
 
 
-Said = Completion | Broken | Exception
+ModelReply = Completion | Broken | Exception
 PIECE = 5
 """Characters."""
 
 
 class ScriptedStream:
-    """Tells one completion in pieces of a few characters, or fails. After the first piece it waits to be let go on."""
+    """Streams one completion in small pieces, or fails. After the first piece it waits for the event `go`."""
 
-    def __init__(self, said: Said, go: asyncio.Event | None, first: int = PIECE, requested_model: str = "") -> None:
-        self.said, self.requested_model = said, requested_model
-        text = "" if isinstance(said, Exception) else said.text
+    def __init__(
+        self, reply: ModelReply, go: asyncio.Event | None, first: int = PIECE, requested_model: str = ""
+    ) -> None:
+        self.reply, self.requested_model = reply, requested_model
+        text = "" if isinstance(reply, Exception) else reply.text
         self.usage = NOTHING
         self.began = asyncio.Event()
-        """It has told its first piece."""
+        """Set once the first piece is sent."""
         self.left = asyncio.Event()
-        """Its context has ended."""
+        """Set once the context has ended."""
         self._go = go
         cuts = [0, *range(first, len(text), PIECE), len(text)]
         self._pieces = iter([text[start:end] for start, end in pairwise(cuts) if start < end])
 
     @property
     def completion(self) -> Completion:
-        assert isinstance(self.said, Completion)
-        return self.said
+        assert isinstance(self.reply, Completion)
+        return self.reply
 
     async def __aenter__(self) -> Self:
         return self
@@ -104,10 +106,10 @@ class ScriptedStream:
         if self._go is not None and self.began.is_set():
             await self._go.wait()
         if (piece := next(self._pieces, None)) is not None:
-            self.usage = HEARD
+            self.usage = PARTIAL_USAGE
             self.began.set()
             return piece
-        match self.said:
+        match self.reply:
             case Completion(usage=used):
                 self.usage = used
                 raise StopAsyncIteration
@@ -120,12 +122,12 @@ class ScriptedStream:
 
 
 class ScriptedChat:
-    """A chat completion, whole or streamed, that says what a `ScriptedStream` does. Errors are raised on entering."""
+    """A chat completion, whole or streamed, with the content of a `ScriptedStream`. Errors are raised on entering."""
 
     status = 200
 
-    def __init__(self, said: Said, go: asyncio.Event | None, streamed: bool) -> None:
-        self.stream = ScriptedStream(said, go)
+    def __init__(self, reply: ModelReply, go: asyncio.Event | None, streamed: bool) -> None:
+        self.stream = ScriptedStream(reply, go)
         self.headers = {"Content-Type": "text/event-stream; charset=utf-8" if streamed else "application/json"}
         self.ended = False
         self._streamed = streamed
@@ -136,7 +138,7 @@ class ScriptedChat:
         return None if self.stream.usage == NOTHING else self.stream.usage
 
     async def __aenter__(self) -> Self:
-        if isinstance(self.stream.said, Exception):
+        if isinstance(self.stream.reply, Exception):
             await anext(self.stream)
         return self
 
@@ -174,13 +176,13 @@ class ScriptedChat:
 
 @dataclass
 class CountingBackend:
-    """Counts what it is asked; answers what `script` says next, else as the rule-based analyst would.
+    """Records its calls; answers with the next reply in `script`, else as the rule-based analyst.
 
-    With an event as `go`, it tells the first piece of an answer, and the rest once that is set.
+    With an event as `go`, it sends the first piece of an answer, and the rest once the event is set.
     """
 
     name: BackendName
-    script: list[Said] = field(default_factory=list)
+    script: list[ModelReply] = field(default_factory=list)
     go: asyncio.Event | None = None
     first_piece: int = PIECE
     asked: list[tuple[Sequence[Message], Detail]] = field(default_factory=list)
@@ -191,7 +193,7 @@ class CountingBackend:
     unready: Exception | None = None
     model: str = "double-1"
     says: str = ""
-    """The model that it turns out to have."""
+    """The model that `discover_model` finds."""
     breaker: BreakerState = "closed"
     stand_in: bool | None = None
     closed: bool = False
@@ -228,18 +230,18 @@ class CountingBackend:
         self.closed = True
 
     async def began(self, calls: int = 1) -> None:
-        """Return once there have been so many calls, and the last has told its first piece."""
+        """Wait until the last of `calls` calls has sent its first piece."""
         async with asyncio.timeout(20):
             while len(self.streams) < calls:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
             await self.streams[calls - 1].began.wait()
 
-    def _next(self, detail: Detail) -> Said:
+    def _next(self, detail: Detail) -> ModelReply:
         return self.script.pop(0) if self.script else completion(canonical(rules.answer(EXAMPLE, detail)))
 
 
 class BrokenProvider:
-    """Market data that fail with one error, and count how often they were asked for."""
+    """A market data provider that fails with one error, and counts its calls."""
 
     name = "broken"
 
@@ -257,7 +259,7 @@ class BrokenProvider:
 
 @dataclass(frozen=True)
 class Gateway:
-    """A running gateway, a client of it, and the doubles behind it."""
+    """A running gateway, a client, and its doubles."""
 
     app: FastAPI
     client: httpx.AsyncClient
@@ -274,14 +276,14 @@ class Gateway:
         return self.backends["mistral"]
 
     def sample(self, name: str, **labels: str) -> float:
-        """A metric's value; nought where it has never been counted."""
+        """Return a metric's value; 0 without a sample."""
         return self.resources.collectors.registry.get_sample_value(name, labels) or 0.0
 
 
 def opened_with(
     store_url: str, backends: Mapping[BackendName, Backend], provider: Provider | None = None
 ) -> OpenResources:
-    """Opens resources around the doubles, on a real store."""
+    """Return a function that opens resources with the doubles and a real store."""
 
     @asynccontextmanager
     async def opened(settings: Settings, prices: Mapping[BackendName, Price]) -> AsyncIterator[Resources]:
@@ -298,7 +300,7 @@ def opened_with(
 async def gateway(
     store_url: str, *, provider: Provider | None = None, host: str = "127.0.0.1", wire: bool = False, **settings: object
 ) -> AsyncIterator[Gateway]:
-    """The gateway with a counting backend under each name; `wire`: over a socket, on which clients can leave."""
+    """The gateway with a counting backend for each name; `wire`: over a socket, so that clients can disconnect."""
     backends: dict[BackendName, CountingBackend] = {
         "mistral": CountingBackend("mistral"),
         "gpt-4": CountingBackend("gpt-4"),
@@ -317,7 +319,7 @@ async def gateway(
 
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[str]:
-    """The app on a loopback port of its own, in this event loop, its errors logged; its address without a path."""
+    """Serve the app on a free loopback port, in this event loop, and log its errors; yield its address."""
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_config=None, log_level="error", ws="none", http="httptools", lifespan="off"
     )
@@ -343,16 +345,16 @@ async def ask(gateway: Gateway, body: object = None, **headers: str) -> httpx.Re
 
 
 def without(names: Iterable[str], mapping: Mapping[str, object]) -> dict[str, object]:
-    """The mapping without some names."""
+    """Return the mapping without some names."""
     return {name: value for name, value in mapping.items() if name not in set(names)}
 
 
 def ledger_key(backend: BackendName, at: datetime) -> str:
-    """The key of the sums of a UTC day."""
+    """Return the key of a backend's sums for a UTC day."""
     return f"conviction:ledger:{backend}:{at.astimezone(UTC).date()}"
 
 
 async def ledger(gateway: Gateway, backend: BackendName) -> dict[str, int]:
-    """Today's sums of a backend."""
+    """Return a backend's sums of today."""
     sums = await gateway.resources.redis.hgetall(ledger_key(backend, datetime.now(UTC)))
     return {str(name): int(value) for name, value in sums.items()}

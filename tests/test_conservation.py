@@ -29,14 +29,14 @@ from tests.valkey import Valkey
 SOON_S = 60.0
 Fault = Literal["500", "429", "503", "cut", "garbled", "malformed", "length", "refusal", "filtered", "empty"]
 TIMES = {"malformed": 2, "refusal": 2, "length": 2, "500": 3, "503": 3}
-"""How often it fails, so that no further attempt makes it good."""
+"""Number of failures, enough for every retry to fail."""
 ON_ITS_WAY = 25
-"""Tokens that may have been sent, and not been read when the client left."""
+"""Tokens that may be sent but not read when the client disconnects."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A request: what goes wrong with it, and whether its client leaves."""
+    """A request: its fault, and whether its client disconnects."""
 
     backend: BackendName
     fault: Fault | None
@@ -54,7 +54,7 @@ steps = st.builds(
 
 
 class World:
-    """A gateway, the stand-in behind it, and the ledger they share."""
+    """A gateway, its stand-in, and its ledger."""
 
     def __init__(self, gateway: httpx.AsyncClient, upstream: httpx.AsyncClient, store: str) -> None:
         self._gateway, self._upstream, self._store = gateway, upstream, store
@@ -77,13 +77,13 @@ class World:
         await self._upstream.post("/stand-in/fail", json={"mode": "500", "times": 0})
 
     async def _leave(self, body: object, headers: dict[str, str]) -> None:
-        """Once something has been heard."""
+        """Wait for the first output."""
         async with self._gateway.stream("POST", "/v1/recommendations", json=body, headers=headers) as response:
             async for _ in response.aiter_lines():
                 return
 
     async def served(self) -> dict[str, int]:
-        """What upstream counted, once nothing is open."""
+        """Return upstream's counts once no call is open."""
         async with asyncio.timeout(SOON_S):
             while (tally := (await self._upstream.get("/stand-in/tally")).json())["open"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
@@ -91,7 +91,7 @@ class World:
         return counted
 
     async def booked(self) -> dict[str, int]:
-        """The sums of both backends, once nothing is reserved."""
+        """Return the sums of both backends once nothing is reserved."""
         async with open_redis(SecretStr(self._store)) as redis:
             async with asyncio.timeout(SOON_S):
                 while await redis.zcard("conviction:leases"):  # noqa: ASYNC110
@@ -131,7 +131,7 @@ async def world(store: str) -> AsyncIterator[World]:
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(planned=st.lists(steps, min_size=1, max_size=8))
 def test_the_ledger_holds_what_upstream_served(store_url: str, planned: list[Step]) -> None:
-    """To the token where upstream tells; where it is not let finish, what had been heard of it."""
+    """The amounts are exact if upstream reports usage; for a cancelled call they cover the received output."""
 
     async def play() -> None:
         async with world(f"{store_url}?db=3") as running:

@@ -36,7 +36,7 @@ def clean_environment(**given: str) -> dict[str, str]:
 
 
 class Serving:
-    """A gateway in a process of its own."""
+    """A gateway in a separate process."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.port = free_port()
@@ -62,7 +62,7 @@ class Serving:
 
     @contextmanager
     def up(self, start_s: float = START_S, stop_s: float = 10.0) -> Iterator[Self]:
-        """Once it answers; it is told to stop afterwards."""
+        """Wait until it answers; stop it afterwards."""
         try:
             self.wait(start_s)
             yield self
@@ -99,7 +99,7 @@ def serving(stand_in: StandIn, tmp_path: Path) -> Iterator[Serving]:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that any thread of a process has started."""
+    """Return the children of all threads of a process."""
     listed = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for of_thread in listed for child in of_thread.read_text().split()]
 

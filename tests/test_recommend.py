@@ -27,7 +27,7 @@ async def running(own_store: str) -> AsyncIterator[Gateway]:
 
 
 async def booked(running: Gateway, backend: BackendName, before: dict[str, int]) -> dict[str, int]:
-    """What was added to the ledger since."""
+    """Return the amounts added to the ledger since."""
     return {name: value - before.get(name, 0) for name, value in (await ledger(running, backend)).items()}
 
 
@@ -133,7 +133,7 @@ async def test_more_cached_than_sent_is_taken_for_all_of_it(running: Gateway) ->
 
 
 async def test_with_both_the_metrics_are_used(store_url: str) -> None:
-    provider = BrokenProvider(AssertionError("nobody should ask"))
+    provider = BrokenProvider(AssertionError("must not be called"))
     async with gateway(store_url, provider=provider) as running:
         assert (await ask(running)).status_code == 200
         assert provider.asked == 0

@@ -77,7 +77,7 @@ async def test_everything_is_built_and_closed(caplog: pytest.LogCaptureFixture) 
 
 
 async def test_on_exit_all_calls_have_ended_and_are_charged(own_store: str) -> None:
-    """Also those that nobody waits for any more, and a chat that is just being left."""
+    """Including calls without waiters, and a chat that is being cancelled."""
     mistral, go = CountingBackend("mistral"), asyncio.Event()
     mistral.go = go
     backends: dict[BackendName, Backend] = {"mistral": mistral, "gpt-4": CountingBackend("gpt-4")}

@@ -1,4 +1,4 @@
-"""The plugin, in front of a module that stands for torch."""
+"""The plugin, with a fake torch module."""
 
 from __future__ import annotations
 

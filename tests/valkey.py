@@ -1,4 +1,4 @@
-"""A Valkey server that tests may stop, hang, kill and start again, with what it had answered."""
+"""A Valkey server that tests can stop, suspend, kill and restart with its data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT = ("--save", "", "--appendonly", "yes", "--appendfsync", "always")
 
 
 class Valkey:
-    """One process after another on one socket and one folder."""
+    """A restartable server process with a fixed socket and folder."""
 
     def __init__(self, folder: Path, options: Sequence[str] = KEPT) -> None:
         self._folder = folder
@@ -48,7 +48,7 @@ class Valkey:
             time.sleep(0.01)
 
     def hang(self) -> None:
-        """It takes what is sent and answers nothing, until it goes on."""
+        """Suspend the process: it accepts requests and does not answer until it is resumed."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:

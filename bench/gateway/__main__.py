@@ -6,8 +6,8 @@
   python -m bench.gateway --measures soak --gateways conviction
   conviction up -- python -m bench.gateway.hosted          what the gateway leaves of the real vLLM's speed
 
-Gateways take turns in each round, in an order drawn anew; every answer and every request that reaches the upstream
-is checked, and a round with a wrong one ends the benchmark. README.md beside this file says what is measured and how.
+Each round measures all gateways in a random order. Every answer and every request that reaches the upstream is
+checked, and a wrong one ends the benchmark. README.md in this directory describes the measures.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from bench.gateway.contenders import GATEWAYS  # noqa: E402 - the repository need not be installed
 from bench.gateway.machine import divide_cores, machine, versions  # noqa: E402
 from bench.gateway.programs import BenchmarkError  # noqa: E402
 from bench.gateway.results import Rounds, document, table  # noqa: E402
-from bench.gateway.schedule import QUICK, Schedule, played  # noqa: E402
-from bench.gateway.stand import stand_for  # noqa: E402
+from bench.gateway.schedule import QUICK, Schedule, run_schedule  # noqa: E402
+from bench.gateway.systems import GATEWAYS  # noqa: E402 - the repository need not be installed
+from bench.gateway.testbed import start_testbed  # noqa: E402
 
 
 def options() -> argparse.Namespace:
@@ -64,8 +64,8 @@ def main() -> None:
     }
     try:
         with ExitStack() as stack:
-            stand, contenders = stand_for(given.gateways, cores, given.litellm, plan.seconds, stack)
-            of = Rounds(list(played(plan, stand, contenders)))
+            testbed, systems = start_testbed(given.gateways, cores, given.litellm, plan.seconds, stack)
+            of = Rounds(list(run_schedule(plan, testbed, systems)))
     except BenchmarkError as error:
         raise SystemExit(f"no figures: {error}") from None
     print("\n".join(table(of)))

@@ -20,10 +20,10 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-from bench.gateway.contenders import ROOT
 from bench.gateway.figures import Estimate, Round, ratio, series, significant
 from bench.gateway.load import Generator, Load, Sample
 from bench.gateway.programs import BenchmarkError, compiled
+from bench.gateway.systems import ROOT
 from bench.gateway.workload import hosted_chat
 
 DIRECT, GATEWAY = "vllm", "conviction"
@@ -55,7 +55,7 @@ def tokens_per_second(sample: Sample) -> float:
 
 
 def measured(plan: Plan, servers: Sequence[Server], generator: Generator, folder: Path) -> Iterator[Round]:
-    """A round for each concurrency and server, in an order drawn anew."""
+    """Measure each concurrency and server once, in a random order."""
     draw = random.Random(SEED)  # noqa: S311 - an order, not a secret
     for number in range(plan.rounds):
         for concurrency in plan.concurrencies:

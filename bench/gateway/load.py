@@ -1,4 +1,4 @@
-"""Loads made by load.c, and what can be told from their records."""
+"""Run load.c and evaluate its records."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Verdict(IntEnum):
 
 
 class InvalidRound(BenchmarkError):
-    """Answers were not what they must be: nothing measured beside them counts."""
+    """A round with wrong answers: its measurements do not count."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Sample:
-    """What became of the requests of one load."""
+    """The outcomes of one load's requests."""
 
     records: NDArray[Any]
     seconds: float
@@ -58,7 +58,7 @@ class Sample:
 
     @property
     def refused(self) -> NDArray[Any]:
-        """Those told that the server is busy; another error is no refusal."""
+        """Requests refused with 429 or 503; other errors are failures."""
         refused = self.of(Verdict.REFUSED)
         return refused[np.isin(refused["status"], REFUSALS)]
 
@@ -68,19 +68,19 @@ class Sample:
 
     @property
     def throughput(self) -> float:
-        """Valid answers a second, of those that came while requests were being sent."""
+        """Valid answers a second, without those that ended after the last request was sent."""
         return float(np.count_nonzero(self.of(Verdict.VALID)["end_ns"] <= self.seconds * 1e9)) / self.seconds
 
     def latency_ms(self, records: NDArray[Any] | None = None) -> Milliseconds:
-        """From when a request was due to its answer's end; of the valid ones if no others are given."""
+        """From the time a request was due to the end of its answer; of the valid requests by default."""
         return _since_due(self.of(Verdict.VALID) if records is None else records, "end_ns")
 
     def first_ms(self) -> Milliseconds:
-        """From when a request was due to the first text of its answer."""
+        """From the time a request was due to the first text of its answer."""
         return _since_due(self.of(Verdict.VALID), "first_ns")
 
     def tally(self) -> dict[str, int]:
-        """How many there were of each verdict, failures told apart from refusals."""
+        """Return the count of each verdict, with failures separate from refusals."""
         counts = {verdict.name.lower(): len(self.of(verdict)) for verdict in Verdict}
         return {**counts, "refused": len(self.refused), "failed": counts["refused"] - len(self.refused)}
 
@@ -97,7 +97,7 @@ def _since_due(records: NDArray[Any], name: str) -> Milliseconds:
 
 
 class Generator:
-    """Runs loads; no serial number is given out twice."""
+    """Runs loads. Serial numbers are unique across loads."""
 
     def __init__(self, program: Path, cores: Sequence[int], folder: Path) -> None:
         self._command = ["taskset", "--cpu-list", ",".join(map(str, cores)), str(program)]

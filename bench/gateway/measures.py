@@ -1,57 +1,57 @@
-"""What is measured of a contender. An answer that is not right is an error, never a figure."""
+"""The measures. A wrong answer is an error, never a figure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 
-from bench.gateway.contenders import System
 from bench.gateway.figures import quantile
 from bench.gateway.load import InvalidRound, Load, Verdict
-from bench.gateway.stand import Figures, Stand, spread
+from bench.gateway.systems import System
+from bench.gateway.testbed import Figures, Testbed, spread
 
 CONCURRENCY = 32
 OVERLOAD = 2.0
-"""Times the capacity."""
+"""The offered load, as a multiple of the measured peak."""
 OVERLOAD_CONNECTIONS = 4096
 PACE_MS = (10.0, 2.0)
-"""To the first event and from event to event, where the time to the first token is measured."""
+"""Milliseconds to the first event and between events, for `first_token`."""
 
 
-def throughput(stand: Stand, contender: System) -> Figures:
-    """Saturated by a closed loop: requests a second, and processor time each."""
-    return stand.closed(contender, contender.whole, CONCURRENCY)
+def throughput(testbed: Testbed, system: System) -> Figures:
+    """Measure requests a second and CPU time a request in a saturating closed loop."""
+    return testbed.closed(system, system.whole, CONCURRENCY)
 
 
-def latency(stand: Stand, contender: System) -> Figures:
-    """One request at a time."""
-    return stand.closed(contender, contender.whole, 1)
+def latency(testbed: Testbed, system: System) -> Figures:
+    """Measure latency with one request at a time."""
+    return testbed.closed(system, system.whole, 1)
 
 
-def first_token(stand: Stand, contender: System) -> Figures:
-    """One streamed answer at a time, at a model's pace."""
-    stand.chat.pace(*PACE_MS)
+def first_token(testbed: Testbed, system: System) -> Figures:
+    """Measure the time to the first token with one streamed answer at a time, at a model's pace."""
+    testbed.chat.pace(*PACE_MS)
     try:
-        return stand.closed(contender, contender.stream, 1)
+        return testbed.closed(system, system.stream, 1)
     finally:
-        stand.chat.pace(0, 0)
+        testbed.chat.pace(0, 0)
 
 
-def recommendations(stand: Stand, contender: System) -> Figures:
-    """Saturated by /v1/recommendations."""
-    assert contender.recommendation is not None
-    return stand.closed(contender, contender.recommendation, CONCURRENCY, stand.hosted)
+def recommendations(testbed: Testbed, system: System) -> Figures:
+    """Measure a saturating closed loop of /v1/recommendations."""
+    assert system.recommendation is not None
+    return testbed.closed(system, system.recommendation, CONCURRENCY, testbed.hosted)
 
 
-def overload(stand: Stand, contender: System) -> Figures:
-    """An open loop at twice what a closed one has just brought: what is refused, how fast, what is still answered."""
-    peak: float = throughput(stand, contender)["throughput"]
+def overload(testbed: Testbed, system: System) -> Figures:
+    """Send twice the measured peak in an open loop: measure refusals, their latency and the remaining goodput."""
+    peak: float = throughput(testbed, system)["throughput"]
     if not peak:
-        raise InvalidRound(f"{contender.name} answered nothing in {stand.seconds} s")
-    load = Load(stand.seconds, OVERLOAD_CONNECTIONS, rate=OVERLOAD * peak)
-    with stand.watched(contender) as figures:
-        sample = stand.ask(contender, contender.whole, load)
+        raise InvalidRound(f"{system.name} answered nothing in {testbed.seconds} s")
+    load = Load(testbed.seconds, OVERLOAD_CONNECTIONS, rate=OVERLOAD * peak)
+    with testbed.measured(system) as figures:
+        sample = testbed.ask(system, system.whole, load)
     if len(sample.of(Verdict.WRONG)):
-        raise InvalidRound(f"{contender.name} under overload: {sample.tally()}")
+        raise InvalidRound(f"{system.name} under overload: {sample.tally()}")
     refusals = sample.latency_ms(sample.refused)
     figures |= {"peak": peak, "offered": OVERLOAD * peak, "goodput_share": sample.throughput / peak}
     figures |= {f"refusal_p{percent}_ms": quantile(refusals, percent) for percent in (50, 99)}
@@ -59,7 +59,7 @@ def overload(stand: Stand, contender: System) -> Figures:
     return figures | spread(sample)
 
 
-MEASURES: Mapping[str, Callable[[Stand, System], Figures]] = {
+MEASURES: Mapping[str, Callable[[Testbed, System], Figures]] = {
     "throughput": throughput,
     "latency": latency,
     "first_token": first_token,
@@ -68,24 +68,24 @@ MEASURES: Mapping[str, Callable[[Stand, System], Figures]] = {
 }
 
 
-def applies(measure: str, contender: System) -> bool:
-    """Overload is the gateways'; recommendations are given by one of them."""
+def applies(measure: str, system: System) -> bool:
+    """Return whether a system has the measure: overload needs a gateway, recommendations need Conviction."""
     if measure == "recommendations":
-        return contender.recommendation is not None
-    return contender.process is not None or measure != "overload"
+        return system.recommendation is not None
+    return system.process is not None or measure != "overload"
 
 
-def warm_up(stand: Stand, contender: System, measures: Collection[str]) -> None:
-    """Load of each kind that the measures need, not counted: pools fill, caches settle."""
-    special = {"first_token": contender.stream, "recommendations": contender.recommendation}
-    for task in {special.get(measure, contender.whole) for measure in measures} - {None}:
+def warm_up(testbed: Testbed, system: System, measures: Collection[str]) -> None:
+    """Send uncounted load of each kind that the measures need, to fill pools and caches."""
+    special = {"first_token": system.stream, "recommendations": system.recommendation}
+    for task in {special.get(measure, system.whole) for measure in measures} - {None}:
         assert task is not None
-        stand.ask(contender, task, Load(max(2.0, stand.seconds), CONCURRENCY)).require_all_valid()
+        testbed.ask(system, task, Load(max(2.0, testbed.seconds), CONCURRENCY)).require_all_valid()
 
 
-def soak(stand: Stand, contender: System, requests: int) -> Figures:
-    """A number of requests, as fast as they go, and the memory afterwards."""
-    with stand.watched(contender) as figures:
-        sample = stand.ask(contender, contender.whole, Load(3600.0, CONCURRENCY, requests=requests))
+def soak(testbed: Testbed, system: System, requests: int) -> Figures:
+    """Send a number of requests in a closed loop and measure the memory afterwards."""
+    with testbed.measured(system) as figures:
+        sample = testbed.ask(system, system.whole, Load(3600.0, CONCURRENCY, requests=requests))
         sample.require_all_valid()
     return figures | {"requests": sample.valid}

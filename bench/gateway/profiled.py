@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 
 from bench.gateway.machine import divide_cores
 from bench.gateway.measures import MEASURES, warm_up
-from bench.gateway.stand import stand_for
+from bench.gateway.testbed import start_testbed
 
 
 def main() -> None:
@@ -30,9 +30,9 @@ def main() -> None:
         noted = Path(folder) / "profile"
         profiled = (sys.executable, "-m", "cProfile", "-o", str(noted))
         with ExitStack() as stack:
-            stand, contenders = stand_for(["conviction"], divide_cores(), Path(), given.seconds, stack, profiled)
-            warm_up(stand, contenders[-1], (given.measure,))
-            MEASURES[given.measure](stand, contenders[-1])
+            testbed, systems = start_testbed(["conviction"], divide_cores(), Path(), given.seconds, stack, profiled)
+            warm_up(testbed, systems[-1], (given.measure,))
+            MEASURES[given.measure](testbed, systems[-1])
         pstats.Stats(str(noted)).strip_dirs().sort_stats("tottime").print_stats(given.most)
 
 

@@ -37,7 +37,7 @@ def compiled(name: str, folder: Path) -> Path:
 
 
 class Process:
-    """A program on cores of its own, with whatever processes it starts itself."""
+    """A program on dedicated cores, with its child processes."""
 
     def __init__(self, command: Sequence[str], cores: Sequence[int], log: Path, **environment: str) -> None:
         self.name = log.stem

@@ -1,4 +1,4 @@
-"""From rounds to the document that is written, and to the table that is printed. README.md says what is in it."""
+"""Compute the results document and the printed table from rounds. README.md describes the document."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TARGETS: Mapping[str, tuple[str, float]] = {
 QUIET_CORES = 0.05
 """What others may use of the machine during a round before its figures are doubted."""
 HEADROOM = 1.5
-"""How many times the fastest gateway's throughput the upstream must stand when it is asked directly."""
+"""How many times the fastest gateway's throughput the upstream must reach without a gateway."""
 
 Document = dict[str, Any]
 
@@ -64,7 +64,7 @@ class Rounds:
 
 
 def estimates(of: Rounds) -> dict[str, Estimate]:
-    """Every figure by its dotted name: Conviction's own stand at the top, a peer's under its name."""
+    """Every figure by its dotted name: Conviction's at the top level, a peer's under its name."""
     found = dict(_own(of, OURS))
     for peer in PEERS:
         found |= {f"{peer}.{name}": estimate for name, estimate in _own(of, peer)}
@@ -132,7 +132,7 @@ def doubts(of: Rounds) -> list[str]:
     if rates and of.has("throughput", "direct"):
         headroom = of.mean("throughput", "direct", "throughput").value / max(rates.values())
         if headroom < HEADROOM:
-            found.append(f"the upstream stands only {headroom:.2f} times the fastest gateway's throughput")
+            found.append(f"the upstream reaches only {headroom:.2f} times the fastest gateway's throughput")
     return found
 
 
@@ -167,7 +167,7 @@ def table(of: Rounds) -> Iterator[str]:
         own = "" if "ratio" in name else _cell(figures.get(name))
         peers = (_cell(figures.get(f"{peer}.{name}")) for peer in PEERS)
         yield f"{name:<37}{own:>30}{''.join(f'{peer:>30}' for peer in peers)}   {_asked(name, figures)}".rstrip()
-    yield f"upstream asked directly: {_cell(figures.get('upstream.throughput_per_core'))} requests a second"
+    yield f"upstream without a gateway: {_cell(figures.get('upstream.throughput_per_core'))} requests a second"
     yield from (f"DOUBTFUL: {doubt}" for doubt in doubts(of))
 
 

@@ -1,4 +1,4 @@
-"""The order of play: rounds in which the contenders take turns, then the soak."""
+"""The schedule: rounds in which every system is measured in a random order, then the soak."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.gateway.contenders import System
 from bench.gateway.figures import Round
 from bench.gateway.measures import MEASURES, applies, soak, warm_up
-from bench.gateway.stand import Stand
+from bench.gateway.systems import System
+from bench.gateway.testbed import Testbed
 
 SOAK_STEPS = 20
 SOAKED = "conviction"
-"""LiteLLM would take an hour for as many requests."""
+"""The only system soaked: LiteLLM would take an hour for as many requests."""
 SEED = 20
 SHOWN = ("throughput", "cpu_ms", "p50_ms", "p99_ms", "first_p50_ms", "goodput_share", "refusal_p99_ms", "memory_mb")
 
@@ -24,7 +24,7 @@ SHOWN = ("throughput", "cpu_ms", "p50_ms", "p99_ms", "first_p50_ms", "goodput_sh
 class Schedule:
     rounds: int = 7
     seconds: float = 5.0
-    """Of each measurement."""
+    """Length of one measurement."""
     measures: tuple[str, ...] = (*MEASURES, "soak")
     soak_requests: int = 200_000
 
@@ -32,31 +32,31 @@ class Schedule:
 QUICK = Schedule(rounds=2, seconds=1.0, soak_requests=10_000)
 
 
-def played(plan: Schedule, stand: Stand, contenders: Sequence[System]) -> Iterator[Round]:
-    """Every measurement as a round, told on standard error as it is taken."""
-    for contender in contenders:
-        _say(f"warming up {contender.name}")
-        warm_up(stand, contender, plan.measures)
+def run_schedule(plan: Schedule, testbed: Testbed, systems: Sequence[System]) -> Iterator[Round]:
+    """Yield every measurement as a round, and print it to standard error."""
+    for system in systems:
+        _say(f"warming up {system.name}")
+        warm_up(testbed, system, plan.measures)
     draw = random.Random(SEED)  # noqa: S311 - an order, not a secret
     for number in range(plan.rounds):
         for measure in (name for name in MEASURES if name in plan.measures):
-            for contender in draw.sample(contenders, len(contenders)):
-                if applies(measure, contender):
-                    yield _told(measure, number, contender, MEASURES[measure](stand, contender))
+            for system in draw.sample(systems, len(systems)):
+                if applies(measure, system):
+                    yield _logged(measure, number, system, MEASURES[measure](testbed, system))
     if "soak" in plan.measures:
-        yield from _soaked(plan, stand, contenders)
+        yield from _soak(plan, testbed, systems)
 
 
-def _soaked(plan: Schedule, stand: Stand, contenders: Sequence[System]) -> Iterator[Round]:
-    for contender in (each for each in contenders if each.name == SOAKED):
+def _soak(plan: Schedule, testbed: Testbed, systems: Sequence[System]) -> Iterator[Round]:
+    for system in (each for each in systems if each.name == SOAKED):
         for step in range(SOAK_STEPS):
-            yield _told("soak", step, contender, soak(stand, contender, plan.soak_requests // SOAK_STEPS))
+            yield _logged("soak", step, system, soak(testbed, system, plan.soak_requests // SOAK_STEPS))
 
 
-def _told(measure: str, number: int, contender: System, figures: dict[str, Any]) -> Round:
+def _logged(measure: str, number: int, system: System, figures: dict[str, Any]) -> Round:
     shown = "  ".join(f"{name} {figures[name]:.4g}" for name in SHOWN if name in figures)
-    _say(f"{measure} {number} {contender.name}: {shown}")
-    return {"measure": measure, "round": number, "gateway": contender.name, **figures}
+    _say(f"{measure} {number} {system.name}: {shown}")
+    return {"measure": measure, "round": number, "gateway": system.name, **figures}
 
 
 def _say(what: str) -> None:

@@ -1,4 +1,4 @@
-"""What is asked and what is answered: about 1 KB a request, each with a serial number of its own."""
+"""Requests and answers: about 1 KB a request, each with a unique serial number."""
 
 from __future__ import annotations
 

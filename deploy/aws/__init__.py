@@ -1,1 +1,1 @@
-"""The case study's deployment: the model on SageMaker, in front of it a Lambda function behind an API Gateway."""
+"""The case study's deployment: API Gateway, a Lambda function, and the model on SageMaker."""

@@ -11,22 +11,22 @@ from typing import Any
 
 from deploy.aws.api import Api
 from deploy.aws.endpoint import Endpoint
+from deploy.aws.errors import RETRIES, Refused, refuse_aws_errors, session
 from deploy.aws.lambda_function import Function
 from deploy.aws.part import Part
 from deploy.aws.plan import cost, prices
 from deploy.aws.scaling import Scaling
 from deploy.aws.settings import Deployment, load
-from deploy.aws.told import RETRIES, Refused, session, told
 from deploy.aws.weights import Weights
 
-EPILOG = """`push` puts the weights on S3, `deploy` makes all the rest or changes what differs, `status` says how each
-part is, `delete` takes all of it back, the weights too unless --keep-weights. Each may be run again at any time.
+EPILOG = """`push` uploads the weights to S3, `deploy` creates or updates the other parts, `status` prints the state of
+each part, `delete` removes all parts, with the weights unless --keep-weights is given. Each can be repeated.
 exit status: 0 done, 1 AWS refused, 2 the settings cannot be used"""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Of a deployment, each after what it needs."""
+    """The parts of a deployment, each after those that it needs."""
 
     weights: Weights | None
     endpoint: Endpoint
@@ -44,7 +44,7 @@ class Parts:
 
 
 def parts(deployment: Deployment, models: Path, client: Any, poll: dict[str, int] | None = None) -> Parts:
-    """`client` makes a client for a service by its name, or None where nothing is to be asked."""
+    """Return the parts. `client` returns a boto3 client by service name, or None for a plan."""
     aws_lambda = client("lambda")
     return Parts(
         Weights(client("s3"), deployment, models) if deployment.on_s3 else None,
@@ -57,15 +57,15 @@ def parts(deployment: Deployment, models: Path, client: Any, poll: dict[str, int
 
 def push(made: Parts) -> None:
     if made.weights is None:
-        raise Refused("weights: those of a hub repository are put there by `python -m training publish --push-to`")
+        raise Refused("weights: upload those of a hub repository with `python -m training publish --push-to`")
     ensure(made.weights)
 
 
 def deploy(made: Parts) -> None:
     if made.weights is not None and made.weights.state() == "absent":
-        raise Refused(f"{made.weights.name} are not there: `push` puts them there")
+        raise Refused(f"{made.weights.name} do not exist: upload them with `push`")
     if made.endpoint.differs():
-        # An endpoint that is scaled cannot change its instances' type.
+        # SageMaker refuses to change the instance type of an endpoint with autoscaling.
         say(made.scaling.name, "taken off while the endpoint changes" if made.scaling.remove() else "absent")
     for part in made.behind_api:
         ensure(part)
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.plan:
         return plan(deployment, options.command, options.models)
     try:
-        with told():
+        with refuse_aws_errors():
             aws = session(deployment.region)
             made = parts(deployment, options.models, lambda service: aws.client(service, config=RETRIES))
             if options.command == "delete":
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def plan(deployment: Deployment, command: str, models: Path) -> int:
-    """The parts that the command is about, and what they cost; AWS is not asked."""
+    """Print the parts that the command would change, and their cost, without a request to AWS."""
     made = parts(deployment, models, dict[str, None]().get)
     for part in made.all:
         if command != "push" or part is made.weights:
@@ -135,9 +135,9 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=("push", "deploy", "status", "delete"))
-    parser.add_argument("--config", type=Path, required=True, help="what is to be deployed; see example.toml")
-    parser.add_argument("--models", type=Path, default=Path(".models"), help="where weights were built (.models)")
-    parser.add_argument("--plan", action="store_true", help="say what there would be and what it costs, ask nothing")
+    parser.add_argument("--config", type=Path, required=True, help="the deployment's settings; see example.toml")
+    parser.add_argument("--models", type=Path, default=Path(".models"), help="folder of the built weights (.models)")
+    parser.add_argument("--plan", action="store_true", help="print the parts and their cost, without a request to AWS")
     parser.add_argument("--keep-weights", action="store_true", help="with delete: leave the weights on S3")
     return parser
 

@@ -1,4 +1,4 @@
-"""The address: a REST API with one method, POST /v1/chat/completions, open to who may sign for it (AWS_IAM)."""
+"""The public address: a REST API with one method, POST /v1/chat/completions, authorized by AWS_IAM signatures."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from deploy.aws.errors import Refused, is_absent
 from deploy.aws.part import OWNER, Change, digest
 from deploy.aws.settings import Deployment
-from deploy.aws.told import Refused, absent
 
 STAGE = "v1"
 PATH = "/chat/completions"
@@ -20,7 +20,7 @@ STREAMED = ("2021-11-15", "response-streaming-invocations", "STREAM", 300_000)
 
 
 def integration(deployment: Deployment, function_arn: str) -> dict[str, Any]:
-    """How the method reaches the function: PutIntegration's parameters."""
+    """Return PutIntegration's parameters for the function."""
     version, action, transfer, timeout_ms = STREAMED if deployment.stream else WHOLE
     partition = function_arn.split(":")[1]
     path = f"{version}/functions/{function_arn}/{action}"
@@ -34,14 +34,17 @@ def integration(deployment: Deployment, function_arn: str) -> dict[str, Any]:
 
 
 class Api:
-    """`Part`: the API, its stage, and its right to call the function."""
+    """A `Part`: the API, its stage, and the permission to invoke the function."""
 
     def __init__(self, gateway: Any, aws_lambda: Any, deployment: Deployment) -> None:
         self.name = f"API {deployment.name}, POST /{STAGE}{PATH}, signed by {SIGNED}"
         self._gateway, self._lambda, self._deployment = gateway, aws_lambda, deployment
 
     def ensure(self) -> Change:
-        """Deployed last, and the stage remembers of what: one cut off before is deployed anew."""
+        """Create or update the API.
+
+        The last step stores the integration's digest in the stage, so that the next run completes an interrupted one.
+        """
         function = self._lambda.get_function(FunctionName=self._deployment.name)["Configuration"]["FunctionArn"]
         wanted = integration(self._deployment, function)
         found = self._found()
@@ -80,7 +83,7 @@ class Api:
         return str(made["id"])
 
     def _method(self, ident: str) -> dict[str, str]:
-        """POST on the path, which is there afterwards; raises `Refused` where it asks for no signature."""
+        """Return the POST method; create it and its path if needed. Raises `Refused` where it needs no signature."""
         pages = self._gateway.get_paginator("get_resources").paginate(restApiId=ident)
         resources = {each["path"]: each["id"] for page in pages for each in page["items"]}
         parent, path = resources["/"], ""
@@ -91,7 +94,7 @@ class Api:
         try:
             signed_by = self._gateway.get_method(**method)["authorizationType"]
         except ClientError as error:
-            if not absent(error):
+            if not is_absent(error):
                 raise
             signed_by = self._gateway.put_method(**method, authorizationType=SIGNED)["authorizationType"]
         if signed_by != SIGNED:
@@ -111,11 +114,11 @@ class Api:
         return (api["name"], tagged) == (self._deployment.name, self._deployment.name)
 
     def _deployed(self, ident: str) -> str | None:
-        """What the stage was deployed from."""
+        """Return the digest of the integration that the stage was deployed from."""
         try:
             stage = self._gateway.get_stage(restApiId=ident, stageName=STAGE)
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return None
             raise
         found: str | None = stage.get("variables", {}).get("integration")
@@ -125,7 +128,7 @@ class Api:
         try:
             policy = json.loads(self._lambda.get_policy(FunctionName=self._deployment.name)["Policy"])
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return False
             raise
         return any(each["Sid"] == STATEMENT and ident in json.dumps(each) for each in policy["Statement"])
@@ -136,7 +139,7 @@ class Api:
         try:
             self._lambda.remove_permission(FunctionName=self._deployment.name, StatementId=STATEMENT)
         except ClientError as error:
-            if not absent(error):
+            if not is_absent(error):
                 raise
         _, partition, _, region, account, *_ = function_arn.split(":")
         self._lambda.add_permission(

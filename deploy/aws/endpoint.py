@@ -11,15 +11,15 @@ from typing import Any
 
 from botocore.exceptions import ClientError, WaiterError
 
+from deploy.aws.errors import Refused, ignore_absent, is_absent
 from deploy.aws.part import OWNER, Change, digest
 from deploy.aws.settings import HUB, MAX_MODEL_LEN, Deployment
-from deploy.aws.told import Refused, absent, if_there
 from deploy.aws.weights import KIND
 
 VARIANT = "all"
 MOUNTED = "/opt/ml/model"
 STARTING_S = 1800
-"""For loading the weights, and for downloading them."""
+"""Seconds to load the weights, and to download them."""
 POLL = {"Delay": 15, "MaxAttempts": 160}
 
 
@@ -42,7 +42,7 @@ def environment(deployment: Deployment) -> dict[str, str]:
 
 
 def model(deployment: Deployment) -> dict[str, Any]:
-    """CreateModel's parameters, but for the name."""
+    """Return CreateModel's parameters without the name."""
     source = {
         "S3Uri": f"{deployment.weights.rstrip('/')}/{deployment.model_id}/{KIND}/",
         "S3DataType": "S3Prefix",
@@ -71,7 +71,7 @@ def variant(deployment: Deployment, model_name: str) -> dict[str, Any]:
 
 
 class Endpoint:
-    """`Part`: the endpoint with its configuration and its model, and those it had before."""
+    """A `Part`: the endpoint with its current and earlier configurations and models."""
 
     def __init__(self, sagemaker: Any, deployment: Deployment, poll: dict[str, int] | None = None) -> None:
         self.name = f"endpoint {deployment.name}, {deployment.model_id} on {deployment.instance_type}"
@@ -81,7 +81,7 @@ class Endpoint:
         self.config = f"{deployment.name}-{digest(variant(deployment, self.model))}"
 
     def differs(self) -> bool:
-        """Whether it is there and `ensure` would change it."""
+        """Return whether the endpoint exists and `ensure` would change it."""
         found = self._found()
         return found is not None and found["EndpointConfigName"] != self.config
 
@@ -125,7 +125,7 @@ class Endpoint:
         return there or bool(configs or models)
 
     def _describable(self) -> None:
-        """Its model and its configuration are there."""
+        """Create the model and the configuration if they do not exist."""
         if self.model not in self._own("list_models", "Models", "ModelName"):
             self._sagemaker.create_model(ModelName=self.model, **model(self._deployment), Tags=self._tags)
         if self.config not in self._own("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName"):
@@ -136,20 +136,22 @@ class Endpoint:
             )
 
     def _found(self) -> dict[str, Any] | None:
-        """Raises `Refused` where the endpoint of the name is another's."""
+        """Return the endpoint. Raises `Refused` where another deployment owns the name."""
         try:
             found: dict[str, Any] = self._sagemaker.describe_endpoint(EndpointName=self._deployment.name)
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return None
             raise
         tags = self._sagemaker.list_tags(ResourceArn=found["EndpointArn"])["Tags"]
         if self._tags[0] not in tags:
-            raise Refused(f"an endpoint {self._deployment.name} is there that was not made by this: name another")
+            raise Refused(
+                f"an endpoint {self._deployment.name} exists and belongs to another deployment: choose another name"
+            )
         return found
 
     def _own(self, operation: str, listed: str, key: str) -> list[str]:
-        """The names of this deployment's, present and past."""
+        """Return the names of this deployment's current and earlier resources."""
         pages = self._sagemaker.get_paginator(operation).paginate(NameContains=f"{self._deployment.name}-")
         own = re.compile(rf"{re.escape(self._deployment.name)}-[0-9a-f]{{10}}")
         return [each[key] for page in pages for each in page[listed] if own.fullmatch(each[key])]
@@ -159,6 +161,6 @@ class Endpoint:
         try:
             waiter.wait(EndpointName=self._deployment.name, WaiterConfig=self._poll)
         except WaiterError:
-            with if_there():
+            with ignore_absent():
                 raise Refused(f"the endpoint did not come into service: {self.state()}") from None
             raise

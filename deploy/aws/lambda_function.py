@@ -1,4 +1,4 @@
-"""The Lambda function that passes questions to the endpoint."""
+"""The Lambda function that forwards requests to the endpoint."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from deploy.aws.errors import Refused, is_absent
 from deploy.aws.part import OWNER, Change
 from deploy.aws.settings import Deployment
-from deploy.aws.told import Refused, absent
 
 SOURCE = Path(__file__).with_name("function")
 FILES = ("relay.py", "stream.py", "wrapper")
 EPOCH = (1980, 1, 1, 0, 0, 0)
 BUFFERED_S, STREAMED_S = 29, 300
-"""API Gateway waits so long for an answer that is not streamed; SageMaker streams for up to eight minutes."""
+"""Seconds that API Gateway waits for a whole answer; SageMaker streams for up to eight minutes."""
 
 
 def code() -> bytes:
-    """The archive, the same bytes for the same files."""
+    """Return a reproducible archive of the files."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
         for name in FILES:
@@ -47,7 +47,7 @@ def configuration(deployment: Deployment) -> dict[str, Any]:
 
 
 class Function:
-    """`Part`."""
+    """A `Part`: the function."""
 
     def __init__(self, aws_lambda: Any, deployment: Deployment) -> None:
         self.name = f"function {deployment.name}, {'streaming' if deployment.stream else 'whole answers'}"
@@ -86,14 +86,16 @@ class Function:
         self._lambda.get_waiter(waiter).wait(**self._function)
 
     def _found(self) -> dict[str, Any] | None:
-        """Raises `Refused` where the function of the name is another's."""
+        """Return the function. Raises `Refused` where another deployment owns the name."""
         try:
             found = self._lambda.get_function(**self._function)
         except ClientError as error:
-            if absent(error):
+            if is_absent(error):
                 return None
             raise
         if found.get("Tags", {}).get(OWNER) != self._deployment.name:
-            raise Refused(f"a function {self._deployment.name} is there that was not made by this: name another")
+            raise Refused(
+                f"a function {self._deployment.name} exists and belongs to another deployment: choose another name"
+            )
         settings: dict[str, Any] = found["Configuration"]
         return settings

@@ -1,4 +1,4 @@
-"""What a deployment is made of: each part can be made, described and taken back, in any state it is found in."""
+"""The parts of a deployment. Each can be created, described and removed from any state."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Any, Literal, Protocol
 
 Change = Literal["made", "changed", "as it was"]
 OWNER = "conviction-deployment"
-"""The tag whose value names the deployment that made a resource; what lacks it is left alone."""
+"""The tag that names the deployment which created a resource. Resources without it are never changed."""
 
 
 class Part(Protocol):
-    """Raises `Refused`, and boto3's errors. `name` says what and which."""
+    """A part of a deployment; `name` is its kind and identifier. Methods raise `Refused` and boto3's errors."""
 
     name: str
 
     def ensure(self) -> Change:
-        """Bring it about; nothing is asked of AWS but how it is where it is so already."""
+        """Create or update the part. Only reads from AWS where nothing differs."""
         ...
 
     def state(self) -> str:
-        """How it is now, in a few words; "absent" where it is not there."""
+        """Return the current state in a few words; "absent" where the part does not exist."""
         ...
 
     def remove(self) -> bool:
-        """Take it back; whether there was anything."""
+        """Remove the part; return whether it existed."""
         ...
 
 
 def digest(document: Any) -> str:
-    """A short name for what a document says."""
+    """Return a short hash of a document."""
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:10]

@@ -1,4 +1,4 @@
-"""What a deployment would be and what it costs, without asking AWS anything."""
+"""The hourly cost of a deployment, from recorded prices; no request to AWS."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = "https://aws.amazon.com/sagemaker/ai/pricing/"
 
 
 class Prices(BaseModel):
-    """USD an hour, by region and instance type."""
+    """USD an hour by region and instance type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,15 +32,15 @@ def prices() -> Prices:
 
 
 def cost(deployment: Deployment, listed: Prices) -> Iterator[str]:
-    """Lines that say what it costs an hour, and where that is known from."""
+    """Yield lines with the cost an hour and the source of the prices."""
     each = listed.usd_per_hour.get(deployment.region, {}).get(deployment.instance_type)
     if each is None:
-        yield f"cost: no price of {deployment.instance_type} in {deployment.region} is on record here; {PAGE} tells"
+        yield f"cost: no price of {deployment.instance_type} in {deployment.region} is recorded here; see {PAGE}"
     else:
         least, most = each * deployment.instances, each * deployment.instances_at_most
         yield (
             f"cost: {least} USD an hour for {deployment.instances} of {deployment.instance_type}, "
-            f"{most} at most for {deployment.instances_at_most}, asked or not ({least * 24} a day at least)"
+            f"{most} at most for {deployment.instances_at_most}, with or without requests ({least * 24} a day at least)"
         )
         yield f"      prices as of {listed.as_of}: {listed.source}"
-    yield "      beside it by use: Lambda, API Gateway, S3, CloudWatch's logs"
+    yield "      plus usage: Lambda, API Gateway, S3, CloudWatch's logs"

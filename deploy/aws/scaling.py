@@ -1,20 +1,20 @@
-"""Instances that follow the load: the requests that each copy of the model has at a time, measured every 10 seconds."""
+"""Autoscaling of instances by concurrent requests per model copy, measured every 10 seconds."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from deploy.aws.endpoint import VARIANT
+from deploy.aws.errors import ignore_absent
 from deploy.aws.part import Change
 from deploy.aws.settings import Deployment
-from deploy.aws.told import if_there
 
 METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
 POLICY = "concurrent-requests"
 
 
 class Scaling:
-    """`Part`: the endpoint's variant as a target of Application Auto Scaling, and its policy."""
+    """A `Part`: the endpoint's variant as an Application Auto Scaling target, and its policy."""
 
     def __init__(self, autoscaling: Any, deployment: Deployment) -> None:
         self.name = (
@@ -60,10 +60,10 @@ class Scaling:
     def remove(self) -> bool:
         bounds, policy = self._found()
         if policy is not None:
-            with if_there():
+            with ignore_absent():
                 self._autoscaling.delete_scaling_policy(**self._target, PolicyName=POLICY)
         if bounds is not None:
-            with if_there():
+            with ignore_absent():
                 self._autoscaling.deregister_scalable_target(**self._target)
         return bounds is not None
 

@@ -1,4 +1,4 @@
-"""What is to be deployed, from one TOML file: everything wrong with it is told at once, before anything is asked."""
+"""A deployment's settings from one TOML file. All invalid settings are reported together, before any request to AWS."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.contract.fingerprint import fingerprint
-from deploy.aws.told import Refused
+from deploy.aws.errors import Refused
 
 Role = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+$")]
 S3, HUB = "s3://", "hub:"
 MAX_MODEL_LEN = 2048
-"""Tokens of prompt and answer."""
+"""Tokens of prompt and answer together."""
 
 
 class Deployment(BaseModel):
-    """One endpoint, and what stands around it."""
+    """One endpoint, with its Lambda function and API."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,7 +57,7 @@ class Deployment(BaseModel):
 
     @property
     def folder(self) -> str:
-        """Within the bucket, this model's."""
+        """The model's folder in the bucket."""
         return f"{self.weights.removeprefix(S3).partition('/')[2].strip('/')}/{self.model_id}"
 
     @property
@@ -66,16 +66,16 @@ class Deployment(BaseModel):
 
 
 def load(path: Path) -> Deployment:
-    """Raises `Refused`, naming every setting that is wrong."""
+    """Load the settings. Raises `Refused` with every invalid setting."""
     try:
         return Deployment.model_validate(tomllib.loads(path.read_text("utf-8")))
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Refused(f"{path} is no TOML: {error}") from None
+        raise Refused(f"{path} is not TOML: {error}") from None
     except ValidationError as error:
         wrong = (
             ".".join(map(str, problem["loc"])) + (": " if problem["loc"] else "") + problem["msg"]
             for problem in error.errors(include_url=False)
         )
-        raise Refused(f"{path}: " + "; ".join(said.replace("Value error, ", "") for said in wrong)) from None
+        raise Refused(f"{path}: " + "; ".join(problem.replace("Value error, ", "") for problem in wrong)) from None

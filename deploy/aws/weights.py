@@ -1,4 +1,4 @@
-"""The built weights, on S3: every file checked against its hash, the record of the build put last."""
+"""The built weights on S3. Every file is checked against its hash; the build record is uploaded last."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from app.contract.manifest import BuildRecord, UnusableModel, verify
+from deploy.aws.errors import Refused
 from deploy.aws.part import Change
 from deploy.aws.settings import Deployment
-from deploy.aws.told import Refused
 
 KIND = "awq"
 RECORD = f"build-{KIND}.json"
@@ -21,7 +21,7 @@ PART = TransferConfig(multipart_chunksize=1 << 26)
 
 
 class Weights:
-    """`Part`: MODEL_ID/awq/… beside MODEL_ID/build-awq.json in the bucket. `models` is where they were built."""
+    """A `Part`: MODEL_ID/awq/… and MODEL_ID/build-awq.json in the bucket. `models` is the folder of local builds."""
 
     def __init__(self, s3: Any, deployment: Deployment, models: Path) -> None:
         self.name = f"weights {deployment.weights}/{deployment.model_id}"
@@ -29,7 +29,7 @@ class Weights:
         self._built = models / deployment.model_id
 
     def ensure(self) -> Change:
-        """Files that are there with the same hash are not sent again."""
+        """Upload the files whose hash differs."""
         build = self._record()
         pushed = self._pushed()
         if pushed == build:
@@ -52,7 +52,7 @@ class Weights:
         return "absent" if pushed is None else f"{len(pushed.weights)} files"
 
     def remove(self) -> bool:
-        """What `ensure` has put there, or begun to put there, and nothing else."""
+        """Remove the files that `ensure` uploaded, complete or not, and nothing else."""
         pages = self._s3.get_paginator("list_objects_v2").paginate(
             Bucket=self._deployment.bucket, Prefix=f"{self._deployment.folder}/"
         )
@@ -71,12 +71,12 @@ class Weights:
         try:
             build = BuildRecord.model_validate_json(path.read_bytes())
             if build.model_id != self._deployment.model_id:
-                raise Refused(f"{path} is of another model, {build.model_id}")
+                raise Refused(f"{path} belongs to another model, {build.model_id}")
             verify(self._built / KIND, build.weights)
         except OSError as error:
             raise Refused(f"{path} cannot be read: {error.strerror}; `make model` builds the weights") from None
         except ValidationError:
-            raise Refused(f"{path} is no record of a build") from None
+            raise Refused(f"{path} is not a build record") from None
         except UnusableModel as error:
             raise Refused(str(error)) from None
         return build

@@ -1,6 +1,6 @@
-"""Make the checks of deployment, and print a line each: what came of it, seconds, name, and why where it did not hold.
+"""Run the deployment checks, and print a line each: outcome, seconds, name, and the reason of a failure.
 
-Exit status: 0 none has failed, 1 one has, 2 there is none of that name.
+Exit status: 0 no check failed, 1 a check failed, 2 no check has that name.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     chosen = [check for check in CHECKS if wanted(check, options)]
     if not chosen:
-        print(f"deploy/check: no check is named so; there are {', '.join(check.name for check in CHECKS)}")
+        print(f"deploy/check: no such check; the checks are {', '.join(check.name for check in CHECKS)}")
         return 2
     options.logs.mkdir(parents=True, exist_ok=True)
-    return made(run(check, options.logs) for check in chosen)
+    return report(run(check, options.logs) for check in chosen)
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deploy/check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="these alone (default: all)")
-    parser.add_argument("--quick", action="store_true", help="those that fit CI, in about three minutes")
-    parser.add_argument("--list", action="store_true", help="say what there is, and make none")
-    parser.add_argument("--logs", type=Path, default=ROOT / ".run/check", help="where they are kept (.run/check)")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="checks to run (default: all)")
+    parser.add_argument("--quick", action="store_true", help="only the checks that CI runs, about three minutes")
+    parser.add_argument("--list", action="store_true", help="list the checks and exit")
+    parser.add_argument("--logs", type=Path, default=ROOT / ".run/check", help="folder of the log files (.run/check)")
     return parser
 
 
@@ -44,8 +44,8 @@ def wanted(check: Check, options: argparse.Namespace) -> bool:
     return named and (check.quick or not options.quick)
 
 
-def made(outcomes: Iterable[Outcome]) -> int:
-    """Print each as it comes, then the sum; the exit status."""
+def report(outcomes: Iterable[Outcome]) -> int:
+    """Print each outcome as its check ends, then the counts; return the exit status."""
     states = []
     for outcome in outcomes:
         states.append(outcome.state)

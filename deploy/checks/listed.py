@@ -1,16 +1,16 @@
-"""The checks of deployment, each with what it runs: the one list of them."""
+"""The list of deployment checks, each with what it runs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 CANNOT = 77
-"""The exit status of a check that could not be made here; its last line says why."""
+"""Exit status of a check that cannot run on this machine; the last line of its output gives the reason."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """A command, or tests by pattern, of which the quick checks leave out the slow ones. Those are what CI makes."""
+    """A command or a set of test files. CI runs the quick checks, without their slow tests."""
 
     name: str
     says: str
@@ -18,11 +18,11 @@ class Check:
     command: tuple[str, ...] = ()
     quick: bool = True
     needs: str = ""
-    """A file without which it cannot be made, and which `make check` makes."""
+    """A file that the check needs and `make check` builds."""
 
 
 PYTHON = "{python}"
-"""In a command: the interpreter that the checks run in."""
+"""Placeholder in a command for the interpreter that runs the checks."""
 
 AUDIT = ".envs/audit/bin/python"
 
@@ -38,7 +38,7 @@ CHECKS = (
         ),
     ),
     Check(
-        "dockerfile", "what the images are made of", ("tests/deploy/test_dockerfile.py", "tests/deploy/test_images.py")
+        "dockerfile", "the contents of the images", ("tests/deploy/test_dockerfile.py", "tests/deploy/test_images.py")
     ),
     Check(
         "compose",
@@ -50,46 +50,45 @@ CHECKS = (
         "rules, alerts and dashboards by promtool",
         ("tests/deploy/test_prometheus_rules.py", "tests/deploy/test_dashboards.py"),
     ),
-    Check("kubernetes", "the chart and the engines' values", ("tests/deploy/test_kubernetes*.py",)),
+    Check("kubernetes", "the chart and the engines' values", ("tests/deploy/test_helm_*.py",)),
     Check(
         "sagemaker",
         "the endpoint, its Lambda and the backend, against a stand-in for AWS",
-        ("tests/deploy/test_aws*.py", "tests/backends/test_aws*.py"),
+        ("tests/deploy/test_aws*.py", "tests/backends/test_sagemaker*.py"),
     ),
-    Check("scale", "the proof's parts, and the simulation", ("tests/deploy/test_loadtest*.py",)),
+    Check("scale", "the parts of the scale proof, and the simulation", ("tests/deploy/test_loadtest*.py",)),
     Check(
         "operations",
-        "sizing, backup and key rotation as the guide tells them",
+        "sizing, backup and key rotation as in the guides",
         (
-            "tests/deploy/test_operations*.py",
             "tests/deploy/test_sizing*.py",
             "tests/deploy/test_backup*.py",
             "tests/deploy/test_rotation*.py",
         ),
     ),
-    Check("threats", "what the threat model says is held off", ("tests/threats",)),
+    Check("threats", "the attacks in the threat model", ("tests/threats",)),
     Check(
         "requirements",
-        "pinned lists, hashes, and what checks them",
+        "pinned lists, hashes, and their checks",
         ("tests/deploy/test_requirements.py", "tests/deploy/test_supply_chain.py", "tests/deploy/test_check.py"),
     ),
     Check(
         "audit",
-        "known vulnerabilities of what is pinned",
+        "known vulnerabilities of pinned packages",
         command=(AUDIT, "requirements/audit.py"),
         needs=AUDIT,
     ),
     Check(
         "sbom",
-        "what the gateway's image holds",
+        "the packages in the gateway's image",
         command=("requirements/sbom", ".run/sbom.json"),
         quick=False,
         needs=AUDIT,
     ),
-    Check("image", "the gateway's image, built, sealed and asked", command=("deploy/check-image",), quick=False),
+    Check("image", "the gateway's image: built, run sealed, and queried", command=("deploy/check-image",), quick=False),
     Check(
         "training image",
-        "the image that makes the model, built and started",
+        "the training image: built and started",
         command=("deploy/check-image", "--target", "training"),
         quick=False,
     ),
@@ -97,6 +96,12 @@ CHECKS = (
         "scale proof",
         "three gateways, one store, two model servers: limits, restarts, kills",
         command=(PYTHON, "-m", "deploy.loadtest", "prove"),
+        quick=False,
+    ),
+    Check(
+        "slow tests",
+        "the proofs that `make test` leaves out: chaos at full size, every architecture through AutoAWQ",
+        command=("make", "test-slow"),
         quick=False,
     ),
 )

@@ -1,4 +1,4 @@
-"""One check: run, with a log of its own, and what came of it."""
+"""Running one check, with its own log file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ State = Literal["ok", "failed", "skipped"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a check; `note` says why it did not hold, was not made, or what of it was left out."""
+    """The outcome of a check. `note` is the reason of a failure or a skip, or the number of tests."""
 
     check: Check
     state: State
@@ -31,10 +31,10 @@ class Outcome:
 
 
 def run(check: Check, folder: Path, root: Path = ROOT) -> Outcome:
-    """Make it; its log lies in the folder."""
+    """Run a check; write its log to the folder."""
     log, started = folder / f"{check.name.replace(' ', '-')}.log", time.monotonic()
     if check.needs and not (root / check.needs).exists():
-        return Outcome(check, "skipped", 0, f"{check.needs} is not there: `make check` makes it", log)
+        return Outcome(check, "skipped", 0, f"{check.needs} does not exist: `make check` builds it", log)
     state, note = _tests(check, log, root) if check.tests else _command(check, log, root)
     return Outcome(check, state, time.monotonic() - started, note, log)
 
@@ -47,12 +47,12 @@ def _command(check: Check, log: Path, root: Path) -> tuple[State, str]:
 
 
 def _tests(check: Check, log: Path, root: Path) -> tuple[State, str]:
-    """By pytest. A pattern that nothing matches has failed: what it was to check is not checked."""
+    """Run the tests by pytest. A pattern without a matching file is a failure."""
     paths = {pattern: sorted(root.glob(pattern)) for pattern in check.tests}
     missing = [pattern for pattern, found in paths.items() if not found]
     if missing:
         log.write_text("")
-        return "failed", f"nothing is at {', '.join(missing)}"
+        return "failed", f"no file matches {', '.join(missing)}"
     report = log.with_suffix(".xml")
     report.unlink(missing_ok=True)
     chosen = ["-m", "not slow" if check.quick else ""]
@@ -64,7 +64,7 @@ def _tests(check: Check, log: Path, root: Path) -> tuple[State, str]:
 
 
 def _counted(report: Path, status: int) -> tuple[State, str]:
-    """What a report of pytest's amounts to. None that ran is a failure where none was skipped either."""
+    """Summarize pytest's report. A report without any test is a failure, unless all were skipped."""
     cases = list(ElementTree.parse(report).iter("testcase"))  # noqa: S314 - pytest has just written it
     reasons = sorted(set(_reasons(cases)))
     left_out = f"{sum(1 for _ in _reasons(cases))} of {len(cases)} skipped: {'; '.join(reasons)}" if reasons else ""
@@ -86,14 +86,14 @@ def _reasons(cases: list[ElementTree.Element]) -> Iterator[str]:
 
 
 def _logged(command: list[str], log: Path, root: Path) -> int:
-    """Run it; the exit status, 124 where it was ended for taking too long."""
+    """Run a command; return its exit status, 124 after a timeout."""
     with log.open("wb") as file:
         try:
             return subprocess.run(
                 command, cwd=root, env=_environment(root), stdout=file, stderr=subprocess.STDOUT, timeout=LIMIT_S
             ).returncode
         except subprocess.TimeoutExpired:
-            file.write(f"\nended after {LIMIT_S} s\n".encode())
+            file.write(f"\nstopped: the limit is {LIMIT_S} s\n".encode())
             return 124
         except OSError as error:
             file.write(f"\n{command[0]}: {error.strerror}\n".encode())
@@ -101,7 +101,7 @@ def _logged(command: list[str], log: Path, root: Path) -> int:
 
 
 def _environment(root: Path) -> Mapping[str, str]:
-    """With the tools that `make` has put beside the environments."""
+    """Return the environment with the tools that `make` installed on PATH."""
     tools = [str(root / ".envs/tools/usr/bin"), str(Path(sys.executable).parent)]
     return {**os.environ, "PATH": os.pathsep.join([*tools, os.environ.get("PATH", os.defpath)])}
 

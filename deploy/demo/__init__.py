@@ -1,1 +1,1 @@
-"""`make demo`: a minute of mixed traffic at a gateway that runs, and what it then tells of both backends."""
+"""`make demo`: send a minute of mixed traffic to a running gateway, and print its figures of both backends."""

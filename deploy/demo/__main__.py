@@ -1,4 +1,4 @@
-"""python -m deploy.demo [--seconds S]: run by `conviction up --stand-in -- …`, which tells where the gateway is."""
+"""python -m deploy.demo [--seconds S]: run by `conviction up --stand-in -- …`, which sets the gateway's address."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from deploy.demo.traffic import Traffic
 BOARDS = {"overview": "Overview", "cost": "Cost", "ab": "A/B", "vllm": "vLLM"}
 FILLED_IN = {"$__rate_interval": "1m", "$__range": "15m"}
 TIMEOUT_S = 15.0
-"""Rules are reckoned a second after what they are reckoned from."""
+"""Seconds to wait for recording rules, which lag one second behind their input."""
 STARTING_S = 30.0
 
 
 def main() -> int:
-    """0 where both backends have figures and nothing was answered as it should not be."""
+    """Return 0 where both backends have figures and every answer is as expected."""
     parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=main.__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long the traffic lasts (default: 60)")
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))  # what is running beside it is stopped, what it keeps removed
+        signal.signal(number, lambda *_: sys.exit(0))  # stop Prometheus and remove its data
     url = os.environ.get("CONVICTION_URL", "http://127.0.0.1:8080")
     with ExitStack() as stack:
         watching = _watching(stack, url)
@@ -46,31 +46,31 @@ def main() -> int:
 
 
 def _watching(stack: ExitStack, url: str) -> Prometheus | None:
-    """Prometheus, where it is there."""
+    """Start Prometheus, if it is installed."""
     program = prometheus.found()
     if program is None:
-        say("No Prometheus here: the figures are the gateway's own (requirements/prometheus .envs/tools brings one).")
+        say("Prometheus is not installed: figures are from /metrics (requirements/prometheus .envs/tools installs it).")
         return None
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="conviction-demo-")))
     watching = stack.enter_context(prometheus.running(program, folder, _targets(url, os.environ)))
-    watching.lacking(['up{job="conviction"} == 1'], STARTING_S)  # it looks for targets some seconds after its start
+    watching.lacking(['up{job="conviction"} == 1'], STARTING_S)  # target discovery takes some seconds
     return watching
 
 
 def _targets(url: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The gateway, and vLLM where that runs."""
+    """Return the scrape targets: the gateway, and vLLM where it runs."""
     model_server = {"vllm": urlsplit(environment["CONVICTION_VLLM_URLS"]).netloc} if _vllm(environment) else {}
     return {"conviction": urlsplit(url).netloc, **model_server}
 
 
 def _vllm(environment: Mapping[str, str]) -> bool:
-    """Whether a model server is there that is not the stand-in, which answers for gpt-4 in any case."""
+    """Return whether a model server other than the stand-in runs; the stand-in always answers for gpt-4."""
     own = environment.get("CONVICTION_VLLM_URLS", "")
     return bool(own) and own != environment.get("OPENAI_BASE_URL")
 
 
 async def drive(url: str, seconds: float, watching: Prometheus | None) -> bool:
-    """The traffic, and what came of it."""
+    """Send the traffic and print the figures."""
     async with httpx.AsyncClient(base_url=url, timeout=120, trust_env=False) as client:
         say(f"{seconds:g} s of mixed traffic; the console is at {url}")
         traffic, before, began = Traffic(client), await page(client), monotonic()
@@ -95,13 +95,13 @@ async def page(client: httpx.AsyncClient) -> Page:
 
 
 def boards(watching: Prometheus) -> None:
-    """How many of each dashboard's queries have data."""
+    """Print how many queries of each dashboard have data."""
     asked = {name: prometheus.queries(name, FILLED_IN) for name in BOARDS if name != "vllm" or _vllm(os.environ)}
     lacking = set(watching.lacking((query for each in asked.values() for query in each), TIMEOUT_S))
     shares = (
         f"{BOARDS[name]} {sum(query not in lacking for query in each)} of {len(each)}" for name, each in asked.items()
     )
-    say(f"dashboards, queries with data: {', '.join(shares)}{'' if 'vllm' in asked else '; no vLLM runs'}")
+    say(f"dashboards, queries with data: {', '.join(shares)}{'' if 'vllm' in asked else '; vLLM is not running'}")
     say(*(f"  no data: {query}" for query in lacking))
 
 

@@ -1,4 +1,4 @@
-"""What the gateway's own metrics tell of each backend over a span of time, and as a table."""
+"""Figures of each backend over a time span, from the gateway's metrics, and as a table."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CACHE = {"miss": "made", "hit": "from the cache", "coalesced": "shared with anot
 
 @dataclass(frozen=True)
 class Page:
-    """/metrics, as it was read."""
+    """One reading of /metrics."""
 
     text: str
 
     def sum(self, name: str, **labels: str) -> float:
-        """Of a metric's series that have these labels."""
+        """Sum a metric's series with these labels."""
         return sum(
             sample.value
             for family in text_string_to_metric_families(self.text)
@@ -33,12 +33,12 @@ class Page:
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one backend; None where nothing was asked that would tell."""
+    """Figures of one backend; None without requests that provide the figure."""
 
     answered: int
     refused: int
     tokens_per_second: float
-    """Output, all requests together."""
+    """Output tokens a second, all requests together."""
     ms_per_token: float | None
     usd_per_1k_tokens: float | None
 
@@ -48,7 +48,7 @@ class Figures:
 
 
 def figures(before: Page, after: Page, seconds: float) -> dict[BackendName, Figures]:
-    """Of what was counted between two readings, so many seconds apart."""
+    """Compute the figures from two readings and the seconds between them."""
     return {name: _figures(before, after, seconds, name) for name in BACKEND_NAMES}
 
 
@@ -69,7 +69,7 @@ def _figures(before: Page, after: Page, seconds: float, name: BackendName) -> Fi
 
 
 def table(found: Mapping[BackendName, Figures]) -> Iterator[str]:
-    """Lines, a backend each."""
+    """Yield the lines of the table, one for each backend."""
     yield "  ".join(COLUMNS)
     for name, each in found.items():
         cells = (
@@ -84,17 +84,17 @@ def table(found: Mapping[BackendName, Figures]) -> Iterator[str]:
 
 
 def cache(before: Page, after: Page) -> str:
-    """A line of where answers came from."""
+    """Return a line with the sources of answers."""
     metric = "conviction_cache_requests_total"
     shares = {result: after.sum(metric, result=result) - before.sum(metric, result=result) for result in CACHE}
     return f"answers: {', '.join(f'{number:.0f} {CACHE[result]}' for result, number in shares.items())}"
 
 
 def agreement(report: Mapping[str, Any]) -> str:
-    """A line of a report over the stored pairs."""
+    """Return a line from the report over stored pairs."""
     pairs, estimate = f"{report['answered_by_both']} pairs of {report['tickers']} tickers", report["agreement"]
     if estimate is None:
-        return f"agreement: nothing to tell it by ({pairs})"
+        return f"agreement: unknown ({pairs})"
     span = "" if estimate["low"] is None else f" ({estimate['low']:.1%} to {estimate['high']:.1%})"
     return f"agreement: {estimate['value']:.1%}{span} of {pairs}"
 

@@ -1,4 +1,4 @@
-"""Prometheus beside a gateway on this machine, with the repository's rules and scrape jobs, but quicker ones."""
+"""A local Prometheus with the repository's rules and scrape jobs, at shorter intervals."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ STARTING_S = 120.0
 
 @dataclass(frozen=True)
 class Prometheus:
-    """A running one."""
+    """A running Prometheus."""
 
     url: str
 
     def get(self, path: str, **parameters: str) -> Any:
-        """The data of an answer. Raises `OSError`."""
+        """Return the data of an API answer. Raises `OSError`."""
         with _open(f"{self.url}/api/v1/{path}?{urlencode(parameters)}") as response:
             return json.load(response)["data"]
 
     def values(self, expr: str) -> list[float]:
-        """What an expression has now, of each series."""
+        """Return an expression's current values, by series."""
         return [float(series["value"][1]) for series in self.get("query", query=expr)["result"]]
 
     def lacking(self, exprs: Iterable[str], seconds: float) -> list[str]:
-        """The expressions that have had no value within the time."""
+        """Return the expressions that had no value within the time."""
         ends, left = time.monotonic() + seconds, list(exprs)
         while left := [expr for expr in left if not any(value == value for value in self.values(expr))]:
             if time.monotonic() > ends:
@@ -51,13 +51,13 @@ class Prometheus:
 
 
 def found() -> str | None:
-    """The program, where there is one."""
+    """Return the program's path, or None."""
     return shutil.which("prometheus")
 
 
 @contextmanager
 def running(program: str, folder: Path, targets: Mapping[str, str], key: str = "") -> Iterator[Prometheus]:
-    """One that reads these targets, host and port by job, each second; it keeps all in the folder."""
+    """Start one that scrapes the targets (host:port by job) each second and stores data in the folder."""
     port = available_port("127.0.0.1", 0)
     (folder / "metrics_key").write_text(key)
     for name in ("rules.yml", "alerts.yml"):
@@ -76,7 +76,7 @@ def running(program: str, folder: Path, targets: Mapping[str, str], key: str = "
 
 
 def queries(dashboard: str, filled_in: Mapping[str, str]) -> list[str]:
-    """What a dashboard's panels ask, with what Grafana fills in."""
+    """Return the queries of a dashboard's panels, with Grafana's variables filled in."""
     panels = json.loads((DASHBOARDS / f"{dashboard}.json").read_text())["panels"]
     exprs: list[str] = [target["expr"] for panel in panels for target in panel["targets"]]
     for variable, value in filled_in.items():
@@ -85,7 +85,7 @@ def queries(dashboard: str, filled_in: Mapping[str, str]) -> list[str]:
 
 
 def _quicker(targets: Mapping[str, str], key: Path) -> dict[str, Any]:
-    """deploy/prometheus/prometheus.yml, of these targets."""
+    """Return deploy/prometheus/prometheus.yml with these targets."""
     config: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] in targets]
@@ -97,7 +97,7 @@ def _quicker(targets: Mapping[str, str], key: Path) -> dict[str, Any]:
 
 
 def _ready(url: str, process: subprocess.Popen[bytes], log: Path) -> str:
-    """The address, once it answers. Raises `RuntimeError` where it does not."""
+    """Wait until it answers; return the address. Raises `RuntimeError` after the limit."""
     ends = time.monotonic() + STARTING_S
     while time.monotonic() < ends and process.poll() is None:
         try:

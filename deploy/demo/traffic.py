@@ -1,4 +1,4 @@
-"""Mixed traffic: what clients of all kinds ask, a few at a time, until the time is over."""
+"""Mixed traffic: requests of all kinds, a few concurrently, for a given time."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from app.contract.fingerprint import EXAMPLE
 AT_ONCE = 4
 PAUSE_S = 0.2
 TICKERS, YOUNG = ("AAPL", "GOOG", "IBM", "MSFT"), "FB"
-"""Of the sample market; one has too few bars for indicators."""
+"""Tickers of the sample market; one has too few bars for indicators."""
 LAST_DAY, DAYS = date(2013, 3, 1), 500
-"""The sample market's last day, and how many days back questions go."""
+"""The sample market's last day, and the number of days that requests go back."""
 
 Json = dict[str, Any]
 
 
 def of_ticker(number: int, detail: str = "brief") -> Json:
-    """A question that the gateway looks the metrics up for."""
+    """A request for which the gateway looks up the metrics."""
     day = LAST_DAY - timedelta(days=number // len(TICKERS) % DAYS)
     return {"ticker": TICKERS[number % len(TICKERS)], "as_of": day.isoformat(), "detail": detail}
 
 
 def by_metrics(number: int, detail: str = "brief") -> Json:
-    """A question with the metrics in it."""
+    """A request that includes the metrics."""
     return {"ticker": "SNPS", "metrics": EXAMPLE.document() | {"price": 500 + number / 10}, "detail": detail}
 
 
@@ -42,7 +42,7 @@ def batch(number: int) -> Json:
 
 @dataclass(frozen=True)
 class Kind:
-    """A way to ask, and the status that it is answered with."""
+    """A kind of request, and its expected status."""
 
     name: str
     body: Callable[[int], Json]
@@ -77,14 +77,14 @@ KINDS: tuple[Kind, ...] = (
 
 @dataclass
 class Traffic:
-    """What was asked, by kind, and what was answered otherwise than it should be."""
+    """The number of requests by kind, and the unexpected answers."""
 
     client: httpx.AsyncClient
     asked: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)
 
     async def drive(self, seconds: float) -> None:
-        """Ask until the time is over, and everything once at the least."""
+        """Send requests until the time is over, every kind at least once."""
         ends, numbers = monotonic() + seconds, count()
         async with asyncio.TaskGroup() as clients:
             for _ in range(AT_ONCE):
@@ -96,7 +96,7 @@ class Traffic:
             await asyncio.sleep(PAUSE_S)
 
     async def _ask(self, kind: Kind, number: int) -> None:
-        """A stream and a batch are read to their end."""
+        """Send a request and read the answer, including a stream or a batch, to its end."""
         response = await self.client.post(kind.path, json=kind.body(number), headers=kind.headers(number))
         self.asked[kind.name] += 1
         if response.status_code != kind.status:

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).parent / "dashboards"
 
 
 def write(folder: Path) -> None:
-    """A file a dashboard."""
+    """Write a file for each dashboard."""
     for module in (overview, cost, ab, vllm):
         name = module.__name__.rpartition(".")[2]
         built = module.dashboard().build()

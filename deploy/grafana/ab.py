@@ -1,4 +1,4 @@
-"""A/B: questions that both backends were asked."""
+"""A/B: requests that both backends answered."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from deploy.grafana.panels import HALF, THIRD, Query, bars, board, lines, matrix, numbers
 
 ANSWERED = 'conviction_ab_pairs_total{mistral_action!="error", gpt4_action!="error"}'
-REPORT = "GET /v1/comparisons/report tells how surely: intervals by ticker, and Cohen's kappa."
+REPORT = "GET /v1/comparisons/report has confidence intervals by ticker, and Cohen's kappa."
 
 
 def agreement(span: str) -> str:
-    """Share of pairs with the same action, of those that both answered."""
+    """Return the query for the share of equal actions, of pairs with two answers."""
     same = " or ".join(
         f'increase(conviction_ab_pairs_total{{mistral_action="{action}", gpt4_action="{action}"}}[{span}])'
         for action in ("buy", "sell", "hold")
@@ -25,7 +25,7 @@ def levels(backend: str) -> Query:
 
 def dashboard() -> Dashboard:
     return (
-        board("A/B", "ab", f"Questions that both backends were asked. {REPORT}")
+        board("A/B", "ab", f"Requests that were sent to both backends. {REPORT}")
         .with_panel(numbers("Agreement", "percentunit", Query(agreement("$__range"), "this span"), about=REPORT))
         .with_panel(
             numbers(
@@ -33,7 +33,7 @@ def dashboard() -> Dashboard:
                 "percentunit",
                 Query("conviction:agreement:6h", "six hours"),
                 Query("conviction:agreement:7d", "seven days"),
-                about="An alert fires where six hours are a tenth below seven days.",
+                about="An alert fires if six hours are 0.1 below seven days.",
             )
         )
         .with_panel(
@@ -61,11 +61,11 @@ def dashboard() -> Dashboard:
         )
         .with_panel(
             matrix(
-                "Actions: mistral's down, gpt-4's across",
+                "Actions: mistral by row, gpt-4 by column",
                 Query("sum by (mistral_action, gpt4_action) (increase(conviction_ab_pairs_total[$__range]))"),
                 row="mistral_action",
                 column="gpt4_action",
-                about="Pairs in this span; error: no action was given.",
+                about="Pairs in this time range; error: no action.",
             )
         )
         .with_panel(
@@ -76,7 +76,7 @@ def dashboard() -> Dashboard:
                     "sum by (backend) (rate(conviction_level_sum[$__rate_interval]))"
                     " / (sum by (backend) (rate(conviction_level_count[$__rate_interval])) > 0)"
                 ),
-                about="Of all answers, 1 to 10.",
+                about="All answers, 1 to 10.",
             ).max(10)
         )
         .with_panel(bars("Convictions of mistral", "none", levels("mistral"), buckets=True))

@@ -25,7 +25,7 @@ def dashboard() -> Dashboard:
                 "Hosting",
                 "currencyUSD",
                 Query(BILL, "USD an hour"),
-                about="Hourly price x replicas, used or not.",
+                about="Hourly price x replicas, with or without requests.",
             )
         )
         .with_panel(
@@ -70,7 +70,7 @@ def dashboard() -> Dashboard:
                 "none",
                 Query(CALLS, "mistral"),
                 Query(f"{BILL} / ({API_PER_CALL})", "break-even against gpt-4"),
-                about="From so many calls an hour on, hosting costs less than asking gpt-4, at what its calls cost in"
+                about="Above this number of calls an hour, hosting costs less than gpt-4, at the cost of its calls in"
                 " the last hour.",
                 width=HALF,
             )
@@ -81,7 +81,7 @@ def dashboard() -> Dashboard:
                 "none",
                 Query('sum(rate(conviction_tokens_total{backend="mistral"}[1h]))', "mistral"),
                 Query(f"1000 * {BILL} / 3600 / max({API} > 0)", "break-even against gpt-4"),
-                about="The same in tokens, in, cached and out, at what 1,000 of gpt-4's cost.",
+                about="The same in tokens (input, cached, output), at gpt-4's cost per 1,000.",
             )
         )
         .with_panel(
@@ -91,19 +91,19 @@ def dashboard() -> Dashboard:
                 Query(
                     "sum by (backend, type) (rate(conviction_tokens_total[$__rate_interval]))", "{{backend}} {{type}}"
                 ),
-                about="input leaves out what cached_input counts.",
+                about="input excludes cached_input.",
                 stacked=True,
             )
         )
         .with_panel(
             lines(
-                "USD an hour, as answers state it",
+                "USD an hour, as stated in answers",
                 "currencyUSD",
                 Query(
                     "3600 * sum by (backend, basis) (rate(conviction_cost_usd_total[$__rate_interval]))",
                     "{{backend}}, {{basis}}",
                 ),
-                about="list_price is billed; capacity is the share of a machine that would be full.",
+                about="list_price is billed; capacity is a share of a fully used machine.",
             )
         )
         .with_panel(
@@ -111,14 +111,14 @@ def dashboard() -> Dashboard:
                 "Budget used today",
                 "percentunit",
                 Query("max by (backend) (conviction_budget_used_usd) / max by (backend) (conviction_budget_limit_usd)"),
-                about="By UTC, of all gateways on the store.",
+                about="UTC day, all gateways on the store.",
                 width=THIRD,
                 none="no budget is set",
             )
         )
         .with_panel(
             lines(
-                "Budgets for a day",
+                "Daily budgets",
                 "currencyUSD",
                 Query("max by (backend) (conviction_budget_used_usd)", "{{backend}}, used"),
                 Query("max by (backend) (conviction_budget_limit_usd)", "{{backend}}, limit"),

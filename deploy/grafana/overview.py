@@ -30,7 +30,7 @@ def dashboard() -> Dashboard:
                     f"sum by (backend) (rate(conviction_requests_total{{{FAILED}}}[5m]))"
                     ' / sum by (backend) (rate(conviction_requests_total{backend!="unknown"}[5m]))'
                 ),
-                about="Share of requests in five minutes that failed for no fault of their client.",
+                about="Share of requests in five minutes that failed through no fault of the client.",
             )
         )
         .with_panel(
@@ -38,7 +38,7 @@ def dashboard() -> Dashboard:
                 "Breakers not closed",
                 "none",
                 Query('sum by (backend) (1 - conviction_breaker_state{state="closed"})'),
-                about="Gateways that leave a backend's servers alone because they keep failing.",
+                about="Gateways that block requests to a backend's servers because they keep failing.",
             )
         )
         .with_panel(
@@ -46,7 +46,7 @@ def dashboard() -> Dashboard:
                 "Alerts",
                 "none",
                 Query('count(ALERTS{alertstate="firing"}) or vector(0)', "firing"),
-                about="Firing, by Prometheus' rules; Alerting > Alert rules lists them.",
+                about="Firing alerts; Alerting > Alert rules lists them.",
             )
         )
         .with_panel(lines("Output tokens a second", "none", Query("conviction:tokens_per_second")))
@@ -55,7 +55,7 @@ def dashboard() -> Dashboard:
                 "Milliseconds a token",
                 "ms",
                 Query("conviction:ms_per_token"),
-                about="From one output token to the next, the mean of calls.",
+                about="Time between output tokens, mean of calls.",
             )
         )
         .with_panel(
@@ -63,16 +63,16 @@ def dashboard() -> Dashboard:
                 "USD per 1,000 tokens",
                 "currencyUSD",
                 Query("conviction:cost_usd_per_1k_tokens"),
-                about="As answers state it: gpt-4 at list price, mistral at measured capacity. What mistral costs at"
+                about="As stated in answers: gpt-4 at list price, mistral at measured capacity. What mistral costs at"
                 " its present use is on the cost dashboard.",
             )
         )
         .with_panel(lines("Time to first token", "s", *quantiles("conviction_time_to_first_token_seconds")))
         .with_panel(lines("Time to answer", "s", *quantiles("conviction_request_duration_seconds")))
-        .with_panel(lines("The gateway's own time", "s", *quantiles("conviction_gateway_overhead_seconds")))
+        .with_panel(lines("Gateway overhead", "s", *quantiles("conviction_gateway_overhead_seconds")))
         .with_panel(
             lines(
-                "Requests that were not answered, by why",
+                "Failed requests by error",
                 "reqps",
                 Query(
                     'sum by (backend, outcome) (rate(conviction_requests_total{outcome!="ok"}[$__rate_interval]))',
@@ -84,7 +84,7 @@ def dashboard() -> Dashboard:
         )
         .with_panel(
             lines(
-                "Requests under way, and waiting for their turn",
+                "Running and queued requests",
                 "none",
                 Query("sum by (backend) (conviction_in_flight_requests)", "{{backend}}, under way"),
                 Query("sum by (backend) (conviction_queue_depth)", "{{backend}}, waiting"),
@@ -93,17 +93,17 @@ def dashboard() -> Dashboard:
         )
         .with_panel(
             lines(
-                "Answers by where they came from",
+                "Answers by source",
                 "reqps",
                 Query("sum by (result) (rate(conviction_cache_requests_total[$__rate_interval]))", "{{result}}"),
-                about="hit: the cache; coalesced: another request's call; miss: a call.",
+                about="hit: cache; coalesced: another request's call; miss: a new call.",
                 width=HALF,
                 stacked=True,
             )
         )
         .with_panel(
             lines(
-                "Requests refused for a limit",
+                "Requests refused by a limit",
                 "reqps",
                 Query(
                     "sum by (scope, reason) (rate(conviction_limited_total[$__rate_interval]))",

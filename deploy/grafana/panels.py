@@ -1,4 +1,4 @@
-"""The kinds of panels that dashboards are made of, all on Grafana's grid of 24 columns."""
+"""Panel types of the dashboards, on Grafana's grid of 24 columns."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ HALF, THIRD, QUARTER = 12, 8, 6
 TALL, LOW = 8, 4
 
 Panel = Any
-"""The SDK's builders of panels have no common type of their own."""
+"""The SDK's panel builders have no common type."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """PromQL, and how a legend names each of its series."""
+    """PromQL, and the legend of its series."""
 
     expr: str
     legend: str = "{{backend}}"
 
 
 def board(title: str, name: str, description: str) -> dashboard.Dashboard:
-    """An empty dashboard; all of them link to each other."""
+    """Return an empty dashboard with links to the others."""
     links = dashboard.DashboardLink(title="Conviction").type(DashboardLinkType.DASHBOARDS)
     return (
         dashboard.Dashboard(f"Conviction: {title}")
@@ -61,7 +61,7 @@ def board(title: str, name: str, description: str) -> dashboard.Dashboard:
 
 
 def lines(title: str, unit: str, *asked: Query, about: str = "", width: int = THIRD, stacked: bool = False) -> Panel:
-    """Series over time, a backend in its own colour; limits and the like dashed."""
+    """Return a time series panel, with a fixed colour for each backend and dashed limits."""
     panel = (
         timeseries.Panel()
         .title(title)
@@ -94,7 +94,7 @@ def lines(title: str, unit: str, *asked: Query, about: str = "", width: int = TH
 
 
 def numbers(title: str, unit: str, *asked: Query, about: str = "", width: int = QUARTER, none: str = "-") -> Panel:
-    """The latest values, large; `none` where there is none."""
+    """Return a panel of the latest values; `none` is shown without a value."""
     panel = (
         stat.Panel()
         .title(title)
@@ -111,7 +111,7 @@ def numbers(title: str, unit: str, *asked: Query, about: str = "", width: int = 
 
 
 def bars(title: str, unit: str, asked: Query, *, about: str = "", width: int = THIRD, buckets: bool = False) -> Panel:
-    """A bar a series, of the whole span of time; `buckets`: a bar a bucket of a histogram."""
+    """Return a bar for each series over the time range, or for each histogram bucket with `buckets`."""
     panel = (
         bargauge.Panel()
         .title(title)
@@ -129,7 +129,7 @@ def bars(title: str, unit: str, asked: Query, *, about: str = "", width: int = T
 
 
 def matrix(title: str, asked: Query, *, row: str, column: str, about: str = "", width: int = HALF) -> Panel:
-    """A table of one label against another, of the whole span of time."""
+    """Return a table of one label against another over the time range."""
     cross = {"columnField": column, "rowField": row, "valueField": "Value", "emptyValue": "zero"}
     return (
         table.Panel()
@@ -145,7 +145,7 @@ def matrix(title: str, asked: Query, *, row: str, column: str, about: str = "", 
 
 
 def quantiles(metric: str, by: str = "backend") -> tuple[Query, Query]:
-    """The median and the 95th percentile of a histogram."""
+    """Return queries for the median and the 95th percentile of a histogram."""
 
     def quantile(share: float) -> str:
         return f"histogram_quantile({share}, sum by ({by}, le) (rate({metric}_bucket[$__rate_interval])))"

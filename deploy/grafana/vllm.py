@@ -26,7 +26,7 @@ def dashboard() -> Dashboard:
                     " / (sum(rate(vllm:prefix_cache_queries_total[5m])) > 0)",
                     "hits",
                 ),
-                about="Prompt tokens that need no computing, of all. The fixed part of the prompt stands first.",
+                about="Share of prompt tokens from the cache. Every prompt starts with the same fixed part.",
             )
         )
         .with_panel(
@@ -35,7 +35,7 @@ def dashboard() -> Dashboard:
                 "none",
                 Query("sum by (instance) (vllm:num_requests_running)", f"{SERVER}, running"),
                 Query("sum by (instance) (vllm:num_requests_waiting)", f"{SERVER}, waiting"),
-                about="More servers are needed where requests wait; processor load says nothing of it.",
+                about="Add servers when requests wait; processor load is no indicator.",
             )
         )
         .with_panel(
@@ -61,12 +61,10 @@ def dashboard() -> Dashboard:
             )
         )
         .with_panel(lines("Time to first token", "s", *quantiles("vllm:time_to_first_token_seconds", "instance")))
-        .with_panel(
-            lines("From one token to the next", "s", *quantiles("vllm:inter_token_latency_seconds", "instance"))
-        )
+        .with_panel(lines("Inter-token latency", "s", *quantiles("vllm:inter_token_latency_seconds", "instance")))
         .with_panel(
             lines(
-                "Where a request's time goes",
+                "Phases of a request",
                 "s",
                 *(
                     Query(
@@ -76,21 +74,21 @@ def dashboard() -> Dashboard:
                     )
                     for part in ("queue", "prefill", "decode")
                 ),
-                about="Mean of requests that ended.",
+                about="Mean of finished requests.",
                 width=HALF,
                 stacked=True,
             )
         )
         .with_panel(
             lines(
-                "Requests that ended, and preemptions",
+                "Finished requests and preemptions",
                 "reqps",
                 Query(
                     "sum by (finished_reason) (rate(vllm:request_success_total[$__rate_interval]))",
                     "{{finished_reason}}",
                 ),
                 Query("sum(rate(vllm:num_preemptions_total[$__rate_interval]))", "preempted"),
-                about="length: cut off; preempted: put back in the queue since the KV cache was full.",
+                about="length: cut off; preempted: back in the queue because the KV cache was full.",
                 width=HALF,
             )
         )

@@ -1,4 +1,4 @@
-"""Brings what is made from other files up to date, or checks it.
+"""Update or check the chart's generated files.
 
 python -m deploy.helm settings        the settings that values.schema.json allows, from app/settings
 python -m deploy.helm engines FOLDER  the engines' values against their charts; where one is wrong, status 1
@@ -16,7 +16,7 @@ from deploy.helm.helm import CHART, Refused, example, rendered
 
 
 def faults(folder: Path) -> Iterator[str]:
-    """What is wrong with the chart's manifests, our own for the engines, and our values for their charts."""
+    """Yield the faults of the chart's manifests, of our manifests for engines, and of our values for their charts."""
     for fault in charts.invalid(rendered(CHART, example()), folder / "crds"):
         yield f"gateway: {fault}"
     for path in ("weights.yaml", "llm-d/gateway.yaml", "llm-d/scaling.yaml"):
@@ -28,26 +28,26 @@ def faults(folder: Path) -> Iterator[str]:
 
 
 def faults_of(engine: charts.Engine, folder: Path) -> list[str]:
-    """What is wrong with the values for one chart."""
+    """Return the faults of the values for one chart."""
     if (found := charts.version_of(folder / engine.chart)) not in (engine.version, "0.0.0"):
-        return [f"made for {engine.chart} {engine.version}, not {found}"]
+        return [f"written for {engine.chart} {engine.version}, not {found}"]
     try:
         manifests = engine.manifests(folder)
-        unused = [f"{value} changes nothing" for value in charts.without_effect(engine, folder)]
+        unused = [f"{value} has no effect" for value in charts.without_effect(engine, folder)]
     except Refused as error:
         return [str(error)]
     return [*charts.invalid(manifests, folder / "crds"), *unused]
 
 
 def main(arguments: list[str]) -> int:
-    """The exit status."""
+    """Run a command; return the exit status."""
     match arguments:
         case ["settings"]:
             settings.write()
             return 0
         case ["engines", folder]:
             found = list(faults(Path(folder)))
-            print(*found or ["nothing is wrong"], sep="\n")
+            print(*found or ["no faults"], sep="\n")
             if not found:
                 charts.CHECKED.write_text(json.dumps(charts.record(), indent=2) + "\n")
             return 1 if found else 0

@@ -1,4 +1,4 @@
-"""The engines' charts, which are not in this repository: that our values are theirs, and what they become is valid.
+"""Checks of our values against the engines' charts, which are not in this repository, and of the manifests they render.
 
 A folder of charts has, unpacked, `vllm-stack`, `llm-d-modelservice` and `llm-d-router-gateway`, and in `crds` the
 custom resource definitions of what the charts make, a file each.
@@ -29,7 +29,7 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Engine:
-    """Our values for somebody's chart, and how docs/how-to/kubernetes.md installs it."""
+    """Our values for an engine's chart, and the release that docs/how-to/kubernetes.md installs."""
 
     values: str
     chart: str
@@ -42,11 +42,11 @@ class Engine:
         return loaded
 
     def digest(self) -> str:
-        """SHA-256 of the values as parsed: comments may change."""
+        """SHA-256 of the parsed values, so that comments may change."""
         return hashlib.sha256(json.dumps(self.load(), sort_keys=True).encode()).hexdigest()
 
     def manifests(self, charts: Path, values: Document | None = None) -> list[Document]:
-        """Raises `Refused` where the chart does not take the values."""
+        """Render the chart. Raises `Refused` where it rejects the values."""
         return rendered(charts / self.chart, self.load() if values is None else values, self.release, self.namespace)
 
 
@@ -58,12 +58,12 @@ ALL = (
 
 
 def manifests_in(path: str) -> list[Document]:
-    """Those of a file under engines/."""
+    """Return the manifests in a file under engines/."""
     return list(yaml.safe_load_all((ENGINES / path).read_text()))
 
 
 def without_effect(engine: Engine, charts: Path) -> list[str]:
-    """Values that the chart does not know: whether they are there, or another in their place, it makes the same."""
+    """Yield values without effect: the chart renders the same manifests without them or with another value."""
     values, whole = engine.load(), engine.manifests(charts)
 
     def same(changed: Document) -> bool:
@@ -80,7 +80,7 @@ def without_effect(engine: Engine, charts: Path) -> list[str]:
 
 
 def invalid(manifests: list[Document], crds: Path) -> Iterator[str]:
-    """What Kubernetes, or a custom resource's definition, would not take; and what nothing here defines."""
+    """Yield what Kubernetes' or a custom resource's schema rejects, and resources without a schema."""
     definitions = [yaml.safe_load(path.read_text()) for path in sorted(crds.glob("*.yaml"))]
     schemas = {
         (definition["spec"]["names"]["kind"], version["name"]): version["schema"]["openAPIV3Schema"]
@@ -102,7 +102,7 @@ def invalid(manifests: list[Document], crds: Path) -> Iterator[str]:
 
 
 def closed(schema: Any) -> Any:
-    """The schema, taking no property that it does not name: the server would drop it without a word."""
+    """Return the schema with unknown properties forbidden, which the API server would silently drop."""
     if isinstance(schema, list):
         return [closed(each) for each in schema]
     if not isinstance(schema, dict):
@@ -118,12 +118,12 @@ def closed(schema: Any) -> Any:
 
 
 def record() -> Document:
-    """What engines/checked.json says of the values as they are now."""
+    """Return the content of engines/checked.json for the current values."""
     return {each.values: {"chart": each.chart, "version": each.version, "values": each.digest()} for each in ALL}
 
 
 def version_of(chart: Path) -> str:
-    """What the chart calls itself."""
+    """Return the chart's version."""
     return str(yaml.safe_load((chart / "Chart.yaml").read_text())["version"])
 
 
@@ -140,7 +140,7 @@ def _leaves(values: Any, place: Place = ()) -> Iterator[Place]:
 
 
 def _changed(values: Document, place: Place, *, remove: bool) -> Document:
-    """The values without the one at a place, or with another in its place."""
+    """Return the values without the one at a place, or with another value there."""
     changed = copy.deepcopy(values)
     principal: Any = changed
     for key in place[:-1]:

@@ -1,4 +1,4 @@
-"""Helm, as the package helm-binary brings it: what a chart becomes with given values, or why it is refused."""
+"""Helm, from the package helm-binary: render a chart with values, or raise the reason of its refusal."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ Document = dict[str, Any]
 
 
 class Refused(Exception):
-    """What Helm says of values or of a chart that it does not take."""
+    """Helm rejected the values or the chart; the message is Helm's."""
 
 
 def lint(chart: Path, values: Mapping[str, Any]) -> None:
-    """Raise `Refused` where Helm has so much as a warning."""
+    """Lint the chart. Raises `Refused` for an error or a warning."""
     _run(["lint", "--strict", str(chart), "--values", "-"], values)
 
 
 def rendered(
     chart: Path, values: Mapping[str, Any], release: str = "conviction", namespace: str = "conviction"
 ) -> list[Document]:
-    """The manifests of a release, CRDs not among them. Raises `Refused`."""
+    """Render the manifests of a release, without CRDs. Raises `Refused`."""
     command = ["template", release, str(chart), "--namespace", namespace, "--values", "-"]
     return [document for document in yaml.safe_load_all(_run(command, values)) if document]
 
 
 def example() -> Document:
-    """The values of example.yaml."""
+    """Load the values of example.yaml."""
     values: Document = yaml.safe_load(EXAMPLE.read_text())
     return values
 
 
 def one(documents: list[Document], kind: str, ending: str = "") -> Document:
-    """The only one of its kind whose name ends so."""
+    """Return the only manifest of the kind whose name has the ending."""
     [found] = [each for each in documents if each["kind"] == kind and each["metadata"]["name"].endswith(ending)]
     return found
 

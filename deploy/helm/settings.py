@@ -1,4 +1,4 @@
-"""Which settings of the gateway a value may name: those that the chart neither sets itself nor takes from a secret."""
+"""The gateway settings that the chart's values may name: those that it neither sets itself nor takes from a secret."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ PROXIES = ["HTTPS_PROXY", "NO_PROXY"]
 
 
 def allowed() -> list[str]:
-    """Names of environment variables, sorted."""
+    """Return the sorted names of their environment variables."""
     fields = Settings.model_fields
     plain = fields.keys() - SET_BY_CHART - NO_VOLUME
     return sorted(PROXIES + [variable(name) for name in plain if "SecretStr" not in str(fields[name].annotation)])
 
 
 def variable(field: str) -> str:
-    """The environment variable that a field is read from."""
+    """Return the environment variable of a settings field."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else PREFIX + field.upper()
 
 
 def in_schema(schema: dict[str, Any]) -> list[str]:
-    """The names that the chart's schema allows."""
+    """Return the names that the chart's schema allows."""
     names: list[str] = schema["properties"]["settings"]["propertyNames"]["enum"]
     return names
 
 
 def write() -> None:
-    """Bring the schema's names up to date; nothing else in the file changes."""
+    """Update the names in the schema, and nothing else in the file."""
     text = SCHEMA.read_text()
     names = ",\n".join(f"        {json.dumps(name)}" for name in allowed())
     SCHEMA.write_text(re.sub(r'(?s)("propertyNames": \{"enum": \[)[^\]]*\]', rf"\g<1>\n{names}\n      ]", text))

@@ -1,7 +1,7 @@
-"""Build an image as it would be deployed, and try it: a line a step, and where one fails, why.
+"""Build an image as for a deployment, and check it. Prints a line a step, with the reason of a failure.
 
-It uses Docker or Podman where one works, else buildah, as root, which needs no service. Exit status: 0 all held,
-1 something did not, 77 nothing here can build an image.
+It uses Docker or Podman, else buildah as root, which needs no service. Exit status: 0 all checks passed, 1 a check
+failed, 77 nothing here can build an image.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from deploy.images import gateway
 from deploy.images.base import STAND_IN, base, official
-from deploy.images.containers import ROOT, Broken, Engine
+from deploy.images.containers import ROOT, Engine, ImageError
 from deploy.images.engines import found
 
 CANNOT = 77
@@ -26,14 +26,14 @@ TRAINED = "import accelerate, peft, torch, transformers, training; print(f'PyTor
 
 def main() -> int:
     options = parser().parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs is stopped, and taken away
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that containers are stopped and removed
     engine = found()
     if engine is None:
         print("neither Docker, Podman nor, as root, buildah works here", file=sys.stderr)
         return CANNOT
     try:
         (check_training if options.target == "training" else check_gateway)(engine, options)
-    except (Broken, subprocess.TimeoutExpired) as error:
+    except (ImageError, subprocess.TimeoutExpired) as error:
         print(f"image: {error}", file=sys.stderr)
         return 1
     return 0
@@ -73,7 +73,7 @@ def check_training(engine: Engine, options: argparse.Namespace) -> None:
 
 
 def built(engine: Engine, image: str, target: str, arguments: dict[str, str]) -> str:
-    """The image, and the base it is built on."""
+    """Build the image; return the name of its base image."""
     on = step("base", lambda: base(engine))
     if on == STAND_IN:
         print(f"base: {official()} cannot be pulled here: this stand-in for it is Debian's, and larger", flush=True)
@@ -88,7 +88,7 @@ def built(engine: Engine, image: str, target: str, arguments: dict[str, str]) ->
 
 
 def described() -> dict[str, str]:
-    """Version and revision; a tree with changes says so."""
+    """Return version and revision; a modified tree is marked dirty."""
     git = ("git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40")
     revision = subprocess.run(git, capture_output=True, text=True)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
@@ -104,8 +104,8 @@ def step(name: str, check: Callable[[], str]) -> str:
     started = time.monotonic()
     try:
         found = check()
-    except Broken as error:
-        raise Broken(f"{name}: {error}") from None
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
     print(f"{name}: {found} [{time.monotonic() - started:.1f} s]", flush=True)
     return found
 

@@ -1,4 +1,4 @@
-"""What an image is built on: Python's official one or, where that cannot be had, a stand-in of Debian's packages."""
+"""The base image: Python's official one or, where it cannot be pulled, a stand-in from Debian's packages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from deploy.images.containers import ROOT, Broken, Engine, told
+from deploy.images.containers import ROOT, Engine, ImageError, output_of
 
 STAND_IN = "localhost/conviction-base-stand-in:bookworm"
 """Debian 12 with its own Python 3.11: larger than Python's slim image, and not what is deployed."""
@@ -20,13 +20,13 @@ DEBOOTSTRAP_S = 1800
 
 
 def official() -> str:
-    """The base that the Dockerfile names."""
+    """Return the base image that the Dockerfile names."""
     [named] = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     return str(named)
 
 
 def base(engine: Engine) -> str:
-    """An image there is. Raises `Broken` where neither can be had."""
+    """Return an available base image. Raises `ImageError` where neither is available."""
     name = official()
     if engine.has(name if engine.name == "docker" else f"docker.io/library/{name}"):
         return name if engine.name == "docker" else f"docker.io/library/{name}"
@@ -37,10 +37,10 @@ def base(engine: Engine) -> str:
 
 def make(engine: Engine) -> None:
     if shutil.which("debootstrap") is None or os.geteuid() != 0:
-        raise Broken(f"{official()} cannot be pulled; a stand-in needs root and Debian's package debootstrap")
+        raise ImageError(f"{official()} cannot be pulled; a stand-in needs root and Debian's package debootstrap")
     with tempfile.TemporaryDirectory() as folder:
         rootfs = Path(folder) / "rootfs"
-        told(
+        output_of(
             "debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(rootfs), seconds=DEBOOTSTRAP_S
         )
         for path in NOT_NEEDED:

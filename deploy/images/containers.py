@@ -1,4 +1,4 @@
-"""What an engine is asked for: to build an image, and to run a container of it, sealed."""
+"""The interface of a container engine: build an image, and run a sealed container of it."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from typing import Any, Protocol
 
 PULL_S, BUILD_S, STOP_S = 300, 3600, 60
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""Of a base made of a root file system alone."""
+"""PATH of a base image that is only a root file system."""
 
 ROOT = Path(__file__).parents[2]
 
 
-class Broken(Exception):
-    """An engine did not do what it was told; its last words."""
+class ImageError(Exception):
+    """A check of the image or a command of the engine failed; the message has the end of its output."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """A container to start: always on this machine's network, with a read-only root and no capability."""
+class ContainerSpec:
+    """A container to start, always with the host's network, a read-only root and no capability."""
 
     image: str
     command: Sequence[str] = ()
     """Empty: the image's own."""
     environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Path | None = None
-    """A folder to see at /run/secrets."""
+    """A folder to mount at /run/secrets."""
     user: str | None = None
     """None: the image's own."""
 
 
 @dataclass(frozen=True)
 class Running:
-    """A container: the process that lives as long as it does, and what it has printed so far."""
+    """A running container: its host process, and its output."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(errors="replace").strip()
 
     def ended(self, seconds: float = STOP_S) -> int:
-        """Its exit status; raises `TimeoutExpired` where it goes on."""
+        """Wait for the exit status. Raises `TimeoutExpired`."""
         return self.process.wait(seconds)
 
 
 class Engine(Protocol):
-    """`has` pulls what is not there; `take` makes a base of a root file system; `running` kills what is left."""
+    """`has` pulls a missing image; `take` imports a root file system; `running` kills the container on exit."""
 
     name: str
 
@@ -60,20 +60,20 @@ class Engine(Protocol):
     def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None: ...
     def config(self, image: str) -> dict[str, Any]: ...
     def bytes(self, image: str) -> int: ...
-    def running(self, order: Order, log: Path) -> AbstractContextManager[Running]: ...
+    def running(self, spec: ContainerSpec, log: Path) -> AbstractContextManager[Running]: ...
     def stop(self, running: Running) -> None: ...
 
 
-def told(*command: str, seconds: float = 600, environment: Mapping[str, str] | None = None) -> str:
-    """What the command prints; raises `Broken` with the end of its errors where it fails."""
+def output_of(*command: str, seconds: float = 600, environment: Mapping[str, str] | None = None) -> str:
+    """Run a command and return its output. Raises `ImageError` with the end of its errors."""
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds, cwd=ROOT, env={**os.environ, **(environment or {})}
     )
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines()[-20:]
-        raise Broken(f"{' '.join(command[:2])} failed ({done.returncode}):\n" + "\n".join(last))
+        raise ImageError(f"{' '.join(command[:2])} failed ({done.returncode}):\n" + "\n".join(last))
     return done.stdout
 
 
-def given(arguments: Mapping[str, str]) -> list[str]:
+def build_args(arguments: Mapping[str, str]) -> list[str]:
     return [word for name, value in arguments.items() for word in ("--build-arg", f"{name}={value}")]

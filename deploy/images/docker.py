@@ -1,4 +1,4 @@
-"""Docker or Podman, by its command."""
+"""Docker or Podman, through the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deploy.images.containers import BUILD_S, PATH, PULL_S, STOP_S, Order, Running, given, told
+from deploy.images.containers import BUILD_S, PATH, PULL_S, STOP_S, ContainerSpec, Running, build_args, output_of
 
 
 class Docker:
@@ -27,31 +27,33 @@ class Docker:
 
     def take(self, image: str, rootfs: Path) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            told("tar", "--create", "--file", f"{folder}/rootfs.tar", "--directory", str(rootfs), ".")
-            told(self.name, "import", "--change", f"ENV {PATH}", f"{folder}/rootfs.tar", image)
+            output_of("tar", "--create", "--file", f"{folder}/rootfs.tar", "--directory", str(rootfs), ".")
+            output_of(self.name, "import", "--change", f"ENV {PATH}", f"{folder}/rootfs.tar", image)
 
     def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None:
-        form = ["--format", "docker"] if self.name == "podman" else []  # the other form knows no health check
-        told(self.name, "build", *form, "--target", target, "--tag", image, *given(arguments), ".", seconds=BUILD_S)
+        form = ["--format", "docker"] if self.name == "podman" else []  # the OCI format has no health check
+        output_of(
+            self.name, "build", *form, "--target", target, "--tag", image, *build_args(arguments), ".", seconds=BUILD_S
+        )
 
     def config(self, image: str) -> dict[str, Any]:
-        [described] = json.loads(told(self.name, "image", "inspect", image))
+        [described] = json.loads(output_of(self.name, "image", "inspect", image))
         config: dict[str, Any] = described["Config"]
         return {"Healthcheck": described.get("HealthCheck"), **config}  # Podman has it one level up
 
     def bytes(self, image: str) -> int:
-        return int(json.loads(told(self.name, "image", "inspect", image))[0]["Size"])
+        return int(json.loads(output_of(self.name, "image", "inspect", image))[0]["Size"])
 
     @contextmanager
-    def running(self, order: Order, log: Path) -> Iterator[Running]:
+    def running(self, spec: ContainerSpec, log: Path) -> Iterator[Running]:
         options = ["--rm", "--network", "host", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"]  # noqa: S108
         options += ["--security-opt", "no-new-privileges"]
-        options += [word for item in order.environment.items() for word in ("--env", "=".join(item))]
-        options += ["--volume", f"{order.secrets}:/run/secrets:ro"] if order.secrets else []
-        options += ["--user", order.user] if order.user else []
+        options += [word for item in spec.environment.items() for word in ("--env", "=".join(item))]
+        options += ["--volume", f"{spec.secrets}:/run/secrets:ro"] if spec.secrets else []
+        options += ["--user", spec.user] if spec.user else []
         with log.open("wb") as file:
             process = subprocess.Popen(
-                [self.name, "run", *options, order.image, *order.command], stdout=file, stderr=subprocess.STDOUT
+                [self.name, "run", *options, spec.image, *spec.command], stdout=file, stderr=subprocess.STDOUT
             )
         try:
             yield Running(process, log)

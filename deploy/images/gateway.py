@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.images.containers import Broken, Engine, Order
+from deploy.images.containers import ContainerSpec, Engine, ImageError
 from deploy.images.trial import BODY, Trial, trial
 
 RUN_S = 600
@@ -53,48 +53,48 @@ def declared(engine: Engine, image: str, labels: Mapping[str, str]) -> str:
     }
     wanted = {"User": "10001:10001", "Cmd": ["conviction", "serve"], "health check": True, **labels}
     if found != wanted:
-        raise Broken(f"{found} instead of {wanted}")
+        raise ImageError(f"{found} instead of {wanted}")
     return f"user {config['User']}, conviction serve, health check, version {labels['version']}"
 
 
 def printed(engine: Engine, image: str, program: str, python: str = "python") -> str:
-    """What a Python program prints in the sealed image."""
-    status, said = _run(engine, Order(image, (python, "-c", program)))
+    """Return the output of a Python program in the sealed image."""
+    status, output = _run(engine, ContainerSpec(image, (python, "-c", program)))
     if status:
-        raise Broken(said)
-    return said
+        raise ImageError(output)
+    return output
 
 
 def answering(engine: Engine, image: str) -> str:
-    """Ready, asked of both backends, healthy, and stopped."""
+    """Check that the gateway becomes ready, answers from both backends, is healthy, and stops."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         started = time.monotonic()
         with trial(engine, image, Path(folder)) as tried:
             ready_s = time.monotonic() - started
             actions = [_answer(tried, backend) for backend in ("mistral", "gpt-4")]
-            _expect(tried.ask("/v1/backends")[0] == 401, "it answers whoever has no key")
+            _expect(tried.ask("/v1/backends")[0] == 401, "it answers requests without a key")
             _healthy(tried, image)
             engine.stop(tried.running)
             status = tried.running.ended()
-            _expect(status == 0, f"told to stop it ended with {status}:\n{tried.running.said()}")
+            _expect(status == 0, f"after SIGTERM it ended with {status}:\n{tried.running.output()}")
     return f"ready after {ready_s:.1f} s; {' and '.join(actions)}; 401 without a key; healthy; stopped"
 
 
-def refusing(engine: Engine, image: str, order: Callable[[str], Order], wanted: str) -> str:
-    """It ends at once, with status 2 and one line that says what to do."""
-    status, said = _run(engine, order(image))
-    _expect(status == 2 and wanted in said, f"it ended with {status}: {said}")
-    return said.splitlines()[-1]
+def refusing(engine: Engine, image: str, spec: Callable[[str], ContainerSpec], wanted: str) -> str:
+    """Check that the container exits with status 2 and names `wanted`; return the last line of its output."""
+    status, output = _run(engine, spec(image))
+    _expect(status == 2 and wanted in output, f"it ended with {status}: {output}")
+    return output.splitlines()[-1]
 
 
-def as_root(image: str) -> Order:
-    return Order(image, environment={"CONVICTION_API_KEYS_FILE": "/dev/null"}, user="0:0")
+def as_root(image: str) -> ContainerSpec:
+    return ContainerSpec(image, environment={"CONVICTION_API_KEYS_FILE": "/dev/null"}, user="0:0")
 
 
-def without_a_secret(image: str) -> Order:
+def without_a_secret(image: str) -> ContainerSpec:
     named = {"OPENAI_API_KEY_FILE": "/run/secrets/openai_api_key", "CONVICTION_API_KEYS_FILE": "/run/secrets/api_keys"}
-    return Order(image, environment=named)
+    return ContainerSpec(image, environment=named)
 
 
 def _answer(tried: Trial, backend: str) -> str:
@@ -104,20 +104,20 @@ def _answer(tried: Trial, backend: str) -> str:
 
 
 def _healthy(tried: Trial, image: str) -> None:
-    """By the image's own command, from beside the gateway: they share a network."""
+    """Run the image's health check command on the gateway's network."""
     check: dict[str, Any] = tried.engine.config(image)["Healthcheck"]
     kind, *command = check["Test"]
     _expect(kind == "CMD", f"the health check is a {kind}")
     for port, healthy in ((tried.port, True), (1, False)):
-        status, said = _run(tried.engine, Order(image, command, {"CONVICTION_PORT": str(port)}))
-        _expect((status == 0) is healthy, f"asked on port {port} the health check ended with {status}: {said}")
+        status, output = _run(tried.engine, ContainerSpec(image, command, {"CONVICTION_PORT": str(port)}))
+        _expect((status == 0) is healthy, f"on port {port} the health check ended with {status}: {output}")
 
 
-def _run(engine: Engine, order: Order) -> tuple[int, str]:
-    with tempfile.TemporaryDirectory() as folder, engine.running(order, Path(folder) / "log") as running:
-        return running.ended(RUN_S), running.said()
+def _run(engine: Engine, spec: ContainerSpec) -> tuple[int, str]:
+    with tempfile.TemporaryDirectory() as folder, engine.running(spec, Path(folder) / "log") as running:
+        return running.ended(RUN_S), running.output()
 
 
 def _expect(held: bool, otherwise: str) -> None:
     if not held:
-        raise Broken(otherwise)
+        raise ImageError(otherwise)

@@ -1,4 +1,4 @@
-"""What pip on this machine is told of registries, for a build whose pip knows nothing of it. None of it stays."""
+"""The host's pip settings for registries, mounted into a build. The image does not keep them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OWN = ("cert", "constraint", "default-timeout", "extra-index-url", "find-links",
 
 
 def settings() -> dict[str, str]:
-    """The settings that decide where packages come from; those of the environment last, as for pip itself."""
+    """Return the settings for package sources; environment variables override files, as in pip."""
     listed = subprocess.run([_python(), "-m", "pip", "config", "list"], capture_output=True, text=True, check=True)
     lines = sorted(listed.stdout.splitlines(), key=lambda line: line.startswith(":env:"))
     found = dict(re.findall(r"^[\w:]*\.([\w-]+)=(.+)$", "\n".join(lines), re.MULTILINE))
@@ -27,19 +27,19 @@ def _python() -> str:
 
 
 def volumes(folder: Path) -> Iterator[str]:
-    """Mounts, HOST:INSIDE:ro, of a configuration written into the folder and of all the files that it names."""
-    told = settings()
-    if not told:
+    """Yield mounts, HOST:INSIDE:ro, of a pip.conf written to the folder and of the files that it names."""
+    found = settings()
+    if not found:
         return
     written = folder / "pip.conf"
-    written.write_text("\n".join(["[global]", *(f"{name} = {value}" for name, value in told.items())]) + "\n")
+    written.write_text("\n".join(["[global]", *(f"{name} = {value}" for name, value in found.items())]) + "\n")
     yield f"{written}:/etc/pip.conf:ro"
-    for path in sorted(set(_paths(told))):
+    for path in sorted(set(_paths(found))):
         yield f"{path}:{path}:ro"
 
 
-def _paths(told: dict[str, str]) -> Iterator[Path]:
-    for word in (word for value in told.values() for word in value.split()):
+def _paths(found: dict[str, str]) -> Iterator[Path]:
+    for word in (word for value in found.values() for word in value.split()):
         path = Path(word.removeprefix("file://"))
         if path.is_absolute() and path.exists():
-            yield path.parent if word.startswith("file://") else path  # the pages of an index point beside it
+            yield path.parent if word.startswith("file://") else path  # an index page links to files in its folder

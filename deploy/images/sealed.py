@@ -1,4 +1,4 @@
-"""A container of the kernel's own parts: a read-only root, few file systems, one process tree, no capability."""
+"""A container from kernel namespaces: a read-only root, few mounts, its own process tree, no capabilities."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ exec env --ignore-environment "$(command -v chroot)" "$root" "$@"
 
 @dataclass(frozen=True)
 class Sealed:
-    """A root file system to run a command in. Network and host name are this machine's; cgroups set no limit."""
+    """A root file system to run a command in, with the host's network and host name and without cgroup limits."""
 
     root: Path
     workdir: str
     user: str
-    """uid or uid:gid, in figures."""
+    """Numeric uid or uid:gid."""
     environment: Mapping[str, str]
     secrets: Path | None
 
     def start(self, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-        """The command is the first process of a process tree of its own, as in a container."""
+        """Start the command as the first process of a separate PID namespace, as in a container."""
         uid, _, gid = self.user.partition(":")
         given = [f"{name}={value}" for name, value in self.environment.items()]
         who = ["--reuid", uid, "--regid", gid or uid, "--clear-groups"]
@@ -54,10 +54,10 @@ class Sealed:
             )
 
     @staticmethod
-    def tell(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-        """Signal the first process inside, with which all others end: its parent here would pass nothing on.
+    def send_signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+        """Signal the namespace's first process; the kernel ends all others with it.
 
-        Nor does the parent's own end reach it: who changes user loses that tie.
+        `unshare` does not forward signals, and a change of user clears the parent-death signal.
         """
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         for child in children.read_text().split() if process.poll() is None else ():

@@ -1,4 +1,4 @@
-"""The gateway's image at work: sealed, on loopback, asked with a key, with a stand-in of the same image upstream."""
+"""A trial of the gateway's image: sealed, on loopback, with a stand-in from the same image as upstream."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
-from deploy.images.containers import Broken, Engine, Order, Running
+from deploy.images.containers import ContainerSpec, Engine, ImageError, Running
 
 READY_S, ANSWER_S = 120, 60
 BODY = {
@@ -26,7 +26,7 @@ BODY = {
 
 @dataclass(frozen=True)
 class Trial:
-    """A gateway that is ready."""
+    """A running gateway that is ready."""
 
     engine: Engine
     running: Running
@@ -36,7 +36,7 @@ class Trial:
     def ask(
         self, path: str, body: dict[str, Any] | None = None, key: str | None = None, **headers: str
     ) -> tuple[int, dict[str, Any]]:
-        """Status and answer."""
+        """Send a request; return status and answer."""
         data = json.dumps(body).encode() if body is not None else None
         headers |= {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
         request = Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
@@ -50,14 +50,14 @@ class Trial:
 
 @contextmanager
 def trial(engine: Engine, image: str, folder: Path) -> Iterator[Trial]:
-    """Started with what a compose file or a cluster gives it: an upstream, a file of keys, a port."""
+    """Start the gateway with the settings of a deployment: an upstream, a key file, a port."""
     key, upstream_key = secrets.token_hex(16), f"sk-{secrets.token_hex(16)}"
     upstream, port = free_port(), free_port()
     mounted = folder / "secrets"
     mounted.mkdir()
     for name, content in (("api_keys", f"trial:{key}"), ("openai_api_key", upstream_key)):
         (mounted / name).write_text(content + "\n")
-        (mounted / name).chmod(0o644)  # the folder is whose it is; inside, another user reads them
+        (mounted / name).chmod(0o644)  # the container's user differs from the owner
     environment = {
         "CONVICTION_VLLM_URLS": f"http://127.0.0.1:{upstream}/v1",
         "CONVICTION_API_KEYS_FILE": "/run/secrets/api_keys",
@@ -67,8 +67,8 @@ def trial(engine: Engine, image: str, folder: Path) -> Iterator[Trial]:
         "CONVICTION_PORT": str(port),
         "CONVICTION_DRAIN_S": "0",
     }
-    stand_in = Order(image, ("conviction", "stand-in", "--port", str(upstream), "--key", upstream_key))
-    gateway = Order(image, environment=environment, secrets=mounted)
+    stand_in = ContainerSpec(image, ("conviction", "stand-in", "--port", str(upstream), "--key", upstream_key))
+    gateway = ContainerSpec(image, environment=environment, secrets=mounted)
     with (
         engine.running(stand_in, folder / "stand-in.log"),
         engine.running(gateway, folder / "gateway.log") as running,
@@ -79,19 +79,19 @@ def trial(engine: Engine, image: str, folder: Path) -> Iterator[Trial]:
 
 
 def until_ready(tried: Trial) -> None:
-    """Raises `Broken` with what it says where it ends, or takes too long."""
+    """Wait until the gateway is ready. Raises `ImageError` with its output where it exits or times out."""
     ends = time.monotonic() + READY_S
     while True:
         if tried.running.process.poll() is not None:
-            raise Broken(f"the gateway ended ({tried.running.process.returncode}):\n{tried.running.said()}")
+            raise ImageError(f"the gateway ended ({tried.running.process.returncode}):\n{tried.running.output()}")
         try:
-            status, said = tried.ask("/health/ready")
+            status, answer = tried.ask("/health/ready")
         except URLError:
-            status, said = 0, {}
+            status, answer = 0, {}
         if status == 200:
             return
         if time.monotonic() > ends:
-            raise Broken(f"the gateway is not ready after {READY_S} s: {said}\n{tried.running.said()}")
+            raise ImageError(f"the gateway is not ready after {READY_S} s: {answer}\n{tried.running.output()}")
         time.sleep(0.2)
 
 

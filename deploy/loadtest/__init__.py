@@ -1,1 +1,1 @@
-"""`python -m deploy.loadtest`: many gateways are one, shown on one machine; and how many model servers a load needs."""
+"""`python -m deploy.loadtest`: prove that several gateways act as one; simulate how many servers a load needs."""

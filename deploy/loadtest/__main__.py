@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def main() -> int:
-    """0 where everything held."""
+    """Return 0 where every check passed."""
     parser = argparse.ArgumentParser(prog="python -m deploy.loadtest", description=__doc__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     proof = commands.add_parser("prove", help="three gateways are one (what is done without a COMMAND)")

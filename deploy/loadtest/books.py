@@ -1,4 +1,4 @@
-"""What the store holds of money, in nano-dollars, held against what answers said."""
+"""Comparison of the money in the store with the costs in answers, in nano-dollars."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from deploy.loadtest.stack import Stack
 
 LEDGER = "ledger:mistral"
 ON_ITS_WAY = 25
-"""Tokens that may have been sent, and not been read when a client left."""
+"""Tokens that a server may have sent and the gateway not read when a client disconnects."""
 SLACK = 8
-"""Bytes by which prompts differ."""
+"""Bytes by which prompts differ at most."""
 
 
 def most(detail: Detail = "full") -> int:
-    """No question of the load reserves more, whatever its number."""
+    """Return the most that any request of the load reserves."""
     prompt = sum(len(message["content"].encode()) for message in messages(EXAMPLE, "SNPS", detail)) + TEMPLATE_TOKENS
     return PRICE.cost(Usage(MAX_ATTEMPTS * (prompt + SLACK), MAX_ATTEMPTS * ANSWER_TOKENS[detail])).nano_usd
 
 
 async def sums(redis: Redis, kind: str) -> Counter[str]:
-    """Of every day: `ledger:mistral` (nano_usd, unconfirmed_nano_usd …), `budget:key:…` (used, reserved)."""
+    """Sum hashes over all days: `ledger:mistral` (nano_usd, unconfirmed_…), `budget:key:…` (used, reserved)."""
     added: Counter[str] = Counter()
     for key in await redis.keys(f"conviction:{kind}:*"):
         added.update({str(name): int(value) for name, value in (await redis.hgetall(key)).items()})
@@ -44,7 +44,7 @@ async def sums(redis: Redis, kind: str) -> Counter[str]:
 
 
 async def closed(redis: Redis) -> None:
-    """Return once nothing is reserved: what the dead held is unconfirmed 15 s after they died. Raises `ScaleError`."""
+    """Wait until nothing is reserved. Reservations of a dead gateway expire after 15 s. Raises `ScaleError`."""
 
     async def none_open() -> bool:
         return not await redis.zcard("conviction:leases")
@@ -54,20 +54,20 @@ async def closed(redis: Redis) -> None:
 
 @dataclass(frozen=True)
 class Money:
-    """Whether it is as it should be, and how it is."""
+    """Whether the sums agree, and a one-line summary."""
 
     right: bool
-    said: str
+    summary: str
 
 
 @dataclass(frozen=True)
 class Books:
-    """Opened before a load, closed after it."""
+    """The store's sums before a load, to compare with those after it."""
 
     stack: Stack
     ledger: Counter[str]
     charged: Counter[str]
-    """By payer's name."""
+    """Nano-dollars by the payer's name."""
     served: tuple[int, ...]
 
     @classmethod
@@ -76,28 +76,31 @@ class Books:
         return cls(stack, ledger, charged, await _served(stack))
 
     async def close(self, payers: Sequence[Payer]) -> Money:
-        """Each payer was charged what its answers said and, of requests without an answer, what they may have taken;
-        and the ledger, unconfirmed calls among it, is the sum of all charges and no less than stand-ins served."""
+        """Compare the sums.
+
+        Each payer must be charged the costs in its answers, plus at most the reservation of each request without an
+        answer. The ledger with unconfirmed calls must equal all charges and cover the tokens that stand-ins served.
+        """
         await closed(self.stack.redis)
         ledger, charged = await sums(self.stack.redis, LEDGER), await _charged(self.stack.redis, payers)
         ledger.subtract(self.ledger)
         charged.subtract(self.charged)
-        right = all(p.stated <= charged[p.name] <= p.stated + p.unheard * most() for p in payers)
+        right = all(p.stated <= charged[p.name] <= p.stated + p.unanswered * most() for p in payers)
         confirmed, unconfirmed = ledger["nano_usd"], ledger["unconfirmed_nano_usd"]
-        stated, unheard = sum(p.stated for p in payers), sum(p.unheard for p in payers)
+        stated, unanswered = sum(p.stated for p in payers), sum(p.unanswered for p in payers)
         right = right and confirmed + unconfirmed == charged.total() and stated <= confirmed
-        # A stand-in that was killed has counted from 0 since.
+        # A killed stand-in counts from 0 again.
         each = zip(await _served(self.stack), self.served, strict=True)
         served = sum(now - before if now >= before else now for now, before in each)
-        right = right and PRICE.cost(Usage(served - ON_ITS_WAY * unheard, 0)).nano_usd <= confirmed + unconfirmed
+        right = right and PRICE.cost(Usage(served - ON_ITS_WAY * unanswered, 0)).nano_usd <= confirmed + unconfirmed
         apart = f", {_usd(confirmed - stated)} of requests without an answer" if confirmed != stated else ""
         apart += f", unconfirmed {_usd(unconfirmed)} ({ledger['unconfirmed_requests']} calls)" if unconfirmed else ""
-        told = f"ledger {_usd(confirmed)} = answers {_usd(stated)}{apart}"
-        return Money(right and (unheard > 0 or confirmed == stated), told if right else f"WRONG MONEY: {told}")
+        summary = f"ledger {_usd(confirmed)} = answers {_usd(stated)}{apart}"
+        return Money(right and (unanswered > 0 or confirmed == stated), summary if right else f"WRONG MONEY: {summary}")
 
 
 async def _served(stack: Stack) -> tuple[int, ...]:
-    """Tokens by model server; vLLM is not asked."""
+    """Return the tokens served by each stand-in; zeros for vLLM."""
     if stack.real:
         return tuple(0 for _ in stack.servers)
     return tuple([await model_server.tokens(stack.client, server) for server in stack.servers])

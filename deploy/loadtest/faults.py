@@ -1,4 +1,4 @@
-"""A rolling restart, and kill -9 of each part, under load: what was answered is paid, and what died comes back."""
+"""A rolling restart, and kill -9 of each part, under load: every answer is charged, and every part recovers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from deploy.loadtest.sharing import Finding
 from deploy.loadtest.stack import Stack
 
 BEFORE_S, AFTER_S = 2.0, 3.0
-"""Of load on either side of what happens."""
+"""Seconds of load before and after the fault."""
 KILLED = ("gateway-1", "valkey", "model-1", "haproxy")
 
 
 async def rolling_restart(stack: Stack, load: Load) -> Finding:
-    """Each gateway in turn is told to stop, ends by itself, and is started again; no request may notice."""
+    """Send SIGTERM to each gateway in turn and wait until it is replaced. No request may fail."""
     books = await Books.open(stack, load.payers)
     async with load.running():
         await asyncio.sleep(BEFORE_S)
@@ -33,18 +33,20 @@ async def rolling_restart(stack: Stack, load: Load) -> Finding:
     statuses = [gateway.ends[-1] for gateway in stack.gateways]
     money = await books.close(load.payers)
     clean = statuses == [0] * len(statuses) and not load.failed
-    why = f" ({load.told()}; exit statuses {statuses})" if not clean else ""
+    why = f" ({load.failures()}; exit statuses {statuses})" if not clean else ""
     return Finding(
         "rolling restart",
         clean and money.right,
         f"{len(load.failed)} failed of {len(load.asked)} requests while {len(statuses)} gateways were replaced in"
-        f" {took:.0f} s{why}; {money.said}",
+        f" {took:.0f} s{why}; {money.summary}",
     )
 
 
 async def killed(stack: Stack, load: Load, name: str, within_s: float) -> Finding:
-    """kill -9: requests may fail for `within_s`. When all is whole again is told, and not judged: a gateway takes
-    seconds to start, a vLLM as long as it loads, and meanwhile the others do its work."""
+    """Kill one part with SIGKILL. Requests may fail for `within_s`.
+
+    The time to full recovery is reported without a limit: the other parts take over while vLLM loads its weights.
+    """
     part = stack.parts[name]
     books = await Books.open(stack, load.payers)
     async with load.running():
@@ -60,12 +62,12 @@ async def killed(stack: Stack, load: Load, name: str, within_s: float) -> Findin
     failing_s = max((each.ended - moment for each in load.failed), default=0.0)
     answered = sum(each.ok and each.ended > moment + failing_s for each in load.asked)
     money = await books.close(load.payers)
-    why = f" ({load.told()}), the last {failing_s:.1f} s after the kill" if load.failed else ""
+    why = f" ({load.failures()}), the last {failing_s:.1f} s after the kill" if load.failed else ""
     return Finding(
         f"kill -9 {name}",
         failing_s <= within_s and answered > 0 and money.right,
         f"{len(load.failed)} failed of {len(load.asked)} requests{why}; whole again after {whole_s:.1f} s;"
-        f" {money.said}",
+        f" {money.summary}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Clients that ask one question after the other through the balancer, and what became of each."""
+"""Clients that send requests one after another through the balancer, and the outcome of each request."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ PAUSE_S, PAUSE_AFTER_FAILURE_S = 0.02, 0.2
 
 
 def question(detail: str = "brief", stream: bool = False, number: int | None = None) -> dict[str, Any]:
-    """A question that nobody has asked before, or the one of that number."""
+    """Return a new question, or the one of a given number."""
     ticker = f"T{next(NUMBERS) if number is None else number}"
     return {"ticker": ticker, "metrics": EXAMPLE.document(), "detail": detail, "stream": stream}
 
 
 def nano_usd(answer: Mapping[str, Any]) -> int:
-    """What an answer says it cost."""
+    """Return the cost stated in an answer."""
     return int(Decimal(answer["cost"]["usd"]) * NANO)
 
 
 @dataclass
 class Payer:
-    """A key that one client at a time pays by: what answers said they cost, and how many requests had no answer."""
+    """A key used by one client at a time: the costs in its answers, and the number of requests without an answer."""
 
     name: str
     key: str
     stated: int = 0
-    unheard: int = 0
+    unanswered: int = 0
 
 
 @dataclass(frozen=True)
 class RequestObservation:
-    """Moments of the monotonic clock; `outcome` is ok, an error's code or status, or lost where a connection broke."""
+    """One request. Times are monotonic; `outcome` is ok, an error's code or status, or lost (broken connection)."""
 
     began: float
     ended: float
@@ -60,8 +60,8 @@ class RequestObservation:
 
 @dataclass
 class Load:
-    """So many clients. Of the questions one in `full_every` is for a full answer, every other one of those as a stream;
-    0: all are brief."""
+    """Concurrent clients. One request in `full_every` asks for a full answer, half of those as a stream; with 0 all are
+    brief."""
 
     stack: Stack
     clients: int = 8
@@ -84,13 +84,13 @@ class Load:
     def stated(self) -> int:
         return sum(payer.stated for payer in self.payers)
 
-    def told(self) -> str:
-        """The failures by kind."""
+    def failures(self) -> str:
+        """Return the number of failures by kind, as text."""
         return ", ".join(f"{number} {kind}" for kind, number in Counter(each.outcome for each in self.failed).items())
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Clients stop when it ends, each after its last answer."""
+        """Run the clients inside the context; each stops after its current request."""
         clients = [asyncio.create_task(self._client(place)) for place in range(self.clients)]
         try:
             yield
@@ -120,14 +120,14 @@ class Load:
         except httpx.TransportError:
             outcome, answer = "lost", None
         if answer is None:
-            payer.unheard += 1
+            payer.unanswered += 1
         else:
             payer.stated += nano_usd(answer)
         return RequestObservation(began, monotonic(), outcome)
 
 
 def read(response: httpx.Response) -> tuple[str, dict[str, Any] | None]:
-    """How it ended, and the answer, if it is one; a stream's is what its last event says."""
+    """Return the outcome and the answer, if any; a stream's answer is its last event."""
     streamed = response.headers["content-type"].startswith("text/event-stream")
     if not streamed:
         answer: dict[str, Any] = response.json()

@@ -1,4 +1,4 @@
-"""The model servers: stand-ins, or vLLM with the default model as `conviction up` would start it."""
+"""The model servers: stand-ins, or vLLM with the default model as `conviction up` starts it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERVED = re.compile(r"^vllm:request_success_total\{.*\} (\S+)$", re.MULTILINE)
 
 
 def programs(folder: Path, ports: Sequence[int], *, real: bool) -> list[Program]:
-    """One a port. Raises `UnusableModel` and `CannotUse` where the default model cannot be served here."""
+    """Return a server for each port. Raises `UnusableModel` or `CannotUse` if the model cannot run here."""
     names = [f"model-{number}" for number in range(1, len(ports) + 1)]
     if not real:
         return [settings.stand_in(name, folder, port, hosted=True) for name, port in zip(names, ports, strict=True)]
@@ -39,13 +39,13 @@ def programs(folder: Path, ports: Sequence[int], *, real: bool) -> list[Program]
 
 
 async def tokens(client: httpx.AsyncClient, origin: str) -> int:
-    """That a stand-in has sent and read since its start."""
+    """Return the tokens that a stand-in has read and sent since its start."""
     tally = (await client.get(f"{origin}/stand-in/tally", headers=OWN)).json()
     return int(tally["prompt_tokens"] + tally["completion_tokens"])
 
 
 async def calls(client: httpx.AsyncClient, origin: str, *, real: bool) -> int:
-    """Completions begun (stand-in) or ended (vLLM) since its start. Raises `httpx.TransportError`."""
+    """Return the completions begun (stand-in) or ended (vLLM) since its start. Raises `httpx.TransportError`."""
     if real:
         return sum(int(float(number)) for number in SERVED.findall((await client.get(f"{origin}/metrics")).text))
     tally = (await client.get(f"{origin}/stand-in/tally", headers=OWN)).json()

@@ -1,4 +1,4 @@
-"""The processes of a deployment, each kept running: what ends is started again a second later."""
+"""The processes of a deployment. One that ends is restarted after a second."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from app.supervisor.process import Process, Program
 from app.supervisor.vllm import LOADING_S
 
 RESTART_S = 1.0
-"""As an orchestrator would wait."""
+"""Seconds before a restart, as with an orchestrator."""
 START_S = 120.0
 POLL_S = 0.05
 
 
 class ScaleError(Exception):
-    """The deployment does not come up, or does not come back; the message says which part."""
+    """A part of the deployment did not start or recover; the message names it."""
 
 
 @dataclass
 class Part:
-    """One process after another of the same program."""
+    """A program that is restarted when it ends."""
 
     program: Program
     answers: Callable[[], Awaitable[bool]]
-    """Whether it does what it is for, asked from outside."""
+    """Returns whether the program works, by a request to it."""
     clean_up: Callable[[], object] = lambda: None
-    """What is done before it is started again."""
+    """Runs before a restart."""
     ends: list[int] = field(default_factory=list)
-    """Exit statuses so far, negative for a signal."""
+    """Exit statuses so far; negative for a signal."""
     _process: Process | None = None
     _keeping: asyncio.Task[None] | None = None
 
@@ -53,11 +53,11 @@ class Part:
         os.kill(self.pid, number)
 
     async def back(self, ends: int) -> None:
-        """Return once it has ended more than `ends` times and answers again. Raises `ScaleError`."""
-        await until(lambda: self._is_back(ends), f"{self.name} is back", LOADING_S)
+        """Wait until it has ended more than `ends` times and works again. Raises `ScaleError`."""
+        await until(lambda: self._is_back(ends), f"{self.name} works again", LOADING_S)
 
     async def stop(self) -> None:
-        """For good."""
+        """Stop the program without a restart."""
         if self._keeping is not None:
             self._keeping.cancel()
             await asyncio.wait((self._keeping,))
@@ -77,7 +77,7 @@ class Part:
 
 
 async def until(reached: Callable[[], Awaitable[bool]], what: str, seconds: float = START_S) -> None:
-    """Look again and again. Raises `ScaleError`."""
+    """Poll a condition. Raises `ScaleError` after the limit."""
     over = monotonic() + seconds
     while not await reached():
         if monotonic() > over:

@@ -1,4 +1,4 @@
-"""The simulation as a picture. It needs matplotlib and nothing else of this package:
+"""A plot of the simulation. It needs matplotlib and nothing else of this package:
 
 .envs/training/bin/python -m deploy.loadtest.plot FOLDER
 """
@@ -23,7 +23,7 @@ Row = dict[str, str]
 
 
 def main() -> int:
-    """Read steady.csv in the folder, write simulation.png beside it."""
+    """Read steady.csv in the folder and write simulation.png to it."""
     folder = Path(sys.argv[1])
     rows = list(csv.DictReader((folder / "steady.csv").open()))
     figure = Figure(figsize=(11, 4.4), layout="constrained")
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def _waiting(axes: Axes, rows: list[Row]) -> None:
-    """How long 95% of full answers take at most, by load, a line for each number of servers."""
+    """Plot the 95th percentile of full answers by load, a line for each number of servers."""
     found = [row for row in rows if (row["server"], row["detail"]) == (SERVER, DETAIL)]
     for replicas in sorted({int(row["replicas"]) for row in found}):
         _line(axes, [row for row in found if int(row["replicas"]) == replicas], "took_p95_s", f"{replicas}")
@@ -47,7 +47,7 @@ def _waiting(axes: Axes, rows: list[Row]) -> None:
 
 
 def _cost(axes: Axes, rows: list[Row]) -> None:
-    """It is the same for any number of servers at the same load."""
+    """Plot a figure that is the same for any number of servers at the same load."""
     for server, name in NAMES.items():
         for detail, style in STYLES.items():
             found = [row for row in rows if (row["server"], row["detail"], row["replicas"]) == (server, detail, "1")]

@@ -1,4 +1,4 @@
-"""The proof: all checks in turn on one deployment, a line each."""
+"""The proof: run all checks in turn on one deployment, and print a line each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Check = Callable[[Stack], Awaitable[Finding]]
 
 
 def prove(options: argparse.Namespace) -> int:
-    """0 where all held; 1 where something did not, 2 where the deployment could not be started."""
+    """Return 0 where all checks passed, 1 where one failed, 2 where the deployment did not start."""
     with ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(TemporaryDirectory(prefix="conviction-scale-")))
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ async def _prove(folder: Path, options: argparse.Namespace) -> int:
             except ScaleError as error:
                 found = Finding(name, False, str(error))
             wrong += not found.held
-            say(f"{'ok  ' if found.held else 'FAIL'}  {found.name:<18} {found.said}")
+            say(f"{'ok  ' if found.held else 'FAIL'}  {found.name:<18} {found.summary}")
     return 1 if wrong else 0
 
 
@@ -59,7 +59,7 @@ def _chosen(options: argparse.Namespace) -> Iterator[tuple[str, Check]]:
 
 
 def _checks(real: bool, within_s: float) -> dict[str, Check]:
-    """By name. In front of real models, fewer clients ask for brief answers alone: a full one takes them a minute."""
+    """Yield the checks. With real models fewer clients send only brief requests: a full answer takes a minute."""
 
     def load(stack: Stack) -> Load:
         return Load(stack, clients=2, full_every=0) if real else Load(stack)

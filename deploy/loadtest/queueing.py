@@ -1,7 +1,7 @@
-"""Requests before model servers that answer several at a time, the slower the more there are: an event simulation.
+"""A discrete-event simulation of a queue before model servers with continuous batching.
 
-A server shares itself evenly among the answers it makes, as continuous batching does. Requests wait in one line, first
-come, first served, for the open server with the fewest under way. Times are seconds, work is in mean requests.
+A server shares its capacity evenly among its running requests. Requests wait in one first-in, first-out queue for the
+open server with the fewest running requests. Times are seconds, work is in mean requests.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Wanted = Callable[[float, int, int, int], int]
-"""How many servers there ought to be, by the moment and how many requests wait, are answered, and servers there are."""
+"""Returns the wanted number of servers, from the time and the numbers of waiting and running requests and servers."""
 
 
 @dataclass
 class Server:
-    """`running` is a heap of requests by the work at which they end; `done` is the work that each has had by `seen`."""
+    """`running` is a heap of requests by the work at which they end; `done` is each one's work until `seen`."""
 
     since: float
     running: list[tuple[float, int]] = field(default_factory=list)
@@ -34,8 +34,8 @@ class Server:
 
 @dataclass(frozen=True)
 class Outcome:
-    """By request, in order of arrival: how long it waited for its turn, and how long it took in all. `paid_s` adds up
-    the time that servers were there or on their way, `most` is how many there were at one time."""
+    """Waiting and total time of each request, in order of arrival. `paid_s` sums the time of servers, starting ones
+    included; `most` is their largest number."""
 
     waited: Floats
     took: Floats
@@ -44,7 +44,7 @@ class Outcome:
 
 
 class Simulation:
-    """`pace[n]` is how long a mean request takes while n are answered together; `pace[0]` is of no use."""
+    """`pace[n]` is the seconds of a mean request while n run concurrently; `pace[0]` is unused."""
 
     def __init__(self, arrivals: Floats, work: Floats, pace: Sequence[float], servers: int) -> None:
         self._arrivals, self._work, self._pace = arrivals.tolist(), work.tolist(), pace
@@ -53,11 +53,11 @@ class Simulation:
         self._servers = {number: Server(0.0) for number in range(servers)}
         self._ends: list[tuple[float, int, int]] = []
         self._coming: list[float] = []
-        """When servers that were ordered will be there."""
+        """Times at which starting servers become ready."""
         self._born, self._paid_s, self._most = servers, 0.0, servers
 
     def run(self, wanted: Wanted | None = None, poll_s: float = inf, start_s: float = 0.0) -> Outcome:
-        """Until every request is answered; every `poll_s` servers are ordered or closed, as `wanted` says."""
+        """Run until every request is answered. Every `poll_s` servers are started or closed to match `wanted`."""
         poll, arriving = poll_s, 0
         while True:
             arrival = self._arrivals[arriving] if arriving < len(self._arrivals) else inf
@@ -91,7 +91,7 @@ class Simulation:
             self._foresee(number, now)
 
     def _least(self) -> int | None:
-        """An open server with the fewest under way, if any has room."""
+        """Return the open server with the fewest running requests, or None if all are full."""
         least, found = len(self._pace) - 1, None
         for number, server in self._servers.items():
             if len(server.running) < least and not server.closing:
@@ -104,7 +104,7 @@ class Simulation:
         server.seen = now
 
     def _foresee(self, number: int, now: float) -> None:
-        """When its next answer ends, if nothing else happens before."""
+        """Schedule the end of the server's next answer, valid until another event changes its pace."""
         server = self._servers[number]
         server.plan += 1
         if server.running:
@@ -113,7 +113,7 @@ class Simulation:
 
     def _finish(self, now: float, number: int, plan: int) -> None:
         server = self._servers.get(number)
-        if server is None or server.plan != plan:  # something else did happen
+        if server is None or server.plan != plan:  # another event changed its pace
             return
         self._advance(server, now)
         _, request = heappop(server.running)
@@ -123,7 +123,7 @@ class Simulation:
         self._let_in(now)
 
     def _scale(self, now: float, wanted: Wanted, start_s: float) -> None:
-        """Those that are closed finish what they have begun."""
+        """Close servers; they finish their running requests."""
         open_servers = [number for number, server in self._servers.items() if not server.closing]
         there = len(open_servers) + len(self._coming)
         running = sum(len(server.running) for server in self._servers.values())

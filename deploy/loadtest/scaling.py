@@ -1,4 +1,4 @@
-"""How replicas are added and taken away as deploy/helm/engines tells KEDA to, and a load that rises and falls."""
+"""Autoscaling by the KEDA settings in deploy/helm/engines, and a load that rises and falls."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from deploy.loadtest.queueing import Floats
 from deploy.loadtest.service import Scaling
 
 TOLERANCE = 0.1
-"""Of Kubernetes' autoscaler: so close to what is wanted is as good as there."""
+"""Kubernetes' autoscaler tolerance: no change within it."""
 
 
 class Autoscaler:
-    """Asked every `poll_s`, with what there is. With `by_running` off, waiting requests alone count."""
+    """The autoscaler, polled every `poll_s`. Without `by_running`, only waiting requests count."""
 
     def __init__(self, rule: Scaling, concurrency: int, *, by_running: bool) -> None:
         self._rule, self._at_once, self._by_running = rule, concurrency, by_running
         self._asked: deque[tuple[float, int]] = deque()
         self._changed: deque[tuple[float, int]] = deque()
-        """Replicas added, or with a minus taken away, by moment."""
+        """Replicas added (positive) or removed (negative), by time."""
 
     def __call__(self, now: float, waiting: int, running: int, replicas: int) -> int:
         wanted = self._wanted(waiting, running, replicas)
-        if not self._asked:  # what there is at first counts as wanted
+        if not self._asked:  # the initial replicas count as wanted
             self._asked.append((now, replicas))
         self._asked.append((now, wanted))
         while self._asked[0][0] < now - self._rule.down.after_s:
@@ -42,7 +42,7 @@ class Autoscaler:
         return replicas + change
 
     def _wanted(self, waiting: int, running: int, replicas: int) -> int:
-        """The most that any metric asks for, each as an average a replica."""
+        """Return the largest number of replicas that any metric requests, each as an average a replica."""
         targets = [(waiting, self._rule.waiting)]
         if self._by_running:
             targets.append((running, self._rule.running * self._at_once))
@@ -53,7 +53,7 @@ class Autoscaler:
         return min(max(1, *asked), self._rule.most)
 
     def _left(self, now: float, sign: int) -> int:
-        """Of what may be added, or taken away, within the policy's span of time."""
+        """Return how many replicas may still be added or removed within the policy's period."""
         step = self._rule.up if sign > 0 else self._rule.down
         while self._changed and self._changed[0][0] <= now - max(self._rule.up.every_s, self._rule.down.every_s):
             self._changed.popleft()
@@ -62,7 +62,7 @@ class Autoscaler:
 
 
 def rise_and_fall(low: float, high: float, seconds: float, draw: np.random.Generator) -> Floats:
-    """Moments of arrival: a Poisson process whose rate a second goes from low to high and back, as a cosine does."""
+    """Draw arrival times from a Poisson process whose rate follows a cosine from low to high and back."""
     candidates = np.cumsum(draw.exponential(1 / high, int(high * seconds * 1.2) + 1000))
     candidates = candidates[candidates < seconds]
     rate = low + (high - low) * (1 - np.cos(2 * np.pi * candidates / seconds)) / 2

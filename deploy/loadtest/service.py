@@ -1,4 +1,4 @@
-"""What servers take for requests: the figures that are reckoned with, and the paces that follow from them."""
+"""Service times of model servers: the input figures, and the paces computed from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Figures(BaseModel):
 
 
 class Request(_Figures):
-    """Tokens: of the prompt, of those what is read anew, and of the answer."""
+    """Tokens of the prompt, of its uncached part, and of the answer."""
 
     prompt: Positive
     read: Positive
@@ -55,7 +55,7 @@ class ModelServer(_Figures):
         return pace
 
     def per_second(self, request: Request) -> float:
-        """Requests at most."""
+        """The largest number of concurrent requests."""
         return self.concurrency / self.pace(request)[-1]
 
 
@@ -90,7 +90,7 @@ class Figures(_Figures):
         return found
 
     def work(self, detail: Detail, number: int, draw: np.random.Generator) -> Floats:
-        """How long so many requests are, in mean ones."""
+        """Return the lengths of requests, relative to the mean length."""
         if detail == "brief":
             return np.ones(number)
         shape = 1 / self.assumptions.full_spread**2
@@ -102,5 +102,5 @@ def figures() -> Figures:
 
 
 def usd_per_1k_tokens(server: ModelServer, request: Request, requests: int, paid_s: float) -> float:
-    """Of all that servers cost in that time, by the tokens of prompts and answers."""
+    """Return the cost of the servers in that time per 1,000 tokens of prompts and answers."""
     return server.usd_per_hour * paid_s / 3600 / (requests * (request.prompt + request.answer)) * 1000

@@ -1,4 +1,4 @@
-"""What the gateways of the proof are told, and the programs beside them."""
+"""Settings of the gateways in the proof, and of the programs beside them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from app.supervisor.process import Program
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("haproxy.cfg")
 PRICE = CapacityPrice(Decimal("0.10"), Decimal(100_000))
-"""1,000 nano-dollars a token, so that sums are told apart at sight."""
+"""1,000 nano-dollars a token, so that sums are easy to recognize."""
 PAYERS = 64
-"""Keys that clients pay by, beside the admin's."""
+"""Number of client keys, in addition to the admin's."""
 LATENCY_MS = 2.0
-"""That a stand-in takes for a token: a full answer lasts half a second, long enough to be killed in the middle of."""
+"""Time a token of a stand-in: a full answer takes half a second, long enough to kill it midway."""
 EXPERIMENT = {
     "experiments": [
         {
@@ -41,7 +41,7 @@ EXPERIMENT = {
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys file's, by name."""
+    """Keys in the key file, by name."""
 
     by_name: Mapping[str, str]
 
@@ -56,13 +56,13 @@ class Keys:
 
 
 def environment(**given: str) -> dict[str, str]:
-    """Nothing of whoever runs this but where programs and temporary files lie."""
+    """Return an environment with only PATH and the temporary folder of the caller."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
     return kept | {"PYTHONPATH": str(ROOT)} | given
 
 
 def gateway(number: int, folder: Path, port: int, store: int, servers: Sequence[int], gpt4: int) -> Program:
-    """Under a budget that is never reached: what has one is never answered without the store."""
+    """Set a budget that is never reached: a backend with a budget needs the store for every answer."""
     given = environment(
         CONVICTION_PORT=str(port),
         CONVICTION_API_KEYS_FILE=str(folder / "keys"),
@@ -81,7 +81,7 @@ def gateway(number: int, folder: Path, port: int, store: int, servers: Sequence[
 
 
 def valkey(folder: Path, port: int) -> Program:
-    """Every change is on the disk before it is answered."""
+    """Start Valkey with a sync to disk before each answer."""
     (folder / "store").mkdir()
     place = ("--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder / "store"))
     kept = ("--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction")
@@ -89,7 +89,7 @@ def valkey(folder: Path, port: int) -> Program:
 
 
 def stand_in(name: str, folder: Path, port: int, *, hosted: bool) -> Program:
-    """The rule-based analyst in a model server's place, or in OpenAI's."""
+    """The rule-based analyst, as a model server or as OpenAI."""
     model = ("--model", default_models()[1]) if hosted else ()
     options = ("--port", str(port), "--latency-ms-per-token", f"{LATENCY_MS:g}", *model)
     return Program(name, (*OWN_COMMAND, "stand-in", *options), environment(), folder / f"{name}.log")
@@ -105,7 +105,7 @@ def haproxy(program: str, folder: Path, port: int, gateways: Sequence[int]) -> P
 
 
 def balancer_environment(folder: Path, port: int, gateways: Sequence[int]) -> dict[str, str]:
-    """What haproxy.cfg reads."""
+    """Return the variables that haproxy.cfg reads."""
     addresses = {f"GATEWAY_{number}": f"127.0.0.1:{each}" for number, each in enumerate(gateways, 1)}
     return {"CONVICTION_BIND": f"127.0.0.1:{port}", "CONVICTION_RUN": str(folder), **addresses}
 

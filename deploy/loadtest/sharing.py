@@ -1,4 +1,4 @@
-"""What several gateways must do as one would: limits, budgets, one call for one question, one arm for one subject."""
+"""Checks that several gateways share limits, budgets, in-flight calls and experiment arms."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from deploy.loadtest.stack import GATEWAYS, Stack
 
 PER_MINUTE = 10
 CALLS_IN_BUDGET = 6
-"""At the most that a brief answer may take."""
+"""Calls that fit into the budget, at a brief answer's largest reservation."""
 SUBJECTS = 60
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found, in a line."""
+    """The result of a check, with a one-line summary."""
 
     name: str
     held: bool
-    said: str
+    summary: str
 
 
 async def limits(stack: Stack) -> Finding:
-    """A key's requests a minute: of many at once, as many are let through as it says, and what drains meanwhile."""
+    """Check a key's requests a minute: of a burst, exactly the limit passes, plus what drains meanwhile."""
     asked, number = 12 * PER_MINUTE, next(NUMBERS)
     key, _ = await issued(stack, requests_per_minute=PER_MINUTE)
     began = monotonic()
@@ -41,17 +41,17 @@ async def limits(stack: Stack) -> Finding:
     through = Counter(answer.status_code for answer in answers)
     drained = int(took * PER_MINUTE / 60)
     held = through.keys() == {200, 429} and PER_MINUTE <= through[200] <= PER_MINUTE + drained
-    also = f", {drained} of them at most since more had drained" if drained else ""
+    also = f", at most {drained} of them by drained capacity" if drained else ""
     return Finding(
         "limits",
         held and spread(answers) == GATEWAYS,
-        f"of {PER_MINUTE} requests a minute, {through[200]} of {asked} at once let through{also}, {through[429]}"
+        f"of {PER_MINUTE} requests a minute, {through[200]} of {asked} concurrent ones passed{also}, {through[429]}"
         f" refused, by {spread(answers)} gateways in {took:.1f} s",
     )
 
 
 async def budgets(stack: Stack) -> Finding:
-    """A key's USD a day: never passed, by what is charged and reserved, and used until no call fits."""
+    """Check a key's USD a day: charges plus reservations never exceed it, and it is used until no call fits."""
     cap = CALLS_IN_BUDGET * most("brief")
     key, identity = await issued(stack, usd_per_day=f"{cap / 1e9:.9f}")
     stated, highest, answered, refused, last = 0, 0, 0, 0, False
@@ -79,7 +79,7 @@ async def budgets(stack: Stack) -> Finding:
 
 
 async def single_flight(stack: Stack) -> Finding:
-    """The same question at once on every gateway: one call."""
+    """Check that concurrent identical requests on every gateway make one call."""
     detail: Detail = "brief" if stack.real else "full"
     number, each = next(NUMBERS), 10
     before = sum([await stack.calls(server) for server in stack.servers])
@@ -92,16 +92,16 @@ async def single_flight(stack: Stack) -> Finding:
     texts = {answer.json().get("analysis") or answer.json().get("action") for answer in answers}
     paid = sum(nano_usd(answer.json()) for answer in answers if answer.json().get("source") == "model")
     held = calls == sources["model"] == len(texts) == 1 and sources["coalesced"] + sources["cache"] == len(answers) - 1
-    told = ", ".join(f"{count} {source}" for source, count in sources.most_common())
+    counts = ", ".join(f"{count} {source}" for source, count in sources.most_common())
     return Finding(
         "single-flight",
         held and paid > 0,
-        f"{len(answers)} identical requests on {GATEWAYS} gateways: {calls} upstream call ({told})",
+        f"{len(answers)} identical requests on {GATEWAYS} gateways: {calls} upstream call ({counts})",
     )
 
 
 async def experiments(stack: Stack) -> Finding:
-    """Every subject has one arm, whichever gateway is asked, and both arms have some."""
+    """Check that every subject gets the same arm from every gateway, and that both arms are used."""
     key, arms = stack.keys.by_name["admin"], {}
     number = next(NUMBERS)
 
@@ -112,21 +112,21 @@ async def experiments(stack: Stack) -> Finding:
     for subject in (f"subject-{place}" for place in range(SUBJECTS)):
         arms[subject] = set(await asyncio.gather(*(arm(url, subject) for url in stack.replicas)))
     split = sum((Counter(each) for each in arms.values()), Counter[str]())
-    told = ", ".join(f"{count} {name.partition(':')[0]}" for name, count in split.most_common())
+    counts = ", ".join(f"{count} {name.partition(':')[0]}" for name, count in split.most_common())
     return Finding(
         "experiments",
         all(len(each) == 1 for each in arms.values()) and len(split) == 2,
-        f"{SUBJECTS} subjects, each of one arm on all {GATEWAYS} gateways ({told})",
+        f"{SUBJECTS} subjects, each of one arm on all {GATEWAYS} gateways ({counts})",
     )
 
 
 def spread(answers: list[httpx.Response]) -> int:
-    """How many gateways took part."""
+    """Return the number of gateways that answered."""
     return len({answer.headers.get("x-served-by") for answer in answers})
 
 
 async def issued(stack: Stack, **limits: Any) -> tuple[str, str]:
-    """A key with limits, and its id."""
+    """Create a key with limits; return the key and its id."""
     headers = {"Authorization": f"Bearer {stack.keys.by_name['admin']}"}
     body = {"name": "proof", "backends": ["mistral"], **limits}
     response = await stack.client.post(f"{stack.url}/v1/keys", json=body, headers=headers)

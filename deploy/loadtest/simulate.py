@@ -1,4 +1,4 @@
-"""1 to 100 model servers: how long requests wait, what scaling by waiting requests does, and what tokens cost."""
+"""A simulation of 1 to 100 model servers: waiting times, autoscaling by waiting requests, and cost of tokens."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def simulate(options: argparse.Namespace) -> int:
 
 
 def steady_loads(known: Figures, requests: int) -> Iterator[Row]:
-    """Poisson arrivals at an even rate."""
+    """Simulate Poisson arrivals at a constant rate."""
     for name, server in known.servers.items():
         for detail in get_args(Detail):
             for replicas in REPLICAS:
@@ -72,13 +72,13 @@ def steady(
     arrivals = np.cumsum(draw.exponential(1 / rate, number))
     found = Simulation(arrivals, known.work(detail, number, draw), server.pace(request), replicas).run()
     waited, took = found.waited[int(WARM * number) :], found.took[int(WARM * number) :]
-    # What replicas cost in the time that so many requests take to come, at the rate that they come at.
+    # The cost of the replicas over the expected time of that many arrivals.
     usd = usd_per_1k_tokens(server, request, number, replicas * number / rate)
     return (rate, *np.percentile(waited, [50, 95]).tolist(), *np.percentile(took, [50, 95]).tolist(), usd)
 
 
 def scaled_loads(known: Figures) -> Iterator[Row]:
-    """As many replicas as the highest load keeps nine tenths busy, all the time; and scaled, from one."""
+    """Simulate a fixed number of replicas, 90% busy at the highest load, and autoscaling from one replica."""
     server, rule = known.servers[SCALED], known.scaling
     request = known.request(server, SCALED_DETAIL)
     pace, one = server.pace(request), server.per_second(request)
@@ -99,7 +99,7 @@ def scaled_loads(known: Figures) -> Iterator[Row]:
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
-    """Three digits of what is not whole: simulated percentiles are known no better."""
+    """Format a number with three digits, the precision of simulated percentiles."""
     yield f"| {' | '.join(name.replace('_', ' ') for name in columns)} |"
     yield f"|{' --- |' * len(columns)}"
     for row in rows:

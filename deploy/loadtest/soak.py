@@ -1,4 +1,4 @@
-"""A bounded soak: an even load for minutes, the memory of every gateway as CSV, and whether it is flat."""
+"""A soak test: constant load for minutes, each gateway's memory as CSV, and a verdict on its growth."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ ANONYMOUS = re.compile(r"^RssAnon:\s+(\d+) kB$", re.MULTILINE)
 EVERY_S = 5.0
 CLIENTS = 8
 FULL_EVERY = 20
-"""Brief answers are quicker made, and it is the number of requests that tells a leak."""
+"""Mostly brief answers, which are faster: a leak grows with the number of requests."""
 WARM = 0.5
-"""Of the run, during which caches, pools and the allocator's arenas fill: not judged."""
+"""Share of the run that is not judged, while caches, pools and the allocator's arenas fill."""
 BLOCKS, T_95 = 10, 2.306
-"""The rest in so many blocks, whose medians a line is fitted to; Student's t of two parameters fewer, 95%."""
+"""Number of blocks for the fit, and Student's t for 95% with two degrees of freedom fewer."""
 LEAK = 100.0
-"""Bytes a request. Twenty a second that leak so much take 170 MB a day."""
+"""Bytes a request: 170 MB a day at twenty requests a second."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Of one gateway, in bytes a request, with the ends of its 95% interval."""
+    """Memory growth of a gateway in bytes a request, with its 95% interval."""
 
     value: float
     low: float
@@ -49,7 +49,7 @@ class Growth:
 
 
 def growth(answered: Sequence[float], sizes: Sequence[float]) -> Growth:
-    """The slope of memory over answers so far, by least squares over the medians of blocks after warm-up."""
+    """Fit memory against the number of answers, by least squares over medians of blocks after warm-up."""
     first = int(len(answered) * WARM)
     x, y = np.asarray(answered[first:], float), np.asarray(sizes[first:], float)
     medians = np.array([(np.median(x[part]), np.median(y[part])) for part in np.array_split(np.arange(len(x)), BLOCKS)])
@@ -62,7 +62,7 @@ def growth(answered: Sequence[float], sizes: Sequence[float]) -> Growth:
 
 
 def soak(options: argparse.Namespace) -> int:
-    """0 where memory is flat, nothing failed and the ledger is the sum of the answers."""
+    """Return 0 where memory is flat, no request failed and the ledger equals the answers' costs."""
     if options.minutes * 60 < 2 * BLOCKS * EVERY_S:
         print(f"deploy.loadtest soak: at least {2 * BLOCKS * EVERY_S / 60:.1f} minutes are needed", file=sys.stderr)
         return 2
@@ -86,13 +86,13 @@ async def _soak(folder: Path, options: argparse.Namespace) -> int:
     flat = [
         _judge(name, [row[1] for row in rows], [row[3 + n] for row in rows]) for n, name in enumerate(_names(stack))
     ]
-    why = f" ({load.told()})" if load.failed else ""
-    print(f"{len(load.failed)} failed of {len(load.asked)} requests{why}; {money.said}; {options.out} has it all")
+    why = f" ({load.failures()})" if load.failed else ""
+    print(f"{len(load.failed)} failed of {len(load.asked)} requests{why}; {money.summary}; details in {options.out}")
     return 0 if all(flat) and money.right and not load.failed and not died else 1
 
 
 async def _watch(stack: Stack, load: Load, options: argparse.Namespace) -> list[list[float]]:
-    """A row every five seconds, written as it comes."""
+    """Write a row every five seconds; return all rows."""
     rows: list[list[float]] = []
     began = monotonic()
     with options.out.open("w", newline="") as file:
@@ -110,11 +110,11 @@ async def _watch(stack: Stack, load: Load, options: argparse.Namespace) -> list[
 
 
 def _judge(name: str, answered: Sequence[float], sizes: Sequence[float]) -> bool:
-    """Answers are spread evenly."""
+    """Print the growth of one gateway, which gets an equal share of the answers; return whether it is flat."""
     found = growth([number / GATEWAYS for number in answered], sizes)
     print(
         f"{name}: {sizes[0] / 1e6:.1f} MB at first, {sizes[-1] / 1e6:.1f} MB at last; {found.value:+.0f} bytes a"
-        f" request ({found.low:+.0f} to {found.high:+.0f}), {LEAK:g} are let pass: {found.verdict}"
+        f" request ({found.low:+.0f} to {found.high:+.0f}), limit {LEAK:g}: {found.verdict}"
     )
     return found.verdict == "flat"
 
@@ -124,6 +124,6 @@ def _names(stack: Stack) -> list[str]:
 
 
 def allocated(pid: int) -> int:
-    """Anonymous bytes resident: what was allocated. Pages of files come and go as the kernel likes."""
+    """Return the resident anonymous bytes. Pages of files are left out: the kernel drops them at will."""
     (kib,) = ANONYMOUS.findall(Path(f"/proc/{pid}/status").read_text())
     return 1024 * int(kib)

@@ -32,18 +32,18 @@ TIMEOUT_S = 90.0
 
 @dataclass
 class Stack:
-    """All of it, running."""
+    """The running deployment."""
 
     folder: Path
     keys: Keys
     url: str
-    """Where clients ask."""
+    """The balancer's URL, for clients."""
     replicas: tuple[str, ...]
-    """Where each gateway listens itself."""
+    """Each gateway's own URL."""
     servers: tuple[str, ...]
-    """The model servers' origins."""
+    """The model servers' URLs."""
     real: bool
-    """Whether those are vLLM."""
+    """Whether the model servers are vLLM."""
     parts: dict[str, Part]
     client: httpx.AsyncClient
     redis: Redis
@@ -53,7 +53,7 @@ class Stack:
         return [part for name, part in self.parts.items() if name.startswith("gateway-")]
 
     async def balanced(self) -> set[str]:
-        """The gateways that HAProxy sends requests to."""
+        """Return the gateways that HAProxy sends requests to."""
         try:
             reader, writer = await asyncio.open_unix_connection(self.folder / "haproxy.sock")
         except OSError:
@@ -65,12 +65,12 @@ class Stack:
         return {row["svname"] for row in rows if row["status"] == "UP" and row["svname"].startswith("gateway-")}
 
     async def whole(self) -> bool:
-        """Whether every part answers and HAProxy sends requests to every gateway."""
+        """Return whether every part answers and HAProxy sends requests to every gateway."""
         answers = await asyncio.gather(*(part.answers() for part in self.parts.values()))
         return all(answers) and len(await self.balanced()) == GATEWAYS
 
     async def calls(self, server: str) -> int:
-        """Completions that a model server has begun since its start; 0 where it does not answer."""
+        """Return the completions that a model server has begun since its start; 0 if it does not answer."""
         try:
             return await model_server.calls(self.client, server, real=self.real)
         except httpx.TransportError:
@@ -79,7 +79,7 @@ class Stack:
 
 @asynccontextmanager
 async def running(folder: Path, *, real: bool) -> AsyncIterator[Stack]:
-    """Yields once all is ready; stops every part afterwards. Raises `ScaleError`, and `CannotUse` without weights."""
+    """Start all parts, yield when ready, and stop them. Raises `ScaleError`, and `CannotUse` without weights."""
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
     if program is None:
         raise ScaleError("haproxy is not installed (Debian: apt-get install --no-install-recommends haproxy)")

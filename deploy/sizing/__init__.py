@@ -1,1 +1,1 @@
-"""How much of what is needed: what a GPU serves of Mistral 7B AWQ, and what requests leave in Valkey."""
+"""Sizing: the throughput of Mistral 7B AWQ on GPUs, and the memory that requests take in Valkey."""

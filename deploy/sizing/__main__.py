@@ -1,4 +1,4 @@
-"""What GPUs serve of Mistral 7B AWQ, as a table: `python -m deploy.sizing`."""
+"""A table of Mistral 7B AWQ's throughput on GPUs: `python -m deploy.sizing`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEADINGS = (
     "GPU", "ms a token, floor", "KV cache, tokens", "brief an hour, ceiling", "full an hour, ceiling",
     "share to plan with", "brief an hour, to plan with", "full an hour, to plan with",
 )  # fmt: skip
-MEASURED = ("GPU", "engine", "tokens in + out, at once", "tokens a second", "of the ceiling")
+MEASURED = ("GPU", "engine", "tokens in + out, concurrent", "tokens a second", "of the ceiling")
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def table(headings: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
-    """In Markdown."""
+    """Yield the lines of a Markdown table."""
     for row in (headings, ("---",) * len(headings), *rows):
         yield f"| {' | '.join(row)} |"
 
@@ -49,7 +49,7 @@ def _row(known: Figures, published: Published) -> tuple[str, ...]:
 
 
 def _rounded(number: float) -> str:
-    """To two digits: nothing here is known better."""
+    """Format a number with two digits, the precision of the inputs."""
     return f"{float(f'{number:.2g}'):,.0f}"
 
 

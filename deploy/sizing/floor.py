@@ -1,7 +1,7 @@
-"""The least time that a GPU can take: to read the weights and the cache from its memory, and to do the sums.
+"""A roofline model: the least time in which a GPU can read the weights and the cache and compute.
 
-Nothing that runs on the card is quicker, so a rate from here is a ceiling. Published rates, as shares of their own
-ceilings, say how far below it one comes out.
+No engine on the card is faster, so these rates are ceilings. Published rates, as shares of their
+ceilings, show how close an engine comes.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Model(_Figures):
 
     @property
     def bytes_a_token(self) -> float:
-        """That are read to make one token: the layers and the output layer; of the embeddings, one row."""
+        """Weights read for one token: the layers, the output layer, and one row of the embeddings."""
         return self.quantised * self.bits_a_weight / 8 + 2 * self.vocabulary * self.hidden
 
     @property
@@ -68,7 +68,7 @@ class Request(_Figures):
 
 
 class Load(Request):
-    """So many requests at a time."""
+    """The number of concurrent requests."""
 
     concurrency: int
 
@@ -112,16 +112,16 @@ class Figures(_Figures):
     published: tuple[Published, ...]
 
     def ms_a_token(self, gpu: Gpu) -> float:
-        """One request alone."""
+        """Milliseconds a token of a single request: the time to read the weights."""
         return 1000 * self.model.bytes_a_token / gpu.bandwidth
 
     def kv_room(self, gpu: Gpu) -> int:
-        """Tokens whose keys and values fit."""
+        """Tokens whose keys and values fit into memory."""
         left = gpu.memory * self.server.memory_share - self.model.bytes - self.server.other_bytes
         return int(left / self.model.kv_bytes_a_token)
 
     def seconds(self, gpu: Gpu, load: Load) -> float:
-        """Of the card's time that a request takes, so many being answered together."""
+        """Seconds of GPU time a request, at a concurrency."""
         model = self.model
         context = load.prompt + load.answer / 2
         step_bytes = model.bytes_a_token + load.concurrency * context * model.kv_bytes_a_token
@@ -130,17 +130,17 @@ class Figures(_Figures):
         return reading + load.answer * step / load.concurrency
 
     def an_hour(self, gpu: Gpu, request: Request) -> float:
-        """Requests that no such card can pass."""
+        """The ceiling in requests an hour."""
         concurrency = min(self.server.concurrency, self.kv_room(gpu) // (request.prompt + request.answer))
         return HOUR_S / self.seconds(gpu, Load(**request.model_dump(), concurrency=concurrency))
 
     def share(self, published: Published) -> float:
-        """Of its ceiling that was measured."""
+        """The measured share of the ceiling."""
         load = published.what
         return published.tokens_per_second * self.seconds(self.gpus[published.gpu], load) / (load.prompt + load.answer)
 
     def to_plan_with(self, name: str) -> float:
-        """The least share that was published of vLLM on any card, and of anything on this one."""
+        """Return the lowest published share of vLLM on any card, and of any engine on this card."""
         return min(self.share(each) for each in self.published if each.gpu == name or each.engine.startswith("vLLM"))
 
 

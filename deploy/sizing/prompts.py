@@ -15,7 +15,7 @@ from deploy.sizing.floor import figures
 
 
 def lines(detail: Detail, number: int) -> Iterator[str]:
-    """With the length of an answer, which `--ignore-eos` makes each as long as."""
+    """Yield prompts with the output length that `--ignore-eos` enforces."""
     request = figures().requests.brief if detail == "brief" else figures().requests.full
     for place in range(number):
         [message] = messages(EXAMPLE, f"T{place}", detail)

@@ -1,4 +1,4 @@
-"""What requests leave in Valkey, measured on a real one behind a real gateway: `python -m deploy.sizing.store`.
+"""Memory that requests take in Valkey, measured with a real gateway and server: `python -m deploy.sizing.store`.
 
 A stand-in answers, with texts as long as the rule-based analyst's. Requests of each kind are sent, and the server is
 asked how much more memory it uses after them, and by which keys.
@@ -37,7 +37,7 @@ AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Kind:
-    """Requests that leave the same things."""
+    """A kind of request, by the keys it writes."""
 
     name: str
     path: str
@@ -45,7 +45,7 @@ class Kind:
     headers: Mapping[str, str]
 
     def body(self, number: int) -> dict[str, Any]:
-        """Each of another ticker, so that no answer is from the cache."""
+        """Requests with different tickers, so that no answer comes from the cache."""
         return {"ticker": f"T{number}", "metrics": EXAMPLE.document(), "detail": self.detail}
 
 
@@ -60,7 +60,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Left:
-    """Bytes a request: all that the server uses more, in memory and in its log, and by key, with the number of keys."""
+    """Bytes a request: growth of memory and of the append-only file, and by key with the number of keys."""
 
     name: str
     total: float
@@ -69,12 +69,12 @@ class Left:
 
 
 async def measure(requests: int) -> AsyncIterator[Left]:
-    """Send so many of each kind."""
+    """Measure each kind with `number` requests."""
     with TemporaryDirectory(prefix="conviction-sizing-") as folder:
         log = Path(folder) / "appendonlydir"
         async with embedded_server(Path(folder)) as url, open_redis(SecretStr(url)) as redis, gateway(url) as client:
             for kind in KINDS:
-                await send(client, kind, range(10))  # so that scripts are loaded and connections made
+                await send(client, kind, range(10))  # load scripts and open connections
                 await empty(redis)
                 memory, disk = await used(redis), size(log)
                 await send(client, kind, range(requests))
@@ -83,7 +83,7 @@ async def measure(requests: int) -> AsyncIterator[Left]:
 
 
 async def send(client: httpx.AsyncClient, kind: Kind, numbers: range) -> None:
-    """A few at a time; each must be answered as it should."""
+    """Send the requests, a few concurrently. Raises for an unexpected answer."""
     concurrency = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> None:
@@ -95,7 +95,7 @@ async def send(client: httpx.AsyncClient, kind: Kind, numbers: range) -> None:
 
 
 async def empty(redis: Redis) -> None:
-    """At once: otherwise the memory is given back while the next is measured."""
+    """Flush synchronously: a lazy flush would free memory during the next measurement."""
     await redis.eval("return redis.call('FLUSHALL', 'SYNC')", 0)
 
 
@@ -108,7 +108,7 @@ async def used(redis: Redis) -> int:
 
 
 async def by_key(redis: Redis) -> dict[str, tuple[float, int]]:
-    """Bytes of a key, on average, and how many keys, by what they begin with."""
+    """Return the mean bytes and the number of keys, by key prefix."""
     bytes_of, number_of = Counter[str](), Counter[str]()
     keys = cast(list[str], await redis.keys("*"))
     for key in keys:
@@ -120,7 +120,7 @@ async def by_key(redis: Redis) -> dict[str, tuple[float, int]]:
 
 @asynccontextmanager
 async def gateway(store: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a gateway with keys, budgets and a stand-in for both backends."""
+    """Start a gateway with keys, budgets and a stand-in for both backends; yield a client."""
     with stand_in() as url, NamedTemporaryFile("w", prefix="conviction-sizing-") as keys:
         keys.write(f"sizing:{KEY}\n")
         keys.flush()
@@ -142,7 +142,7 @@ async def gateway(store: str) -> AsyncIterator[httpx.AsyncClient]:
 
 @contextmanager
 def stand_in() -> Iterator[str]:
-    """On a loopback port of its own, in a thread."""
+    """Run the app on a free loopback port, in a thread; yield its address."""
     server = uvicorn.Server(uvicorn.Config(create_stand_in(), port=0, log_level="critical", ws="none"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -27,12 +27,12 @@ from app.stores.redis_protocol import Argument
 from app.stores.scripts import Script
 from tests.doubles import (
     EXAMPLE_BODY,
-    HEARD,
+    PARTIAL_USAGE,
     PRICES,
     USAGE,
     Broken,
     Gateway,
-    Said,
+    ModelReply,
     ask,
     completion,
     gateway,
@@ -151,7 +151,7 @@ class Plan:
     """A request, the outcome of its calls, and its total usage."""
 
     backend: BackendName
-    calls: tuple[Said, ...]
+    calls: tuple[ModelReply, ...]
     used: Usage
     cut: bool = False
     """The client disconnects after the first piece."""
@@ -189,7 +189,7 @@ def plans(draw: st.DrawFn) -> Plan:
         case "broken":
             return Plan(backend, (Broken(BUY, BackendError("broke off"), first),), first)
         case _:
-            return Plan(backend, (completion(BUY, usage=first),), HEARD, cut=True)
+            return Plan(backend, (completion(BUY, usage=first),), PARTIAL_USAGE, cut=True)
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])

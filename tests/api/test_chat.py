@@ -25,7 +25,7 @@ from app.main import create_app
 from app.pricing.prices import NANO
 from app.settings.gateway import Settings
 from tests.conftest import StandIn
-from tests.doubles import HEARD, PRICES, USAGE, Broken, Gateway, completion, gateway, ledger, listening
+from tests.doubles import PARTIAL_USAGE, PRICES, USAGE, Broken, Gateway, completion, gateway, ledger, listening
 
 KEY = "0123456789abcdef"
 SAID = completion("Good morning to you.")
@@ -193,7 +193,7 @@ async def test_a_disconnect_ends_the_call_and_the_received_tokens_are_charged(
     await asyncio.wait((pending,))
     await asyncio.wait_for(backend.chat_streams[0].stream.left.wait(), 2)
     await until(lambda: outcomes(running, "client_gone") == 1)
-    assert (await ledger(running, "gpt-4"))["nano_usd"] == PRICES["gpt-4"].cost(HEARD).nano_usd
+    assert (await ledger(running, "gpt-4"))["nano_usd"] == PRICES["gpt-4"].cost(PARTIAL_USAGE).nano_usd
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 

@@ -15,7 +15,7 @@ import pytest
 from app.contract.completion import Usage
 from app.contract.recommendation import FullAnswer, canonical
 from app.errors import BackendError, BackendUnavailable
-from tests.doubles import EXAMPLE_BODY, HEARD, PRICES, Broken, Gateway, ask, completion, gateway, ledger
+from tests.doubles import EXAMPLE_BODY, PARTIAL_USAGE, PRICES, Broken, Gateway, ask, completion, gateway, ledger
 
 FULL = EXAMPLE_BODY | {"detail": "full"}
 STREAMED = FULL | {"stream": True}
@@ -95,7 +95,7 @@ async def test_a_piece_comes_while_the_model_is_still_writing(running: Gateway) 
     async with streaming(running) as response, aclosing(events(response)) as coming:
         async with asyncio.timeout(SOON_S):
             assert await anext(coming) == ("analysis", {"delta": "The "})
-        assert running.mistral.streams[0].usage == HEARD
+        assert running.mistral.streams[0].usage == PARTIAL_USAGE
         go.set()
         *pieces, _ = [each async for each in coming]
     assert "".join(document["delta"] for _, document in pieces) == ANALYSIS.removeprefix("The ")
@@ -199,7 +199,7 @@ async def test_a_disconnect_ends_the_call_and_charges_the_received_tokens(
     async with asyncio.timeout(SOON_S):
         while not (sums := await ledger(running, "mistral")):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-    assert sums["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
+    assert sums["nano_usd"] == PRICES["mistral"].cost(PARTIAL_USAGE).nano_usd
     assert sums["estimated_requests"] == 1
     assert running.sample("conviction_in_flight_requests", backend="mistral") == 0
     assert errors(caplog) == []

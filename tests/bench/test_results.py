@@ -52,7 +52,7 @@ def test_a_figure_that_does_not_exist_is_null_and_meets_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("figures", "doubt"),
-    [({"others_cores": 0.5}, "other programs"), ({"throughput": 29_000.0}, "the upstream stands only")],
+    [({"others_cores": 0.5}, "other programs"), ({"throughput": 29_000.0}, "the upstream reaches only")],
 )
 def test_a_busy_machine_and_a_slow_upstream_are_told(figures: dict[str, float], doubt: str) -> None:
     of = Rounds([*rounds(), *(closed("throughput", "litellm_bare", number, **figures) for number in range(2))])

@@ -17,7 +17,7 @@ from app.deadline import Deadline
 from app.errors import BackendError, BudgetExceeded, DeadlineExceeded, StoreUnavailable
 from app.pricing.limits import Limits
 from app.pricing.prices import NANO
-from tests.doubles import HEARD, PRICES, USAGE, Gateway, completion, gateway, ledger
+from tests.doubles import PARTIAL_USAGE, PRICES, USAGE, Gateway, completion, gateway, ledger
 
 BODY: Mapping[str, Any] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Good morning."}]}
 STREAMED = {**BODY, "stream": True}
@@ -93,7 +93,7 @@ async def test_the_deadline_cancels_the_call_and_its_usage_is_booked(running: Ga
     running.backends["gpt-4"].go = asyncio.Event()
     with pytest.raises(DeadlineExceeded, match=r"no answer within 0.2 s"):
         await passed(running, STREAMED, options(0.2))
-    assert (await ledger(running, "gpt-4"))["nano_usd"] == PRICES["gpt-4"].cost(HEARD).nano_usd
+    assert (await ledger(running, "gpt-4"))["nano_usd"] == PRICES["gpt-4"].cost(PARTIAL_USAGE).nano_usd
 
 
 # Limits

@@ -19,7 +19,7 @@ from app.deadline import Deadline
 from app.errors import BackendError, UnparsedAnswer
 from app.settings.gateway import Settings
 from app.telemetry.metrics import Collectors
-from tests.doubles import HEARD, USAGE, Broken, CountingBackend, Said, completion
+from tests.doubles import PARTIAL_USAGE, USAGE, Broken, CountingBackend, ModelReply, completion
 
 PROMPT = messages(EXAMPLE, "SNPS", "brief")
 BUY = '{"action":"buy","conviction":7}'
@@ -29,7 +29,7 @@ NONSENSE = "I would rather hold."
 class Trial:
     """Attempts in an in-flight call."""
 
-    def __init__(self, script: Sequence[Said]) -> None:
+    def __init__(self, script: Sequence[ModelReply]) -> None:
         self.backend = CountingBackend("mistral", list(script))
         self.collectors = Collectors()
         self.upstream = open_upstream(self.backend, None, Settings(), self.collectors)
@@ -72,7 +72,7 @@ async def test_a_valid_answer_takes_one_attempt() -> None:
 
 
 @pytest.mark.parametrize("first", [completion(NONSENSE), Broken("", UnparsedAnswer("declined"), USAGE)])
-async def test_an_invalid_answer_is_retried_and_both_attempts_count(first: Said) -> None:
+async def test_an_invalid_answer_is_retried_and_both_attempts_count(first: ModelReply) -> None:
     trial = Trial([first, completion(BUY)])
     assert (await trial.answer()).action == "buy"
     assert trial.attempts.usage == Usage(800, 22, 200)
@@ -113,5 +113,5 @@ async def test_the_usage_of_a_cancelled_call_counts() -> None:
     trial.call._task.cancel()
     await asyncio.wait((trial.call._task,))
     assert trial.backend.streams[0].left.is_set()
-    assert trial.attempts.usage == HEARD
+    assert trial.attempts.usage == PARTIAL_USAGE
     assert trial.attempts.waited_s > 0

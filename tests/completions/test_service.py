@@ -34,7 +34,7 @@ from app.settings.gateway import Settings
 from app.telemetry.metrics import Collectors
 from tests.doubles import (
     EXAMPLE_BODY,
-    HEARD,
+    PARTIAL_USAGE,
     PRICES,
     USAGE,
     Broken,
@@ -229,8 +229,8 @@ async def test_the_last_disconnect_cancels_the_call_and_its_usage_is_booked(runn
     await disconnect(second)
     assert await cancelled(running) < 2  # a tenth of a second, where the machine is not busy
     sums = await booked(running, 1)
-    assert sums["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
-    assert (sums["output_tokens"], sums["estimated_requests"]) == (HEARD.completion_tokens, 1)
+    assert sums["nano_usd"] == PRICES["mistral"].cost(PARTIAL_USAGE).nano_usd
+    assert (sums["output_tokens"], sums["estimated_requests"]) == (PARTIAL_USAGE.completion_tokens, 1)
     running.mistral.go = None
     again = (await ask(running)).json()
     assert (again["source"], running.asked) == ("model", 2)
@@ -243,14 +243,14 @@ async def test_the_last_waiter_may_be_at_another_gateway(running: Gateway, other
     await disconnect(first)
     await disconnect(second)
     assert await cancelled(running) < 2
-    assert (await booked(running, 1))["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
+    assert (await booked(running, 1))["nano_usd"] == PRICES["mistral"].cost(PARTIAL_USAGE).nano_usd
 
 
 async def test_the_last_deadline_cancels_the_call(running: Gateway) -> None:
     running.mistral.go = asyncio.Event()
     assert (await ask(running, X_Timeout_Ms="200")).status_code == 504
     assert await cancelled(running) < 2
-    assert (await booked(running, 1))["nano_usd"] == PRICES["mistral"].cost(HEARD).nano_usd
+    assert (await booked(running, 1))["nano_usd"] == PRICES["mistral"].cost(PARTIAL_USAGE).nano_usd
 
 
 async def test_a_call_has_the_backend_timeout(own_store: str) -> None:

@@ -1,4 +1,4 @@
-"""python -m deploy.aws against moto's server, over real HTTP: made once, changed, told, and taken back."""
+"""python -m deploy.aws against moto's server, over real HTTP: create, change, report and remove a deployment."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from app.contract.manifest import BuildRecord
 from deploy.aws import __main__ as command
 from deploy.aws.api import integration
 from deploy.aws.endpoint import MOUNTED, environment
+from deploy.aws.errors import Refused, refuse_aws_errors
 from deploy.aws.settings import load
-from deploy.aws.told import Refused, told
 
 ROOT = Path(__file__).parents[2]
 REGION = "us-east-1"
 CONCURRENCY = "SageMakerVariantConcurrentRequestsPerModelHighResolution"
-"""As Application Auto Scaling names it, of a variant without inference components."""
+"""Application Auto Scaling's dimension for a variant without inference components."""
 MODEL_ID = f"mistral-7b-1-{fingerprint()}"
 OLDER_ID = f"mistral-7b-0-{fingerprint()}"
 READING = re.compile("Describe|List|Get|Head")
@@ -46,7 +46,7 @@ Run = Callable[..., str]
 
 
 def update_endpoint(self: Any) -> Any:
-    """What moto lacks: the endpoint has the other configuration."""
+    """Emulate what moto lacks: switch the endpoint to the other configuration."""
     name, config = self._get_param("EndpointName"), self._get_param("EndpointConfigName")
     backend = self.sagemaker_backend
     found = backend.endpoints[name]
@@ -67,7 +67,7 @@ def aws() -> Iterator[str]:
 
 @pytest.fixture
 def operations(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """An account with nothing in it but a bucket; every operation that it is asked for."""
+    """An account with one bucket, and a record of every operation called."""
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     given = {
@@ -130,7 +130,7 @@ def toml(tmp_path: Path, **changes: Any) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command with settings; what it printed, or what it refused with."""
+    """Run a command with settings; return its output or its refusal."""
 
     def go(what: str, *flags: str, status: int = 0, **changes: Any) -> str:
         config = toml(tmp_path, **changes)
@@ -146,8 +146,8 @@ def run(tmp_path: Path, models: Path, capsys: pytest.CaptureFixture[str]) -> Run
     return go
 
 
-def ends(said: str) -> list[str]:
-    return [line.rpartition(": ")[2] for line in said.splitlines()]
+def ends(output: str) -> list[str]:
+    return [line.rpartition(": ")[2] for line in output.splitlines()]
 
 
 def test_what_is_made_once_is_as_it_was_the_second_time(run: Run, operations: list[str]) -> None:
@@ -160,9 +160,9 @@ def test_what_is_made_once_is_as_it_was_the_second_time(run: Run, operations: li
     assert ends(again)[:-1] == ["as it was"] * 4
     assert [each for each in operations if not READING.match(each)] == []
     assert re.search(r"https://\w+\.execute-api\.us-east-1\.amazonaws\.com/v1/chat/completions$", again.strip())
-    told_now = run("status")
-    assert "absent" not in told_now
-    assert "InService" in told_now
+    state = run("status")
+    assert "absent" not in state
+    assert "InService" in state
 
 
 def test_what_aws_has_is_what_was_meant(run: Run, operations: list[str]) -> None:
@@ -200,7 +200,7 @@ def test_what_aws_has_is_what_was_meant(run: Run, operations: list[str]) -> None
     ]
     assert integration["uri"].endswith(f"/functions/{arn}/invocations")
     method = gateway.get_method(restApiId=api["id"], resourceId=resource["id"], httpMethod="POST")
-    assert method["authorizationType"] == "AWS_IAM", "it is open to nobody who cannot sign"
+    assert method["authorizationType"] == "AWS_IAM", "only signed requests are accepted"
     (statement,) = json.loads(
         boto3.client("lambda", region_name=REGION).get_policy(FunctionName="conviction")["Policy"]
     )["Statement"]
@@ -208,7 +208,7 @@ def test_what_aws_has_is_what_was_meant(run: Run, operations: list[str]) -> None
 
 
 def _left() -> list[Any]:
-    """All that a deployment could leave behind."""
+    """Return every resource that a deployment could leave behind."""
     sagemaker, gateway = boto3.client("sagemaker", region_name=REGION), boto3.client("apigateway", region_name=REGION)
     scaling = boto3.client("application-autoscaling", region_name=REGION)
     return [
@@ -254,11 +254,11 @@ def test_what_another_made_is_left_alone(run: Run, operations: list[str]) -> Non
         Resource="arn:aws:lambda:us-east-1:123456789012:function:conviction", TagKeys=["conviction-deployment"]
     )
     for name in ("deploy", "status", "delete"):
-        assert "a function conviction is there that was not made by this" in run(name, status=1)
+        assert "a function conviction exists and belongs to another deployment" in run(name, status=1)
     sagemaker = boto3.client("sagemaker", region_name=REGION)
     arn = sagemaker.describe_endpoint(EndpointName="conviction")["EndpointArn"]
     sagemaker.delete_tags(ResourceArn=arn, TagKeys=["conviction-deployment"])
-    assert "an endpoint conviction is there that was not made by this" in run("deploy", status=1)
+    assert "an endpoint conviction exists and belongs to another deployment" in run("deploy", status=1)
     assert sagemaker.describe_endpoint(EndpointName="conviction")["EndpointStatus"] == "InService"
 
 
@@ -283,7 +283,7 @@ def test_a_method_that_has_been_opened_is_not_deployed(run: Run, operations: lis
 def test_weights_that_are_not_those_that_were_built_are_not_pushed(
     run: Run, operations: list[str], models: Path
 ) -> None:
-    assert "are not there: `push` puts them there" in run("deploy", status=1)
+    assert "do not exist: upload them with `push`" in run("deploy", status=1)
     (models / MODEL_ID / "awq" / "model.safetensors").write_bytes(b"poisoned")
     assert "is not what was published" in run("push", status=1)
     (models / MODEL_ID / "build-awq.json").unlink()
@@ -348,14 +348,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "said"), WRONG, ids=[said for _, said in WRONG])
-def test_settings_that_cannot_be_are_told_before_anything(changes: dict[str, Any], said: str, run: Run) -> None:
-    assert said in run("deploy", status=2, **changes)
+@pytest.mark.parametrize(("changes", "message"), WRONG, ids=[message for _, message in WRONG])
+def test_invalid_settings_are_refused_before_any_request(changes: dict[str, Any], message: str, run: Run) -> None:
+    assert message in run("deploy", status=2, **changes)
 
 
 def test_all_that_is_wrong_is_told_at_once(run: Run) -> None:
-    said = run("deploy", status=2, region="nowhere", endpoint_role="x", instance_type="y")
-    assert all(f"{name}: " in said for name in ("region", "endpoint_role", "instance_type"))
+    output = run("deploy", status=2, region="nowhere", endpoint_role="x", instance_type="y")
+    assert all(f"{name}: " in output for name in ("region", "endpoint_role", "instance_type"))
 
 
 def test_no_credentials_and_no_aws_are_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,8 +364,8 @@ def test_no_credentials_and_no_aws_are_one_line(run: Run, monkeypatch: pytest.Mo
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    assert "no AWS credentials are to be found" in run("status", status=1)
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    assert "no AWS credentials found" in run("status", status=1)
+    monkeypatch.setenv("AWS_PROFILE", "missing")
     assert "AWS' credentials cannot be used (ProfileNotFound)" in run("status", status=1)
     monkeypatch.delenv("AWS_PROFILE")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
@@ -377,10 +377,10 @@ def test_no_credentials_and_no_aws_are_one_line(run: Run, monkeypatch: pytest.Mo
 
 def test_a_refused_signature_is_told_without_the_request_it_quotes() -> None:
     quoted = {"Code": "SignatureDoesNotMatch", "Message": "should have been 'POST\nx-amz-security-token:hush'"}
-    with pytest.raises(Refused) as raised, told():
+    with pytest.raises(Refused) as raised, refuse_aws_errors():
         raise ClientError({"Error": quoted}, "CreateModel")
     assert str(raised.value) == "AWS does not accept the credentials (CreateModel: SignatureDoesNotMatch)"
     denied = {"Code": "AccessDeniedException", "Message": "may not\nsagemaker:CreateModel"}
-    said = "AWS refused CreateModel: AccessDeniedException: may not sagemaker:CreateModel"
-    with pytest.raises(Refused, match=said), told():
+    message = "AWS refused CreateModel: AccessDeniedException: may not sagemaker:CreateModel"
+    with pytest.raises(Refused, match=message), refuse_aws_errors():
         raise ClientError({"Error": denied}, "CreateModel")

@@ -1,6 +1,6 @@
-"""The ledger's backup as the operations guide has it made: copied while it is written, restored elsewhere, equal.
+"""The ledger's backup as in the operations guide: copied during writes, restored elsewhere, equal.
 
-And what a full disk does: nothing is answered that is not kept, and once there is room again all goes on.
+And a full disk: no answer without a stored charge, and normal operation once there is space again.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from tests.valkey import KEPT, Valkey
 
 SCOPES = (Scope("backend:gpt-4", Limits(None, None, 10**15)),)
 CALLS = range(1000, 1050)
-"""What fifty of them cost, in nano-dollars."""
+"""The cost of fifty calls, in nano-dollars."""
 TIMEOUT_S = 30.0
 COMPOSE = ("--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction")
-"""As docker-compose.yml starts it, snapshots by time among its defaults."""
+"""The options in docker-compose.yml; timed snapshots are a default."""
 EMBEDDED = ("--appendonly", "yes", "--appendfsync", "no", "--save", "")
 
 
@@ -50,7 +50,7 @@ async def opened(valkey: Valkey) -> AsyncIterator[tuple[Redis, Admissions]]:
 
 
 async def book(admissions: Admissions, *nano_usd: int) -> None:
-    """Calls, each admitted and settled."""
+    """Make calls, each admitted and settled."""
     for cost in nano_usd:
         name = uuid4().hex
         admitted = await admissions.admit(name, SCOPES, "gpt-4", Estimate(1000, 10**6), lease_s=60, sent=True)
@@ -59,7 +59,7 @@ async def book(admissions: Admissions, *nano_usd: int) -> None:
 
 
 async def booked(redis: Redis) -> dict[str, dict[str, str]]:
-    """Every ledger and budget, by its key."""
+    """Return every ledger and budget by its key."""
     keys = [str(key) for kind in ("ledger", "budget") for key in await redis.keys(f"conviction:{kind}:*")]
     return {key: cast(dict[str, str], await redis.hgetall(key)) for key in keys}
 
@@ -70,7 +70,7 @@ def spent(books: dict[str, dict[str, str]]) -> int:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> tuple[Path, Path]:
-    """Where the server works, and where the backup goes."""
+    """The server's folder, and the backup's."""
     (tmp_path / "lost").mkdir()
     return tmp_path / "lost", tmp_path / "kept"
 
@@ -78,7 +78,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 async def test_a_copied_log_restores_the_ledger_after_the_server_and_its_disk_are_gone(
     folders: tuple[Path, Path],
 ) -> None:
-    """Copied as the guide says, while calls go on being booked: no rewrite meanwhile, the manifest first."""
+    """Copied as in the guide during calls: rewrites disabled, the manifest first."""
     lost, kept = folders
     with Valkey(lost, COMPOSE) as valkey:
         async with opened(valkey) as (redis, admissions):
@@ -104,7 +104,7 @@ async def test_a_copied_log_restores_the_ledger_after_the_server_and_its_disk_ar
 
 
 async def test_a_snapshot_restores_the_ledger_to_its_moment(folders: tuple[Path, Path]) -> None:
-    """A server that is to keep no log reads it, and is told to keep one then; one that is begins with nothing."""
+    """A server without a log loads the snapshot, and enables the log afterwards; one with a log would start empty."""
     lost, kept = folders
     with Valkey(lost, COMPOSE) as valkey:
         async with opened(valkey) as (redis, admissions):
@@ -152,7 +152,7 @@ def unkilled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("unkilled")
 @pytest.mark.parametrize("options", [COMPOSE, EMBEDDED], ids=["compose", "embedded"])
 async def test_a_full_disk_refuses_and_loses_nothing(folders: tuple[Path, Path], options: tuple[str, ...]) -> None:
-    """A limit on the size of files stands for the disk: writes fail, until it is lifted."""
+    """A file size limit simulates the full disk: writes fail until it is lifted."""
     lost, _ = folders
     with Valkey(lost, options) as valkey:
         async with opened(valkey) as (redis, admissions):
@@ -199,12 +199,12 @@ async def test_a_server_that_syncs_each_write_ends_on_a_full_disk_and_loses_noth
 
 
 def limit(process: int, size: int) -> None:
-    """Bytes of a file that the process may write."""
+    """Limit the bytes of a file that the process may write."""
     resource.prlimit(process, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 
 async def until_refused(admissions: Admissions) -> int:
-    """How many calls were booked before."""
+    """Return the number of calls charged before."""
     for answered in range(10_000):
         try:
             await book(admissions, 1000)
@@ -214,7 +214,7 @@ async def until_refused(admissions: Admissions) -> int:
 
 
 async def refusal(redis: Redis) -> str:
-    """What a write is refused with; nothing where it is not."""
+    """Return the error of a write; empty if it succeeds."""
     try:
         await redis.set("conviction:tests:written", 1)
     except RedisError as error:
@@ -223,13 +223,13 @@ async def refusal(redis: Redis) -> str:
 
 
 async def rewritten(redis: Redis) -> None:
-    """Until no rewrite of the log is under way."""
-    while int((await redis.info("persistence"))["aof_rewrite_in_progress"]):  # noqa: ASYNC110 - the server's, nobody's event
+    """Wait until no rewrite of the log is running."""
+    while int((await redis.info("persistence"))["aof_rewrite_in_progress"]):  # noqa: ASYNC110 - no event for it
         await asyncio.sleep(0.01)
 
 
 async def again(redis: Redis) -> None:
-    """Until it takes writes: it tries its log anew every second."""
+    """Wait until it accepts writes: it retries its log every second."""
     async with asyncio.timeout(TIMEOUT_S):
         while await refusal(redis):  # noqa: ASYNC110
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""deploy/check: each check's end is told as it was, and none can be forgotten or fail unseen."""
+"""deploy/check reports every outcome, and no test file is missing from its list."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deploy.checks.running import ROOT, run
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with tests of its own."""
+    """A folder with test files."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they take longer to load than the tests to run
     (tmp_path / "pyproject.toml").write_text('[tool.pytest.ini_options]\nmarkers = ["slow: x"]\n')
     (tmp_path / "test_good.py").write_text("def test_one(): pass\ndef test_two(): pass\n")
@@ -38,10 +38,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("broken", "failed", "test_broken"),
         ("slow", "failed", ""),
         ("empty", "failed", ""),
-        ("absent", "failed", "nothing is at test_absent.py"),
+        ("absent", "failed", "no file matches test_absent.py"),
     ],
 )
-def test_tests_are_told_as_they_ended(checkout: Path, name: str, state: str, note: str) -> None:
+def test_outcomes_of_tests(checkout: Path, name: str, state: str, note: str) -> None:
     outcome = run(Check(name, "", tests=(f"test_{name}.py",)), checkout, checkout)
     assert outcome.state == state, outcome.log.read_text()
     assert note in outcome.note
@@ -56,30 +56,34 @@ def test_tests_are_told_as_they_ended(checkout: Path, name: str, state: str, not
         ("print('no network'); raise SystemExit(77)", "skipped", "no network"),
     ],
 )
-def test_commands_are_told_as_they_ended(checkout: Path, program: str, state: str, note: str) -> None:
+def test_outcomes_of_commands(checkout: Path, program: str, state: str, note: str) -> None:
     outcome = run(Check("a command", "", command=(PYTHON, "-c", program)), checkout, checkout)
     assert (outcome.state, outcome.note) == (state, note)
     assert outcome.log.name == "a-command.log"
 
 
-def test_what_a_check_needs_is_named_where_it_is_missing(checkout: Path) -> None:
+def test_a_missing_dependency_skips_the_check(checkout: Path) -> None:
     outcome = run(Check("x", "", command=("true",), needs=".envs/x"), checkout, checkout)
-    assert (outcome.state, outcome.note) == ("skipped", ".envs/x is not there: `make check` makes it")
+    assert (outcome.state, outcome.note) == ("skipped", ".envs/x does not exist: `make check` builds it")
 
 
-def test_a_failure_is_the_status_of_all_and_names_its_log(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_failure_sets_the_exit_status_and_names_its_log(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = (run(Check(name, "says", tests=(f"test_{name}.py",)), checkout, checkout) for name in ("good", "bad"))
-    assert command.made([good]) == 0
-    assert command.made([bad, good]) == 1
+    assert command.report([good]) == 0
+    assert command.report([bad, good]) == 1
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("ok ")
     assert str(bad.log) in printed[2]
     assert printed[-1] == "deploy/check: 1 ok, 1 failed, 0 skipped"
 
 
-def test_a_name_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["kubernets"]) == 2
     assert "kubernetes" in capsys.readouterr().out
+
+
+def test_every_pattern_matches_a_file() -> None:
+    assert not [pattern for check in CHECKS for pattern in check.tests if not list(ROOT.glob(pattern))]
 
 
 def test_every_test_of_deployment_is_in_a_check() -> None:

@@ -1,4 +1,4 @@
-"""The gateway's chart: valid for Kubernetes whatever is chosen, safe as it comes, and strict about what it is given."""
+"""The gateway's chart: valid manifests for every option, safe defaults, and strict checks of values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deploy.helm.helm import CHART, Document, Refused, example, lint, one, rende
 
 ROOT = Path(__file__).parents[2]
 CUSTOM = {"ServiceMonitor", "PrometheusRule"}
-"""What no schema in this repository describes: tests/deploy/test_kubernetes_engines.py, where there are CRDs."""
+"""Kinds without a schema in this repository; test_helm_engines.py checks them with CRDs."""
 
 
 def changed(*changes: tuple[str, Any]) -> Document:
@@ -76,7 +76,7 @@ def pod(documents: list[Document]) -> Document:
 
 
 @pytest.mark.parametrize("name", CHOICES)
-def test_what_it_becomes_is_valid(name: str) -> None:
+def test_the_manifests_are_valid(name: str) -> None:
     lint(CHART, CHOICES[name])
     made = rendered(CHART, CHOICES[name])
     for document in made:
@@ -86,7 +86,7 @@ def test_what_it_becomes_is_valid(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (("image/repository", ""), "image.repository"),
         (("image/tag", ""), "image.tag or image.digest"),
@@ -115,11 +115,11 @@ def test_what_it_becomes_is_valid(name: str) -> None:
     ],
     ids=lambda value: str(value[0]) if isinstance(value, tuple) else "",
 )
-def test_what_would_not_do_is_refused_by_name(change: tuple[str, Any], told: str | None) -> None:
-    if told is None:
+def test_an_invalid_value_is_refused_by_name(change: tuple[str, Any], message: str | None) -> None:
+    if message is None:
         assert rendered(CHART, changed(change))
         return
-    with pytest.raises(Refused, match=told.replace(".", r"\.")):
+    with pytest.raises(Refused, match=message.replace(".", r"\.")):
         rendered(CHART, changed(change))
 
 
@@ -130,7 +130,7 @@ def test_a_chart_without_values_says_what_it_needs() -> None:
 
 
 def test_without_any_backend_there_is_nothing_to_install() -> None:
-    with pytest.raises(Refused, match="no backend to ask"):
+    with pytest.raises(Refused, match="the gateway has no backend"):
         rendered(CHART, changed(("settings", {}), ("secrets/openai/name", "")))
 
 

@@ -1,4 +1,4 @@
-"""Values for the engines' charts: what vLLM is told, who may reach it, how it scales; and that the charts take them.
+"""Values for the engines' charts: vLLM's arguments, network access and scaling; and the charts accept them.
 
 The charts are not in this repository. ENGINE_CHARTS names a folder that has them (docs/how-to/kubernetes.md); without
 it, what needs them is skipped, and the values must be those that were checked before.
@@ -55,7 +55,7 @@ def container() -> Document:
 
 
 def arguments() -> list[list[str]]:
-    """What vLLM is told by either: the model, then what the values add."""
+    """Return vLLM's arguments by each chart: the model, then the values' arguments."""
     given = server()
     sizes = given["vllmConfig"]
     by_chart = [f"--max-model-len={sizes['maxModelLen']}", f"--max-num-seqs={sizes['maxNumSeqs']}"]
@@ -99,12 +99,12 @@ def test_the_values_are_those_that_were_checked_on_their_charts() -> None:
     assert json.loads(charts.CHECKED.read_text()) == charts.record()
 
 
-def test_vllm_is_told_what_compose_tells_it() -> None:
+def test_vllm_gets_the_arguments_of_compose() -> None:
     model = re.compile(r"--(model|served-model-name|max-num-seqs|shutdown-timeout)\b.*")
     wanted = {flag for flag in composed()["command"] if not model.match(flag)}
     assert len(wanted) >= 6
-    for told in arguments():
-        assert {flag for flag in told[1:] if flag.startswith("--") and not model.match(flag)} == wanted
+    for given in arguments():
+        assert {flag for flag in given[1:] if flag.startswith("--") and not model.match(flag)} == wanted
     for image in (f"{server()['repository']}:{server()['tag']}", container()["image"]):
         assert image == "vllm/vllm-openai:v0.32.0"
         assert image in composed()["image"]
@@ -117,11 +117,11 @@ def test_vllm_is_told_what_compose_tells_it() -> None:
 @pytest.mark.slow
 def test_vllm_s_parser_takes_it() -> None:
     [stack, llm_d] = parsed(arguments())
-    for told in (stack, llm_d):
-        assert told["served_model_name"] in (served(), [served()])
-        assert told["enable_prefix_caching"] and told["enable_prompt_tokens_details"]
-        assert told["structured_outputs_config"]["backend"] == "xgrammar"
-        assert told["max_model_len"] == 2048
+    for options in (stack, llm_d):
+        assert options["served_model_name"] in (served(), [served()])
+        assert options["enable_prefix_caching"] and options["enable_prompt_tokens_details"]
+        assert options["structured_outputs_config"]["backend"] == "xgrammar"
+        assert options["max_model_len"] == 2048
     assert stack["shutdown_timeout"] < 30, "production-stack's pods have 30 s to end"
     assert llm_d["shutdown_timeout"] < MODELSERVICE.load()["decode"]["terminationGracePeriodSeconds"]
 
@@ -145,8 +145,8 @@ def test_the_weights_are_those_of_the_claim_and_their_hashes_are_checked_first()
     assert server()["pvcExistingClaimName"] == claim["metadata"]["name"]
     assert MODELSERVICE.load()["modelArtifacts"]["uri"].startswith(f"pvc://{claim['metadata']['name']}/")
     [by_llm_d] = MODELSERVICE.load()["decode"]["initContainers"]
-    for told in (server()["initContainer"]["args"][0], by_llm_d["command"][-1]):
-        assert f"/{served()}/awq && sha256sum -c /hashes/SHA256SUMS" in told
+    for script in (server()["initContainer"]["args"][0], by_llm_d["command"][-1]):
+        assert f"/{served()}/awq && sha256sum -c /hashes/SHA256SUMS" in script
 
 
 def triggers() -> list[Document]:
@@ -194,8 +194,8 @@ def test_the_charts_take_the_values_and_vllm_what_they_make_of_them(folder: Path
     assert list(command.faults(folder)) == []
     stack = one(PRODUCTION_STACK.manifests(folder), "Deployment", "-vllm")["spec"]["template"]["spec"]
     llm_d = one(MODELSERVICE.manifests(folder), "Deployment", "-decode")["spec"]["template"]["spec"]
-    told = [pod["containers"][0] for pod in (stack, llm_d)]
-    lines = [[*each["command"], *each.get("args", [])] for each in told]
+    containers = [pod["containers"][0] for pod in (stack, llm_d)]
+    lines = [[*each["command"], *each.get("args", [])] for each in containers]
     assert all(line[:2] == ["vllm", "serve"] for line in lines)
     for each in parsed([line[2:] for line in lines]):
         assert each["enable_prefix_caching"] and each["served_model_name"] in (served(), [served()])

@@ -15,12 +15,12 @@ import pytest
 
 from deploy.images import gateway, pip_settings
 from deploy.images.base import official
-from deploy.images.containers import Broken, Order, Running, told
+from deploy.images.containers import ContainerSpec, ImageError, Running, output_of
 from deploy.images.sealed import Sealed
 
 
 class Plain:
-    """Runs an order's command as it is, on this machine: for what comes of a command, not of an image."""
+    """Runs an spec's command as it is, on this machine: for what comes of a command, not of an image."""
 
     name = "plain"
 
@@ -31,9 +31,9 @@ class Plain:
         return self._config
 
     @contextmanager
-    def running(self, order: Order, log: Path) -> Iterator[Running]:
+    def running(self, spec: ContainerSpec, log: Path) -> Iterator[Running]:
         with log.open("wb") as file:
-            process = subprocess.Popen(order.command, stdout=file, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(spec.command, stdout=file, stderr=subprocess.STDOUT)
         yield Running(process, log)
 
     def has(self, image: str) -> bool:
@@ -66,12 +66,12 @@ def test_an_image_that_is_declared_right_passes() -> None:
 
 @pytest.mark.parametrize("wrong", [{"User": ""}, {"Cmd": ["sh"]}, {"Healthcheck": None}, {"Labels": {}}], ids=str)
 def test_one_that_is_not_does_not(wrong: dict[str, Any]) -> None:
-    with pytest.raises(Broken):
+    with pytest.raises(ImageError):
         gateway.declared(Plain({**DECLARED, **wrong}), "image", {"version": "1", "revision": "abc"})
 
 
 def test_this_machine_is_found_to_be_no_sealed_image() -> None:
-    with pytest.raises(Broken, match="AssertionError"):
+    with pytest.raises(ImageError, match="AssertionError"):
         gateway.printed(Plain(), "image", gateway.SEALED, sys.executable)
 
 
@@ -84,19 +84,19 @@ def test_this_machine_is_found_to_be_no_sealed_image() -> None:
     ],
 )
 def test_a_refusal_is_a_status_and_a_word(program: str, held: bool) -> None:
-    def order(_: str) -> Order:
-        return Order("image", (sys.executable, "-c", program))
+    def spec(_: str) -> ContainerSpec:
+        return ContainerSpec("image", (sys.executable, "-c", program))
 
     if held:
-        assert gateway.refusing(Plain(), "image", order, "NAME") == "set NAME"
+        assert gateway.refusing(Plain(), "image", spec, "NAME") == "set NAME"
     else:
-        with pytest.raises(Broken):
-            gateway.refusing(Plain(), "image", order, "NAME")
+        with pytest.raises(ImageError):
+            gateway.refusing(Plain(), "image", spec, "NAME")
 
 
 def test_a_command_that_fails_says_its_last_words() -> None:
-    with pytest.raises(Broken, match="the last of them"):
-        told(sys.executable, "-c", "import sys; sys.exit('the last of them')")
+    with pytest.raises(ImageError, match="the last of them"):
+        output_of(sys.executable, "-c", "import sys; sys.exit('the last of them')")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
@@ -135,9 +135,9 @@ def test_a_sealed_command_does_not_outlive_its_order(tmp_path: Path) -> None:
     with subprocess.Popen(apart, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == b"1"
-        Sealed.tell(process, signal.SIGKILL)
+        Sealed.send_signal(process, signal.SIGKILL)
         assert process.wait(60) != 0
-        Sealed.tell(process, signal.SIGKILL)  # it has ended: nobody is told
+        Sealed.send_signal(process, signal.SIGKILL)  # it has ended: no signal is sent
 
 
 def test_what_pip_is_told_here_is_passed_on_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

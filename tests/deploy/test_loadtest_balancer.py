@@ -26,7 +26,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 
 @dataclass
 class Gateway:
-    """Is ready or not, and answers whatever else it is asked with pieces, the next one each time it is told to."""
+    """A server that is ready or not; it answers other requests with a stream, one piece for each `go`."""
 
     ready: bool = True
     asked: int = 0
@@ -34,7 +34,7 @@ class Gateway:
     go_on: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     pieces: int = 2
     silent: bool = False
-    """It says nothing at all before it is told to."""
+    """It sends nothing before the first release."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -106,7 +106,7 @@ async def test_a_piece_goes_out_as_it_comes(tmp_path: Path, port: int) -> None:
     gateway = Gateway()
     async with balanced(tmp_path, port, [gateway]) as client, client.stream("GET", "/stream") as response:
         pieces = response.aiter_bytes()
-        assert await anext(pieces) == b"data: 0"  # while the gateway waits to be told to send the next
+        assert await anext(pieces) == b"data: 0"  # the server still waits before the next piece
         gateway.go_on.release()
         assert await anext(pieces) == b"data: 1"
         gateway.go_on.release()
@@ -147,7 +147,7 @@ async def test_no_gateway_that_is_unready_is_asked_and_none_at_all_is_said_as_a_
 
 
 async def test_what_could_not_be_sent_is_asked_of_another(tmp_path: Path, port: int) -> None:
-    """Two of the three are not there at all; whoever is chosen, the one that is answers."""
+    """Two of three gateways are down; the third answers every request."""
     gateway = Gateway(pieces=0)
     async with balanced(tmp_path, port, [gateway]) as client:
         assert [(await client.get("/stream")).status_code for _ in range(12)] == [200] * 12

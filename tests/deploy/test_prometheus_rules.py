@@ -1,4 +1,4 @@
-"""Recording and alert rules, by promtool's own unit tests; and that they read series which are there."""
+"""Recording and alert rules pass promtool's unit tests and read existing series."""
 
 from __future__ import annotations
 
@@ -71,9 +71,9 @@ def test_all_that_is_no_fault_of_a_client_counts_as_an_error() -> None:
 
 def test_each_alert_is_tested_where_it_fires() -> None:
     tests = yaml.safe_load((FOLDER / "alerts_test.yml").read_text())["tests"]
-    told = [told for test in tests for told in test.get("alert_rule_test", ())]
+    cases = [case for test in tests for case in test.get("alert_rule_test", ())]
     alerts = {rule["alert"] for rule in rules("alerts.yml")}
-    assert {each["alertname"] for each in told if each["exp_alerts"]} == alerts
+    assert {each["alertname"] for each in cases if each["exp_alerts"]} == alerts
 
 
 def kinds(root: type[ConvictionError]) -> Iterator[type[ConvictionError]]:

@@ -1,4 +1,4 @@
-"""Secrets and models are changed as the operations guide says, without a request that is refused for it."""
+"""Secrets and models are rotated as in the operations guide, without a refused request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 
 async def test_a_store_takes_the_old_password_and_the_new_until_the_old_is_taken_back(tmp_path: Path) -> None:
-    """Gateways that are connected stay so."""
+    """Connected gateways stay connected."""
 
     def url(password: str) -> SecretStr:
         return SecretStr(f"unix://default:{password}@{server.url.removeprefix('unix://')}")
@@ -51,7 +51,7 @@ async def test_a_store_takes_the_old_password_and_the_new_until_the_old_is_taken
 
 
 async def test_a_key_of_the_file_is_changed_for_another_by_two_starts(tmp_path: Path, valkey: Valkey) -> None:
-    """The new one beside the old, then the new one alone; what the store counted of their holder stays apart."""
+    """First both keys, then only the new one; the store counts the two separately."""
     old, new = "old-0123456789abcdef", "new-0123456789abcdef"
     with served(create_stand_in(key=STAND_IN_KEY)) as upstream:
         for lines, opens in (
@@ -77,7 +77,7 @@ def model(version: int) -> str:
 
 
 class Servers:
-    """One address; behind it a server of one version after another."""
+    """One address, served by different versions in turn."""
 
     def __init__(self) -> None:
         self.versions: dict[int, ASGIApp] = {
@@ -90,7 +90,7 @@ class Servers:
 
 
 async def asked(replica: Replica, ticker: str = "SNPS") -> tuple[str, str]:
-    """The model that answered, and whether it did now."""
+    """Return the model that answered, and whether the answer is new."""
     async with replica.client() as client:
         answer = await client.post(PATH, json=question(ticker))
         assert answer.status_code == 200, answer.text
@@ -100,7 +100,7 @@ async def asked(replica: Replica, ticker: str = "SNPS") -> tuple[str, str]:
 async def test_an_upgrade_and_its_rollback_each_find_the_answers_of_their_own_model(
     tmp_path: Path, valkey: Valkey
 ) -> None:
-    """Gateways are started anew with the other server's address; no answer of one model is given as the other's."""
+    """Gateways restart with the other server's address; the cache never mixes the models' answers."""
     servers = {number: create_stand_in(key=STAND_IN_KEY, models=[model(number)]) for number in (2, 3)}
     with served(servers[2]) as old, served(servers[3]) as new:
         seen = []
@@ -118,7 +118,7 @@ async def test_an_upgrade_and_its_rollback_each_find_the_answers_of_their_own_mo
 async def test_a_server_that_comes_back_with_another_version_is_asked_for_that_one(
     tmp_path: Path, valkey: Valkey
 ) -> None:
-    """A gateway that heard nothing of it learns it by the first refusal; no answer of the old is the new one's."""
+    """A gateway detects the change by the first refusal; the cache never mixes the models' answers."""
     servers = Servers()
     with served(servers) as upstream:
         replica = Replica(tmp_path, upstream, valkey.url).start()

@@ -1,4 +1,4 @@
-"""What is said of vulnerabilities: what could not be looked up is never called free of any."""
+"""The vulnerability audit: a failed lookup is never reported as no vulnerabilities."""
 
 from __future__ import annotations
 
@@ -43,18 +43,18 @@ def audit() -> ModuleType:
         ([CLEAN, SKIPPED, KNOWN], 1),
     ],
 )
-def test_the_status_says_what_is_known(
+def test_exit_statuses(
     audit: ModuleType, monkeypatch: pytest.MonkeyPatch, reported: list[dict[str, Any]], status: int
 ) -> None:
     monkeypatch.setattr(audit, "audit", lambda path: audit.read(path.stem, reported))
     assert audit.main(["gateway"]) == status
 
 
-def test_without_a_network_nothing_is_said_to_be_safe() -> None:
+def test_without_a_network_the_audit_does_not_pass() -> None:
     if not AUDIT.exists():
         pytest.skip(f"{AUDIT} is not there: `make .envs/audit/.complete`")
-    nobody = "http://127.0.0.1:9"
-    environment = {**os.environ, "HTTPS_PROXY": nobody, "https_proxy": nobody}
+    unreachable = "http://127.0.0.1:9"
+    environment = {**os.environ, "HTTPS_PROXY": unreachable, "https_proxy": unreachable}
     command = [AUDIT, ROOT / "requirements/audit.py", "audit"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 77, done.stdout + done.stderr

@@ -97,7 +97,7 @@ async def test_cached_tokens_are_priced_as_cached(replica: Replica, upstream: Up
 async def test_a_request_limit_is_exact_across_replicas(start: Start, upstream: Upstream) -> None:
     """Of many callers at a time, as many are let through as the limit says, and what drains meanwhile.
 
-    A caller whom load shedding refuses asks again: that refusal takes nothing from the limit.
+    A client retries after load shedding: the refusal must not count against the limit.
     """
     limit, callers, questions = 30, 25, 8
     replicas = start.two(CONVICTION_KEY_REQUESTS_PER_MINUTE=str(limit))

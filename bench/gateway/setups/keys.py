@@ -1,4 +1,4 @@
-"""LiteLLM's `custom_auth`: one key with limits of its own, as in its documentation."""
+"""LiteLLM's `custom_auth`: one key with its own limits, as in its documentation."""
 
 import os
 import secrets

@@ -1,7 +1,7 @@
-"""What Lambda runs: passes a chat completion in OpenAI's form to the SageMaker endpoint, and the answer back.
+"""The Lambda handler: forwards a chat completion in OpenAI's format to the SageMaker endpoint, and returns the answer.
 
-Lambda's Python has boto3, and nothing else is needed. ENDPOINT and MODEL name what is asked; STREAM is there where
-`stream.py` sends answers on as they are written.
+It needs only boto3, which Lambda's Python has. ENDPOINT and MODEL name the endpoint and the model; STREAM is set where
+`stream.py` streams answers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 Answer = tuple[int, dict[str, str], Iterable[bytes]]
 
 STREAMED_READ_S, READ_S = 60, 27
-"""For the next piece of an answer; for a whole one, before API Gateway's 29 s are over."""
+"""Read timeouts: for the next piece of a stream, and for a whole answer, below API Gateway's 29 s."""
 ANSWERS = {
     "ThrottlingException": (429, "too many requests"),
     "ModelNotReadyException": (503, "the model is still being loaded"),
@@ -34,13 +34,13 @@ EVENTS = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"}
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001
-    """API Gateway's event -> its answer, whole."""
+    """Return the whole answer to an API Gateway event."""
     status, headers, pieces = respond(event)
     return {"statusCode": status, "headers": headers, "body": b"".join(pieces).decode(), "isBase64Encoded": False}
 
 
 def respond(event: dict[str, Any]) -> Answer:
-    """API Gateway's event -> status, headers, and the body in pieces as they come. Raises nothing that is foreseen."""
+    """Return status, headers and the body's pieces as they arrive. Expected errors become answers."""
     try:
         body = asked(event)
     except ValueError as error:
@@ -61,7 +61,7 @@ def respond(event: dict[str, Any]) -> Answer:
 
 
 def asked(event: dict[str, Any]) -> dict[str, Any]:
-    """The body as JSON, for the model that is served. Raises `ValueError` saying what is wrong with it."""
+    """Parse the body, for the served model. Raises `ValueError` with the reason."""
     try:
         text = event.get("body") or ""
         body = json.loads(base64.b64decode(text, validate=True) if event.get("isBase64Encoded") else text)
@@ -83,7 +83,7 @@ def request(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def pieces(stream: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    """The server-sent events as they come; where it breaks off, the last says so, and no [DONE] follows."""
+    """Yield the server-sent events as they arrive. After a failure the last event is an error, without [DONE]."""
     try:
         for event in stream:
             if "PayloadPart" in event:
@@ -99,7 +99,7 @@ def pieces(stream: Iterable[dict[str, Any]]) -> Iterator[bytes]:
 
 
 def refused_by_aws(error: ClientError) -> Answer:
-    """The model's own refusal as it is, anything else by its meaning: AWS' words name the account's resources."""
+    """Return the model's own refusal unchanged. Other errors get our text, since AWS' messages name resources."""
     code = error.response.get("Error", {}).get("Code", "Unknown")
     log(code)
     if code == "ModelError":
@@ -133,6 +133,6 @@ def log(code: str) -> None:
 
 @functools.cache
 def runtime() -> Any:
-    """The client, once a container of Lambda's: what is asked twice would be billed and answered twice."""
+    """Return the client, one for each Lambda container, without retries: a retry would be billed again."""
     seconds = STREAMED_READ_S if "STREAM" in os.environ else READ_S
     return boto3.client("sagemaker-runtime", config=Config(read_timeout=seconds, retries={"total_max_attempts": 1}))

@@ -1,5 +1,5 @@
-"""In the place of Lambda's own Python runtime, which streams nothing: asks Lambda for the next event and sends each
-answer on as it is written, in the form that API Gateway takes from a streamed integration."""
+"""A custom Lambda runtime, since Lambda's Python runtime cannot stream: poll for events and stream each answer, in the
+format of API Gateway's response streaming."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 
-import relay  # type: ignore[import-not-found]  # beside it in Lambda's archive
+import relay  # type: ignore[import-not-found]  # in the same Lambda archive
 
 RUNTIME = "/2018-06-01/runtime"
 BETWEEN = b"\0" * 8
-"""Stands between status and headers, as JSON, and the body."""
+"""Separates the JSON of status and headers from the body."""
 STREAMED = {
     "Content-Type": "application/vnd.awslambda.http-integration-response",
     "Lambda-Runtime-Function-Response-Mode": "streaming",
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def answer_next(api: str) -> None:
-    """Wait for an event and answer it; what fails unforeseen is told to Lambda, and the next is waited for."""
+    """Wait for one event and answer it; report an unexpected failure to Lambda."""
     connection = http.client.HTTPConnection(api)
     connection.request("GET", f"{RUNTIME}/invocation/next")
     asked = connection.getresponse()
@@ -39,7 +39,7 @@ def answer_next(api: str) -> None:
         return
     try:
         post(connection, f"{RUNTIME}/invocation/{ident}/response", whole(status, headers, pieces), STREAMED)
-    except Exception as error:  # noqa: BLE001  # a connection that ends within a chunk tells Lambda of it
+    except Exception as error:  # noqa: BLE001  # closing inside a chunk reports the failure to Lambda
         print(f"the answer to {ident} was broken off: {type(error).__name__}", file=sys.stderr, flush=True)
     finally:
         connection.close()

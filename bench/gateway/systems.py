@@ -1,4 +1,4 @@
-"""What is compared: the upstream asked directly, Conviction, and LiteLLM's proxy in two set-ups. One worker each."""
+"""The systems compared: the upstream itself, Conviction, and LiteLLM's proxy in two set-ups; one worker each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = HERE.parents[1]
 KEY = "sk-bench-0123456789abcdef0123456789"
 ADMIN_KEY = "sk-admin-0123456789abcdef012345678"
 AMPLE = {"REQUESTS_PER_MINUTE": "100000000", "TOKENS_PER_MINUTE": "100000000", "USD_PER_DAY": "1000000"}
-"""Limits that are kept and never reached."""
+"""Limits that are enforced and never reached."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class System:
 
 @dataclass(frozen=True)
 class Environment:
-    """What the contenders share: upstreams, store, cores and a folder for files and logs."""
+    """What the systems share: upstreams, store, cores and a folder for files and logs."""
 
     chat: Upstream
     hosted: Upstream
@@ -51,56 +51,64 @@ class Environment:
         (self.folder / "keys").write_text(f"bench:{KEY}\n")
 
 
-def direct(around: Environment) -> System:
-    tasks = chat(around.folder, MODEL), chat(around.folder, MODEL, stream=True)
-    return System("direct", around.chat.port, UPSTREAM_KEY, *tasks)
+def direct(environment: Environment) -> System:
+    tasks = chat(environment.folder, MODEL), chat(environment.folder, MODEL, stream=True)
+    return System("direct", environment.chat.port, UPSTREAM_KEY, *tasks)
 
 
 @contextmanager
-def conviction(around: Environment) -> Iterator[System]:
+def conviction(environment: Environment) -> Iterator[System]:
     """With a key, limits and budgets of every kind, the ledger, metrics; both backends."""
     port = free_port()
-    environment = {
+    variables = {
         "PYTHONPATH": str(ROOT),
         "CONVICTION_PORT": str(port),
-        "CONVICTION_API_KEYS_FILE": str(around.folder / "keys"),
+        "CONVICTION_API_KEYS_FILE": str(environment.folder / "keys"),
         "OPENAI_API_KEY": UPSTREAM_KEY,
-        "OPENAI_BASE_URL": f"{around.chat.url}/v1",
+        "OPENAI_BASE_URL": f"{environment.chat.url}/v1",
         "CONVICTION_GPT4_MODEL": MODEL,
-        "CONVICTION_VLLM_URLS": f"{around.hosted.url}/v1",
+        "CONVICTION_VLLM_URLS": f"{environment.hosted.url}/v1",
         "CONVICTION_HOSTING_USD_PER_HOUR": "0.10",
         "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "100000",
         "CONVICTION_MARKET": "sample",
-        "REDIS_URL": f"redis://127.0.0.1:{around.store_port}/0",
+        "REDIS_URL": f"redis://127.0.0.1:{environment.store_port}/0",
         **{f"CONVICTION_{of}_{name}": value for of in ("KEY", "GPT4", "MISTRAL") for name, value in AMPLE.items()},
     }
-    command = [*around.python, "-m", "app.cli", "serve"]
-    with running(command, around.cores, around.folder / "conviction.log", environment) as process:
+    command = [*environment.python, "-m", "app.cli", "serve"]
+    with running(command, environment.cores, environment.folder / "conviction.log", variables) as process:
         process.wait_for(f"http://127.0.0.1:{port}/health/live")
-        tasks = chat(around.folder, "gpt-4"), chat(around.folder, "gpt-4", stream=True)
-        yield System("conviction", port, KEY, *tasks, process, recommendation(around.folder))
+        tasks = chat(environment.folder, "gpt-4"), chat(environment.folder, "gpt-4", stream=True)
+        yield System("conviction", port, KEY, *tasks, process, recommendation(environment.folder))
 
 
 @contextmanager
-def litellm(around: Environment, setup: str) -> Iterator[System]:
+def litellm(environment: Environment, setup: str) -> Iterator[System]:
     """LiteLLM's proxy by setups/SETUP.yaml."""
     port = free_port()
-    environment = {
+    variables = {
         "LITELLM_MODE": "PRODUCTION",
         "LITELLM_LOG": "ERROR",
         "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "UPSTREAM_URL": f"{around.chat.url}/v1",
+        "UPSTREAM_URL": f"{environment.chat.url}/v1",
         "UPSTREAM_KEY": UPSTREAM_KEY,
         "GATEWAY_KEY": KEY,
         "MASTER_KEY": ADMIN_KEY,
-        "STORE_PORT": str(around.store_port),
+        "STORE_PORT": str(environment.store_port),
     }
-    command = [str(around.litellm / "bin/litellm"), "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
+    command = [
+        str(environment.litellm / "bin/litellm"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--num_workers",
+        "1",
+    ]
     command += ["--config", str(HERE / "setups" / f"{setup}.yaml")]
     name = "litellm" if setup == "full" else f"litellm_{setup}"
-    with running(command, around.cores, around.folder / f"{name}.log", environment) as process:
+    with running(command, environment.cores, environment.folder / f"{name}.log", variables) as process:
         process.wait_for(f"http://127.0.0.1:{port}/health/liveliness")
-        tasks = chat(around.folder, "gpt-4"), chat(around.folder, "gpt-4", stream=True)
+        tasks = chat(environment.folder, "gpt-4"), chat(environment.folder, "gpt-4", stream=True)
         yield System(name, port, KEY, *tasks, process)
 
 
