@@ -100,10 +100,10 @@ def test_all_that_would_stop_the_run_is_named_in_one_line(plan: Make, config: Co
     for part in (
         "vllm/bin/python is missing",
         "CONVICTION_DTYPE=float16 trains on a GPU only",
-        "nowhere holds no ohlcv*.parquet",
+        "nowhere has no ohlcv*.parquet",
         "finetune.qlora needs a GPU",
         "finetune.continue_from, model_store/toy/0, does not exist",
-        "store/toy/1 exists, and versions are never changed",
+        "store/toy/1 exists, and versions are immutable",
     ):
         assert part in message
 

@@ -111,7 +111,7 @@ def test_no_run_and_runs_without_config_are_reported(config: Config, run: Artifa
     other = config.model_copy(update={"name": "another"})
     document = message(other, run, tmp_path)
     assert "No run of this project is recorded here" in document
-    assert "Not shown, since no configuration given has their name: toy." in document
+    assert "Not shown, because no given configuration has their name: toy." in document
 
 
 def test_out_gets_the_document_and_the_chart_it_names(config: Config, run: Artifacts, tmp_path: Path) -> None:

@@ -86,12 +86,12 @@ def test_rows_that_overlap_are_refused_by_name() -> None:
         validation=[("A", "2024-01-08"), ("B", "2024-01-05")],
         test=[("GOOGL", "2024-01-08")],
     )
-    with pytest.raises(ValueError, match="not apart") as caught:
+    with pytest.raises(ValueError, match="splits overlap") as caught:
         require_disjoint(mixed, companies)
     assert str(caught.value).split(": ")[1].split("; ") == [
         "GOOG is in test and in train",
         "A is in train and in validation",
-        "validation has a close of 2024-01-05, train of 2024-01-05",
+        "validation has a close of 2024-01-05, not after train's last, 2024-01-05",
     ]
 
 
@@ -163,7 +163,7 @@ def test_a_market_too_small_for_the_splits_is_refused(
 def test_tickers_without_history_are_reported(config: Config, artifacts: Artifacts, synthetic_market: Path) -> None:
     early = config.dataset.train.model_copy(update={"first": date(2022, 6, 1), "last": date(2022, 7, 1)})
     settings = config.dataset.model_copy(update={"train": early})
-    with pytest.raises(ValueError, match="no ticker of the train split has history enough between its dates"):
+    with pytest.raises(ValueError, match="no ticker of the train split has enough history between its dates"):
         build(config.model_copy(update={"dataset": settings}), artifacts, synthetic_market)
 
 

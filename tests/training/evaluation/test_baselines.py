@@ -101,7 +101,7 @@ def test_training_pairs_are_read_once_each(tmp_path: Path) -> None:
         ({"action": "maybe"}, "line 2: action: 'maybe'"),
         ({"metrics": {"price": -1.0, "technicals": {"RSI_14": 20.0, "MFI_14": 30.0}}}, r"line 2: (.|\n)*price"),
         ({"ticker": None}, "line 2: 'ticker' is missing"),
-        ({}, "nothing to learn from 1 pairs of 1 action"),
+        ({}, "cannot train on 1 pairs of 1 action"),
     ],
 )
 def test_what_cannot_be_trained_on_is_named(tmp_path: Path, spoil: dict[str, object], message: str) -> None:

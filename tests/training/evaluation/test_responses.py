@@ -147,8 +147,8 @@ def test_all_that_is_wrong_is_all_reported_without_secrets() -> None:
     for message in (
         "a: no credentials in an address",
         "'b=x' is not NAME=URL",
-        "c: the environment has no NO_KEY",
-        "d is no backend given once",
+        "c: the environment variable NO_KEY is not set",
+        "d is not the name of exactly one backend",
     ):
         assert message in str(caught.value)
     assert "secret" not in str(caught.value)

@@ -22,7 +22,7 @@ def test_rows_are_read_as_written(tmp_path: Path) -> None:
 def test_a_malformed_row_is_named_by_file_line_and_field(tmp_path: Path) -> None:
     path = tmp_path / "a.rows.jsonl"
     path.write_text(f"{ROWS[0].model_dump_json()}\n{ROWS[0].model_dump_json().replace('sell', 'sold', 1)}\n")
-    with pytest.raises(ValueError, match=r"a\.rows\.jsonl, line 2: said: "):
+    with pytest.raises(ValueError, match=r"a\.rows\.jsonl, line 2: predicted: "):
         rows.read(path)
 
 

@@ -151,7 +151,7 @@ async def test_a_batch_that_is_not_taken_is_reported_by_its_code_alone(tmp_path:
 
 async def test_an_answer_to_what_was_not_asked_stops_it(tmp_path: Path, server: StandInBatches) -> None:
     server.fates = [Fate(change=lambda result: {**result, "custom_id": "brief-0-other"})]
-    with pytest.raises(TeacherFailed, match="answers what was not asked"):
+    with pytest.raises(TeacherFailed, match="its custom_id is not a question of this batch"):
         await ask(tmp_path)
 
 

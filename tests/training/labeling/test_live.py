@@ -115,7 +115,7 @@ async def test_a_server_that_cannot_be_reached_fails_for_good(
     tmp_path: Path, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
-    monkeypatch.setattr(live, "ATTEMPTS", 2)
+    monkeypatch.setattr(live, "MAX_ATTEMPTS", 2)
     with pytest.raises(TeacherFailed, match="cannot be reached"):
         await ask(tmp_path, concurrency=1)
     assert reopened(tmp_path).spent == 0

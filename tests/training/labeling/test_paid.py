@@ -89,7 +89,7 @@ def test_the_estimate_asks_nothing_and_needs_no_key(
     for live, batch in zip(*costs, strict=True):
         assert live / 2 <= batch <= live / 2 + PROMPTS * Decimal("1e-9")
     label(paid(max_usd="0.001"), data, estimate_only=True)
-    assert "the cap will stop it" in capsys.readouterr().err
+    assert "labelling will stop at the cap" in capsys.readouterr().err
 
 
 def test_without_a_key_nothing_is_asked(

@@ -41,10 +41,10 @@ def test_labels_need_a_whole_data_set(config: Config, artifacts: Artifacts) -> N
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ('name = "openai"', "teacher.model: .*needed.*\n.*teacher.max_usd: .*needed"),
+        ('name = "openai"', "teacher.model: .*required.*\n.*teacher.max_usd: .*required"),
         ('name = "openai-batch"\nmodel = "gpt-99"\nmax_usd = 1', "teacher.model: .*no list price"),
         ('name = "openai"\nmodel = "gpt-4.1"\nmax_usd = 0', "teacher.max_usd"),
-        ('name = "rules"\nmax_usd = 1', "teacher.max_usd: .*not for the rules"),
+        ('name = "rules"\nmax_usd = 1', "teacher.max_usd: .*not applicable: the rules"),
         ('name = "openai"\nmodel = "gpt-4.1"\nmax_usd = 1\nbatch_requests = 50001', "teacher.batch_requests"),
     ],
 )

@@ -106,7 +106,7 @@ def test_a_model_teacher_is_named_with_what_it_cost(config: Config, finished: Ar
     finished.complete("finetune", {**finished.manifest("finetune"), **tuned})
     folder = publish(config, finished, tmp_path / "store", "2", GOLDEN, Decimal(1))
     card = (folder / "README.md").read_text()
-    assert "**Teacher: gpt-4.1-2025-04-14**, asked through OpenAI's API." in card
+    assert "**Teacher: gpt-4.1-2025-04-14**, queried through OpenAI's API." in card
     assert "rule-based" not in card
     for message in (
         "labels: 1.23 USD",
@@ -163,7 +163,7 @@ def test_every_file_is_on_the_disk_before_the_version_is_there(
 
 def test_labels_of_another_contract_are_refused(config: Config, finished: Artifacts, tmp_path: Path) -> None:
     finished.complete("label", {**finished.manifest("label"), "fingerprint": "0" * 12})
-    with pytest.raises(Refused, match="labels are of contract 000000000000"):
+    with pytest.raises(Refused, match="labels have contract 000000000000"):
         publish(config, finished, tmp_path / "store", "1", GOLDEN, Decimal(1))
     assert not (tmp_path / "store" / "current").exists()
 

@@ -126,7 +126,7 @@ def test_the_command_writes_both_forms(
         assert phrase in text
     assert "| 40 | 50.0% (40.0 to 60.0) |" in text
     assert "of another run" in page
-    assert "It went on from model_store/x/1" in text
+    assert "Training continued model_store/x/1" in text
     assert not list(out.glob("*.part"))
     assert "gpt" not in text.lower()  # no answer had probabilities, so that there is no cascade to price
 
@@ -165,7 +165,7 @@ def test_evaluations_without_rows_are_named(finished: Artifacts) -> None:
     for name in ("brief-awq", "brief-base"):
         (finished.folder / "evaluate" / f"{name}.rows.jsonl").unlink()
     train = baselines.read_training_set(finished.folder / "label" / "train.jsonl")
-    with pytest.raises(ValueError, match=r"brief-awq\.json, brief-base\.json: no rows beside"):
+    with pytest.raises(ValueError, match=r"brief-awq\.json, brief-base\.json: the rows file is missing"):
         load_results(finished.folder / "evaluate", train)
 
 
