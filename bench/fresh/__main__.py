@@ -26,7 +26,7 @@ from bench.fresh.serving import ServeFailed, serving
 
 FIRST_START_S, LATER_START_S = 240.0, 60.0
 ANSWER_S = {"AVX2": {"brief": 1.5, "full": 18.0}, "AVX-512": {"brief": 0.6, "full": 7.0}}
-"""What is asked of answers, alone on the machine, by kind of CPU."""
+"""Targets for answers on an otherwise idle machine, by kind of CPU."""
 
 
 def started(checkout: Checkout) -> dict[str, Any]:
