@@ -40,7 +40,7 @@ Stock = tuple[pd.DataFrame, Chain]
 
 
 def stocks(market: Path, as_of: date) -> list[Stock]:
-    """Bars and a chain of every ticker with history enough, in turn until there are `TICKERS`."""
+    """Return bars and a chain of every ticker with enough history, repeated up to `TICKERS` entries."""
     provider = ParquetProvider(market)
     found: list[Stock] = []
     for ticker in provider.tickers():
@@ -57,7 +57,7 @@ def stocks(market: Path, as_of: date) -> list[Stock]:
 
 
 def milliseconds(work: Callable[[Stock], object], on: Sequence[Stock]) -> float:
-    """Time of the processor a ticker: both sides use one thread, and what else runs counts for neither."""
+    """Return the CPU time a ticker: each side uses one thread, and other programs do not count."""
     began = process_time()
     for stock in on:
         work(stock)

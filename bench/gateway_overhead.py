@@ -47,7 +47,7 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def running(port: int, *command: str, **environment: str) -> Iterator[None]:
-    """`conviction` as a process that listens on a port."""
+    """Start `conviction` as a process that listens on a port."""
     inherited = {**os.environ, **environment, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-m", "app.cli", *command],
@@ -68,7 +68,7 @@ def running(port: int, *command: str, **environment: str) -> Iterator[None]:
 
 
 def ask(port: int, body: bytes, times: int) -> list[tuple[float, float]]:
-    """Milliseconds as the gateway counts its own, and as the client sees all, of `times` requests."""
+    """Return the gateway's and the client's milliseconds of `times` requests."""
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
     taken = []
     for _ in range(times):

@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def ask(client: httpx.Client, detail: str, index: int) -> dict[str, Any]:
-    """An answer, or the end of the benchmark."""
+    """Return an answer; exit on an error."""
     metrics = EXAMPLE.document() | {"price": 571.29 + index / 10}
     response = client.post("/v1/recommendations", json={"metrics": metrics, "detail": detail}, headers=MADE)
     answer: dict[str, Any] = response.raise_for_status().json()

@@ -1,4 +1,4 @@
-"""A report over 100,000 stored pairs: how long it takes, and how long a cheap request takes meanwhile.
+"""The duration of a report over 100,000 stored pairs, and of a cheap request during the report.
 
 python bench/report.py [--pairs N] [--reports N] [--tickers N]
 
@@ -35,12 +35,12 @@ from bench.gateway_overhead import free_port, running  # noqa: E402
 
 DAY_MS = 86_400_000
 PAUSE_S = 0.002
-"""Between cheap requests."""
+"""Seconds between cheap requests."""
 CHEAP = "/health/live"
 
 
 def made_up(pairs: int, tickers: int) -> NDArray[np.void]:
-    """Records of the last thirty days: agreement of about 0.85 that differs by ticker, and one failure in fifty."""
+    """Generate records of thirty days, with an agreement of about 0.85 that varies by ticker, and 2% failures."""
     random = np.random.default_rng(0)
     records = np.zeros(pairs, RECORD)
     now = int(1000 * time.time())
@@ -65,7 +65,7 @@ def made_up(pairs: int, tickers: int) -> NDArray[np.void]:
 
 
 def fill(address: str, records: NDArray[np.void]) -> None:
-    """Store records as gateways would have."""
+    """Store the records in the gateways' format."""
     with Redis.from_url(address) as redis:
         for place in range(0, len(records), CHUNK):
             redis.set(f"{PAIRS}:{place // CHUNK}", records[place : place + CHUNK].tobytes())
@@ -74,7 +74,7 @@ def fill(address: str, records: NDArray[np.void]) -> None:
 
 
 def get(connection: HTTPConnection, path: str) -> tuple[float, bytes]:
-    """Seconds that it takes, and the answer."""
+    """Return the duration in seconds and the answer."""
     began = perf_counter()
     connection.request("GET", path)
     response = connection.getresponse()
@@ -86,7 +86,7 @@ def get(connection: HTTPConnection, path: str) -> tuple[float, bytes]:
 
 @contextmanager
 def cheaply(port: int) -> Iterator[list[float]]:
-    """Milliseconds of cheap requests, one after the other, for as long as the context lasts."""
+    """Send cheap requests one after another inside the context; yield their milliseconds."""
     taken: list[float] = []
     over = threading.Event()
 
@@ -129,7 +129,7 @@ def measure(address: str, reports: int) -> None:
             taken = [get(connection, "/v1/comparisons/report")[0] for _ in range(reports)]
         print(f"report: median {median(taken):.3f} s, longest {max(taken):.3f} s of {reports}")
         print(f"{CHEAP} alone: {spread(alone)}")
-        print(f"{CHEAP} meanwhile: {spread(beside)}")
+        print(f"{CHEAP} during a report: {spread(beside)}")
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ METRICS, NOTHING = "/metrics", "/health/live"
 
 
 def mixed(connection: HTTPConnection) -> None:
-    """Both backends, both details, streams, comparisons and bodies that are refused."""
+    """Send requests to both backends: both details, streams, comparisons and invalid bodies."""
     for number in range(QUESTIONS):
         metrics = EXAMPLE.document() | {"price": round(571.29 + number / 100, 2)}
         body = {"ticker": "SNPS", "metrics": metrics, "detail": ("brief", "full")[number % 2]}

@@ -48,7 +48,7 @@ DECISIONS = 8000
 
 
 class Caller:
-    """A connection to one gateway that is kept, and what its requests took, in milliseconds."""
+    """A kept-alive connection to one gateway, and the milliseconds of its requests."""
 
     def __init__(self, port: int) -> None:
         self.connection = HTTPConnection("127.0.0.1", port, timeout=30)
@@ -56,7 +56,7 @@ class Caller:
         self.own: list[float] = []
 
     def ask(self, number: int) -> None:
-        """One question like no other."""
+        """Send one unique request."""
         metrics = EXAMPLE.document() | {"price": round(571.29 + number / 100, 2)}
         body = json.dumps({"ticker": "SNPS", "metrics": metrics, "detail": "brief"}).encode()
         began = perf_counter()
@@ -70,7 +70,7 @@ class Caller:
         self.own.append(answer["timing"]["gateway_ms"])
 
     def copies(self) -> str:
-        """How the copies ended."""
+        """Return the outcomes of the copies."""
         self.connection.close()  # which may have been idle for too long
         self.connection.request("GET", "/metrics")
         page = self.connection.getresponse().read().decode()
@@ -79,7 +79,7 @@ class Caller:
 
 
 def added(before: Sequence[float], after: Sequence[float]) -> str:
-    """The median of what a round's request took more, and its 95% interval by bootstrap over rounds."""
+    """Return the median added time, with a 95% bootstrap interval over rounds."""
     more = np.array(after) - np.array(before)
     draws = np.random.default_rng(0).integers(len(more), size=(RESAMPLES, len(more)))
     low, high = np.quantile(np.median(more[draws], axis=1), [0.025, 0.975])
@@ -87,7 +87,7 @@ def added(before: Sequence[float], after: Sequence[float]) -> str:
 
 
 async def deciding(copied: bool) -> float:
-    """Milliseconds of processor time from an answer to the end of the decision to copy it or not."""
+    """Return the CPU milliseconds of the decision whether to copy an answer."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="conviction-bench-")))
         stack.enter_context(ValkeyServer(port=0, data_dir=folder, unix_socket_path=folder / "valkey.sock"))
@@ -132,7 +132,7 @@ def main() -> None:
                 caller.ask(number + WARM_UP)
                 time.sleep(options.gap_ms / 1000)
         time.sleep(1)
-        print(f"{options.rounds} rounds, {options.gap_ms:g} ms apart; at most {LIMIT_MS} ms may be added")
+        print(f"{options.rounds} rounds, {options.gap_ms:g} ms apart; limit: {LIMIT_MS} ms added")
         none = callers[0.0]
         print(f"no copies        client {np.median(none.seen):.3f} ms, gateway_ms {np.median(none.own):.3f}, medians")
         for fraction in FRACTIONS[1:]:

@@ -19,7 +19,7 @@ EMULATED_AVX2: Mapping[str, str] = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "ATEN_CPU_CAPABILITY": "avx2",
 }
-"""Variables that make a CPU with AVX-512 compute as one without it does, as far as PyTorch and oneDNN obey."""
+"""Variables that disable AVX-512 in PyTorch and oneDNN."""
 
 
 def kind(machine: Machine, *, emulated: bool = False) -> str:

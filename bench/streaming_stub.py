@@ -30,7 +30,7 @@ MODELS = b'{"data":[{"id":"stub"}]}'
 
 
 def chunks(detail: Detail) -> list[bytes]:
-    """The stand-in's answer, an event to each chunk of HTTP's."""
+    """Return the stand-in's answer, one event in each HTTP chunk."""
     body = VLLM.request("stub", messages(EXAMPLE, "SNPS", detail), detail)
     request = parse_request(json.dumps(body).encode())
     _, lines = parse_question(request)
@@ -39,7 +39,7 @@ def chunks(detail: Detail) -> list[bytes]:
 
 
 class Stub(asyncio.Protocol):
-    """Tells brief from full by the limit of tokens, and reads nothing else."""
+    """Distinguishes brief from full requests by the token limit, and reads nothing else."""
 
     def __init__(self, brief: Sequence[bytes], full: Sequence[bytes], pace_s: float) -> None:
         self._brief, self._full, self._pace_s = brief, full, pace_s

@@ -80,7 +80,7 @@ def theirs(config: Config, base: Path, rows: list[dict[str, Any]], tokenizer: An
 
 
 def labelled(config: Config, market: Path, count: int) -> list[dict[str, Any]]:
-    """The first pairs of the run: brief and full as they are mixed there."""
+    """Return the first pairs of the run, with its mix of brief and full."""
     train = config.dataset.train
     share = count / (train.brief + train.full)
     fewer = train.model_copy(update={"brief": round(train.brief * share), "full": round(train.full * share)})
@@ -95,7 +95,7 @@ def labelled(config: Config, market: Path, count: int) -> list[dict[str, Any]]:
 
 
 def timed(trainer: Any) -> float:
-    """Seconds of training, preparation left out."""
+    """Return the seconds of training without preparation."""
     start = time.monotonic()
     trainer.train()
     return time.monotonic() - start

@@ -68,7 +68,7 @@ def body(detail: Detail) -> dict[str, Any]:
 
 
 def read(events: Sequence[Any]) -> None:
-    """What every client is after."""
+    """The result that every client returns."""
     choices = [choice for event in events for choice in event.choices]
     tokens = [
         Token.model_validate(token, from_attributes=True)
@@ -83,7 +83,7 @@ def read(events: Sequence[Any]) -> None:
 
 @asynccontextmanager
 async def package(url: str) -> AsyncIterator[Ask]:
-    """The openai package over aiohttp, as its documentation has it."""
+    """The openai package over aiohttp, as in its documentation."""
     async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0, http_client=DefaultAioHttpClient()) as client:
 
         async def ask(detail: Detail) -> None:
@@ -95,7 +95,7 @@ async def package(url: str) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def package_untyped(url: str) -> AsyncIterator[Ask]:
-    """The same with events left untyped, and read by small models of one's own."""
+    """The same with untyped events, parsed by small models."""
     async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0, http_client=DefaultAioHttpClient()) as client:
 
         async def ask(detail: Detail) -> None:
@@ -109,7 +109,7 @@ async def package_untyped(url: str) -> AsyncIterator[Ask]:
 
 @asynccontextmanager
 async def own(url: str) -> AsyncIterator[Ask]:
-    """As the gateway does."""
+    """The gateway's client."""
     backend = OpenAICompatibleBackend("mistral", [url], VLLM)
 
     async def ask(detail: Detail) -> None:
@@ -124,7 +124,7 @@ CLIENTS = {"openai package": package, "openai, untyped": package_untyped, "own, 
 
 
 async def cpu_us(ask: Ask, detail: Detail, calls: int) -> float:
-    """Microseconds of this process a call, with so many callers at a time."""
+    """Return the CPU microseconds a call, at a concurrency."""
 
     async def caller(times: int) -> None:
         for _ in range(times):
@@ -137,7 +137,7 @@ async def cpu_us(ask: Ask, detail: Detail, calls: int) -> float:
 
 @contextmanager
 def stub(pace_s: float) -> Iterator[str]:
-    """The address of a stub."""
+    """Start a stub; yield its address."""
     command = [sys.executable, str(ROOT / "bench" / "streaming_stub.py"), str(pace_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -1,1 +1,1 @@
-"""`make bench-fresh`: how long a fresh clone takes to answer. A bare Python 3.11 runs it, so it imports no package."""
+"""`make bench-fresh`: time from a fresh clone to the first answer. It uses only the standard library."""

@@ -4,7 +4,7 @@
   python3 -m bench.fresh --keep                        keep the folder
   python3 -m bench.fresh --emulate-avx2                as on a CPU without AVX-512
 
-Nothing else should run on the machine meanwhile.
+No other program should run during the benchmark.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from bench.fresh.serving import ServeFailed, serving
 
 FIRST_START_S, LATER_START_S = 240.0, 60.0
 ANSWER_S = {"AVX2": {"brief": 1.5, "full": 18.0}, "AVX-512": {"brief": 0.6, "full": 7.0}}
-"""What is asked of answers, alone on the machine, by kind of CPU."""
+"""Targets for answers on an otherwise idle machine, by kind of CPU."""
 
 
 def started(checkout: Checkout) -> dict[str, Any]:
-    """Start, ask and stop once."""
+    """Start `make serve`, send the requests, and stop it."""
     with serving(checkout) as running:
         began = monotonic()
         questions = Questions(running.url)

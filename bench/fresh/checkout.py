@@ -27,13 +27,13 @@ class Checkout:
 
 
 def differs_from_head() -> bool:
-    """Whether the checkout holds changes that a clone will not have."""
+    """Return whether the checkout has uncommitted changes."""
     return bool(_git("status", "--porcelain"))
 
 
 @contextmanager
 def cloned(extra: Mapping[str, str], *, keep: bool) -> Iterator[Checkout]:
-    """Clone the checkout's HEAD into a temporary folder, which is removed afterwards unless it is to be kept."""
+    """Clone the checkout's HEAD into a temporary folder, and remove it afterwards unless `keep`."""
     place = Path(mkdtemp(prefix="conviction-fresh-"))
     try:
         (place / "tmp").mkdir()

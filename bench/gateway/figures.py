@@ -1,4 +1,4 @@
-"""From rounds to figures: means over rounds, and bootstrap intervals that resample whole rounds."""
+"""Means over rounds, and bootstrap intervals that resample whole rounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEED = 20
 
 Floats = NDArray[np.float64]
 Round = Mapping[str, Any]
-"""One measurement as it is kept: measure, round, gateway, and figures by name."""
+"""One stored measurement: measure, round, gateway, and figures by name."""
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,23 @@ def mean(series: ArrayLike) -> Estimate:
 
 
 def ratio(ours: ArrayLike, theirs: ArrayLike) -> Estimate:
-    """Of two series measured in the same rounds."""
+    """For two series measured in the same rounds."""
     return bootstrap(lambda one, other: one / other, ours, theirs)
 
 
 def difference(ours: ArrayLike, theirs: ArrayLike) -> Estimate:
-    """Of two series measured in the same rounds."""
+    """For two series measured in the same rounds."""
     return bootstrap(lambda one, other: one - other, ours, theirs)
 
 
 def quantile(values: ArrayLike, percent: float) -> float:
-    """NaN of nothing: there is no such value, and nothing may pass for one."""
+    """Return a quantile; NaN for an empty series."""
     given = np.asarray(values, dtype=np.float64)
     return float(np.percentile(given, percent)) if given.size else float("nan")
 
 
 def series(rounds: Sequence[Round], measure: str, gateway: str, name: str) -> Floats:
-    """A figure of one gateway, by round."""
+    """Return a figure of one gateway, by round."""
     found = sorted(
         (each["round"], each[name]) for each in rounds if (each["measure"], each["gateway"]) == (measure, gateway)
     )

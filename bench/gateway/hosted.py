@@ -1,4 +1,4 @@
-"""Output tokens a second of the real vLLM, through the gateway and asked directly: what is lost on the way.
+"""Output tokens a second of the real vLLM, through the gateway and directly.
 
   conviction up -- python -m bench.gateway.hosted
 
@@ -37,7 +37,7 @@ class Plan:
     concurrencies: tuple[int, ...] = (1, 8, 32)
     rounds: int = 5
     requests_each: int = 3
-    """That each of the concurrent clients sends in a round."""
+    """Requests of each client in a round."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Server:
 
 
 def tokens_per_second(sample: Sample) -> float:
-    """Of all answers, from the first request to the last answer's end."""
+    """Seconds from the first request to the end of the last answer."""
     sample.require_all_valid()
     taken_ns = sample.records["end_ns"].max() - sample.records["sent_ns"].min()
     return float(sample.records["tokens"].sum() / taken_ns * 1e9)
@@ -68,7 +68,7 @@ def measured(plan: Plan, servers: Sequence[Server], generator: Generator, folder
 
 
 def estimates(plan: Plan, rounds: Sequence[Round]) -> dict[int, Estimate]:
-    """The gateway's share of what vLLM does, by concurrency."""
+    """Return the gateway's share of vLLM's throughput, by concurrency."""
     return {
         concurrency: ratio(
             *(series(rounds, f"tokens at {concurrency}", name, "tokens_per_second") for name in (GATEWAY, DIRECT))

@@ -1,4 +1,4 @@
-"""Where the gateway's time goes in one of the measures: its functions by the time spent in themselves, by cProfile.
+"""A cProfile of the gateway during one measure, sorted by the time in each function itself.
 
   python -m bench.gateway.profiled recommendations
 

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 HERE = Path(__file__).parent
 TICKS = os.sysconf("SC_CLK_TCK")
-"""A second of processor time, as /proc counts it."""
+"""Clock ticks a CPU second in /proc."""
 PAGE_MB = os.sysconf("SC_PAGE_SIZE") / 1e6
 START_S = 180.0
 TIMEOUT_S = 20.0
@@ -22,7 +22,7 @@ COMPILER = ("cc", "-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror")
 
 
 class BenchmarkError(Exception):
-    """What ends a benchmark without figures."""
+    """An error that ends the benchmark without figures."""
 
 
 class DidNotStart(BenchmarkError):
@@ -30,7 +30,7 @@ class DidNotStart(BenchmarkError):
 
 
 def compiled(name: str, folder: Path) -> Path:
-    """The program made from NAME.c beside this file."""
+    """Compile NAME.c in this directory; return the program."""
     made = folder / name
     subprocess.run([*COMPILER, "-o", str(made), str(HERE / f"{name}.c")], check=True)
     return made
@@ -54,12 +54,12 @@ class Process:
         self.pid = self._popen.pid
 
     def first_line(self) -> str:
-        """What the program writes first, if its log is for errors alone (NAME.err)."""
+        """Return the first line of the program's output, if its log is for errors only (NAME.err)."""
         line = self._popen.stdout.readline() if self._popen.stdout else b""
         return line.decode().strip() or self._fail()
 
     def wait_for(self, url: str) -> None:
-        """Until the address answers with 2xx."""
+        """Wait until the address answers with 2xx."""
 
         def answers() -> bool:
             with suppress(OSError), urlopen(url, timeout=5):  # noqa: S310 - ours, on loopback
@@ -69,7 +69,7 @@ class Process:
         self._wait(answers)
 
     def wait_for_port(self, port: int) -> None:
-        """Until something listens there."""
+        """Wait until a program listens on the port."""
 
         def listens() -> bool:
             with socket.socket() as probe:
@@ -78,15 +78,15 @@ class Process:
         self._wait(listens)
 
     def cpu_s(self) -> float:
-        """Processor time of the program and its descendants, those that have ended and been waited for included."""
+        """Return the CPU seconds of the program and its descendants, reaped ones included."""
         return sum(map(_cpu_s, self._family()))
 
     def memory_mb(self) -> float:
-        """Resident memory of the program and its descendants, in MB of 10^6 bytes."""
+        """Return the resident memory of the program and its descendants, in MB of 10^6 bytes."""
         return sum(map(_memory_mb, self._family()))
 
     def stop(self) -> None:
-        """Ask it to end, and after a while end it; what it has started goes with it."""
+        """Terminate the program and its descendants, and kill them after a timeout."""
         self._popen.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(TIMEOUT_S)
@@ -115,7 +115,7 @@ class Process:
 def running(
     command: Sequence[str], cores: Sequence[int], log: Path, environment: Mapping[str, str]
 ) -> Iterator[Process]:
-    """The process, ended on the way out."""
+    """Start a program, and stop it on exit."""
     process = Process(command, cores, log, **environment)
     try:
         yield process
@@ -131,7 +131,7 @@ def free_port() -> int:
 
 
 def machine_busy_s() -> float:
-    """Processor seconds that all cores together have worked since the machine was started."""
+    """Return the busy CPU seconds of all cores since boot."""
     user, nice, system, _idle, _waiting, *rest = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
     return (user + nice + system + sum(rest)) / TICKS
 
@@ -145,7 +145,7 @@ def _descendants(pid: int) -> Iterator[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/PID/stat behind the command's name, state first; none where it has ended."""
+    """Return the fields of /proc/PID/stat after the command's name; empty if the process has ended."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return []

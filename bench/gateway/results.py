@@ -25,7 +25,7 @@ TARGETS: Mapping[str, tuple[str, float]] = {
     "soak.growth_mb_per_100k": ("<=", 1),
 }
 QUIET_CORES = 0.05
-"""What others may use of the machine during a round before its figures are doubted."""
+"""Cores that other programs may use during a round before its figures are doubted."""
 HEADROOM = 1.5
 """How many times the fastest gateway's throughput the upstream must reach without a gateway."""
 
@@ -48,23 +48,23 @@ class Rounds:
         return ratio(*(series(self.rounds, measure, gateway, name) for gateway in (ours, theirs)))
 
     def memory(self, gateway: str) -> Estimate:
-        """The most that was seen after any round, and the range."""
+        """Return the largest value after any round, and the range."""
         seen = [each["memory_mb"] for each in self.rounds if each["gateway"] == gateway]
         return Estimate(max(seen), min(seen), max(seen))
 
     def growth(self, gateway: str) -> Estimate:
-        """Of memory in the soak, in MB per 100,000 requests; one run has no interval."""
+        """Return the memory growth in the soak, in MB per 100,000 requests; one run has no interval."""
         requests, memory = (series(self.rounds, "soak", gateway, name) for name in ("requests", "memory_mb"))
         slope = growth_mb(requests.cumsum(), memory)
         return Estimate(slope, slope, slope)
 
     def added(self, measure: str, gateway: str, name: str) -> Estimate:
-        """What the gateway adds to the same asked of the upstream directly."""
+        """Return the difference from the upstream without a gateway."""
         return difference(*(series(self.rounds, measure, each, name) for each in (gateway, "direct")))
 
 
 def estimates(of: Rounds) -> dict[str, Estimate]:
-    """Every figure by its dotted name: Conviction's at the top level, a peer's under its name."""
+    """Return every figure by dotted name: Conviction's at the top level, a peer's under its name."""
     found = dict(_own(of, OURS))
     for peer in PEERS:
         found |= {f"{peer}.{name}": estimate for name, estimate in _own(of, peer)}
@@ -77,7 +77,7 @@ def estimates(of: Rounds) -> dict[str, Estimate]:
 
 
 def _own(of: Rounds, gateway: str) -> Iterator[tuple[str, Estimate]]:
-    """One gateway's figures, of the measures that were taken."""
+    """Yield one gateway's figures for the measures of the run."""
     if of.has("throughput", gateway):
         yield "throughput_per_core", of.mean("throughput", gateway, "throughput")
         yield "cpu_ms_per_request", of.mean("throughput", gateway, "cpu_ms")
@@ -113,7 +113,7 @@ def nested(figures: Mapping[str, Any]) -> Document:
 
 
 def meets(name: str, value: float) -> bool | None:
-    """Whether a figure is as it should be; None where nothing is asked of it. NaN meets nothing."""
+    """Return whether a figure meets its target; None without a target. NaN never does."""
     if name not in TARGETS:
         return None
     sign, bound = TARGETS[name]
@@ -121,7 +121,7 @@ def meets(name: str, value: float) -> bool | None:
 
 
 def doubts(of: Rounds) -> list[str]:
-    """What speaks against the figures."""
+    """Return reasons to distrust the figures."""
     others = max((each["others_cores"] for each in of.rounds), default=0.0)
     found = []
     if others > QUIET_CORES:
@@ -137,7 +137,7 @@ def doubts(of: Rounds) -> list[str]:
 
 
 def document(of: Rounds, about: Document) -> Document:
-    """What is written: the figures, then how sure they are, then what they come from."""
+    """Return the document: the figures, their intervals and doubts, and the rounds."""
     figures = estimates(of)
     return {
         **nested({name: finite(estimate.value) for name, estimate in figures.items()}),
@@ -150,7 +150,7 @@ def document(of: Rounds, about: Document) -> Document:
 
 
 def finite(value: float) -> float | None:
-    """To four digits; None for what JSON has no number for: a figure of nothing, such as of no refusals."""
+    """Round to four digits; None for NaN, such as the latency of no refusals."""
     return significant(value) if isfinite(value) else None
 
 
@@ -159,7 +159,7 @@ def _plain(each: Round) -> Document:
 
 
 def table(of: Rounds) -> Iterator[str]:
-    """The figures side by side, each with its interval."""
+    """Yield the table of figures with their intervals."""
     figures = estimates(of)
     yield f"{'':<37}{'conviction':>30}{'litellm':>30}{'litellm, bare':>30}   asked"
     names = dict.fromkeys(name.removeprefix(f"{peer}.") for name in figures for peer in ("", *PEERS))

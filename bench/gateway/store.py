@@ -1,4 +1,4 @@
-"""The Redis in which the gateways count, as the deployment sets it up: appended to disk each second."""
+"""The gateways' store, configured as in the deployment: appended to disk each second."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ KEY = "sk-upstream-0123456789abcdef"
 
 @dataclass(frozen=True)
 class Counts:
-    """Chat completions since the start. `reason` is what was wrong with the last invalid one."""
+    """Chat completions since the start. `reason` describes the last invalid one."""
 
     requests: int
     invalid: int
@@ -49,14 +49,14 @@ class Upstream:
             return Counts(**json.load(answer))
 
     def pace(self, first_ms: float, gap_ms: float) -> None:
-        """How long it takes to the first event, or to an answer in one piece, and from event to event."""
+        """Set the milliseconds to the first event (or a whole answer), and between events."""
         order = f"{self.url}/pace?first_us={first_ms * 1000:.0f}&gap_us={gap_ms * 1000:.0f}"
         urlopen(Request(order, b"", method="POST"), timeout=10).close()  # noqa: S310
 
 
 @contextmanager
 def upstream(program: Path, script: Script, key: str, cores: Sequence[int], folder: Path) -> Iterator[Upstream]:
-    """An upstream that says `script`; a `key` of "-" is not asked for."""
+    """Start an upstream with the answers in `script`; with the key "-" it needs none."""
     command = [str(program), script.model, key, str(script.content), str(script.answer), str(script.events)]
     with running(command, cores, folder / f"upstream-{script.model}.err", {}) as process:
         yield Upstream(process, int(process.first_line()))

@@ -14,10 +14,10 @@ from app.contract.prompt import messages
 from app.contract.recommendation import BriefAnswer, canonical
 
 SERIAL = "########"
-"""Where upstream and load generator put a request's number; anything that answers twice the same is found out."""
+"""Where upstream and load generator put a request's number, which exposes repeated answers."""
 
 MODEL = "gpt-4.1"
-"""What the upstream serves, and what a gateway asks it for when it is asked for `gpt-4`."""
+"""The upstream's model, which gateways request for `gpt-4`."""
 
 HOSTED = f"bench-{fingerprint()}"
 QUESTION = f"Request {SERIAL}. " + 'Weigh the evidence for and against: "RSI 59.4", MACD above its signal.\n' * 11
@@ -34,7 +34,7 @@ class Task:
     body: Path
     field: str
     expected: Path | None
-    """None: any text will do."""
+    """None: any text is valid."""
     events: bool = False
     header: str = ""
 
@@ -46,7 +46,7 @@ def write(folder: Path, name: str, text: str) -> Path:
 
 
 def chat(folder: Path, model: str, stream: bool = False) -> Task:
-    """A chat completion, asked of `model`."""
+    """A chat completion by `model`."""
     body = {"model": model, "messages": [{"role": "user", "content": QUESTION}], "temperature": 0, "max_tokens": 120}
     if stream:
         body["stream"] = True
@@ -61,7 +61,7 @@ def chat(folder: Path, model: str, stream: bool = False) -> Task:
 
 
 def hosted_chat(folder: Path, model: str) -> Task:
-    """A streamed completion of a fixed length, of which nothing is known but that there is one: vLLM's."""
+    """A streamed completion of a fixed length with unknown text, by vLLM."""
     body = {
         "model": model,
         "messages": [{"role": "user", "content": QUESTION}],
@@ -73,7 +73,7 @@ def hosted_chat(folder: Path, model: str) -> Task:
 
 
 def recommendation(folder: Path) -> Task:
-    """A recommendation by the hosted model from given metrics, kept out of the cache since all are the same."""
+    """A recommendation by the hosted model from given metrics, without the cache since all are equal."""
     body = {"ticker": "SNPS", "metrics": EXAMPLE.document(), "detail": "brief"}
     return Task(
         "/v1/recommendations",
@@ -86,7 +86,7 @@ def recommendation(folder: Path) -> Task:
 
 @dataclass(frozen=True)
 class Script:
-    """What an upstream expects and says, as files in a folder."""
+    """The requests and answers of an upstream, as files in a folder."""
 
     model: str
     content: Path
@@ -127,7 +127,7 @@ def _script(folder: Path, model: str, question: str, parts: list[str], *, logpro
 
 
 def compact(document: dict[str, Any]) -> str:
-    """Without spaces, as vLLM and OpenAI send events."""
+    """Return compact JSON, as vLLM and OpenAI send it."""
     return json.dumps(document, separators=(",", ":"))
 
 
@@ -145,7 +145,7 @@ def _events(base: dict[str, Any], parts: list[str], logprobs: bool) -> Iterator[
 
 
 def _alternatives(token: str) -> dict[str, Any]:
-    """A token's log-probability and those of the likeliest, as vLLM gives them."""
+    """Return a token's log-probability and the top ones, in vLLM's format."""
     others = [token[:-1] + letter for letter in "shabcdefgijklmnopqrt" if letter != token[-1]]
     likeliest = [_token(text, -0.1 - rank) for rank, text in enumerate([token, *others][:TOP_LOGPROBS])]
     return {"content": [{**likeliest[0], "top_logprobs": likeliest}]}

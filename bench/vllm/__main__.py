@@ -4,7 +4,7 @@
   .envs/dev/bin/python -m bench.vllm --only eager --quick  one, with fewer requests
   .envs/dev/bin/python -m bench.vllm --emulate-avx2        as on a CPU without AVX-512
 
-Needs what `make model` makes. Nothing else should run on the machine meanwhile.
+Needs what `make model` makes. No other program should run during the benchmark.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Questions to vLLM as the gateway asks them, each about other figures, alone and from several clients."""
+"""Requests to vLLM as the gateway sends them, each with other metrics, sequential and concurrent."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.varied import ticker, varied
 
 @dataclass(frozen=True)
 class Answer:
-    """Seconds until the end and until the first text, and the tokens that the answer has."""
+    """Seconds to the end and to the first text, and the tokens of the answer."""
 
     seconds: float
     first_text_s: float
@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Load:
-    """Several clients, each of which asks again as soon as it is answered."""
+    """A closed loop of several clients."""
 
     detail: Detail
     clients: int
@@ -45,7 +45,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Plan:
-    """How many questions are asked alone, and under which loads."""
+    """The number of sequential requests, and the loads."""
 
     alone: dict[Detail, int]
     loads: tuple[Load, ...]
@@ -56,14 +56,14 @@ QUICK = Plan({"brief": 3, "full": 1}, (Load("brief", 8, 16), Load("brief", 32, 3
 
 
 class Client:
-    """Asks the vLLM at `url`."""
+    """A client of the vLLM at `url`."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, model: str) -> None:
         self._session, self._url, self._model = session, url, model
         self._numbers = count(random.randrange(10**9))  # noqa: S311 - figures, not secrets
 
     async def ask(self, detail: Detail) -> Answer:
-        """Return what one answer took; a status that is no success raises `aiohttp.ClientError`."""
+        """Return one answer's times. Raises `aiohttp.ClientError` for an error status."""
         body = self._body(detail, next(self._numbers))
         began = perf_counter()
         first, tokens = 0.0, 0
@@ -77,7 +77,7 @@ class Client:
         return Answer(perf_counter() - began, first, tokens)
 
     async def alone(self, plan: Plan) -> dict[str, Any]:
-        """Return the medians of answers that are asked for one after another."""
+        """Return the medians of sequential answers."""
         found: dict[str, Any] = {}
         for detail, number in plan.alone.items():
             await self.ask(detail)  # fills the prefix cache

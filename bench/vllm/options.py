@@ -56,7 +56,7 @@ class Setup:
 def setups(
     machine: Machine, overrides: Mapping[str, str], store: Path, models: Path, only: Collection[str] = ()
 ) -> Iterator[Setup | str]:
-    """Yield each option as it can be run here, or one line that says why it cannot; with `only`, those named there."""
+    """Yield each option that can run here, or one line with the reason; with `only`, the named options."""
     served = choose(machine, overrides)
     for option in (option for option in OPTIONS if not only or option.name in only):
         try:

@@ -60,7 +60,7 @@ def board(title: str, name: str, description: str) -> dashboard.Dashboard:
     )
 
 
-def lines(title: str, unit: str, *asked: Query, about: str = "", width: int = THIRD, stacked: bool = False) -> Panel:
+def lines(title: str, unit: str, *shown: Query, about: str = "", width: int = THIRD, stacked: bool = False) -> Panel:
     """Return a time series panel, with a fixed colour for each backend and dashed limits."""
     panel = (
         timeseries.Panel()
@@ -90,10 +90,10 @@ def lines(title: str, unit: str, *asked: Query, about: str = "", width: int = TH
         for backend, colour in COLOURS.items():
             fixed = DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
             panel = panel.override_by_regexp(f"/{backend}/", [fixed])
-    return _asking(panel, asked)
+    return _with_targets(panel, shown)
 
 
-def numbers(title: str, unit: str, *asked: Query, about: str = "", width: int = QUARTER, none: str = "-") -> Panel:
+def numbers(title: str, unit: str, *shown: Query, about: str = "", width: int = QUARTER, none: str = "-") -> Panel:
     """Return a panel of the latest values; `none` is shown without a value."""
     panel = (
         stat.Panel()
@@ -107,10 +107,10 @@ def numbers(title: str, unit: str, *asked: Query, about: str = "", width: int = 
         .orientation(VizOrientation.VERTICAL)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     )
-    return _asking(panel, asked)
+    return _with_targets(panel, shown)
 
 
-def bars(title: str, unit: str, asked: Query, *, about: str = "", width: int = THIRD, buckets: bool = False) -> Panel:
+def bars(title: str, unit: str, query: Query, *, about: str = "", width: int = THIRD, buckets: bool = False) -> Panel:
     """Return a bar for each series over the time range, or for each histogram bucket with `buckets`."""
     panel = (
         bargauge.Panel()
@@ -124,11 +124,11 @@ def bars(title: str, unit: str, asked: Query, *, about: str = "", width: int = T
         .orientation(VizOrientation.HORIZONTAL)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     )
-    target = _target(asked).instant()
+    target = _target(query).instant()
     return panel.with_target(target.format(queries.PromQueryFormat.HEATMAP) if buckets else target)
 
 
-def matrix(title: str, asked: Query, *, row: str, column: str, about: str = "", width: int = HALF) -> Panel:
+def matrix(title: str, query: Query, *, row: str, column: str, about: str = "", width: int = HALF) -> Panel:
     """Return a table of one label against another over the time range."""
     cross = {"columnField": column, "rowField": row, "valueField": "Value", "emptyValue": "zero"}
     return (
@@ -139,7 +139,7 @@ def matrix(title: str, asked: Query, *, row: str, column: str, about: str = "", 
         .decimals(0)
         .span(width)
         .height(TALL)
-        .with_target(_target(asked).instant().format(queries.PromQueryFormat.TABLE))
+        .with_target(_target(query).instant().format(queries.PromQueryFormat.TABLE))
         .with_transformation(DataTransformerConfig(id_val="groupingToMatrix", options=cross))
     )
 
@@ -153,8 +153,8 @@ def quantiles(metric: str, by: str = "backend") -> tuple[Query, Query]:
     return Query(quantile(0.5), f"{{{{{by}}}}} p50"), Query(quantile(0.95), f"{{{{{by}}}}} p95")
 
 
-def _asking(panel: Panel, asked: tuple[Query, ...]) -> Panel:
-    for place, query in enumerate(asked):
+def _with_targets(panel: Panel, shown: tuple[Query, ...]) -> Panel:
+    for place, query in enumerate(shown):
         panel = panel.with_target(_target(query, "ABCDEFGH"[place]))
     return panel
 

@@ -46,11 +46,11 @@ class Autoscaler:
         targets = [(waiting, self._rule.waiting)]
         if self._by_running:
             targets.append((running, self._rule.running * self._at_once))
-        asked = [
+        counts = [
             replicas if abs(value / replicas / target - 1) <= TOLERANCE else ceil(value / target)
             for value, target in targets
         ]
-        return min(max(1, *asked), self._rule.most)
+        return min(max(1, *counts), self._rule.most)
 
     def _left(self, now: float, sign: int) -> int:
         """Return how many replicas may still be added or removed within the policy's period."""

@@ -112,7 +112,7 @@ def test_the_pace_is_kept(server: Upstream, generator: Generator, folder: Path) 
     assert sample.latency_ms().min() >= 40 + 5 * (events - 1)
 
 
-def test_a_stream_that_is_left_is_counted_as_aborted(server: Upstream) -> None:
+def test_an_abandoned_stream_is_counted_as_aborted(server: Upstream) -> None:
     before = server.counts()
     server.pace(10_000, 0)
     try:
@@ -144,7 +144,7 @@ def test_an_open_loop_sends_what_is_due_and_counts_from_then(
 
 @contextmanager
 def answering(answer: bytes | None) -> Iterator[int]:
-    """A server that hangs up after `answer`, or, without one, never answers."""
+    """A server that closes the connection after `answer`; without one it never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         kept = []
 
@@ -178,7 +178,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n"
         (None, "unfinished"),
     ],
 )
-def test_other_ends_are_told_apart(
+def test_other_outcomes_are_distinguished(
     generator: Generator, folder: Path, answer: bytes | None, verdict: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.gateway.load.GRACE_S", 0.2)
@@ -197,7 +197,7 @@ def test_what_was_due_and_never_sent_is_unfinished(
 
 
 def records(*rows: tuple[int, int, int, int, Verdict]) -> Sample:
-    """Of (due, first, end) in ms, status and verdict."""
+    """Return records from (due, first, end) in ms, status and verdict."""
     made = np.zeros(len(rows), RECORD)
     for place, (due, first, end, status, verdict) in enumerate(rows):
         made[place] = (due * 1_000_000, due * 1_000_000, first * 1_000_000, end * 1_000_000, status, verdict, 1, -1)

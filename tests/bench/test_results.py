@@ -1,4 +1,4 @@
-"""What is written and printed of a run."""
+"""The document and the table of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rounds() -> list[dict[str, Any]]:
     return made
 
 
-def test_figures_stand_where_the_readme_says() -> None:
+def test_figures_have_the_names_in_the_readme() -> None:
     written = document(Rounds(rounds()), {"machine": {"cpu": "x"}})
     assert written["litellm"]["throughput_ratio"] == 20
     assert written["cpu_ms_per_request"] == 0.5
@@ -54,13 +54,13 @@ def test_a_figure_that_does_not_exist_is_null_and_meets_nothing() -> None:
     ("figures", "doubt"),
     [({"others_cores": 0.5}, "other programs"), ({"throughput": 29_000.0}, "the upstream reaches only")],
 )
-def test_a_busy_machine_and_a_slow_upstream_are_told(figures: dict[str, float], doubt: str) -> None:
+def test_a_busy_machine_and_a_slow_upstream_are_doubts(figures: dict[str, float], doubt: str) -> None:
     of = Rounds([*rounds(), *(closed("throughput", "litellm_bare", number, **figures) for number in range(2))])
     assert any(doubt in line for line in document(of, {})["doubts"])
     assert any(line.startswith("DOUBTFUL") and doubt in line for line in table(of))
 
 
-def test_growth_is_read_off_the_soak() -> None:
+def test_growth_is_computed_from_the_soak() -> None:
     soaked = [
         {"measure": "soak", "round": step, "gateway": "conviction", "requests": 10_000, "memory_mb": 90.0 + 0.2 * step}
         for step in range(20)

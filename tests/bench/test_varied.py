@@ -15,7 +15,7 @@ def prompt(number: int, detail: Detail) -> str:
     return messages(metrics, ticker(number), detail)[0]["content"]
 
 
-def test_every_number_has_a_prompt_of_its_own() -> None:
+def test_every_number_has_a_unique_prompt() -> None:
     for detail in ("brief", "full"):
         assert len({prompt(number, detail) for number in NUMBERS}) == len(NUMBERS)
 

@@ -1,4 +1,4 @@
-"""A gateway under mixed load and the Prometheus that watches it, both real; a stand-in for vLLM's own metrics."""
+"""A real gateway under mixed load, a real Prometheus, and a stand-in for vLLM's metrics."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.doubles import EXAMPLE_BODY
 from tests.faults.running import Replica
 
 RECORDED = Path(__file__).with_name("vllm_metrics.txt")
-"""A page as vLLM 0.32's own code writes it, of 40 requests that were made up; the series that dashboards read."""
+"""A metrics page from vLLM 0.32's code for 40 generated requests: the series that dashboards read."""
 CLIENT_KEY, METRICS_KEY = "a-client-of-tests-0123456789", "prometheus-of-tests-0123456789"
 BUDGETS = {"CONVICTION_MISTRAL_USD_PER_DAY": "50", "CONVICTION_GPT4_USD_PER_DAY": "50"}
 PAUSE_S = 0.5
 
 
 class VllmStandIn:
-    """No vLLM: its recorded page, each time it is read with as much again on its counters."""
+    """A fake vLLM: its recorded metrics page, with counters that grow at each scrape."""
 
     def __init__(self) -> None:
         self._recorded = RECORDED.read_text()
@@ -55,7 +55,7 @@ class VllmStandIn:
 
 
 class Load:
-    """Asks a gateway in every way there is, again and again, in a thread."""
+    """Send requests of every kind in a loop, in a thread."""
 
     def __init__(self, url: str, stand_in: StandIn) -> None:
         self._client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {CLIENT_KEY}"}, timeout=120)
@@ -117,7 +117,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Watched:
-    """A gateway, what it is asked, and who watches."""
+    """A gateway, its load, and its Prometheus."""
 
     gateway: Replica
     load: Load
@@ -130,7 +130,7 @@ class Watched:
 
 @contextmanager
 def watched(folder: Path, store: str) -> Iterator[Watched]:
-    """All of it, with the rules and the scrape jobs of deploy/prometheus, but quicker ones."""
+    """Start all parts, with the rules and scrape jobs of deploy/prometheus at shorter intervals."""
     program = prometheus.found()
     assert program is not None
     stand_in_app = create_stand_in(key=STAND_IN_KEY, seconds_per_token=0.001)

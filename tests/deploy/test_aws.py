@@ -150,7 +150,7 @@ def ends(output: str) -> list[str]:
     return [line.rpartition(": ")[2] for line in output.splitlines()]
 
 
-def test_what_is_made_once_is_as_it_was_the_second_time(run: Run, operations: list[str]) -> None:
+def test_a_second_deployment_changes_nothing(run: Run, operations: list[str]) -> None:
     assert ends(run("status")) == ["absent"] * 5
     assert ends(run("push")) == ["made"]
     assert ends(run("deploy"))[:-1] == ["made"] * 4
@@ -165,7 +165,7 @@ def test_what_is_made_once_is_as_it_was_the_second_time(run: Run, operations: li
     assert "InService" in state
 
 
-def test_what_aws_has_is_what_was_meant(run: Run, operations: list[str]) -> None:
+def test_the_resources_have_the_settings(run: Run, operations: list[str]) -> None:
     run("push")
     run("deploy")
     sagemaker = boto3.client("sagemaker", region_name=REGION)
@@ -223,7 +223,7 @@ def _left() -> list[Any]:
     ]
 
 
-def test_other_settings_are_brought_about_and_delete_takes_all_of_it_back(run: Run, operations: list[str]) -> None:
+def test_changed_settings_are_applied_and_delete_removes_everything(run: Run, operations: list[str]) -> None:
     run("push", model_id=OLDER_ID)
     run("deploy", model_id=OLDER_ID)
     run("push")
@@ -247,7 +247,7 @@ def test_other_settings_are_brought_about_and_delete_takes_all_of_it_back(run: R
     assert ends(run("delete")) == ["was not there"] * 5
 
 
-def test_what_another_made_is_left_alone(run: Run, operations: list[str]) -> None:
+def test_resources_of_others_are_not_changed(run: Run, operations: list[str]) -> None:
     run("push")
     run("deploy")
     boto3.client("lambda", region_name=REGION).untag_resource(
@@ -262,7 +262,7 @@ def test_what_another_made_is_left_alone(run: Run, operations: list[str]) -> Non
     assert sagemaker.describe_endpoint(EndpointName="conviction")["EndpointStatus"] == "InService"
 
 
-def test_a_method_that_has_been_opened_is_not_deployed(run: Run, operations: list[str]) -> None:
+def test_a_method_without_authorization_is_not_deployed(run: Run, operations: list[str]) -> None:
     run("push")
     run("deploy")
     gateway = boto3.client("apigateway", region_name=REGION)
@@ -280,9 +280,7 @@ def test_a_method_that_has_been_opened_is_not_deployed(run: Run, operations: lis
     assert "CreateDeployment" not in operations
 
 
-def test_weights_that_are_not_those_that_were_built_are_not_pushed(
-    run: Run, operations: list[str], models: Path
-) -> None:
+def test_weights_with_a_wrong_hash_are_not_pushed(run: Run, operations: list[str], models: Path) -> None:
     assert "do not exist: upload them with `push`" in run("deploy", status=1)
     (models / MODEL_ID / "awq" / "model.safetensors").write_bytes(b"poisoned")
     assert "is not what was published" in run("push", status=1)
@@ -292,7 +290,7 @@ def test_weights_that_are_not_those_that_were_built_are_not_pushed(
     assert _left() == []
 
 
-def test_a_push_that_was_cut_off_goes_on_where_it_stopped(run: Run, operations: list[str]) -> None:
+def test_an_interrupted_push_resumes(run: Run, operations: list[str]) -> None:
     run("push")
     s3 = boto3.client("s3", region_name=REGION)
     s3.delete_object(Bucket="weights", Key=f"conviction/{MODEL_ID}/build-awq.json")
@@ -311,7 +309,7 @@ def test_a_hub_repository_needs_no_push(run: Run, operations: list[str]) -> None
     assert "HF_HUB_OFFLINE" not in described["PrimaryContainer"]["Environment"]
 
 
-def test_the_container_is_given_the_flags_that_compose_gives_vllm(tmp_path: Path) -> None:
+def test_the_container_gets_the_flags_of_compose(tmp_path: Path) -> None:
     flags = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["vllm"]["command"]
     composed = dict(flag.removeprefix("--").partition("=")[::2] for flag in flags)
     deployment = load(toml(tmp_path))
@@ -324,7 +322,7 @@ def test_the_container_is_given_the_flags_that_compose_gives_vllm(tmp_path: Path
     assert given == composed | own
 
 
-def test_a_streamed_answer_goes_by_lambda_s_other_action(tmp_path: Path) -> None:
+def test_streaming_uses_the_streaming_invocation(tmp_path: Path) -> None:
     arn = "arn:aws:lambda:us-east-1:123456789012:function:conviction"
     streamed = integration(load(toml(tmp_path, stream=True)), arn)
     assert streamed["responseTransferMode"] == "STREAM"
@@ -353,7 +351,7 @@ def test_invalid_settings_are_refused_before_any_request(changes: dict[str, Any]
     assert message in run("deploy", status=2, **changes)
 
 
-def test_all_that_is_wrong_is_told_at_once(run: Run) -> None:
+def test_all_invalid_settings_are_reported_together(run: Run) -> None:
     output = run("deploy", status=2, region="nowhere", endpoint_role="x", instance_type="y")
     assert all(f"{name}: " in output for name in ("region", "endpoint_role", "instance_type"))
 
@@ -375,7 +373,7 @@ def test_no_credentials_and_no_aws_are_one_line(run: Run, monkeypatch: pytest.Mo
     assert "asking AWS failed: EndpointConnectionError: Could not connect" in run("status", status=1)
 
 
-def test_a_refused_signature_is_told_without_the_request_it_quotes() -> None:
+def test_a_refused_signature_is_reported_without_the_request() -> None:
     quoted = {"Code": "SignatureDoesNotMatch", "Message": "should have been 'POST\nx-amz-security-token:hush'"}
     with pytest.raises(Refused) as raised, refuse_aws_errors():
         raise ClientError({"Error": quoted}, "CreateModel")

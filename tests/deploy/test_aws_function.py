@@ -1,4 +1,4 @@
-"""What Lambda runs, called directly and as Lambda would start it, in front of a double of SageMaker's runtime."""
+"""The Lambda function, called directly and through its runtime, with a double of SageMaker's runtime."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def body(stream: bool, **changes: Any) -> dict[str, Any]:
 
 
 def event(asked: Any, encoded: bool = False) -> dict[str, Any]:
-    """As API Gateway's proxy integration sends it."""
+    """Return an event of API Gateway's proxy integration."""
     text = asked if isinstance(asked, str) else json.dumps(asked)
     return {
         "httpMethod": "POST",
@@ -82,7 +82,7 @@ def runtime(running: tuple[Runtime, str], stand_in: StandIn, monkeypatch: pytest
 
 @pytest.fixture
 def relay(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module as Lambda loads it, in a process that has asked AWS nothing before."""
+    """Load the module as Lambda does, without a cached client."""
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     spec = util.spec_from_file_location("relay", SOURCE / "relay.py")
     assert spec is not None
@@ -113,7 +113,7 @@ def test_the_input_goes_to_the_endpoint_and_the_answer_back(encoded: bool, relay
         ('{"messages": [], "stream": true}', "stream: answers are not streamed here"),
     ],
 )
-def test_what_is_no_question_is_refused_before_it_costs_anything(
+def test_an_invalid_request_is_refused_without_a_call(
     asked: str, said: str, relay: ModuleType, runtime: Runtime
 ) -> None:
     answered = relay.handler(event(asked), None)
@@ -134,7 +134,7 @@ FAILED = [
 
 
 @pytest.mark.parametrize(("failing", "status", "said"), FAILED, ids=[failing for failing, _, _ in FAILED])
-def test_what_aws_refuses_is_told_by_its_meaning(
+def test_aws_errors_become_statuses(
     failing: str, status: int, said: str, relay: ModuleType, runtime: Runtime, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runtime.failing.append(failing)
@@ -154,7 +154,7 @@ def test_the_model_s_own_refusal_is_passed_on(relay: ModuleType) -> None:
     assert json.loads(answered["body"])["error"]["message"] == "the temperature must be 0"
 
 
-def test_a_model_that_takes_too_long_is_told_of_before_api_gateway_gives_up(
+def test_a_slow_model_times_out_before_api_gateway(
     relay: ModuleType, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert relay.READ_S < BUFFERED_S
@@ -166,7 +166,7 @@ def test_a_model_that_takes_too_long_is_told_of_before_api_gateway_gives_up(
 
 
 class LambdaApi:
-    """Lambda's Runtime API as its reference describes it: hands out events, takes what is answered, chunk by chunk."""
+    """Lambda's Runtime API as in its reference: sends events and receives answers chunk by chunk."""
 
     def __init__(self) -> None:
         self.events: queue.Queue[dict[str, Any]] = queue.Queue()
@@ -216,7 +216,7 @@ class LambdaApi:
 
 @pytest.fixture
 def started(runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LambdaApi]:
-    """The archive unpacked, and its wrapper started as Lambda starts it."""
+    """Unpack the archive and start its wrapper as Lambda does."""
     with zipfile.ZipFile(io.BytesIO(code())) as archive:
         archive.extractall(tmp_path)
         modes = {each.filename: each.external_attr >> 16 for each in archive.infolist()}
@@ -260,7 +260,7 @@ def test_answers_are_sent_on_as_they_are_written(started: LambdaApi, runtime: Ru
     assert runtime.requests == ["invocations-response-stream"] * 2 + ["invocations"]
 
 
-def test_a_stream_that_breaks_off_says_so_and_the_next_is_answered(started: LambdaApi, runtime: Runtime) -> None:
+def test_a_broken_stream_is_reported_and_the_next_request_answered(started: LambdaApi, runtime: Runtime) -> None:
     for failing in ("stream-error", "broken-frame"):
         runtime.failing.append(failing)
         _, _, chunks = started.ask(event(body(True)))

@@ -75,7 +75,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "lost", tmp_path / "kept"
 
 
-async def test_a_copied_log_restores_the_ledger_after_the_server_and_its_disk_are_gone(
+async def test_a_copied_log_restores_the_ledger_after_loss_of_the_server(
     folders: tuple[Path, Path],
 ) -> None:
     """Copied as in the guide during calls: rewrites disabled, the manifest first."""

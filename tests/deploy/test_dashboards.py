@@ -1,4 +1,4 @@
-"""Dashboards: the JSON is what the code makes, and its queries can be parsed and name what there is."""
+"""Dashboards: the JSON matches the code, and its queries are valid and name existing series."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def board(name: str) -> dict[str, Any]:
 
 
 def exprs(name: str, filled_in: dict[str, str] = FILLED_IN) -> list[str]:
-    """What a dashboard's panels ask, with all filled in that Grafana would."""
+    """Return the queries of a dashboard's panels, with Grafana's variables filled in."""
     asked = queries(name, filled_in)
     assert not any("$" in expr for expr in asked)
     return asked
 
 
-def test_the_dashboards_are_what_the_code_makes(tmp_path: Path) -> None:
+def test_the_dashboards_match_the_code(tmp_path: Path) -> None:
     pytest.importorskip("grafana_foundation_sdk")
     subprocess.run([sys.executable, "-m", "deploy.grafana", str(tmp_path)], cwd=DEPLOY.parent, check=True, timeout=120)
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.json" for name in NAMES}
@@ -66,7 +66,7 @@ def test_every_query_names_series_that_exist(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_panel_can_be_linked_to_and_says_what_it_shows(name: str) -> None:
+def test_every_panel_has_an_id_and_a_title(name: str) -> None:
     shown = board(name)
     assert shown["uid"] == f"conviction-{name}"
     assert [panel["id"] for panel in shown["panels"]] == list(range(1, len(shown["panels"]) + 1))

@@ -1,4 +1,4 @@
-"""The demonstration: its figures, and the whole of it as `make demo` runs it, but for a few seconds."""
+"""The demonstration: its figures, and a short run of the command of `make demo`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BEFORE = Page(COUNTED.format(answered=10, refused=1, read=100, written=50, secon
 AFTER = Page(COUNTED.format(answered=30, refused=4, read=700, written=450, seconds=6, usd=0.003))
 
 
-def test_figures_are_of_what_was_counted_in_between() -> None:
+def test_figures_are_differences_of_two_readings() -> None:
     found = figures(BEFORE, AFTER, 20)
     own = found["mistral"]
     assert (own.answered, own.refused, own.tokens_per_second) == (20, 3, 20)

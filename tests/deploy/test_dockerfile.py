@@ -1,4 +1,4 @@
-"""The Dockerfile: what may get into an image, and how; built and tried it is by deploy/check-image."""
+"""The Dockerfile: contents and installation. deploy/check-image builds and runs the images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEXT = (ROOT / "Dockerfile").read_text()
 
 
 def stages() -> dict[str, str]:
-    """The text of each stage, by name."""
+    """Return the text of each stage, by name."""
     parts = re.split(r"^FROM (\S+) AS (\w+)$", TEXT, flags=re.MULTILINE)
     assert set(parts[1::3]) == {"${PYTHON_IMAGE}"}  # one base, which a build argument may pin by its digest
     return dict(zip(parts[2::3], parts[3::3], strict=True))
@@ -26,7 +26,7 @@ def test_the_gateway_is_the_last_stage_and_runs_nothing_while_it_is_built() -> N
 
 
 @pytest.mark.parametrize("stage", ["gateway", "training"])
-def test_an_image_has_a_user_without_rights_and_says_what_it_is(stage: str) -> None:
+def test_an_image_has_an_unprivileged_user_and_labels(stage: str) -> None:
     text = stages()[stage]
     assert re.findall("^USER (.*)$", text, re.MULTILINE) == ["10001:10001"]
     for label in ("title", "description", "version", "revision"):
@@ -34,7 +34,7 @@ def test_an_image_has_a_user_without_rights_and_says_what_it_is(stage: str) -> N
     assert "org.opencontainers.image.source" not in text
 
 
-def test_the_gateway_serves_and_is_asked_for_its_health() -> None:
+def test_the_gateway_has_a_command_and_a_health_check() -> None:
     text = stages()["gateway"]
     assert 'CMD ["conviction", "serve"]' in text
     assert re.search(r"^HEALTHCHECK .*/health/live", text, re.MULTILINE)
@@ -49,7 +49,7 @@ def test_all_is_installed_by_hash_and_as_wheels() -> None:
     assert all("--require-hashes" in each or "--no-index" in each for each in installs)
 
 
-def test_nothing_gets_in_that_is_not_named() -> None:
+def test_only_named_files_are_copied() -> None:
     first, *rest = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line]
     assert first == "*"
     let_in = [line.removeprefix("!") for line in rest if line.startswith("!")]

@@ -1,4 +1,4 @@
-"""deploy/first-time: it makes what is missing, touches nothing else, and the gateway takes what it has made."""
+"""deploy/first-time: it creates missing files, changes no others, and the gateway accepts the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = {"api_keys", "metrics_key", "openai_api_key", "valkey_password", "grafan
 
 
 def made(folder: Path, **environment: str) -> dict[str, str]:
-    """Every file it leaves in the folder."""
+    """Run it; return every file in the folder."""
     surroundings = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
     command = [str(ROOT / "deploy/first-time"), str(folder)]
     subprocess.run(command, env=surroundings | environment, check=True, capture_output=True, timeout=60)
@@ -38,7 +38,7 @@ def test_all_secrets_are_drawn_and_fit_each_other(tmp_path: Path) -> None:
     assert "\nOPENAI_API_KEY_FILE" not in files[".env"]
 
 
-def test_what_is_there_stays(tmp_path: Path) -> None:
+def test_existing_files_are_not_changed(tmp_path: Path) -> None:
     first = made(tmp_path)
     (tmp_path / "secrets/valkey_password").write_text("my own")
     assert made(tmp_path) == first | {"secrets/valkey_password": "my own"}

@@ -123,7 +123,7 @@ def test_an_invalid_value_is_refused_by_name(change: tuple[str, Any], message: s
         rendered(CHART, changed(change))
 
 
-def test_a_chart_without_values_says_what_it_needs() -> None:
+def test_a_chart_without_values_names_the_required_ones() -> None:
     with pytest.raises(Refused) as refused:
         rendered(CHART, {})
     assert all(name in str(refused.value) for name in ("image.repository", "secrets.apiKeys.name", "secrets.redisUrl"))
@@ -134,7 +134,7 @@ def test_without_any_backend_there_is_nothing_to_install() -> None:
         rendered(CHART, changed(("settings", {}), ("secrets/openai/name", "")))
 
 
-def test_the_pod_has_no_rights_that_it_does_not_need(pod: Document) -> None:
+def test_the_pod_has_no_unneeded_privileges(pod: Document) -> None:
     [container] = pod["containers"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -175,7 +175,7 @@ def test_the_schema_allows_the_gateway_s_settings_and_no_others() -> None:
     assert allowed.in_schema(json.loads(allowed.SCHEMA.read_text())) == allowed.allowed()
 
 
-def test_each_monitor_and_rule_asks_for_the_same_job(documents: list[Document]) -> None:
+def test_each_monitor_and_rule_uses_the_same_job(documents: list[Document]) -> None:
     monitor, service = one(documents, "ServiceMonitor")["spec"], one(documents, "Service")
     labels = service["metadata"]["labels"]
     assert labels[monitor["jobLabel"]] == "conviction"
@@ -201,7 +201,7 @@ def test_dashboards_are_those_of_compose(documents: list[Document]) -> None:
     assert sum(map(len, made.values())) < 1_000_000, "a ConfigMap holds a mebibyte"
 
 
-def test_only_named_namespaces_may_ask(documents: list[Document]) -> None:
+def test_ingress_is_limited_to_named_namespaces(documents: list[Document]) -> None:
     policy = one(documents, "NetworkPolicy")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     [rule] = policy["ingress"]
@@ -210,7 +210,7 @@ def test_only_named_namespaces_may_ask(documents: list[Document]) -> None:
     assert one(rendered(CHART, CHOICES["closed to all"]), "NetworkPolicy")["spec"]["ingress"] == []
 
 
-def test_it_may_ask_what_it_needs_and_nothing_beside_it(documents: list[Document]) -> None:
+def test_egress_is_limited_to_dependencies(documents: list[Document]) -> None:
     egress = one(documents, "NetworkPolicy")["spec"]["egress"]
     assert all(rule["to"] and rule["ports"] for rule in egress)
     assert [{port["port"] for port in rule["ports"]} for rule in egress] == [{53}, {6379}, {8000}, {443}]

@@ -43,13 +43,13 @@ for arguments in json.load(sys.stdin):
 
 
 def server() -> Document:
-    """What production-stack.yaml says of the model's servers."""
+    """Return production-stack.yaml's settings of model servers."""
     [found] = PRODUCTION_STACK.load()["servingEngineSpec"]["modelSpec"]
     return dict(found)
 
 
 def container() -> Document:
-    """What llm-d/modelservice.yaml says of a server's container."""
+    """Return a server's container in llm-d/modelservice.yaml."""
     [found] = MODELSERVICE.load()["decode"]["containers"]
     return dict(found)
 
@@ -69,13 +69,13 @@ def arguments() -> list[list[str]]:
 
 
 def composed() -> dict[str, Any]:
-    """vLLM as docker-compose.yml runs it."""
+    """Return vLLM's service in docker-compose.yml."""
     found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["vllm"]
     return found
 
 
 def parsed(commands: list[list[str]]) -> list[Document]:
-    """What vLLM's own parser makes of arguments."""
+    """Parse arguments with vLLM's parser."""
     if not VLLM.exists():
         pytest.skip(f"{VLLM} is not there: `make .envs/vllm/.complete`")
     done = subprocess.run(
@@ -115,7 +115,7 @@ def test_vllm_gets_the_arguments_of_compose() -> None:
 
 
 @pytest.mark.slow
-def test_vllm_s_parser_takes_it() -> None:
+def test_vllm_s_parser_accepts_the_arguments() -> None:
     [stack, llm_d] = parsed(arguments())
     for options in (stack, llm_d):
         assert options["served_model_name"] in (served(), [served()])
@@ -127,11 +127,11 @@ def test_vllm_s_parser_takes_it() -> None:
 
 
 def served() -> str:
-    """The id that all files must name."""
+    """Return the model id that all files must name."""
     return str(MODELSERVICE.load()["modelArtifacts"]["name"])
 
 
-def test_the_model_is_one_that_the_gateway_takes() -> None:
+def test_the_gateway_accepts_the_model() -> None:
     assert served().endswith(fingerprint())
     for path in charts.ENGINES.rglob("*.yaml"):
         named = set(re.findall(r"mistral-7b-\d+-[0-9a-f]{12}", path.read_text()))
@@ -150,12 +150,12 @@ def test_the_weights_are_those_of_the_claim_and_their_hashes_are_checked_first()
 
 
 def triggers() -> list[Document]:
-    """Of both engines."""
+    """Return the settings of both engines."""
     [scaled] = charts.manifests_in("llm-d/scaling.yaml")
     return [*server()["keda"]["triggers"], *scaled["spec"]["triggers"]]
 
 
-def test_both_engines_scale_alike_on_who_waits_wherever_that_is() -> None:
+def test_both_engines_scale_by_waiting_requests() -> None:
     [first, second, *others] = triggers()
     assert others == [first, second]
     waiting, running = first["metadata"], second["metadata"]
@@ -174,14 +174,14 @@ def test_the_metrics_that_scaling_asks_for_exist() -> None:
     assert "conviction_queue_depth" in {family.name for family in Collectors().registry.collect()}
 
 
-def test_the_gateways_may_have_as_many_calls_as_fill_the_servers() -> None:
+def test_the_gateways_concurrency_fills_the_servers() -> None:
     gateways, concurrency = example(), int(example()["settings"]["CONVICTION_MISTRAL_MAX_CONCURRENCY"])
     most = yaml.safe_load((CHART / "values.yaml").read_text())["autoscaling"]["maxReplicas"] * concurrency
     assert most >= server()["keda"]["maxReplicaCount"] * server()["vllmConfig"]["maxNumSeqs"]
     assert gateways["settings"]["CONVICTION_VLLM_URLS"] == "http://vllm-router-service.vllm.svc/v1"
 
 
-def test_only_gateways_and_prometheus_reach_servers_that_ask_for_no_key() -> None:
+def test_only_gateways_and_prometheus_reach_servers_without_a_key() -> None:
     for engine, others in ((PRODUCTION_STACK, {"conviction", "monitoring"}), (MODELSERVICE, {"monitoring"})):
         [policy] = engine.load()["extraObjects"]
         kubernetes_validate.validate(policy, charts.KUBERNETES, strict=True)
@@ -190,7 +190,7 @@ def test_only_gateways_and_prometheus_reach_servers_that_ask_for_no_key() -> Non
         assert {space["matchLabels"]["kubernetes.io/metadata.name"] for space in spaces} == others
 
 
-def test_the_charts_take_the_values_and_vllm_what_they_make_of_them(folder: Path) -> None:
+def test_the_charts_accept_the_values_and_vllm_their_arguments(folder: Path) -> None:
     assert list(command.faults(folder)) == []
     stack = one(PRODUCTION_STACK.manifests(folder), "Deployment", "-vllm")["spec"]["template"]["spec"]
     llm_d = one(MODELSERVICE.manifests(folder), "Deployment", "-decode")["spec"]["template"]["spec"]

@@ -1,4 +1,4 @@
-"""The gateway, started as the chart's pod starts it: with its variables, its files, its probes, and its end."""
+"""The gateway, started as in the chart's pod: with its variables, files, probes and termination."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ START_S = 60.0
 
 
 class Pod:
-    """The container's process: what the chart mounts lies in a folder, and the port is a free one."""
+    """The container's process, with a local folder for the mounts and a free port."""
 
     def __init__(self, documents: list[Document], folder: Path, secrets: dict[str, str]) -> None:
         pod = one(documents, "Deployment")["spec"]["template"]["spec"]
@@ -55,7 +55,7 @@ class Pod:
             )
 
     def probe(self, name: str) -> int:
-        """The status that the kubelet would see, or 0; as it asks: by the pod's address, without a key."""
+        """Return the status of a probe as sent by the kubelet (pod address, no key), or 0."""
         path = self.container[name]["httpGet"]["path"]
         try:
             return self.ask("GET", path, Host=f"10.0.0.7:{self.port}")[0]
@@ -72,7 +72,7 @@ class Pod:
         return answer
 
     def becomes(self, name: str, status: int) -> bool:
-        """Whether a probe sees that in time."""
+        """Wait for a probe's status; return whether it came in time."""
         ends = time.monotonic() + START_S
         while time.monotonic() < ends and self.process.poll() is None:
             if self.probe(name) == status:
@@ -127,5 +127,5 @@ def _private(path: Path, text: str) -> None:
 
 
 def _outside(value: str, folder: Path) -> str:
-    """A setting, with the pod's folders where they are here."""
+    """Return a setting with the pod's folders replaced by local ones."""
     return value.replace("/run/secrets", str(folder / "secrets")).replace("/etc/conviction", str(folder))

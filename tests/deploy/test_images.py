@@ -1,4 +1,4 @@
-"""What tries images: a stand-in for a container that is as closed as it claims, and checks that can fail."""
+"""Checks of images: `Sealed` isolates as documented, and each check can fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deploy.images.sealed import Sealed
 
 
 class Plain:
-    """Runs an spec's command as it is, on this machine: for what comes of a command, not of an image."""
+    """Runs a spec's command on this machine, to test the handling of its result."""
 
     name = "plain"
 
@@ -60,17 +60,17 @@ DECLARED = {
 }
 
 
-def test_an_image_that_is_declared_right_passes() -> None:
+def test_a_correct_image_passes() -> None:
     assert "version 1" in gateway.declared(Plain(DECLARED), "image", {"version": "1", "revision": "abc"})
 
 
 @pytest.mark.parametrize("wrong", [{"User": ""}, {"Cmd": ["sh"]}, {"Healthcheck": None}, {"Labels": {}}], ids=str)
-def test_one_that_is_not_does_not(wrong: dict[str, Any]) -> None:
+def test_an_incorrect_image_fails(wrong: dict[str, Any]) -> None:
     with pytest.raises(ImageError):
         gateway.declared(Plain({**DECLARED, **wrong}), "image", {"version": "1", "revision": "abc"})
 
 
-def test_this_machine_is_found_to_be_no_sealed_image() -> None:
+def test_this_machine_fails_the_check_of_a_sealed_image() -> None:
     with pytest.raises(ImageError, match="AssertionError"):
         gateway.printed(Plain(), "image", gateway.SEALED, sys.executable)
 
@@ -83,7 +83,7 @@ def test_this_machine_is_found_to_be_no_sealed_image() -> None:
         ("raise SystemExit(2)", False),
     ],
 )
-def test_a_refusal_is_a_status_and_a_word(program: str, held: bool) -> None:
+def test_a_refusal_needs_the_status_and_the_word(program: str, held: bool) -> None:
     def spec(_: str) -> ContainerSpec:
         return ContainerSpec("image", (sys.executable, "-c", program))
 
@@ -94,14 +94,14 @@ def test_a_refusal_is_a_status_and_a_word(program: str, held: bool) -> None:
             gateway.refusing(Plain(), "image", spec, "NAME")
 
 
-def test_a_command_that_fails_says_its_last_words() -> None:
+def test_a_failed_command_reports_its_last_output() -> None:
     with pytest.raises(ImageError, match="the last of them"):
         output_of(sys.executable, "-c", "import sys; sys.exit('the last of them')")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-def test_a_sealed_command_writes_to_tmp_alone_and_has_no_rights(tmp_path: Path) -> None:
-    """This machine's own root file system, sealed: no image is needed for that."""
+def test_a_sealed_command_writes_only_to_tmp_without_privileges(tmp_path: Path) -> None:
+    """Seal this machine's root file system, without an image."""
     root, log = tmp_path / "root", tmp_path / "log"
     root.mkdir()
     for name in ("bin", "lib", "lib64", "usr", "tmp", "run", "proc", "dev"):
@@ -129,7 +129,7 @@ def test_a_sealed_command_writes_to_tmp_alone_and_has_no_rights(tmp_path: Path) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make namespaces")
-def test_a_sealed_command_does_not_outlive_its_order(tmp_path: Path) -> None:
+def test_a_sealed_command_ends_with_its_process(tmp_path: Path) -> None:
     program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
     apart = ["unshare", "--pid", "--fork", sys.executable, "-c", program]
     with subprocess.Popen(apart, stdout=subprocess.PIPE) as process:
@@ -140,7 +140,7 @@ def test_a_sealed_command_does_not_outlive_its_order(tmp_path: Path) -> None:
         Sealed.send_signal(process, signal.SIGKILL)  # it has ended: no signal is sent
 
 
-def test_what_pip_is_told_here_is_passed_on_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pip_settings_are_passed_on_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wheels, index = tmp_path / "wheels", tmp_path / "index" / "simple"
     wheels.mkdir()
     index.mkdir(parents=True)

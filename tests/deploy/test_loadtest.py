@@ -1,5 +1,4 @@
-"""What the proof of scale is made of: HAProxy's configuration, the clients' reading, the judgement of memory; and all
-of it once, as it is typed."""
+"""Parts of the scale proof: HAProxy's configuration, the clients, the verdict on memory; and the whole command."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ def test_haproxy_accepts_its_configuration(tmp_path: Path) -> None:
 
 
 def milliseconds(option: str) -> float:
-    """Of an option of haproxy.cfg."""
+    """Return an option of haproxy.cfg."""
     found = re.search(rf"\b{option} (\d+)(ms|s)\b", settings.CONFIG.read_text())
     assert found, option
     return int(found[1]) * (1 if found[2] == "ms" else 1000)
@@ -55,11 +54,11 @@ def test_a_gateway_that_stops_is_noticed_while_it_still_takes_requests() -> None
     assert noticed < 1000 * Settings.model_fields["drain_s"].default / 2
 
 
-def test_it_is_the_gateway_that_gives_up_first() -> None:
+def test_the_gateway_times_out_first() -> None:
     assert milliseconds("timeout server") > 1000 * Settings.model_fields["backend_timeout_s"].default
 
 
-def test_nothing_that_may_have_been_sent_is_sent_again() -> None:
+def test_only_unsent_requests_are_retried() -> None:
     assert re.findall(r"^\s*retry-on (.*)$", settings.CONFIG.read_text(), re.MULTILINE) == ["conn-failure"]
 
 
@@ -89,7 +88,7 @@ def event(name: str, document: object) -> str:
         (200, STREAM, "", "lost"),
     ],
 )
-def test_an_answer_counts_only_where_it_came_to_its_end(status: int, kind: str, body: str, outcome: str) -> None:
+def test_only_complete_answers_count(status: int, kind: str, body: str, outcome: str) -> None:
     found = read(httpx.Response(status, headers={"Content-Type": kind}, text=body))
     assert found == (outcome, ANSWER if outcome == "ok" else None)
 
@@ -98,8 +97,8 @@ def test_an_answer_counts_only_where_it_came_to_its_end(status: int, kind: str, 
     ("leak", "answers", "verdict"),
     [(0, 30_000, "flat"), (1_000, 30_000, "GROWS"), (0, 30, "too short to tell")],
 )
-def test_memory_is_flat_grows_or_cannot_be_told(leak: int, answers: int, verdict: str) -> None:
-    """After a warm-up that takes memory, and under noise of some pages."""
+def test_memory_is_flat_grows_or_undecided(leak: int, answers: int, verdict: str) -> None:
+    """With a warm-up that takes memory, and noise of some pages."""
     answered = np.linspace(0, answers, 300)
     warm = 2e6 * np.minimum(1, answered / answers / 0.15)
     noise = np.random.default_rng(3).normal(0, 20_000, 300)
@@ -115,7 +114,7 @@ def test_memory_is_what_was_allocated() -> None:
     assert allocated(os.getpid()) - before == pytest.approx(len(held), rel=0.1)
 
 
-async def test_what_ends_is_started_again(tmp_path: Path) -> None:
+async def test_a_program_that_ends_is_restarted(tmp_path: Path) -> None:
     mark = tmp_path / "lives"
     script = f"open({str(mark)!r}, 'a').write('x'); import time; time.sleep(600)"
 
@@ -133,7 +132,7 @@ async def test_what_ends_is_started_again(tmp_path: Path) -> None:
         await part.stop()
 
 
-async def test_what_does_not_come_back_is_said() -> None:
+async def test_a_part_that_does_not_recover_is_named() -> None:
     async def never() -> bool:
         return False
 
@@ -158,7 +157,7 @@ def test_vllm_s_calls_are_those_that_it_counts() -> None:
 @pytest.mark.slow
 @needs_haproxy
 def test_three_gateways_are_one(tmp_path: Path) -> None:
-    """All of the proof, with time for a machine that is busy with other things."""
+    """Run the whole proof, with limits for a busy machine."""
     command = [sys.executable, "-m", "deploy.loadtest", "--within", "60", "--folder", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

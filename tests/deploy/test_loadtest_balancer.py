@@ -102,7 +102,7 @@ async def status(client: httpx.AsyncClient, wanted: int) -> httpx.Response:
     return answer
 
 
-async def test_a_piece_goes_out_as_it_comes(tmp_path: Path, port: int) -> None:
+async def test_pieces_are_forwarded_without_buffering(tmp_path: Path, port: int) -> None:
     gateway = Gateway()
     async with balanced(tmp_path, port, [gateway]) as client, client.stream("GET", "/stream") as response:
         pieces = response.aiter_bytes()
@@ -115,7 +115,7 @@ async def test_a_piece_goes_out_as_it_comes(tmp_path: Path, port: int) -> None:
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["in mid-stream", "before the answer"])
-async def test_a_client_that_leaves_leaves_the_gateway(silent: bool, tmp_path: Path, port: int) -> None:
+async def test_a_disconnect_reaches_the_gateway(silent: bool, tmp_path: Path, port: int) -> None:
     gateway = Gateway(silent=silent)
     async with balanced(tmp_path, port, [gateway]) as client:
         with pytest.raises(httpx.ReadTimeout):
@@ -125,7 +125,7 @@ async def test_a_client_that_leaves_leaves_the_gateway(silent: bool, tmp_path: P
             await gateway.left.wait()
 
 
-async def test_no_gateway_that_is_unready_is_asked_and_none_at_all_is_said_as_a_problem(
+async def test_unready_gateways_get_no_requests_and_without_any_the_answer_is_a_problem(
     tmp_path: Path, port: int
 ) -> None:
     one, other = Gateway(pieces=0), Gateway(pieces=0)
@@ -146,7 +146,7 @@ async def test_no_gateway_that_is_unready_is_asked_and_none_at_all_is_said_as_a_
         await status(client, 200)
 
 
-async def test_what_could_not_be_sent_is_asked_of_another(tmp_path: Path, port: int) -> None:
+async def test_an_unsent_request_is_retried_on_another_gateway(tmp_path: Path, port: int) -> None:
     """Two of three gateways are down; the third answers every request."""
     gateway = Gateway(pieces=0)
     async with balanced(tmp_path, port, [gateway]) as client:

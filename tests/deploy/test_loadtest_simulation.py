@@ -1,4 +1,4 @@
-"""The queueing simulation against what is known in closed form, and what is made of it."""
+"""The queueing simulation compared with closed forms, and its output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REQUESTS = 100_000
 
 
 def erlang_c(places: int, offered: float) -> float:
-    """How probable it is in M/M/c that a request has to wait, by the load in Erlangs."""
+    """Return the probability of waiting in M/M/c, by the load in Erlangs."""
     busy = offered**places / factorial(places) / (1 - offered / places)
     return busy / (sum(offered**k / factorial(k) for k in range(places)) + busy)
 
@@ -30,8 +30,8 @@ def drawn(rate: float, work: str, number: int = REQUESTS, seed: int = 1) -> tupl
 
 
 @pytest.mark.parametrize(("servers", "concurrency", "load"), [(1, 1, 0.7), (5, 1, 0.7), (2, 4, 0.7), (10, 1, 0.8)])
-def test_places_that_do_not_slow_each_other_down_are_m_m_c(servers: int, concurrency: int, load: float) -> None:
-    """How many wait, how long on average, and, since those who wait do so exponentially long, how long 95% at most."""
+def test_servers_of_constant_pace_are_m_m_c(servers: int, concurrency: int, load: float) -> None:
+    """Compare the share of waiting requests, their mean wait, and the 95th percentile of an exponential wait."""
     places = servers * concurrency
     found = Simulation(*drawn(load * places, "exponential"), [1.0] * (concurrency + 1), servers).run()
     waits, rate = erlang_c(places, load * places), places - load * places
@@ -41,15 +41,15 @@ def test_places_that_do_not_slow_each_other_down_are_m_m_c(servers: int, concurr
 
 
 @pytest.mark.parametrize("work", ["exponential", "gamma"])
-def test_one_server_that_shares_itself_is_m_g_1_ps(work: str) -> None:
-    """The mean stay depends on the load alone, whatever the lengths are."""
+def test_a_processor_sharing_server_is_m_g_1_ps(work: str) -> None:
+    """The mean time depends only on the load, not on the distribution of lengths."""
     load = 0.7
     found = Simulation(*drawn(load, work), list(range(300)), 1).run()
     assert found.took.mean() == pytest.approx(1 / (1 - load), rel=0.08)
     assert not found.waited.any()
 
 
-def test_nothing_is_lost_and_nobody_overtakes() -> None:
+def test_no_request_is_lost_or_overtakes() -> None:
     arrivals, work = drawn(3.8, "exponential", 5_000)
     found = Simulation(arrivals, work, [1, 1, 1.5], 2).run()
     assert (found.took >= work - 1e-9).all()
@@ -57,7 +57,7 @@ def test_nothing_is_lost_and_nobody_overtakes() -> None:
     assert found.paid_s == pytest.approx(2 * (arrivals + found.took).max())
 
 
-def test_without_load_a_request_takes_what_it_takes_alone() -> None:
+def test_without_load_a_request_takes_its_service_time() -> None:
     known = figures()
     for server in known.servers.values():
         request = known.requests[server.requests].brief
@@ -66,7 +66,7 @@ def test_without_load_a_request_takes_what_it_takes_alone() -> None:
         assert found.took == pytest.approx(alone)
 
 
-def test_the_default_model_s_figures_give_back_what_was_measured() -> None:
+def test_the_default_model_s_figures_reproduce_the_measurement() -> None:
     """1,000 brief calls in 495.7 s and 200 full ones in 515.6 s, 32 at a time."""
     known = figures()
     server = known.servers["cpu"]
@@ -90,7 +90,7 @@ def scaler(by_running: bool = True) -> Autoscaler:
     return Autoscaler(rule, 8, by_running=by_running)
 
 
-def test_replicas_are_added_two_at_a_time_and_never_past_the_most() -> None:
+def test_replicas_are_added_two_at_a_time_up_to_the_maximum() -> None:
     asked, replicas = scaler(), [1]
     for poll in range(60):
         replicas.append(asked(15.0 * poll, 1_000, 8, replicas[-1]))
@@ -99,7 +99,7 @@ def test_replicas_are_added_two_at_a_time_and_never_past_the_most() -> None:
     assert replicas[-1] == 10
 
 
-def test_replicas_are_taken_away_one_at_a_time_once_none_was_wanted_for_ten_minutes() -> None:
+def test_replicas_are_removed_one_at_a_time_after_ten_minutes() -> None:
     asked = scaler()
     assert asked(0.0, 1_000, 8, 8) == 10
     replicas = [10]
@@ -111,7 +111,7 @@ def test_replicas_are_taken_away_one_at_a_time_once_none_was_wanted_for_ten_minu
     assert replicas[49] == 8
 
 
-def test_the_busy_are_not_taken_away_where_running_requests_count() -> None:
+def test_busy_replicas_are_kept_if_running_requests_count() -> None:
     held, let_go, last = scaler(by_running=True), scaler(by_running=False), list[int]()
     for poll in range(60):
         assert held(15.0 * poll, 0, 24, 4) == 4
@@ -120,7 +120,7 @@ def test_the_busy_are_not_taken_away_where_running_requests_count() -> None:
     assert 3 in last[40:]
 
 
-def test_a_replica_ordered_helps_once_it_has_started() -> None:
+def test_a_new_replica_helps_once_it_has_started() -> None:
     arrivals, work = np.linspace(0, 1_000, 2_001), np.ones(2_001)
     quick, slow = (
         Simulation(arrivals, work, [1.0, 1.0], 1).run(lambda *_: 4, poll_s=15, start_s=start_s)
@@ -130,14 +130,14 @@ def test_a_replica_ordered_helps_once_it_has_started() -> None:
     assert (quick.most, slow.most) == (4, 4)
 
 
-def test_servers_that_are_closed_finish_what_they_have_begun() -> None:
+def test_closed_servers_finish_their_requests() -> None:
     arrivals, work = np.zeros(4), np.full(4, 100.0)
     found = Simulation(arrivals, work, [1.0, 1.0], 4).run(lambda *_: 1, poll_s=10)
     assert found.took == pytest.approx(np.full(4, 100.0))
     assert found.paid_s == pytest.approx(400.0)
 
 
-def test_a_load_rises_and_falls_as_it_says() -> None:
+def test_the_load_follows_a_cosine() -> None:
     arrivals = rise_and_fall(1, 9, 20_000, np.random.default_rng(2))
     counted, _ = np.histogram(arrivals, bins=4, range=(0, 20_000))
     assert len(arrivals) == pytest.approx(5 * 20_000, rel=0.03)

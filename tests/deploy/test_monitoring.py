@@ -1,4 +1,4 @@
-"""Metrics and dashboards against a real Prometheus that watches a gateway under mixed load."""
+"""Metrics and dashboards with a real Prometheus and a gateway under mixed load."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ VALUES = {
     "reason": {*REASONS, "processor"},
     "store": set(STORES),
 }
-"""Of labels whose values are the same wherever they are; `result` is of two metrics."""
+"""Values of labels that are the same in every metric; `result` belongs to two metrics."""
 RESULTS = {
     "conviction_cache_requests_total": set(get_args(CacheResult)),
     "conviction_shadow_copies_total": set(get_args(ShadowResult)),
 }
 HOSTED = {"conviction_hosting_price_usd_per_hour", "conviction_backend_replicas"}
-"""Of the backend that is paid by the hour."""
+"""Series of the backend paid by the hour."""
 STILL = {
     "conviction_in_flight_requests",
     "conviction_queue_depth",
@@ -53,7 +53,7 @@ STILL = {
     "conviction_store_errors_total",
     "conviction_shadow_copies_total",
 }
-"""What may be nought whatever is asked."""
+"""Metrics that may be zero."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def counted(page: str) -> list[Sample]:
 
 
 def metric_of(sample: Sample) -> str:
-    """Its name as the design lists it."""
+    """Return a metric's name as in the design."""
     for suffix in ("_bucket", "_sum", "_count"):
         if sample.name.removesuffix(suffix) in EXPECTED:
             return sample.name.removesuffix(suffix)
@@ -81,7 +81,7 @@ def test_the_load_is_mixed(running: Watched) -> None:
     assert running.load.statuses == {200, 422, 429, 502}
 
 
-def test_metrics_are_those_of_the_design_whatever_is_asked(running: Watched) -> None:
+def test_metrics_are_those_of_the_design(running: Watched) -> None:
     samples = counted(running.page())
     assert {metric_of(sample) for sample in samples} == set(EXPECTED)
     for sample in samples:
@@ -89,7 +89,7 @@ def test_metrics_are_those_of_the_design_whatever_is_asked(running: Watched) -> 
         assert labels == EXPECTED[metric_of(sample)][1]
 
 
-def test_labels_have_values_that_are_known_beforehand(running: Watched) -> None:
+def test_labels_have_only_known_values(running: Watched) -> None:
     for sample in counted(running.page()):
         for label, value in sample.labels.items():
             if label == "result":
@@ -114,7 +114,7 @@ def test_prometheus_reads_them_with_its_own_key(running: Watched) -> None:
     assert {sample.name for sample in counted(running.page())} <= names
 
 
-def test_all_rules_can_be_reckoned(running: Watched) -> None:
+def test_all_rules_can_be_evaluated(running: Watched) -> None:
     assert not running.prometheus.lacking(RECORDED, TIMEOUT_S)
     groups = running.prometheus.get("rules")["groups"]
     assert {rule["health"] for group in groups for rule in group["rules"]} == {"ok"}

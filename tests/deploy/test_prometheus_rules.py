@@ -47,7 +47,7 @@ def rules(name: str) -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def test_the_rules_record_what_is_promised() -> None:
+def test_the_rules_record_the_documented_series() -> None:
     assert set(RECORDED) <= {rule["record"] for rule in rules("rules.yml")}
 
 
@@ -63,7 +63,7 @@ def test_the_rules_read_series_that_exist(name: str) -> None:
     assert set(re.findall(r"\bconviction:[\w:]+", text)) <= recorded
 
 
-def test_all_that_is_no_fault_of_a_client_counts_as_an_error() -> None:
+def test_every_error_not_caused_by_clients_counts() -> None:
     [alert] = [rule for rule in rules("alerts.yml") if rule["alert"] == "ConvictionErrorRate"]
     [counted] = re.findall(r'outcome=~"([\w|]+)"', alert["expr"])
     assert set(counted.split("|")) == {kind.code for kind in kinds(ConvictionError) if kind.status >= 500}

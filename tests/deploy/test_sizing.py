@@ -1,4 +1,4 @@
-"""The figures that sizing goes by: the contract's own tokens, the model's bytes, and what Valkey really keeps."""
+"""The inputs of sizing: the contract's tokens, the model's bytes, and Valkey's memory."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def test_the_model_is_as_large_as_it_is_published() -> None:
     assert KNOWN.model.kv_bytes_a_token == 128 * 1024
 
 
-def test_calls_at_a_time_are_the_gateway_s() -> None:
+def test_concurrency_is_the_gateway_s() -> None:
     assert KNOWN.server.concurrency == Settings.model_fields["mistral_max_concurrency"].default
 
 
-def test_nothing_published_passes_its_ceiling() -> None:
+def test_no_published_rate_exceeds_its_ceiling() -> None:
     assert all(0 < KNOWN.share(each) < 1 for each in KNOWN.published)
     assert all(0 < KNOWN.to_plan_with(name) < 1 for name in KNOWN.gpus)
 
 
-def test_more_at_a_time_is_more_an_hour_until_the_sums_take_the_time() -> None:
+def test_throughput_grows_with_concurrency_until_compute_bound() -> None:
     gpu = KNOWN.gpus["L4"]
     alone, some, many = (KNOWN.seconds(gpu, Load(prompt=0, answer=100, concurrency=number)) for number in (1, 8, 64))
     assert alone > some > many > 100 * KNOWN.model.flops_a_token / gpu.flops
@@ -70,8 +70,8 @@ def test_more_at_a_time_is_more_an_hour_until_the_sums_take_the_time() -> None:
 
 
 @pytest.mark.slow
-async def test_valkey_keeps_about_what_the_guide_says() -> None:
-    """By its keys and its log: all that it uses moves by more than that of a hundred requests."""
+async def test_valkey_s_memory_matches_the_guide() -> None:
+    """Measured by keys and log: total memory varies by more than a hundred requests use."""
     left = {each.name: each async for each in measure(100)}
     assert set(left) == {kind.name for kind in KINDS}
     for name, each in left.items():
@@ -91,6 +91,6 @@ async def test_valkey_keeps_about_what_the_guide_says() -> None:
 
 
 def row(name: str) -> str:
-    """Of the guide's table."""
+    """Return the rows of the guide's table."""
     [found] = re.findall(rf"^\| {re.escape(name)} \| .*$", GUIDE.read_text(), re.MULTILINE)
     return str(found)

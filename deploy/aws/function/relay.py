@@ -128,7 +128,7 @@ def document(message: str) -> bytes:
 
 
 def log(code: str) -> None:
-    print(json.dumps({"level": "warning", "message": "the endpoint was not asked well", "error": code}), flush=True)
+    print(json.dumps({"level": "warning", "message": "the endpoint returned an error", "error": code}), flush=True)
 
 
 @functools.cache
