@@ -99,7 +99,7 @@ async def test_on_exit_all_calls_have_ended_and_are_charged(own_store: str) -> N
             0.4, lambda: asyncio.ensure_future(open_booking.__aexit__(None, None, None))
         )
     assert pending.done()
-    assert (await pending).pending.source == "model"
+    assert (await pending).recommendation.source == "model"
     async with open_redis(SecretStr(own_store)) as redis:
         for name in BACKEND_NAMES:
             sums = await redis.hgetall(ledger_key(name, datetime.now(UTC)))

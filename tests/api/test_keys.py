@@ -222,7 +222,7 @@ async def test_keys_cannot_be_managed_without_the_store(keys_file: Path) -> None
     async with gateway("redis://127.0.0.1:1", api_keys_file=keys_file) as running:
         for method, path in (("POST", PATH), ("GET", PATH), ("DELETE", f"{PATH}/{'0' * 12}")):
             response = await running.client.request(method, path, headers=ADMIN, json={"name": "ann"})
-            assert_problem(response, 503, "store_unavailable", "the store of keys does not answer")
+            assert_problem(response, 503, "store_unavailable", "the key store does not answer")
 
 
 async def test_the_response_states_whether_a_key_is_persistent(store_url: str, keys_file: Path, tmp_path: Path) -> None:

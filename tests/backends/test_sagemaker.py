@@ -261,10 +261,10 @@ async def test_credentials_come_from_botocore_s_chain(
 
 
 WRONG: list[tuple[dict[str, str], str]] = [
-    ({"CONVICTION_VLLM_URLS": "http://x/v1"}, "in the place of CONVICTION_VLLM_URLS"),
-    ({"AWS_REGION": ""}, "AWS_REGION: a region is needed"),
+    ({"CONVICTION_VLLM_URLS": "http://x/v1"}, "excludes CONVICTION_VLLM_URLS"),
+    ({"AWS_REGION": ""}, "AWS_REGION: .* needs a region"),
     ({"CONVICTION_SAGEMAKER_MODEL": ""}, "CONVICTION_SAGEMAKER_MODEL: needed"),
-    ({"CONVICTION_SAGEMAKER_MODEL": "mistral-7b-1-0123456789ab"}, "CONVICTION_SAGEMAKER_MODEL: was not made"),
+    ({"CONVICTION_SAGEMAKER_MODEL": "mistral-7b-1-0123456789ab"}, "CONVICTION_SAGEMAKER_MODEL: .* another contract"),
     ({"CONVICTION_SAGEMAKER_ENDPOINT": "a/b"}, "CONVICTION_SAGEMAKER_ENDPOINT: "),
     ({"AWS_REGION": "evil.example/"}, "AWS_REGION: "),
 ]
@@ -292,7 +292,7 @@ def test_a_foreign_model_and_aws_default_region_are_accepted(environment: pytest
 
 
 def test_without_botocore_the_error_names_the_extra(environment: pytest.MonkeyPatch) -> None:
-    environment.setattr("app.settings.gateway.find_spec", lambda name: None)
+    environment.setattr("app.settings.backends.find_spec", lambda name: None)
     environment.setenv("CONVICTION_SAGEMAKER_ENDPOINT", ENDPOINT)
     environment.setenv("CONVICTION_SAGEMAKER_MODEL", MODEL)
     with pytest.raises(InvalidSettings, match=r"needs botocore, which pip install 'conviction\[sagemaker\]' brings"):

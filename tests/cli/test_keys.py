@@ -137,7 +137,7 @@ def test_without_a_keys_file_the_remedy_is_named(
         assert cli.main(["keys", "create", "ann"]) == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert "keys are off: CONVICTION_API_KEYS_FILE" in output.err
+    assert "CONVICTION_API_KEYS_FILE" in output.err
 
 
 def test_a_key_of_an_embedded_store_is_reported_as_temporary(

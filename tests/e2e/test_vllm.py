@@ -79,7 +79,7 @@ def test_a_prompt_s_tokens_are_those_of_training(vllm_up: Up, detail: Detail) ->
 
 @pytest.mark.parametrize("detail", ["brief", "full"])
 def test_the_worked_example_is_answered(vllm_up: Up, detail: str) -> None:
-    answer = answered(vllm_up.ask({**SNPS, "detail": detail}))
+    answer = answered(vllm_up.ask({**SNPS, "detail": detail}, Cache_Control="no-store"))
     assert answer["backend"] == "mistral"
     assert answer["action"] in {"buy", "sell", "hold"}
     assert 1 <= answer["conviction"] <= 10
