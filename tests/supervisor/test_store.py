@@ -72,7 +72,7 @@ def test_what_was_stored_is_there_after_the_next_start(short_path: Path) -> None
             sources.append(running.ask(REQUEST).document["source"])
             second = run(short_path, "--stand-in", **PRICES)
             assert second.returncode == 2
-            assert "another gateway keeps its store there" in second.stderr
+            assert "another gateway" in second.stderr
     assert sources == ["model", "cache"]
 
 
