@@ -20,7 +20,7 @@ from training.merge import merge
 from training.precision import training_dtype
 from training.teacher import label
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 SETTINGS = Quantise(bits=4, group_size=32, search=False)
 SERVED = {"mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "llama": "MistralForCausalLM"}
