@@ -290,6 +290,16 @@ async def test_what_nobody_foresaw_in_mid_stream_is_told_without_its_trace(
     assert caplog.text.count("unforeseen") == 1
 
 
+async def test_a_key_that_may_not_ask_a_backend_is_denied(running: Gateway) -> None:
+    order = {"name": "only mistral", "backends": ["mistral"]}
+    issued = await running.client.post("/v1/keys", json=order, headers={"X-API-Key": KEY})
+    async with openai_client(str(running.client.base_url), issued.json()["key"]) as client:
+        with pytest.raises(openai.PermissionDeniedError):
+            await client.chat.completions.create(model="gpt-4", messages=HELLO)
+        assert (await client.chat.completions.create(model="mistral", messages=HELLO)).choices
+    assert running.backends["gpt-4"].chats == []
+
+
 async def test_a_body_that_is_none_is_told_as_openai_would(running: Gateway) -> None:
     headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     for content, status in ((b"{", 422), (b" " * 1_100_000, 413), (b"[]", 422)):

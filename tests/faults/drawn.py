@@ -102,8 +102,8 @@ class World:
             await self.chance.choice((self.kill_a_gateway, self.kill_the_store))()
 
     async def kill_a_gateway(self) -> None:
-        """In mid-call."""
-        replica, asked = self.chance.choice(self.replicas), self.another(Doing(pause_s=0.02), "mistral")
+        """In mid-call: even a brief answer takes longer than the longest wait."""
+        replica, asked = self.chance.choice(self.replicas), self.another(Doing(pause_s=0.05), "mistral")
         pending = asyncio.create_task(self.ask(replica, asked))
         await until(lambda: self.upstream.calls[asked.mark] > 0 or pending.done())
         await asyncio.sleep(self.chance.uniform(0, 0.3))
