@@ -20,7 +20,7 @@ from training.labeling.stage import label
 from training.precision import training_dtype
 from training.quantize.awq import quantize_folder
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.filterwarnings("default")
 
 SETTINGS = Quantize(bits=4, group_size=32, search=False)
 SERVED = {"mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "llama": "MistralForCausalLM"}
