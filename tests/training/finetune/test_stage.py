@@ -175,7 +175,7 @@ def test_what_rounded_training_judged_is_the_adapter_it_leaves_rounded(
 
 
 def test_more_pairs_than_there_are_is_an_error(config: Config, labelled: Artifacts, toy: Path) -> None:
-    with pytest.raises(ValueError, match=r"train\.jsonl has too few pairs, wanting {'full': 3} more"):
+    with pytest.raises(ValueError, match=r"train\.jsonl has too few pairs: {'full': 3} more"):
         finetune(changed(config, pairs={"brief": 12, "full": 7}), labelled, toy)
 
 

@@ -117,13 +117,6 @@ def test_a_model_teacher_is_named_with_what_it_cost(config: Config, finished: Ar
         assert message in card
 
 
-def test_a_stand_ins_labels_are_not_called_a_models(config: Config, finished: Artifacts, tmp_path: Path) -> None:
-    relabelled(finished, "stand-in/gpt-4.1", teacher="openai")
-    card = (publish(config, finished, tmp_path / "store", "1", GOLDEN, Decimal(1)) / "README.md").read_text()
-    assert "says what the rule-based analyst says" in card
-    assert "OpenAI's API" not in card
-
-
 def test_a_version_is_never_changed(config: Config, finished: Artifacts, tmp_path: Path) -> None:
     publish(config, finished, tmp_path / "store", "1", GOLDEN, Decimal(1))
     with pytest.raises(Refused, match="exists"):

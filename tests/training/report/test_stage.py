@@ -107,29 +107,6 @@ def test_two_that_were_asked_other_questions_are_not_compared(finished: Artifact
     assert compare_common(results.shipped, adapter) is None
 
 
-@pytest.mark.parametrize(("nth", "verdict"), [(1, "does better than the model: "), (10, "does as well as the model, ")])
-def test_a_baseline_that_does_as_well_is_said_to(
-    finished: Artifacts, market_pairs: list[Pair], nth: int, verdict: str
-) -> None:
-    evaluated(finished, "brief-awq", market_pairs[:60], right_but_every(nth))
-    train = baselines.taught(finished.folder / "label" / "train.jsonl")
-    (standing,) = standings(finished.folder / "evaluate", train)
-    said = findings(standing, "rule-based analyst", frozenset())
-    assert any(verdict in sentence for sentence in said), said
-
-
-def test_findings_say_what_the_figures_are(finished: Artifacts) -> None:
-    train = baselines.taught(finished.folder / "label" / "train.jsonl")
-    (standing,) = standings(finished.folder / "evaluate", train)
-    said = findings(standing, "rule-based analyst", train.tickers)
-    assert "AWQ weights (4 bits) is the rule-based analyst's on 90.0% of 60 pairs of 6 tickers" in said[0]
-    assert said[1].startswith("6 of the tickers asked about stand in the training pairs too")
-    assert any("From the merged weights (bf16) to the AWQ" in s and "-1.7 points" in s for s in said)
-    assert "The untuned base agrees on 0.0%." in said
-    assert any(s.startswith("The model does better than") and "majority" in s for s in said)
-    assert findings(standing, "x", frozenset({"OTHER"}))[1].startswith("None of these tickers")
-
-
 def test_the_command_writes_both_forms(
     finished: Artifacts, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
