@@ -106,7 +106,11 @@ clean: ## remove environments, weights, logs, caches, and the store of `make ser
 $(ENVS)/.supported:
 	@mkdir -p $(@D) && $(PYTHON) -m app.contract.hardware && touch $@
 
-$(ENVS)/vllm/.complete: requirements/vllm.txt | $(ENVS)/.supported
+# Tried once: where tcmalloc cannot be had, vLLM runs without it.
+$(ENVS)/tools/.tcmalloc:
+	@mkdir -p $(@D) && requirements/tcmalloc $(@D) && touch $@
+
+$(ENVS)/vllm/.complete: requirements/vllm.txt | $(ENVS)/.supported $(ENVS)/tools/.tcmalloc
 	@requirements/install vllm $(@D) && touch $@
 
 $(ENVS)/uv/.complete: requirements/uv.txt
