@@ -33,7 +33,7 @@ FIRST = (
     *("tests/e2e/", "tests/training/finetune/test_stage.py", "tests/training/quantize/test_autoawq.py"),
     *("tests/deploy/", "tests/console/", "tests/stores/", "tests/bench/", "tests/faults/"),
 )
-"""The slowest files, which start first so that the processes finish at about the same time. The faults come last of them:
+"""The slowest files, which start first so that both processes finish at about the same time. The faults are the last:
 they limit how long a gateway may take, and the real vLLM occupies a core for minutes while it compiles."""
 
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no flaw
