@@ -37,9 +37,9 @@ async def test_an_upstream_that_drips_on_is_cut_off_by_the_deadline(
     body = (question if path == PATH else chat)(mark, "full", stream=True)
     began = time.monotonic()
     async with replica.client() as client:
-        answer = await client.post(path, json=body, headers={"X-Timeout-Ms": "2000"})
+        answer = await client.post(path, json=body, headers={"X-Timeout-Ms": "4000"})
     assert "deadline_exceeded" in answer.text
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
     tally = upstream.tallies["mistral", mark]
     await until(lambda: tally.abandoned == 1)
     await shared_books.closed()
