@@ -120,5 +120,5 @@ $(ENVS)/%/.complete: requirements/%.txt
 	@requirements/install $* $(@D) && touch $@
 
 # Unpack Debian's package: an installation would start a server.
-$(TOOLS)/promtool:
+$(TOOLS)/promtool: | $(ENVS)/tools/.tcmalloc  # apt-get takes one caller at a time
 	@requirements/prometheus $(ENVS)/tools
