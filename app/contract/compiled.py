@@ -1,4 +1,4 @@
-"""Compiled kernels in vLLM's cache: those that a kill or a full disk cut off must go before the next start."""
+"""Compiled kernels in vLLM's cache: remove those that a kill or a full disk truncated before the next start."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ ELF64 = Struct("<16sHHIQQQIHHHHHH")
 
 
 def discard_cut_off(cache: Path) -> None:
-    """Remove compiled kernels that are not whole: the compiler writes them in place, and PyTorch, which takes any file
-    that is there, would end at its first use, each time anew. They are compiled again."""
+    """Remove truncated kernels, so that vLLM compiles them again.
+
+    The compiler writes kernels in place, and PyTorch loads any file that exists: a truncated one would end every start.
+    """
     for library in cache.rglob("*.so"):
         if not _whole(library):
             library.unlink()
 
 
 def _whole(library: Path) -> bool:
-    """Whether a 64-bit ELF file reaches to the end of its section headers, which stand last in it."""
+    """Whether a 64-bit ELF file contains all of its section headers, which are its last part."""
     with library.open("rb") as file:
         header = file.read(ELF64.size)
     if len(header) < ELF64.size or not header.startswith(b"\x7fELF"):

@@ -198,7 +198,7 @@ def _gpus() -> tuple[Gpu, ...]:
 def _gpu(line: str) -> Gpu | None:
     """Return the device of a line such as "Tesla T4, 15360, 7.5"; None for a message, or a device without CUDA.
 
-    A GPU that shares the machine's memory has "[N/A]" in the place of its own, which counts as 0.
+    A GPU that shares the machine's memory reports "[N/A]", which counts as 0.
     """
     found = re.fullmatch(r"(.+), *(\d+|\[N/A\]), *(\d+)\.(\d+)", line.strip())
     if not found:
