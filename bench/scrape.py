@@ -30,7 +30,7 @@ LIMIT_MS = 20.0
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 JSON = {"Content-Type": "application/json"}
 QUESTIONS = 20
-METRICS, NOTHING = "/metrics", "/health/live"
+METRICS, NO_USAGE = "/metrics", "/health/live"
 
 
 def mixed(connection: HTTPConnection) -> None:
@@ -94,7 +94,7 @@ def main() -> None:
         stack.enter_context(running(port, "serve", **settings))
         connection = HTTPConnection("127.0.0.1", port, timeout=60)
         mixed(connection)
-        idle = list(timed(connection, NOTHING, options.scrapes))
+        idle = list(timed(connection, NO_USAGE, options.scrapes))
         before = get(connection, METRICS)
         taken = list(timed(connection, METRICS, options.scrapes))
         after = get(connection, METRICS)
@@ -102,7 +102,7 @@ def main() -> None:
     own = 1000 * (processor_s(after) - processor_s(before)) / (options.scrapes + 1)
     samples = sum(not line.startswith(b"#") for line in after.splitlines())
     print(f"{options.scrapes} scrapes of {samples} samples, {len(after) / 1000:.1f} kB; at most {LIMIT_MS:g} ms each")
-    for path, seen in ((METRICS, taken), (NOTHING, idle)):
+    for path, seen in ((METRICS, taken), (NO_USAGE, idle)):
         median, tail, longest = np.quantile(seen, [0.5, 0.99, 1])
         print(f"{path:<13} median {median:.2f} ms, p99 {tail:.2f} ms, longest {longest:.2f} ms, as a client sees it")
     print(f"processor: {own:.2f} ms each, to {TICK_MS / options.scrapes:.3f} ms; all threads of the gateway")

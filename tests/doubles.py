@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from app.backends.base import Backend, BreakerState
 from app.contract import rule_based_analyst as rules
-from app.contract.completion import NOTHING, BackendName, Completion, Usage
+from app.contract.completion import NO_USAGE, BackendName, Completion, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import canonical
@@ -63,7 +63,7 @@ class Broken:
 
     text: str
     error: Exception
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
 
 
 ModelReply = Completion | Broken | Exception
@@ -79,7 +79,7 @@ class ScriptedStream:
     ) -> None:
         self.reply, self.requested_model = reply, requested_model
         text = "" if isinstance(reply, Exception) else reply.text
-        self.usage = NOTHING
+        self.usage = NO_USAGE
         self.began = asyncio.Event()
         """Set once the first piece is sent."""
         self.left = asyncio.Event()
@@ -117,7 +117,7 @@ class ScriptedStream:
                 self.usage = used
                 raise error
             case error:
-                self.usage = getattr(error, "usage", None) or NOTHING
+                self.usage = getattr(error, "usage", None) or NO_USAGE
                 raise error
 
 
@@ -135,7 +135,7 @@ class ScriptedChat:
 
     @property
     def usage(self) -> Usage | None:
-        return None if self.stream.usage == NOTHING else self.stream.usage
+        return None if self.stream.usage == NO_USAGE else self.stream.usage
 
     async def __aenter__(self) -> Self:
         if isinstance(self.stream.reply, Exception):

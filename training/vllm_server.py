@@ -14,12 +14,13 @@ from pathlib import Path
 
 import httpx
 
-from app.contract import serving
-from app.contract.compiled import discard_cut_off
+from app.contract import compile_cache, serving
 from app.contract.hardware import Profile
 
 CACHE = Path(".run/vllm-training")
 """vLLM's compilation cache; separate from the gateway's server, which may be running."""
+COMPILING = "vllm-training.compiling"
+"""A file beside the cache that exists from a start until vLLM is ready."""
 LOADING_S = 900
 STOPPING_S = 30
 
@@ -39,7 +40,10 @@ def serve(
     port, cache, python = _free_port(), CACHE.absolute(), python.absolute()
     own_id = model_id if adapter is None else f"{weights.name}-base"
     how = with_adapter(profile) if adapter else profile
-    discard_cut_off(cache)
+    marker = cache.with_name(COMPILING)
+    compile_cache.clear_after_crash(cache, marker)
+    marker.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
     with log.open("w") as output:
         child = subprocess.Popen(
             serving.command(python, weights, own_id, port, how, _lora(adapter, model_id) if adapter else None),
@@ -49,6 +53,7 @@ def serve(
         )
         try:
             _wait(child, f"http://127.0.0.1:{port}/v1/models", log)
+            marker.unlink()
             yield f"http://127.0.0.1:{port}/v1"
         finally:
             child.terminate()

@@ -13,7 +13,7 @@ from app.accounting.admission import Admission, Admissions, CacheHit, Follower, 
 from app.accounting.settlement import Settlements
 from app.auth.principal import Principal
 from app.backends.upstream import Upstream
-from app.contract.completion import NOTHING, Usage
+from app.contract.completion import NO_USAGE, Usage
 from app.errors import StoreUnavailable
 from app.pricing.limits import Estimate, Limits
 from app.pricing.prices import NANO
@@ -36,7 +36,7 @@ class Reservation:
     """None if the store was unavailable and nothing was reserved."""
     sent: bool = False
     """Whether it already counts as sent and holds a slot of the backend's concurrency limit."""
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
     result: CallResult = NO_RESULT
 
 
@@ -146,7 +146,7 @@ class Reservations:
             yield reservation
         finally:
             used = reservation.usage
-            cost = None if used == NOTHING else upstream.cost(used)
+            cost = None if used == NO_USAGE else upstream.cost(used)
             if admission:
                 self._open.discard(request_id)
                 await self._settlements.settle(request_id, upstream.name, used, cost, reservation.result)

@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from app.accounting.admission import Admissions
-from app.contract.completion import NOTHING, BackendName, Usage
+from app.contract.completion import NO_USAGE, BackendName, Usage
 from app.errors import StoreUnavailable
 from app.pricing.prices import Cost
 from app.stores.shared_calls import NO_RESULT, CallResult
@@ -27,7 +27,7 @@ class _Pending:
 
     request_id: str
     backend: BackendName
-    usage: Usage = NOTHING
+    usage: Usage = NO_USAGE
     nano_usd: int = 0
 
 
@@ -82,7 +82,7 @@ class Settlements:
                 _log_lost(pending)
 
     async def _book(self, pending: _Pending, result: CallResult = NO_RESULT) -> None:
-        if pending.usage == NOTHING:
+        if pending.usage == NO_USAGE:
             await self._admissions.release(pending.request_id, result)
         else:
             await self._admissions.settle(pending.request_id, pending.usage, pending.nano_usd, result)
@@ -111,5 +111,5 @@ class Settlements:
 
 
 def _log_lost(pending: _Pending) -> None:
-    if pending.usage != NOTHING:
+    if pending.usage != NO_USAGE:
         log.error("%d nano-dollars of %s are in no ledger: %s", pending.nano_usd, pending.backend, pending.request_id)

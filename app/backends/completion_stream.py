@@ -13,7 +13,7 @@ from app.backends.call import Call, CallContext
 from app.backends.dispatcher import Dispatcher
 from app.backends.estimate import estimate_usage
 from app.backends.upstream_errors import CallFailed, invalid_response
-from app.contract.completion import NOTHING, Completion, Usage
+from app.contract.completion import NO_USAGE, Completion, Usage
 from app.contract.prompt import Message
 from app.deadline import Deadline
 
@@ -60,7 +60,7 @@ class CompletionStream(CallContext):
     @property
     def usage(self) -> Usage:
         if not self._sent:
-            return NOTHING
+            return NO_USAGE
         return self._received.usage or estimate_usage(self._messages, self._received.text_events)
 
     @property

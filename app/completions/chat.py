@@ -17,7 +17,7 @@ from app.accounting.reservations import Reservations
 from app.backends.base import ChatStream
 from app.backends.upstream import TEMPLATE_TOKENS, Upstream
 from app.completions.request import RequestOptions
-from app.contract.completion import NOTHING, BackendName, Usage
+from app.contract.completion import NO_USAGE, BackendName, Usage
 from app.pricing.limits import Estimate, Scope
 from app.pricing.prices import Cost
 from app.telemetry.tracing import generation_span, usage_attributes
@@ -34,7 +34,7 @@ class PendingChat:
 
     stream: ChatStream
     limit_status: LimitStatus | None
-    usage: Usage = field(default=NOTHING)
+    usage: Usage = field(default=NO_USAGE)
     cost: Cost | None = None
 
 
@@ -63,7 +63,7 @@ async def chat(
                             upstream.meters.first_token.observe(perf_counter() - sent)
                         yield pending
                 finally:
-                    reservation.usage = pending.usage = stream.usage or NOTHING
+                    reservation.usage = pending.usage = stream.usage or NO_USAGE
                     pending.cost = upstream.cost(reservation.usage)
                     span.set_attributes(usage_attributes(upstream.backend.model, reservation.usage))
     if stream.status == 200:

@@ -16,7 +16,7 @@ from app.accounting.limit_status import LimitStatus
 from app.auth.principal import Principal
 from app.backends.upstream import Upstream
 from app.completions.single_flight import InFlightCall
-from app.contract.completion import NOTHING, Completion, Usage
+from app.contract.completion import NO_USAGE, Completion, Usage
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import Answer
 from app.deadline import Deadline
@@ -54,7 +54,7 @@ class CompletedCall:
     def without_cost(self, waited_s: float) -> CompletedCall:
         """Return the result for a request that did not pay for it and waited `waited_s` seconds."""
         free = replace(self.cost, nano_usd=0, usd_per_1k=Decimal(0))
-        return replace(self, usage=NOTHING, cost=free, waited_s=waited_s)
+        return replace(self, usage=NO_USAGE, cost=free, waited_s=waited_s)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from app.backends.upstream import Upstream
 from app.completions.single_flight import InFlightCall
 from app.contract import recommendation as contract
-from app.contract.completion import NOTHING, Completion, Usage
+from app.contract.completion import NO_USAGE, Completion, Usage
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import UnparsedAnswer
@@ -22,7 +22,7 @@ class Attempts:
     """The attempts at one call until its deadline; `usage` is the sum over all of them, failed ones included."""
 
     def __init__(self, upstream: Upstream, detail: Detail, call: InFlightCall[Any], deadline: Deadline) -> None:
-        self.usage = NOTHING
+        self.usage = NO_USAGE
         self.model = ""
         """The model that the latest attempt requested."""
         self.waited_s = 0.0

@@ -14,7 +14,7 @@ from app.accounting.reservations import Coalescing, Reservations
 from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion
 from app.completions.retry import MAX_ATTEMPTS, Attempts
 from app.completions.single_flight import InFlightCall, SingleFlight
-from app.contract.completion import NOTHING, Completion
+from app.contract.completion import NO_USAGE, Completion
 from app.contract.recommendation import ANSWER_TOKENS, parse
 from app.deadline import Deadline
 from app.errors import (
@@ -175,4 +175,4 @@ def _read(value: bytes, request: CompletionRequest) -> CompletedCall:
     """Parse the completion that another call stored."""
     completion = COMPLETION.validate_json(value)
     answer = parse(request.detail, completion.text)
-    return CompletedCall(answer, completion, NOTHING, request.upstream.cost(NOTHING), 0.0)
+    return CompletedCall(answer, completion, NO_USAGE, request.upstream.cost(NO_USAGE), 0.0)

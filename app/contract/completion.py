@@ -26,7 +26,7 @@ class Usage:
     estimated: bool = False
 
 
-NOTHING = Usage(0, 0)
+NO_USAGE = Usage(0, 0)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from app.backends.base import Backend
-from app.contract import serving
+from app.contract import compile_cache, serving
 from app.contract.hardware import Profile
 from app.settings.supervisor import SupervisorSettings
 from app.supervisor import golden
@@ -37,15 +36,16 @@ def program(
     python = settings.vllm_python.absolute()
     if not python.exists():
         raise CannotUse(f"{settings.vllm_python} does not exist; CONVICTION_VLLM_PYTHON names vLLM's interpreter")
-    vllm = Program(
+    variables = environment(settings, profile, inherited)
+    marker = settings.run_dir / COMPILING
+    compile_cache.clear_after_crash(Path(variables["VLLM_CACHE_ROOT"]), marker)
+    return Program(
         "vLLM",
         serving.command(python, weights.folder, weights.model_id, port, profile),
-        environment(settings, profile, inherited),
+        variables,
         rotate_log(settings.run_dir, "vllm"),
-        settings.run_dir / COMPILING,
+        marker,
     )
-    clear_cache_after_crash(vllm)
-    return vllm
 
 
 def environment(settings: SupervisorSettings, profile: Profile, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -56,15 +56,6 @@ def environment(settings: SupervisorSettings, profile: Profile, inherited: Mappi
         **serving.environment(settings.vllm_python.absolute(), profile, cache, public),
         "VLLM_CPU_KVCACHE_SPACE": str(settings.vllm_cache_gib),
     }
-
-
-def clear_cache_after_crash(vllm: Program) -> None:
-    """Delete the compile cache if vLLM ended before it was ready, unless by itself and with status 0.
-
-    The compiler writes kernels in place, and PyTorch loads any file that exists: a truncated one would end every start.
-    """
-    if vllm.marker and vllm.marker.exists():
-        shutil.rmtree(vllm.environment["VLLM_CACHE_ROOT"], ignore_errors=True)
 
 
 async def wait_until_ready(backend: Backend, screen: Screen, run_dir: Path) -> None:

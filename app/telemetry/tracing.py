@@ -17,7 +17,7 @@ from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from app import __version__
-from app.contract.completion import NOTHING, BackendName, Usage
+from app.contract.completion import NO_USAGE, BackendName, Usage
 from app.errors import ConvictionError, InvalidSettings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def generation_span(backend: BackendName) -> AbstractContextManager[Span]:
 
 def usage_attributes(model: str, usage: Usage) -> Attributes:
     """Return the requested model and the tokens of a call; nothing if the call was not sent."""
-    if usage == NOTHING:
+    if usage == NO_USAGE:
         return {}
     return {
         "gen_ai.request.model": model,

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from app.accounting import reservations
-from app.contract.completion import NOTHING, BackendName, Usage
+from app.contract.completion import NO_USAGE, BackendName, Usage
 from app.errors import BackendError, BackendUnavailable
 from app.pricing.limits import Estimate
 from app.pricing.prices import NANO
@@ -185,7 +185,7 @@ def plans(draw: st.DrawFn) -> Plan:
             calls = (completion(NONSENSE, usage=first), completion("", usage=second))
             return Plan(backend, calls, total(first, second))
         case "away":
-            return Plan(backend, (BackendUnavailable("away"),), NOTHING)
+            return Plan(backend, (BackendUnavailable("away"),), NO_USAGE)
         case "broken":
             return Plan(backend, (Broken(BUY, BackendError("broke off"), first),), first)
         case _:
@@ -218,7 +218,7 @@ async def play(store: str, planned: list[Plan]) -> None:
         for name in said:
             booked = await settled(running, name, said[name] + silent[name])
             assert booked.get("nano_usd", 0) == said[name] + silent[name]
-            assert booked.get("requests", 0) == sum(p.backend == name and p.used != NOTHING for p in planned)
+            assert booked.get("requests", 0) == sum(p.backend == name and p.used != NO_USAGE for p in planned)
             assert booked.get("unconfirmed_requests", 0) == 0
             basis = "capacity" if name == "mistral" else "list_price"
             counted = running.sample("conviction_cost_usd_total", backend=name, basis=basis)

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from app.accounting import settlement
 from app.accounting.admission import Admissions, CacheHit, Leader
 from app.accounting.settlement import Settlements
-from app.contract.completion import NOTHING, Usage
+from app.contract.completion import NO_USAGE, Usage
 from app.pricing.limits import Estimate, Limits, Scope
 from app.pricing.prices import Cost
 from app.stores.connection import open_redis
@@ -60,7 +60,7 @@ class Books:
         await self.settlements.settle(name, "gpt-4", USAGE, COST)
 
     async def release(self, name: str) -> None:
-        await self.settlements.settle(name, "gpt-4", NOTHING, None)
+        await self.settlements.settle(name, "gpt-4", NO_USAGE, None)
 
     async def budget(self) -> tuple[int, int]:
         """Nano-dollars used and reserved today."""

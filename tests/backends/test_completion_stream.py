@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from app.contract.completion import NOTHING, BackendName, Usage
+from app.contract.completion import NO_USAGE, BackendName, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
@@ -43,7 +43,7 @@ async def test_a_piece_is_returned_on_arrival(make: Make, script: Script) -> Non
 async def test_nothing_is_sent_before_the_first_iteration(make: Make, script: Script) -> None:
     server = await script(sse(said("{}", "stop"), used(7, 1), "[DONE]"))
     async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
-        assert stream.usage == NOTHING
+        assert stream.usage == NO_USAGE
     assert server.connections == 0
 
 
@@ -140,7 +140,7 @@ async def test_a_refused_call_has_used_nothing(reply: bytes, make: Make, script:
     async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
         with pytest.raises(BackendError):
             await anext(stream)
-        assert stream.usage == NOTHING
+        assert stream.usage == NO_USAGE
 
 
 async def test_a_truncated_answer_is_estimated(make: Make, script: Script) -> None:

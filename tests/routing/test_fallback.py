@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from app.contract.completion import NOTHING, BackendName, Usage
+from app.contract.completion import NO_USAGE, BackendName, Usage
 from app.contract.recommendation import FullAnswer, canonical
 from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured
 from tests.api.test_bad_input import assert_problem
@@ -65,7 +65,7 @@ async def test_the_fallback_answers_and_both_calls_are_charged_and_counted(runni
     cost = PRICES["gpt-4"].cost(USAGE).nano_usd
     assert float(answer["cost"]["usd"]) == cost / 1e9
     assert (await ledger(running, "gpt-4"))["nano_usd"] == cost
-    wasted = PRICES["mistral"].cost(getattr(fault, "usage", NOTHING)).nano_usd
+    wasted = PRICES["mistral"].cost(getattr(fault, "usage", NO_USAGE)).nano_usd
     assert (await ledger(running, "mistral")).get("nano_usd", 0) == wasted
     code = getattr(fault, "error", fault).code
     assert (outcomes(running, "mistral", code), outcomes(running, "gpt-4", "ok")) == (1, 1)

@@ -18,6 +18,7 @@ from app.contract.hardware import Machine
 from app.contract.manifest import current, read
 from app.contract.recommendation import canonical
 from tests.training.machines import AVX2, AVX512, H200, profile_of
+from training import vllm_server
 from training.finetune.examples import Example, encode
 from training.vllm_server import NotServed, serve, with_adapter
 
@@ -25,6 +26,14 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 ROOT = Path(__file__).parents[2]
 VLLM = ROOT / ".envs" / "vllm" / "bin" / "python"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Use a compile cache of the test's own: servers that do not start mark it as unfinished."""
+    cache = tmp_path / "cache" / "vllm"
+    monkeypatch.setattr(vllm_server, "CACHE", cache)
+    return cache
 
 
 def example(detail: Any, tokenizer: Any) -> Example:
@@ -45,8 +54,8 @@ def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path, monkeypatch:
     model = transformers.AutoModelForCausalLM.from_pretrained(weights, dtype=getattr(torch, profile.dtype))
     with serve(VLLM, weights, "tested", tmp_path / "vllm.log", profile) as url:
         for detail in ("brief", "full"):
-            asked = example(detail, tokenizer)
-            ids = [*asked.prompt, *asked.answer]
+            pair = example(detail, tokenizer)
+            ids = [*pair.prompt, *pair.answer]
             body = {"model": "tested", "prompt": ids, "max_tokens": 1, "prompt_logprobs": 0, "temperature": 0}
             message = httpx.post(f"{url}/completions", json=body, timeout=120).raise_for_status().json()
             entries = message["choices"][0]["prompt_logprobs"][1:]
@@ -54,7 +63,7 @@ def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path, monkeypatch:
             with torch.no_grad():
                 ours = model(input_ids=torch.tensor([ids])).logits[0, :-1].float().log_softmax(-1)
             ours = ours[torch.arange(len(ids) - 1), torch.tensor(ids[1:])]
-            answer = slice(len(asked.prompt) - 1, None)
+            answer = slice(len(pair.prompt) - 1, None)
             difference = (ours - theirs)[answer].abs()
             assert difference.mean() < 0.02, detail
             assert difference.max() < 0.25, detail
@@ -89,3 +98,15 @@ def test_a_server_that_does_not_start_is_reported_with_its_log(tmp_path: Path) -
     with pytest.raises(NotServed, match=message), serve(stub, tmp_path, "x", log, profile_of(AVX2)):
         pass
     assert log.read_text() == "no such weights\n"
+
+
+def test_compiled_code_is_deleted_after_a_start_that_failed(tmp_path: Path, cache: Path) -> None:
+    stub, kernel = tmp_path / "python", cache / "kernel.so"
+    stub.write_text("#!/bin/sh\nexit 3\n")
+    stub.chmod(0o755)
+    kernel.parent.mkdir(parents=True)
+    for remains in (True, False):
+        kernel.write_bytes(b"truncated") if remains else None
+        with pytest.raises(NotServed), serve(stub, tmp_path, "x", tmp_path / "vllm.log", profile_of(AVX2)):
+            pass
+        assert kernel.exists() is remains
