@@ -63,6 +63,7 @@ def create_app(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with exporter.running() if exporter else nullcontext(), opened(settings, prices) as resources:
             app.state.resources = resources
+            app.state.dependencies = health.DependencyCheck(resources)
             with lag.monitoring(resources.collectors) if lag else nullcontext():
                 yield
 

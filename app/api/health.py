@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 
 from fastapi import APIRouter
 from pydantic import TypeAdapter
@@ -22,6 +23,29 @@ from app.stores.connection import check
 router = APIRouter()
 LIVE = TypeAdapter(Liveness).dump_json(Liveness())
 READINESS = TypeAdapter(Readiness)
+FRESH_S = 1.0
+"""The time for which a check of the store and the backends is reused: probes need no key, so their cost is bounded."""
+
+
+class DependencyCheck:
+    """The states of the store and the backends, checked when a probe asks, but at most once in `FRESH_S`."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._lock = asyncio.Lock()
+        self._checked_at = -FRESH_S
+        self._states: tuple[dict[str, Component], Component] = {}, Component(ready=False)
+
+    async def states(self) -> tuple[dict[str, Component], Component]:
+        """Return the backends' states by name, and the store's."""
+        async with self._lock:
+            if monotonic() - self._checked_at >= FRESH_S:
+                backends, store = await asyncio.gather(
+                    _backends(self._resources), _store_unready_reason(self._resources.redis)
+                )
+                self._states = backends, Component(store is None, store)
+                self._checked_at = monotonic()
+        return self._states
 
 
 @router.get(
@@ -49,18 +73,18 @@ async def live() -> Response:
 )
 async def ready(request: Request) -> Response:
     """Whether a backend and the store can serve a request now."""
-    resources = resources_of(request)
-    backends, store = await asyncio.gather(_backends(resources), _store_unready_reason(resources.redis))
+    dependencies: DependencyCheck = request.app.state.dependencies
+    backends, store = await dependencies.states()
     stopping = "the gateway is stopping" if request.app.state.drain.started else None
     others = {
-        "store": Component(store is None, store),
+        "store": store,
         "gateway": Component(stopping is None, stopping),
         **_experiments(experiments_of(request)),
     }
     components = backends | others
     any_backend = any(component.ready for component in backends.values())
     is_ready = any_backend and all(component.ready for component in others.values())
-    answer = Readiness(is_ready, components, resources.market.provider.name)
+    answer = Readiness(is_ready, components, resources_of(request).market.provider.name)
     return Response(READINESS.dump_json(answer), 200 if is_ready else 503, media_type="application/json")
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from time import monotonic
+
+import pytest
+
+from app.api import health
 from app.errors import BackendUnavailable
-from tests.doubles import Gateway, ask, gateway
+from tests.doubles import CountingBackend, Gateway, ask, gateway
 
 ABSENT_STORE = "redis://127.0.0.1:1"
 
@@ -79,3 +85,21 @@ async def test_not_ready_names_the_store() -> None:
         response = await running.client.get("/health/ready")
         assert response.status_code == 503
         assert response.json()["components"]["store"] == {"ready": False, "reason": "Redis does not answer"}
+
+
+async def test_probes_without_a_key_cause_one_check_a_second(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    checks: list[str] = []
+
+    async def check(self: CountingBackend) -> None:
+        checks.append(self.name)
+        await asyncio.sleep(0.01)
+
+    monkeypatch.setattr(CountingBackend, "check", check)
+    now = monotonic()
+    monkeypatch.setattr("app.api.health.monotonic", lambda: now)
+    responses = await asyncio.gather(*(running.client.get("/health/ready") for _ in range(50)))
+    assert {response.status_code for response in responses} == {200}
+    assert checks == ["mistral"]
+    now += health.FRESH_S
+    await running.client.get("/health/ready")
+    assert checks == ["mistral", "mistral"]

@@ -90,7 +90,11 @@ async def test_a_store_that_is_away_neither_hangs_requests_nor_lifts_limits(
             else:
                 assert answer.json()["source"] == "model"
             assert (await client.get("/health/live")).status_code == 200
-            assert (await client.get("/health/ready")).json()["components"]["store"]["ready"] is False
+
+            async def unready(client: httpx.AsyncClient = client) -> bool:
+                return (await client.get("/health/ready")).json()["components"]["store"]["ready"] is False
+
+            await until(unready)
         valkey.start() if how == "killed" else valkey.go_on()
 
         async def back() -> bool:
