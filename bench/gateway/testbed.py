@@ -99,6 +99,7 @@ def start_testbed(
     seconds: float,
     stack: ExitStack,
     python: Sequence[str] = (sys.executable,),
+    tree: Path = ROOT,
 ) -> tuple[Testbed, list[System]]:
     """Start everything; the first system is the upstream itself. The stack stops all of it."""
     folder = ROOT / ".run/bench"
@@ -108,7 +109,7 @@ def start_testbed(
     chat = stack.enter_context(upstream(program, chat_script(folder), KEY, cores.rest, folder))
     hosted = stack.enter_context(upstream(program, recommendation_script(folder), "-", cores.rest, folder))
     shared = stack.enter_context(store(cores.rest, folder))
-    environment = Environment(chat, hosted, shared.port, cores.gateway, folder, litellm, python)
+    environment = Environment(chat, hosted, shared.port, cores.gateway, folder, litellm, python, tree)
     systems = [direct(environment), *(stack.enter_context(GATEWAYS[name](environment)) for name in gateways)]
     generator = Generator(compiled("load", folder), cores.rest, folder)
     return Testbed(chat, hosted, generator, shared.process, seconds), systems
