@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.gateway.programs import HERE, Process, free_port, running
-from bench.gateway.upstream import KEY as UPSTREAM_KEY
 from bench.gateway.upstream import Upstream
+from bench.gateway.workload import KEY as UPSTREAM_KEY
 from bench.gateway.workload import MODEL, Task, chat, recommendation
 
 ROOT = HERE.parents[1]
