@@ -19,7 +19,8 @@ from bench.gateway.hosted import tokens_per_second
 from bench.gateway.load import RECORD, Generator, Load, Sample, Verdict
 from bench.gateway.programs import compiled
 from bench.gateway.upstream import Upstream, upstream
-from bench.gateway.workload import KEY, MODEL, QUESTION, SERIAL, USAGE, chat, chat_script, write
+from bench.gateway.upstream_server import SERIAL
+from bench.gateway.workload import KEY, MODEL, QUESTION, USAGE, chat, chat_script, write
 
 CORES = (0,)
 
