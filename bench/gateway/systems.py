@@ -65,7 +65,7 @@ def conviction(environment: Environment) -> AbstractContextManager[System]:
 
 
 def other_tree(environment: Environment) -> AbstractContextManager[System]:
-    """Another checkout, with the packages of its own `.envs/gateway` if it has one; the store's formats may differ."""
+    """Another checkout, run by the Python of its `.envs/gateway` if it has one; the store's formats may differ."""
     own = environment.tree / ".envs/gateway/bin/python"
     python = [str(own)] if own.exists() else environment.python
     return _conviction("tree", environment, environment.tree, python, database=1)

@@ -3,7 +3,7 @@
 python bench/gateway/upstream_server.py SCRIPT
 
 SCRIPT is a JSON file: `model`, `key` (empty: none is needed), `content` of the one user message, the `answer`, and the
-same as `events`. Eight # in them stand for a serial number, copied from the request into its answer. The first line
+same as `events`. Eight # in them become a serial number, copied from the request into its answer. The first line
 printed is the port. GET /stats counts chat completions; POST /pace?first_ms=N&gap_ms=N sets the time before the first
 event (or the answer) and between events.
 
