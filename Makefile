@@ -58,8 +58,8 @@ lint: $(ENVS)/dev/.complete ## ruff, mypy in strict mode, and the import contrac
 	$(DEV)/lint-imports --no-cache >/dev/null || $(DEV)/lint-imports --no-cache
 
 bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete $(ENVS)/litellm/.complete model ## latency and throughput on this machine, compared with LiteLLM and vLLM
-	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python bench/latency.py
-	$(DEV)/python bench/gateway_overhead.py
+	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python -m bench.latency
+	@CONVICTION_PORT=0 $(DEV)/conviction up --stand-in both -- $(DEV)/python -m bench.latency --brief 400 --full 0
 	$(DEV)/python -m bench.gateway --litellm $(ENVS)/litellm
 	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python -m bench.gateway.hosted
 	$(DEV)/python bench/scrape.py
