@@ -54,7 +54,5 @@ def _require_redis_url(url: SecretStr) -> SecretStr:
         pool = ConnectionPool.from_url(url.get_secret_value())
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError):
-        raise ValueError(
-            "must be like redis://user:password@host:6379/0, with options of redis-py"
-        ) from None
+        raise ValueError("must be like redis://user:password@host:6379/0, with options of redis-py") from None
     return url
