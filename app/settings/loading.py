@@ -29,8 +29,6 @@ def _strip_secret(secret: SecretStr) -> SecretStr:
     stripped = secret.get_secret_value().strip()
     if not (stripped.isascii() and stripped.isprintable()):
         raise ValueError("contains a character that is not printable ASCII")
-    if not stripped:
-        raise ValueError("is blank")
     return SecretStr(stripped)
 
 

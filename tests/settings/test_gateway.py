@@ -115,7 +115,6 @@ WRONG = [
     ("CONVICTION_BACKEND_TIMEOUT_S", "-1"),
     ("CONVICTION_FIRST_TOKEN_TIMEOUT_S", "0"),
     ("OPENAI_API_KEY", "sk-hush\nsk-hush"),
-    ("OPENAI_API_KEY", " \n"),
     ("CONVICTION_HOSTING_USD_PER_HOUR", "NaN"),
     ("CONVICTION_CAPACITY_TOKENS_PER_HOUR", "0"),
 ]  # fmt: skip
