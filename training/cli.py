@@ -246,7 +246,7 @@ def _merge(arguments: argparse.Namespace) -> None:
     verify(adapter, {"adapter_model.safetensors": tuned["adapter_sha256"]})
     merge(base, adapter, folder / "weights")
     if config.quantize.search:
-        from training.quantize.calibration import calibrate
+        from training.finetune.calibration import calibrate
 
         calibrate(folder / "weights", config.quantize, folder / "calibration.json")
     weights = {path.name: sha256(path) for path in sorted((folder / "weights").glob("*.safetensors"))}

@@ -13,8 +13,8 @@ from app.pricing.prices import ListPrice, list_price
 from training.artifacts import Artifacts
 from training.config import Config
 from training.costs.case_study import Hosting, Training
+from training.evaluation.documents import evaluations, measured_speed
 from training.finetune.record import tuning
-from training.publish.evaluations import evaluations
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,6 @@ def _of_version(version: Manifest) -> _Facts:
     data = version.data
     tuned = {"seconds": data["train_seconds"], **data.get("training", {})}
     return _Facts({"model": version.teacher, **data.get("labels", {})}, tuned, data.get("speed", {}))
-
-
-def measured_speed(report: dict[str, Any]) -> dict[str, Any]:
-    """Return an evaluation's tokens, seconds, calls, concurrency and machine, and if recorded the form and dtype of its
-    weights."""
-    known = {"calls": report["agreement"]["n"], "machine": report["machine"]}
-    return {**report["speed"], **known, **({"served": report["served"]} if report.get("served") else {})}
 
 
 def _training(config: Config, tuned: dict[str, Any]) -> Training:

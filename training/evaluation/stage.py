@@ -22,7 +22,7 @@ from training.evaluation.frontier import frontier
 from training.evaluation.pairs import Pair
 from training.evaluation.rows import Key, Row
 from training.evaluation.scores import scores
-from training.progress import Progress
+from training.progress import progress
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,6 @@ async def predict_all(
 ) -> list[Row]:
     """Return a row for every pair, in order, with at most `concurrency` requests in flight; failures are rows too."""
     limit, start = asyncio.Semaphore(options.concurrency), time.monotonic() - elapsed
-    progress_bar = Progress(len(pairs), f"evaluate {options.detail}")
 
     async def one(pair: Pair) -> Row:
         async with limit:
@@ -104,15 +103,16 @@ async def predict_all(
                 prediction = await model_client.ask(pair.ticker, pair.metrics, options.detail)
                 row = rows.row(pair, prediction, options.detail, model_client.model, time.monotonic() - start)
                 append(row)
-            progress_bar.advance()
+            bar.update()
             return row
 
-    tasks = [asyncio.create_task(one(pair)) for pair in pairs]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
+    with progress(f"evaluate {options.detail}", total=len(pairs)) as bar:
+        tasks = [asyncio.create_task(one(pair)) for pair in pairs]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 @contextmanager

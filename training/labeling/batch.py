@@ -23,7 +23,7 @@ from training.labeling.connection import TeacherFailed, code_of, describe_error
 from training.labeling.journal import Answered, Closed, OpenCall, Sent, Submitted
 from training.labeling.prompts import Question
 from training.labeling.tariff import Tariff, body
-from training.progress import Progress
+from training.progress import progress
 
 MAX_BYTES = 200_000_000
 """Maximum bytes of one input file (OpenAI, Batch API)."""
@@ -173,13 +173,11 @@ class Batches:
 
     async def _ended(self, batch_id: str, total: int) -> Batch:
         """Poll with exponential backoff until the batch has ended."""
-        progress_bar, pause = Progress(total, f"batch {batch_id}"), FIRST_POLL_S
-        while True:
-            batch = await self._client.batches.retrieve(batch_id)
-            counts = batch.request_counts
-            for _ in range(progress_bar.done, counts.completed + counts.failed if counts else 0):
-                progress_bar.advance()
-            if batch.status in ENDED:
-                return batch
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, MAX_POLL_S)
+        pause = FIRST_POLL_S
+        with progress(f"batch {batch_id}", total=total) as bar:
+            while (batch := await self._client.batches.retrieve(batch_id)).status not in ENDED:
+                if counts := batch.request_counts:
+                    bar.update(counts.completed + counts.failed - bar.n)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, MAX_POLL_S)
+        return batch

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 from uuid import uuid4
 
 from openai import APIError, APIStatusError, AsyncOpenAI
@@ -17,7 +18,7 @@ from training.labeling.journal import Answered, Closed, Sent
 from training.labeling.prompts import Question
 from training.labeling.rate_limiter import RateLimiter
 from training.labeling.tariff import Tariff, body
-from training.progress import Progress
+from training.progress import progress
 
 MAX_ATTEMPTS = 10
 """Requests per question before the server counts as failed; with pauses, about six minutes."""
@@ -47,12 +48,13 @@ class Live:
         Raises `CapReached` or `TeacherFailed` if labelling stops earlier.
         """
         pending = [one for one in questions if self._cap.journal.needs_answer(one.key, self._tries)]
-        progress_bar, queue = Progress(len(pending), f"label {self._tariff.model}"), iter(pending)
-        await asyncio.gather(*(self._work(queue, progress_bar) for _ in range(min(self._concurrency, len(pending)))))
+        with progress(f"label {self._tariff.model}", total=len(pending)) as bar:
+            queue = iter(pending)
+            await asyncio.gather(*(self._work(queue, bar) for _ in range(min(self._concurrency, len(pending)))))
         if self._stopped:
             raise self._stopped
 
-    async def _work(self, queue: Iterator[Question], progress_bar: Progress) -> None:
+    async def _work(self, queue: Iterator[Question], bar: Any) -> None:
         for question in queue:
             try:
                 while self._cap.journal.needs_answer(question.key, self._tries) and not self._stopped:
@@ -61,7 +63,7 @@ class Live:
                 self._stopped = self._stopped or error
             if self._stopped:
                 return
-            progress_bar.advance()
+            bar.update()
 
     async def _answer(self, question: Question) -> None:
         """Get one result, retrying while the server asks to wait."""

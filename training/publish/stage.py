@@ -15,9 +15,8 @@ from app.contract.manifest import CURRENT, MANIFEST, Agreement, BaseRecord, Capa
 from app.contract.prompt import PROMPT_VERSION
 from training.artifacts import Artifacts, write_json
 from training.config import Config
-from training.costs.recorded import measured_speed
+from training.evaluation.documents import evaluations, measured_speed
 from training.finetune.record import tuning
-from training.publish.evaluations import evaluations
 from training.publish.gate import Refused, gate
 from training.publish.model_card import model_card
 

@@ -101,7 +101,7 @@ def test_without_the_run_the_published_version_speaks(config: Config, tmp_path: 
 
 
 def test_a_version_that_is_not_what_was_published_is_not_read(config: Config, tmp_path: Path) -> None:
-    version = shutil.copytree(STORE / "smollm2-135m" / "1", tmp_path / "store" / "toy" / "1")
+    version = shutil.copytree(STORE / "smollm2-135m" / "3", tmp_path / "store" / "toy" / "1")
     (version / "adapter" / "adapter_config.json").write_text("{}")
     with pytest.raises(UnusableModel, match="is not what was published"):
         recorded(config, tmp_path / "runs", tmp_path / "store", None)

@@ -1,4 +1,4 @@
-"""A run's evaluations, validated completely before publication."""
+"""A run's evaluation documents, validated completely, and the speed that they state."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Speed(BaseModel):
 
 
 class _Evaluation(BaseModel):
-    """The fields that publication reads."""
+    """The fields that publication and the cost report read."""
 
     teacher: str
     machine: str
@@ -63,3 +63,10 @@ def evaluations(artifacts: Artifacts) -> dict[str, Any]:
     if problems:
         raise ValueError("\n".join(problems))
     return found
+
+
+def measured_speed(report: dict[str, Any]) -> dict[str, Any]:
+    """Return an evaluation's tokens, seconds, calls, concurrency and machine, and if recorded the form and dtype of its
+    weights."""
+    known = {"calls": report["agreement"]["n"], "machine": report["machine"]}
+    return {**report["speed"], **known, **({"served": report["served"]} if report.get("served") else {})}
