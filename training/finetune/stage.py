@@ -18,7 +18,7 @@ from transformers.trainer_utils import EvalPrediction
 from trl import SFTConfig
 
 from app.contract.manifest import read, sha256, verify
-from training.artifacts import Artifacts
+from training.artifacts import Artifacts, write_bytes
 from training.config import Config, Finetune, Quantize
 from training.dataset.data_card import complete_card, token_lengths
 from training.finetune import examples
@@ -87,7 +87,7 @@ def _train(
         return
     history, devices = trainer.state.log_history, trainer.args.world_size
     seconds = history[-1]["seconds"]
-    draw(history, folder / "curve.png")
+    write_bytes(folder / "curve.png", draw(history))
     artifacts.complete(
         stage,
         {
