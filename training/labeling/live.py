@@ -12,9 +12,9 @@ from uuid import uuid4
 from openai import APIError, APIStatusError, AsyncOpenAI
 
 from training.labeling.answers import parse_completion
-from training.labeling.cap import Cap
+from training.labeling.cap import Cap, Outcome
 from training.labeling.connection import TeacherFailed, code_of, describe_error, never_sent
-from training.labeling.journal import Answered, Closed, Sent
+from training.labeling.journal import Answered
 from training.labeling.prompts import Question
 from training.labeling.rate_limiter import RateLimiter
 from training.labeling.tariff import Tariff, body
@@ -73,18 +73,18 @@ class Live:
             if self._stopped:
                 return
             call = uuid4().hex
-            await self._cap.send(Sent(call=call, at_most={question.key: at_most}, at=int(time.time())))
-            entry: Answered | Closed | None = None
+            await self._cap.send(call, {question.key: at_most})
+            outcome: Outcome = "unknown"
             try:
-                entry = await self._send(call, question, at_most)
+                outcome = await self._send(call, question, at_most)
                 return
             except APIError as error:
-                entry = _failed_call(call, question.key, error)
-                if isinstance(entry, Answered):
+                outcome = _outcome(call, question.key, error)
+                if isinstance(outcome, Answered):
                     return
                 self._back_off(error, attempt)
             finally:
-                await self._cap.settle(call, entry)
+                await self._cap.settle(call, outcome)
 
     async def _send(self, call: str, question: Question, at_most: int) -> Answered:
         raw = await self._client.chat.completions.with_raw_response.create(**body(self._tariff.model, question.prompt))
@@ -106,11 +106,10 @@ class Live:
             raise TeacherFailed(f"the teacher's server asks to wait for {pause:.0f} s: run again after that") from None
 
 
-def _failed_call(call: str, key: str, error: APIError) -> Answered | Closed | None:
-    """Return the journal entry of a failed call; None if it may still be answered and billed."""
-    if isinstance(error, APIStatusError):
-        reason = f"http {error.status_code}"
-        if error.status_code == 400 and (code := code_of(error)) in PROMPT_ERRORS:
-            return Answered(call=call, key=key, failure=f"{reason} {code}")
-        return None if error.status_code in TIMED_OUT else Closed(call=call, reason=reason)
-    return Closed(call=call, reason="not connected") if never_sent(error) else None
+def _outcome(call: str, key: str, error: APIError) -> Outcome:
+    """Return how a failed call ended; without a verdict of the server it may still be answered and billed."""
+    if not isinstance(error, APIStatusError):
+        return "unbilled" if never_sent(error) else "unknown"
+    if error.status_code == 400 and (code := code_of(error)) in PROMPT_ERRORS:
+        return Answered(call, key, failure=f"http 400 {code}")
+    return "unknown" if error.status_code in TIMED_OUT else "unbilled"

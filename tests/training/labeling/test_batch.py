@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from training.labeling.connection import TeacherFailed, connect
 from training.labeling.journal import Journal
 from training.labeling.tariff import Tariff
 
-from .conftest import question
+from .conftest import Snapshot, question, snapshot
 from .stand_in_batches import Fate, StandInBatches
 
 KEY = "sk-batches-0123456789abcdef"
@@ -38,17 +38,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInBatches]:
 
 async def ask(
     path: Path, *, usd_nano: int = 10**9, tries: int = 3, requests: int = 50_000, asked: Any = ASKED
-) -> Journal:
-    """The journal after asking, closed."""
-    with Journal(path / "journal.jsonl") as journal:
+) -> Snapshot:
+    with Journal(path / "journal.sqlite") as journal:
         async with connect() as client:
             await Batches(client, Cap(journal, usd_nano), TARIFF, tries, requests).ask(asked)
-    return journal
+    return reopened(path)
 
 
-def reopened(path: Path) -> Journal:
-    with Journal(path / "journal.jsonl") as journal:
-        return journal
+def reopened(path: Path) -> Snapshot:
+    return snapshot(path / "journal.sqlite")
 
 
 async def test_a_batch_is_answered_at_half_the_price(tmp_path: Path, server: StandInBatches) -> None:
@@ -144,7 +142,7 @@ async def test_a_batch_that_is_not_taken_is_reported_by_its_code_alone(tmp_path:
     server.fates = [Fate(status="failed", code="token_limit_exceeded")]
     with pytest.raises(TeacherFailed, match=r"token_limit_exceeded.*batch_requests") as caught:
         await ask(tmp_path)
-    assert KEY not in str(caught.value) + (tmp_path / "journal.jsonl").read_text()
+    assert KEY not in str(caught.value) and KEY.encode() not in (tmp_path / "journal.sqlite").read_bytes()
     assert reopened(tmp_path).spent == 0
     assert len((await ask(tmp_path)).labels) == len(ASKED)
 
@@ -175,7 +173,7 @@ async def test_a_batch_in_flight_is_found_again(tmp_path: Path, server: StandInB
     setattr(server, hook, die)
     with pytest.raises(TeacherFailed, match=r"HTTP 500|cannot be reached"):
         await ask(tmp_path)
-    assert [bool(call.batch_id) for call in reopened(tmp_path).open.values()] == [hook == "before_poll"]
+    assert [bool(call.batch_id) for call in reopened(tmp_path).batches] == [hook == "before_poll"]
     journal = await ask(tmp_path)
     assert len(journal.labels) == len(ASKED)
     assert len(server.requests) == 1
@@ -197,15 +195,12 @@ async def test_a_batch_that_never_was_made_is_made_again(tmp_path: Path, server:
 
 
 async def test_results_read_in_part_are_read_to_the_end(tmp_path: Path, server: StandInBatches) -> None:
-    await ask(tmp_path)
-    path = tmp_path / "journal.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    assert [json.loads(line)["kind"] for line in lines[:3]] == ["sent", "submitted", "answered"]
-    path.write_text("".join(lines[:4]))
+    whole = await ask(tmp_path)
+    with sqlite3.connect(tmp_path / "journal.sqlite") as database:  # as if the process had died after two results
+        database.execute("UPDATE question SET nano_usd = NULL, answer = NULL WHERE rowid > 2")
+    database.close()
     assert len(reopened(tmp_path).labels) == 2
-    journal = await ask(tmp_path)
-    assert len(journal.labels) == len(ASKED)
-    assert path.read_text().splitlines(keepends=True) == lines
+    assert await ask(tmp_path) == whole
     assert len(server.batches) == 1
 
 

@@ -99,7 +99,7 @@ def test_a_killed_run_finds_the_batch_whose_id_it_never_received(data: Artifacts
             server.after_create = lambda: process.send_signal(signal.SIGKILL)
             assert process.wait(MAX_PAUSE_S) == -signal.SIGKILL
         server.after_create = lambda: None
-        assert [call.batch_id for call in journal_of(data).open.values()] == [None]
+        assert [call.batch_id for call in journal_of(data).batches] == [None]
         with labelling(origin, config, data) as process:
             assert process.wait(MAX_PAUSE_S) == 0, process.stderr and process.stderr.read().decode()
             assert process.stderr

@@ -18,7 +18,7 @@ from training.labeling.live import Live
 from training.labeling.prompts import Question
 from training.labeling.tariff import Tariff
 
-from .conftest import question
+from .conftest import Snapshot, question, snapshot
 
 TARIFF = Tariff.of("gpt-4.1", batch=False)
 ASKED = [question(ticker, "full" if ticker == "A" else "brief") for ticker in "ABCDEFGH"]
@@ -26,17 +26,15 @@ ASKED = [question(ticker, "full" if ticker == "A" else "brief") for ticker in "A
 
 async def ask(
     path: Path, *, usd_nano: int = 10**9, tries: int = 3, concurrency: int = 3, asked: Any = ASKED
-) -> Journal:
-    """The journal after asking, closed."""
-    with Journal(path / "journal.jsonl") as journal:
+) -> Snapshot:
+    with Journal(path / "journal.sqlite") as journal:
         async with connect() as client:
             await Live(client, Cap(journal, usd_nano), TARIFF, tries, concurrency).ask(asked)
-    return journal
+    return reopened(path)
 
 
-def reopened(path: Path) -> Journal:
-    with Journal(path / "journal.jsonl") as journal:
-        return journal
+def reopened(path: Path) -> Snapshot:
+    return snapshot(path / "journal.sqlite")
 
 
 async def test_every_question_is_answered_once(tmp_path: Path, key: str, stand_in: StandIn) -> None:
@@ -80,7 +78,7 @@ async def test_what_fails_too_often_fails_for_good(tmp_path: Path, key: str, sta
     journal = await ask(tmp_path, tries=2, concurrency=1)
     assert ASKED[0].key not in journal.labels
     assert len(journal.labels) == len(ASKED) - 1
-    assert not journal.needs_answer(ASKED[0].key, 2)
+    assert len(journal.failures[ASKED[0].key]) == 2
 
 
 @pytest.mark.parametrize(("mode", "message"), [("quota", "no quota left"), ("401", "does not accept the key")])
@@ -96,7 +94,7 @@ async def test_what_no_waiting_helps_against_stops_it_without_the_servers_text(
         await ask(tmp_path, concurrency=1)
     assert key not in str(caught.value)
     assert caught.value.__suppress_context__
-    assert key not in (tmp_path / "journal.jsonl").read_text()
+    assert key.encode() not in (tmp_path / "journal.sqlite").read_bytes()
     assert not reopened(tmp_path).labels
     assert reopened(tmp_path).spent == 0
 
@@ -128,7 +126,7 @@ async def test_an_answer_that_never_came_stays_counted(
     stand_in.fail("timeout", times=1)
     journal = await ask(tmp_path, concurrency=1)
     assert len(journal.labels) == len(ASKED)
-    assert len(journal.open) == 1
+    assert journal.open_calls == 1
     assert journal.spent - journal.paid == TARIFF.at_most(ASKED[0].prompt)
 
 
@@ -159,7 +157,7 @@ async def test_a_refused_prompt_is_its_own_failure_and_a_refused_request_stops_a
     http: Any = httpx.AsyncClient(transport=httpx.MockTransport(refuse))
     client = AsyncOpenAI(api_key="sk-secret", base_url="http://double/v1", http_client=http, max_retries=0)
     asked: list[Question] = ASKED[:1]
-    with Journal(tmp_path / "journal.jsonl") as journal:
+    with Journal(tmp_path / "journal.sqlite") as journal:
         teacher = Live(client, Cap(journal, 10**9), TARIFF, 2, 1)
         if kept:
             await teacher.ask(asked)
