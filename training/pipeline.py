@@ -19,6 +19,7 @@ from pathlib import Path
 from app.contract.fingerprint import fingerprint
 from app.contract.hardware import Profile
 from app.contract.manifest import verify
+from app.stores.parent_death import ending_with_parent
 from training.artifacts import Artifacts, write_json
 from training.build import ALLOCATOR
 from training.config import Config
@@ -44,7 +45,7 @@ class Run:
         searching = name == "quantize" and self.config.quantize.search
         python = self.plan.environments.quantize if searching else self.plan.environments.training
         command, start = [str(python), "-m", *launcher, name, *map(str, arguments)], time.monotonic()
-        child = subprocess.Popen(command, env={**os.environ, **ALLOCATOR})
+        child = subprocess.Popen(ending_with_parent(*command), env={**os.environ, **ALLOCATOR})
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:

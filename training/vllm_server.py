@@ -17,6 +17,7 @@ import httpx
 from app.contract import serving
 from app.contract.compiled import discard_cut_off
 from app.contract.hardware import Profile
+from app.stores.parent_death import ending_with_parent
 
 CACHE = Path(".run/vllm-training")
 """vLLM's compilation cache; separate from the gateway's server, which may be running."""
@@ -41,8 +42,9 @@ def serve(
     how = with_adapter(profile) if adapter else profile
     discard_cut_off(cache)
     with log.open("w") as output:
+        lora = _lora(adapter, model_id) if adapter else None
         child = subprocess.Popen(
-            serving.command(python, weights, own_id, port, how, _lora(adapter, model_id) if adapter else None),
+            ending_with_parent(*serving.command(python, weights, own_id, port, how, lora)),
             env=serving.environment(python, how, cache, os.environ),
             stdout=output,
             stderr=subprocess.STDOUT,
