@@ -145,8 +145,8 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", help="the gateway's backend, or the server's model")
     parser.add_argument("--key", help="API key, if one is needed")
     parser.add_argument("--detail", choices=("brief", "full"), default="brief")
-    parser.add_argument("--form", help="form of the served weights, such as awq, for the record")
-    parser.add_argument("--dtype", choices=get_args(hardware.Dtype), help="dtype of the served weights, for the record")
+    parser.add_argument("--form", help="form of the served weights, such as awq; recorded")
+    parser.add_argument("--dtype", choices=get_args(hardware.Dtype), help="dtype of the served weights; recorded")
     parser.add_argument("--market", type=Path, help="folder of ohlcv*.parquet; without it, the run's test split")
     parser.add_argument("--options", choices=("provider", "simulated", "none"), default="simulated")
     parser.add_argument("--teacher", choices=("rules",), default="rules", help="teacher for a market's pairs")
@@ -274,25 +274,27 @@ def _dequantize(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from training.artifacts import write_bytes, write_json
-    from training.config import Costs, Evaluate
+    from training.config import Evaluate
     from training.evaluation import rows
+    from training.evaluation.frontier import API_MODEL
     from training.evaluation.pairs import pairs_of_market, pairs_of_run
     from training.evaluation.stage import EvaluationOptions, evaluate
     from training.report import plots
 
     if arguments.market:
-        count, settings, api = arguments.pairs or 1000, Evaluate(consistency=0), Costs().api_model
+        count, settings = arguments.pairs or 1000, Evaluate(consistency=0)
         pairs = pairs_of_market(arguments.market, arguments.options, arguments.detail, count, arguments.seed)
         source = {"market": arguments.market.name, "options": arguments.options, "seed": arguments.seed}
     else:
         config, artifacts = _run_of(arguments)
         settings, pairs = config.evaluate, pairs_of_run(artifacts, arguments.detail)[: arguments.pairs]
-        api = config.costs.api_model
         source = {"run": config.name, "split": "test", "options": config.dataset.options}
     options = EvaluationOptions(
         arguments.detail,
         settings.concurrency if arguments.concurrency is None else arguments.concurrency,
         settings.consistency if arguments.consistency is None else arguments.consistency,
+        arguments.form,
+        arguments.dtype,
     )
     beside = rows.rows_path(arguments.out)
     unfinished = beside.with_suffix(".unfinished")
@@ -301,12 +303,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     found = asyncio.run(evaluate(arguments.url, arguments.backend, arguments.key, pairs, options, unfinished))
     machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
     rows.write(beside, found.rows)
-    cascade = found.cascade(arguments.usd_per_hour, api)
-    served = {name: value for name in ("form", "dtype") if (value := getattr(arguments, name))}
-    known = {"source": source, "machine": machine, "served": served or None}
-    write_json(arguments.out, {**found.document, "cascade": cascade, **known})
+    cascade = found.cascade(arguments.usd_per_hour)
+    write_json(arguments.out, {**found.document, "cascade": cascade, "source": source, "machine": machine})
     if cascade is not None:
-        drawn = plots.frontier(cascade["points"], cascade["api_alone"], found.document["model"], api)
+        drawn = plots.frontier(cascade["points"], cascade["api_alone"], found.document["model"], API_MODEL)
         write_bytes(arguments.out.with_suffix(".cascade.png"), drawn)
     unfinished.unlink()
     print(json.dumps({"agreement": found.document["agreement"], "failures": found.document["failures"]}))

@@ -21,8 +21,6 @@ Positive = Annotated[int, Field(gt=0)]
 
 SPLITS = ("train", "validation", "test")
 SHARE_ROUNDING = 1e-9
-RENAMED = {"quantise": "quantize"}
-"""Sections by their former names."""
 
 
 class ConfigError(Exception):
@@ -64,7 +62,6 @@ def _is_a_universe(universe: str) -> str:
 class Dataset(_Section):
     """Data set settings; validation and test use other tickers at later dates than training."""
 
-    market: Literal["parquet"] = "parquet"
     universe: Annotated[str, AfterValidator(_is_a_universe)] = "market"
     """`market` (all tickers of the folder), `prominent` (S&P 500 and 600, NASDAQ 100), or a CSV file with a column
     `ticker` and optionally `name`, which identifies tickers of one company."""
@@ -219,25 +216,6 @@ class Publish(_Section):
     """Maximum agreement lost from the adapter to its 4-bit weights on the same pairs; 0.01 is one point."""
 
 
-def _with_a_price(model: str) -> str:
-    try:
-        list_price(model)
-    except NotConfigured as error:
-        raise ValueError(error.detail) from None
-    return model
-
-
-class Costs(_Section):
-    """The training machine, and the cost report's points of comparison."""
-
-    vendor: str = "own machine"
-    gpu: str = "none"
-    calls_per_hour: Positive = 200
-    """Load for the cost per call; by default the case study's."""
-    api_model: Annotated[str, AfterValidator(_with_a_price)] = "gpt-4.1"
-    """The API model that costs are compared with, at its list price."""
-
-
 class Evaluate(_Section):
     """Evaluation settings."""
 
@@ -262,7 +240,6 @@ class Config(_Section):
     quantize: Quantize
     evaluate: Evaluate = Evaluate()
     publish: Publish = Publish()
-    costs: Costs = Costs()
 
 
 def load(path: Path) -> Config:
@@ -278,7 +255,4 @@ def load(path: Path) -> Config:
 
 
 def _line(error: ErrorDetails) -> str:
-    section = error["loc"][0] if error["loc"] else ""
-    renamed = RENAMED.get(str(section))
-    message = f"this section is now called [{renamed}]: rename it" if renamed else error["msg"]
-    return f"  {'.'.join(map(str, error['loc']))}: {message}"
+    return f"  {'.'.join(map(str, error['loc']))}: {error['msg']}"

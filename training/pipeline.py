@@ -97,7 +97,7 @@ class Run:
         served = ["--form", how.form, "--dtype", how.dtype]
         for detail in EVALUATED_DETAILS[system]:
             out = self.artifacts.stage("evaluate") / f"{detail}-{system}.json"
-            if not out.exists():
+            if not self.plan.has_evaluation(system, detail):
                 options: list[str | Path] = ["--url", url, "--detail", detail, "--resume", "--out", out]
                 self.stage("evaluate", *self.common, *once, *served, *options)
 

@@ -25,12 +25,6 @@ def test_every_error_is_all_reported(config_file: Path) -> None:
         assert wrong in str(caught.value)
 
 
-def test_the_former_name_of_a_section_is_rejected_with_its_new_name(config_file: Path) -> None:
-    config_file.write_text(config_file.read_text().replace("[quantize]", "[quantise]"))
-    with pytest.raises(ConfigError, match=r"quantise: this section is now called \[quantize\]"):
-        load(config_file)
-
-
 @pytest.mark.parametrize(("text", "message"), [("a = ", "Invalid value"), ("", "name: Field required")])
 def test_what_is_no_config_is_reported(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "run.toml"

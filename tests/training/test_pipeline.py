@@ -23,11 +23,15 @@ STUB = """#!/bin/sh
 echo "$(basename "$(dirname "$(dirname "$0")")") $*" >> {log}
 shift 2
 while [ $# -gt 0 ]; do
-    case $1 in --out) mkdir -p "$(dirname "$2")"; touch "$2" ;; esac
+    case $1 in --out) out=$2 ;; --form) form=$2 ;; --dtype) dtype=$2 ;; esac
     shift
 done
+if [ -n "$form" ]; then
+    mkdir -p "$(dirname "$out")"
+    echo '{{"served": {{"form": "'$form'", "dtype": "'$dtype'"}}}}' > "$out"
+fi
 """
-"""Notes its environment's name and its arguments; leaves the file that `--out` names."""
+"""Notes its environment's name and its arguments; leaves the evaluation that `--out` names."""
 
 
 class Running:

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.contract.features import METRIC_NAMES
 from app.contract.prompt import Detail
@@ -22,6 +23,15 @@ DETAILS: tuple[Detail, ...] = ("brief", "full")
 Key = tuple[object, ...]
 
 
+class Source(NamedTuple):
+    """What gave an answer: model, detail, and form and dtype of its weights where known."""
+
+    model: str
+    detail: Detail
+    form: str | None = None
+    dtype: str | None = None
+
+
 class Row(BaseModel):
     """A line of the file; `predicted` is null if there is no answer, for the reason in `failure`."""
 
@@ -31,15 +41,15 @@ class Row(BaseModel):
     as_of: date | None
     detail: Detail
     model: str
+    form: str | None = None
+    dtype: str | None = None
     metrics: dict[str, float]
     missing: int
     """Number of the contract's metrics that the question lacks."""
     truth: Action
     truth_conviction: Conviction
-    predicted: Action | None = Field(default=None, validation_alias=AliasChoices("predicted", "said"))
-    predicted_conviction: Conviction | None = Field(
-        default=None, validation_alias=AliasChoices("predicted_conviction", "said_conviction")
-    )
+    predicted: Action | None = None
+    predicted_conviction: Conviction | None = None
     probabilities: dict[Action, float] | None = None
     failure: str | None = None
     prompt_tokens: int = 0
@@ -55,6 +65,10 @@ class Row(BaseModel):
         return self.predicted == self.truth
 
     @property
+    def source(self) -> Source:
+        return Source(self.model, self.detail, self.form, self.dtype)
+
+    @property
     def key(self) -> Key:
         """Identity of the question, independent of model and detail."""
         return self.ticker, self.as_of, *sorted(self.metrics.items())
@@ -65,13 +79,12 @@ def key_of(pair: Pair) -> Key:
     return pair.ticker, pair.metrics.as_of, *sorted(pair.metrics.values().items())
 
 
-def row(pair: Pair, prediction: Prediction, detail: Detail, model: str, at: float) -> Row:
+def row(pair: Pair, prediction: Prediction, source: Source, at: float) -> Row:
     """Return the row of a model's prediction for a pair."""
     return Row(
         ticker=pair.ticker,
         as_of=pair.metrics.as_of,
-        detail=detail,
-        model=model,
+        **source._asdict(),
         metrics=pair.metrics.values(),
         missing=len(METRIC_NAMES) - len(pair.metrics.values()),
         truth=pair.truth.action,

@@ -13,7 +13,7 @@ from app.pricing.prices import CapacityPrice, list_price
 from training.artifacts import Artifacts, write_bytes, write_text
 from training.config import Config
 from training.evaluation import baselines
-from training.evaluation.frontier import frontier
+from training.evaluation.frontier import API_MODEL, frontier
 from training.finetune import history
 from training.finetune.record import tuning
 from training.markdown import bullets
@@ -57,7 +57,7 @@ def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decima
         f"The teacher is the {teacher} ({labels['model']}). {DISCLAIMER}",
         *(block for one in evaluated for block in _in_short(one, teacher, train.tickers)),
         *(block for one in evaluated for block in _in_full(one, teacher)),
-        *(block for one in evaluated for block in _cascade(one, teacher, config.costs.api_model, usd_per_hour)),
+        *(block for one in evaluated for block in _cascade(one, teacher, API_MODEL, usd_per_hour)),
         *_learning(config, train, evaluated[0], points),
         *_training(tuned),
         *_how(evaluated),

@@ -37,7 +37,7 @@ def failed(index: int, pair: Pair) -> Prediction:
 def evaluated(artifacts: Artifacts, name: str, pairs: list[Pair], said: Said) -> None:
     """An evaluation as the stage leaves it."""
     detail = "brief" if name.startswith("brief") else "full"
-    kept: list[Row] = [rows.row(p, said(i, p), detail, f"{name}-1", i + 1.0) for i, p in enumerate(pairs)]  # type: ignore[arg-type]
+    kept: list[Row] = [rows.row(p, said(i, p), rows.Source(f"{name}-1", detail), i + 1.0) for i, p in enumerate(pairs)]  # type: ignore[arg-type]
     path = artifacts.stage("evaluate") / f"{name}.json"
     rows.write(rows.rows_path(path), kept)
     speed = {
