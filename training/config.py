@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
 
 from app.errors import NotConfigured
 from app.market.source import OptionSource
 from app.pricing.prices import list_price
+from training.artifacts import faults
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -251,8 +251,4 @@ def load(path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
     except ValidationError as error:
-        raise ConfigError("\n".join([f"{path}:", *map(_line, error.errors(include_url=False))])) from None
-
-
-def _line(error: ErrorDetails) -> str:
-    return f"  {'.'.join(map(str, error['loc']))}: {error['msg']}"
+        raise ConfigError("\n".join([f"{path}:", *(f"  {fault}" for fault in faults(error))])) from None

@@ -7,7 +7,6 @@ Every stage writes its manifest last, so an interrupted run resumes with the fir
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from app.contract.fingerprint import fingerprint
 from app.contract.hardware import Profile
 from app.contract.manifest import verify
 from app.stores.parent_death import ending_with_parent
-from training.artifacts import Artifacts, write_json
+from training.artifacts import Artifacts, read_json, write_json
 from training.build import ALLOCATOR
 from training.config import Config
 from training.plan import EVALUATED_DETAILS, Environments, Plan, System, Target
@@ -51,7 +50,7 @@ class Run:
         if child.returncode:
             raise subprocess.CalledProcessError(child.returncode, command)
         noted = self.artifacts.folder / "stages.json"
-        stages = json.loads(noted.read_text()) if noted.exists() else {}
+        stages = read_json(noted) if noted.exists() else {}
         took = {"seconds": round(time.monotonic() - start, 1), "peak_gib": round(usage.ru_maxrss / 2**20, 2)}
         write_json(noted, {**stages, name: took})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.contract.hardware import Dtype, Profile, UnsupportedMachine
-from training.artifacts import Artifacts
+from training.artifacts import Artifacts, read_json
 from training.config import Config
 from training.precision import require_trainable
 from training.vllm_server import with_adapter
@@ -94,7 +93,7 @@ class Plan:
     def has_evaluation(self, system: System, detail: str) -> bool:
         """Return whether a system was evaluated in the form and dtype in which it would be served now."""
         path, how = self.artifacts.folder / "evaluate" / f"{detail}-{system}.json", self.served(system)
-        found = json.loads(path.read_text()).get("served") if path.exists() else None
+        found = read_json(path).get("served") if path.exists() else None
         return bool(found == {"form": how.form, "dtype": how.dtype})
 
     def served(self, system: System) -> ServingMode:

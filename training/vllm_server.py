@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from app.contract import serving
 from app.contract.compiled import discard_cut_off
 from app.contract.hardware import Profile
 from app.stores.parent_death import ending_with_parent
+from training.artifacts import read_json
 
 CACHE = Path(".run/vllm-training")
 """vLLM's compilation cache; separate from the gateway's server, which may be running."""
@@ -67,7 +67,7 @@ def with_adapter(profile: Profile) -> Profile:
 
 
 def _lora(adapter: Path, model_id: str) -> dict[str, str | None]:
-    rank = json.loads((adapter / "adapter_config.json").read_text())["r"]
+    rank = read_json(adapter / "adapter_config.json")["r"]
     return {"--enable-lora": None, "--max-lora-rank": str(rank), "--lora-modules": f"{model_id}={adapter}"}
 
 

@@ -49,8 +49,8 @@ def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path, monkeypatch:
     model = transformers.AutoModelForCausalLM.from_pretrained(weights, dtype=getattr(torch, profile.dtype))
     with serve(VLLM, weights, "tested", tmp_path / "vllm.log", profile) as url:
         for detail in ("brief", "full"):
-            asked = example(detail, tokenizer)
-            ids = [*asked.prompt, *asked.answer]
+            pair = example(detail, tokenizer)
+            ids = [*pair.prompt, *pair.answer]
             body = {"model": "tested", "prompt": ids, "max_tokens": 1, "prompt_logprobs": 0, "temperature": 0}
             message = httpx.post(f"{url}/completions", json=body, timeout=120).raise_for_status().json()
             entries = message["choices"][0]["prompt_logprobs"][1:]
@@ -58,7 +58,7 @@ def test_vllm_and_transformers_agree_on_every_token(tmp_path: Path, monkeypatch:
             with torch.no_grad():
                 ours = model(input_ids=torch.tensor([ids])).logits[0, :-1].float().log_softmax(-1)
             ours = ours[torch.arange(len(ids) - 1), torch.tensor(ids[1:])]
-            answer = slice(len(asked.prompt) - 1, None)
+            answer = slice(len(pair.prompt) - 1, None)
             difference = (ours - theirs)[answer].abs()
             assert difference.mean() < 0.02, detail
             assert difference.max() < 0.25, detail

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from app.contract.recommendation import Action
-from training.artifacts import Artifacts
+from training.artifacts import Artifacts, faults
 from training.evaluation.rows import DETAILS
 
 
@@ -56,8 +56,7 @@ def evaluations(artifacts: Artifacts) -> dict[str, Any]:
         try:
             _Evaluation.model_validate_json(text)
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_input=False)
-            problems += [f"{path}: {'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in faults]
+            problems += [f"{path}: {fault}" for fault in faults(error)]
         else:
             found[path.stem] = json.loads(text)
     if problems:

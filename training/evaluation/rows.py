@@ -3,7 +3,7 @@ paired comparisons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from app.contract.features import METRIC_NAMES
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action, Conviction
-from training.artifacts import write_rows
+from training.artifacts import faults, write_rows
 from training.evaluation.clients import Prediction
 from training.evaluation.pairs import Pair
 
@@ -125,6 +125,4 @@ def _read(path: Path, number: int, line: str) -> Row:
     try:
         return Row.model_validate_json(line)
     except ValidationError as error:
-        first: Mapping[str, object] = dict(error.errors(include_url=False, include_input=False)[0])
-        where = ".".join(map(str, error.errors()[0]["loc"])) or "row"
-        raise ValueError(f"{path}, line {number}: {where}: {first['msg']}") from None
+        raise ValueError(f"{path}, line {number}: {faults(error, 'row')[0]}") from None

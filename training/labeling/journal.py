@@ -121,7 +121,7 @@ class Journal:
     def needs_answer(self, key: str, tries: int) -> bool:
         """Return whether a question has no answer yet and fewer failures than `tries`."""
         ((answers, failures),) = self._read("SELECT count(answer), count(failure) FROM question WHERE key = ?", key)
-        return answers == 0 and failures < tries
+        return bool(answers == 0 and failures < tries)
 
     @property
     def spent(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.pricing.prices import CapacityPrice, list_price
-from training.artifacts import Artifacts, write_bytes, write_text
+from training.artifacts import Artifacts, faults, write_bytes, write_text
 from training.config import Config
 from training.evaluation import baselines
 from training.evaluation.frontier import API_MODEL, frontier
@@ -177,8 +177,7 @@ def _curve_points(path: Path) -> list[_CurvePoint]:
     try:
         return TypeAdapter(list[_CurvePoint]).validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(f"{path}: {faults(error)[0]}") from None
 
 
 def _write(out: Path, title: str, blocks: Sequence[Block]) -> Path:

@@ -146,6 +146,6 @@ def test_the_command_pushes_the_current_version_and_says_where(
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
     main(["push", "--to", REPO, "--store", str(PUBLISHED.parents[1]), "--version", "smollm2-135m/3"])
     assert hub.repositories[REPO].commits
-    said = capsys.readouterr()
-    assert said.out.startswith(f"{endpoint}/{REPO}/commit/")
-    assert TOKEN not in said.out + said.err
+    output = capsys.readouterr()
+    assert output.out.startswith(f"{endpoint}/{REPO}/commit/")
+    assert TOKEN not in output.out + output.err
