@@ -56,7 +56,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def faults(error: ValidationError, whole: str = "file") -> list[str]:
-    """Return each fault of a document as "field: message"; `whole` stands for the field of a fault of all of it."""
+    """Return each fault of a document as "field: message"; `whole` names the field of a fault of all of it."""
     found = error.errors(include_url=False, include_input=False, include_context=False)
     return [f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg']}" for fault in found]
 

@@ -322,10 +322,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _curve(arguments: argparse.Namespace) -> None:
+    from training.evaluation.baselines import CURVE_SIZES
     from training.learning_curve import learning_curve
 
     config, artifacts = _run_of(arguments)
-    sizes = sorted(arguments.pairs or config.evaluate.curve)
+    sizes = sorted(arguments.pairs or CURVE_SIZES)
     profile, vllm = hardware.profile(), arguments.vllm_python
     for point in learning_curve(config, artifacts, _base(arguments), vllm, profile, sizes, arguments.test_pairs):
         print(json.dumps(point))

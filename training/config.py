@@ -223,8 +223,6 @@ class Evaluate(_Section):
     """Concurrent requests."""
     consistency: Annotated[int, Field(ge=0)] = 100
     """Pairs asked again with metrics reordered, rounded, and under another ticker."""
-    curve: tuple[Positive, ...] = (250, 1000, 4000)
-    """Sizes of gradient boosting's learning curve; all training pairs are added."""
     beside: tuple[Literal["base", "adapter", "merged"], ...] = ("base", "adapter", "merged")
     """Systems evaluated besides the 4-bit weights: untuned base, adapter on its base, merged weights."""
 

@@ -58,7 +58,7 @@ def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decima
         *(block for one in evaluated for block in _in_short(one, teacher, train.tickers)),
         *(block for one in evaluated for block in _in_full(one, teacher)),
         *(block for one in evaluated for block in _cascade(one, teacher, API_MODEL, usd_per_hour)),
-        *_learning(config, train, evaluated[0], points),
+        *_learning(train, evaluated[0], points),
         *_training(tuned),
         *_how(evaluated),
     ]
@@ -114,11 +114,9 @@ def _cascade(results: Results, teacher: str, api: str, usd_per_hour: Decimal) ->
     yield Picture("cascade.png", caption, drawn)
 
 
-def _learning(
-    config: Config, train: baselines.TrainingSet, results: Results, points: Sequence[_CurvePoint]
-) -> Iterator[Block]:
+def _learning(train: baselines.TrainingSet, results: Results, points: Sequence[_CurvePoint]) -> Iterator[Block]:
     """Yield the model's learning curve, if measured, beside gradient boosting's on the same test pairs."""
-    sizes = sorted({*config.evaluate.curve, *(point.pairs for point in points)})
+    sizes = sorted({*baselines.CURVE_SIZES, *(point.pairs for point in points)})
     boosted = baselines.curve(train, results.shipped.rows, sizes)
     mine = [point.model_dump() for point in sorted(points, key=lambda point: point.pairs)]
     drawn = {**({"the model": mine} if mine else {}), "gradient boosting": boosted}
