@@ -59,7 +59,8 @@ class Batches:
         self._tries, self._requests = tries, requests
 
     async def ask(self, questions: Iterable[Question]) -> None:
-        """Submit batches one at a time until each question has an answer or has exhausted its tries.
+        """Collect the batches that an earlier process left open, then submit others, one at a time, until each question
+        has an answer or has exhausted its tries.
 
         Raises `CapReached` or `TeacherFailed` if labelling stops earlier.
         """
@@ -68,13 +69,6 @@ class Batches:
             await self._collect_open()
             while pending := [one for one in questions if self._journal.needs_answer(one.key, self._tries)]:
                 await self._collect(*await self._submit(pending))
-        except APIError as error:
-            raise TeacherFailed(describe_error(error)) from None
-
-    async def collect_open(self) -> None:
-        """Collect the batches that an earlier process left open. Raises `TeacherFailed`."""
-        try:
-            await self._collect_open()
         except APIError as error:
             raise TeacherFailed(describe_error(error)) from None
 

@@ -57,7 +57,7 @@ async def _ask(teacher: Teacher, cap: Cap, tariff: Tariff, questions: list[Quest
         batches = Batches(client, cap, by_batch, teacher.tries, teacher.batch_requests)
         if teacher.name == "openai-batch":
             return await batches.ask(questions)
-        await batches.collect_open()
+        await batches.ask([])  # collect what an earlier process left open
         once = client.with_options(max_retries=0)
         return await Live(once, cap, tariff, teacher.tries, teacher.concurrency).ask(questions)
 
