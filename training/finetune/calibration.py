@@ -15,6 +15,7 @@ from app.market.sample import SampleProvider
 from app.market.snapshot import take_snapshot
 from training.artifacts import write_json
 from training.config import Quantize
+from training.finetune.examples import encode
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")
 YEARS = 8
@@ -23,8 +24,6 @@ YEARS = 8
 def calibrate(model: Path, settings: Quantize, out: Path) -> None:
     """Write token ids of `settings.samples` prompts with the rule-based analyst's answers, cut to `max_length`."""
     from transformers import AutoTokenizer
-
-    from training.finetune.examples import encode
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     examples = [encode(row, tokenizer, max_length=10_000) for row in _rows(settings.samples)]

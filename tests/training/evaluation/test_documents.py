@@ -4,7 +4,7 @@ import pytest
 
 from tests.training.publish.test_stage import REPORT
 from training.artifacts import Artifacts, write_json
-from training.publish.evaluations import evaluations
+from training.evaluation.documents import evaluations
 
 
 def test_only_evaluations_of_a_detail_are_read_and_whole(artifacts: Artifacts) -> None:

@@ -12,7 +12,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is in th
 from app.contract import rule_based_analyst as rules  # noqa: E402
 from tests.training.conftest import BASE  # noqa: E402
 from training.config import Quantize  # noqa: E402
-from training.quantize.calibration import calibrate  # noqa: E402
+from training.finetune.calibration import calibrate  # noqa: E402
 
 
 def test_calibration_alternates_details_and_cuts_what_is_long(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run's evaluations, validated completely before publication."""
+"""A run's evaluation documents, validated completely, and the speed that they state."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from app.contract.recommendation import Action
-from training.artifacts import Artifacts
+from training.artifacts import Artifacts, faults
 from training.evaluation.rows import DETAILS
 
 
@@ -34,7 +34,7 @@ class _Speed(BaseModel):
 
 
 class _Evaluation(BaseModel):
-    """The fields that publication reads."""
+    """The fields that publication and the cost report read."""
 
     teacher: str
     machine: str
@@ -56,10 +56,16 @@ def evaluations(artifacts: Artifacts) -> dict[str, Any]:
         try:
             _Evaluation.model_validate_json(text)
         except ValidationError as error:
-            faults = error.errors(include_url=False, include_input=False)
-            problems += [f"{path}: {'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in faults]
+            problems += [f"{path}: {fault}" for fault in faults(error)]
         else:
             found[path.stem] = json.loads(text)
     if problems:
         raise ValueError("\n".join(problems))
     return found
+
+
+def measured_speed(report: dict[str, Any]) -> dict[str, Any]:
+    """Return an evaluation's tokens, seconds, calls, concurrency and machine, and if recorded the form and dtype of its
+    weights."""
+    known = {"calls": report["agreement"]["n"], "machine": report["machine"]}
+    return {**report["speed"], **known, **({"served": report["served"]} if report.get("served") else {})}
