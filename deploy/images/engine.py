@@ -98,7 +98,7 @@ class Engine:
 
     def config(self, image: str) -> dict[str, Any]:
         described = self._inspect(image)
-        return {"Healthcheck": described.get("HealthCheck"), **described["Config"]}  # Podman has it one level up
+        return {"Healthcheck": described.get("Healthcheck"), **described["Config"]}  # Podman has it one level up
 
     def bytes(self, image: str) -> int:
         return int(self._inspect(image)["Size"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -102,6 +103,16 @@ def test_a_container_is_sealed(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert {"--read-only", f"{tmp_path}/secrets:/run/secrets:ro", "no-new-privileges", "A=1"} <= set(given)
     assert given[given.index("--cap-drop") + 1] == "ALL"
     assert ("--ulimit" in given) == (name == "podman")
+
+
+@pytest.mark.parametrize("outside", [True, False], ids=["podman", "docker"])
+def test_the_health_check_is_read_from_either_engine(
+    outside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, config = {"Healthcheck": DECLARED["Healthcheck"]}, {"User": "10001:10001"}
+    described = {"Config": config, **check} if outside else {"Config": config | check}
+    monkeypatch.setattr("deploy.images.engine.output_of", lambda *_: json.dumps([described]))
+    assert Engine("any").config("image") == config | check
 
 
 def test_only_podman_builds_in_a_chroot_with_the_settings_of_pip(
