@@ -91,8 +91,9 @@ class Engine:
     def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None:
         given = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
         with tempfile.TemporaryDirectory() as folder:
-            # The OCI format has no health check; a build in a chroot needs no cgroup.
-            own = ["--format", "docker", "--isolation", "chroot", "--network", "host"] if self.podman else []
+            # The OCI format has no health check; a chroot needs no cgroup; a cached layer keeps the first revision's label.
+            podmans = ("--format", "docker", "--isolation", "chroot", "--layers=false", "--network", "host")
+            own = [*podmans] if self.podman else []
             own += [word for each in pip_settings.volumes(Path(folder)) for word in ("--volume", each) if self.podman]
             output_of(self.name, "build", *own, "--target", target, "--tag", image, *given, ".", seconds=BUILD_S)
 
