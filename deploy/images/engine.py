@@ -91,7 +91,7 @@ class Engine:
     def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None:
         given = [word for item in arguments.items() for word in ("--build-arg", "=".join(item))]
         with tempfile.TemporaryDirectory() as folder:
-            # The OCI format has no health check; a chroot needs no cgroup; cached layers keep the first revision's label.
+            # The OCI format has no health check, a chroot needs no cgroup, and cached layers keep their old labels.
             podmans = ("--format", "docker", "--isolation", "chroot", "--layers=false", "--network", "host")
             own = [*podmans] if self.podman else []
             own += [word for each in pip_settings.volumes(Path(folder)) for word in ("--volume", each) if self.podman]
