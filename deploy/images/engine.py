@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import shutil
 import subprocess
 import tempfile
@@ -19,6 +18,9 @@ ROOT = Path(__file__).parents[2]
 PULL_S, BUILD_S, STOP_S = 300, 3600, 60
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """PATH of a base image that is only a root file system."""
+
+PODMAN_LIMITS = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
+"""By default Podman raises both, which root inside a container must not."""
 
 
 class ImageError(Exception):
@@ -40,7 +42,7 @@ class ContainerSpec:
 
     def options(self) -> Iterator[str]:
         yield from ("--rm", "--network", "host", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL")  # noqa: S108
-        yield from ("--security-opt", "no-new-privileges")
+        yield from ("--security-opt", "no-new-privileges", "--no-healthcheck")  # Podman runs health checks by systemd
         yield from (word for item in self.environment.items() for word in ("--env", "=".join(item)))
         yield from ("--volume", f"{self.secrets}:/run/secrets:ro") if self.secrets else ()
         yield from ("--user", self.user) if self.user else ()
@@ -106,7 +108,14 @@ class Engine:
 
     @contextmanager
     def running(self, spec: ContainerSpec, log: Path) -> Iterator[Running]:
-        command = [self.name, "run", *spec.options(), *self._limits(), spec.image, *spec.command]
+        command = [
+            self.name,
+            "run",
+            *spec.options(),
+            *(PODMAN_LIMITS if self.podman else ()),
+            spec.image,
+            *spec.command,
+        ]
         with log.open("wb") as file:
             process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         try:
@@ -118,12 +127,6 @@ class Engine:
     def _inspect(self, image: str) -> dict[str, Any]:
         described: list[dict[str, Any]] = json.loads(output_of(self.name, "image", "inspect", image))
         return described[0]
-
-    def _limits(self) -> Iterator[str]:
-        """Keep this process's limits: Podman raises them, which root inside a container must not."""
-        for name in ("nofile", "nproc") if self.podman else ():
-            _, hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))
-            yield from ("--ulimit", f"{name}={hard}:{hard}")
 
 
 def found() -> Engine | None:
