@@ -15,6 +15,9 @@ from anyio.from_thread import start_blocking_portal
 
 HELD_S = (0.1, 1.5)
 """The shortest and the longest time; a gateway waits half a second for a reply."""
+REPEATED_S = 1.5
+SHARE = 0.02
+"""Of the reads that are held back."""
 PIECE = 1 << 16
 
 
@@ -23,10 +26,18 @@ class Delays:
 
     def __init__(self, store: Path, random: Random) -> None:
         self._store, self._random = store, random
-        self.share = 0.02
-        """Of reads that are held back."""
+        self._share = SHARE
         self.held = self.late = 0
         """Commands that were held back, and of them those whose connection was closed meanwhile."""
+
+    def begin(self) -> None:
+        """Hold commands back, as from the start."""
+        self._share = SHARE
+
+    async def end(self) -> None:
+        """Hold nothing back, and return once what was held has arrived and the gateways have repeated what failed."""
+        self._share = 0.0
+        await asyncio.sleep(HELD_S[1] + REPEATED_S)
 
     async def forward(self, client: asyncio.StreamReader, replies: asyncio.StreamWriter) -> None:
         try:
@@ -37,7 +48,7 @@ class Delays:
         answering = asyncio.create_task(_copy(store, replies))
         try:
             while piece := await client.read(PIECE):
-                if self._random.random() < self.share:
+                if self._random.random() < self._share:
                     self.held += 1
                     await asyncio.sleep(self._random.uniform(*HELD_S))
                     self.late += client.at_eof() or replies.is_closing()

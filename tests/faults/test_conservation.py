@@ -24,8 +24,6 @@ from tests.faults.upstream import Upstream
 from tests.valkey import Valkey
 
 CALLERS, LASTS_S = 6, 25.0
-SETTLED_S = 3.0
-"""For commands that are still held back, and for settlements that are repeated."""
 QUESTIONS = 3000
 """More than can be asked in that time."""
 GPT_4 = list_price("gpt-4.1")
@@ -44,12 +42,11 @@ async def test_money_is_conserved_whatever_fails(
     settings = {"CONVICTION_KEY_USD_PER_DAY": "1000", "CONVICTION_API_KEYS_FILE": str(tmp_path / "keys")}
     with delaying(tmp_path, Path(valkey.url.removeprefix("unix://")), random.Random(seed)) as (delays, url):
         replicas = start.two(REDIS_URL=url, **settings)
-        chaos = Chaos(replicas, valkey, upstream, random.Random(seed), keys, time.monotonic() + LASTS_S)
+        chaos = Chaos(replicas, valkey, delays, upstream, random.Random(seed), keys, time.monotonic() + LASTS_S)
         await asyncio.gather(chaos.kill_repeatedly(), *(chaos.caller() for _ in range(CALLERS)))
         marks = [asked.mark for asked in chaos.questions]
         await until(lambda: not any(upstream.served(name, *marks).open for name in BACKEND_NAMES))
-        delays.share = 0.0
-        await asyncio.sleep(SETTLED_S)
+        await delays.end()
         await books.closed()
         await check(chaos, books)
     assert delays.late > 0, delays.held
