@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import perf_counter
 
-from app.accounting.admission import Admission, CacheHit, Follower, Leader
+from app.accounting.admission_result import Admission, CacheHit, Follower, Leader
 from app.accounting.reservations import Coalescing, Reservations
 from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion
 from app.completions.retry import MAX_ATTEMPTS, Attempts
