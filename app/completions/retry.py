@@ -73,7 +73,7 @@ def _sum(one: Usage, other: Usage) -> Usage:
     return Usage(
         prompt_tokens=one.prompt_tokens + other.prompt_tokens,
         completion_tokens=one.completion_tokens + other.completion_tokens,
-        cached_tokens=one.cached_tokens + other.cached_tokens,
+        cached_tokens=one.cached_tokens + min(other.cached_tokens, other.prompt_tokens),
         reasoning_tokens=one.reasoning_tokens + other.reasoning_tokens,
         estimated=one.estimated or other.estimated,
     )
