@@ -92,7 +92,7 @@ class Dispatcher:
         timeout_s = min(left, self._first_token_s) if streamed else left
         try:
             async with asyncio.timeout(timeout_s):
-                await self._send(call, build_body, streamed)
+                await self._send(call, build_body)
                 await await_start(call)
         except TimeoutError:
             failure = call.deadline_exceeded() if timeout_s == left else call.first_token_timeout()
@@ -111,14 +111,14 @@ class Dispatcher:
         call.mark_started()
         return call
 
-    async def _send(self, call: Call, build_body: BuildBody, streamed: bool) -> None:
+    async def _send(self, call: Call, build_body: BuildBody) -> None:
         """Send the call and return when the server has answered with status 200."""
         endpoint = call.endpoint
         if not endpoint.model:
             await self._served_model.discover(endpoint, self._transport)
         try:
             call.response = await self._transport.chat(
-                endpoint.url, build_body(endpoint.model), endpoint.proxy, streamed
+                endpoint.url, build_body(endpoint.model), endpoint.proxy, streamed=True
             )
             if call.response.status != 200:
                 raise await read_refusal(self.name, self._served_model.dialect, call.response)
