@@ -13,8 +13,8 @@ from pydantic_core import to_json
 from app.errors import InvalidRequest
 
 MAX_SCHEMAS, MAX_DEPTH, MAX_NAME_BYTES, MAX_COUNTS = 256, 16, 4096, 8192
-"""Of all schemas of a request: nested schemas, the depth of one, bytes of names and fixed values, and the sum of lengths
-and numbers of elements, each of which a grammar repeats a rule for."""
+"""Of a request: its schemas with the nested ones, their depth, the bytes of names and fixed values, and the sum of the
+lengths and numbers of elements, which a grammar repeats a rule for."""
 
 ANNOTATIONS = frozenset({"$schema", "$id", "$comment", "title", "description", "examples", "default", "deprecated"})
 FIXED = frozenset(
@@ -31,7 +31,11 @@ ONE, MANY, NAMED = (
 
 def check_grammars(body: Mapping[str, Any]) -> None:
     """Raise `InvalidRequest` if the schemas of a validated request are beyond the limits."""
-    left: dict[str, float] = {"schemas": MAX_SCHEMAS, "bytes of names and values": MAX_NAME_BYTES, "elements and characters": MAX_COUNTS}
+    left: dict[str, float] = {
+        "schemas": MAX_SCHEMAS,
+        "bytes of names and values": MAX_NAME_BYTES,
+        "elements and characters": MAX_COUNTS,
+    }
     for field, schema in _grammars(body):
         for problem in _problems(schema, MAX_DEPTH, left):
             raise InvalidRequest(f"{field} {problem}", fields=[(field, problem)])

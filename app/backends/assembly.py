@@ -67,7 +67,7 @@ class AssembledRelay:
 
 
 def _merge(whole: dict[str, Any], part: dict[str, Any], joins: bool) -> None:
-    """Add the members of a part: lists are extended, objects merged, and others replaced, but a delta's texts joined."""
+    """Add the members of a part: lists are extended, objects merged, a delta's texts joined, others replaced."""
     for name, new in part.items():
         old = whole.get(name)
         if isinstance(new, dict):

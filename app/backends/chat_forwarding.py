@@ -57,7 +57,9 @@ class ForwardedChat(CallContext):
 
     async def __aenter__(self) -> Self:
         try:
-            self._call = await self._dispatcher.start(self._body, self._await_start, self._deadline, self._streamed)
+            self._call = await self._dispatcher.start(
+                self._body, self._await_start, self._deadline, self._streamed, client_body=True
+            )
         except CallFailed as failure:
             self._forward_refusal(failure)
         return self

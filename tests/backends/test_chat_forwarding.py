@@ -298,13 +298,9 @@ async def test_a_call_cancelled_before_its_start_is_closed(make: Make, script: S
 
 def bodies_of(*deltas: dict[str, Any], **more: Any) -> list[str]:
     """Return an event for each delta, of the choice 0 unless it names another."""
-    return [
-        json.dumps(
-            {"id": "c1", "object": "chat.completion.chunk", "created": 7, "model": "m", "service_tier": "default"}
-            | {"choices": [{"index": delta.pop("at", 0), "delta": delta, "finish_reason": None, "logprobs": None} | more]}
-        )
-        for delta in deltas
-    ]
+    event = {"id": "c1", "object": "chat.completion.chunk", "created": 7, "model": "m", "service_tier": "default"}
+    choices = [{"index": delta.pop("at", 0), "delta": delta, "finish_reason": None} for delta in deltas]
+    return [json.dumps(event | {"choices": [choice | more]}) for choice in choices]
 
 
 async def test_an_unstreamed_completion_is_assembled_from_a_stream(make: Make, script: Script) -> None:
@@ -372,3 +368,23 @@ async def test_no_completion_with_status_200_is_an_error(
     server = await script(reply)
     with pytest.raises(BackendError, match="sent a truncated or invalid response"):
         await forward(make("gpt-4", server.url), STREAMED if streamed else ANY)
+
+
+async def test_a_body_that_the_server_fails_on_is_not_held_against_the_server(make: Make, script: Script) -> None:
+    """It is not repeated either. Once another body fails, too, failures count and are retried."""
+    server = await script(http("500 Oh", "{}"))
+    backend = make("gpt-4", server.url)
+    for _ in range(2 * MAX_CONSECUTIVE_FAILURES):
+        with pytest.raises(BackendError):
+            await forward(backend, ANY)
+    assert (backend.breaker, server.connections) == ("closed", 2 * MAX_CONSECUTIVE_FAILURES)
+    for number in range(MAX_CONSECUTIVE_FAILURES):
+        with pytest.raises(BackendError):
+            await forward(backend, ANY | {"seed": number})
+    assert backend.breaker == "open"
+
+
+async def test_an_overloaded_server_is_blamed_and_retried_whatever_the_body(make: Make, script: Script) -> None:
+    server = await script(http("503 Busy", "{}"), http("503 Busy", "{}"), http("200 OK", WHOLE))
+    assert (await forward(make("gpt-4", server.url), ANY))[0] == 200
+    assert server.connections == 3

@@ -59,7 +59,7 @@ def rendered(body: dict[str, Any]) -> int:
 
 
 @given(bodies(), st.sampled_from(MODELS), st.data())
-def test_no_possible_usage_costs_more_than_the_reservation(body: dict[str, Any], model: str, data: st.DataObject) -> None:
+def test_no_possible_usage_costs_more_than_reserved(body: dict[str, Any], model: str, data: st.DataObject) -> None:
     price = list_price(model)
     most = max_usage(body, ANSWER_TOKENS, price.reasons)
     reasoning = {"none": 0, "low": 8_000, "minimal": 8_000, "medium": 32_000, None: 32_000}
