@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, WithJsonSchema
 
 MAX_TOKENS = 1_000_000
 MAX_CHOICES = 8
@@ -50,7 +50,13 @@ class ImagePart(Strict):
 
 
 Part = Annotated[TextPart | ImagePart | RefusalPart, Field(discriminator="type")]
-Parts = Annotated[list[Part], Field(fail_fast=True, max_length=256)]
+PARTS: dict[str, Any] = {
+    "type": "array",
+    "maxItems": 256,
+    "items": {"type": "object", "required": ["type"], "properties": {"type": {"enum": ["text", "image_url", "refusal"]}}},
+}
+"""How the parts are documented: the gateway reads no address in them."""
+Parts = Annotated[list[Part], Field(fail_fast=True, max_length=256), WithJsonSchema(PARTS)]
 Content = Annotated[Annotated[str, Tag("<text>")] | Annotated[Parts, Tag("<form>")], Discriminator(_form)]
 
 
