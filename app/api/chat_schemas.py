@@ -53,7 +53,11 @@ Part = Annotated[TextPart | ImagePart | RefusalPart, Field(discriminator="type")
 PARTS: dict[str, Any] = {
     "type": "array",
     "maxItems": 256,
-    "items": {"type": "object", "required": ["type"], "properties": {"type": {"enum": ["text", "image_url", "refusal"]}}},
+    "items": {
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"enum": ["text", "image_url", "refusal"]}},
+    },
 }
 """How the parts are documented: the gateway reads no address in them."""
 Parts = Annotated[list[Part], Field(fail_fast=True, max_length=256), WithJsonSchema(PARTS)]

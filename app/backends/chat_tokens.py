@@ -10,14 +10,15 @@ from typing import Any
 from pydantic_core import to_json
 
 from app.backends.estimate import CHARACTERS_PER_TOKEN
+from app.backends.upstream import TEMPLATE_TOKENS
 from app.contract.completion import Usage
 
 LIMITS = ("max_completion_tokens", "max_tokens")
 GRAMMARS = ("tools", "response_format")
 """The parts of a body besides its messages that the model reads."""
 
-TEMPLATE_TOKENS, GRAMMAR_TEMPLATE_TOKENS = 64, 512
-"""The most tokens that a chat template adds to the messages, and to describe tools and schemas."""
+GRAMMAR_TEMPLATE_TOKENS = 512
+"""The most tokens that a chat template adds to describe tools and schemas."""
 
 MAX_IMAGE_TOKENS = 16_384
 """The most of a picture in any detail: 10,000 patches of 32 pixels, times a model's factor of up to 1.62."""
