@@ -225,6 +225,7 @@ def possible(body: Mapping[str, Any]) -> tuple[int, int]:
     tools_text = sum(len(tool["function"]["description"]) for tool in body.get("tools", ()))
     limit = max(body.get("max_tokens", 0), body.get("max_completion_tokens", 0))
     thought = {"none": 0, "low": 8_000, "high": 64_000}.get(body.get("reasoning_effort", "medium"), 32_000)
+    thought = 0 if body["model"] == "gpt-4.1" else thought
     return text + tools_text + 10_000 * pictures + 20, body.get("n", 1) * (limit + thought)
 
 
