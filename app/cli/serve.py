@@ -12,8 +12,8 @@ import uvicorn
 from app.errors import InvalidSettings
 from app.main import create_app
 from app.serving.drain import Drain
-from app.serving.load_shedding import LoadSheddingProtocol
 from app.serving.loop_lag import LoopLag
+from app.serving.message_limits import BoundedProtocol
 from app.serving.server import Server, bind_sockets
 from app.settings.gateway import load_settings
 from app.telemetry.logs import log_config
@@ -37,13 +37,14 @@ def run(argv: Sequence[str]) -> int:
         create_app(settings, drain=drain, lag=lag),
         host=settings.host,
         port=settings.port,
-        http=LoadSheddingProtocol.with_lag(lag),
+        http=BoundedProtocol.with_lag(lag),
         lifespan="on",
         ws="none",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=int(settings.backend_timeout_s) + 5,
     )
     Server(config, drain, settings.drain_s).run(bind_sockets(config))
