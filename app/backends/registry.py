@@ -10,9 +10,8 @@ from app.backends.sagemaker.sigv4 import Signer
 from app.backends.unconfigured import UnconfiguredBackend
 from app.contract.completion import BackendName
 from app.contract.fingerprint import fingerprint
+from app.settings.backends import OPENAI_URL
 from app.settings.gateway import Settings
-
-OPENAI_URL = "https://api.openai.com/v1"
 
 
 def build_backends(settings: Settings) -> dict[BackendName, Backend]:
@@ -47,7 +46,7 @@ def _mistral_on_sagemaker(settings: Settings) -> Backend:
 
 
 def _gpt4(settings: Settings) -> Backend:
-    if settings.openai_api_key is None or not settings.openai_api_key.get_secret_value():
+    if settings.openai_api_key is None:
         return UnconfiguredBackend("gpt-4", "OPENAI_API_KEY", settings.gpt4_model)
     return OpenAICompatibleBackend(
         "gpt-4",

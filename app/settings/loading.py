@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import SecretStr, ValidationError
+from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.errors import InvalidSettings
@@ -22,6 +22,18 @@ RENAMED = {
     "batch_at_once": "batch_max_concurrency",
 }
 """Earlier names of fields. A variable of an earlier name is an error, so that its value is never silently ignored."""
+
+
+def _header_value(key: SecretStr | None) -> SecretStr | None:
+    """Strip the newline of the file it was read from; no other such character can be in a header."""
+    stripped = key.get_secret_value().strip() if key else ""
+    if not (stripped.isascii() and stripped.isprintable()):
+        raise ValueError("contains a character that is not printable ASCII")
+    return SecretStr(stripped) if stripped else None
+
+
+HeaderSecret = Annotated[SecretStr | None, AfterValidator(_header_value)]
+"""A secret that is sent in a header; None if it is blank."""
 
 
 class SecretFiles(EnvSettingsSource):

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from app.settings.addresses import require_address
 from app.settings.loading import EnvironmentSettings
 
 
@@ -28,6 +29,8 @@ class StoreSettings(EnvironmentSettings):
         scheme, separator, rest = url.get_secret_value().partition("://")
         if not separator or scheme not in ("redis", "rediss", "unix"):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        if scheme != "unix":
+            require_address(f"{scheme}://{rest.rpartition('@')[2]}")
         password = info.data.get("redis_password")
         if password is None:
             return url

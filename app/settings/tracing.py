@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from app.settings.addresses import require_address
 from app.settings.loading import EnvironmentSettings
 
 OTLP = "http/protobuf"
@@ -41,4 +42,9 @@ class TracingSettings(EnvironmentSettings):
         endpoint = self.otel_traces_endpoint or self.otel_endpoint
         if self.traces and endpoint and not endpoint.startswith(("http://", "https://")):
             raise ValueError("OTEL_EXPORTER_OTLP_ENDPOINT: must start with http:// or https://")
+        if self.traces and endpoint:
+            try:
+                require_address(endpoint)
+            except ValueError as error:
+                raise ValueError(f"OTEL_EXPORTER_OTLP_ENDPOINT: {error}") from None
         return self
