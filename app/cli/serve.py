@@ -16,6 +16,7 @@ from app.serving.loop_lag import LoopLag
 from app.serving.message_limits import BoundedProtocol
 from app.serving.server import Server, bind_sockets
 from app.settings.gateway import load_settings
+from app.settings.secrets import known_secrets
 from app.telemetry.logs import log_config
 
 ROOT = (
@@ -30,8 +31,7 @@ def run(argv: Sequence[str]) -> int:
     settings = load_settings()
     if os.geteuid() == 0 and not settings.allow_root:
         raise InvalidSettings(ROOT)
-    secrets = (settings.openai_api_key, settings.redis_url, settings.redis_password)
-    logging.config.dictConfig(log_config(secret.get_secret_value() for secret in secrets if secret))
+    logging.config.dictConfig(log_config(known_secrets()))
     drain, lag = Drain(), LoopLag()
     config = uvicorn.Config(
         create_app(settings, drain=drain, lag=lag),
