@@ -56,7 +56,7 @@ async def list_models(request: Request) -> Response:
     **documents.operation(
         "chat",
         {200: documents.answer("The model.", Model), **documents.problems(*documents.KEYED, NotFound)},
-        parameters=[documents.parameter("model", "mistral or gpt-4", "path", required=True)],
+        parameters=[{**documents.parameter("model", "mistral or gpt-4", "path"), "required": True}],
     ),
 )
 async def get_model(request: Request) -> Response:
