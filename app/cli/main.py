@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from app import __version__
-from app.cli import streams
 from app.errors import ConvictionError
 
 COMMANDS = {
@@ -32,6 +31,8 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status."""
+    from app.cli import streams
+
     streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] not in COMMANDS:
