@@ -92,6 +92,8 @@ class ForwardedChat(CallContext):
         """
         headers = call.response.headers
         self.headers = {name: headers[name] for name in FORWARDED_HEADERS if name in headers}
+        if not all(value.isascii() for value in self.headers.values()):
+            raise invalid_response(self._dispatcher.name)
         if headers.get("Content-Type", "").startswith("text/event-stream"):
             options = self._options if isinstance(self._options, Mapping) else {}
             usage_requested = bool(options.get("include_usage"))

@@ -29,7 +29,8 @@ OPTION_PAIRS = (
 )
 LINE_PAIRS = (("MACD_12_26_9", "MACDs_12_26_9"), ("STOCHk_14_3_3", "STOCHd_14_3_3"))
 """Metrics whose difference may be stated."""
-SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9}
+SCALES = {"k": 1e3, "t": 1e3, "m": 1e6, "b": 1e9}
+"""By the first letter of k, thousand, m, mn, million, b, bn or billion; other letters of a match may be no ASCII."""
 
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,8}\.?"
 _UNIT = r"days?|bars?|weeks?|months?|years?|sessions?|periods?|hours?|minutes?|[sed]?ma|moving|simple|exponential"
@@ -119,7 +120,7 @@ def _is_figure(found: re.Match[str], text: str) -> bool:
 
 def _is_supported(found: re.Match[str], supported: _Supported) -> bool:
     number = found["number"].replace(",", "")
-    scale = SCALES[found["scale"].lower()] if found["scale"] else 1.0
+    scale = SCALES[found["scale"][0].lower()] if found["scale"] else 1.0
     value, step = float(number) * scale, _step(number) * scale
     up = step if step <= scale else step / 2  # 12,000 is a rounded figure, never a truncated one
     return any(

@@ -290,3 +290,10 @@ async def test_a_call_cancelled_before_its_start_is_closed(make: Make, script: S
         await task
     async with asyncio.timeout(1):
         await mute.left.wait()
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=\u00e9", "text/event-stream; a=\u017f", "\u00e9"])
+async def test_a_media_type_that_no_header_can_hold_is_invalid(script: Script, make: Make, kind: str) -> None:
+    server = await script(http("200 OK", WHOLE, kind=kind))
+    with pytest.raises(BackendError, match="invalid response"):
+        await forward(make("gpt-4", server.url), ANY)

@@ -134,3 +134,8 @@ def test_hostile_text_takes_linear_time(analysis: str) -> None:
 
 def test_a_number_beyond_floating_point_is_no_error() -> None:
     assert len(figures("1" + "0" * 500 + " and 0." + "0" * 500 + "1", EXAMPLE).unsupported) >= 1
+
+
+@pytest.mark.parametrize("scale", ["thou\u017fand", "m\u0131llion", "\u212a"])
+def test_letters_that_equal_ascii_without_case_are_no_error(scale: str) -> None:
+    assert figures(f"777 {scale}", EXAMPLE).unsupported == (f"777 {scale}",)
