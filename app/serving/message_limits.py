@@ -15,11 +15,13 @@ MAX_HEAD_BYTES = 64 * 1024
 """Bytes of a request's line, headers and trailers together; also of its chunks' framing between two pieces of body."""
 MAX_HEADERS = 100
 """Headers and trailers of a request."""
+MAX_PIPELINED = 64
+"""Requests that wait on a connection for the answer to an earlier one. Uvicorn reads on after each answer."""
 
 
 class BoundedProtocol(LoadSheddingProtocol):
-    """The HTTP protocol of one connection. It answers 431 above these limits, and 501 for a transfer coding other than
-    chunked."""
+    """The HTTP protocol of one connection. It answers 431 above the limits of a message, and 501 for a transfer coding
+    other than chunked, and closes the connection above that of pipelined requests."""
 
     _refusal = 400
     _undelivered = 0
@@ -54,6 +56,8 @@ class BoundedProtocol(LoadSheddingProtocol):
 
     def on_headers_complete(self) -> None:
         self._undelivered, self._in_head = 0, False
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._refuse_message(429)
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from app.serving.loop_lag import LoopLag
-from app.serving.message_limits import MAX_HEAD_BYTES, MAX_HEADERS, BoundedProtocol
+from app.serving.message_limits import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED, BoundedProtocol
 
 TIMEOUT_S = 30.0
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
@@ -129,6 +129,25 @@ def test_trailers_do_not_become_headers(port: int) -> None:
 def test_other_transfer_codings_are_refused(port: int, coding: bytes) -> None:
     message = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: " + coding + b"\r\n\r\n1\r\nx\r\n0\r\n\r\n"
     assert status(port, message) in (400, 501)
+
+
+def pipelined(port: int, count: int) -> int:
+    """Send requests at once, then read until the server closes; return the number of answers."""
+    last = head(line=b"GET /last HTTP/1.1")
+    with create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
+        send(client, (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * count + last,))
+        answers = b""
+        try:
+            while piece := client.recv(65536):
+                answers += piece
+        except ConnectionError:
+            pass
+    return answers.count(b"HTTP/1.1 200")
+
+
+def test_pipelined_requests_are_answered_up_to_a_number(port: int) -> None:
+    assert pipelined(port, MAX_PIPELINED) == MAX_PIPELINED + 1
+    assert pipelined(port, 5000) < MAX_PIPELINED
 
 
 def test_a_refusal_is_not_taken_for_the_answer_to_an_earlier_request(port: int) -> None:
