@@ -19,6 +19,7 @@ from app.api import (
     health,
     keys,
     metrics,
+    models,
     openapi,
     recommendations,
 )
@@ -81,7 +82,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    for endpoints in (recommendations, chat, batches, comparisons, keys, backends, costs, health, metrics):
+    for endpoints in (recommendations, chat, batches, comparisons, keys, backends, costs, health, metrics, models):
         app.include_router(endpoints.router)
     app.state.drain, app.state.experiments = drain or Drain(), experiments
     openapi.add_docs(app)

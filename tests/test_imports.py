@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 READ_ENVIRONMENT = {
     "app.settings.loading",
+    "app.settings.secrets",
     "app.contract.hardware",  # runs before pydantic is installed
     "app.supervisor.up",  # passes the whole environment to the processes that it starts
 }

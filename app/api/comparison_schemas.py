@@ -40,7 +40,10 @@ def _time(given: Any) -> datetime:
 
 
 def _tickers(given: Any) -> tuple[str, ...]:
-    return tuple(name.strip().upper() for name in str(given).split(",") if name.strip())
+    names = tuple(name.strip().upper() for name in str(given).split(",", MAX_TICKERS + 1) if name.strip())
+    if len(names) > MAX_TICKERS:
+        raise ValueError(f"must be at most {MAX_TICKERS} tickers")
+    return names
 
 
 Time = Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TypeVar
 
 from fastapi import APIRouter
@@ -31,6 +32,7 @@ from app.telemetry.metrics import RequestObservation
 
 S = TypeVar("S", bound=PairSelection)
 
+MAX_PARAMETERS = 50
 CSV = "text/csv"
 TAG = "comparisons"
 COMPARISON, PAIRS, REPORT = TypeAdapter(Comparison), TypeAdapter(Pairs), TypeAdapter(Report)
@@ -132,9 +134,11 @@ def _authorized_resources(request: Request) -> Resources:
 def _query(request: Request, model: type[S]) -> S:
     """Return the query. Raises `InvalidRequest` for invalid, unknown and repeated parameters."""
     given = request.query_params.multi_items()
-    names = [name for name, _ in given]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise InvalidRequest("; ".join(f"{name[:48]} is given more than once" for name in sorted(repeated)))
+    if len(given) > MAX_PARAMETERS:
+        raise InvalidRequest(f"the query must have at most {MAX_PARAMETERS} parameters")
+    counts = Counter(name for name, _ in given)
+    if repeated := sorted(name for name, count in counts.items() if count > 1):
+        raise InvalidRequest("; ".join(f"{name[:48]} is given more than once" for name in repeated))
     return validate(model, dict(given))
 
 

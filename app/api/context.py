@@ -47,7 +47,7 @@ class RequestContext:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(_routed(scope), receive, send_with_id)
         except Exception as error:
             known = client_error(error)
             if not status:
@@ -58,6 +58,11 @@ class RequestContext:
         finally:
             _log(scope, status, perf_counter() - started)
             request_id.reset(token)
+
+
+def _routed(scope: Scope) -> Scope:
+    """Return the scope in which HEAD is answered as GET; the server leaves the body out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _log(scope: Scope, status: int, seconds: float) -> None:

@@ -70,10 +70,17 @@ async def translate_router_error(request: Request, error: Exception) -> Response
     raise error
 
 
+def _answered_as(method: str) -> str:
+    return "GET" if method == "HEAD" else method
+
+
 def _methods(request: Request) -> list[str]:
     """Return the methods of every route at the path; the router's own error lists those of one route."""
     return [
         method
         for method in METHODS
-        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+        if any(
+            route.matches({**request.scope, "method": _answered_as(method)})[0] is Match.FULL
+            for route in request.app.routes
+        )
     ]

@@ -14,6 +14,9 @@ from app.errors import UnparsedAnswer
 
 STAND_IN = "stand-in"
 
+MAX_TEXT = 1 << 16
+"""Characters of a completion; the longest answer has about two thousand."""
+
 KEY_REACH = 32
 """Characters before a piece of text in which the action's key may start."""
 
@@ -54,6 +57,8 @@ class Accumulator:
                 self.done = True
             elif not self.done:
                 self._add(data)
+        if len(self.text) > MAX_TEXT:
+            raise ValueError(f"a completion of more than {MAX_TEXT} characters")
 
     def take_text(self) -> str:
         """Return the text that has arrived since the last time."""

@@ -98,6 +98,8 @@ class ForwardedChat(CallContext):
         """
         headers = call.response.headers
         self.headers = {name: headers[name] for name in FORWARDED_HEADERS if name in headers}
+        if not all(value.isascii() for value in self.headers.values()):
+            raise invalid_response(self._dispatcher.name)
         media_type = headers.get("Content-Type", "")
         if media_type.startswith("application/json"):
             self._relay = DocumentRelay()

@@ -118,7 +118,7 @@ def parse_retry_after(value: str | None) -> float | None:
     except ValueError:
         try:
             seconds = _seconds_until(parsedate_to_datetime(value))
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return max(0.0, min(seconds, RETRY_AFTER_MAX_S))
 

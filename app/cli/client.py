@@ -9,10 +9,11 @@ from http.client import HTTPException, HTTPResponse
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
-from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
 from app.cli.recommendation_text import problem
-from app.errors import ConvictionError, InvalidSettings
+from app.cli.streams import OutputFailed
+from app.errors import ConvictionError
 from app.settings.addresses import proxy_for
 from app.settings.client import ClientSettings
 from app.settings.loading import load
@@ -35,9 +36,12 @@ class Refused(ConvictionError):
         self.document = document
 
 
+EXIT_STATUS = {Refused: 1, Unreachable: 3, OutputFailed: 4}
+
+
 def exit_status(error: ConvictionError) -> int:
-    """Return a command's exit status: 1 refused, 3 unreachable, 2 anything else, such as wrong settings."""
-    return 1 if isinstance(error, Refused) else 3 if isinstance(error, Unreachable) else 2
+    """Return a command's exit status: that of the error's kind, 2 for any other, such as wrong settings."""
+    return next((status for kind, status in EXIT_STATUS.items() if isinstance(error, kind)), 2)
 
 
 def call(method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Json:
@@ -53,6 +57,13 @@ def lines(path: str, body: Json, headers: Mapping[str, str]) -> Iterator[Json]:
             yield _document(line, url)
 
 
+class NoRedirects(HTTPRedirectHandler):
+    """Answers a redirect as an error: the request would take the key to another server."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 @contextmanager
 def _response(method: str, path: str, body: Any, headers: Mapping[str, str]) -> Iterator[tuple[HTTPResponse, str]]:
     """Yield a successful response and the gateway's URL."""
@@ -63,10 +74,11 @@ def _response(method: str, path: str, body: Any, headers: Mapping[str, str]) -> 
     content = None if body is None else json.dumps(body).encode()
     request = Request(settings.url + path, content, headers, method=method)  # noqa: S310 - http(s) only
     try:
-        with _opener(settings.url).open(request, timeout=TIMEOUT_S) as response:
-            yield response, settings.url
-    except HTTPError as error:
-        raise Refused(_document(error.read(), settings.url)) from None
+        try:
+            with _opener(settings.url).open(request, timeout=TIMEOUT_S) as response:
+                yield response, settings.url
+        except HTTPError as error:
+            raise Refused(_document(error.read(), settings.url)) from None
     except URLError as error:
         raise Unreachable(f"no gateway answers at {settings.url}: {error.reason}") from None
     except (HTTPException, OSError) as error:
@@ -74,18 +86,15 @@ def _response(method: str, path: str, body: Any, headers: Mapping[str, str]) -> 
 
 
 def _opener(url: str) -> OpenerDirector:
-    """Return an opener that uses the environment's proxy, except for this machine. Raises `InvalidSettings`."""
-    try:
-        proxy = proxy_for(url)
-    except ValueError as error:
-        raise InvalidSettings(str(error)) from None
-    return build_opener(ProxyHandler({urlsplit(url).scheme: proxy} if proxy else {}))
+    """Return an opener that uses the environment's proxy."""
+    proxy = proxy_for(url)
+    return build_opener(ProxyHandler({urlsplit(url).scheme: proxy} if proxy else {}), NoRedirects)
 
 
 def _document(content: bytes, url: str) -> Json:
     try:
         document = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         raise Unreachable(f"the server at {url} is not a gateway")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from app.cli import client, comparison_text, question
+from app.cli import client, comparison_text, question, streams
 from app.cli.progress import Progress
 
 PATH = "/v1/comparisons"
@@ -31,7 +30,7 @@ def run(argv: Sequence[str]) -> int:
             question.read_batch(options.batch), options.half_width, options.detail, as_json=options.json
         )
     answer = client.call("POST", PATH, question.body(options))
-    print(json.dumps(answer, indent=2) if options.json else comparison_text.comparison(answer))
+    streams.write(json.dumps(answer, indent=2) if options.json else comparison_text.comparison(answer))
     return int(_failed(answer))
 
 
@@ -48,9 +47,9 @@ def compare_batch(questions: Sequence[Any], half_width: float | None, detail: st
                 pairs.append(answer)
             progress.clear()
             if as_json:
-                print(json.dumps({"index": index, **answer}), flush=True)
+                streams.write(json.dumps({"index": index, **answer}))
             elif "problem" in answer:
-                print(f"question {index + 1}: {answer['problem'].get('detail')}", file=sys.stderr)
+                streams.note(f"question {index + 1}: {answer['problem'].get('detail')}")
             progress.advance(failed)
     finally:
         progress.end()
@@ -86,14 +85,14 @@ def _failed(answer: Json) -> bool:
 def _print_report(stored: Sequence[Json], pairs: int, half_width: float | None, *, as_json: bool) -> None:
     """Print the gateway's report of the pairs' tickers in the time span of the pairs."""
     if pairs > len(stored):
-        print(f"{pairs - len(stored)} of {pairs} pairs were not stored: the report excludes them", file=sys.stderr)
+        streams.note(f"{pairs - len(stored)} of {pairs} pairs were not stored: the report excludes them")
     if not stored:
         return
     document = client.call("GET", f"{PATH}/report?{urlencode(_report_query(stored, half_width))}")
     if document["pairs"] > len(stored):
         others = document["pairs"] - len(stored)
-        print(f"the report includes {others} pairs of other clients for these tickers", file=sys.stderr)
-    print(json.dumps({"report": document}) if as_json else comparison_text.report(document))
+        streams.note(f"the report includes {others} pairs of other clients for these tickers")
+    streams.write(json.dumps({"report": document}) if as_json else comparison_text.report(document))
 
 
 def _report_query(stored: Sequence[Json], half_width: float | None) -> dict[str, str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from urllib.parse import quote
 
+from app.cli import streams
 from app.cli.client import Json, call
 from app.cli.table import table
 from app.contract.completion import BACKEND_NAMES
@@ -28,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
         case "create":
             create(options)
         case "list":
-            print(json.dumps(list(issued()), indent=2) if options.json else keys_table(issued()))
+            streams.write(json.dumps(list(issued()), indent=2) if options.json else keys_table(issued()))
         case "revoke":
             revoke(options.id)
     return 0
@@ -64,11 +64,11 @@ def create(options: argparse.Namespace) -> None:
         "usd_per_day": options.usd_per_day,
     }
     answer = call("POST", "/v1/keys", request)
-    print(answer["key"])
-    print(keys_table([answer["record"]]), file=sys.stderr)
-    print("Shown this once: the gateway stores only a hash of it.", file=sys.stderr)
+    streams.write(answer["key"])
+    streams.note(keys_table([answer["record"]]))
+    streams.note("Shown this once: the gateway stores only a hash of it.")
     if not answer["lasting"]:
-        print(NOT_PERSISTENT, file=sys.stderr)
+        streams.note(NOT_PERSISTENT)
 
 
 def issued() -> Iterator[Json]:
@@ -86,7 +86,7 @@ def revoke(key: str) -> None:
     """Revoke a key, given as its id or in full; the secret part is not sent."""
     key_id = key.removeprefix("cvk_").partition("_")[0]
     call("DELETE", f"/v1/keys/{quote(key_id, safe='')}")
-    print(f"{key_id} is revoked: every replica rejects it within five seconds.", file=sys.stderr)
+    streams.note(f"{key_id} is revoked: every replica rejects it within five seconds.")
 
 
 def keys_table(records: Iterable[Json]) -> str:

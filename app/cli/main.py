@@ -23,11 +23,17 @@ COMMANDS = {
 """Each subcommand's module, whose `run` takes the arguments and returns the exit status, and its help."""
 
 EPILOG = """exit status: 0 success; 1 the gateway refused or failed; 2 wrong usage or settings;
-3 the gateway cannot be reached"""
+3 the gateway cannot be reached; 4 standard output cannot be written: the answer is on standard error"""
+
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells report it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status."""
+    from app.cli import streams
+
+    streams.prepare()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] not in COMMANDS:
         arguments = [parser().parse_args(arguments).command]  # exits after --help, --version and errors
@@ -37,8 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConvictionError as error:
         from app.cli.client import exit_status
 
-        print(f"conviction: {error.detail}", file=sys.stderr)
+        streams.note(f"conviction: {error.detail}")
         return exit_status(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+from app.cli import streams
 from app.cli.client import Json, call
 from app.cli.outcomes_text import NOT_SHOWN, text
 from app.cli.progress import Progress
@@ -43,14 +43,14 @@ def run(argv: Sequence[str]) -> int:
         finally:
             progress.end()
     except MarketError as error:
-        print(f"conviction: market data: {error.detail}", file=sys.stderr)
+        streams.note(f"conviction: market data: {error.detail}")
         return 1
     horizons = [horizon(returns, sessions, date.today()) for sessions in options.horizon]
     if options.json:
         results = [asdict(each) for each in horizons]
-        print(json.dumps({"market": provider.name, "horizons": results, "not_shown": NOT_SHOWN}, indent=2))
+        streams.write(json.dumps({"market": provider.name, "horizons": results, "not_shown": NOT_SHOWN}, indent=2))
     else:
-        print(text(horizons, provider.name))
+        streams.write(text(horizons, provider.name))
     return 0
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
+from app.cli import streams
 from app.cli.client import Json
 from app.cli.main import EPILOG
 from app.errors import InvalidRequest
@@ -43,7 +42,7 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
 
 def body(options: argparse.Namespace) -> Json:
     """Return the request body of one question. Raises `InvalidRequest` if the file of metrics is no JSON object."""
-    metrics = None if options.metrics is None else _parse_json(_read(options.metrics), options.metrics)
+    metrics = None if options.metrics is None else _parse_json(streams.read(options.metrics), options.metrics)
     if not isinstance(metrics, dict | None):
         raise InvalidRequest(f"{options.metrics} contains no JSON object")
     fields = {"ticker": options.ticker, "as_of": options.as_of, "metrics": metrics, "detail": options.detail}
@@ -52,7 +51,7 @@ def body(options: argparse.Namespace) -> Json:
 
 def read_batch(file: str) -> Sequence[Any]:
     """Return the questions of a file (- is standard input). Raises `InvalidRequest` if it contains none."""
-    text = _read(file)
+    text = streams.read(file)
     questions = _parse_json(text, file) if text.lstrip().startswith("[") else list(_lines(text, file))
     if not questions:
         raise InvalidRequest(f"{file} contains no questions")
@@ -60,20 +59,13 @@ def read_batch(file: str) -> Sequence[Any]:
 
 
 def _lines(text: str, file: str) -> Iterator[Any]:
-    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+    for number, line in enumerate(map(str.strip, text.split("\n")), 1):
         if line:
             yield _parse_json(line, f"{file}, line {number},") if line.startswith("{") else {"ticker": line}
-
-
-def _read(file: str) -> str:
-    try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{file} cannot be read: {error}") from None
 
 
 def _parse_json(text: str, source: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"{source} is not JSON: {error}") from None

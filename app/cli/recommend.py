@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.cli import client, question
+from app.cli import client, question, streams
 from app.cli.progress import Progress
 from app.cli.recommendation_text import recommendation
 
@@ -29,7 +29,7 @@ def run(argv: Sequence[str]) -> int:
     if options.batch is not None:
         return recommend_batch(question.read_batch(options.batch), headers, options.detail)
     answer = client.call("POST", "/v1/recommendations", question.body(options), headers)
-    print(json.dumps(answer, indent=2) if options.json else recommendation(answer))
+    streams.write(json.dumps(answer, indent=2) if options.json else recommendation(answer))
     return 0
 
 
@@ -40,7 +40,7 @@ def recommend_batch(questions: Sequence[Any], headers: Mapping[str, str], detail
         for line in _answers(questions, headers, detail):
             failed += "problem" in line
             progress.clear()
-            print(json.dumps(line), flush=True)
+            streams.write(json.dumps(line))
             progress.advance(failed)
     finally:
         progress.end()

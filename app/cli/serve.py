@@ -12,10 +12,11 @@ import uvicorn
 from app.errors import InvalidSettings
 from app.main import create_app
 from app.serving.drain import Drain
-from app.serving.load_shedding import LoadSheddingProtocol
 from app.serving.loop_lag import LoopLag
+from app.serving.message_limits import BoundedProtocol
 from app.serving.server import Server, bind_sockets
 from app.settings.gateway import load_settings
+from app.settings.secrets import known_secrets
 from app.telemetry.logs import log_config
 
 ROOT = (
@@ -32,19 +33,19 @@ def run(argv: Sequence[str]) -> int:
         raise InvalidSettings(ROOT)
     drain, lag = Drain(), LoopLag()
     app = create_app(settings, drain=drain, lag=lag)
-    secrets = (settings.openai_api_key, settings.redis_url, settings.redis_password)
-    logging.config.dictConfig(log_config(secret.get_secret_value() for secret in secrets if secret))
+    logging.config.dictConfig(log_config(known_secrets()))
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=LoadSheddingProtocol.with_lag(lag),
+        http=BoundedProtocol.with_lag(lag),
         lifespan="on",
         ws="none",
         log_config=None,
         access_log=False,
         proxy_headers=False,
         server_header=False,
+        timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=int(settings.backend_timeout_s) + 5,
     )
     Server(config, drain, settings.drain_s).run(bind_sockets(config))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import get_args
 
+from app.cli import streams
 from app.contract.manifest import UnusableModel, WeightKind
 from app.settings.backends import ModelSettings
 from app.settings.loading import load
@@ -24,9 +24,9 @@ def run(argv: Sequence[str]) -> int:
         weights = choose(store.model_store, models, options.kind, foreign=store.allow_foreign_model)
         weights.verify()
     except UnusableModel as error:
-        print(f"conviction weights: {error}", file=sys.stderr)
+        streams.note(f"conviction weights: {error}")
         return 2
-    print(f"{weights.model_id}: {len(weights.build.weights)} files in {weights.folder} match their hashes")
+    streams.write(f"{weights.model_id}: {len(weights.build.weights)} files in {weights.folder} match their hashes")
     return 0
 
 

@@ -9,6 +9,7 @@ Signs are ignored, so that `10.9 points dearer` may state a skew of -10.9.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -28,37 +29,43 @@ OPTION_PAIRS = (
 )
 LINE_PAIRS = (("MACD_12_26_9", "MACDs_12_26_9"), ("STOCHk_14_3_3", "STOCHd_14_3_3"))
 """Metrics whose difference may be stated."""
-SCALES = {"k": 1e3, "thousand": 1e3, "m": 1e6, "mn": 1e6, "million": 1e6, "b": 1e9, "bn": 1e9, "billion": 1e9}
+SCALES = {"k": 1e3, "t": 1e3, "m": 1e6, "b": 1e9}
+"""By the first letter of k, thousand, m, mn, million, b, bn or billion; other letters of a match may be no ASCII."""
 
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,8}\.?"
 _UNIT = r"days?|bars?|weeks?|months?|years?|sessions?|periods?|hours?|minutes?|[sed]?ma|moving|simple|exponential"
 _PERIOD = r"(?:9|10|12|14|20|26|30|50|100|200)"
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+"
 
+# Every repetition is bounded: a search takes linear time whatever the text.
 NOT_FIGURES = re.compile(
     "|".join(
         (
             r"\b\d{4}-\d{2}-\d{2}\b",
             r"\b\d{1,2}/\d{1,2}/\d{2,4}\b",
-            rf"\b{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s+\d{{4}})?\b",
-            rf"\b\d{{1,2}}(?:st|nd|rd|th)?\s+{_MONTH}(?:,?\s+\d{{4}})?\b",
-            rf"\b{_MONTH}\s+\d{{4}}\b",
-            r"\b(?!usd)[a-z]+(?:_[a-z]+)*_?\d+(?:[_.]\d+)*(?![\d.]*\d)",  # R1, SMA_50, MACD_12_26_9
-            rf"(?<![\d.])(?:\d{{1,3}}[\s-]*(?:,|and|or|/|to|\N{{EN DASH}})\s*)*\d{{1,3}}(?:d|[\s-]*(?:{_UNIT}))\b",
-            rf"\b(?:sma|ema|dma|ma|averages?)s?[\s(-]+(?:{_PERIOD}(?:\s*(?:,|and|or|/)\s*)*)+\b(?![.,]?\d)",
-            r"\(\s*(?:12\s*,\s*26\s*,\s*9|14\s*,\s*3\s*,\s*3|20\s*,\s*2(?:\.0)?|14\s*,\s*0?\.015)\s*\)",
-            r"\b(?:rsi|adx|mfi|cci)\s*\(\s*14\s*\)|\bcmf\s*\(\s*20\s*\)|\broc\s*\(\s*10\s*\)|\btrix\s*\(\s*30\s*,\s*9\s*\)",
-            r"(?m:^)\s*(?:\(\d{1,2}\)|\d{1,2}[.)])(?=\s)",
-            r"\b\d+(?:st|nd|rd|th)\b",
+            rf"\b{_MONTH}\s{{1,4}}\d{{1,2}}(?:st|nd|rd|th)?(?:,?\s{{1,4}}\d{{4}})?\b",
+            rf"\b\d{{1,2}}(?:st|nd|rd|th)?\s{{1,4}}{_MONTH}(?:,?\s{{1,4}}\d{{4}})?\b",
+            rf"\b{_MONTH}\s{{1,4}}\d{{4}}\b",
+            r"\b(?!usd)[a-z]{1,20}(?:_[a-z]{1,20}){0,4}_?\d{1,9}(?:[_.]\d{1,9}){0,4}(?!\.{0,9}\d)",  # R1, SMA_50
+            rf"(?<![\d.])(?:\d{{1,3}}[\s-]{{0,4}}(?:,|and|or|/|to|\N{{EN DASH}})\s{{0,4}}){{0,9}}"
+            rf"\d{{1,3}}(?:d|[\s-]{{0,4}}(?:{_UNIT}))\b",
+            rf"\b(?:sma|ema|dma|ma|averages?)s?[\s(-]{{1,4}}"
+            rf"(?:{_PERIOD}(?:\s{{0,4}}(?:,|and|or|/)\s{{0,4}}){{0,2}}){{1,9}}\b(?![.,]?\d)",
+            r"\(\s{0,4}(?:12\s{0,4},\s{0,4}26\s{0,4},\s{0,4}9|14\s{0,4},\s{0,4}3\s{0,4},\s{0,4}3"
+            r"|20\s{0,4},\s{0,4}2(?:\.0)?|14\s{0,4},\s{0,4}0?\.015)\s{0,4}\)",
+            r"\b(?:rsi|adx|mfi|cci)\s{0,4}\(\s{0,4}14\s{0,4}\)|\bcmf\s{0,4}\(\s{0,4}20\s{0,4}\)"
+            r"|\broc\s{0,4}\(\s{0,4}10\s{0,4}\)|\btrix\s{0,4}\(\s{0,4}30\s{0,4},\s{0,4}9\s{0,4}\)",
+            r"(?m:^)[^\S\n]{0,20}(?:\(\d{1,2}\)|\d{1,2}[.)])(?=\s)",
+            r"\b\d{1,9}(?:st|nd|rd|th)\b",
             r"[+-]\d{1,2} \(-?\d{1,2}\)|\blead by \d{1,2}\b",  # a vote and the running total of the rule-based analyst
-            r"(?:/|\bout of)\s*(?:10|100)\b|\b[01]\s*(?:-|to|\N{EN DASH})\s*(?:1|10|100)\b",
+            r"(?:/|\bout of)\s{0,4}(?:10|100)\b|\b[01]\s{0,4}(?:-|to|\N{EN DASH})\s{0,4}(?:1|10|100)\b",
         )
     ),
     re.IGNORECASE,
 )
 FIGURE = re.compile(
-    rf"(?P<money>\$\s*|\busd\s*)?(?<![\w.])(?P<number>{_NUMBER})(?!\.?\d)"
-    r"\s*(?P<scale>(?:k|m|mn|b|bn|thousand|million|billion)\b)?\s*(?P<percent>%|percent\b|per cent\b|pp\b)?",
+    rf"(?P<money>\$\s{{0,4}}|\busd\s{{0,4}})?(?<![\w.])(?P<number>{_NUMBER})(?!\.?\d)"
+    r"\s{0,4}(?P<scale>(?:k|m|mn|b|bn|thousand|million|billion)\b)?\s{0,4}(?P<percent>%|percent\b|per cent\b|pp\b)?",
     re.IGNORECASE,
 )
 _BEFORE = re.compile(
@@ -80,7 +87,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class _Supported:
-    """Absolute values that an analysis may cite: in any unit, as a distance in USD, or in percent."""
+    """Absolute values that an analysis may cite, sorted: in any unit, as a distance in USD, or in percent."""
 
     figures: tuple[float, ...]
     usd: tuple[float, ...]
@@ -113,11 +120,14 @@ def _is_figure(found: re.Match[str], text: str) -> bool:
 
 def _is_supported(found: re.Match[str], supported: _Supported) -> bool:
     number = found["number"].replace(",", "")
-    scale = SCALES[found["scale"].lower()] if found["scale"] else 1.0
+    scale = SCALES[found["scale"][0].lower()] if found["scale"] else 1.0
     value, step = float(number) * scale, _step(number) * scale
     up = step if step <= scale else step / 2  # 12,000 is a rounded figure, never a truncated one
-    candidates = supported.figures + (supported.percent if found["percent"] else supported.usd)
-    return any(_matches(value, step / 2, up, candidate) for candidate in candidates)
+    return any(
+        _matches(value, step / 2, up, candidate)
+        for known in (supported.figures, supported.percent if found["percent"] else supported.usd)
+        for candidate in known[bisect_left(known, value - step) : bisect_right(known, value + up + step)]
+    )
 
 
 def _matches(value: float, down: float, up: float, exact: float) -> bool:
@@ -133,7 +143,7 @@ def _step(number: str) -> float:
     if decimals:
         return float(10.0 ** -len(decimals))
     zeros = min(len(whole) - len(whole.rstrip("0")), len(whole) - 2)
-    return float(10**zeros) if len(whole) > 3 else 1.0
+    return float(f"1e{zeros}") if len(whole) > 3 else 1.0
 
 
 def _value(found: re.Match[str]) -> float:
@@ -141,7 +151,7 @@ def _value(found: re.Match[str]) -> float:
 
 
 def _supported(values: Values) -> _Supported:
-    return _Supported(tuple(_figures(values)), tuple(_usd(values)), tuple(_percent(values)))
+    return _Supported(*(tuple(sorted(found)) for found in (_figures(values), _usd(values), _percent(values))))
 
 
 def _figures(values: Values) -> Iterator[float]:

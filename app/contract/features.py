@@ -28,8 +28,14 @@ def _require_iso_date(day: Any) -> Any:
 
 Day = Annotated[date, BeforeValidator(_require_iso_date)]
 
+
+def _whole(number: Any) -> Any:
+    """Return 268.0 as 268: JSON does not tell them apart."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 Number = float | None
-Count = int | None
+Count = Annotated[int | None, BeforeValidator(_whole)]
 
 PRICE_MAX = 1e7
 """USD. The most expensive share, Berkshire Hathaway's class A, trades below 1e6."""

@@ -115,10 +115,10 @@ class BuildRecord(_Record):
 def current(store: Path) -> Path:
     """Return the folder of the version that the file `current` names as name/version. Raises `UnusableModel`."""
     try:
-        name = (store / CURRENT).read_text().strip()
+        name = (store / CURRENT).read_text("utf-8", "replace").strip()
     except OSError as error:
         raise UnusableModel(f"{store / CURRENT} cannot be read: {error.strerror}") from None
-    folder = (store / name).resolve()
+    folder = (store / name).resolve() if name.isprintable() else store
     if not name or store.resolve() not in folder.parents:
         raise UnusableModel(f"{store / CURRENT} names no folder of the store: {name!r}")
     return folder

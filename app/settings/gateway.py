@@ -41,6 +41,9 @@ class Settings(BackendSettings, StoreSettings, TracingSettings):
     """Port to listen on."""
     drain_s: Seconds = 3.0
     """Time after SIGTERM in which the gateway is not ready but accepts requests, until load balancers notice."""
+    keep_alive_s: Annotated[int, Field(gt=0, le=86400)] = 75
+    """Time for which an idle connection stays open. It must exceed the load balancer's (60 s is usual), which otherwise
+    sends a request into a connection that is being closed."""
     allow_root: bool = True
     """Serve as root; the image sets this to false."""
     api_keys_file: Path | None = None

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from app.settings.addresses import require_address
 from app.settings.loading import EnvironmentSettings
 
 
@@ -29,6 +30,8 @@ class StoreSettings(EnvironmentSettings):
         scheme, separator, rest = url.get_secret_value().partition("://")
         if not separator or scheme not in ("redis", "rediss", "unix"):
             raise ValueError("must start with redis://, rediss:// or unix://")
+        if scheme != "unix":
+            require_address(f"{scheme}://{rest.rpartition('@')[2]}")
         password = info.data.get("redis_password")
         if password is None:
             return _require_redis_url(url)

@@ -84,6 +84,8 @@ def locked(folder: Path) -> Iterator[Path]:
     folder = folder.resolve()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(0o700)  # it may have been there, readable by others; a mounted volume's is its owner's
         lock = (folder / "lock").open("w")
     except OSError:
         raise InvalidSettings("CONVICTION_STORE_DIR: the folder is not writable") from None

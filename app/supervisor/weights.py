@@ -42,7 +42,11 @@ class Weights:
     def verify(self) -> None:
         """Raise `UnusableModel` for a file with another hash or of no build: vLLM loads every file it finds."""
         verify(self.folder, self.build.weights)
-        found = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if not path.is_dir())
+        found = (
+            path.relative_to(self.folder).as_posix()
+            for path in self.folder.rglob("*")
+            if path.is_symlink() or not path.is_dir()
+        )
         for unknown in sorted(set(found) - set(self.build.weights)):
             raise UnusableModel(f"{self.folder / unknown} is in no record of the build: remove it")
 

@@ -103,3 +103,33 @@ async def test_probes_without_a_key_cause_one_check_a_second(running: Gateway, m
     now += health.FRESH_S
     await running.client.get("/health/ready")
     assert checks == ["mistral", "mistral"]
+
+
+@pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics", "/v1/backends", "/v1/models", "/docs"])
+async def test_head_is_answered_as_get_without_the_body(running: Gateway, path: str) -> None:
+    got, response = await running.client.get(path), await running.client.head(path)
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"] == got.headers["content-type"]
+
+
+async def test_head_of_what_cannot_be_read_is_not_allowed(running: Gateway) -> None:
+    response = await running.client.head("/v1/recommendations")
+    assert (response.status_code, response.headers["allow"]) == (405, "POST")
+    response = await running.client.delete("/v1/models")
+    assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")
+
+
+async def test_models_are_listed_as_openai_does(running: Gateway) -> None:
+    listed = (await running.client.get("/v1/models")).json()
+    assert listed["object"] == "list"
+    expected = [{"id": name, "object": "model", "created": 0, "owned_by": "conviction"} for name in running.backends]
+    assert sorted(listed["data"], key=str) == sorted(expected, key=str)
+    assert (await running.client.get("/v1/models/mistral")).json() == expected[0]
+    assert (await running.client.get("/v1/models/llama")).status_code == 404
+
+
+async def test_a_query_of_many_parameters_is_refused(running: Gateway) -> None:
+    response = await running.client.get("/v1/comparisons/report?" + "&".join(["tickers=A"] * 5_000))
+    assert response.status_code == 422
+    response = await running.client.get("/v1/comparisons/report?tickers=" + ",".join(["A"] * 16_000))
+    assert response.status_code == 422

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backends.accumulator import Accumulator
+from app.backends.accumulator import MAX_TEXT, Accumulator
 from app.backends.events import parse_event, strip_logprobs
 from app.contract.completion import Usage
 from app.contract.probabilities import Token, label_probabilities
@@ -100,3 +100,9 @@ def test_text_without_tokens_is_impossible() -> None:
 def test_nothing_counts_after_the_end() -> None:
     received = accumulate(event(["a"]), b"[DONE]", event(["b"]))
     assert (received.text, received.done) == ("a", True)
+
+
+def test_a_text_without_end_is_refused() -> None:
+    received = accumulate(event(["x" * MAX_TEXT]))
+    with pytest.raises(ValueError, match="a completion of more than"):
+        received.feed(b"data: " + event(["x"]) + b"\n\n")

@@ -406,3 +406,10 @@ async def test_an_overloaded_server_is_blamed_and_retried_whatever_the_body(make
     server = await script(http("503 Busy", "{}"), http("503 Busy", "{}"), http("200 OK", WHOLE))
     assert (await forward(make("gpt-4", server.url), ANY))[0] == 200
     assert server.connections == 3
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=\u00e9", "text/event-stream; a=\u017f", "\u00e9"])
+async def test_a_media_type_that_no_header_can_hold_is_invalid(script: Script, make: Make, kind: str) -> None:
+    server = await script(http("200 OK", WHOLE, kind=kind))
+    with pytest.raises(BackendError, match="invalid response"):
+        await forward(make("gpt-4", server.url), ANY)

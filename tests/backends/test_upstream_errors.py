@@ -16,7 +16,18 @@ OPENAI = openai_dialect("gpt-4.1")
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("2", 2), ("0.5", 0.5), ("-3", 0), ("nan", 0), ("inf", 3600), ("86400", 3600), ("soon", None), ("", None)],
+    [
+        ("2", 2),
+        ("0.5", 0.5),
+        ("-3", 0),
+        ("nan", 0),
+        ("inf", 3600),
+        ("86400", 3600),
+        ("soon", None),
+        ("", None),
+        ("Fri, 31 Dec 99999999999999999999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2359", 3600),
+    ],
 )
 def test_seconds(value: str, seconds: float | None) -> None:
     assert parse_retry_after(value) == seconds

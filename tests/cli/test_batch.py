@@ -88,7 +88,7 @@ def test_a_file_of_any_form_is_answered_a_line_a_question(
 def test_standard_input_and_the_backend_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO("AAPL"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"AAPL")))
     status, [line], _ = run(capsys, "--batch", "-", "--backend", "gpt-4")
     assert (status, line["answer"]["backend"]) == (0, "gpt-4")
     assert line["answer"]["analysis"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,3 +105,37 @@ def test_any_text_is_read(text: str) -> None:
 def test_where_there_are_no_digits_there_is_no_figure(text: str) -> None:
     words = "".join(letter for letter in text if not letter.isdigit())
     assert figures(words, EXAMPLE).cited == ()
+
+
+HOSTILE = {
+    "periods": "1," * 16_000 + "x",
+    "words of periods": "11 and " * 5000,
+    "blank lines": "\n" * 32_000,
+    "a name of levels": "R" + "1." * 16_000 + ".1",
+    "a name of digits": "R" + "1" * 32_000 + "..1",
+    "averages": "sma " + "9," * 16_000 + "1.5",
+    "thousands": "1" + ",111" * 8000 + ",11",
+    "figures": " ".join(f"{number % 97}.{number}" for number in range(6000)),
+    "spaces": "11" + " " * 32_000 + "x",
+}
+
+
+@pytest.mark.parametrize("analysis", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_text_takes_linear_time(analysis: str) -> None:
+    """The least of three times, in which a busy machine counts little; 0.1 s here, and over 1 s if quadratic."""
+
+    def seconds() -> float:
+        began = process_time()
+        figures(analysis, EXAMPLE)
+        return process_time() - began
+
+    assert min(seconds() for _ in range(3)) < 1
+
+
+def test_a_number_beyond_floating_point_is_no_error() -> None:
+    assert len(figures("1" + "0" * 500 + " and 0." + "0" * 500 + "1", EXAMPLE).unsupported) >= 1
+
+
+@pytest.mark.parametrize("scale", ["thou\u017fand", "m\u0131llion", "\u212a"])
+def test_letters_that_equal_ascii_without_case_are_no_error(scale: str) -> None:
+    assert figures(f"777 {scale}", EXAMPLE).unsupported == (f"777 {scale}",)

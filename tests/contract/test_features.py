@@ -93,3 +93,15 @@ def test_every_metric_is_known_or_missing(body: dict[str, Any]) -> None:
 def test_the_document_parses_to_the_same_metrics(body: dict[str, Any]) -> None:
     metrics = Metrics.model_validate(body)
     assert Metrics.model_validate_json(json.dumps(metrics.document())) == metrics
+
+
+def test_a_whole_number_may_have_a_fraction_of_zero() -> None:
+    def volume(given: object) -> int | None:
+        return Metrics.model_validate(
+            {"price": 1.0, "options": {"call_volume": given, "put_volume": 1}}
+        ).options.call_volume
+
+    assert (volume(268.0), type(volume(268.0))) == (268, int)
+    for wrong in (268.5, "268", True, 1e300, float("inf"), float("nan")):
+        with pytest.raises(ValidationError):
+            volume(wrong)

@@ -7,7 +7,7 @@ import pytest
 from app.contract.manifest import UnusableModel, current, read, sha256, verify
 
 
-@pytest.mark.parametrize("name", ["../elsewhere", "/etc", "", "."])
+@pytest.mark.parametrize("name", ["../elsewhere", "/etc", "", ".", "a\0/1", "a\nb/1"])
 def test_current_stays_in_the_store(tmp_path: Path, name: str) -> None:
     (tmp_path / "current").write_text(name)
     with pytest.raises(UnusableModel, match="names no folder of the store"):

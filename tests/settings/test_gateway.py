@@ -9,7 +9,7 @@ import pytest
 
 from app.cli import main as cli
 from app.errors import InvalidSettings
-from app.settings.addresses import is_loopback, proxy_for, require_http_url
+from app.settings.addresses import is_loopback, proxy_for
 from app.settings.client import ClientSettings
 from app.settings.gateway import load_settings
 from app.settings.loading import load
@@ -94,9 +94,9 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
 WRONG = [
     ("CONVICTION_VLLM_URLS", "hush:8000"),
     *(("CONVICTION_VLLM_URLS", f"http://127.0.0.1:1/v1,{url}") for url in (
-        "http://user:hush@vllm:8000/v1", "http://hush@vllm/v1", "http://vllm:hush/v1", "http://vllm:/v1",
+        "http://user:hush@vllm:8000/v1", "http://hush@vllm/v1", "http://vllm:hush/v1",
         "http://vllm:70000/v1", "http://vllm:0/v1", "http:///v1", "http://", "http://vllm/v1?hush=1",
-        "http://vllm/v1#hush", "http://vllm/v1?", "http://[::1/v1", "http://hush host/v1", "http://vllm/\x00hush",
+        "http://vllm/v1#hush", "http://vllm/v1?", "http://[::1/v1", "http://hush host/v1",
     )),
     ("OPENAI_BASE_URL", "hush"),
     ("OPENAI_BASE_URL", "https://user:hush@api.example/v1"),
@@ -124,10 +124,6 @@ WRONG = [
 def test_an_invalid_variable_is_named_in_one_line_without_its_value(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
-    if "\0" in value:  # no environment can hold it
-        with pytest.raises(ValueError, match="control character"):
-            require_http_url(value)
-        return
     monkeypatch.setenv(name, value)
     assert cli.main(["serve"]) == 2
     output = capsys.readouterr().err

@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from app.errors import InvalidSettings, StoreUnavailable
 from app.stores.connection import open_redis
-from app.stores.embedded import MAX_PATH_BYTES
+from app.stores.embedded import MAX_PATH_BYTES, locked
 from app.stores.valkey_server import Server
 
 pytestmark = pytest.mark.usefixtures("patient")
@@ -164,3 +164,9 @@ async def test_a_killed_gateway_ends_its_server_and_the_next_has_its_data(
         await gateway.wait()
         async with open_redis(None, tmp_path) as redis:
             assert int(await redis.get("counted") or 0) >= max(answered, default=20)
+
+
+def test_a_folder_that_was_there_becomes_private(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with locked(tmp_path):
+        assert tmp_path.stat().st_mode & 0o777 == 0o700

@@ -42,6 +42,12 @@ def test_corrupted_weights_are_refused(store: Store) -> None:
         chosen(store).verify()
 
 
+def test_a_linked_folder_of_no_build_is_refused(store: Store, tmp_path_factory: pytest.TempPathFactory) -> None:
+    (store.folder / "awq" / "more").symlink_to(tmp_path_factory.mktemp("elsewhere"))
+    with pytest.raises(UnusableModel, match="more is in no record of the build"):
+        chosen(store).verify()
+
+
 def test_files_of_no_build_are_refused(store: Store) -> None:
     """vLLM would load them with the others."""
     unknown = store.folder / "awq" / "more" / "model-2.safetensors"
