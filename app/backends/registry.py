@@ -46,7 +46,7 @@ def _mistral_on_sagemaker(settings: Settings) -> Backend:
 
 
 def _gpt4(settings: Settings) -> Backend:
-    if settings.openai_api_key is None:
+    if settings.openai_api_key is None or not settings.openai_api_key.get_secret_value():
         return UnconfiguredBackend("gpt-4", "OPENAI_API_KEY", settings.gpt4_model)
     return OpenAICompatibleBackend(
         "gpt-4",

@@ -13,7 +13,7 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Re
 
 from app.cli.recommendation_text import problem
 from app.cli.streams import OutputFailed
-from app.errors import ConvictionError
+from app.errors import ConvictionError, InvalidSettings
 from app.settings.addresses import proxy_for
 from app.settings.client import ClientSettings
 from app.settings.loading import load
@@ -86,8 +86,11 @@ def _response(method: str, path: str, body: Any, headers: Mapping[str, str]) -> 
 
 
 def _opener(url: str) -> OpenerDirector:
-    """Return an opener that uses the environment's proxy."""
-    proxy = proxy_for(url)
+    """Return an opener that uses the environment's proxy, except for this machine. Raises `InvalidSettings`."""
+    try:
+        proxy = proxy_for(url)
+    except ValueError as error:
+        raise InvalidSettings(str(error)) from None
     return build_opener(ProxyHandler({urlsplit(url).scheme: proxy} if proxy else {}), NoRedirects)
 
 

@@ -31,10 +31,11 @@ def run(argv: Sequence[str]) -> int:
     settings = load_settings()
     if os.geteuid() == 0 and not settings.allow_root:
         raise InvalidSettings(ROOT)
-    logging.config.dictConfig(log_config(known_secrets()))
     drain, lag = Drain(), LoopLag()
+    app = create_app(settings, drain=drain, lag=lag)
+    logging.config.dictConfig(log_config(known_secrets()))
     config = uvicorn.Config(
-        create_app(settings, drain=drain, lag=lag),
+        app,
         host=settings.host,
         port=settings.port,
         http=BoundedProtocol.with_lag(lag),

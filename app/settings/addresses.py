@@ -2,46 +2,42 @@
 
 from __future__ import annotations
 
-import re
 from ipaddress import ip_address
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from pydantic import AfterValidator
 
-HOST = re.compile(r"[\w.-]+")
 
-
-def require_address(url: str) -> None:
-    """Raise `ValueError`, without the URL, unless its host is a name or an address and its port a number."""
-    try:
-        parts = urlsplit(url)
-        host, valid_port = parts.hostname or "", parts.port != 0
-        if ":" not in host and host:
-            host.encode("idna")  # refuses empty and long labels
-            valid_host = HOST.fullmatch(host) is not None
-        else:
-            valid_host = ip_address(host.partition("%")[0]).version == 6  # raises for an empty host
-    except ValueError:
-        valid_host = valid_port = False
-    if not (valid_host and valid_port) or not url.isprintable() or " " in url:
-        raise ValueError("must contain a valid host, and a port from 1 to 65535 if any")
-
-
-def _require_http_url(url: str) -> str:
+def require_http_url(url: str) -> str:
+    """Return the URL without slashes at its end. Raises `ValueError`, without the value, if no request could use it."""
     if not url.startswith(("http://", "https://")):
         raise ValueError("must start with http:// or https://")
-    require_address(url)
-    if "@" in urlsplit(url).netloc:
-        raise ValueError("must not contain a user or a password: the API key is a setting of its own")
-    if "?" in url or "#" in url:
+    if not url.isprintable() or " " in url:
+        raise ValueError("contains a space or a control character")
+    parts = _split(url)
+    if "@" in parts.netloc:
+        raise ValueError("must not contain a user or a password")
+    if parts.query or parts.fragment or url.endswith(("?", "#")):
         raise ValueError("must not contain a query or a fragment")
     return url.rstrip("/")
 
 
-HttpUrl = Annotated[str, AfterValidator(_require_http_url)]
-"""An http or https URL without user, query, fragment, and slash at its end."""
+def _split(url: str) -> SplitResult:
+    """Split a URL. Raises `ValueError` unless it has a host and, if it has a port, a number from 1 to 65535."""
+    try:
+        parts = urlsplit(url)
+        valid = bool(parts.hostname) and parts.port != 0 and not parts.netloc.endswith(":")
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("must contain a host and, after a colon, a port from 1 to 65535 or none")
+    return parts
+
+
+HttpUrl = Annotated[str, AfterValidator(require_http_url)]
+"""An http or https URL without a slash at its end."""
 
 
 def is_loopback(host: str) -> bool:
@@ -57,20 +53,24 @@ def is_loopback(host: str) -> bool:
 def proxy_for(url: str) -> str | None:
     """Return the proxy that the environment names for a URL, as curl would; none for this machine itself.
 
-    Raises `ValueError` that names the variable if the proxy cannot be used.
+    Raises `ValueError` naming the variable, without its value, if it is no proxy that the gateway can use.
     """
     parts = urlsplit(url)
-    host, proxies = parts.hostname or "", getproxies()
-    scheme = parts.scheme if proxies.get(parts.scheme) else "all"
-    proxy = proxies.get(scheme)
-    if not proxy or is_loopback(host) or proxy_bypass(host):
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
         return None
-    if "://" not in proxy:
-        proxy = f"http://{proxy}"
+    proxies = getproxies()
+    name = parts.scheme if proxies.get(parts.scheme) else "all"
+    proxy = proxies.get(name)
+    return _require_proxy(f"{name.upper()}_PROXY", proxy) if proxy else None
+
+
+def _require_proxy(variable: str, proxy: str) -> str:
+    address = proxy if "://" in proxy else f"http://{proxy}"
+    if not address.startswith(("http://", "https://")):
+        raise ValueError(f"{variable}: must be an http:// or https:// proxy; others, such as SOCKS, are not supported")
     try:
-        if not proxy.startswith(("http://", "https://")):
-            raise ValueError("must be an http or https proxy; others, such as socks, are not supported")
-        require_address(proxy)
+        _split(address)
     except ValueError as error:
-        raise ValueError(f"{scheme.upper()}_PROXY: {error}") from None
-    return proxy
+        raise ValueError(f"{variable}: {error}") from None
+    return address

@@ -61,7 +61,7 @@ class BackendSettings(ModelSettings):
     """The id under which the endpoint serves its model; SageMaker cannot list it."""
     aws_region: str = Field(default="", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
     """Region of the SageMaker endpoint."""
-    openai_api_key: HeaderSecret = Field(default=None, validation_alias="OPENAI_API_KEY")
+    openai_api_key: HeaderSecret | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     """OpenAI's API key; None: no gpt-4."""
     openai_base_url: HttpUrl | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
     """Base URL of another OpenAI-style API for gpt-4; None: OpenAI's."""
@@ -88,9 +88,7 @@ class BackendSettings(ModelSettings):
 
     @model_validator(mode="after")
     def _require_usable_proxies(self) -> Self:
-        openai = [self.openai_base_url or OPENAI_URL] if self.openai_api_key else []
-        sagemaker = [f"https://runtime.sagemaker.{self.aws_region}.amazonaws.com"] if self.sagemaker_endpoint else []
-        for url in (*self.vllm_urls, *openai, *sagemaker):
+        for url in (*self.vllm_urls, *([self.openai_base_url or OPENAI_URL] if self.openai_api_key else [])):
             proxy_for(url)
         return self
 

@@ -24,16 +24,16 @@ RENAMED = {
 """Earlier names of fields. A variable of an earlier name is an error, so that its value is never silently ignored."""
 
 
-def _header_value(key: SecretStr | None) -> SecretStr | None:
-    """Strip the newline of the file it was read from; no other such character can be in a header."""
-    stripped = key.get_secret_value().strip() if key else ""
+def _strip_secret(secret: SecretStr) -> SecretStr:
+    """Strip the newline of the file that a secret was read from; no other such character can be in a header."""
+    stripped = secret.get_secret_value().strip()
     if not (stripped.isascii() and stripped.isprintable()):
         raise ValueError("contains a character that is not printable ASCII")
-    return SecretStr(stripped) if stripped else None
+    return SecretStr(stripped)
 
 
-HeaderSecret = Annotated[SecretStr | None, AfterValidator(_header_value)]
-"""A secret that is sent in a header; None if it is blank."""
+HeaderSecret = Annotated[SecretStr, AfterValidator(_strip_secret)]
+"""A secret that is sent in an HTTP header."""
 
 
 class SecretFiles(EnvSettingsSource):
@@ -59,7 +59,7 @@ class SecretFiles(EnvSettingsSource):
     def _secret_fields(self) -> Iterator[tuple[str, str]]:
         """Yield each secret field's input name and environment variable."""
         for name, field in self.settings_cls.model_fields.items():
-            if SecretStr in (field.annotation, *get_args(field.annotation)):
+            if _is_secret(field.annotation):
                 alias = field.validation_alias
                 yield (alias, alias) if isinstance(alias, str) else (name, f"{self.env_prefix}{name.upper()}")
 
@@ -78,6 +78,10 @@ class SecretFiles(EnvSettingsSource):
                 f"or unset {variable}{FILE}"
             )
         return secret
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
 
 
 class EnvironmentSettings(BaseSettings):
