@@ -10,7 +10,7 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api.openai_errors import PREFIX, error_response
+from app.api.openai_errors import PATHS, error_response
 from app.api.problems import problem_response
 from app.auth.principal import Principal
 from app.errors import client_error
@@ -51,7 +51,7 @@ class RequestContext:
         except Exception as error:
             known = client_error(error)
             if not status:
-                respond = error_response if scope["path"].startswith(PREFIX) else problem_response
+                respond = error_response if scope["path"].startswith(PATHS) else problem_response
                 await respond(known)(scope, receive, send_with_id)
             elif known is not error:
                 raise  # closes the connection, so that no client takes the partial response for the whole

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.api import documents
+from app.api.openai_errors import ChatError
 from app.api.state import principal_of, resources_of
 from app.auth.principal import may_use
 from app.contract.completion import BackendName
@@ -43,7 +44,11 @@ MODEL, MODELS = TypeAdapter(Model), TypeAdapter(ModelList)
 @router.get(
     "/v1/models",
     **documents.operation(
-        "chat", {200: documents.answer("The models.", ModelList), **documents.problems(*documents.KEYED)}
+        "chat",
+        {
+            200: documents.answer("The models.", ModelList),
+            **documents.problems(*documents.KEYED, media_type="application/json", model=ChatError),
+        },
     ),
 )
 async def list_models(request: Request) -> Response:
@@ -55,7 +60,10 @@ async def list_models(request: Request) -> Response:
     "/v1/models/{model}",
     **documents.operation(
         "chat",
-        {200: documents.answer("The model.", Model), **documents.problems(*documents.KEYED, NotFound)},
+        {
+            200: documents.answer("The model.", Model),
+            **documents.problems(*documents.KEYED, NotFound, media_type="application/json", model=ChatError),
+        },
         parameters=[{**documents.parameter("model", "mistral or gpt-4", "path"), "required": True}],
     ),
 )

@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from app.errors import BudgetExceeded, ConvictionError, InvalidRequest, RateLimited
 
-PREFIX = "/v1/chat/"
-"""The paths whose errors have this format."""
+PATHS = ("/v1/chat/", "/v1/models")
+"""The starts of the paths whose errors have this format."""
 
 
 class ChatErrorDetail(BaseModel):

@@ -30,7 +30,7 @@ Day = Annotated[date, BeforeValidator(_require_iso_date)]
 
 
 def _whole(number: Any) -> Any:
-    """Return 268.0 as 268: JSON does not tell them apart."""
+    """Return 268.0 as 268: JSON has one kind of number."""
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 

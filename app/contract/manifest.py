@@ -9,10 +9,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from app.contract.recommendation import Action
 
+
+def _within_folder(name: str) -> str:
+    if not name.isprintable() or name.startswith("/") or ".." in name.split("/"):
+        raise ValueError("must be a file name within the folder, without control characters")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_within_folder)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 WeightKind = Literal["merged", "awq", "dequantized"]
@@ -79,14 +88,14 @@ class Check(_Record):
 class Manifest(_Record):
     """A model version in `model_store/`; with the base weights, its folder suffices to rebuild the model."""
 
-    name: str
-    version: str
+    name: Name
+    version: Name
     created: datetime
     fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
     prompt_version: str
     teacher: str
     base: BaseRecord
-    adapter: dict[str, Sha256]
+    adapter: dict[FileName, Sha256]
     """Files of the adapter and their hashes."""
     data: dict[str, Any]
     quantisation: dict[str, Any]
@@ -109,7 +118,7 @@ class BuildRecord(_Record):
     model_id: str
     manifest_sha256: Sha256
     kind: WeightKind
-    weights: dict[str, Sha256]
+    weights: dict[FileName, Sha256]
 
 
 def current(store: Path) -> Path:

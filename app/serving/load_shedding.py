@@ -16,7 +16,7 @@ from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.api.context import ACCEPTED, HEADER, QUIET
-from app.api.openai_errors import PREFIX, error_response
+from app.api.openai_errors import PATHS, error_response
 from app.api.problems import problem_response
 from app.errors import ConvictionError, Overloaded
 from app.serving.loop_lag import LoopLag
@@ -24,6 +24,7 @@ from app.telemetry.logs import request_id
 
 EXEMPT = frozenset(path.encode() for path in QUIET)
 """Paths of probes and Prometheus, which are always answered: a busy gateway must not be taken for a dead one."""
+CHAT_PATHS = tuple(path.encode() for path in PATHS)
 ERROR = Overloaded("the gateway has more requests than it can keep up with", retry_after=1)
 ID_HEADER = HEADER.lower().encode()
 ID_PLACEHOLDER = "request-id-here"
@@ -121,7 +122,7 @@ class LoadSheddingProtocol(HttpToolsProtocol):
 
     def _refuse(self, keep_alive: bool) -> None:
         self.lag.refused += 1
-        refusal = self.chat_refusal if self.url.startswith(PREFIX.encode()) else self.refusal
+        refusal = self.chat_refusal if self.url.startswith(CHAT_PATHS) else self.refusal
         with_body = self.parser.get_method() != b"HEAD"
         self.transport.write(refusal.render(self._request_id(), keep_alive=keep_alive, with_body=with_body))
         if keep_alive:

@@ -125,7 +125,8 @@ async def test_models_are_listed_as_openai_does(running: Gateway) -> None:
     expected = [{"id": name, "object": "model", "created": 0, "owned_by": "conviction"} for name in running.backends]
     assert sorted(listed["data"], key=str) == sorted(expected, key=str)
     assert (await running.client.get("/v1/models/mistral")).json() == expected[0]
-    assert (await running.client.get("/v1/models/llama")).status_code == 404
+    unknown = await running.client.get("/v1/models/llama")
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "not_found")
 
 
 async def test_a_query_of_many_parameters_is_refused(running: Gateway) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from app.contract.manifest import UnusableModel, current, read, sha256, verify
+from app.contract.manifest import BuildRecord, UnusableModel, current, read, sha256, verify
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc", "", ".", "a\0/1", "a\nb/1"])
@@ -33,3 +35,20 @@ def test_missing_and_changed_files_are_named(tmp_path: Path) -> None:
         verify(tmp_path, {"a": "0" * 64})
     with pytest.raises(UnusableModel, match="b cannot be read"):
         verify(tmp_path, {"b": "0" * 64})
+
+
+@pytest.mark.parametrize("name", ["a\0", "../a", "/etc/passwd", "a/../../b", "a\x1b[2J"])
+def test_names_of_files_stay_in_their_folder(name: str) -> None:
+    document = {"model_id": "a", "manifest_sha256": "0" * 64, "kind": "awq", "weights": {name: "0" * 64}}
+    with pytest.raises(ValidationError, match="within the folder"):
+        BuildRecord.model_validate(document)
+
+
+@pytest.mark.parametrize("field", ["name", "version"])
+@pytest.mark.parametrize("name", ["a\0", "..", "a/b", "", "a\n"])
+def test_a_manifest_s_name_and_version_are_a_folder_s_name(tmp_path: Path, field: str, name: str) -> None:
+    published = current(Path("model_store"))
+    document = json.loads((published / "manifest.json").read_text()) | {field: name}
+    (tmp_path / "manifest.json").write_text(json.dumps(document))
+    with pytest.raises(UnusableModel, match=rf"manifest\.json: {field}: "):
+        read(tmp_path)

@@ -132,7 +132,7 @@ def test_other_transfer_codings_are_refused(port: int, coding: bytes) -> None:
 
 
 def pipelined(port: int, count: int) -> int:
-    """Send requests at once, then read until the server closes; return the number of answers."""
+    """Send requests together, then read until the server closes; return the number of answers."""
     last = head(line=b"GET /last HTTP/1.1")
     with create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
         send(client, (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * count + last,))
