@@ -124,7 +124,6 @@ class EventRelay:
 def parse_usage(document: bytes) -> Usage | None:
     """Return the usage of a completion or an event; None if it holds none."""
     try:
-        report = UsageDocument.model_validate_json(document).usage
+        return Usage.reported(UsageDocument.model_validate_json(document).usage)
     except ValidationError:
         return None
-    return report.usage() if report else None

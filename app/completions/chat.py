@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 from uuid import uuid4
 
-from app.accounting.admission import Leader
+from app.accounting.admission_result import Leader
 from app.accounting.limit_status import LimitStatus
 from app.accounting.reservations import Reservations
 from app.backends.base import ChatStream

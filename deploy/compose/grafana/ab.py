@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from deploy.grafana.panels import HALF, THIRD, Query, bars, board, lines, matrix, numbers
+from deploy.compose.grafana.panels import HALF, THIRD, Query, bars, board, lines, matrix, numbers
 
 ANSWERED = 'conviction_ab_pairs_total{mistral_action!="error", gpt4_action!="error"}'
 REPORT = "GET /v1/comparisons/report has confidence intervals by ticker, and Cohen's kappa."

@@ -1,4 +1,4 @@
-"""Writes dashboards/*.json, or to another folder: `python -m deploy.grafana [FOLDER]`."""
+"""Writes dashboards/*.json, or to another folder: `python -m deploy.compose.grafana [FOLDER]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from deploy.grafana import ab, cost, overview, vllm
+from deploy.compose.grafana import ab, cost, overview, vllm
 
 FOLDER = Path(__file__).parent / "dashboards"
 

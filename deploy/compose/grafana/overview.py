@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from deploy.grafana.panels import HALF, Query, board, lines, numbers, quantiles
+from deploy.compose.grafana.panels import HALF, Query, board, lines, numbers, quantiles
 
 FAILED = (
     'outcome=~"internal_error|market_data_unavailable|market_data_rate_limited|backend_error|unparsed_answer'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from deploy.grafana.panels import HALF, Query, board, lines, numbers, quantiles
+from deploy.compose.grafana.panels import HALF, Query, board, lines, numbers, quantiles
 
 SERVER = "{{instance}}"
 

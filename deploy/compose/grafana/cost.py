@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from deploy.grafana.panels import HALF, THIRD, Query, board, lines, numbers
+from deploy.compose.grafana.panels import HALF, THIRD, Query, board, lines, numbers
 
 BILL = "max(conviction_hosting_price_usd_per_hour) * max(conviction_backend_replicas)"
 PRESENT = "conviction:hosted_cost_usd_per_1k_tokens_at_present_use"
