@@ -88,7 +88,7 @@ class CompletionStream(CallContext):
         while not (received.started or received.done) and await self._receive(call):
             pass
         if not received.started and received.finish_reason is None:
-            raise invalid_response(self._dispatcher.name)
+            raise invalid_response(self._dispatcher.name, self._received.begun)
 
     async def _receive(self, call: Call) -> bool:
         """Add the next bytes; return False at the end of the response."""
@@ -97,7 +97,7 @@ class CompletionStream(CallContext):
         try:
             self._received.feed(piece)
         except ValueError:
-            raise invalid_response(self._dispatcher.name) from None
+            raise invalid_response(self._dispatcher.name, self._received.begun) from None
         self._received_at = perf_counter()
         if self._time_to_first_token is None and self._received.started:
             self._time_to_first_token = arrived_at - self._started_at
@@ -106,7 +106,7 @@ class CompletionStream(CallContext):
     async def _finish(self, call: Call) -> None:
         self._ended = True
         if self._received.finish_reason is None:
-            raise invalid_response(self._dispatcher.name)
+            raise invalid_response(self._dispatcher.name, self._received.begun)
         await call.drain()
         call.end(healthy=True)
         duration = self._received_at - self._started_at

@@ -143,6 +143,23 @@ async def test_a_refused_call_has_used_nothing(reply: bytes, make: Make, script:
         assert stream.usage == NO_USAGE
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        sse('{"error": {"message": "overloaded"}}', "[DONE]"),
+        sse("[DONE]"),
+        http("200 OK", "<html>Bad gateway</html>", kind="text/html"),
+        http("200 OK", ""),
+    ],
+)
+async def test_no_completion_with_status_200_has_used_nothing(reply: bytes, make: Make, script: Script) -> None:
+    server = await script(reply)
+    async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
+        with pytest.raises(BackendError, match="sent a truncated or invalid response"):
+            await anext(stream)
+        assert stream.usage == NO_USAGE
+
+
 async def test_a_truncated_answer_is_estimated(make: Make, script: Script) -> None:
     server = await script(begun(said("a"), said("b")))
     async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
