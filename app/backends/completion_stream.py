@@ -72,7 +72,6 @@ class CompletionStream(CallContext):
         return self._completion
 
     async def _start(self) -> Call:
-        self._started_at = perf_counter()
         self._call = await self._dispatcher.start(self._body, self._await_start, self._deadline)
         return self._call
 
@@ -80,6 +79,7 @@ class CompletionStream(CallContext):
         """Build the body of an attempt, and discard what an earlier attempt has received."""
         self._received = Accumulator(self._dispatcher.name, model)
         self._sent, self.requested_model = True, model
+        self._started_at, self._time_to_first_token = perf_counter(), None
         return to_json(self._build_body(model))
 
     async def _await_start(self, call: Call) -> None:

@@ -23,7 +23,7 @@ CONNECTIONS = 64
 TIMEOUT_S = 0.5
 """For connecting and for each reply."""
 CLOSING_ERRORS = (
-    *(exceptions.ConnectionError, exceptions.TimeoutError, OSError),  # BusyLoadingError is a ConnectionError
+    *(exceptions.ConnectionError, exceptions.TimeoutError),  # BusyLoadingError is a ConnectionError
     *(exceptions.ReadOnlyError, exceptions.MovedError, exceptions.AskError),
     *(exceptions.ClusterDownError, exceptions.MasterDownError),
 )
