@@ -92,8 +92,9 @@ class Timing:
 
 
 def seconds_per_token(completion: Completion) -> float | None:
-    """Return the mean seconds between two output tokens; None for one token or without a time to first token."""
-    steps = completion.usage.completion_tokens - 1
+    """Return the mean seconds between two tokens of the text, which follow the reasoning; None for one token or without
+    a time to first token."""
+    steps = completion.usage.completion_tokens - completion.usage.reasoning_tokens - 1
     first = completion.time_to_first_token
     return None if first is None or steps < 1 else max(0.0, completion.duration - first) / steps
 

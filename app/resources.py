@@ -33,7 +33,7 @@ from app.market.snapshots import Freshness, SnapshotCache
 from app.pricing.prices import CapacityPrice, Price, shutdown_warning
 from app.recommend import Recommender
 from app.settings.gateway import Settings
-from app.stores.connection import open_redis
+from app.stores.connection import open_redis, require_standalone
 from app.stores.idempotency import Idempotency
 from app.stores.pipelined import Pipelined
 from app.stores.shared_calls import SharedCalls
@@ -69,6 +69,7 @@ class Resources:
 async def open_resources(settings: Settings, prices: Mapping[BackendName, Price]) -> AsyncIterator[Resources]:
     """Open the resources that the settings name. None of the servers needs to be reachable yet."""
     async with open_redis(settings.redis_url, settings.store_dir) as redis, AsyncExitStack() as stack:
+        await require_standalone(redis)
         backends = build_backends(settings)
         for backend in backends.values():
             stack.push_async_callback(backend.close)

@@ -60,6 +60,11 @@ async def test_times_are_the_call_s(running: Gateway) -> None:
     assert running.sample("conviction_request_duration_seconds_count", backend="mistral") == 1
 
 
+async def test_reasoning_before_the_text_is_in_no_rate(running: Gateway) -> None:
+    running.backends["mistral"].script = [completion(BUY, usage=Usage(400, 8011, reasoning_tokens=8000))]
+    assert (await ask(running)).json()["timing"]["tokens_per_second"] == 25
+
+
 @pytest.mark.parametrize(
     ("usage", "first"), [(Usage(400, 1), 0.1), (Usage(400, 11), None)], ids=["one token", "no first token"]
 )

@@ -23,6 +23,7 @@ class Valkey:
         self._folder = folder
         self._options = options
         self._socket = folder / "valkey.sock"
+        self._config = folder / "valkey.conf"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -38,8 +39,9 @@ class Valkey:
 
     def start(self) -> None:
         place = ("--port", "0", "--unixsocket", str(self._socket), "--dir", str(self._folder))
+        config = [str(self._config)] if self._config.exists() else []
         self._process = subprocess.Popen(
-            [str(get_binary_path()), *place, *self._options],
+            [str(get_binary_path()), *config, *place, *self._options],
             stdout=subprocess.DEVNULL,
         )
         ends = time.monotonic() + START_S

@@ -34,6 +34,8 @@ class Accumulator:
         """Whether the end marker has arrived."""
         self.finish_reason: str | None = None
         self.text_events = 0
+        self.begun = False
+        """Whether a choice or a usage has arrived, so that tokens were generated."""
         self._decoder = EventDecoder()
         self._taken = 0
         self._report: Any = None
@@ -86,6 +88,7 @@ class Accumulator:
         self.model = event.model or self.model
         self.stand_in |= event.system_fingerprint == STAND_IN or event.model.startswith(f"{STAND_IN}/")
         self._report = event.usage or self._report
+        self.begun = self.begun or bool(event.choices or event.usage)
         for choice in event.choices[:1]:
             self.refused |= bool(choice.delta.refusal)
             self.finish_reason = choice.finish_reason or self.finish_reason

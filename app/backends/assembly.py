@@ -53,6 +53,10 @@ class AssembledRelay:
         return to_json({**self._document, "choices": list(map(_whole_choice, choices)), "object": "chat.completion"})
 
     @property
+    def begun(self) -> bool:
+        return bool(self._document.get("choices"))
+
+    @property
     def usage(self) -> Usage | None:
         return parse_usage(self._usage_event)
 

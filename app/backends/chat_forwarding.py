@@ -70,7 +70,7 @@ class ForwardedChat(CallContext):
             try:
                 forwarded = await self._next(self._call)
             except CallFailed as failure:
-                self._exhausted = True
+                self._exhausted, self._sent = True, failure.outcome_unknown
                 self._call.fail(failure)
                 raise failure.error from None
         if not forwarded:
@@ -94,7 +94,7 @@ class ForwardedChat(CallContext):
     async def _await_start(self, call: Call) -> None:
         """Return at the first text of a stream, not at the role before it, so that a stalled server times out.
 
-        A response that is not streamed has started with its status.
+        A document is read whole, since its status says nothing; a stream for a document starts with its status.
         """
         headers = call.response.headers
         self.headers = {name: headers[name] for name in FORWARDED_HEADERS if name in headers}
@@ -104,16 +104,18 @@ class ForwardedChat(CallContext):
         if media_type.startswith("application/json"):
             self._relay = DocumentRelay()
         elif not media_type.startswith("text/event-stream"):
-            raise invalid_response(self._dispatcher.name)
+            raise invalid_response(self._dispatcher.name, begun=False)
         elif self._streamed:
             options = self._options if isinstance(self._options, Mapping) else {}
             usage_requested = bool(options.get("include_usage"))
             client_continuous = usage_requested and options.get(CONTINUOUS_USAGE)
             self._relay = EventRelay(usage_requested, self._continuous_usage and not client_continuous)
-            while not (self._relay.text_events or self._exhausted):
-                self._first += await self._next(call)
         else:
             self.headers["Content-Type"] = "application/json"
+            return
+        forwards = isinstance(self._relay, EventRelay)
+        while not (self._exhausted or (forwards and self._relay.text_events)):
+            self._first += await self._next(call)
 
     async def _next(self, call: Call) -> bytes:
         """Return the next bytes for the client, possibly none."""
@@ -123,7 +125,8 @@ class ForwardedChat(CallContext):
                 return self._relay.feed(piece)
             rest = self._relay.flush()
         except ValueError:
-            raise invalid_response(self._dispatcher.name) from None
+            begun = self._relay.begun or self._relay.usage is not None
+            raise invalid_response(self._dispatcher.name, begun) from None
         self._exhausted = True
         await call.drain()
         call.end(healthy=True)

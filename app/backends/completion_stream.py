@@ -72,7 +72,6 @@ class CompletionStream(CallContext):
         return self._completion
 
     async def _start(self) -> Call:
-        self._started_at = perf_counter()
         self._call = await self._dispatcher.start(self._body, self._await_start, self._deadline)
         return self._call
 
@@ -80,6 +79,7 @@ class CompletionStream(CallContext):
         """Build the body of an attempt, and discard what an earlier attempt has received."""
         self._received = Accumulator(self._dispatcher.name, model)
         self._sent, self.requested_model = True, model
+        self._started_at, self._time_to_first_token = perf_counter(), None
         return to_json(self._build_body(model))
 
     async def _await_start(self, call: Call) -> None:
@@ -88,7 +88,7 @@ class CompletionStream(CallContext):
         while not (received.started or received.done) and await self._receive(call):
             pass
         if not received.started and received.finish_reason is None:
-            raise invalid_response(self._dispatcher.name)
+            raise invalid_response(self._dispatcher.name, self._received.begun)
 
     async def _receive(self, call: Call) -> bool:
         """Add the next bytes; return False at the end of the response."""
@@ -97,7 +97,7 @@ class CompletionStream(CallContext):
         try:
             self._received.feed(piece)
         except ValueError:
-            raise invalid_response(self._dispatcher.name) from None
+            raise invalid_response(self._dispatcher.name, self._received.begun) from None
         self._received_at = perf_counter()
         if self._time_to_first_token is None and self._received.started:
             self._time_to_first_token = arrived_at - self._started_at
@@ -106,7 +106,7 @@ class CompletionStream(CallContext):
     async def _finish(self, call: Call) -> None:
         self._ended = True
         if self._received.finish_reason is None:
-            raise invalid_response(self._dispatcher.name)
+            raise invalid_response(self._dispatcher.name, self._received.begun)
         await call.drain()
         call.end(healthy=True)
         duration = self._received_at - self._started_at

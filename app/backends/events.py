@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.contract.probabilities import Token
 
@@ -28,6 +28,15 @@ class Event(BaseModel):
     system_fingerprint: str | None = None
     choices: list[Choice]
     usage: Any = None
+
+
+class CompletionDocument(BaseModel):
+    """The document of a completion."""
+
+    class Choice(BaseModel):
+        message: dict[str, Any]
+
+    choices: Annotated[list[Choice], Field(min_length=1)]
 
 
 class UsageDocument(BaseModel):

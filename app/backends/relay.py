@@ -8,19 +8,18 @@ from math import ceil
 from pydantic import ValidationError
 
 from app.backends.estimate import CHARACTERS_PER_TOKEN
-from app.backends.events import UsageDocument
+from app.backends.events import CompletionDocument, UsageDocument
 from app.backends.sse import DONE, MAX_LINE_BYTES
 from app.contract.completion import Usage
 
 USAGE = re.compile(rb'"usage"\s*:\s*\{')
 USAGE_MEMBER = re.compile(rb',\s*"usage"\s*:\s*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}')
-CHOICES = re.compile(rb'"choices"\s*:')
+CHOICES = re.compile(rb'"choices"\s*:\s*\[')
+CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\{')
 NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)"\s*:\s*"[^"]')
 """Members of an event's JSON; quotes within its strings are escaped."""
 EVENT_ENDS = (b"\n\n", b"\n\r\n")
-
-
 MAX_DOCUMENT_BYTES = 1 << 24
 
 
@@ -33,12 +32,12 @@ class DocumentRelay:
         self._received = 0
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the piece. Raises `ValueError` for a document that is too long."""
+        """Withhold the piece. Raises `ValueError` for a document that is too long."""
         self._received += len(piece)
         if self._received > MAX_DOCUMENT_BYTES:
             raise ValueError(f"a document of more than {MAX_DOCUMENT_BYTES} bytes")
         self._document.append(piece)
-        return piece
+        return b""
 
     @property
     def text_events(self) -> int:
@@ -46,7 +45,14 @@ class DocumentRelay:
         return ceil(self._received / CHARACTERS_PER_TOKEN)
 
     def flush(self) -> bytes:
-        return b""
+        """Return the document. Raises `ValueError` if it is no completion."""
+        document = b"".join(self._document)
+        CompletionDocument.model_validate_json(document)
+        return document
+
+    @property
+    def begun(self) -> bool:
+        return CHOICE.search(b"".join(self._document)) is not None
 
     @property
     def usage(self) -> Usage | None:
@@ -66,15 +72,16 @@ class EventRelay:
         """Whether the end marker has arrived."""
         self.text_events = 0
         """The number of forwarded events with text."""
+        self.begun = False
+        """Whether a choice has arrived, so that tokens were generated."""
         self._usage_requested = usage_requested
         self._strip_usage = strip_usage
-        self._has_choices = False
         self._rest = b""
         self._usage_event = b""
         self._skip_blank_line = False
 
     def feed(self, piece: bytes) -> bytes:
-        """Return the complete lines to forward. Raises `ValueError` for a line that is too long."""
+        """Return the complete lines to forward. Raises `ValueError` for an event that is none of a completion's."""
         if self.done:
             self._rest += piece
             return b""
@@ -92,7 +99,7 @@ class EventRelay:
 
     def flush(self) -> bytes:
         """Return the bytes withheld until the end of the response. Raises `ValueError` if it is no completion."""
-        if not (self.done and self._has_choices):
+        if not (self.done and self.begun):
             raise ValueError("the stream ended without its end marker or without a choice")
         return self._rest if self._rest.endswith(EVENT_ENDS) else self._rest + b"\n\n"
 
@@ -107,7 +114,9 @@ class EventRelay:
             return not skip
         data = line[5:].strip()
         self.done = data == DONE
-        self._has_choices = self._has_choices or CHOICES.search(data) is not None
+        if data and not self.done and CHOICES.search(data) is None:
+            raise ValueError("an event without choices, such as an error")
+        self.begun = self.begun or CHOICE.search(data) is not None
         self.text_events += TEXT.search(data) is not None
         if USAGE.search(data):
             self._usage_event = data

@@ -61,10 +61,10 @@ def unreachable(name: str) -> CallFailed:
     return CallFailed(error, transient=True, failover=True, server_fault=True)
 
 
-def invalid_response(name: str) -> CallFailed:
-    """Return the error of a response that is truncated or not in the protocol's format."""
+def invalid_response(name: str, begun: bool = True) -> CallFailed:
+    """Return the error of a response that is truncated or not in the protocol's format; `begun`: it held an answer."""
     error = BackendError(f"{name} sent a truncated or invalid response")
-    return CallFailed(error, server_fault=True, outcome_unknown=True)
+    return CallFailed(error, server_fault=True, outcome_unknown=begun)
 
 
 async def read_refusal(name: str, dialect: Dialect, response: Response) -> CallFailed:

@@ -61,8 +61,8 @@ NO_USAGE = Usage(0, 0)
 class Completion:
     """The complete text of a model.
 
-    Times are seconds since the call was sent. `probabilities` are those of the three actions at the action's position;
-    None where the backend returns no log-probabilities.
+    Times are seconds since the answered attempt was sent. `probabilities` are those of the three actions at the
+    action's position; None where the backend returns no log-probabilities.
     """
 
     text: str

@@ -28,6 +28,8 @@ class StoreSettings(EnvironmentSettings):
         if url is None:
             return None
         scheme, separator, rest = url.get_secret_value().partition("://")
+        if "sentinel" in scheme or "cluster" in scheme:
+            raise ValueError("names a Sentinel or a cluster; name the address of a standalone Redis or of its balancer")
         if not separator or scheme not in ("redis", "rediss", "unix"):
             raise ValueError("must start with redis://, rediss:// or unix://")
         if scheme != "unix":

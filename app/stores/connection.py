@@ -10,17 +10,26 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from pydantic import SecretStr
+from redis import exceptions
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
-from app.errors import StoreUnavailable
+from app.errors import InvalidSettings, StoreUnavailable
 from app.stores.embedded import embedded_server
 
 CONNECTIONS = 64
 TIMEOUT_S = 0.5
 """For connecting and for each reply."""
+CLOSING_ERRORS = (
+    *(exceptions.ConnectionError, exceptions.TimeoutError),  # BusyLoadingError is a ConnectionError
+    *(exceptions.ReadOnlyError, exceptions.MovedError, exceptions.AskError),
+    *(exceptions.ClusterDownError, exceptions.MasterDownError),
+)
+"""Errors after which a pooled connection is closed, as `redis_protocol.WRONG_SERVER` states for the shared one."""
+WRITE = "return redis.call('SET', 'conviction:check', '', 'PX', 1000)"
+"""What each request needs: a script that writes without naming its keys."""
 
 
 @asynccontextmanager
@@ -45,7 +54,7 @@ async def _client(url: str) -> AsyncIterator[Redis]:
         timeout=TIMEOUT_S,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
+        retry=Retry(NoBackoff(), 0, CLOSING_ERRORS),
         protocol=2,
         decode_responses=True,
     )
@@ -58,8 +67,21 @@ async def _client(url: str) -> AsyncIterator[Redis]:
 
 
 async def check(redis: Redis) -> None:
-    """Return if Redis answers. Raises `StoreUnavailable`."""
+    """Return if Redis runs a script that writes. Raises `StoreUnavailable`."""
     try:
-        await redis.ping()
+        await redis.eval(WRITE, 0)
+    except (ResponseError, BusyLoadingError) as error:
+        raise StoreUnavailable(f"Redis rejects a script that writes ({type(error).__name__})") from error
     except (RedisError, OSError) as error:
         raise StoreUnavailable("Redis does not answer") from error
+
+
+async def require_standalone(redis: Redis) -> None:
+    """Raise `InvalidSettings` for a server of a cluster or a Sentinel; return if it cannot be reached yet."""
+    try:
+        server = await redis.info("server")
+    except (RedisError, OSError):
+        return
+    mode = server.get("server_mode") or server.get("redis_mode", "standalone")  # Valkey names it server_mode
+    if mode != "standalone":
+        raise InvalidSettings(f"REDIS_URL names a server in {mode} mode; the gateway needs a standalone Redis")

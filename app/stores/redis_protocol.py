@@ -7,6 +7,7 @@ redis-py opens the connection (address, password, database, TLS); hiredis packs 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from typing import Any
 
@@ -17,6 +18,18 @@ from redis.exceptions import RedisError, ResponseError
 from app.errors import StoreUnavailable
 
 Argument = bytes | str | int
+
+WRONG_SERVER = re.compile("(?:^|-)(READONLY|MOVED|ASK|LOADING|CLUSTERDOWN|MASTERDOWN)\\b")
+"""Codes of a server that cannot serve requests, while another may answer at the same address: after a failover.
+
+Redis 6 reports a script's error behind its own text, with a hyphen before the code.
+"""
+
+
+def server_fault(reply: Any) -> StoreUnavailable | None:
+    """Return the error if the reply shows that the connection leads to a server that cannot serve requests."""
+    match = WRONG_SERVER.search(str(reply)) if isinstance(reply, ResponseError) else None
+    return StoreUnavailable(f"Redis cannot serve requests ({match[1]})") if match else None
 
 
 class RedisProtocol(asyncio.Protocol):
@@ -51,7 +64,7 @@ class RedisProtocol(asyncio.Protocol):
         if future.done():
             return
         if isinstance(reply, ResponseError):
-            future.set_exception(reply)
+            future.set_exception(server_fault(reply) or reply)
         else:
             future.set_result(reply)
 
@@ -71,10 +84,15 @@ class RedisProtocol(asyncio.Protocol):
         self._outstanding.clear()
 
     def data_received(self, data: bytes) -> None:
+        """Pass the replies on; disconnect if one shows the wrong server, so that the next call reconnects."""
+        fault = None
         try:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not False:
                 self.reply_received(reply)
+                fault = fault or server_fault(reply)
+            if fault is not None:
+                self.disconnect(fault)
         except RedisError as error:
             self.disconnect(error)
 

@@ -272,12 +272,13 @@ async def test_a_truncated_response_is_an_error_and_counted(reply: bytes, make: 
     server = await script(reply)
     backend = make("gpt-4", server.url)
     for _ in range(MAX_CONSECUTIVE_FAILURES):
-        async with backend.chat(STREAMED, soon()) as stream:
-            with pytest.raises(BackendError, match="sent a truncated or invalid response"):
+        stream = backend.chat(STREAMED, soon())
+        with pytest.raises(BackendError, match="sent a truncated or invalid response"):
+            async with stream:
                 async for _ in stream:
                     pass
-            assert stream.usage is not None
-            assert stream.usage.estimated
+        assert stream.usage is not None
+        assert stream.usage.estimated
     assert backend.breaker == "open"
 
 
@@ -377,15 +378,46 @@ async def test_an_unstreamed_completion_that_is_cancelled_is_billed_for_what_was
         sse("[1]", "[DONE]"),
         http("200 OK", "<html>Bad gateway</html>", kind="text/html"),
         http("200 OK", "", kind="text/event-stream"),
+        sse('{"choices": []}', "[DONE]"),
+        http("200 OK", '{"error": {"message": "overloaded", "code": 500}}'),
+        http("200 OK", "<html>Bad gateway</html>"),
+        http("200 OK", "null"),
+        http("200 OK", "{}"),
+        http("200 OK", '{"choices": []}'),
+        http("200 OK", ""),
+        http("204 Nothing", ""),
+        b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n",
     ],
-    ids=["error", "nothing", "no-completion", "html", "empty"],
 )
-async def test_no_completion_with_status_200_is_an_error(
+async def test_no_completion_with_status_200_is_an_error_that_counts_and_costs_nothing(
     reply: bytes, streamed: bool, make: Make, script: Script
 ) -> None:
     server = await script(reply)
-    with pytest.raises(BackendError, match="sent a truncated or invalid response"):
-        await forward(make("gpt-4", server.url), STREAMED if streamed else ANY)
+    backend = make("gpt-4", server.url)
+    for _ in range(MAX_CONSECUTIVE_FAILURES):
+        stream = backend.chat(STREAMED if streamed else ANY, soon())
+        with pytest.raises(BackendError):
+            async with stream:
+                async for _ in stream:
+                    pass
+        assert stream.usage is None
+    assert backend.breaker == ("closed" if reply.startswith(b"HTTP/1.1 204") else "open")
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+async def test_an_error_after_text_ends_the_answer_and_is_estimated(streamed: bool, make: Make, script: Script) -> None:
+    server = await script(sse(said("a"), '{"error": {"message": "out of memory"}}', "[DONE]"))
+    backend = make("gpt-4", server.url)
+    for _ in range(MAX_CONSECUTIVE_FAILURES):
+        stream = backend.chat(STREAMED if streamed else ANY, soon())
+        with pytest.raises(BackendError):
+            async with stream:
+                async for _ in stream:
+                    pass
+        assert stream.usage is not None
+        assert stream.usage.completion_tokens == 1
+        assert stream.usage.estimated
+    assert backend.breaker == "open"
 
 
 async def test_a_body_that_the_server_fails_on_is_not_held_against_the_server(make: Make, script: Script) -> None:

@@ -143,6 +143,34 @@ async def test_a_refused_call_has_used_nothing(reply: bytes, make: Make, script:
         assert stream.usage == NO_USAGE
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        sse('{"error": {"message": "overloaded"}}', "[DONE]"),
+        sse("[DONE]"),
+        http("200 OK", "<html>Bad gateway</html>", kind="text/html"),
+        http("200 OK", ""),
+    ],
+)
+async def test_no_completion_with_status_200_has_used_nothing(reply: bytes, make: Make, script: Script) -> None:
+    server = await script(reply)
+    async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
+        with pytest.raises(BackendError, match="sent a truncated or invalid response"):
+            await anext(stream)
+        assert stream.usage == NO_USAGE
+
+
+async def test_latencies_are_those_of_the_answered_attempt(make: Make, script: Script) -> None:
+    busy = http("429 No", "{}", "retry-after: 1")
+    server = await script(busy, sse(said("{}", "stop"), used(7, 1), "[DONE]"))
+    async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:
+        assert [piece async for piece in stream] == ["{}"]
+    first = stream.completion.time_to_first_token
+    assert first is not None
+    assert 0 < first <= stream.completion.duration < 0.9
+    assert server.connections == 2
+
+
 async def test_a_truncated_answer_is_estimated(make: Make, script: Script) -> None:
     server = await script(begun(said("a"), said("b")))
     async with make("gpt-4", server.url).answer(BRIEF, "brief", soon()) as stream:

@@ -112,10 +112,17 @@ def test_a_line_without_an_end_is_refused() -> None:
         ({"usage": None}, None),
         ({}, None),
         ({"usage": {"prompt_tokens": -1, "completion_tokens": 2}}, None),
-        ([], None),
     ],
 )
-def test_a_whole_document(document: object, usage: Usage | None) -> None:
-    relay, sent = DocumentRelay(), json.dumps(document).encode()
+def test_a_whole_document(document: dict[str, object], usage: Usage | None) -> None:
+    relay, sent = DocumentRelay(), json.dumps(document | {"choices": [{"message": {}}]}).encode()
     assert relay.feed(sent[:7]) + relay.feed(sent[7:]) + relay.flush() == sent
     assert relay.usage == usage
+
+
+@pytest.mark.parametrize("document", [[], {}, {"choices": []}, {"choices": [{}]}, {"error": {"message": "no"}}])
+def test_a_document_that_is_no_completion(document: object) -> None:
+    relay = DocumentRelay()
+    assert relay.feed(json.dumps(document).encode()) == b""
+    with pytest.raises(ValueError, match="validation error"):
+        relay.flush()

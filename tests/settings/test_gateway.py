@@ -101,6 +101,8 @@ WRONG = [
     ("OPENAI_BASE_URL", "hush"),
     ("OPENAI_BASE_URL", "https://user:hush@api.example/v1"),
     ("REDIS_URL", "http://hush"),
+    ("REDIS_URL", "redis+sentinel://:hush@store:26379/main"),
+    ("REDIS_URL", "redis+cluster://:hush@store:6379"),
     ("REDIS_URL", "redis://:hush@store:port/0"),
     ("REDIS_URL", "redis://:hush@store:6379/zero"),
     ("REDIS_URL", "redis://:hush@store:6379?db=hush"),
