@@ -13,6 +13,7 @@ from app.errors import MarketDataUnavailable, NotConfigured, UnknownTicker
 from app.market.adjustment import back_adjust
 from app.market.bars import bars_until, clean_bars, last_date, require_recent, since_last_break, since_last_gap
 from app.market.provider import BAR_COLUMNS, Chain
+from app.market.splits import since_unlisted_split
 
 MAX_CHAIN_AGE_DAYS = 5
 """Calendar days by which a chain may precede the requested day, or differ from the latest bar's."""
@@ -53,7 +54,7 @@ class ParquetProvider:
         candidates = [bars_until(history, as_of) for history in histories]
         latest = max(candidates, key=lambda bars: (last_date(bars) if len(bars) else date.min, len(bars)))
         require_recent(ticker, latest, as_of)
-        return since_last_break(back_adjust(since_last_gap(latest)))
+        return since_last_break(since_unlisted_split(ticker, back_adjust(since_last_gap(latest))))
 
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
         """Return the latest chain recorded on or before `as_of`, at most `MAX_CHAIN_AGE_DAYS` earlier.
