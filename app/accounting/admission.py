@@ -28,6 +28,7 @@ ADMIT = Script(*ADMISSION, "admit")
 RENEW = Script(*ADMISSION, "renew")
 SETTLE = Script(*ADMISSION, "settle")
 SWEEP = Script(*ADMISSION, "sweep")
+COUNT_REQUEST = Script(*ADMISSION, "count_request")
 LIMIT_STATUS = Script(*ADMISSION, "limit_status")
 
 Settlement = Literal["settled", "corrected", "repeated", "unknown"]
@@ -114,6 +115,13 @@ class Admissions:
         shared = _admission(reply, tuple(scopes))
         assert not isinstance(shared, Leader)
         return shared
+
+    async def count_request(self, scopes: Sequence[Scope]) -> None:
+        """Count a request before its admission, which is then `counted`. Raises `RateLimited`."""
+        limits = [argument for scope in scopes for argument in scope.arguments]
+        match await self._store.run(COUNT_REQUEST, *limits):
+            case [b"refused", limit_status, index, reason, wait_us]:
+                raise refusal(scopes[index - 1], reason.decode(), wait_us, LimitStatus(tuple(scopes), limit_status))
 
     async def sent(self, request_id: str) -> bool:
         """Record that the call is about to be sent, and renew its lease. False: the lease has ended, do not send."""

@@ -11,7 +11,8 @@ from pydantic import TypeAdapter
 
 from app.accounting.admission import Admission, CacheHit, Follower, Leader
 from app.accounting.reservations import Coalescing, Reservations
-from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion
+from app.backends.upstream import Upstream
+from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion, RequestOptions
 from app.completions.retry import MAX_ATTEMPTS, Attempts
 from app.completions.single_flight import InFlightCall, SingleFlight
 from app.contract.completion import NO_USAGE, Completion
@@ -68,12 +69,16 @@ class CompletionService:
         if not (request.options.alone or request.upstream.concurrency.full):
             await request.upstream.backend.discover_model()  # so that the first requests share a call, too
         async with AsyncExitStack() as stack:
-            pending, counted = None, False
+            pending, counted = None, request.options.counted
             while pending is None:
                 admission = await self._admit(request, counted)
                 pending = await self._start(request, admission, stack)
                 counted = True
             yield pending
+
+    async def count_request(self, options: RequestOptions, upstream: Upstream) -> bool:
+        """Count a request before its completion is requested; False if there are no request limits."""
+        return await self._reservations.count_request(options.principal, upstream)
 
     async def close(self) -> None:
         """Return once every call has ended and is settled."""
