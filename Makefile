@@ -58,8 +58,8 @@ lint: $(ENVS)/dev/.complete ## ruff, mypy in strict mode, and the import contrac
 	$(DEV)/lint-imports --no-cache >/dev/null || $(DEV)/lint-imports --no-cache
 
 bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete $(ENVS)/litellm/.complete model ## latency and throughput on this machine, compared with LiteLLM and vLLM
-	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python bench/latency.py
-	$(DEV)/python bench/gateway_overhead.py
+	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python -m bench.latency
+	@CONVICTION_PORT=0 $(DEV)/conviction up --stand-in both -- $(DEV)/python -m bench.latency --brief 400 --full 0
 	$(DEV)/python -m bench.gateway --litellm $(ENVS)/litellm
 	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python -m bench.gateway.hosted
 	$(DEV)/python bench/scrape.py
@@ -81,14 +81,14 @@ model: $(ENVS)/vllm/.complete ## build the default model's weights for this mach
 train: $(addprefix $(ENVS)/,training/.complete vllm/.complete) ## train a new VERSION from the bars in CONVICTION_MARKET_DIR
 	$(TRAINING) -m training run --market $(MARKET) --version $(VERSION) --usd-per-hour $(USD_PER_HOUR)
 
-dashboards: $(ENVS)/dev/.complete ## regenerate Grafana's dashboards from deploy/grafana
-	$(DEV)/python -m deploy.grafana
+dashboards: $(ENVS)/dev/.complete ## regenerate Grafana's dashboards from deploy/compose/grafana
+	$(DEV)/python -m deploy.compose.grafana
 
 requirements: $(ENVS)/uv/.complete ## update the pinned lists from pyproject.toml (UPGRADE=1: newest versions)
 	PATH="$(CURDIR)/$(ENVS)/uv/bin:$$PATH" $(ENVS)/uv/bin/python requirements/lock.py $(if $(UPGRADE),--upgrade)
 
 secrets: ## create what `docker compose up` needs, if missing: ./secrets, one file a secret, and ./.env
-	@deploy/first-time
+	@deploy/compose/first-time
 
 sbom: $(ENVS)/audit/.complete ## write the packages in the gateway's image as CycloneDX JSON: .run/sbom.json
 	@requirements/sbom .run/sbom.json $(ENVS)/audit

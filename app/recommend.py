@@ -150,6 +150,7 @@ def _answer(
         conviction=answer.conviction,
         probabilities=Probabilities.of(completion),
         probabilities_given=GIVEN[question.detail] if completion.probabilities else None,
+        probabilities_bound=Probabilities.bound_of(completion),
         analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
         backend=upstream.name,
         model=completion.model,

@@ -52,10 +52,16 @@ class Probabilities:
     @classmethod
     def of(cls, completion: Completion) -> Self | None:
         """Return the probabilities of a completion; None if the backend returned none."""
-        given = completion.probabilities
-        if not given:
+        if completion.probabilities is None:
             return None
+        given = completion.probabilities.values
         return cls(buy=round(given["buy"], 6), sell=round(given["sell"], 6), hold=round(given["hold"], 6))
+
+    @staticmethod
+    def bound_of(completion: Completion) -> float | None:
+        """Return the upper bound of a probability that is 0 because the backend did not list the action."""
+        bound = completion.probabilities.bound if completion.probabilities else None
+        return None if bound is None else round(bound, 6)
 
 
 @dataclass(frozen=True)
@@ -133,6 +139,13 @@ class Recommendation:
     conviction: Annotated[int, Field(ge=1, le=10)]
     probabilities: Probabilities | None
     probabilities_given: ProbabilitiesGiven | None
+    probabilities_bound: Annotated[
+        Fraction | None,
+        Field(
+            description="what an action of probability 0 has at most, because the backend lists only its likeliest "
+            "tokens; null if it lists all three actions"
+        ),
+    ]
     analysis: str | None
     backend: BackendName
     model: str

@@ -1,49 +1,48 @@
-"""Latency of the hosted backend through a running gateway, one request after another: `make bench`.
+"""Latency of the hosted backend through a running gateway, one request after another.
 
-Every request has different metrics, so that only the prompt's fixed part comes from vLLM's prefix cache. The metrics
-also differ after rounding: otherwise the gateway would coalesce or cache brief answers.
+  conviction up -- python -m bench.latency                                        the default model
+  conviction up --stand-in both -- python -m bench.latency --brief 400 --full 0   the gateway's own time
+
+Each request has other metrics, so that only the fixed part of the prompt comes from vLLM's prefix cache.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import statistics
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import numpy as np
 
-from app.contract.fingerprint import EXAMPLE
+from bench.fresh.questions import Questions
 
-REQUESTS = {"brief": 20, "full": 5}
-MADE = {"Cache-Control": "no-store"}
 FIGURES = ("total_ms", "ttft_ms", "ms_per_token", "gateway_ms")
 
 
 def main() -> None:
-    url = os.environ.get("CONVICTION_URL", "http://127.0.0.1:8080")
-    with httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
-        for detail, number in REQUESTS.items():
-            ask(client, detail, 0)  # warms the prefix cache
-            answers = [ask(client, detail, index) for index in range(1, number + 1)]
-            print("\n".join(report(detail, answers)))
-
-
-def ask(client: httpx.Client, detail: str, index: int) -> dict[str, Any]:
-    """Return an answer; exit on an error."""
-    metrics = EXAMPLE.document() | {"price": 571.29 + index / 10}
-    response = client.post("/v1/recommendations", json={"metrics": metrics, "detail": detail}, headers=MADE)
-    answer: dict[str, Any] = response.raise_for_status().json()
-    return answer
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--brief", type=int, default=20, help="number of brief answers")
+    parser.add_argument("--full", type=int, default=5)
+    given = parser.parse_args()
+    questions = Questions(os.environ["CONVICTION_URL"])
+    for detail, number in (("brief", given.brief), ("full", given.full)):
+        if number:
+            for _ in range(1 + number // 10):  # fills the prefix cache and the gateway's pools
+                questions.ask(detail)
+            print("\n".join(report(detail, [questions.ask(detail) for _ in range(number)])), flush=True)
 
 
 def report(detail: str, answers: list[dict[str, Any]]) -> Iterator[str]:
-    tokens = statistics.median(answer["usage"]["completion_tokens"] for answer in answers)
+    tokens = np.median([answer["usage"]["completion_tokens"] for answer in answers])
     yield f"{detail}: {len(answers)} requests to {answers[0]['model']}, {tokens:g} tokens each (median)"
-    for name in FIGURES:
-        values = [answer["timing"][name] for answer in answers if answer["timing"][name] is not None]
-        if values:
-            yield f"  {name:<13} median {statistics.median(values):8.1f}   longest {max(values):8.1f}"
+    times = {name: [answer["timing"][name] for answer in answers] for name in FIGURES}
+    for name, values in (times | {"client sees": [1000 * answer["seconds"] for answer in answers]}).items():
+        if seen := [value for value in values if value is not None]:
+            cuts = np.percentile(seen, [50, 95, 99, 100])
+            yield f"  {name:<13}" + "".join(
+                f" {cut} {value:8.2f}" for cut, value in zip(("p50", "p95", "p99", "longest"), cuts, strict=True)
+            )
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ from app.comparison.pair_store import CHUNK, PAIRS  # noqa: E402
 from app.comparison.pairs import FAILURES, NO_ACTION, RECORD  # noqa: E402
 from app.contract.completion import BACKEND_NAMES  # noqa: E402
 from app.stores.embedded import embedded_server  # noqa: E402
-from bench.gateway_overhead import free_port, running  # noqa: E402
+from bench.gateway.programs import free_port  # noqa: E402
+from bench.processes import running  # noqa: E402
 
 DAY_MS = 86_400_000
 PAUSE_S = 0.002

@@ -24,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from app.contract.fingerprint import EXAMPLE
-from bench.gateway_overhead import free_port, running
+from bench.gateway.programs import free_port
+from bench.processes import running, serving
 
 LIMIT_MS = 20.0
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
@@ -78,13 +79,7 @@ def main() -> None:
     parser.add_argument("--scrapes", type=int, default=500)
     options = parser.parse_args()
     upstream, port = free_port(), free_port()
-    settings = {
-        "CONVICTION_VLLM_URLS": f"http://127.0.0.1:{upstream}/v1",
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1",
-        "OPENAI_API_KEY": "stand-in-key",
-        "CONVICTION_HOSTING_USD_PER_HOUR": "0.10",
-        "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "100000",
-        "CONVICTION_MARKET": "sample",
+    settings = serving(upstream) | {
         "CONVICTION_MISTRAL_USD_PER_DAY": "10",
         "CONVICTION_GPT4_USD_PER_DAY": "10",
         "CONVICTION_PORT": str(port),

@@ -38,7 +38,8 @@ from app.deadline import Deadline
 from app.pricing.limits import Limits
 from app.recommend import Question
 from app.telemetry.request_timer import RequestTimer
-from bench.gateway_overhead import WARM_UP, free_port, running
+from bench.gateway.programs import free_port
+from bench.processes import WARM_UP, running, serving
 from tests.doubles import gateway
 
 FRACTIONS = (0.0, 0.1, 1.0)
@@ -142,14 +143,8 @@ def main() -> None:
 
 
 def _gateway(stack: ExitStack, upstream: int, fraction: float) -> int:
-    port, url = free_port(), f"http://127.0.0.1:{upstream}/v1"
-    settings = {
-        "CONVICTION_VLLM_URLS": url,
-        "OPENAI_BASE_URL": url,
-        "OPENAI_API_KEY": "sk-stand-in",
-        "CONVICTION_HOSTING_USD_PER_HOUR": "0.10",
-        "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "100000",
-        "CONVICTION_MARKET": "sample",
+    port = free_port()
+    settings = serving(upstream) | {
         "CONVICTION_CACHE_S": "0",
         "CONVICTION_SHADOW_FRACTION": str(fraction),
         "CONVICTION_SHADOW_USD_PER_DAY": "1000",

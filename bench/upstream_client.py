@@ -2,7 +2,7 @@
 
 python bench/upstream_client.py [--rounds N]
 
-A stub in a separate process streams what vLLM would: an event a token, each with twenty alternatives. Every
+A server in a separate process streams what vLLM would: an event a token, each with twenty alternatives. Every
 client reads the text, the usage and the action's probabilities. "burst": no delay between events; "paced": an event
 every 2 ms to each of 8 callers. Rounds are interleaved; the median of each client is printed.
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import subprocess
+import json
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
 
@@ -30,13 +32,19 @@ from pydantic import BaseModel  # noqa: E402
 
 from app.backends.dialects import VLLM  # noqa: E402
 from app.backends.openai_compatible import OpenAICompatibleBackend  # noqa: E402
+from app.contract import rule_based_analyst as rules  # noqa: E402
 from app.contract.fingerprint import EXAMPLE  # noqa: E402
 from app.contract.probabilities import Token, label_probabilities  # noqa: E402
 from app.contract.prompt import Detail, messages  # noqa: E402
 from app.deadline import Deadline  # noqa: E402
+from app.stand_in.protocol import parse_question, parse_request  # noqa: E402
+from app.stand_in.replies import Reply  # noqa: E402
+from app.stand_in.tokens import answer_tokens  # noqa: E402
+from bench.gateway.upstream import upstream  # noqa: E402
 
 CALLERS = 8
-PACES = {"burst": 0.0, "paced": 0.002}
+PACES = {"burst": 0.0, "paced": 2.0}
+"""Milliseconds between events."""
 CALLS: Mapping[tuple[str, Detail], int] = {
     ("burst", "brief"): 160,
     ("burst", "full"): 24,
@@ -135,37 +143,46 @@ async def cpu_us(ask: Ask, detail: Detail, calls: int) -> float:
     return 1e6 * (process_time() - began) / calls
 
 
+def script(folder: Path, detail: Detail) -> Path:
+    """Write the question and the stand-in's answer for the upstream."""
+    asked = body(detail)
+    request = parse_request(json.dumps(asked).encode())
+    _, lines = parse_question(request)
+    reply = Reply(request, detail, answer_tokens(rules.answer_from(lines, detail)))
+    events = [event.rstrip() for event in reply.events()]
+    fixed = {"model": asked["model"], "key": "", "content": asked["messages"][0]["content"], "answer": ""}
+    path = folder / f"{detail}.json"
+    path.write_text(json.dumps({**fixed, "events": events}))
+    return path
+
+
 @contextmanager
-def stub(pace_s: float) -> Iterator[str]:
-    """Start a stub; yield its address."""
-    command = [sys.executable, str(ROOT / "bench" / "streaming_stub.py"), str(pace_s)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}/v1"
-        finally:
-            process.terminate()
+def server(detail: Detail, gap_ms: float) -> Iterator[str]:
+    """Start a server that streams the answer; yield its address."""
+    cores = sorted(os.sched_getaffinity(0))
+    with TemporaryDirectory() as folder, upstream(script(Path(folder), detail), cores) as running:
+        running.pace(gap_ms, gap_ms)
+        yield f"{running.url}/v1"
 
 
-async def compare(pace: str, url: str, rounds: int) -> None:
-    for detail in ("brief", "full"):
-        taken: dict[str, list[float]] = {name: [] for name in CLIENTS}
-        for _ in range(rounds):
-            for name, client in CLIENTS.items():
-                async with client(url) as ask:
-                    await ask(detail)
-                    taken[name].append(await cpu_us(ask, detail, CALLS[pace, detail]))
-        figures = "   ".join(f"{name} {median(times):7.0f}" for name, times in taken.items())
-        print(f"{pace:<6}{detail:<6} CPU us a call   {figures}", flush=True)
+async def compare(pace: str, detail: Detail, url: str, rounds: int) -> None:
+    taken: dict[str, list[float]] = {name: [] for name in CLIENTS}
+    for _ in range(rounds):
+        for name, client in CLIENTS.items():
+            async with client(url) as ask:
+                await ask(detail)
+                taken[name].append(await cpu_us(ask, detail, CALLS[pace, detail]))
+    figures = "   ".join(f"{name} {median(times):7.0f}" for name, times in taken.items())
+    print(f"{pace:<6}{detail:<6} CPU us a call   {figures}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    for pace, pause_s in PACES.items():
-        with stub(pause_s) as url:
-            uvloop.run(compare(pace, url, options.rounds))
+    for pace, detail in CALLS:
+        with server(detail, PACES[pace]) as url:
+            uvloop.run(compare(pace, detail, url, options.rounds))
 
 
 if __name__ == "__main__":

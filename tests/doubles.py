@@ -22,6 +22,7 @@ from app.backends.base import Backend, BreakerState
 from app.contract import rule_based_analyst as rules
 from app.contract.completion import NO_USAGE, BackendName, Completion, Usage
 from app.contract.fingerprint import EXAMPLE
+from app.contract.probabilities import LabelProbabilities
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import canonical
 from app.deadline import Deadline
@@ -54,7 +55,10 @@ def completion(text: str, **changes: object) -> Completion:
         "duration": 0.5,
         "stand_in": False,
     }
-    return Completion(**(given | changes))  # type: ignore[arg-type]
+    given |= changes
+    if isinstance(values := given["probabilities"], dict):
+        given["probabilities"] = LabelProbabilities(values, None)
+    return Completion(**given)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

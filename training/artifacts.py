@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 MANIFEST = "manifest.json"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 """Tokenizer files that are copied next to weights."""
@@ -45,8 +47,18 @@ class Artifacts:
         path = self.folder / name / MANIFEST
         if not path.exists():
             raise FileNotFoundError(f"stage {name} is not complete in {self.folder}: run it first")
-        manifest: dict[str, Any] = json.loads(path.read_text())
-        return manifest
+        return read_json(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+def faults(error: ValidationError, whole: str = "file") -> list[str]:
+    """Return each fault of a document as "field: message"; `whole` names the field of a fault of all of it."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)
+    return [f"{'.'.join(map(str, fault['loc'])) or whole}: {fault['msg']}" for fault in found]
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

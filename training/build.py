@@ -90,7 +90,7 @@ class _Version:
                 f"{self._manifest.model_id} was quantized by AutoAWQ's search, which needs {python}: "
                 f"`make {python.parents[1] / '.complete'}` installs it"
             )
-        from training.quantize.calibration import calibrate
+        from training.finetune.calibration import calibrate
 
         calibration = self.folder / "calibration.json"
         calibrate(self.folder / "merged", settings, calibration)

@@ -47,60 +47,70 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Train the model, one stage at a time.")
     stages = parser.add_subparsers(required=True, metavar="STAGE")
-
-    def stage(name: str, command: Command, text: str, of_run: bool = True) -> argparse.ArgumentParser:
+    for name, (command, text, add_options) in STAGES.items():
         sub = stages.add_parser(name, help=text, description=text)
         sub.set_defaults(command=command)
-        if of_run:
+        if name not in WITHOUT_RUN:
             sub.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
             sub.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
-        return sub
-
-    sub = stage("dataset", _dataset, "metrics of tickers at dates")
-    sub.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
-    _label_options(stage("label", _label, "the teacher's answers"))
-    _models(stage("finetune", _finetune, "LoRA on the labelled answers"))
-    _models(stage("qat", _qat, "continue training the adapter with weights rounded to 4 bits"))
-    _models(stage("merge", _merge, "adapter into the bf16 base"))
-    sub = stage("quantize", _quantize, "4-bit AWQ of merged weights", of_run=False)
-    for name in ("--merged", "--out"):
-        sub.add_argument(name, type=Path, required=True)
-    sub.add_argument("--calibration", type=Path, help="token ids of samples; required for a search")
-    sub.add_argument("--settings", type=json.loads, required=True, help="JSON of the config's [quantize]")
-    sub = stage("dequantize", _dequantize, "4-bit AWQ dequantized to float32", of_run=False)
-    for name in ("--quantized", "--out"):
-        sub.add_argument(name, type=Path, required=True)
-    _evaluate_options(stage("evaluate", _evaluate, "agreement of a served model with the teacher"))
-    sub = stage("curve", _curve, "agreement by number of training pairs; takes hours for large numbers")
-    _models(sub)
-    sub.add_argument("--pairs", type=_at_least(1), action="append", help="training pairs of a point; repeatable")
-    sub.add_argument("--asked", type=_at_least(1), default=400, help="test pairs (400)")
-    sub.add_argument("--vllm-python", type=Path, default=Path(".envs/vllm/bin/python"))
-    sub = stage("report", _report, "evaluations, baselines and curves of a run, as Markdown and HTML")
-    sub.add_argument("--out", type=Path, help="folder; by default the run's report/")
-    _hourly(sub)
-    _publish_options(stage("publish", _publish, "into the model store"))
-    sub = stage("push", _push, "push a published version to a Hugging Face repository; needs HF_TOKEN", of_run=False)
-    sub.add_argument("--store", type=Path, default=Path("model_store"))
-    sub.add_argument("--version", metavar="NAME/VERSION", help="by default the store's current one")
-    sub.add_argument("--to", required=True, metavar="ORG/REPO")
-    sub.add_argument("--weights", type=Path, help="folder of 4-bit weights to push with it")
-    _costs_options(stage("costs", _costs, "the case study's tables of costs beside recorded runs'", of_run=False))
-    _responses_options(stage("responses", _responses, "answers to the SNPS prompt, side by side", of_run=False))
-    _run_options(stage("run", _run, "all stages, from data set to published model"))
-    sub = stage("build", _build, "weights of the store's current version, for serving here", of_run=False)
-    _models(sub)
-    sub.add_argument("--store", type=Path, default=Path("model_store"))
-    sub.add_argument("--quantize-python", type=Path, default=Path(".envs/quantise/bin/python"))
-    forms = get_args(hardware.WeightFormat)
-    sub.add_argument(
-        "--weights", choices=forms, help="form of the weights; by default the one that this machine serves"
-    )
+        add_options(sub)
     return parser
 
 
+def _dataset_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
+
+
+def _quantize_options(parser: argparse.ArgumentParser) -> None:
+    _folders(parser, "--merged", "--out")
+    parser.add_argument("--calibration", type=Path, help="token ids of samples; required for a search")
+    parser.add_argument("--settings", type=json.loads, required=True, help="JSON of the config's [quantize]")
+
+
+def _dequantize_options(parser: argparse.ArgumentParser) -> None:
+    _folders(parser, "--quantized", "--out")
+
+
+def _folders(parser: argparse.ArgumentParser, *names: str) -> None:
+    for name in names:
+        parser.add_argument(name, type=Path, required=True)
+
+
+def _curve_options(parser: argparse.ArgumentParser) -> None:
+    _models(parser)
+    parser.add_argument("--pairs", type=_at_least(1), action="append", help="training pairs of a point; repeatable")
+    parser.add_argument("--test-pairs", type=_at_least(1), default=400, help="test pairs (400)")
+    parser.add_argument("--vllm-python", type=Path, default=Path(".envs/vllm/bin/python"))
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, help="folder; by default the run's report/")
+    _hourly(parser)
+
+
+def _push_options(parser: argparse.ArgumentParser) -> None:
+    _store(parser)
+    parser.add_argument("--version", metavar="NAME/VERSION", help="by default the store's current one")
+    parser.add_argument("--to", required=True, metavar="ORG/REPO")
+    parser.add_argument("--weights", type=Path, help="folder of 4-bit weights to push with it")
+
+
+def _build_options(parser: argparse.ArgumentParser) -> None:
+    _models(parser)
+    _store(parser)
+    parser.add_argument("--quantize-python", type=Path, default=Path(".envs/quantise/bin/python"))
+    forms = get_args(hardware.WeightFormat)
+    text = "form of the weights; by default the one that this machine serves"
+    parser.add_argument("--weights", choices=forms, help=text)
+
+
+def _store(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", type=Path, default=Path("model_store"))
+
+
 def _run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--market", type=Path, default=_market(), help="folder of ohlcv*.parquet files")
+    market = Path(os.environ.get("CONVICTION_MARKET_DIR", "../shared/market"))
+    parser.add_argument("--market", type=Path, default=market, help="folder of ohlcv*.parquet files")
     for name, environment in (("training", "training"), ("quantize", "quantise"), ("vllm", "vllm")):
         parser.add_argument(f"--{name}-python", type=Path, default=Path(f".envs/{environment}/bin/python"))
     _models(parser)
@@ -125,10 +135,6 @@ def _hourly(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _market() -> Path:
-    return Path(os.environ.get("CONVICTION_MARKET_DIR", "../shared/market"))
-
-
 def _label_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--estimate", action="store_true", help="only print the estimate")
     repeat, sample = "requests per sampled prompt, to measure the teacher's self-agreement", "prompts in that sample"
@@ -145,8 +151,8 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", help="the gateway's backend, or the server's model")
     parser.add_argument("--key", help="API key, if one is needed")
     parser.add_argument("--detail", choices=("brief", "full"), default="brief")
-    parser.add_argument("--form", help="form of the served weights, such as awq, for the record")
-    parser.add_argument("--dtype", choices=get_args(hardware.Dtype), help="dtype of the served weights, for the record")
+    parser.add_argument("--form", help="form of the served weights, such as awq; recorded")
+    parser.add_argument("--dtype", choices=get_args(hardware.Dtype), help="dtype of the served weights; recorded")
     parser.add_argument("--market", type=Path, help="folder of ohlcv*.parquet; without it, the run's test split")
     parser.add_argument("--options", choices=("provider", "simulated", "none"), default="simulated")
     parser.add_argument("--teacher", choices=("rules",), default="rules", help="teacher for a market's pairs")
@@ -184,7 +190,7 @@ def _costs_options(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, action="append", help="configurations of the runs to show; by default all shipped ones"
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--store", type=Path, default=Path("model_store"))
+    _store(parser)
     parser.add_argument(
         "--usd-per-hour", type=Decimal, help="hourly price of the serving machine; by default the store's"
     )
@@ -220,33 +226,36 @@ def _label(arguments: argparse.Namespace) -> None:
 
 
 def _finetune(arguments: argparse.Namespace) -> None:
-    from training.finetune.base import prepare
     from training.finetune.stage import finetune
 
-    config, artifacts = _run_of(arguments)
-    finetune(config, artifacts, prepare(config.base, arguments.models / "bases" / config.base.name))
+    finetune(*_run_of(arguments), _base(arguments))
 
 
 def _qat(arguments: argparse.Namespace) -> None:
-    from training.finetune.base import prepare
     from training.finetune.stage import qat
 
-    config, artifacts = _run_of(arguments)
-    qat(config, artifacts, prepare(config.base, arguments.models / "bases" / config.base.name))
+    qat(*_run_of(arguments), _base(arguments))
+
+
+def _base(arguments: argparse.Namespace) -> Path:
+    """Return the folder of the run's prepared base."""
+    from training.finetune.base import prepare
+
+    base = load(arguments.config).base
+    return prepare(base, arguments.models / "bases" / base.name)
 
 
 def _merge(arguments: argparse.Namespace) -> None:
     from app.contract.manifest import sha256, verify
-    from training.finetune.base import prepare
     from training.finetune.merge import merge
 
     config, artifacts = _run_of(arguments)
     tuned, folder = artifacts.manifest("qat" if config.qat else "finetune"), artifacts.stage("merge")
-    base, adapter = prepare(config.base, arguments.models / "bases" / config.base.name), artifacts.adapter
+    adapter = artifacts.adapter
     verify(adapter, {"adapter_model.safetensors": tuned["adapter_sha256"]})
-    merge(base, adapter, folder / "weights")
+    merge(_base(arguments), adapter, folder / "weights")
     if config.quantize.search:
-        from training.quantize.calibration import calibrate
+        from training.finetune.calibration import calibrate
 
         calibrate(folder / "weights", config.quantize, folder / "calibration.json")
     weights = {path.name: sha256(path) for path in sorted((folder / "weights").glob("*.safetensors"))}
@@ -274,25 +283,27 @@ def _dequantize(arguments: argparse.Namespace) -> None:
 
 def _evaluate(arguments: argparse.Namespace) -> None:
     from training.artifacts import write_bytes, write_json
-    from training.config import Costs, Evaluate
+    from training.config import Evaluate
     from training.evaluation import rows
+    from training.evaluation.frontier import API_MODEL
     from training.evaluation.pairs import pairs_of_market, pairs_of_run
     from training.evaluation.stage import EvaluationOptions, evaluate
     from training.report import plots
 
     if arguments.market:
-        count, settings, api = arguments.pairs or 1000, Evaluate(consistency=0), Costs().api_model
+        count, settings = arguments.pairs or 1000, Evaluate(consistency=0)
         pairs = pairs_of_market(arguments.market, arguments.options, arguments.detail, count, arguments.seed)
         source = {"market": arguments.market.name, "options": arguments.options, "seed": arguments.seed}
     else:
         config, artifacts = _run_of(arguments)
         settings, pairs = config.evaluate, pairs_of_run(artifacts, arguments.detail)[: arguments.pairs]
-        api = config.costs.api_model
         source = {"run": config.name, "split": "test", "options": config.dataset.options}
     options = EvaluationOptions(
         arguments.detail,
         settings.concurrency if arguments.concurrency is None else arguments.concurrency,
         settings.consistency if arguments.consistency is None else arguments.consistency,
+        arguments.form,
+        arguments.dtype,
     )
     beside = rows.rows_path(arguments.out)
     unfinished = beside.with_suffix(".unfinished")
@@ -301,26 +312,23 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     found = asyncio.run(evaluate(arguments.url, arguments.backend, arguments.key, pairs, options, unfinished))
     machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
     rows.write(beside, found.rows)
-    cascade = found.cascade(arguments.usd_per_hour, api)
-    served = {name: value for name in ("form", "dtype") if (value := getattr(arguments, name))}
-    known = {"source": source, "machine": machine, "served": served or None}
-    write_json(arguments.out, {**found.document, "cascade": cascade, **known})
+    cascade = found.cascade(arguments.usd_per_hour)
+    write_json(arguments.out, {**found.document, "cascade": cascade, "source": source, "machine": machine})
     if cascade is not None:
-        drawn = plots.frontier(cascade["points"], cascade["api_alone"], found.document["model"], api)
+        drawn = plots.frontier(cascade["points"], cascade["api_alone"], found.document["model"], API_MODEL)
         write_bytes(arguments.out.with_suffix(".cascade.png"), drawn)
     unfinished.unlink()
     print(json.dumps({"agreement": found.document["agreement"], "failures": found.document["failures"]}))
 
 
 def _curve(arguments: argparse.Namespace) -> None:
-    from training.finetune.base import prepare
+    from training.evaluation.baselines import CURVE_SIZES
     from training.learning_curve import learning_curve
 
     config, artifacts = _run_of(arguments)
-    base = prepare(config.base, arguments.models / "bases" / config.base.name)
-    sizes = sorted(arguments.pairs or config.evaluate.curve)
+    sizes = sorted(arguments.pairs or CURVE_SIZES)
     profile, vllm = hardware.profile(), arguments.vllm_python
-    for point in learning_curve(config, artifacts, base, vllm, profile, sizes, arguments.asked):
+    for point in learning_curve(config, artifacts, _base(arguments), vllm, profile, sizes, arguments.test_pairs):
         print(json.dumps(point))
 
 
@@ -408,3 +416,26 @@ def _build(arguments: argparse.Namespace) -> None:
 
     wanted = arguments.weights or hardware.profile().weights
     print(build(arguments.store, arguments.models, arguments.quantize_python, wanted))
+
+
+STAGES: dict[str, tuple[Command, str, Callable[[argparse.ArgumentParser], None]]] = {
+    "dataset": (_dataset, "metrics of tickers at dates", _dataset_options),
+    "label": (_label, "the teacher's answers", _label_options),
+    "finetune": (_finetune, "LoRA on the labelled answers", _models),
+    "qat": (_qat, "continue training the adapter with weights rounded to 4 bits", _models),
+    "merge": (_merge, "adapter into the bf16 base", _models),
+    "quantize": (_quantize, "4-bit AWQ of merged weights", _quantize_options),
+    "dequantize": (_dequantize, "4-bit AWQ dequantized to float32", _dequantize_options),
+    "evaluate": (_evaluate, "agreement of a served model with the teacher", _evaluate_options),
+    "curve": (_curve, "agreement by number of training pairs; takes hours for large numbers", _curve_options),
+    "report": (_report, "evaluations, baselines and curves of a run, as Markdown and HTML", _report_options),
+    "publish": (_publish, "into the model store", _publish_options),
+    "push": (_push, "push a published version to a Hugging Face repository; needs HF_TOKEN", _push_options),
+    "costs": (_costs, "the case study's tables of costs beside recorded runs'", _costs_options),
+    "responses": (_responses, "answers to the SNPS prompt, side by side", _responses_options),
+    "run": (_run, "all stages, from data set to published model", _run_options),
+    "build": (_build, "weights of the store's current version, for serving here", _build_options),
+}
+"""Each stage's command, help and options."""
+WITHOUT_RUN = ("quantize", "dequantize", "push", "costs", "responses", "build")
+"""Stages that read no run's configuration."""

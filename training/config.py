@@ -10,19 +10,17 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from pydantic_core import ErrorDetails
 
 from app.errors import NotConfigured
 from app.market.source import OptionSource
 from app.pricing.prices import list_price
+from training.artifacts import faults
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
 
 SPLITS = ("train", "validation", "test")
 SHARE_ROUNDING = 1e-9
-RENAMED = {"quantise": "quantize"}
-"""Sections by their former names."""
 
 
 class ConfigError(Exception):
@@ -64,7 +62,6 @@ def _is_a_universe(universe: str) -> str:
 class Dataset(_Section):
     """Data set settings; validation and test use other tickers at later dates than training."""
 
-    market: Literal["parquet"] = "parquet"
     universe: Annotated[str, AfterValidator(_is_a_universe)] = "market"
     """`market` (all tickers of the folder), `prominent` (S&P 500 and 600, NASDAQ 100), or a CSV file with a column
     `ticker` and optionally `name`, which identifies tickers of one company."""
@@ -219,25 +216,6 @@ class Publish(_Section):
     """Maximum agreement lost from the adapter to its 4-bit weights on the same pairs; 0.01 is one point."""
 
 
-def _with_a_price(model: str) -> str:
-    try:
-        list_price(model)
-    except NotConfigured as error:
-        raise ValueError(error.detail) from None
-    return model
-
-
-class Costs(_Section):
-    """The training machine, and the cost report's points of comparison."""
-
-    vendor: str = "own machine"
-    gpu: str = "none"
-    calls_per_hour: Positive = 200
-    """Load for the cost per call; by default the case study's."""
-    api_model: Annotated[str, AfterValidator(_with_a_price)] = "gpt-4.1"
-    """The API model that costs are compared with, at its list price."""
-
-
 class Evaluate(_Section):
     """Evaluation settings."""
 
@@ -245,8 +223,6 @@ class Evaluate(_Section):
     """Concurrent requests."""
     consistency: Annotated[int, Field(ge=0)] = 100
     """Pairs asked again with metrics reordered, rounded, and under another ticker."""
-    curve: tuple[Positive, ...] = (250, 1000, 4000)
-    """Sizes of gradient boosting's learning curve; all training pairs are added."""
     beside: tuple[Literal["base", "adapter", "merged"], ...] = ("base", "adapter", "merged")
     """Systems evaluated besides the 4-bit weights: untuned base, adapter on its base, merged weights."""
 
@@ -262,7 +238,6 @@ class Config(_Section):
     quantize: Quantize
     evaluate: Evaluate = Evaluate()
     publish: Publish = Publish()
-    costs: Costs = Costs()
 
 
 def load(path: Path) -> Config:
@@ -274,11 +249,4 @@ def load(path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: {error}") from None
     except ValidationError as error:
-        raise ConfigError("\n".join([f"{path}:", *map(_line, error.errors(include_url=False))])) from None
-
-
-def _line(error: ErrorDetails) -> str:
-    section = error["loc"][0] if error["loc"] else ""
-    renamed = RENAMED.get(str(section))
-    message = f"this section is now called [{renamed}]: rename it" if renamed else error["msg"]
-    return f"  {'.'.join(map(str, error['loc']))}: {message}"
+        raise ConfigError("\n".join([f"{path}:", *(f"  {fault}" for fault in faults(error))])) from None

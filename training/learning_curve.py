@@ -72,10 +72,11 @@ def _evaluate(part: Artifacts, pairs: Sequence[Pair], vllm: Path, profile: Profi
     folder = part.stage("evaluate")
     out = folder / "brief-merged.json"
     unfinished = rows.rows_path(out).with_suffix(".unfinished")
+    options = EvaluationOptions("brief", concurrency, form="merged", dtype=profile.dtype)
     with serve(vllm, part.folder / "merge" / "weights", part.folder.name, folder / "vllm.log", profile) as url:
-        found = asyncio.run(evaluate(url, None, None, pairs, EvaluationOptions("brief", concurrency), unfinished))
+        found = asyncio.run(evaluate(url, None, None, pairs, options, unfinished))
     rows.write(rows.rows_path(out), found.rows)
-    write_json(out, {**found.document, "served": {"form": "merged", "dtype": profile.dtype}})
+    write_json(out, found.document)
     seconds = part.manifest("finetune")["seconds"]
     return {
         "agreement": found.document["agreement"],

@@ -7,7 +7,6 @@ Every stage writes its manifest last, so an interrupted run resumes with the fir
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -19,7 +18,8 @@ from pathlib import Path
 from app.contract.fingerprint import fingerprint
 from app.contract.hardware import Profile
 from app.contract.manifest import verify
-from training.artifacts import Artifacts, write_json
+from app.stores.parent_death import ending_with_parent
+from training.artifacts import Artifacts, read_json, write_json
 from training.build import ALLOCATOR
 from training.config import Config
 from training.plan import EVALUATED_DETAILS, Environments, Plan, System, Target
@@ -44,13 +44,13 @@ class Run:
         searching = name == "quantize" and self.config.quantize.search
         python = self.plan.environments.quantize if searching else self.plan.environments.training
         command, start = [str(python), "-m", *launcher, name, *map(str, arguments)], time.monotonic()
-        child = subprocess.Popen(command, env={**os.environ, **ALLOCATOR})
+        child = subprocess.Popen(ending_with_parent(*command), env={**os.environ, **ALLOCATOR})
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
             raise subprocess.CalledProcessError(child.returncode, command)
         noted = self.artifacts.folder / "stages.json"
-        stages = json.loads(noted.read_text()) if noted.exists() else {}
+        stages = read_json(noted) if noted.exists() else {}
         took = {"seconds": round(time.monotonic() - start, 1), "peak_gib": round(usage.ru_maxrss / 2**20, 2)}
         write_json(noted, {**stages, name: took})
 
@@ -96,7 +96,7 @@ class Run:
         served = ["--form", how.form, "--dtype", how.dtype]
         for detail in EVALUATED_DETAILS[system]:
             out = self.artifacts.stage("evaluate") / f"{detail}-{system}.json"
-            if not out.exists():
+            if not self.plan.has_evaluation(system, detail):
                 options: list[str | Path] = ["--url", url, "--detail", detail, "--resume", "--out", out]
                 self.stage("evaluate", *self.common, *once, *served, *options)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from app.contract.hardware import Dtype, Profile, UnsupportedMachine
-from training.artifacts import Artifacts
+from training.artifacts import Artifacts, read_json
 from training.config import Config
 from training.precision import require_trainable
 from training.vllm_server import with_adapter
@@ -88,8 +88,13 @@ class Plan:
         return (*self.config.evaluate.beside, "awq")
 
     def is_evaluated(self, system: System) -> bool:
-        folder = self.artifacts.folder / "evaluate"
-        return all((folder / f"{detail}-{system}.json").exists() for detail in EVALUATED_DETAILS[system])
+        return all(self.has_evaluation(system, detail) for detail in EVALUATED_DETAILS[system])
+
+    def has_evaluation(self, system: System, detail: str) -> bool:
+        """Return whether a system was evaluated in the form and dtype in which it would be served now."""
+        path, how = self.artifacts.folder / "evaluate" / f"{detail}-{system}.json", self.served(system)
+        found = read_json(path).get("served") if path.exists() else None
+        return bool(found == {"form": how.form, "dtype": how.dtype})
 
     def served(self, system: System) -> ServingMode:
         form = self.profile.weights if system == "awq" else system

@@ -1,36 +1,34 @@
-"""Progress of a stage on standard error: a line rewritten on a terminal, a line every 30 s in a log."""
+"""Progress of a stage on standard error: a bar on a terminal, a line every 30 s in a log, both with the time left."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-T = TypeVar("T")
+from tqdm import tqdm
 
-
-class Progress:
-    """Counter of completed items that prints the estimated remaining time."""
-
-    def __init__(self, total: int, label: str) -> None:
-        self.total, self.label, self.done = total, label, 0
-        self.start = self.printed = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-
-    def advance(self) -> None:
-        self.done += 1
-        now, finished = time.monotonic(), self.done == self.total
-        if finished or now - self.printed >= (1 if self.terminal else 30):
-            left = (now - self.start) / self.done * (self.total - self.done)
-            line = f"{self.label}: {self.done}/{self.total}, {left:.0f} s left   "
-            print(line, end="\r" if self.terminal and not finished else "\n", file=sys.stderr, flush=True)
-            self.printed = now
+LOG_INTERVAL_S = 30
+LOG_FORMAT = "{desc}: {n_fmt}/{total_fmt}, {elapsed} elapsed, {remaining} left"
 
 
-def track(items: Sequence[T], label: str) -> Iterator[T]:
-    """Yield the items, counting each as done when the next one is requested."""
-    bar = Progress(len(items), label)
-    for item in items:
-        yield item
-        bar.advance()
+class _Lines:
+    """A stream that turns each rewriting of a bar into a line of standard error."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            print(line, file=sys.stderr, flush=True)
+
+    def flush(self) -> None:
+        pass
+
+
+def progress(label: str, items: Sequence[Any] | None = None, total: int | None = None) -> tqdm:
+    """Return a bar over `items`, or one of `total` steps that `update` advances.
+
+    Shown in a log too, for which the command line disables the bars of libraries.
+    """
+    if sys.stderr.isatty():
+        return tqdm(items, label, total, file=sys.stderr)
+    log = {"mininterval": LOG_INTERVAL_S, "miniters": 1, "bar_format": LOG_FORMAT}
+    return tqdm(items, label, total, file=_Lines(), disable=False, **log)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -16,6 +15,8 @@ import httpx
 
 from app.contract import compile_cache, serving
 from app.contract.hardware import Profile
+from app.stores.parent_death import ending_with_parent
+from training.artifacts import read_json
 
 CACHE = Path(".run/vllm-training")
 """vLLM's compilation cache; separate from the gateway's server, which may be running."""
@@ -45,8 +46,9 @@ def serve(
     marker.parent.mkdir(parents=True, exist_ok=True)
     marker.touch()
     with log.open("w") as output:
+        lora = _lora(adapter, model_id) if adapter else None
         child = subprocess.Popen(
-            serving.command(python, weights, own_id, port, how, _lora(adapter, model_id) if adapter else None),
+            ending_with_parent(*serving.command(python, weights, own_id, port, how, lora)),
             env=serving.environment(python, how, cache, os.environ),
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -70,7 +72,7 @@ def with_adapter(profile: Profile) -> Profile:
 
 
 def _lora(adapter: Path, model_id: str) -> dict[str, str | None]:
-    rank = json.loads((adapter / "adapter_config.json").read_text())["r"]
+    rank = read_json(adapter / "adapter_config.json")["r"]
     return {"--enable-lora": None, "--max-lora-rank": str(rank), "--lora-modules": f"{model_id}={adapter}"}
 
 

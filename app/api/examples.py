@@ -11,6 +11,7 @@ from typing import Any
 from app.contract import rule_based_analyst as rules
 from app.contract.completion import Completion, Usage
 from app.contract.fingerprint import EXAMPLE
+from app.contract.probabilities import LabelProbabilities
 from app.contract.prompt import PROMPT_VERSION, Detail
 from app.contract.recommendation import FullAnswer, canonical
 from app.pricing.prices import list_price
@@ -41,7 +42,7 @@ def _answer(detail: Detail) -> Any:
         text=canonical(answer),
         model=f"stand-in/{MODEL}",
         usage=USAGE[detail],
-        probabilities={"buy": 0.62, "sell": 0.05, "hold": 0.33},
+        probabilities=LabelProbabilities({"buy": 0.62, "sell": 0.05, "hold": 0.33}, None),
         time_to_first_token=0.412,
         duration=0.412 + 0.0333 * (USAGE[detail].completion_tokens - 1),
         stand_in=True,
@@ -55,6 +56,7 @@ def _answer(detail: Detail) -> Any:
         conviction=answer.conviction,
         probabilities=Probabilities.of(completion),
         probabilities_given=GIVEN[detail],
+        probabilities_bound=None,
         analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
         backend="gpt-4",
         model=completion.model,

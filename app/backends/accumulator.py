@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pydantic import ValidationError
 
 from app.backends.events import LogprobsEvent, UsageReport, parse_event
 from app.backends.sse import DONE, EventDecoder
 from app.contract.completion import Completion, Usage
-from app.contract.probabilities import VALUE, Token, label_probabilities
-from app.contract.recommendation import Action
+from app.contract.probabilities import VALUE, LabelProbabilities, Token, label_probabilities
 from app.errors import BackendError, UnparsedAnswer
 
 STAND_IN = "stand-in"
@@ -34,7 +33,7 @@ class Accumulator:
         self._taken = 0
         self._report: UsageReport | None = None
         self._action_found = False
-        self._probabilities: Mapping[Action, float] | None = None
+        self._probabilities: LabelProbabilities | None = None
 
     @property
     def started(self) -> bool:
@@ -100,7 +99,10 @@ class Accumulator:
             return
         self._action_found = True
         prefix = Token(token=self.text[match.start() : before], logprob=0.0)
-        tokens = LogprobsEvent.model_validate_json(data).tokens()
+        try:
+            tokens = LogprobsEvent.model_validate_json(data).tokens()
+        except ValidationError:  # the answer is complete without them; its probabilities are null
+            return
         self._probabilities = label_probabilities([prefix, *tokens])
 
     def _defect(self, tokens: int) -> str | None:

@@ -10,9 +10,8 @@ from app.backends.sagemaker.sigv4 import Signer
 from app.backends.unconfigured import UnconfiguredBackend
 from app.contract.completion import BackendName
 from app.contract.fingerprint import fingerprint
+from app.settings.backends import OPENAI_URL
 from app.settings.gateway import Settings
-
-OPENAI_URL = "https://api.openai.com/v1"
 
 
 def build_backends(settings: Settings) -> dict[BackendName, Backend]:

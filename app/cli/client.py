@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 from app.cli.recommendation_text import problem
-from app.errors import ConvictionError
-from app.settings.addresses import is_loopback
+from app.errors import ConvictionError, InvalidSettings
+from app.settings.addresses import proxy_for
 from app.settings.client import ClientSettings
 from app.settings.loading import load
 
@@ -74,8 +74,12 @@ def _response(method: str, path: str, body: Any, headers: Mapping[str, str]) -> 
 
 
 def _opener(url: str) -> OpenerDirector:
-    """Return an opener that uses the environment's proxy, except for this machine."""
-    return build_opener(ProxyHandler({})) if is_loopback(urlsplit(url).hostname or "") else build_opener()
+    """Return an opener that uses the environment's proxy, except for this machine. Raises `InvalidSettings`."""
+    try:
+        proxy = proxy_for(url)
+    except ValueError as error:
+        raise InvalidSettings(str(error)) from None
+    return build_opener(ProxyHandler({urlsplit(url).scheme: proxy} if proxy else {}))
 
 
 def _document(content: bytes, url: str) -> Json:

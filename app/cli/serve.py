@@ -30,11 +30,12 @@ def run(argv: Sequence[str]) -> int:
     settings = load_settings()
     if os.geteuid() == 0 and not settings.allow_root:
         raise InvalidSettings(ROOT)
+    drain, lag = Drain(), LoopLag()
+    app = create_app(settings, drain=drain, lag=lag)
     secrets = (settings.openai_api_key, settings.redis_url, settings.redis_password)
     logging.config.dictConfig(log_config(secret.get_secret_value() for secret in secrets if secret))
-    drain, lag = Drain(), LoopLag()
     config = uvicorn.Config(
-        create_app(settings, drain=drain, lag=lag),
+        app,
         host=settings.host,
         port=settings.port,
         http=LoadSheddingProtocol.with_lag(lag),

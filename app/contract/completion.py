@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from app.contract.recommendation import Action
+from app.contract.probabilities import LabelProbabilities
 
 BackendName = Literal["mistral", "gpt-4"]
 BACKEND_NAMES: tuple[BackendName, ...] = ("mistral", "gpt-4")
@@ -33,14 +32,14 @@ NO_USAGE = Usage(0, 0)
 class Completion:
     """The complete text of a model.
 
-    Times are seconds since the call was sent. `probabilities` are those of the three actions at the action's position,
-    renormalized; None where the backend returns no log-probabilities or one action is not among the alternatives.
+    Times are seconds since the call was sent. `probabilities` are those of the three actions at the action's position;
+    None where the backend returns no log-probabilities.
     """
 
     text: str
     model: str
     usage: Usage
-    probabilities: Mapping[Action, float] | None
+    probabilities: LabelProbabilities | None
     time_to_first_token: float | None
     duration: float
     stand_in: bool

@@ -8,14 +8,16 @@ from pathlib import Path
 from re import fullmatch
 from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_core import from_json
 from pydantic_settings import NoDecode
 
 from app.contract.fingerprint import fingerprint
 from app.contract.hardware import Profile
-from app.settings.addresses import HttpUrl
-from app.settings.loading import EnvironmentSettings
+from app.settings.addresses import HttpUrl, proxy_for
+from app.settings.loading import EnvironmentSettings, HeaderSecret
+
+OPENAI_URL = "https://api.openai.com/v1"
 
 Concurrency = Annotated[int, Field(gt=0)]
 QueueSize = Annotated[int, Field(ge=0)]
@@ -59,7 +61,7 @@ class BackendSettings(ModelSettings):
     """The id under which the endpoint serves its model; SageMaker cannot list it."""
     aws_region: str = Field(default="", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
     """Region of the SageMaker endpoint."""
-    openai_api_key: SecretStr | None = Field(default=None, validation_alias="OPENAI_API_KEY")
+    openai_api_key: HeaderSecret | None = Field(default=None, validation_alias="OPENAI_API_KEY")
     """OpenAI's API key; None: no gpt-4."""
     openai_base_url: HttpUrl | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
     """Base URL of another OpenAI-style API for gpt-4; None: OpenAI's."""
@@ -84,14 +86,11 @@ class BackendSettings(ModelSettings):
     capacity_tokens_per_hour: Annotated[int, Field(gt=0)] | None = None
     """Tokens of a replica at measured capacity; None: the manifest's."""
 
-    @field_validator("openai_api_key")
-    @classmethod
-    def _strip_key(cls, key: SecretStr | None) -> SecretStr | None:
-        """Strip the newline of the file it was read from; no other such character can be in a header."""
-        stripped = key.get_secret_value().strip() if key else ""
-        if not (stripped.isascii() and stripped.isprintable()):
-            raise ValueError("contains a character that is not printable ASCII")
-        return SecretStr(stripped) if key else None
+    @model_validator(mode="after")
+    def _require_usable_proxies(self) -> Self:
+        for url in (*self.vllm_urls, *([self.openai_base_url or OPENAI_URL] if self.openai_api_key else [])):
+            proxy_for(url)
+        return self
 
     @model_validator(mode="after")
     def _require_usable_sagemaker(self) -> Self:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
-
 from app.settings.addresses import HttpUrl
-from app.settings.loading import EnvironmentSettings
+from app.settings.loading import EnvironmentSettings, HeaderSecret
 
 
 class ClientSettings(EnvironmentSettings):
     url: HttpUrl = "http://127.0.0.1:8080"
     """Base URL of the gateway that the commands use."""
-    api_key: SecretStr | None = None
+    api_key: HeaderSecret | None = None
     """Key that the commands send."""

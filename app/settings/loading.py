@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import SecretStr, ValidationError
+from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from app.errors import InvalidSettings
@@ -22,6 +22,18 @@ RENAMED = {
     "batch_at_once": "batch_max_concurrency",
 }
 """Earlier names of fields. A variable of an earlier name is an error, so that its value is never silently ignored."""
+
+
+def _strip_secret(secret: SecretStr) -> SecretStr:
+    """Strip the newline of the file that a secret was read from; no other such character can be in a header."""
+    stripped = secret.get_secret_value().strip()
+    if not (stripped.isascii() and stripped.isprintable()):
+        raise ValueError("contains a character that is not printable ASCII")
+    return SecretStr(stripped)
+
+
+HeaderSecret = Annotated[SecretStr, AfterValidator(_strip_secret)]
+"""A secret that is sent in an HTTP header."""
 
 
 class SecretFiles(EnvSettingsSource):
@@ -47,7 +59,7 @@ class SecretFiles(EnvSettingsSource):
     def _secret_fields(self) -> Iterator[tuple[str, str]]:
         """Yield each secret field's input name and environment variable."""
         for name, field in self.settings_cls.model_fields.items():
-            if SecretStr in (field.annotation, *get_args(field.annotation)):
+            if _is_secret(field.annotation):
                 alias = field.validation_alias
                 yield (alias, alias) if isinstance(alias, str) else (name, f"{self.env_prefix}{name.upper()}")
 
@@ -66,6 +78,10 @@ class SecretFiles(EnvSettingsSource):
                 f"or unset {variable}{FILE}"
             )
         return secret
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_is_secret, get_args(annotation)))
 
 
 class EnvironmentSettings(BaseSettings):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import quote
+from re import fullmatch
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
@@ -30,8 +31,28 @@ class StoreSettings(EnvironmentSettings):
             raise ValueError("must start with redis://, rediss:// or unix://")
         password = info.data.get("redis_password")
         if password is None:
-            return url
+            return _require_redis_url(url)
         user, _, address = rest.rpartition("@")
         if ":" in user:
             raise ValueError("contains a password, and REDIS_PASSWORD is set as well; unset one of them")
-        return SecretStr(f"{scheme}://{user}:{quote(password.get_secret_value(), safe='')}@{address}")
+        return _require_redis_url(
+            SecretStr(f"{scheme}://{user}:{quote(password.get_secret_value(), safe='')}@{address}")
+        )
+
+
+def _require_redis_url(url: SecretStr) -> SecretStr:
+    """Return the URL if redis-py can connect with it. Raises `ValueError` without the value, which holds a password.
+
+    redis-py itself ignores a database that is no number, and reports an unknown option when it connects.
+    """
+    from redis.asyncio.connection import ConnectionPool
+
+    parts = urlsplit(url.get_secret_value())
+    if parts.scheme != "unix" and not fullmatch("/?[0-9]*", parts.path):
+        raise ValueError("the path must be the number of a database, such as redis://host:6379/0")
+    try:
+        pool = ConnectionPool.from_url(url.get_secret_value())
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError):
+        raise ValueError("must be like redis://user:password@host:6379/0, with options of redis-py") from None
+    return url

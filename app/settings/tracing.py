@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from app.settings.addresses import require_http_url
 from app.settings.loading import EnvironmentSettings
 
 OTLP = "http/protobuf"
@@ -39,6 +40,9 @@ class TracingSettings(EnvironmentSettings):
         if self.traces and (self.otel_traces_protocol or self.otel_protocol or OTLP) != OTLP:
             raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL: must be {OTLP} (OTEL_TRACES_EXPORTER=none: no traces)")
         endpoint = self.otel_traces_endpoint or self.otel_endpoint
-        if self.traces and endpoint and not endpoint.startswith(("http://", "https://")):
-            raise ValueError("OTEL_EXPORTER_OTLP_ENDPOINT: must start with http:// or https://")
+        if self.traces and endpoint:
+            try:
+                require_http_url(endpoint)
+            except ValueError as error:
+                raise ValueError(f"OTEL_EXPORTER_OTLP_ENDPOINT: {error}") from None
         return self

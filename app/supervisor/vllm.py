@@ -36,16 +36,15 @@ def program(
     python = settings.vllm_python.absolute()
     if not python.exists():
         raise CannotUse(f"{settings.vllm_python} does not exist; CONVICTION_VLLM_PYTHON names vLLM's interpreter")
-    variables = environment(settings, profile, inherited)
-    marker = settings.run_dir / COMPILING
-    compile_cache.clear_after_crash(Path(variables["VLLM_CACHE_ROOT"]), marker)
-    return Program(
+    vllm = Program(
         "vLLM",
         serving.command(python, weights.folder, weights.model_id, port, profile),
-        variables,
+        environment(settings, profile, inherited),
         rotate_log(settings.run_dir, "vllm"),
-        marker,
+        settings.run_dir / COMPILING,
     )
+    clear_cache_after_crash(vllm)
+    return vllm
 
 
 def environment(settings: SupervisorSettings, profile: Profile, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -56,6 +55,12 @@ def environment(settings: SupervisorSettings, profile: Profile, inherited: Mappi
         **serving.environment(settings.vllm_python.absolute(), profile, cache, public),
         "VLLM_CPU_KVCACHE_SPACE": str(settings.vllm_cache_gib),
     }
+
+
+def clear_cache_after_crash(vllm: Program) -> None:
+    """Delete the compile cache if vLLM ended before it was ready, unless by itself and with status 0."""
+    if vllm.marker:
+        compile_cache.clear_after_crash(Path(vllm.environment["VLLM_CACHE_ROOT"]), vllm.marker)
 
 
 async def wait_until_ready(backend: Backend, screen: Screen, run_dir: Path) -> None:

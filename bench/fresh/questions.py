@@ -27,26 +27,30 @@ class Questions:
         self._example = self._documented()
 
     def ask(self, detail: str) -> dict[str, Any]:
-        """Return one answer's seconds and tokens; raise `ValueError` for an answer that is not the model's."""
+        """Return an answer, with the `seconds` that the client waited."""
         number = next(self._numbers)
         body = {"ticker": ticker(number), "metrics": varied(self._example, number), "detail": detail}
         headers = {"Content-Type": "application/json", "Cache-Control": "no-store"}
         request = Request(f"{self._url}/v1/recommendations", json.dumps(body).encode(), headers)  # noqa: S310
         began = perf_counter()
         with self._opener.open(request, timeout=TIMEOUT_S) as response:
-            answer = json.load(response)
-        seconds = perf_counter() - began
-        if answer["source"] != "model" or answer["stand_in"]:
-            raise ValueError(f"the model did not make this answer: {answer}")
-        return {"seconds": seconds, "tokens": answer["usage"]["completion_tokens"]}
+            answer: dict[str, Any] = json.load(response)
+        return answer | {"seconds": perf_counter() - began}
 
     def medians(self) -> dict[str, dict[str, float]]:
-        """Return the medians of several answers by detail, after one each that fills vLLM's prefix cache."""
+        """Return the medians of several answers by detail, after one each that fills vLLM's prefix cache.
+
+        Raises `ValueError` for an answer that is not the model's.
+        """
         found = {}
         for detail, number in NUMBER.items():
             self.ask(detail)
             answers = [self.ask(detail) for _ in range(number)]
-            seconds, tokens = ([answer[name] for answer in answers] for name in ("seconds", "tokens"))
+            for answer in answers:
+                if answer["source"] != "model" or answer["stand_in"]:
+                    raise ValueError(f"the model did not make this answer: {answer}")
+            seconds = [answer["seconds"] for answer in answers]
+            tokens = [answer["usage"]["completion_tokens"] for answer in answers]
             found[detail] = {
                 "seconds": round(statistics.median(seconds), 3),
                 "longest_seconds": round(max(seconds), 3),

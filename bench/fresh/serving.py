@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from time import monotonic, sleep
 
 from bench.fresh.checkout import Checkout
+from bench.gateway.programs import children, free_port
 
 READY = "Conviction is ready at "
 TIMEOUT_S = 1800.0
@@ -127,22 +126,3 @@ def serving(checkout: Checkout) -> Iterator[Serving]:
         running.interrupt()
     finally:
         running.end()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def children(pid: int) -> list[int]:
-    """Return the processes that `pid` started and that still run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = path.read_text().rpartition(")")[2].split()[1]
-        except OSError:
-            continue
-        if int(parent) == pid:
-            found.append(int(path.parent.name))
-    return found

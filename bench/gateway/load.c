@@ -1,25 +1,44 @@
-/* Asks one server the same thing over and over, checks every answer, and writes down when each came.
+/* Send one request over and over to a server, check every answer, and record when each came.
  *
  * load -p PORT -u PATH -b BODY -a KEY -f FIELD [-x EXPECTED] [-h HEADER] [-e] -d SECONDS [-n REQUESTS]
  *      -c CONNECTIONS [-r RATE] [-g GRACE] [-s SERIAL] -o RECORDS
  *
- * Closed loop: each of CONNECTIONS asks again as soon as it is answered. With a RATE (requests a second) open loop: a
- * request is due every 1 / RATE s whatever becomes of the others, on a free one of at most CONNECTIONS, and its
- * time counts from when it was due. No request is sent after SECONDS or after REQUESTS; those under way have GRACE
+ * Closed loop: each of CONNECTIONS sends again once it is answered. With a RATE (requests a second) open loop: a
+ * request is due every 1 / RATE s independently of the others, on a free one of at most CONNECTIONS, and its time
+ * counts from when it was due. No request is sent after SECONDS or after REQUESTS; those under way have GRACE
  * seconds more.
  *
- * BODY is a file, in which eight # become a serial number that counts from SERIAL on. An answer is valid if it is
- * 2xx and the text at FIELD of its JSON is what EXPECTED holds, with the request's own serial number; with -e, if
- * the texts at FIELD of its server-sent events are that together, and [DONE] comes last. Without EXPECTED any
- * text will do. RECORDS gets a `Record` a request, in the order of their ends. */
+ * In the file BODY, eight # become a serial number that counts from SERIAL on. An answer is valid if it is 2xx and
+ * the first string under the name FIELD in its JSON is the bytes of EXPECTED, with the request's own serial number;
+ * with -e, if the strings under FIELD of its server-sent events are that together, and [DONE] comes last. Without
+ * EXPECTED any text is valid. RECORDS gets a `Record` a request, in the order of their ends. */
 #define _GNU_SOURCE
-#include "http.h"
-#include "json.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
 
+#define SERIAL "########"
+#define DIGITS 8
 #define CONNECTIONS 8192
 #define ROOM 262144
 #define SOON 256
 #define TOO_MANY 10000
+
+typedef struct {
+    char *at;
+    size_t size;
+} Text;
 
 enum verdict { VALID, REFUSED, WRONG, BROKEN, UNFINISHED };
 
@@ -52,11 +71,63 @@ static Connection connections[CONNECTIONS];
 static int of_socket[4 * CONNECTIONS], idle[CONNECTIONS], idlers, poller, under_way, broken;
 static Text request;
 static size_t place; /* of the serial number in the request; 0: none */
+static char *expected_place;
 static int64_t start;
 static uint64_t sent;
 static FILE *records;
 
+static void fail(const char *what) {
+    perror(what);
+    exit(2);
+}
+
+static int64_t now_ns(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
 static int64_t elapsed(void) { return now_ns() - start; }
+
+static Text read_file(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (!file || fseek(file, 0, SEEK_END)) fail(path);
+    Text text = {NULL, (size_t)ftell(file)};
+    rewind(file);
+    if (!(text.at = calloc(1, text.size + 1)) || fread(text.at, 1, text.size, file) != text.size) fail(path);
+    fclose(file);
+    return text;
+}
+
+static void put_serial(char *place, uint64_t serial) {
+    for (int i = DIGITS - 1; i >= 0; i--, serial /= 10) place[i] = (char)('0' + serial % 10);
+}
+
+static void watch(int operation, int socket, uint32_t events) {
+    struct epoll_event event = {.events = events, .data.fd = socket};
+    if (epoll_ctl(poller, operation, socket, &event)) fail("epoll_ctl");
+}
+
+/* The value of a header, in a head that ends in an empty line; NULL where it is not there. */
+static const char *header(const char *head, const char *end, const char *name) {
+    size_t size = strlen(name);
+    for (const char *line = head; line && line < end; line = memchr(line, '\n', (size_t)(end - line))) {
+        line += line != head;
+        if ((size_t)(end - line) > size && line[size] == ':' && !strncasecmp(line, name, size))
+            return line + size + 1 + strspn(line + size + 1, " ");
+    }
+    return NULL;
+}
+
+/* The first value that follows a name in quotes, in JSON that ends in a 0 byte; NULL where there is none. */
+static const char *value_of(const char *from, const char *to, const char *name) {
+    while (from < to && (from = memmem(from, (size_t)(to - from), name, strlen(name)))) {
+        from += strlen(name);
+        from += strspn(from, " ");
+        if (*from == ':') return from + 1 + strspn(from + 1, " ");
+    }
+    return NULL;
+}
 
 static void prepare(void) {
     char *at;
@@ -69,9 +140,10 @@ static void prepare(void) {
     request = (Text){at, (size_t)size};
     char *found = strstr(at, SERIAL);
     place = found ? (size_t)(found - at) : 0;
+    expected_place = options.expected.at ? strstr(options.expected.at, SERIAL) : NULL;
     for (int i = options.connections - 1; i >= 0; i--) {
         Connection *each = &connections[i];
-        each->in = malloc(ROOM), each->body = malloc(ROOM), each->text = malloc(ROOM), each->out = malloc(request.size);
+        each->in = malloc(ROOM), each->body = malloc(ROOM + 1), each->text = malloc(ROOM), each->out = malloc(request.size);
         if (!each->out) fail("memory");
         memcpy(each->out, request.at, request.size);
         idle[idlers++] = i;
@@ -99,7 +171,7 @@ static void push(Connection *each) {
     if (size > 0) each->out_at += (size_t)size;
     else if (errno != EAGAIN && errno != ENOTCONN) return end(each, BROKEN);
     bool writing = each->out_at < request.size;
-    if (writing != each->writing) expect(poller, each->socket, writing ? EPOLLIN | EPOLLOUT : EPOLLIN);
+    if (writing != each->writing) watch(EPOLL_CTL_MOD, each->socket, writing ? EPOLLIN | EPOLLOUT : EPOLLIN);
     each->writing = writing;
 }
 
@@ -107,8 +179,12 @@ static bool dial(Connection *each) {
     each->socket = socket(AF_INET, SOCK_STREAM, 0);
     if (each->socket < 0 || each->socket >= 4 * CONNECTIONS) fail("socket");
     of_socket[each->socket] = (int)(each - connections);
-    attend(poller, each->socket, EPOLLIN);
-    struct sockaddr_in address = loopback(options.port);
+    int yes = 1;
+    fcntl(each->socket, F_SETFL, O_NONBLOCK);
+    setsockopt(each->socket, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    watch(EPOLL_CTL_ADD, each->socket, EPOLLIN);
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons((uint16_t)options.port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     return !connect(each->socket, (struct sockaddr *)&address, sizeof address) || errno == EINPROGRESS;
 }
 
@@ -143,17 +219,19 @@ static int64_t keep_asking(void) {
     return -1;
 }
 
-/* Add the text of one JSON document to the answer's; false where it is none. */
+/* Add the text of one JSON document to the answer's; false where it is an error's or incomplete. */
 static bool add_text(Connection *each, const char *from, const char *to) {
-    if (!json_whole(from, to) || json_at(from, to, "error")) return false;
-    const char *value = json_at(from, to, "usage.completion_tokens");
+    if (value_of(from, to, "\"error\"")) return false;
+    const char *value = value_of(from, to, "\"completion_tokens\"");
     if (value) each->record.tokens = atoi(value);
-    value = json_at(from, to, options.field);
-    if (!value || *value != '"') return true;
-    long size = json_text(value, to, each->text + each->text_size, ROOM - each->text_size);
-    if (size < 0) return false;
-    if (size && !each->text_size) each->record.first_ns = elapsed();
-    each->text_size += (size_t)size;
+    for (value = from; (value = value_of(value, to, options.field)) && *value != '"';);
+    if (!value) return true;
+    const char *end = ++value;
+    while (end < to && *end != '"') end += 1 + (*end == '\\');
+    if (end >= to) return false;
+    if (end > value && !each->text_size) each->record.first_ns = elapsed();
+    memcpy(each->text + each->text_size, value, (size_t)(end - value));
+    each->text_size += (size_t)(end - value);
     return true;
 }
 
@@ -173,12 +251,12 @@ static bool read_events(Connection *each) {
 }
 
 static enum verdict judge(Connection *each) {
-    uint64_t serial;
     if (each->record.status < 200 || each->record.status > 299) return REFUSED;
     if (options.events ? !each->done : !add_text(each, each->body, each->body + each->body_size)) return WRONG;
     if (!options.expected.at) return each->text_size ? VALID : WRONG;
-    if (!matches(options.expected, each->text, each->text_size, &serial)) return WRONG;
-    return serial == NO_SERIAL || serial == each->serial ? VALID : WRONG;
+    if (expected_place) put_serial(expected_place, each->serial);
+    if (each->text_size != options.expected.size) return WRONG;
+    return memcmp(each->text, options.expected.at, each->text_size) ? WRONG : VALID;
 }
 
 static bool read_head(Connection *each) {
@@ -223,6 +301,7 @@ static void take(Connection *each) {
     if (!each->headed && !read_head(each)) return end(each, BROKEN);
     if (!each->headed) return;
     int whole = read_body(each);
+    each->body[each->body_size] = 0;
     if (whole < 0) return end(each, BROKEN);
     bool good = each->record.status == 200;
     if (good && options.events && !read_events(each)) return each->closing = true, end(each, WRONG);
@@ -245,7 +324,8 @@ static void run(void) {
     while ((pause = keep_asking()) >= 0 || under_way) {
         struct epoll_event soon[SOON];
         if ((left = options.duration_ns + options.grace_ns - elapsed()) <= 0) break;
-        struct timespec time = span(pause >= 0 && pause < left ? pause : left);
+        if (pause >= 0 && pause < left) left = pause;
+        struct timespec time = {left / 1000000000, left % 1000000000};
         int ready = epoll_pwait2(poller, soon, SOON, &time, NULL);
         for (int i = 0; i < ready; i++) {
             Connection *each = &connections[of_socket[soon[i].data.fd]];

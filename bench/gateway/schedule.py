@@ -17,7 +17,17 @@ SOAK_STEPS = 20
 SOAKED = "conviction"
 """The only system soaked: LiteLLM would take an hour for as many requests."""
 SEED = 20
-SHOWN = ("throughput", "cpu_ms", "p50_ms", "p99_ms", "first_p50_ms", "goodput_share", "refusal_p99_ms", "memory_mb")
+SHOWN = (
+    "throughput",
+    "cpu_ms",
+    "import_cpu_ms",
+    "p50_ms",
+    "p99_ms",
+    "first_p50_ms",
+    "goodput_share",
+    "refusal_p99_ms",
+    "memory_mb",
+)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from bench.gateway.programs import HERE, Process, free_port, running
-from bench.gateway.upstream import KEY as UPSTREAM_KEY
 from bench.gateway.upstream import Upstream
+from bench.gateway.workload import KEY as UPSTREAM_KEY
 from bench.gateway.workload import MODEL, Task, chat, recommendation
 
 ROOT = HERE.parents[1]
@@ -31,6 +31,8 @@ class System:
     process: Process | None = None
     """None for the upstream itself."""
     recommendation: Task | None = None
+    imported: Sequence[str] = ()
+    """The command that imports the gateway's application; none for LiteLLM."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Environment:
     """The virtual environment that LiteLLM is installed in."""
     python: Sequence[str] = (sys.executable,)
     """What runs Conviction."""
+    tree: Path = ROOT
+    """Another checkout of this repository."""
 
     def __post_init__(self) -> None:
         (self.folder / "keys").write_text(f"bench:{KEY}\n")
@@ -56,12 +60,24 @@ def direct(environment: Environment) -> System:
     return System("direct", environment.chat.port, UPSTREAM_KEY, *tasks)
 
 
+def conviction(environment: Environment) -> AbstractContextManager[System]:
+    return _conviction("conviction", environment, ROOT, environment.python, database=0)
+
+
+def other_tree(environment: Environment) -> AbstractContextManager[System]:
+    """Another checkout, run by the Python of its `.envs/gateway` if it has one; the store's formats may differ."""
+    own = environment.tree / ".envs/gateway/bin/python"
+    python = [str(own)] if own.exists() else environment.python
+    return _conviction("tree", environment, environment.tree, python, database=1)
+
+
 @contextmanager
-def conviction(environment: Environment) -> Iterator[System]:
+def _conviction(
+    name: str, environment: Environment, tree: Path, python: Sequence[str], database: int
+) -> Iterator[System]:
     """With a key, limits and budgets of every kind, the ledger, metrics; both backends."""
     port = free_port()
     variables = {
-        "PYTHONPATH": str(ROOT),
         "CONVICTION_PORT": str(port),
         "CONVICTION_API_KEYS_FILE": str(environment.folder / "keys"),
         "OPENAI_API_KEY": UPSTREAM_KEY,
@@ -71,14 +87,17 @@ def conviction(environment: Environment) -> Iterator[System]:
         "CONVICTION_HOSTING_USD_PER_HOUR": "0.10",
         "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "100000",
         "CONVICTION_MARKET": "sample",
-        "REDIS_URL": f"redis://127.0.0.1:{environment.store_port}/0",
+        "REDIS_URL": f"redis://127.0.0.1:{environment.store_port}/{database}",
         **{f"CONVICTION_{of}_{name}": value for of in ("KEY", "GPT4", "MISTRAL") for name, value in AMPLE.items()},
     }
-    command = [*environment.python, "-m", "app.cli", "serve"]
-    with running(command, environment.cores, environment.folder / "conviction.log", variables) as process:
+    python = ["env", "-C", str(tree), *python]  # `-m` and `-c` import from the working directory
+    with running(
+        [*python, "-m", "app.cli", "serve"], environment.cores, environment.folder / f"{name}.log", variables
+    ) as process:
         process.wait_for(f"http://127.0.0.1:{port}/health/live")
         tasks = chat(environment.folder, "gpt-4"), chat(environment.folder, "gpt-4", stream=True)
-        yield System("conviction", port, KEY, *tasks, process, recommendation(environment.folder))
+        imported = [*python, "-c", "import app.main"]
+        yield System(name, port, KEY, *tasks, process, recommendation(environment.folder), imported)
 
 
 @contextmanager
@@ -114,6 +133,7 @@ def litellm(environment: Environment, setup: str) -> Iterator[System]:
 
 GATEWAYS: Mapping[str, Callable[[Environment], AbstractContextManager[System]]] = {
     "conviction": conviction,
+    "tree": other_tree,
     "litellm": partial(litellm, setup="full"),
     "litellm_bare": partial(litellm, setup="bare"),
 }

@@ -18,7 +18,7 @@ from bench.gateway.machine import Cores
 from bench.gateway.programs import Process, compiled, machine_busy_s
 from bench.gateway.store import store
 from bench.gateway.systems import GATEWAYS, ROOT, Environment, System, direct
-from bench.gateway.upstream import KEY, Upstream, upstream
+from bench.gateway.upstream import Upstream, upstream
 from bench.gateway.workload import Task, chat_script, recommendation_script
 
 LEAD_IN_S = 0.5
@@ -50,7 +50,7 @@ class Testbed:
         with self.measured(system) as figures:
             sample = self.ask(system, task, Load(self.seconds, connections))
             sample.require_all_valid()
-        counts = source.counts().since(before)
+        counts = source.counts(since=before)
         if counts.invalid or counts.aborted or counts.answered != sample.valid:
             raise InvalidRound(f"{system.name}: {sample.valid} answers, but the upstream counted {counts}")
         figures["cpu_ms"] = 1000 * figures["cpu_s"] / sample.valid
@@ -99,16 +99,16 @@ def start_testbed(
     seconds: float,
     stack: ExitStack,
     python: Sequence[str] = (sys.executable,),
+    tree: Path = ROOT,
 ) -> tuple[Testbed, list[System]]:
     """Start everything; the first system is the upstream itself. The stack stops all of it."""
     folder = ROOT / ".run/bench"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    program = compiled("upstream", folder)
-    chat = stack.enter_context(upstream(program, chat_script(folder), KEY, cores.rest, folder))
-    hosted = stack.enter_context(upstream(program, recommendation_script(folder), "-", cores.rest, folder))
+    chat = stack.enter_context(upstream(chat_script(folder), cores.rest))
+    hosted = stack.enter_context(upstream(recommendation_script(folder), cores.rest))
     shared = stack.enter_context(store(cores.rest, folder))
-    environment = Environment(chat, hosted, shared.port, cores.gateway, folder, litellm, python)
+    environment = Environment(chat, hosted, shared.port, cores.gateway, folder, litellm, python, tree)
     systems = [direct(environment), *(stack.enter_context(GATEWAYS[name](environment)) for name in gateways)]
     generator = Generator(compiled("load", folder), cores.rest, folder)
     return Testbed(chat, hosted, generator, shared.process, seconds), systems

@@ -12,10 +12,9 @@ from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.probabilities import TOP_LOGPROBS
 from app.contract.prompt import messages
 from app.contract.recommendation import BriefAnswer, canonical
+from bench.gateway.upstream_server import SERIAL
 
-SERIAL = "########"
-"""Where upstream and load generator put a request's number, which exposes repeated answers."""
-
+KEY = "sk-upstream-0123456789abcdef"
 MODEL = "gpt-4.1"
 """The upstream's model, which gateways request for `gpt-4`."""
 
@@ -33,6 +32,7 @@ class Task:
     path: str
     body: Path
     field: str
+    """The name, in its quotes, of the string that is the answer."""
     expected: Path | None
     """None: any text is valid."""
     events: bool = False
@@ -54,7 +54,7 @@ def chat(folder: Path, model: str, stream: bool = False) -> Task:
     return Task(
         "/v1/chat/completions",
         write(folder, f"{name}.json", json.dumps(body)),
-        "choices.0.delta.content" if stream else "choices.0.message.content",
+        '"content"',
         write(folder, "reply.txt", REPLY),
         events=stream,
     )
@@ -69,7 +69,7 @@ def hosted_chat(folder: Path, model: str) -> Task:
         **{"stream": True, "stream_options": {"include_usage": True}},
     }
     path = write(folder, f"hosted-{model}.json", json.dumps(body))
-    return Task("/v1/chat/completions", path, "choices.0.delta.content", expected=None, events=True)
+    return Task("/v1/chat/completions", path, '"content"', expected=None, events=True)
 
 
 def recommendation(folder: Path) -> Task:
@@ -78,37 +78,28 @@ def recommendation(folder: Path) -> Task:
     return Task(
         "/v1/recommendations",
         write(folder, "recommendation.json", json.dumps(body)),
-        "action",
+        '"action"',
         write(folder, "action.txt", "buy"),
         header="Cache-Control: no-store",
     )
 
 
-@dataclass(frozen=True)
-class Script:
-    """The requests and answers of an upstream, as files in a folder."""
-
-    model: str
-    content: Path
-    answer: Path
-    events: Path
-
-
-def chat_script(folder: Path) -> Script:
+def chat_script(folder: Path) -> Path:
     """OpenAI's answer to `chat`, in one piece and as events of about a dozen characters."""
     size = len(REPLY) // WORDS + 1
     parts = [REPLY[start : start + size] for start in range(0, len(REPLY), size)]
-    return _script(folder, MODEL, QUESTION, parts)
+    return _script(folder, MODEL, KEY, QUESTION, parts)
 
 
-def recommendation_script(folder: Path) -> Script:
+def recommendation_script(folder: Path) -> Path:
     """vLLM's answer to the prompt behind `recommendation`, a token an event."""
     question = messages(EXAMPLE, "SNPS", "brief")[0]["content"]
     text = canonical(BriefAnswer(action="buy", conviction=7))
-    return _script(folder, HOSTED, question, [text[at : at + 3] for at in range(0, len(text), 3)], logprobs=True)
+    return _script(folder, HOSTED, "", question, [text[at : at + 3] for at in range(0, len(text), 3)], logprobs=True)
 
 
-def _script(folder: Path, model: str, question: str, parts: list[str], *, logprobs: bool = False) -> Script:
+def _script(folder: Path, model: str, key: str, question: str, parts: list[str], *, logprobs: bool = False) -> Path:
+    """Write an upstream's request and answers."""
     base = {"id": "chatcmpl-bench", "created": 1764115200, "model": model, "system_fingerprint": "fp_bench"}
     message = {"role": "assistant", "content": "".join(parts)}
     whole = {
@@ -117,13 +108,9 @@ def _script(folder: Path, model: str, question: str, parts: list[str], *, logpro
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
         "usage": USAGE,
     }
-    events = _events({**base, "object": "chat.completion.chunk"}, parts, logprobs)
-    return Script(
-        model,
-        write(folder, f"{model}.content", question),
-        write(folder, f"{model}.answer", json.dumps(whole)),
-        write(folder, f"{model}.events", "".join(f"data: {event}\n" for event in events)),
-    )
+    events = [f"data: {event}" for event in _events({**base, "object": "chat.completion.chunk"}, parts, logprobs)]
+    script = {"model": model, "key": key, "content": question, "answer": json.dumps(whole), "events": events}
+    return write(folder, f"upstream-{model}.json", json.dumps(script))
 
 
 def compact(document: dict[str, Any]) -> str:

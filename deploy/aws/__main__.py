@@ -4,87 +4,96 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploy.aws.api import Api
-from deploy.aws.endpoint import Endpoint
+from deploy.aws import function_code
 from deploy.aws.errors import RETRIES, Refused, refuse_aws_errors, session
-from deploy.aws.lambda_function import Function
-from deploy.aws.part import Part
 from deploy.aws.plan import cost, prices
-from deploy.aws.scaling import Scaling
 from deploy.aws.settings import Deployment, load
-from deploy.aws.weights import Weights
+from deploy.aws.stack import Stack
+from deploy.aws.weights import Weights, remove
 
-EPILOG = """`push` uploads the weights to S3, `deploy` creates or updates the other parts, `status` prints the state of
-each part, `delete` removes all parts, with the weights unless --keep-weights is given. Each can be repeated.
+EPILOG = """`push` uploads the weights to S3, `deploy` creates or updates the stack of template.yaml, `status` prints
+the state of each part, `delete` removes all, with the weights unless --keep-weights is given. Each can be repeated.
 exit status: 0 done, 1 AWS refused, 2 the settings cannot be used"""
+Client = Callable[[str], Any]
 
 
-@dataclass(frozen=True)
-class Parts:
-    """The parts of a deployment, each after those that it needs."""
-
-    weights: Weights | None
-    endpoint: Endpoint
-    scaling: Scaling
-    function: Function
-    api: Api
-
-    @property
-    def behind_api(self) -> tuple[Part, ...]:
-        return (self.endpoint, self.scaling, self.function, self.api)
-
-    @property
-    def all(self) -> tuple[Part, ...]:
-        return (*((self.weights,) if self.weights else ()), *self.behind_api)
-
-
-def parts(deployment: Deployment, models: Path, client: Any, poll: dict[str, int] | None = None) -> Parts:
-    """Return the parts. `client` returns a boto3 client by service name, or None for a plan."""
-    aws_lambda = client("lambda")
-    return Parts(
-        Weights(client("s3"), deployment, models) if deployment.on_s3 else None,
-        Endpoint(client("sagemaker"), deployment, poll),
-        Scaling(client("application-autoscaling"), deployment),
-        Function(aws_lambda, deployment),
-        Api(client("apigateway"), aws_lambda, deployment),
-    )
-
-
-def push(made: Parts) -> None:
-    if made.weights is None:
+def push(deployment: Deployment, client: Client, models: Path) -> None:
+    if not deployment.on_s3:
         raise Refused("weights: upload those of a hub repository with `python -m training publish --push-to`")
-    ensure(made.weights)
+    weights = Weights(client("s3"), deployment, models)
+    say(weights.name, weights.ensure())
 
 
-def deploy(made: Parts) -> None:
-    if made.weights is not None and made.weights.state() == "absent":
-        raise Refused(f"{made.weights.name} do not exist: upload them with `push`")
-    if made.endpoint.differs():
-        # SageMaker refuses to change the instance type of an endpoint with autoscaling.
-        say(made.scaling.name, "taken off while the endpoint changes" if made.scaling.remove() else "absent")
-    for part in made.behind_api:
-        ensure(part)
-    say(made.api.name, made.api.state())
+def deploy(deployment: Deployment, client: Client, models: Path) -> None:
+    weights = Weights(client("s3"), deployment, models)
+    if deployment.on_s3 and weights.state() == "absent":
+        raise Refused(f"{weights.name} do not exist: upload them with `push`")
+    stack = Stack(client("cloudformation"), deployment.name)
+    before = stack.parameters()
+    wanted = deployment.parameters(function_code.upload(client("s3"), deployment))
+    if before and before["InstanceType"] != wanted["InstanceType"]:
+        stack.remove_autoscaling()
+        say("autoscaling", "removed while the instance type changes")
+    say(f"stack {deployment.name}", stack.apply(wanted))
+    say("address", stack.outputs()["Address"])
 
 
-def status(made: Parts) -> None:
-    for part in made.all:
-        say(part.name, part.state())
+def status(deployment: Deployment, client: Client, models: Path) -> None:
+    if deployment.on_s3:
+        weights = Weights(client("s3"), deployment, models)
+        say(weights.name, weights.state())
+    stack = Stack(client("cloudformation"), deployment.name)
+    found = stack.find()
+    if found is None:
+        say(f"stack {deployment.name}", "absent")
+        return
+    before = stack.parameters()
+    same = before == deployment.parameters(before["CodeKey"])
+    say(f"stack {deployment.name}", found["StackStatus"] + ("" if same else ", with other settings than these"))
+    for resource, state in stack.resources().items():
+        say(resource, state)
+    outputs = stack.outputs()
+    if "Endpoint" in outputs:
+        endpoint = client("sagemaker").describe_endpoint(EndpointName=outputs["Endpoint"])
+        count = sum(each.get("CurrentInstanceCount", 0) for each in endpoint["ProductionVariants"])
+        say(f"endpoint {deployment.name}", f"{endpoint['EndpointStatus']}, {count} of {deployment.instance_type}")
+        say("address", outputs["Address"])
 
 
-def delete(made: Parts, keep_weights: bool) -> None:
-    kept = made.behind_api if keep_weights else made.all
-    for part in (made.scaling, *(part for part in reversed(kept) if part is not made.scaling)):
-        say(part.name, "taken back" if part.remove() else "was not there")
+def delete(deployment: Deployment, client: Client, models: Path, keep_weights: bool) -> None:
+    weights = Weights(client("s3"), deployment, models)
+    bucket, folder = deployment.code_at
+    parts: dict[str, Callable[[], bool]] = {
+        f"stack {deployment.name}": Stack(client("cloudformation"), deployment.name).delete,
+        "function's archive": lambda: remove(client("s3"), bucket, f"{folder}/function-"),
+    }
+    if deployment.on_s3 and not keep_weights:
+        parts[weights.name] = weights.remove
+    for name, removed in parts.items():
+        say(name, "deleted" if removed() else "absent")
 
 
-def ensure(part: Part) -> None:
-    say(part.name, part.ensure())
+def plan(deployment: Deployment, command: str) -> None:
+    """Print the parts that the command would change, and their cost, without a request to AWS."""
+    verb = "delete" if command == "delete" else "create or update"
+    if deployment.on_s3 and command != "deploy":
+        say(f"would {verb}", f"weights {deployment.weights}/{deployment.model_id}")
+    if command == "push":
+        return
+    for part in (
+        f"endpoint {deployment.name}, {deployment.model_id} on {deployment.instance_type}",
+        f"autoscaling {deployment.instances} to {deployment.instances_at_most} instances, at "
+        f"{deployment.concurrent_requests:g} concurrent requests a copy",
+        f"function {deployment.name}, {'streaming' if deployment.stream else 'whole answers'}",
+        f"API {deployment.name}, POST /v1/chat/completions, signed by AWS_IAM",
+        "a role and a log group each for endpoint and function",
+    ):
+        say(f"would {verb}", part)
+    print(*cost(deployment, prices()), sep="\n")
 
 
 def say(what: str, how: str) -> None:
@@ -98,28 +107,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Refused as error:
         return refused(error, 2)
     if options.plan:
-        return plan(deployment, options.command, options.models)
+        plan(deployment, options.command)
+        return 0
     try:
         with refuse_aws_errors():
             aws = session(deployment.region)
-            made = parts(deployment, options.models, lambda service: aws.client(service, config=RETRIES))
+
+            def client(service: str) -> Any:
+                return aws.client(service, config=RETRIES)
+
             if options.command == "delete":
-                delete(made, options.keep_weights)
+                delete(deployment, client, options.models, options.keep_weights)
             else:
-                {"push": push, "deploy": deploy, "status": status}[options.command](made)
+                {"push": push, "deploy": deploy, "status": status}[options.command](deployment, client, options.models)
     except Refused as error:
         return refused(error, 1)
-    return 0
-
-
-def plan(deployment: Deployment, command: str, models: Path) -> int:
-    """Print the parts that the command would change, and their cost, without a request to AWS."""
-    made = parts(deployment, models, dict[str, None]().get)
-    for part in made.all:
-        if command != "push" or part is made.weights:
-            print(f"{'would be taken back' if command == 'delete' else 'would be there'}: {part.name}")
-    if command != "push":
-        print(*cost(deployment, prices()), sep="\n")
     return 0
 
 

@@ -15,7 +15,6 @@ from app.backends.sagemaker.errors import STATUSES
 
 LONGEST = 500
 RETRIES = Config(retries={"mode": "standard", "max_attempts": 5})
-ABSENT = ("Could not find", "does not exist", "not found", "Cannot find", "No scalable target", "No scaling policy")
 
 
 class Refused(Exception):
@@ -47,30 +46,6 @@ def refuse_aws_errors() -> Iterator[None]:
         # The output of a credential process may contain credentials.
         detail = "" if "Credential" in kind or "Token" in kind else f": {_short(str(error))}"
         raise Refused(f"asking AWS failed: {kind}{detail}") from None
-
-
-def is_absent(error: ClientError) -> bool:
-    """Return whether the error means that the resource does not exist."""
-    answer = error.response.get("Error", {})
-    return answer.get("Code") in (
-        "ResourceNotFoundException",
-        "NotFoundException",
-        "ObjectNotFoundException",
-        "404",
-    ) or (
-        answer.get("Code") in ("ValidationException", "ResourceNotFound")
-        and any(word in answer.get("Message", "") for word in ABSENT)
-    )
-
-
-@contextmanager
-def ignore_absent() -> Iterator[None]:
-    """Ignore errors about a resource that does not exist."""
-    try:
-        yield
-    except ClientError as error:
-        if not is_absent(error):
-            raise
 
 
 def _line(error: ClientError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from pydantic import ValidationError
 
 from app.contract.manifest import BuildRecord, UnusableModel, verify
 from deploy.aws.errors import Refused
-from deploy.aws.part import Change
 from deploy.aws.settings import Deployment
 
 KIND = "awq"
@@ -21,19 +19,20 @@ PART = TransferConfig(multipart_chunksize=1 << 26)
 
 
 class Weights:
-    """A `Part`: MODEL_ID/awq/… and MODEL_ID/build-awq.json in the bucket. `models` is the folder of local builds."""
+    """MODEL_ID/awq/… and MODEL_ID/build-awq.json in the bucket. `models` is the folder of local builds."""
 
     def __init__(self, s3: Any, deployment: Deployment, models: Path) -> None:
         self.name = f"weights {deployment.weights}/{deployment.model_id}"
-        self._s3, self._deployment = s3, deployment
+        self._s3, self._model_id = s3, deployment.model_id
+        self._bucket, self._folder = deployment.weights_at
         self._built = models / deployment.model_id
 
-    def ensure(self) -> Change:
+    def ensure(self) -> str:
         """Upload the files whose hash differs."""
         build = self._record()
         pushed = self._pushed()
         if pushed == build:
-            return "as it was"
+            return "unchanged"
         if pushed is not None:
             self._s3.delete_object(**self._at(RECORD))  # no record beside files of two builds
         for name, sha256 in build.weights.items():
@@ -45,7 +44,7 @@ class Weights:
                     Config=PART,
                 )
         self._s3.put_object(**self._at(RECORD), Body=build.model_dump_json().encode())
-        return "made" if pushed is None else "changed"
+        return "uploaded"
 
     def state(self) -> str:
         pushed = self._pushed()
@@ -53,24 +52,13 @@ class Weights:
 
     def remove(self) -> bool:
         """Remove the files that `ensure` uploaded, complete or not, and nothing else."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self._deployment.bucket, Prefix=f"{self._deployment.folder}/"
-        )
-        keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
-        own = set(self._own(keys))
-        for key in sorted(own):
-            self._s3.delete_object(Bucket=self._deployment.bucket, Key=key)
-        return bool(own)
-
-    def _own(self, keys: list[str]) -> Iterator[str]:
-        folder = self._deployment.folder
-        return (key for key in keys if key == f"{folder}/{RECORD}" or key.startswith(f"{folder}/{KIND}/"))
+        return remove(self._s3, self._bucket, f"{self._folder}/{KIND}/", f"{self._folder}/{RECORD}")
 
     def _record(self) -> BuildRecord:
         path = self._built / RECORD
         try:
             build = BuildRecord.model_validate_json(path.read_bytes())
-            if build.model_id != self._deployment.model_id:
+            if build.model_id != self._model_id:
                 raise Refused(f"{path} belongs to another model, {build.model_id}")
             verify(self._built / KIND, build.weights)
         except OSError as error:
@@ -101,4 +89,14 @@ class Weights:
         return found
 
     def _at(self, name: str) -> dict[str, str]:
-        return {"Bucket": self._deployment.bucket, "Key": f"{self._deployment.folder}/{name}"}
+        return {"Bucket": self._bucket, "Key": f"{self._folder}/{name}"}
+
+
+def remove(s3: Any, bucket: str, *prefixes: str) -> bool:
+    """Remove the objects whose keys begin with one of the prefixes; return whether there were any."""
+    lists = s3.get_paginator("list_objects_v2")
+    pages = (page for prefix in prefixes for page in lists.paginate(Bucket=bucket, Prefix=prefix))
+    keys = [found["Key"] for page in pages for found in page.get("Contents", ())]
+    for key in keys:
+        s3.delete_object(Bucket=bucket, Key=key)
+    return bool(keys)

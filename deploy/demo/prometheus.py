@@ -20,8 +20,8 @@ import yaml  # type: ignore[import-untyped]
 
 from app.supervisor.ports import available_port
 
-DEPLOY = Path(__file__).parents[1]
-DASHBOARDS = DEPLOY / "grafana" / "dashboards"
+COMPOSE = Path(__file__).parents[1] / "compose"
+DASHBOARDS = COMPOSE / "grafana" / "dashboards"
 STARTING_S = 120.0
 
 
@@ -61,7 +61,7 @@ def running(program: str, folder: Path, targets: Mapping[str, str], key: str = "
     port = available_port("127.0.0.1", 0)
     (folder / "metrics_key").write_text(key)
     for name in ("rules.yml", "alerts.yml"):
-        rules = (DEPLOY / "prometheus" / name).read_text()
+        rules = (COMPOSE / "prometheus" / name).read_text()
         (folder / name).write_text(re.sub(r"^    interval: \w+$", "    interval: 1s", rules, flags=re.MULTILINE))
     config = folder / "prometheus.yml"
     config.write_text(yaml.safe_dump(_quicker(targets, folder / "metrics_key")))
@@ -85,8 +85,8 @@ def queries(dashboard: str, filled_in: Mapping[str, str]) -> list[str]:
 
 
 def _quicker(targets: Mapping[str, str], key: Path) -> dict[str, Any]:
-    """Return deploy/prometheus/prometheus.yml with these targets."""
-    config: dict[str, Any] = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    """Return deploy/compose/prometheus/prometheus.yml with these targets."""
+    config: dict[str, Any] = yaml.safe_load((COMPOSE / "prometheus" / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] in targets]
     for job in config["scrape_configs"]:

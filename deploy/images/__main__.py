@@ -1,7 +1,7 @@
 """Build an image as for a deployment, and check it. Prints a line a step, with the reason of a failure.
 
-It uses Docker or Podman, else buildah as root, which needs no service. Exit status: 0 all checks passed, 1 a check
-failed, 77 nothing here can build an image.
+It uses Docker, else Podman, which needs no service. Exit status: 0 all checks passed, 1 a check failed, 77 neither
+works here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from collections.abc import Callable
 
 from deploy.images import gateway
 from deploy.images.base import STAND_IN, base, official
-from deploy.images.containers import ROOT, Engine, ImageError
-from deploy.images.engines import found
+from deploy.images.engine import ROOT, Engine, ImageError, found
 
 CANNOT = 77
 MIB = 2**20
@@ -29,7 +28,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that containers are stopped and removed
     engine = found()
     if engine is None:
-        print("neither Docker, Podman nor, as root, buildah works here", file=sys.stderr)
+        print("neither Docker nor Podman works here", file=sys.stderr)
         return CANNOT
     try:
         (check_training if options.target == "training" else check_gateway)(engine, options)

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from deploy.images.containers import ROOT, Engine, ImageError, output_of
+from deploy.images.engine import ROOT, Engine, ImageError, output_of
 
 STAND_IN = "localhost/conviction-base-stand-in:bookworm"
 """Debian 12 with its own Python 3.11: larger than Python's slim image, and not what is deployed."""
@@ -27,9 +27,9 @@ def official() -> str:
 
 def base(engine: Engine) -> str:
     """Return an available base image. Raises `ImageError` where neither is available."""
-    name = official()
-    if engine.has(name if engine.name == "docker" else f"docker.io/library/{name}"):
-        return name if engine.name == "docker" else f"docker.io/library/{name}"
+    name = f"docker.io/library/{official()}" if engine.podman else official()
+    if engine.has(name):
+        return name
     if not engine.has(STAND_IN):
         make(engine)
     return STAND_IN

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploy.images.containers import ContainerSpec, Engine, ImageError
+from deploy.images.engine import ContainerSpec, Engine, ImageError
 from deploy.images.trial import BODY, Trial, trial
 
 RUN_S = 600
@@ -75,7 +75,7 @@ def answering(engine: Engine, image: str) -> str:
             actions = [_answer(tried, backend) for backend in ("mistral", "gpt-4")]
             _expect(tried.ask("/v1/backends")[0] == 401, "it answers requests without a key")
             _healthy(tried, image)
-            engine.stop(tried.running)
+            tried.running.stop()
             status = tried.running.ended()
             _expect(status == 0, f"after SIGTERM it ended with {status}:\n{tried.running.output()}")
     return f"ready after {ready_s:.1f} s; {' and '.join(actions)}; 401 without a key; healthy; stopped"

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, Request, build_opener
 
-from deploy.images.containers import ContainerSpec, Engine, ImageError, Running
+from deploy.images.engine import ContainerSpec, Engine, ImageError, Running
 
 READY_S, ANSWER_S = 120, 60
 BODY = {

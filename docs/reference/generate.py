@@ -218,10 +218,10 @@ def metrics_page() -> Iterator[str]:
     yield "## Histogram buckets\n"
     yield from table(("name", "upper bounds"), buckets())
     yield "## Recording rules\n"
-    yield "[deploy/prometheus/rules.yml](../../deploy/prometheus/rules.yml) records what dashboards and alerts read.\n"
+    yield "[rules.yml](../../deploy/compose/prometheus/rules.yml) records what dashboards and alerts read.\n"
     yield from table(("name", "evaluated every", "meaning"), recorded())
     yield "## Alerts\n"
-    yield "[deploy/prometheus/alerts.yml](../../deploy/prometheus/alerts.yml); the name links to what to do.\n"
+    yield "[alerts.yml](../../deploy/compose/prometheus/alerts.yml); the name links to what to do.\n"
     yield from table(("alert", "severity", "delay", "summary"), alerts())
 
 
@@ -245,7 +245,7 @@ def buckets() -> Iterator[tuple[str, str]]:
 
 
 def recorded() -> Iterator[tuple[str, str, str]]:
-    text = (ROOT / "deploy/prometheus/rules.yml").read_text()
+    text = (ROOT / "deploy/compose/prometheus/rules.yml").read_text()
     comments = {
         name: " ".join(line.strip().lstrip("# ") for line in comment.splitlines())
         for comment, name in re.findall(r"((?:^ +#.*\n)*)^ +- record: (\S+)", text, re.MULTILINE)
@@ -256,7 +256,7 @@ def recorded() -> Iterator[tuple[str, str, str]]:
 
 
 def alerts() -> Iterator[tuple[str, str, str, str]]:
-    for group in yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"]:
+    for group in yaml.safe_load((ROOT / "deploy/compose/prometheus/alerts.yml").read_text())["groups"]:
         for rule in group["rules"]:
             summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", rule["annotations"]["summary"])
             summary = re.sub(r"\{\{ \$value .*?\}\}", "*value*", summary)

@@ -28,6 +28,7 @@ FIELDS = [
     "conviction",
     "probabilities",
     "probabilities_given",
+    "probabilities_bound",
     "analysis",
     "backend",
     "model",

@@ -34,7 +34,7 @@ async def test_a_whole_answer(name: BackendName, detail: Detail, make: Make, sta
     assert completion.text == canonical(answer(EXAMPLE, detail))
     assert completion.stand_in
     assert completion.probabilities is not None
-    assert max(completion.probabilities, key=completion.probabilities.__getitem__) == "buy"
+    assert max(completion.probabilities.values, key=completion.probabilities.values.__getitem__) == "buy"
     assert completion.model.startswith("stand-in/")
     usage = completion.usage
     assert 0 < usage.cached_tokens < usage.prompt_tokens

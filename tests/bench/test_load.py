@@ -1,4 +1,4 @@
-"""The compiled upstream and load generator, against each other over real connections."""
+"""The upstream and the compiled load generator, against each other over real connections."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ import pytest
 from bench.gateway.hosted import tokens_per_second
 from bench.gateway.load import RECORD, Generator, Load, Sample, Verdict
 from bench.gateway.programs import compiled
-from bench.gateway.upstream import KEY, Upstream, upstream
-from bench.gateway.workload import MODEL, QUESTION, SERIAL, USAGE, chat, chat_script, write
+from bench.gateway.upstream import Upstream, upstream
+from bench.gateway.upstream_server import SERIAL
+from bench.gateway.workload import KEY, MODEL, QUESTION, USAGE, chat, chat_script, write
 
 CORES = (0,)
 
@@ -31,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Upstream]:
-    with upstream(compiled("upstream", folder), chat_script(folder), KEY, CORES, folder) as running:
+    with upstream(chat_script(folder), CORES) as running:
         yield running
 
 
@@ -47,7 +48,7 @@ def test_every_answer_is_counted_on_both_sides(
     before = server.counts()
     sample = generator.run(server.port, KEY, chat(folder, MODEL, stream), Load(60.0, 8, requests=200))
     sample.require_all_valid()
-    counts = server.counts().since(before)
+    counts = server.counts(since=before)
     assert (sample.valid, counts.requests, counts.answered, counts.invalid, counts.aborted) == (200, 200, 200, 0, 0)
 
 
@@ -63,7 +64,7 @@ def test_what_the_upstream_refuses_is_no_refusal_under_load(
     before = server.counts()
     sample = generator.run(server.port, "sk-other", chat(folder, MODEL), Load(60.0, 2, requests=4))
     assert (sample.tally()["failed"], sample.tally()["refused"]) == (4, 0)
-    assert server.counts().since(before).invalid == 4
+    assert server.counts(since=before).invalid == 4
     assert server.counts().reason == "the key is not the upstream's"
 
 
@@ -78,11 +79,11 @@ def body(**changes: Any) -> bytes:
         (body()[:-1], "the body is not JSON"),
         (body() + b"x", "the body is not JSON"),
         (body(model="gpt-4"), "the model is not the one served"),
-        (body(messages=[]), "the message is not the user's"),
-        (body(messages=[{"role": "system", "content": "x"}]), "the message is not the user's"),
+        (body(messages=[]), "there is not one message, the user's"),
+        (body(messages=[{"role": "system", "content": "x"}]), "there is not one message, the user's"),
         (body(messages=[{"role": "user", "content": "x"}]), "the message is not the one expected"),
         (body(messages=[{"role": "user", "content": QUESTION}]), "the message is not the one expected"),
-        (body(messages=[{"role": "user", "content": "x"}] * 2), "there is more than one message"),
+        (body(messages=[{"role": "user", "content": "x"}] * 2), "there is not one message, the user's"),
     ],
 )
 def test_the_upstream_takes_no_other_request(server: Upstream, sent: bytes, reason: str) -> None:
@@ -108,7 +109,7 @@ def test_the_pace_is_kept(server: Upstream, generator: Generator, folder: Path) 
         server.pace(0, 0)
     sample.require_all_valid()
     assert sample.first_ms().min() >= 45  # the first event has no text yet
-    events = chat_script(folder).events.read_text().count("\n")
+    events = len(json.loads(chat_script(folder).read_text())["events"])
     assert sample.latency_ms().min() >= 40 + 5 * (events - 1)
 
 
@@ -120,11 +121,11 @@ def test_an_abandoned_stream_is_counted_as_aborted(server: Upstream) -> None:
             sent = body(stream=True)
             head = f"POST /v1/chat/completions HTTP/1.1\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(sent)}"
             client.sendall(head.encode() + b"\r\n\r\n" + sent)
-            while server.counts().since(before).requests == 0:
+            while server.counts(since=before).requests == 0:
                 pass
     finally:
         server.pace(0, 0)
-    while server.counts().since(before).aborted == 0:
+    while server.counts(since=before).aborted == 0:
         pass
 
 

@@ -68,3 +68,16 @@ def test_growth_is_computed_from_the_soak() -> None:
     written = document(Rounds(rounds() + [{**each, "others_cores": 0.0} for each in soaked]), {})
     assert written["soak"] == {"requests": 200_000, "growth_mb_per_100k": 2.0}
     assert not written["met"]["soak.growth_mb_per_100k"]
+
+
+def test_another_tree_is_compared_in_the_same_rounds() -> None:
+    made = [
+        closed(measure, gateway, number, cpu_ms=cpu_ms, import_cpu_ms=800 * cpu_ms)
+        for measure in ("throughput", "recommendations", "import")
+        for number in range(2)
+        for gateway, cpu_ms in (("conviction", 0.5), ("tree", 0.75))
+    ]
+    compared = document(Rounds(made), {})["tree"]
+    assert (compared["cpu_ratio"], compared["import_cpu_ratio"], compared["import_cpu_ms"]) == (1.5, 1.5, 600)
+    assert compared["recommendations"]["cpu_ratio"] == 1.5
+    assert next(table(Rounds(made))).split() == ["conviction", "tree", "target"]

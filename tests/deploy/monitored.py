@@ -130,7 +130,7 @@ class Watched:
 
 @contextmanager
 def watched(folder: Path, store: str) -> Iterator[Watched]:
-    """Start all parts, with the rules and scrape jobs of deploy/prometheus at shorter intervals."""
+    """Start all parts, with the rules and scrape jobs of deploy/compose/prometheus at shorter intervals."""
     program = prometheus.found()
     assert program is not None
     stand_in_app = create_stand_in(key=STAND_IN_KEY, seconds_per_token=0.001)

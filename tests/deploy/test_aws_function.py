@@ -25,7 +25,7 @@ from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.contract.recommendation import canonical
 from app.contract.rule_based_analyst import answer
-from deploy.aws.lambda_function import BUFFERED_S, FILES, SOURCE, code
+from deploy.aws.function_code import FILES, SOURCE, code
 
 from ..backends.sagemaker_runtime import ENDPOINT, REGION, SECRET_KEY, Runtime, create_runtime, credentials
 from ..conftest import StandIn, served
@@ -33,6 +33,8 @@ from ..conftest import StandIn, served
 MODEL = f"stand-in/mistral-{fingerprint()}"
 BETWEEN = b"\0" * 8
 TIMEOUT_S = 60
+BUFFERED_S = 29
+"""Seconds that API Gateway waits for a whole answer."""
 
 
 def body(stream: bool, **changes: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def test_compose_accepts_it(tmp_path: Path, profiles: tuple[str, ...]) -> None:
     if program is None:
         pytest.skip("docker-compose is not installed (Debian: apt-get install docker-compose)")
     shutil.copy(ROOT / "docker-compose.yml", tmp_path)
-    subprocess.run([ROOT / "deploy/first-time", tmp_path], check=True, capture_output=True, timeout=60)
+    subprocess.run([ROOT / "deploy/compose/first-time", tmp_path], check=True, capture_output=True, timeout=60)
     chosen = [word for profile in profiles for word in ("--profile", profile)]
     done = subprocess.run([program, *chosen, "config"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -103,15 +103,15 @@ def test_grafana_reads_password_and_dashboards_from_files(composed: dict[str, An
     [secret] = grafana["secrets"]
     assert environment["GF_SECURITY_ADMIN_PASSWORD__FILE"] == f"/run/secrets/{secret}"
     inside = dict(volume.removesuffix(":ro").split(":")[::-1] for volume in grafana["volumes"])
-    provider = yaml.safe_load((ROOT / "deploy/grafana/provisioning/dashboards/conviction.yml").read_text())
+    provider = yaml.safe_load((ROOT / "deploy/compose/grafana/provisioning/dashboards/conviction.yml").read_text())
     [shown] = provider["providers"]
     home = Path(environment["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
     assert (ROOT / inside[shown["options"]["path"]] / home.name).is_file()
-    [source] = yaml.safe_load((ROOT / "deploy/grafana/provisioning/datasources/prometheus.yml").read_text())[
+    [source] = yaml.safe_load((ROOT / "deploy/compose/grafana/provisioning/datasources/prometheus.yml").read_text())[
         "datasources"
     ]
     assert source["url"] == "http://prometheus:9090"
-    scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["global"]
+    scraped = yaml.safe_load((ROOT / "deploy/compose/prometheus/prometheus.yml").read_text())["global"]
     assert source["jsonData"]["timeInterval"] == scraped["scrape_interval"]
 
 

@@ -115,7 +115,7 @@ def test_prometheus_accepts_its_command_line(services: dict[str, Any], tmp_path:
     if program is None:
         pytest.skip("prometheus is not installed (requirements/prometheus .envs/tools)")
     port = available_port("127.0.0.1", 0)
-    places = {"/etc/prometheus": str(ROOT / "deploy/prometheus"), "=/prometheus": f"={tmp_path}"}
+    places = {"/etc/prometheus": str(ROOT / "deploy/compose/prometheus"), "=/prometheus": f"={tmp_path}"}
     command = list(services["prometheus"]["command"])
     for inside, here in places.items():
         command = [word.replace(inside, here) for word in command]

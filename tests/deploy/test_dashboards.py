@@ -14,12 +14,13 @@ import yaml
 
 from app.telemetry.metrics import Collectors
 from deploy.demo.prometheus import DASHBOARDS as FOLDER
-from deploy.demo.prometheus import DEPLOY, queries
+from deploy.demo.prometheus import queries
 from tests.deploy.monitored import RECORDED
 from tests.deploy.test_prometheus_rules import promtool, rules
 
 __all__ = ["promtool"]
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("ab", "cost", "overview", "vllm")
 FILLED_IN = {"$__rate_interval": "1m", "$__range": "1h"}
 
@@ -38,7 +39,7 @@ def exprs(name: str, filled_in: dict[str, str] = FILLED_IN) -> list[str]:
 
 def test_the_dashboards_match_the_code(tmp_path: Path) -> None:
     pytest.importorskip("grafana_foundation_sdk")
-    subprocess.run([sys.executable, "-m", "deploy.grafana", str(tmp_path)], cwd=DEPLOY.parent, check=True, timeout=120)
+    subprocess.run([sys.executable, "-m", "deploy.compose.grafana", str(tmp_path)], cwd=ROOT, check=True, timeout=120)
     assert {path.name for path in FOLDER.iterdir()} == {f"{name}.json" for name in NAMES}
     for name in NAMES:
         assert (tmp_path / f"{name}.json").read_text() == (FOLDER / f"{name}.json").read_text()

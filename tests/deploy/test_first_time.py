@@ -1,4 +1,4 @@
-"""deploy/first-time: it creates missing files, changes no others, and the gateway accepts the result."""
+"""deploy/compose/first-time: it creates missing files, changes no others, and the gateway accepts the result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = {"api_keys", "metrics_key", "openai_api_key", "valkey_password", "grafan
 def made(folder: Path, **environment: str) -> dict[str, str]:
     """Run it; return every file in the folder."""
     surroundings = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
-    command = [str(ROOT / "deploy/first-time"), str(folder)]
+    command = [str(ROOT / "deploy/compose/first-time"), str(folder)]
     subprocess.run(command, env=surroundings | environment, check=True, capture_output=True, timeout=60)
     paths = [path for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(folder)): path.read_text() for path in paths}

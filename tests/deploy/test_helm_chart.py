@@ -188,13 +188,13 @@ def test_each_monitor_and_rule_uses_the_same_job(documents: list[Document]) -> N
 @pytest.mark.parametrize("name", ["rules", "alerts"])
 def test_rules_are_those_of_compose(documents: list[Document], name: str) -> None:
     made = one(documents, "PrometheusRule", name)["spec"]
-    assert made == yaml.safe_load((ROOT / f"deploy/prometheus/{name}.yml").read_text())
+    assert made == yaml.safe_load((ROOT / f"deploy/compose/prometheus/{name}.yml").read_text())
     assert made["groups"]
 
 
 def test_dashboards_are_those_of_compose(documents: list[Document]) -> None:
     made = one(documents, "ConfigMap", "dashboards")["data"]
-    paths = (ROOT / "deploy/grafana/dashboards").glob("*.json")
+    paths = (ROOT / "deploy/compose/grafana/dashboards").glob("*.json")
     files = {f"conviction-{path.name}": path.read_text() for path in paths}
     assert made == files
     assert len(made) >= 4

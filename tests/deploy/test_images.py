@@ -1,9 +1,9 @@
-"""Checks of images: `Sealed` isolates as documented, and each check can fail."""
+"""Checks of images: a container is sealed, and each check can fail."""
 
 from __future__ import annotations
 
+import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,16 +15,14 @@ import pytest
 
 from deploy.images import gateway, pip_settings
 from deploy.images.base import official
-from deploy.images.containers import ContainerSpec, ImageError, Running, output_of
-from deploy.images.sealed import Sealed
+from deploy.images.engine import ContainerSpec, Engine, ImageError, Running, output_of
 
 
-class Plain:
+class Plain(Engine):
     """Runs a spec's command on this machine, to test the handling of its result."""
 
-    name = "plain"
-
     def __init__(self, config: Mapping[str, Any] | None = None) -> None:
+        super().__init__("plain")
         self._config = dict(config or {})
 
     def config(self, image: str) -> dict[str, Any]:
@@ -35,21 +33,6 @@ class Plain:
         with log.open("wb") as file:
             process = subprocess.Popen(spec.command, stdout=file, stderr=subprocess.STDOUT)
         yield Running(process, log)
-
-    def has(self, image: str) -> bool:
-        raise NotImplementedError
-
-    def take(self, image: str, rootfs: Path) -> None:
-        raise NotImplementedError
-
-    def build(self, image: str, target: str, arguments: Mapping[str, str]) -> None:
-        raise NotImplementedError
-
-    def bytes(self, image: str) -> int:
-        raise NotImplementedError
-
-    def stop(self, running: Running) -> None:
-        raise NotImplementedError
 
 
 DECLARED = {
@@ -99,45 +82,49 @@ def test_a_failed_command_reports_its_last_output() -> None:
         output_of(sys.executable, "-c", "import sys; sys.exit('the last of them')")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-def test_a_sealed_command_writes_only_to_tmp_without_privileges(tmp_path: Path) -> None:
-    """Seal this machine's root file system, without an image."""
-    root, log = tmp_path / "root", tmp_path / "log"
-    root.mkdir()
-    for name in ("bin", "lib", "lib64", "usr", "tmp", "run", "proc", "dev"):
-        source = Path("/") / name
-        if source.is_symlink():
-            (root / name).symlink_to(source.readlink())
-        else:
-            (root / name).mkdir()
-    subprocess.run(["mount", "--bind", "/usr", root / "usr"], check=True)
-    try:
-        script = "id -u; grep -E 'CapEff|NoNewPrivs' /proc/self/status; touch /tmp/x && ls /run/secrets; touch /x"
-        secrets = tmp_path / "secrets"
-        secrets.mkdir()
-        (secrets / "a-secret").touch()
-        process = Sealed(root, "/", "10001", {"PATH": "/usr/bin:/bin"}, secrets).start(("sh", "-c", script), log)
-        assert process.wait(60) != 0
-    finally:
-        subprocess.run(["umount", root / "usr"], check=True)
-    said = log.read_text()
-    assert said.splitlines()[0] == "10001", said
-    assert "CapEff:\t0000000000000000" in said
-    assert "NoNewPrivs:\t1" in said
-    assert "a-secret" in said
-    assert "Read-only file system" in said
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Path:
+    """Put a command of this name on PATH that writes its arguments to the file returned."""
+    program, arguments = tmp_path / name, tmp_path / "arguments"
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{arguments}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    return arguments
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make namespaces")
-def test_a_sealed_command_ends_with_its_process(tmp_path: Path) -> None:
-    program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
-    apart = ["unshare", "--pid", "--fork", sys.executable, "-c", program]
-    with subprocess.Popen(apart, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().strip() == b"1"
-        Sealed.send_signal(process, signal.SIGKILL)
-        assert process.wait(60) != 0
-        Sealed.send_signal(process, signal.SIGKILL)  # it has ended: no signal is sent
+@pytest.mark.parametrize("name", ["docker", "podman"])
+def test_a_container_is_sealed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = recorded(tmp_path, monkeypatch, name)
+    spec = ContainerSpec("image", ("id",), {"A": "1"}, tmp_path / "secrets", "0:0")
+    with Engine(name).running(spec, tmp_path / "log") as running:
+        assert running.ended() == 0
+    given = arguments.read_text().splitlines()
+    assert given[0] == "run"
+    assert given[-2:] == ["image", "id"]
+    assert {"--read-only", f"{tmp_path}/secrets:/run/secrets:ro", "no-new-privileges", "A=1"} <= set(given)
+    assert given[given.index("--cap-drop") + 1] == "ALL"
+    assert ("--ulimit" in given) == (name == "podman")
+
+
+@pytest.mark.parametrize("outside", [True, False], ids=["podman", "docker"])
+def test_the_health_check_is_read_from_either_engine(
+    outside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, config = {"Healthcheck": DECLARED["Healthcheck"]}, {"User": "10001:10001"}
+    described = {"Config": config, **check} if outside else {"Config": config | check}
+    monkeypatch.setattr("deploy.images.engine.output_of", lambda *_: json.dumps([described]))
+    assert Engine("any").config("image") == config | check
+
+
+def test_only_podman_builds_in_a_chroot_with_the_settings_of_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pip_settings, "volumes", lambda _: iter(["/pip.conf:/etc/pip.conf:ro"]))
+    for name in ("docker", "podman"):
+        arguments = recorded(tmp_path, monkeypatch, name)
+        Engine(name).build("image", "gateway", {"VERSION": "1"})
+        given = arguments.read_text().splitlines()
+        assert {"gateway", "VERSION=1", "image"} <= set(given)
+        assert ("chroot" in given) == ("/pip.conf:/etc/pip.conf:ro" in given) == (name == "podman")
 
 
 def test_pip_settings_are_passed_on_in_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import yaml
 from app.errors import ConvictionError
 from app.telemetry.metrics import Collectors
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
+FOLDER = Path(__file__).parents[2] / "deploy" / "compose" / "prometheus"
 RECORDED = ("conviction:tokens_per_second", "conviction:ms_per_token", "conviction:cost_usd_per_1k_tokens")
 
 

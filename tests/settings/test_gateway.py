@@ -9,7 +9,7 @@ import pytest
 
 from app.cli import main as cli
 from app.errors import InvalidSettings
-from app.settings.addresses import is_loopback
+from app.settings.addresses import is_loopback, proxy_for, require_http_url
 from app.settings.client import ClientSettings
 from app.settings.gateway import load_settings
 from app.settings.loading import load
@@ -25,6 +25,13 @@ CONVICTION_CAPACITY_TOKENS_PER_HOUR CONVICTION_URL CONVICTION_API_KEY"""
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in VARIABLES.split():
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 def test_an_empty_environment_is_enough() -> None:
@@ -84,34 +91,80 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
     assert load(ClientSettings).url == "http://127.0.0.1:8080"
 
 
-WRONG = {
-    "CONVICTION_VLLM_URLS": "hush:8000",
-    "OPENAI_BASE_URL": "hush",
-    "REDIS_URL": "http://hush",
-    "CONVICTION_MARKET": "hush",
-    "CONVICTION_MARKET_OPTIONS": "hush",
-    "CONVICTION_MARKET_FALLBACK": "hush",
-    "CONVICTION_PORT": "hush",
-    "CONVICTION_DEFAULT_BACKEND": "hush",
-    "CONVICTION_ALLOW_FOREIGN_MODEL": "hush",
-    "CONVICTION_BACKEND_TIMEOUT_S": "-1",
-    "CONVICTION_FIRST_TOKEN_TIMEOUT_S": "0",
-    "OPENAI_API_KEY": "sk-hush\nsk-hush",
-    "CONVICTION_HOSTING_USD_PER_HOUR": "NaN",
-    "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "0",
-}
+WRONG = [
+    ("CONVICTION_VLLM_URLS", "hush:8000"),
+    *(("CONVICTION_VLLM_URLS", f"http://127.0.0.1:1/v1,{url}") for url in (
+        "http://user:hush@vllm:8000/v1", "http://hush@vllm/v1", "http://vllm:hush/v1", "http://vllm:/v1",
+        "http://vllm:70000/v1", "http://vllm:0/v1", "http:///v1", "http://", "http://vllm/v1?hush=1",
+        "http://vllm/v1#hush", "http://vllm/v1?", "http://[::1/v1", "http://hush host/v1", "http://vllm/\x00hush",
+    )),
+    ("OPENAI_BASE_URL", "hush"),
+    ("OPENAI_BASE_URL", "https://user:hush@api.example/v1"),
+    ("REDIS_URL", "http://hush"),
+    ("REDIS_URL", "redis://:hush@store:port/0"),
+    ("REDIS_URL", "redis://:hush@store:6379/zero"),
+    ("REDIS_URL", "redis://:hush@store:6379?db=hush"),
+    ("REDIS_URL", "redis://:hush@store:6379?hush=1"),
+    ("REDIS_URL", "redis://:hush@store:6379?socket_timeout=hush"),
+    ("CONVICTION_MARKET", "hush"),
+    ("CONVICTION_MARKET_OPTIONS", "hush"),
+    ("CONVICTION_MARKET_FALLBACK", "hush"),
+    ("CONVICTION_PORT", "hush"),
+    ("CONVICTION_DEFAULT_BACKEND", "hush"),
+    ("CONVICTION_ALLOW_FOREIGN_MODEL", "hush"),
+    ("CONVICTION_BACKEND_TIMEOUT_S", "-1"),
+    ("CONVICTION_FIRST_TOKEN_TIMEOUT_S", "0"),
+    ("OPENAI_API_KEY", "sk-hush\nsk-hush"),
+    ("CONVICTION_HOSTING_USD_PER_HOUR", "NaN"),
+    ("CONVICTION_CAPACITY_TOKENS_PER_HOUR", "0"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG.items(), ids=list(WRONG))
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=repr)
 def test_an_invalid_variable_is_named_in_one_line_without_its_value(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
 ) -> None:
+    if "\0" in value:  # no environment can hold it
+        with pytest.raises(ValueError, match="control character"):
+            require_http_url(value)
+        return
     monkeypatch.setenv(name, value)
     assert cli.main(["serve"]) == 2
     output = capsys.readouterr().err
     assert output.startswith(f"conviction: {name}: ")
     assert output.count("\n") == 1
     assert "hush" not in output
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "ALL_PROXY"])
+@pytest.mark.parametrize("proxy", ["socks5://hush:1080", "socks5h://user:hush@proxy", "ftp://hush", "http://hush:port"])
+def test_a_proxy_that_cannot_be_used_is_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], without_proxies: None, name: str, proxy: str
+) -> None:
+    monkeypatch.setenv("CONVICTION_VLLM_URLS", "http://vllm.example:8000/v1")
+    monkeypatch.setenv(name, proxy)
+    assert cli.main(["serve"]) == 2
+    output = capsys.readouterr().err
+    assert name.upper() in output
+    assert "hush" not in output
+
+
+@pytest.mark.parametrize(
+    ("variables", "proxy"),
+    [
+        ({"ALL_PROXY": "http://all:1"}, "http://all:1"),
+        ({"all_proxy": "all:1"}, "http://all:1"),
+        ({"ALL_PROXY": "socks5://all:1", "https_proxy": "http://user:pass@own:1"}, "http://user:pass@own:1"),
+        ({"http_proxy": "http://other:1"}, None),
+        ({"ALL_PROXY": "http://all:1", "NO_PROXY": "example"}, None),
+    ],
+)
+def test_the_environment_s_proxy_for_a_url(
+    monkeypatch: pytest.MonkeyPatch, without_proxies: None, variables: dict[str, str], proxy: str | None
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_for("https://api.example/v1") == proxy
 
 
 def test_all_invalid_variables_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from training.config import ConfigError, load
 
-SHIPPED = sorted((Path(__file__).parents[2] / "training" / "configs").glob("*.toml"))
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "training" / "configs").glob("*.toml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
@@ -23,12 +25,6 @@ def test_every_error_is_all_reported(config_file: Path) -> None:
         load(config_file)
     for wrong in ("finetune.rank", "teacher.name", "quantize.bits", "quantize.surprise"):
         assert wrong in str(caught.value)
-
-
-def test_the_former_name_of_a_section_is_rejected_with_its_new_name(config_file: Path) -> None:
-    config_file.write_text(config_file.read_text().replace("[quantize]", "[quantise]"))
-    with pytest.raises(ConfigError, match=r"quantise: this section is now called \[quantize\]"):
-        load(config_file)
 
 
 @pytest.mark.parametrize(("text", "message"), [("a = ", "Invalid value"), ("", "name: Field required")])
@@ -68,3 +64,13 @@ def test_splits_that_do_not_fit_together_are_all_reported_beside_a_wrong_rate(co
         "the shares of train, validation, test sum to 1.1, above 1",
     ):
         assert wrong in str(caught.value)
+
+
+def test_the_demo_is_quantized_like_the_default_model_and_continues_a_published_adapter() -> None:
+    demo, default = (load(SHIPPED[0].parent / name) for name in ("demo.toml", "default.toml"))
+    assert demo.quantize == default.quantize
+    assert not demo.quantize.search and demo.qat is not None
+    assert default.finetune.continue_from is None
+    assert demo.finetune.continue_from is not None
+    adapter = json.loads((ROOT / demo.finetune.continue_from / "adapter" / "adapter_config.json").read_text())
+    assert (adapter["r"], adapter["lora_alpha"]) == (demo.finetune.rank, demo.finetune.alpha)

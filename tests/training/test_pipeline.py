@@ -1,4 +1,4 @@
-"""The order of a run's stages, by interpreters that write down what they are asked for."""
+"""The order of a run's stages, by interpreters that write down their commands."""
 
 from __future__ import annotations
 
@@ -23,11 +23,15 @@ STUB = """#!/bin/sh
 echo "$(basename "$(dirname "$(dirname "$0")")") $*" >> {log}
 shift 2
 while [ $# -gt 0 ]; do
-    case $1 in --out) mkdir -p "$(dirname "$2")"; touch "$2" ;; esac
+    case $1 in --out) out=$2 ;; --form) form=$2 ;; --dtype) dtype=$2 ;; esac
     shift
 done
+if [ -n "$form" ]; then
+    mkdir -p "$(dirname "$out")"
+    echo '{{"served": {{"form": "'$form'", "dtype": "'$dtype'"}}}}' > "$out"
+fi
 """
-"""Notes its environment's name and its arguments; leaves the file that `--out` names."""
+"""Notes its environment's name and its arguments; leaves the evaluation that `--out` names."""
 
 
 class Running:
@@ -36,7 +40,7 @@ class Running:
     def __init__(self, config: Config, artifacts: Artifacts, market: Path, folder: Path) -> None:
         self.config, self.artifacts, self.market, self.folder = config, artifacts, market, folder
         self.served: list[tuple[Path, Profile, Path | None]] = []
-        self.log = folder / "asked.log"
+        self.log = folder / "commands.log"
         for name in ("training", "quantize", "vllm"):
             python = self.python(name)
             python.parent.mkdir(parents=True)
@@ -54,7 +58,7 @@ class Running:
         yield "http://vllm"
 
     def run(self, machine: Machine) -> list[list[str]]:
-        """What the interpreters were asked for: environment, arguments."""
+        """The interpreters' commands: environment, arguments."""
         run(
             self.folder / "toy.toml",
             self.config,
@@ -91,39 +95,39 @@ def unsearched(running: Running) -> None:
 
 def test_with_a_kernel_for_4_bits_they_are_served_as_they_are(running: Running) -> None:
     unsearched(running)
-    asked = running.run(AVX512)
-    assert [words[1] for words in asked] == ["quantize", *["evaluate"] * 6, "report", "publish"]
-    assert {words[0] for words in asked} == {"training"}
-    assert "--calibration" not in asked[0]
+    commands = running.run(AVX512)
+    assert [words[1] for words in commands] == ["quantize", *["evaluate"] * 6, "report", "publish"]
+    assert {words[0] for words in commands} == {"training"}
+    assert "--calibration" not in commands[0]
     runs = Path("runs/toy")
     assert [weights for weights, _, _ in running.served] == [
         *[Path(".models/bases/Toy")] * 2, runs / "merge/weights", runs / "quantize/weights",
     ]  # fmt: skip
-    evaluated = [(after(words, "--form"), after(words, "--dtype")) for words in asked if words[1] == "evaluate"]
+    evaluated = [(after(words, "--form"), after(words, "--dtype")) for words in commands if words[1] == "evaluate"]
     assert sorted(set(evaluated)) == [(form, "bfloat16") for form in ("adapter", "awq", "base", "merged")]
 
 
 def test_without_one_they_are_dequantized_once_and_those_are_served(running: Running) -> None:
     unsearched(running)
-    asked = running.run(AVX2)
-    assert [words[1] for words in asked][:2] == ["quantize", "dequantize"]
+    commands = running.run(AVX2)
+    assert [words[1] for words in commands][:2] == ["quantize", "dequantize"]
     quantized, multiplied_out = (running.artifacts.folder / name / "weights" for name in ("quantize", "dequantize"))
-    assert asked[1][2:] == ["--quantized", str(quantized), "--out", str(multiplied_out)]
+    assert commands[1][2:] == ["--quantized", str(quantized), "--out", str(multiplied_out)]
     last, profile, _ = running.served[-1]
     assert last == Path("runs/toy/dequantize/weights")
     assert profile.dtype == "float32"
-    shipped = [words for words in asked if words[1] == "evaluate"][-1]
+    shipped = [words for words in commands if words[1] == "evaluate"][-1]
     assert (after(shipped, "--form"), after(shipped, "--dtype")) == ("dequantized", "float32")
     assert shipped[-1].endswith("full-awq.json")
-    before = len(asked)
+    before = len(commands)
     assert [words[1] for words in running.run(AVX2)][before:] == ["report", "publish"]
 
 
 def test_a_search_runs_in_autoawq_s_environment_on_what_merging_left_to_calibrate_with(running: Running) -> None:
-    asked = running.run(AVX512)
-    assert asked[0][:2] == ["quantize", "quantize"]
-    assert after(asked[0], "--calibration") == str(running.artifacts.folder / "merge" / "calibration.json")
-    assert {words[0] for words in asked[1:]} == {"training"}
+    commands = running.run(AVX512)
+    assert commands[0][:2] == ["quantize", "quantize"]
+    assert after(commands[0], "--calibration") == str(running.artifacts.folder / "merge" / "calibration.json")
+    assert {words[0] for words in commands[1:]} == {"training"}
 
 
 def test_the_plan_is_printed_before_the_first_stage(running: Running, capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,8 @@ def test_the_plan_lists_machine_stages_environments_and_how_each_system_is_serve
     made = plan(unsearched(config))
     made.artifacts.complete("dataset", {})
     for detail in ("brief", "full"):
-        write_json(made.artifacts.stage("evaluate") / f"{detail}-merged.json", {})
+        served = {"form": "merged", "dtype": "bfloat16"}
+        write_json(made.artifacts.stage("evaluate") / f"{detail}-merged.json", {"served": served})
     python = made.environments.training
     assert list(made.lines()) == [
         f"toy, version 1, into {made.target.store}",
@@ -56,6 +57,13 @@ def test_the_plan_lists_machine_stages_environments_and_how_each_system_is_serve
         "  merged    already evaluated",
         "  awq       awq weights in bfloat16, compiled",
     ]
+
+
+def test_an_evaluation_in_another_dtype_is_done_again(plan: Make) -> None:
+    made = plan()
+    for dtype, evaluated in (("bfloat16", True), ("float32", False)):
+        write_json(made.artifacts.stage("evaluate") / "brief-base.json", {"served": {"form": "base", "dtype": dtype}})
+        assert made.is_evaluated("base") is evaluated
 
 
 def test_without_a_kernel_for_4_bits_they_are_dequantized_and_served_in_float32(plan: Make) -> None:

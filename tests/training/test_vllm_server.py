@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -110,3 +114,41 @@ def test_compiled_code_is_deleted_after_a_start_that_failed(tmp_path: Path, cach
         with pytest.raises(NotServed), serve(stub, tmp_path, "x", tmp_path / "vllm.log", profile_of(AVX2)):
             pass
         assert kernel.exists() is remains
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from tests.training.machines import AVX2, profile_of
+from training import vllm_server
+folder = Path(sys.argv[1])
+vllm_server.CACHE = folder / "cache" / "vllm"
+with vllm_server.serve(folder / "python", folder, "x", folder / "vllm.log", profile_of(AVX2)):
+    pass
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_vllm_ends_with_the_process_that_started_it(tmp_path: Path, number: signal.Signals) -> None:
+    stub, log = tmp_path / "python", tmp_path / "vllm.log"
+    stub.write_text(f"#!{sys.executable}\nimport os, time\nprint(os.getpid(), flush=True)\ntime.sleep(60)\n")
+    stub.chmod(0o755)
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], cwd=ROOT) as parent:
+        until = time.monotonic() + 30
+        while not (log.exists() and log.read_text().endswith("\n")):
+            assert time.monotonic() < until and parent.poll() is None
+            time.sleep(0.02)
+        child = Path("/proc") / log.read_text().strip()
+        assert running(child)
+        parent.send_signal(number)
+    while running(child):
+        assert time.monotonic() < until, "vLLM outlived its parent"
+        time.sleep(0.02)
+
+
+def running(process: Path) -> bool:
+    """Whether the process of this folder in /proc exists and is no zombie."""
+    try:
+        return "State:\tZ" not in (process / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False

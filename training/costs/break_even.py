@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from app.pricing.prices import plain
 from training.costs import case_study as study
 from training.costs.recorded import Recorded, Served
+from training.markdown import table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,16 +68,24 @@ def machines(calls_per_hour: Decimal, capacity: Decimal) -> Decimal:
     return max((calls_per_hour / capacity).to_integral_value(ROUND_CEILING), Decimal(1))
 
 
-def table(found: Sequence[Case]) -> Iterator[str]:
-    """Yield the Markdown table."""
-    yield "| call | hosted, $/hour | at most, calls/hour | API | $/call there | hosted is cheaper from, calls/hour |"
-    yield "| --- | --- | --- | --- | --- | --- |"
+def break_even_table(found: Sequence[Case]) -> str:
+    """Return the Markdown table."""
+    head = [
+        "call",
+        "hosted, $/hour",
+        "at most, calls/hour",
+        "API",
+        "$/call there",
+        "hosted is cheaper from, calls/hour",
+    ]
+    rows = []
     for case in found:
+        capacity = "not stated" if case.capacity is None else f"{case.capacity:,.0f}"
         for name, usd in case.apis.items():
             calls = break_even(case, usd)
             cheaper_from = "never: a full machine costs more" if calls is None else f"{calls:,.1f}"
-            capacity = "not stated" if case.capacity is None else f"{case.capacity:,.0f}"
-            yield f"| {case.title} | {plain(case.usd_per_hour)} | {capacity} | {name} | {short(usd)} | {cheaper_from} |"
+            rows.append([case.title, plain(case.usd_per_hour), capacity, name, short(usd), cheaper_from])
+    return table(head, rows)
 
 
 def short(usd: Decimal) -> str:
@@ -112,5 +121,5 @@ def _panel(axes: Axes, case: Case) -> None:
     axes.legend()
 
 
-def _floats(amounts: Iterator[Decimal] | Sequence[Decimal]) -> list[float]:
+def _floats(amounts: Iterable[Decimal]) -> list[float]:
     return [float(amount) for amount in amounts]

@@ -69,20 +69,7 @@ GPT4 = Hosting(
     "OpenAI", "-", "GPT-4", None, CALLS_PER_HOUR, TOKENS_PER_CALL, None,
     GPT4_USD_PER_1K, GPT4_USD_PER_1K, prices().case_study.gpt4_ms_per_token,
 )  # fmt: skip
-HOSTING_TRAINING_COST = Decimal("1.890")
-"""Training cost in the hosting table's Mistral row."""
-TOKENS_PER_SECOND = Decimal(1000)
-"""The column's value in both rows."""
 
 DATASET_USD = Decimal(15)
 FINETUNING_USD = Decimal(2)
 HOSTING_USD_PER_DAY = Decimal(10)
-USD_PER_MILLION = {"GPT-4": Decimal("30.00"), "Mistral 7B": Decimal("3.68")}
-
-PAIRS = 1000
-TRAINED_ON = 800
-EPOCHS = 500
-ANSWERED_BY = "gpt-4-0125-preview"
-
-A100_TOKENS_PER_SECOND = Decimal(3150)
-"""LoRA on a 7B model, one A100 80 GB, sequences of 2,048: derived from the table in Qwen's README."""

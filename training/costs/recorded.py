@@ -13,8 +13,9 @@ from app.pricing.prices import ListPrice, list_price
 from training.artifacts import Artifacts
 from training.config import Config
 from training.costs.case_study import Hosting, Training
+from training.evaluation.documents import evaluations, measured_speed
+from training.evaluation.frontier import API_MODEL
 from training.finetune.record import tuning
-from training.publish.evaluations import evaluations
 
 
 @dataclass(frozen=True)
@@ -83,18 +84,11 @@ def _of_version(version: Manifest) -> _Facts:
     return _Facts({"model": version.teacher, **data.get("labels", {})}, tuned, data.get("speed", {}))
 
 
-def measured_speed(report: dict[str, Any]) -> dict[str, Any]:
-    """Return an evaluation's tokens, seconds, calls, concurrency and machine, and if recorded the form and dtype of its
-    weights."""
-    known = {"calls": report["agreement"]["n"], "machine": report["machine"]}
-    return {**report["speed"], **known, **({"served": report["served"]} if report.get("served") else {})}
-
-
 def _training(config: Config, tuned: dict[str, Any]) -> Training:
     devices = int(tuned.get("devices", 1))
     return Training(
-        config.costs.vendor,
-        config.costs.gpu,
+        "-",
+        "-",
         f"{config.base.name} ({config.name})",
         devices,
         Decimal(str(tuned["seconds"])),
@@ -104,9 +98,9 @@ def _training(config: Config, tuned: dict[str, Any]) -> Training:
 
 
 def _served(config: Config, speeds: dict[str, dict[str, Any]], usd_per_hour: Decimal) -> Iterator[Served]:
-    model, price = config.costs.api_model, list_price(config.costs.api_model)
+    price = list_price(API_MODEL)
     for name, speed in speeds.items():
-        yield Served(_hosting(f"{config.name}, {name}", speed, usd_per_hour), model, _api(price, speed))
+        yield Served(_hosting(f"{config.name}, {name}", speed, usd_per_hour), API_MODEL, _api(price, speed))
 
 
 def newest(versions: Path) -> Manifest | None:

@@ -20,7 +20,7 @@ from training.config import SPLITS, Config, Dataset, Split
 from training.dataset.data_card import describe, write_card
 from training.dataset.market import open_market
 from training.dataset.universe import select_universe
-from training.progress import track
+from training.progress import progress
 
 ROUNDS = 20
 """Draws per ticker for one pair before the split counts as having no usable ticker."""
@@ -114,7 +114,7 @@ def _pairs(
     rng.shuffle(details)
     turn = itertools.cycle(tickers)
     days = (split.last - split.first).days
-    for detail in track(details, f"dataset {name}"):
+    for detail in progress(f"dataset {name}", details):
         for ticker in itertools.islice(turn, ROUNDS * len(tickers)):
             as_of = split.first + timedelta(days=rng.randrange(days + 1))
             pair = _pair(provider, config, rng, ticker, as_of, detail)

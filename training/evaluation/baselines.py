@@ -25,6 +25,8 @@ from training.evaluation.agreement import clustered
 from training.evaluation.rows import Key, Row
 
 SEED = 0
+CURVE_SIZES = (250, 1000, 4000)
+"""Training pairs of a learning curve's points; gradient boosting's also has one of all pairs."""
 Values = dict[str, float]
 Features = Callable[[Sequence[Values], Sequence[str]], Any]
 """Build a classifier's input from questions and the names of the metrics to use."""

@@ -160,4 +160,5 @@ class ServerClient(_HttpClient):
         except UnparsedAnswer:
             return Prediction(failure="unparsed_answer", **spent)
         tokens = choice.logprobs.content if choice.logprobs else None
-        return Prediction(answer.action, answer.conviction, label_probabilities(tokens or ()), **spent)
+        found = label_probabilities(tokens or ())
+        return Prediction(answer.action, answer.conviction, found.values if found else None, **spent)

@@ -18,6 +18,8 @@ from app.pricing.prices import NANO, Price
 from training.evaluation.agreement import clustered
 from training.evaluation.rows import Row
 
+API_MODEL = "gpt-4.1"
+"""The API model at whose list price hosted models are compared."""
 THRESHOLDS = (0.0, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.98, 0.99)
 AIM = 0.95
 """The reported threshold is the least whose agreement interval starts at this value or above."""

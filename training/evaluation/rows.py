@@ -3,16 +3,17 @@ paired comparisons."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.contract.features import METRIC_NAMES
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action, Conviction
-from training.artifacts import write_rows
+from training.artifacts import faults, write_rows
 from training.evaluation.clients import Prediction
 from training.evaluation.pairs import Pair
 
@@ -20,6 +21,15 @@ DETAILS: tuple[Detail, ...] = ("brief", "full")
 """Details in the order of evaluation and report."""
 
 Key = tuple[object, ...]
+
+
+class Source(NamedTuple):
+    """What gave an answer: model, detail, and form and dtype of its weights where known."""
+
+    model: str
+    detail: Detail
+    form: str | None = None
+    dtype: str | None = None
 
 
 class Row(BaseModel):
@@ -31,15 +41,15 @@ class Row(BaseModel):
     as_of: date | None
     detail: Detail
     model: str
+    form: str | None = None
+    dtype: str | None = None
     metrics: dict[str, float]
     missing: int
     """Number of the contract's metrics that the question lacks."""
     truth: Action
     truth_conviction: Conviction
-    predicted: Action | None = Field(default=None, validation_alias=AliasChoices("predicted", "said"))
-    predicted_conviction: Conviction | None = Field(
-        default=None, validation_alias=AliasChoices("predicted_conviction", "said_conviction")
-    )
+    predicted: Action | None = None
+    predicted_conviction: Conviction | None = None
     probabilities: dict[Action, float] | None = None
     failure: str | None = None
     prompt_tokens: int = 0
@@ -55,6 +65,10 @@ class Row(BaseModel):
         return self.predicted == self.truth
 
     @property
+    def source(self) -> Source:
+        return Source(self.model, self.detail, self.form, self.dtype)
+
+    @property
     def key(self) -> Key:
         """Identity of the question, independent of model and detail."""
         return self.ticker, self.as_of, *sorted(self.metrics.items())
@@ -65,13 +79,12 @@ def key_of(pair: Pair) -> Key:
     return pair.ticker, pair.metrics.as_of, *sorted(pair.metrics.values().items())
 
 
-def row(pair: Pair, prediction: Prediction, detail: Detail, model: str, at: float) -> Row:
+def row(pair: Pair, prediction: Prediction, source: Source, at: float) -> Row:
     """Return the row of a model's prediction for a pair."""
     return Row(
         ticker=pair.ticker,
         as_of=pair.metrics.as_of,
-        detail=detail,
-        model=model,
+        **source._asdict(),
         metrics=pair.metrics.values(),
         missing=len(METRIC_NAMES) - len(pair.metrics.values()),
         truth=pair.truth.action,
@@ -112,6 +125,4 @@ def _read(path: Path, number: int, line: str) -> Row:
     try:
         return Row.model_validate_json(line)
     except ValidationError as error:
-        first: Mapping[str, object] = dict(error.errors(include_url=False, include_input=False)[0])
-        where = ".".join(map(str, error.errors()[0]["loc"])) or "row"
-        raise ValueError(f"{path}, line {number}: {where}: {first['msg']}") from None
+        raise ValueError(f"{path}, line {number}: {faults(error, 'row')[0]}") from None

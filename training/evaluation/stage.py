@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,11 +19,11 @@ from app.contract.prompt import Detail
 from app.pricing.prices import CapacityPrice, list_price
 from training.evaluation import consistency, rows
 from training.evaluation.clients import ModelClient, connect
-from training.evaluation.frontier import frontier
+from training.evaluation.frontier import API_MODEL, frontier
 from training.evaluation.pairs import Pair
-from training.evaluation.rows import Key, Row
+from training.evaluation.rows import Key, Row, Source
 from training.evaluation.scores import scores
-from training.progress import Progress
+from training.progress import progress
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class EvaluationOptions:
     concurrency: int = 8
     consistency: int = 0
     """Number of pairs asked again under each change that should not affect the answer."""
+    form: str | None = None
+    dtype: str | None = None
+    """Form and dtype of the served weights, where known."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Evaluation:
     document: dict[str, Any]
     rows: list[Row]
 
-    def cascade(self, usd_per_hour: Decimal, api: str) -> dict[str, Any] | None:
+    def cascade(self, usd_per_hour: Decimal) -> dict[str, Any] | None:
         """Return the cost frontier of a cascade from this model to an API model, at the machine's hourly price.
 
         Returns None for full answers, because a cascade asks in brief, and without probabilities.
@@ -50,7 +54,7 @@ class Evaluation:
         if self.document["detail"] != "brief":
             return None
         hosted = CapacityPrice(usd_per_hour, Decimal(self.document["speed"]["tokens_per_hour"]))
-        return frontier(self.rows, hosted, list_price(api))
+        return frontier(self.rows, hosted, list_price(API_MODEL))
 
 
 async def evaluate(
@@ -58,61 +62,72 @@ async def evaluate(
 ) -> Evaluation:
     """Evaluate a backend on every pair.
 
-    Answers are appended to the file `unfinished` as they arrive; answers of the same model that it already holds are
-    reused, which resumes an interrupted evaluation. Raises `Unreachable` if no backend answers at `url`, `ValueError`
-    if the pairs do not have exactly one teacher.
+    Answers are appended to the file `unfinished` as they arrive; answers of the same model, form and dtype that it
+    already holds are reused, which resumes an interrupted evaluation. Raises `Unreachable` if no backend answers at
+    `url`, `ValueError` if the pairs do not have exactly one teacher.
     """
     teachers = sorted({pair.teacher for pair in pairs})
     if len(teachers) != 1:
         raise ValueError(f"the pairs must have one teacher, not {', '.join(teachers) or 'none: there are no pairs'}")
     async with httpx.AsyncClient(timeout=600) as client:
         model_client = await connect(client, url, backend, key)
-        known = _recover(unfinished, model_client.model, options.detail)
+        source = Source(model_client.model, options.detail, options.form, options.dtype)
+        known = _recover(unfinished, source)
         elapsed = max((row.at for row in known.values()), default=0.0)
         with row_appender(unfinished) as append:
-            answered = await predict_all(model_client, pairs, options, known=known, elapsed=elapsed, append=append)
+            answered = await predict_all(
+                model_client, pairs, source, options.concurrency, known=known, elapsed=elapsed, append=append
+            )
         document = {
             "url": url,
             "model": model_client.model,
             "teacher": teachers[0],
             "detail": options.detail,
+            "served": {name: value for name in ("form", "dtype") if (value := getattr(options, name))} or None,
             **scores(answered),
             "speed": _speed(answered, options.concurrency),
         }
         if options.consistency:
-            document["consistency"] = await _consistency(model_client, pairs, answered, options)
+            few, before = pairs[: options.consistency], answered[: options.consistency]
+            document["consistency"] = {
+                name: consistency.stability(
+                    before, await predict_all(model_client, changed, source, options.concurrency), changed
+                )
+                for name, changed in consistency.perturbations(few).items()
+            }
     return Evaluation(document, answered)
 
 
 async def predict_all(
     model_client: ModelClient,
     pairs: Sequence[Pair],
-    options: EvaluationOptions,
+    source: Source,
+    concurrency: int,
     *,
     known: Mapping[Key, Row] | None = None,
     elapsed: float = 0.0,
     append: Callable[[Row], None] = lambda _: None,
 ) -> list[Row]:
     """Return a row for every pair, in order, with at most `concurrency` requests in flight; failures are rows too."""
-    limit, start = asyncio.Semaphore(options.concurrency), time.monotonic() - elapsed
-    progress_bar = Progress(len(pairs), f"evaluate {options.detail}")
+    limit, start = asyncio.Semaphore(concurrency), time.monotonic() - elapsed
 
     async def one(pair: Pair) -> Row:
         async with limit:
             row = (known or {}).get(rows.key_of(pair))
             if row is None:
-                prediction = await model_client.ask(pair.ticker, pair.metrics, options.detail)
-                row = rows.row(pair, prediction, options.detail, model_client.model, time.monotonic() - start)
+                prediction = await model_client.ask(pair.ticker, pair.metrics, source.detail)
+                row = rows.row(pair, prediction, source, time.monotonic() - start)
                 append(row)
-            progress_bar.advance()
+            bar.update()
             return row
 
-    tasks = [asyncio.create_task(one(pair)) for pair in pairs]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
+    with progress(f"evaluate {source.detail}", total=len(pairs)) as bar:
+        tasks = [asyncio.create_task(one(pair)) for pair in pairs]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 @contextmanager
@@ -128,28 +143,25 @@ def row_appender(path: Path) -> Iterator[Callable[[Row], None]]:
         yield append
 
 
-def _recover(unfinished: Path, model: str, detail: Detail) -> dict[Key, Row]:
-    """Return the answers of an interrupted evaluation of the same model, and rewrite the file with only those.
+def _recover(unfinished: Path, source: Source) -> dict[Key, Row]:
+    """Return the answers that an interrupted evaluation of the same source left, and rewrite the file with only those.
 
-    Failures without tokens, such as a refused connection, are left out, so that they are asked again.
+    Failures without tokens, such as a refused connection, are left out, so that they are asked again. Answers of
+    another source are named on standard error and discarded.
     """
     if not unfinished.exists():
         return {}
-    answered = (row for row in rows.read_unfinished(unfinished) if row.predicted or row.completion_tokens)
-    left = [row for row in answered if (row.model, row.detail) == (model, detail)]
+    answered = [row for row in rows.read_unfinished(unfinished) if row.predicted or row.completion_tokens]
+    for other in {row.source for row in answered} - {source}:
+        text = f"{unfinished}: answers of {_named(other)} are discarded, because this evaluates {_named(source)}"
+        print(text, file=sys.stderr, flush=True)
+    left = [row for row in answered if row.source == source]
     rows.write(unfinished, left)
     return {row.key: row for row in left}
 
 
-async def _consistency(
-    model_client: ModelClient, pairs: Sequence[Pair], answered: Sequence[Row], options: EvaluationOptions
-) -> dict[str, Any]:
-    repeated, before = pairs[: options.consistency], answered[: options.consistency]
-    found = {}
-    for name, changed in consistency.perturbations(repeated).items():
-        after = await predict_all(model_client, changed, options)
-        found[name] = consistency.stability(before, after, changed)
-    return found
+def _named(source: Source) -> str:
+    return " ".join(filter(None, source))
 
 
 def _speed(answered: Sequence[Row], concurrency: int) -> dict[str, Any]:

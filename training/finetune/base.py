@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
 from app.contract.manifest import sha256, verify
-from training.artifacts import write_json
+from training.artifacts import read_json, write_json
 from training.config import Base
 
 READY = "base.json"
@@ -33,7 +32,7 @@ def prepare(base: Base, folder: Path) -> Path:
         convert_to_mistral(folder)
         weights = {path.name: sha256(path) for path in sorted(folder.glob("*.safetensors"))}
         write_json(folder / READY, {"name": base.name, "license": base.license, "weights": weights})
-    verify(folder, json.loads((folder / READY).read_text())["weights"])
+    verify(folder, read_json(folder / READY)["weights"])
     return folder
 
 
@@ -57,7 +56,7 @@ def _tokenizer_options(options: dict[str, Any]) -> dict[str, Any]:
 
 def convert_to_mistral(folder: Path) -> None:
     """Relabel a Llama config as Mistral without sliding window, which is the same architecture."""
-    config = json.loads((folder / "config.json").read_text())
+    config = read_json(folder / "config.json")
     if config["model_type"] == "llama":
         config |= {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": None}
         for llama_only in ("attention_bias", "mlp_bias", "pretraining_tp"):

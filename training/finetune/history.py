@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from io import BytesIO
 from typing import Any
 
 from matplotlib.figure import Figure
 
 
-def draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Plot training and validation loss per step, and agreement with the teacher on validation pairs."""
+def draw(history: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return a PNG of training and validation loss per step, and agreement with the teacher on validation pairs."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     agreement = axes.twinx()
@@ -25,4 +25,6 @@ def draw(history: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.set_ylim(bottom=0)
     agreement.set(ylabel="agreement of the action", ylim=(0, 1))
     figure.legend(loc="outside upper center", ncols=3)
-    figure.savefig(path, dpi=120)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

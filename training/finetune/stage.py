@@ -18,7 +18,7 @@ from transformers.trainer_utils import EvalPrediction
 from trl import SFTConfig
 
 from app.contract.manifest import read, sha256, verify
-from training.artifacts import Artifacts
+from training.artifacts import Artifacts, read_json, write_bytes
 from training.config import Config, Finetune, Quantize
 from training.dataset.data_card import complete_card, token_lengths
 from training.finetune import examples
@@ -64,15 +64,54 @@ def _train(
     require_memory(base, 4 if settings.qlora else 8 * training_dtype().itemsize)
     tokenizer = AutoTokenizer.from_pretrained(base)
     train, validation, lengths = _examples(settings, artifacts, tokenizer)
-    model = with_adapter(settings, base, start)
+    trainer = _trainer(settings, with_adapter(settings, base, start), tokenizer, train, validation, rounding, folder)
+    trainer.train(resume_from_checkpoint=_latest_checkpoint(folder / "checkpoints"))
+    trainer.save_model(str(folder / "adapter"))
+    if not trainer.is_world_process_zero():
+        return
+    write_bytes(folder / "curve.png", draw(trainer.state.log_history))
+    adapter = sha256(folder / "adapter" / "adapter_model.safetensors")
+    record = _record(trainer, settings, base, train)
+    artifacts.complete(stage, {"adapter_sha256": adapter, "token_lengths": lengths, **record})
+    if stage == "finetune" and artifacts.done("dataset"):
+        complete_card(artifacts, lengths)
+
+
+def _record(trainer: AnswerTrainer, settings: Finetune, base: Path, train: list[Example]) -> dict[str, Any]:
+    """Return the manifest's entries of a finished training."""
+    history, devices = trainer.state.log_history, trainer.args.world_size
+    seconds = history[-1]["seconds"]
+    return {
+        "config": settings.model_dump(mode="json"),
+        "continued_from": str(settings.continue_from) if settings.continue_from else None,
+        "base": read_json(base / "base.json"),
+        "pairs": len(train),
+        "tokens": sum(len(e.prompt) + len(e.answer) for e in train),
+        "seconds": seconds,
+        "devices": devices,
+        "dtype": str(training_dtype()).removeprefix("torch."),
+        "usd_per_hour": str(settings.usd_per_hour),
+        "cost_usd": str(cost(seconds, devices, settings.usd_per_hour)),
+        "history": history,
+    }
+
+
+def _trainer(
+    settings: Finetune,
+    model: Any,
+    tokenizer: Any,
+    train: list[Example],
+    validation: list[Example],
+    rounding: Quantize | None,
+    folder: Path,
+) -> AnswerTrainer:
     callbacks: list[TrainerCallback] = [EarlyStoppingCallback(settings.patience)] if settings.patience else []
     if rounding:
         callbacks.append(FakeQuantization(model, rounding.group_size, rounding.keep))
-    packing = settings.packing
     trainer = AnswerTrainer(
         model=model,
         args=arguments(settings, folder / "checkpoints"),
-        train_dataset=examples.packed(train, settings.max_length) if packing else examples.table(train),
+        train_dataset=examples.packed(train, settings.max_length) if settings.packing else examples.table(train),
         eval_dataset=examples.table(validation),
         processing_class=tokenizer,
         data_collator=partial(examples.collate, pad=tokenizer.pad_token_id),
@@ -81,33 +120,7 @@ def _train(
     )
     if trainer.args.fp16:
         _cast_adapter_to_float32(trainer.model)
-    trainer.train(resume_from_checkpoint=_latest_checkpoint(folder / "checkpoints"))
-    trainer.save_model(str(folder / "adapter"))
-    if not trainer.is_world_process_zero():
-        return
-    history, devices = trainer.state.log_history, trainer.args.world_size
-    seconds = history[-1]["seconds"]
-    draw(history, folder / "curve.png")
-    artifacts.complete(
-        stage,
-        {
-            "config": settings.model_dump(mode="json"),
-            "continued_from": str(settings.continue_from) if settings.continue_from else None,
-            "base": json.loads((base / "base.json").read_text()),
-            "adapter_sha256": sha256(folder / "adapter" / "adapter_model.safetensors"),
-            "pairs": len(train),
-            "tokens": sum(len(e.prompt) + len(e.answer) for e in train),
-            "seconds": seconds,
-            "devices": devices,
-            "dtype": str(training_dtype()).removeprefix("torch."),
-            "usd_per_hour": str(settings.usd_per_hour),
-            "cost_usd": str(cost(seconds, devices, settings.usd_per_hour)),
-            "token_lengths": lengths,
-            "history": history,
-        },
-    )
-    if stage == "finetune" and artifacts.done("dataset"):
-        complete_card(artifacts, lengths)
+    return trainer
 
 
 def _cast_adapter_to_float32(model: Any) -> None:

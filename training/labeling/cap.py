@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Literal
 
-from training.labeling.journal import Answered, Closed, Journal, Sent
+from training.labeling.journal import Answered, Journal
 from training.labeling.tariff import in_usd
+
+Outcome = Answered | Literal["unbilled", "unknown"]
+"""How a call ended; one whose outcome is unknown may have been billed and stays open."""
 
 
 class CapReached(ValueError):
@@ -24,25 +29,28 @@ class Cap:
     def left(self) -> int:
         return self.nano_usd - self.journal.spent
 
-    async def send(self, sent: Sent) -> None:
-        """Journal a call before it is sent, once its worst-case cost fits.
+    async def send(self, call: str, at_most: Mapping[str, int]) -> None:
+        """Journal a call before it is sent, once its worst-case cost fits; `at_most` is that of each question.
 
         Waits for calls in flight to settle. Raises `CapReached` if it does not fit even then.
         """
+        cost = sum(at_most.values())
         async with self._settled:
-            await self._settled.wait_for(lambda: sent.nano_usd <= self.left or not self._under_way)
-            if sent.nano_usd > self.left:
-                raise self.reached(sent.nano_usd)
-            self.journal.write(sent)
-            self._under_way.add(sent.call)
+            await self._settled.wait_for(lambda: cost <= self.left or not self._under_way)
+            if cost > self.left:
+                raise self.reached(cost)
+            self.journal.send(call, at_most)
+            self._under_way.add(call)
 
-    async def settle(self, call: str, entry: Answered | Closed | None) -> None:
-        """Journal the end of a call; None leaves it open, because it may have been billed."""
+    async def settle(self, call: str, outcome: Outcome) -> None:
+        """Journal the end of a call."""
         async with self._settled:
             self._under_way.discard(call)
             self._settled.notify_all()
-            if entry is not None:
-                self.journal.write(entry)
+            if isinstance(outcome, Answered):
+                self.journal.answered(outcome)
+            elif outcome == "unbilled":
+                self.journal.unbilled(call)
 
     def reached(self, needed: int) -> CapReached:
         return CapReached(

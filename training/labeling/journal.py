@@ -1,60 +1,56 @@
-"""Append-only journal of the calls to a teacher, with every line on disk before it takes effect.
+"""SQLite journal of the questions to a teacher: one row a question and call, committed before it takes effect.
 
-A call is open from before it is sent until its answer is written. A call that is open when the process dies may have
-been billed, so its worst-case cost stays counted; a written answer is never requested again. Only the last line can be
-incomplete, and is truncated.
+A row is open from before its call is sent until its result is written. A row that is open when the process dies may
+have been billed, so its worst-case cost stays counted; a question that has an answer is never sent again.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
+import sqlite3
+import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Literal, Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+APPLICATION_ID, FORMAT = 0x436F6E76, 1
+"""SQLite's application_id and user_version of a journal."""
+
+SCHEMA = f"""
+BEGIN;
+CREATE TABLE question (
+    call TEXT NOT NULL, -- id of the request, or of the batch of requests
+    key TEXT NOT NULL,
+    sent_at INTEGER NOT NULL, -- Unix time in seconds
+    batch INTEGER NOT NULL,
+    batch_id TEXT, -- the server's
+    at_most INTEGER NOT NULL, -- worst-case cost in nano-dollars
+    nano_usd INTEGER, -- NULL while the row is open
+    answer TEXT, -- canonical JSON; NULL where there is a failure
+    failure TEXT,
+    model TEXT,
+    prompt_tokens INTEGER, completion_tokens INTEGER, cached_tokens INTEGER,
+    PRIMARY KEY (call, key)
+) STRICT;
+CREATE INDEX question_key ON question (key);
+CREATE INDEX question_cost ON question (nano_usd, at_most);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT};
+COMMIT;
+"""
 
 
 class JournalError(ValueError):
-    """The journal is unusable; the message names the file and any invalid line."""
+    """The journal cannot be used; the message names the file."""
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+@dataclass(frozen=True)
+class Answered:
+    """The result of one question of a call: an answer as canonical JSON, or a failure reason."""
 
     call: str
-    """Id of the request, or of the batch of requests."""
-
-
-class Sent(_Line):
-    """A call is about to be sent."""
-
-    kind: Literal["sent"] = "sent"
-    at_most: dict[str, int]
-    """Worst-case cost of each question in nano-dollars, by key."""
-    at: int
-    """Unix time in seconds."""
-    batch: bool = False
-
-    @property
-    def nano_usd(self) -> int:
-        return sum(self.at_most.values())
-
-
-class Submitted(_Line):
-    """The server accepted a batch under this id."""
-
-    kind: Literal["submitted"] = "submitted"
-    batch_id: str
-
-
-class Answered(_Line):
-    """The result of one question: an answer as canonical JSON, or a failure reason."""
-
-    kind: Literal["answered"] = "answered"
     key: str
     answer: str | None = None
     failure: str | None = None
@@ -66,109 +62,137 @@ class Answered(_Line):
     nano_usd: int = 0
 
 
-class Closed(_Line):
-    """The call has ended; unanswered questions were not billed."""
+@dataclass(frozen=True)
+class OpenBatch:
+    """A batch with open questions; `at_most` holds the worst-case cost of all its questions by key."""
 
-    kind: Literal["closed"] = "closed"
-    reason: str
-
-
-Entry = Annotated[Sent | Submitted | Answered | Closed, Field(discriminator="kind")]
-_ENTRY: TypeAdapter[Sent | Submitted | Answered | Closed] = TypeAdapter(Entry)
-
-
-@dataclass
-class OpenCall:
-    """An open call; `waiting` holds the worst-case cost of each unanswered question."""
-
-    sent: Sent
-    waiting: dict[str, int]
-    batch_id: str | None = None
+    call: str
+    sent_at: int
+    batch_id: str | None
+    at_most: Mapping[str, int]
+    waiting: set[str]
+    """Keys of the questions that are still open."""
 
 
 class Journal:
-    """The journal of one model's answers. Raises `JournalError` where another process holds it."""
+    """The journal of one model's answers, held by one process. Raises `JournalError` for a file of another format."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.labels: dict[str, Answered] = {}
-        self.failures: dict[str, list[str]] = {}
-        self.open: dict[str, OpenCall] = {}
-        self.spent = 0
-        """Nano-dollars paid plus the worst-case cost of open calls."""
-        self.paid = 0
-        self.tokens: Counter[str] = Counter()
-        self.models: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
+        if (older := self.path.with_suffix(".jsonl")).exists():
+            raise JournalError(f"{older} is a journal of version 0.2, which is not read: move it away to label again")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._database = sqlite3.connect(self.path, timeout=0)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._replay()
-        except BlockingIOError:
-            os.close(self._file)
-            raise JournalError(f"{self.path}: another process is labelling into it") from None
-        except BaseException:
-            os.close(self._file)
-            raise
+            self._open()
+        except BaseException as error:
+            self._database.close()
+            if not isinstance(error, sqlite3.Error):
+                raise
+            busy = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            reason = "another process is labelling into it" if busy else f"it cannot be read as a journal: {error}"
+            raise JournalError(f"{self.path}: {reason}") from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        os.close(self._file)
+        self._database.close()
 
-    def write(self, entry: Sent | Submitted | Answered | Closed) -> None:
-        """Append and fsync an entry. Raises `OSError`, leaving the file unchanged."""
-        line = memoryview(entry.model_dump_json().encode() + b"\n")
-        end = os.fstat(self._file).st_size
-        try:
-            while line:
-                line = line[os.write(self._file, line) :]
-            os.fsync(self._file)
-        except OSError:
-            os.ftruncate(self._file, end)
-            raise
-        self._apply(entry)
+    def send(self, call: str, at_most: Mapping[str, int], *, batch: bool = False) -> None:
+        """Record a call that is about to be sent, with the worst-case cost of each question by key."""
+        rows = [(call, key, int(time.time()), batch, cost) for key, cost in at_most.items()]
+        self._write("INSERT INTO question (call, key, sent_at, batch, at_most) VALUES (?, ?, ?, ?, ?)", *rows)
+
+    def submitted(self, call: str, batch_id: str) -> None:
+        """Record the id under which the server accepted a batch."""
+        self._write("UPDATE question SET batch_id = ? WHERE call = ?", (batch_id, call))
+
+    def answered(self, result: Answered) -> None:
+        """Record the result of an open question."""
+        columns = [name for name in Answered.__dataclass_fields__ if name not in ("call", "key")]
+        values = ", ".join(f"{name} = :{name}" for name in columns)
+        self._write(f"UPDATE question SET {values} WHERE call = :call AND key = :key", asdict(result))  # noqa: S608
+
+    def unbilled(self, call: str) -> None:
+        """Forget the open questions of a call, which were not billed."""
+        self._write("DELETE FROM question WHERE call = ? AND nano_usd IS NULL", (call,))
 
     def needs_answer(self, key: str, tries: int) -> bool:
         """Return whether a question has no answer yet and fewer failures than `tries`."""
-        return key not in self.labels and len(self.failures.get(key, ())) < tries
+        ((answers, failures),) = self._read("SELECT count(answer), count(failure) FROM question WHERE key = ?", key)
+        return bool(answers == 0 and failures < tries)
 
-    def _replay(self) -> None:
-        text = self.path.read_bytes()
-        complete = text.rfind(b"\n") + 1
-        if complete < len(text):
-            os.ftruncate(self._file, complete)
-        for number, line in enumerate(text[:complete].splitlines(), 1):
-            try:
-                self._apply(_ENTRY.validate_json(line))
-            except ValidationError as error:
-                raise JournalError(f"{self.path}:{number}: {error.errors(include_input=False)[0]['msg']}") from None
-            except KeyError as error:
-                raise JournalError(f"{self.path}:{number}: no open call or question {error}") from None
+    @property
+    def spent(self) -> int:
+        """Nano-dollars paid plus the worst-case cost of open questions."""
+        return int(self._read("SELECT coalesce(sum(coalesce(nano_usd, at_most)), 0) FROM question")[0][0])
 
-    def _apply(self, entry: Sent | Submitted | Answered | Closed) -> None:
-        match entry:
-            case Sent():
-                self.open[entry.call] = OpenCall(entry, dict(entry.at_most))
-                self.spent += entry.nano_usd
-            case Submitted():
-                self.open[entry.call].batch_id = entry.batch_id
-            case Answered():
-                self._settle(entry)
-            case Closed():
-                self.spent -= sum(self.open.pop(entry.call).waiting.values())
+    @property
+    def paid(self) -> int:
+        return int(self._read("SELECT coalesce(sum(nano_usd), 0) FROM question")[0][0])
 
-    def _settle(self, entry: Answered) -> None:
-        call = self.open[entry.call]
-        self.spent += entry.nano_usd - call.waiting.pop(entry.key)
-        if not call.waiting:
-            del self.open[entry.call]
-        self.paid += entry.nano_usd
-        for kind in ("prompt", "completion", "cached"):
-            self.tokens[kind] += getattr(entry, f"{kind}_tokens")
-        if entry.answer is None:
-            self.failures.setdefault(entry.key, []).append(entry.failure or "unknown")
-            return
-        self.models[entry.model] += 1
-        self.labels.setdefault(entry.key, entry)
+    @property
+    def open_calls(self) -> int:
+        return int(self._read("SELECT count(DISTINCT call) FROM question WHERE nano_usd IS NULL")[0][0])
+
+    @property
+    def labels(self) -> dict[str, Answered]:
+        """The first answer to each question, by key."""
+        columns = ", ".join(Answered.__dataclass_fields__)
+        rows = self._read(f"SELECT {columns} FROM question WHERE answer IS NOT NULL ORDER BY rowid DESC")  # noqa: S608
+        return {row[1]: Answered(*row) for row in rows}
+
+    @property
+    def failures(self) -> dict[str, list[str]]:
+        """The reasons of each question's failures, by key."""
+        found: dict[str, list[str]] = {}
+        for key, reason in self._read("SELECT key, failure FROM question WHERE failure IS NOT NULL ORDER BY rowid"):
+            found.setdefault(key, []).append(reason)
+        return found
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        kinds = ("prompt", "completion", "cached")
+        sums = ", ".join(f"coalesce(sum({kind}_tokens), 0)" for kind in kinds)
+        return dict(zip(kinds, self._read(f"SELECT {sums} FROM question")[0], strict=True))  # noqa: S608
+
+    @property
+    def models(self) -> Counter[str]:
+        """The number of answers by the model id that they state."""
+        return Counter(dict(self._read("SELECT model, count(*) FROM question WHERE answer IS NOT NULL GROUP BY model")))
+
+    def open_batches(self) -> list[OpenBatch]:
+        """Return the batches with open questions, the oldest first."""
+        query = "SELECT call FROM question WHERE batch AND nano_usd IS NULL GROUP BY call ORDER BY min(rowid)"
+        return [self.batch(call) for (call,) in self._read(query)]
+
+    def batch(self, call: str) -> OpenBatch:
+        rows = self._read("SELECT sent_at, batch_id, key, at_most, nano_usd FROM question WHERE call = ?", call)
+        waiting = {key for _, _, key, _, nano_usd in rows if nano_usd is None}
+        return OpenBatch(call, rows[0][0], rows[0][1], {row[2]: row[3] for row in rows}, waiting)
+
+    def _open(self) -> None:
+        """Take the lock, which the operating system releases when the process dies, and check the format."""
+        self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._database.execute("BEGIN EXCLUSIVE").connection.commit()
+        found = tuple(self._read(f"PRAGMA {name}")[0][0] for name in ("application_id", "user_version"))
+        if not self._read("SELECT * FROM sqlite_schema"):
+            self._database.executescript(SCHEMA)
+        elif found != (APPLICATION_ID, FORMAT):
+            raise JournalError(f"{self.path} has format {found[1]}, not {FORMAT}, or is no journal: move it away")
+        for pragma in ("journal_mode = WAL", "synchronous = FULL"):
+            self._database.execute(f"PRAGMA {pragma}")
+
+    def _write(self, statement: str, *rows: Any) -> None:
+        """Run a statement for each row in one transaction. Raises `JournalError`, leaving the file unchanged."""
+        try:
+            with self._database:
+                changed = self._database.executemany(statement, rows).rowcount
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: {error}") from None
+        if not changed:
+            raise JournalError(f"{self.path}: no open call or question for {rows}")
+
+    def _read(self, query: str, *parameters: Any) -> list[Any]:
+        return self._database.execute(query, parameters).fetchall()

@@ -6,18 +6,19 @@ import asyncio
 import json
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 from uuid import uuid4
 
 from openai import APIError, APIStatusError, AsyncOpenAI
 
 from training.labeling.answers import parse_completion
-from training.labeling.cap import Cap
+from training.labeling.cap import Cap, Outcome
 from training.labeling.connection import TeacherFailed, code_of, describe_error, never_sent
-from training.labeling.journal import Answered, Closed, Sent
+from training.labeling.journal import Answered
 from training.labeling.prompts import Question
 from training.labeling.rate_limiter import RateLimiter
 from training.labeling.tariff import Tariff, body
-from training.progress import Progress
+from training.progress import progress
 
 MAX_ATTEMPTS = 10
 """Requests per question before the server counts as failed; with pauses, about six minutes."""
@@ -47,12 +48,13 @@ class Live:
         Raises `CapReached` or `TeacherFailed` if labelling stops earlier.
         """
         pending = [one for one in questions if self._cap.journal.needs_answer(one.key, self._tries)]
-        progress_bar, queue = Progress(len(pending), f"label {self._tariff.model}"), iter(pending)
-        await asyncio.gather(*(self._work(queue, progress_bar) for _ in range(min(self._concurrency, len(pending)))))
+        with progress(f"label {self._tariff.model}", total=len(pending)) as bar:
+            queue = iter(pending)
+            await asyncio.gather(*(self._work(queue, bar) for _ in range(min(self._concurrency, len(pending)))))
         if self._stopped:
             raise self._stopped
 
-    async def _work(self, queue: Iterator[Question], progress_bar: Progress) -> None:
+    async def _work(self, queue: Iterator[Question], bar: Any) -> None:
         for question in queue:
             try:
                 while self._cap.journal.needs_answer(question.key, self._tries) and not self._stopped:
@@ -61,7 +63,7 @@ class Live:
                 self._stopped = self._stopped or error
             if self._stopped:
                 return
-            progress_bar.advance()
+            bar.update()
 
     async def _answer(self, question: Question) -> None:
         """Get one result, retrying while the server asks to wait."""
@@ -71,18 +73,18 @@ class Live:
             if self._stopped:
                 return
             call = uuid4().hex
-            await self._cap.send(Sent(call=call, at_most={question.key: at_most}, at=int(time.time())))
-            entry: Answered | Closed | None = None
+            await self._cap.send(call, {question.key: at_most})
+            outcome: Outcome = "unknown"
             try:
-                entry = await self._send(call, question, at_most)
+                outcome = await self._send(call, question, at_most)
                 return
             except APIError as error:
-                entry = _failed_call(call, question.key, error)
-                if isinstance(entry, Answered):
+                outcome = _outcome(call, question.key, error)
+                if isinstance(outcome, Answered):
                     return
                 self._back_off(error, attempt)
             finally:
-                await self._cap.settle(call, entry)
+                await self._cap.settle(call, outcome)
 
     async def _send(self, call: str, question: Question, at_most: int) -> Answered:
         raw = await self._client.chat.completions.with_raw_response.create(**body(self._tariff.model, question.prompt))
@@ -104,11 +106,10 @@ class Live:
             raise TeacherFailed(f"the teacher's server asks to wait for {pause:.0f} s: run again after that") from None
 
 
-def _failed_call(call: str, key: str, error: APIError) -> Answered | Closed | None:
-    """Return the journal entry of a failed call; None if it may still be answered and billed."""
-    if isinstance(error, APIStatusError):
-        reason = f"http {error.status_code}"
-        if error.status_code == 400 and (code := code_of(error)) in PROMPT_ERRORS:
-            return Answered(call=call, key=key, failure=f"{reason} {code}")
-        return None if error.status_code in TIMED_OUT else Closed(call=call, reason=reason)
-    return Closed(call=call, reason="not connected") if never_sent(error) else None
+def _outcome(call: str, key: str, error: APIError) -> Outcome:
+    """Return how a failed call ended; without a verdict of the server it may still be answered and billed."""
+    if not isinstance(error, APIStatusError):
+        return "unbilled" if never_sent(error) else "unknown"
+    if error.status_code == 400 and (code := code_of(error)) in PROMPT_ERRORS:
+        return Answered(call, key, failure=f"http 400 {code}")
+    return "unknown" if error.status_code in TIMED_OUT else "unbilled"

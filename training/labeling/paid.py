@@ -30,7 +30,7 @@ STAND_IN = "stand-in/"
 
 def journal(folder: Path, model: str) -> Journal:
     """Return the journal of a model, shared by both ways of querying it."""
-    return Journal(folder / "journal" / f"{quote(model, safe='')}.jsonl")
+    return Journal(folder / "journal" / f"{quote(model, safe='')}.sqlite")
 
 
 def label(
@@ -57,21 +57,22 @@ async def _ask(teacher: Teacher, cap: Cap, tariff: Tariff, questions: list[Quest
         batches = Batches(client, cap, by_batch, teacher.tries, teacher.batch_requests)
         if teacher.name == "openai-batch":
             return await batches.ask(questions)
-        await batches.collect_open()
+        await batches.ask([])  # collect what an earlier process left open
         once = client.with_options(max_retries=0)
         return await Live(once, cap, tariff, teacher.tries, teacher.concurrency).ask(questions)
 
 
 def account(teacher: Teacher, book: Journal, questions: list[Question]) -> dict[str, Any]:
     """Return the manifest's entries of a paid teacher: models, tokens, cost, failures."""
-    failed = [book.failures[one.key][-1] for one in questions if one.key not in book.labels]
-    unsettled = {"calls": len(book.open), "nano_usd": book.spent - book.paid}
+    labels, failures, models = book.labels, book.failures, book.models
+    failed = [failures[one.key][-1] for one in questions if one.key not in labels]
+    unsettled = {"calls": book.open_calls, "nano_usd": book.spent - book.paid}
     return {
-        "model": ", ".join(sorted(book.models)),
-        "models": dict(book.models),
+        "model": ", ".join(sorted(models)),
+        "models": dict(models),
         "asked_for": teacher.model,
-        "stand_in": any(model.startswith(STAND_IN) for model in book.models),
-        "tokens": {kind: book.tokens[kind] for kind in ("prompt", "completion", "cached")},
+        "stand_in": any(model.startswith(STAND_IN) for model in models),
+        "tokens": book.tokens,
         "cost": {
             "nano_usd": book.paid,
             "usd": in_usd(book.paid),
@@ -82,6 +83,6 @@ def account(teacher: Teacher, book: Journal, questions: list[Question]) -> dict[
         },
         "failures": {
             "prompts_without_label": dict(Counter(failed)),
-            "answers_not_taken": dict(Counter(reason for reasons in book.failures.values() for reason in reasons)),
+            "answers_not_taken": dict(Counter(reason for reasons in failures.values() for reason in reasons)),
         },
     }

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from app.contract.features import Metrics
 from app.contract.prompt import Detail, Message, messages
 from app.contract.recommendation import answer_schema
+from training.artifacts import faults
 
 MAX_LISTED = 20
 """Invalid rows that are listed; the others are counted."""
@@ -84,7 +85,7 @@ def read(path: Path) -> list[dict[str, Any]]:
             _Row.model_validate_json(line)
             rows.append(json.loads(line))
         except ValidationError as error:
-            wrong += [f"{path}:{number}: {problem}" for problem in _problems(error)]
+            wrong += [f"{path}:{number}: {problem}" for problem in faults(error, "row")]
     if wrong:
         more = [f"and {len(wrong) - MAX_LISTED} more"] if len(wrong) > MAX_LISTED else []
         raise UnusableRows("\n".join([*wrong[:MAX_LISTED], *more]))
@@ -100,8 +101,3 @@ def questions(prompts: Iterable[Prompt], repeat: int = 1, sample: int = 0) -> li
     again = [distinct[name] for name in sorted(distinct)[:sample]]
     first = [Question(prompt) for prompt in distinct.values()]
     return first + [Question(prompt, time) for time in range(1, repeat) for prompt in again]
-
-
-def _problems(error: ValidationError) -> list[str]:
-    problems = error.errors(include_url=False, include_input=False, include_context=False)
-    return [f"{'.'.join(map(str, problem['loc'])) or 'row'}: {problem['msg']}" for problem in problems]

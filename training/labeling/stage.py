@@ -78,11 +78,10 @@ def _by_openai(
         paid.label(teacher, book, selected, len(prompts), estimate_only=estimate_only)
         if estimate_only:
             return
-        labels = {
-            one.prompt.hash: book.labels[one.key] for one in selected if not one.repeat and one.key in book.labels
-        }
+        answers = book.labels
+        labels = {one.prompt.hash: answers[one.key] for one in selected if not one.repeat and one.key in answers}
         split_rows = {name: _with_labels(name, pairs, labels, teacher.max_failed) for name in SPLITS}
-        measured = {"self_agreement": self_agreement(selected, book.labels, repeat)} if repeat > 1 else {}
+        measured = {"self_agreement": self_agreement(selected, answers, repeat)} if repeat > 1 else {}
         _write(artifacts, split_rows, {"teacher": teacher.name, **paid.account(teacher, book, selected), **measured})
 
 

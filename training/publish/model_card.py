@@ -11,30 +11,23 @@ from app.contract.manifest import Check, Manifest
 RULES = "rule-based-analyst"
 STAND_IN = "stand-in/"
 
-
-def model_card(manifest: Manifest, reports: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
-    """Return the model card as Markdown: description, teacher, training, evaluation, costs, limits.
-
-    `history` is the trainer's log: losses are mean natural-log cross-entropy over an answer's tokens.
-    """
-    base = manifest.base.source.get("repo", manifest.base.name)
-    return f"""---
-license: {manifest.base.license}
+PAGE = """---
+license: {license}
 base_model: {base}
 library_name: peft
 ---
-# {manifest.model_id}
+# {model_id}
 
-A LoRA adapter for {manifest.base.name}. It answers buy, sell or hold with a conviction from 1 to 10 from option
+A LoRA adapter for {name}. It answers buy, sell or hold with a conviction from 1 to 10 from option
 statistics and technical indicators of a US stock.
 
-{teacher_section(manifest.teacher)}
+{teacher}
 
 ## Data and training
 
-{_data(manifest)}
+{data}
 
-{_training(manifest, history)}
+{training}
 
 ## Evaluation
 
@@ -43,17 +36,38 @@ counts as wrong. The full report, if there is one, is in `report/`.
 
 | evaluated | agreement | 95% interval, by ticker | pairs | tickers | majority class | failures |
 | --- | --- | --- | --- | --- | --- | --- |
-{_evaluation(reports)}
+{evaluation}
 
-{_gate(manifest.gate)}
+{gate}
 
 ## Costs
 
-{_costs(manifest)}
+{costs}
 
-Contract fingerprint `{manifest.fingerprint}`; a gateway with another contract refuses this model.
+Contract fingerprint `{fingerprint}`; a gateway with another contract refuses this model.
 Not investment advice, and not suitable for trading.
 """
+
+
+def model_card(manifest: Manifest, reports: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> str:
+    """Return the model card as Markdown: description, teacher, training, evaluation, costs, limits.
+
+    `history` is the trainer's log: losses are mean natural-log cross-entropy over an answer's tokens.
+    """
+    base = manifest.base.source.get("repo", manifest.base.name)
+    return PAGE.format(
+        license=manifest.base.license,
+        base=base,
+        model_id=manifest.model_id,
+        name=manifest.base.name,
+        teacher=teacher_section(manifest.teacher),
+        data=_data(manifest),
+        training=_training(manifest, history),
+        evaluation=_evaluation(reports),
+        gate=_gate(manifest.gate),
+        costs=_costs(manifest),
+        fingerprint=manifest.fingerprint,
+    )
 
 
 def teacher_section(teacher: str) -> str:

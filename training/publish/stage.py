@@ -15,9 +15,8 @@ from app.contract.manifest import CURRENT, MANIFEST, Agreement, BaseRecord, Capa
 from app.contract.prompt import PROMPT_VERSION
 from training.artifacts import Artifacts, write_json
 from training.config import Config
-from training.costs.recorded import measured_speed
+from training.evaluation.documents import evaluations, measured_speed
 from training.finetune.record import tuning
-from training.publish.evaluations import evaluations
 from training.publish.gate import Refused, gate
 from training.publish.model_card import model_card
 
@@ -108,24 +107,29 @@ def _manifest(
             source=config.base.model_dump(exclude_none=True),
         ),
         adapter={name: sha256(adapter / name) for name in ADAPTER_FILES},
-        data={
-            "seed": config.dataset.seed,
-            "options": config.dataset.options,
-            "pairs": tuned["pairs"],
-            "tokens": tuned["tokens"],
-            "balance": labels["balance"],
-            "tickers": {name: artifacts.manifest("dataset")[name]["tickers"] for name in ("train", "test")},
-            "train_seconds": tuned["seconds"],
-            "labels": {name: labels[name] for name in LABEL_FACTS if name in labels},
-            "training": {name: tuned[name] for name in TRAINING_FACTS if name in tuned},
-            "speed": {name: measured_speed(report) for name, report in reports.items() if name.endswith("-awq")},
-        },
+        data=_data(config, artifacts, reports),
         quantisation=config.quantize.model_dump(),
         evaluation={name: Agreement.model_validate(_measured(report)) for name, report in reports.items()},
         capacity=_capacity(reports, usd_per_hour),
         golden=golden,
         gate=checks,
     )
+
+
+def _data(config: Config, artifacts: Artifacts, reports: dict[str, Any]) -> dict[str, Any]:
+    labels, tuned = artifacts.manifest("label"), tuning(artifacts)
+    return {
+        "seed": config.dataset.seed,
+        "options": config.dataset.options,
+        "pairs": tuned["pairs"],
+        "tokens": tuned["tokens"],
+        "balance": labels["balance"],
+        "tickers": {name: artifacts.manifest("dataset")[name]["tickers"] for name in ("train", "test")},
+        "train_seconds": tuned["seconds"],
+        "labels": {name: labels[name] for name in LABEL_FACTS if name in labels},
+        "training": {name: tuned[name] for name in TRAINING_FACTS if name in tuned},
+        "speed": {name: measured_speed(report) for name, report in reports.items() if name.endswith("-awq")},
+    }
 
 
 def _measured(report: dict[str, Any]) -> dict[str, Any]:

@@ -6,14 +6,13 @@ Runs in a separate environment, because AutoAWQ's pins conflict with the others.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from training.artifacts import TOKENIZER_FILES, write_json
+from training.artifacts import TOKENIZER_FILES, read_json, write_json
 from training.config import Quantize
 from training.precision import training_dtype
 
@@ -51,8 +50,8 @@ def quantize(merged: Path, calibration: list[list[int]], settings: Quantize, fol
         for weight in model.parameters():
             weight.data = weight.data.to(torch.bfloat16)
         model.save_quantized(str(folder))
-    scheme = json.loads((folder / "config.json").read_text())["quantization_config"]
-    write_json(folder / "config.json", {**_config(merged), "quantization_config": scheme})
+    scheme = read_json(folder / "config.json")["quantization_config"]
+    write_json(folder / "config.json", {**read_json(merged / "config.json"), "quantization_config": scheme})
     for name in TOKENIZER_FILES:
         if (merged / name).exists():
             shutil.copyfile(merged / name, folder / name)
@@ -91,14 +90,9 @@ def _without(layers: dict[str, Any], keep: Sequence[str]) -> dict[str, Any]:
     return {name: layer for name, layer in layers.items() if not any(part in name for part in keep)}
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    return config
-
-
 def _for_transformers_4(merged: Path, folder: Path) -> None:
     """Write the config with transformers 4's names for rotary base and dtype, and link the weights."""
-    config = _config(merged)
+    config = read_json(merged / "config.json")
     if "rope_parameters" in config:
         config["rope_theta"] = config.pop("rope_parameters")["rope_theta"]
     config["torch_dtype"] = config.pop("dtype", "bfloat16")

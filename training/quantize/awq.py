@@ -8,7 +8,6 @@ that weight = (code - zero) * scale with codes from 0 to 15. The gemm layout (Au
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from training.artifacts import TOKENIZER_FILES, write_json
+from training.artifacts import TOKENIZER_FILES, read_json, write_json
 from training.config import Quantize
 
 MAX_CODE = 15
@@ -98,7 +97,7 @@ def quantize_folder(merged: Path, settings: Quantize, folder: Path) -> None:
     _convert(merged, folder, packed)
     scheme = {"bits": settings.bits, "group_size": settings.group_size, "quant_method": "awq", "version": "gemm"}
     kept = {"modules_to_not_convert": list(settings.keep) or None, "zero_point": True}
-    write_json(folder / "config.json", {**_config(merged), "quantization_config": {**scheme, **kept}})
+    write_json(folder / "config.json", {**read_json(merged / "config.json"), "quantization_config": {**scheme, **kept}})
 
 
 def dequantize_folder(quantized: Path, folder: Path) -> None:
@@ -118,7 +117,7 @@ def dequantize_folder(quantized: Path, folder: Path) -> None:
             raise ValueError(f"{quantized}: {min(parts)} lacks one of {', '.join(Packed._fields)}")
 
     _convert(quantized, folder, dequantized)
-    config = _config(quantized)
+    config = read_json(quantized / "config.json")
     del config["quantization_config"]
     write_json(folder / "config.json", {**config, "dtype": "float32"})
 
@@ -162,8 +161,3 @@ def _unpack(packed: torch.Tensor) -> torch.Tensor:
     for nibble, column in enumerate(NIBBLE_ORDER):
         codes[:, :, column] = (packed >> (4 * nibble)) & 0xF
     return codes.reshape(packed.shape[0], -1)
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    return config

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from app.contract.prompt import Detail
+from training.artifacts import read_json
 from training.evaluation import baselines, rows
 from training.evaluation.agreement import compare
 from training.evaluation.rows import DETAILS, Key, Row
@@ -101,9 +101,7 @@ def _models(folder: Path, detail: Detail) -> list[EvaluatedSystem]:
 
 def _model(path: Path, kind: str) -> EvaluatedSystem:
     evaluated_rows = rows.read(rows.rows_path(path))
-    return EvaluatedSystem(
-        kind, KINDS.get(kind, kind), evaluated_rows, scores(evaluated_rows), json.loads(path.read_text())
-    )
+    return EvaluatedSystem(kind, KINDS.get(kind, kind), evaluated_rows, scores(evaluated_rows), read_json(path))
 
 
 def _baselines(train: baselines.TrainingSet, questions: Sequence[Row]) -> list[EvaluatedSystem]:

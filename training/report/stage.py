@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from app.pricing.prices import CapacityPrice, list_price
-from training.artifacts import Artifacts, write_bytes, write_text
+from training.artifacts import Artifacts, faults, write_bytes, write_text
 from training.config import Config
 from training.evaluation import baselines
-from training.evaluation.frontier import frontier
+from training.evaluation.frontier import API_MODEL, frontier
 from training.finetune import history
 from training.finetune.record import tuning
+from training.markdown import bullets
 from training.report import plots, tables
 from training.report.findings import DISCLAIMER, cascade, findings, teacher_name
-from training.report.page import Block, Heading, Picture, Points, Text, html, markdown
+from training.report.page import Block, Picture, html, markdown
 from training.report.results import Results, load_results
 
 USD_PER_HOUR = Decimal("0.10")
@@ -53,12 +53,12 @@ def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decima
     teacher = teacher_name(labels["model"])
     title = f"{config.name}: agreement with the {teacher}"
     blocks = [
-        Heading(title, 1),
-        Text(f"The teacher is the {teacher} ({labels['model']}). {DISCLAIMER}"),
+        f"# {title}",
+        f"The teacher is the {teacher} ({labels['model']}). {DISCLAIMER}",
         *(block for one in evaluated for block in _in_short(one, teacher, train.tickers)),
         *(block for one in evaluated for block in _in_full(one, teacher)),
-        *(block for one in evaluated for block in _cascade(one, teacher, config.costs.api_model, usd_per_hour)),
-        *_learning(config, train, evaluated[0], points),
+        *(block for one in evaluated for block in _cascade(one, teacher, API_MODEL, usd_per_hour)),
+        *_learning(train, evaluated[0], points),
         *_training(tuned),
         *_how(evaluated),
     ]
@@ -66,34 +66,34 @@ def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decima
 
 
 def _in_short(results: Results, teacher: str, training_tickers: frozenset[str]) -> Iterator[Block]:
-    yield Heading(f"Answers in {results.detail}")
+    yield f"## Answers in {results.detail}"
     yield tables.summary(results)
-    yield Points(findings(results, teacher, training_tickers))
+    yield bullets(findings(results, teacher, training_tickers))
 
 
 def _in_full(results: Results, teacher: str) -> Iterator[Block]:
     shipped, name = results.shipped, results.detail
-    yield Heading(f"Details of answers in {name}")
-    yield Heading("Actions", 3)
+    yield f"## Details of answers in {name}"
+    yield "### Actions"
     caption = f"{shipped.name}, {name}: its actions by the {teacher}'s"
     yield Picture(f"{name}-confusion.png", caption, plots.confusion(shipped.scores["confusion"], teacher))
     yield tables.classes(shipped)
-    yield Heading("Conviction and calibration", 3)
+    yield "### Conviction and calibration"
     yield tables.conviction(results)
     stated = {key: curve for key, curve in shipped.scores["calibration"].items() if curve}
     if stated:
         caption = "Agreement by stated probability; conviction maps linearly from 1/3 at 1 to 1 at 10"
         yield Picture(f"{name}-reliability.png", caption, plots.reliability(stated))
-    yield Heading("With metrics missing", 3)
+    yield "### With metrics missing"
     yield tables.missing(results)
     parts = {one.name: one.scores["by_missing"] for one in (*results.models[:1], *results.baselines[:2])}
     yield Picture(f"{name}-missing.png", "Agreement by how many metrics were not given", plots.by_missing(parts))
     if any("consistency" in model.document for model in results.models):
-        yield Heading("Consistency", 3)
+        yield "### Consistency"
         yield tables.consistency(results)
-    yield Heading("Pairwise comparison", 3)
+    yield "### Pairwise comparison"
     yield tables.matrix(results)
-    yield Heading("Tokens and time", 3)
+    yield "### Tokens and time"
     yield tables.speed(results)
 
 
@@ -106,52 +106,46 @@ def _cascade(results: Results, teacher: str, api: str, usd_per_hour: Decimal) ->
     found = frontier(shipped.rows, hosted, list_price(api))
     if found is None:
         return
-    yield Heading("As the first model of a cascade")
-    yield Points(list(cascade(found, teacher, api)))
+    yield "## As the first model of a cascade"
+    yield bullets(cascade(found, teacher, api))
     yield tables.frontier(found, api)
     drawn = plots.frontier(found["points"], found["api_alone"], shipped.name, api)
     caption = f"Cost against agreement over thresholds; {usd_per_hour} USD an hour for the machine, at the load above"
     yield Picture("cascade.png", caption, drawn)
 
 
-def _learning(
-    config: Config, train: baselines.TrainingSet, results: Results, points: Sequence[_CurvePoint]
-) -> Iterator[Block]:
+def _learning(train: baselines.TrainingSet, results: Results, points: Sequence[_CurvePoint]) -> Iterator[Block]:
     """Yield the model's learning curve, if measured, beside gradient boosting's on the same test pairs."""
-    sizes = sorted({*config.evaluate.curve, *(point.pairs for point in points)})
+    sizes = sorted({*baselines.CURVE_SIZES, *(point.pairs for point in points)})
     boosted = baselines.curve(train, results.shipped.rows, sizes)
     mine = [point.model_dump() for point in sorted(points, key=lambda point: point.pairs)]
     drawn = {**({"the model": mine} if mine else {}), "gradient boosting": boosted}
-    yield Heading("Learning curve")
+    yield "## Learning curve"
     if not mine:
-        yield Text("The model was not trained at several sizes, so only gradient boosting's curve is shown.")
+        yield "The model was not trained at several sizes, so only gradient boosting's curve is shown."
     yield tables.learning(mine, boosted)
     yield Picture("learning.png", f"Agreement in {results.detail} over training pairs", plots.learning(drawn))
 
 
 def _training(tuned: Mapping[str, Any]) -> Iterator[Block]:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "training.png"
-        history.draw(tuned["history"], path)
-        drawn = path.read_bytes()
-    yield Heading("Training")
-    yield Text(f"{tuned['pairs']:,} pairs, {tuned['tokens']:,} tokens, {tuned['seconds']:,.0f} s.")
+    yield "## Training"
+    yield f"{tuned['pairs']:,} pairs, {tuned['tokens']:,} tokens, {tuned['seconds']:,.0f} s."
     if tuned.get("continued_from"):
-        yield Text(
+        yield (
             f"Training continued {tuned['continued_from']}, which was trained on other pairs; "
             "baselines use this run's pairs only."
         )
     if qat := tuned.get("qat"):
-        yield Text(
+        yield (
             f"The last {qat['seconds']:,.0f} s, on {qat['pairs']:,} of the pairs again, were quantization-aware: "
             "weights were rounded to 4 bits in the forward pass."
         )
-    yield Picture(path.name, "Loss on training and validation pairs by step", drawn)
+    yield Picture("training.png", "Loss on training and validation pairs by step", history.draw(tuned["history"]))
 
 
 def _how(evaluated: Sequence[Results]) -> Iterator[Block]:
-    yield Heading("How this was measured")
-    yield Points(
+    yield "## How this was measured"
+    yield bullets(
         [
             "A failed, truncated or invalid answer counts as wrong.",
             "Intervals are 95%: by bootstrap over whole tickers, since dates of one ticker are correlated, and beside "
@@ -181,8 +175,7 @@ def _curve_points(path: Path) -> list[_CurvePoint]:
     try:
         return TypeAdapter(list[_CurvePoint]).validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise ValueError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(f"{path}: {faults(error)[0]}") from None
 
 
 def _write(out: Path, title: str, blocks: Sequence[Block]) -> Path:

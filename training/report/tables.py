@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.contract.recommendation import ACTIONS
+from training.markdown import table
 from training.report.findings import interval, p_value, percent
-from training.report.page import Table
 from training.report.plots import span
 from training.report.results import EvaluatedSystem, Results, compare_common
 
@@ -15,21 +15,21 @@ NONE = "-"
 """Placeholder of an inapplicable figure."""
 
 
-def summary(results: Results) -> Table:
+def summary(results: Results) -> str:
     """Return the summary of all systems, models first."""
     head = ["", "agreement", "95%, by ticker", "Wilson", "kappa", "failures", "ms an answer"]
-    return Table(head, [_summary(one) for one in (*results.models, *results.baselines)])
+    return table(head, [_summary(one) for one in (*results.models, *results.baselines)])
 
 
-def classes(model: EvaluatedSystem) -> Table:
+def classes(model: EvaluatedSystem) -> str:
     """Return precision, recall and F1 per action."""
     found = model.scores["classes"]
     figures = ("precision", "recall", "f1")
     rows = [[a, *(_share(found[a][figure]) for figure in figures), str(found[a]["support"])] for a in ACTIONS]
-    return Table(["action", "precision", "recall", "F1", "pairs"], rows)
+    return table(["action", "precision", "recall", "F1", "pairs"], rows)
 
 
-def conviction(results: Results) -> Table:
+def conviction(results: Results) -> str:
     """Return conviction error and calibration per model."""
     head = ["", "mean error", "Spearman", "quadratic kappa", "ECE, conviction", "ECE, probability", "Brier"]
     rows = []
@@ -41,17 +41,17 @@ def conviction(results: Results) -> Table:
             sure.get("ece"), likely.get("ece"), likely.get("brier"),
         )  # fmt: skip
         rows.append([model.name, *map(_number, figures)])
-    return Table(head, rows)
+    return table(head, rows)
 
 
-def missing(results: Results) -> Table:
+def missing(results: Results) -> str:
     """Return agreement by number of missing metrics."""
     parts = [(span(part), part["agreement"]) for part in results.shipped.scores["by_missing"]]
     rows = [[name, percent(found["value"]), interval(found), str(found["n"])] for name, found in parts]
-    return Table(["metrics missing", "agreement", "95%, by ticker", "pairs"], rows)
+    return table(["metrics missing", "agreement", "95%, by ticker", "pairs"], rows)
 
 
-def frontier(found: Mapping[str, Any], api: str) -> Table:
+def frontier(found: Mapping[str, Any], api: str) -> str:
     """Return the cascade's figures by threshold, and those of the API alone."""
     alone = found["api_alone"]
     rows = [
@@ -68,27 +68,27 @@ def frontier(found: Mapping[str, Any], api: str) -> Table:
     ]
     last = [f"{api} alone", percent(1), NONE, percent(alone["agreement"]), NONE]
     head = ["threshold", "passed on", "agreement of the kept", "agreement", "95%, by ticker", "USD per 1,000 answers"]
-    return Table([*head, f"of {api} alone"], [*rows, [*last, f"{alone['usd_per_1k_answers']:.4f}", percent(1)]])
+    return table([*head, f"of {api} alone"], [*rows, [*last, f"{alone['usd_per_1k_answers']:.4f}", percent(1)]])
 
 
-def consistency(results: Results) -> Table:
+def consistency(results: Results) -> str:
     """Return the share of unchanged actions per irrelevant change."""
     rows = [
         [f"{model.name}: {name}", percent(stay["value"]), interval(stay), _share(stay["teacher"]), str(stay["n"])]
         for model in results.models
         for name, stay in model.document.get("consistency", {}).items()
     ]
-    return Table(["change", "same action", "95%, by ticker", "the teacher's stays", "pairs"], rows)
+    return table(["change", "same action", "95%, by ticker", "the teacher's stays", "pairs"], rows)
 
 
-def matrix(results: Results) -> Table:
+def matrix(results: Results) -> str:
     """Return pairwise differences of agreement in points, with McNemar's exact p."""
     everyone = (*results.models, *results.baselines)
     rows = [[one.name, *(_against(one, other) for other in everyone)] for one in everyone]
-    return Table(["row less column, points", *(one.name for one in everyone)], rows)
+    return table(["row less column, points", *(one.name for one in everyone)], rows)
 
 
-def speed(results: Results) -> Table:
+def speed(results: Results) -> str:
     """Return tokens and time per model, at the evaluation's load."""
     rows = []
     for model in results.models:
@@ -96,17 +96,17 @@ def speed(results: Results) -> Table:
         prompt, answer = found["prompt_tokens"] / pairs, found["completion_tokens"] / pairs
         figures = (f"{prompt:.0f}", f"{answer:.0f}", f"{found['seconds']:,.0f}", f"{found['tokens_per_hour']:,}")
         rows.append([model.name, *figures, str(found["concurrency"])])
-    return Table(["", "prompt tokens", "answer tokens", "seconds in all", "tokens an hour", "concurrency"], rows)
+    return table(["", "prompt tokens", "answer tokens", "seconds in all", "tokens an hour", "concurrency"], rows)
 
 
-def learning(mine: Sequence[Mapping[str, Any]], boosted: Sequence[Mapping[str, Any]]) -> Table:
+def learning(mine: Sequence[Mapping[str, Any]], boosted: Sequence[Mapping[str, Any]]) -> str:
     """Return both learning curves by number of training pairs."""
     model, trees = ({point["pairs"]: point for point in points} for points in (mine, boosted))
     rows = [
         [f"{size:,}", _point(model.get(size)), _point(trees.get(size)), model.get(size, {}).get("note", "") or NONE]
         for size in sorted({*model, *trees})
     ]
-    return Table(["training pairs", "the model", "gradient boosting", "note"], rows)
+    return table(["training pairs", "the model", "gradient boosting", "note"], rows)
 
 
 def _summary(one: EvaluatedSystem) -> list[str]:

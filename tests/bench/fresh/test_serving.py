@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bench.fresh.checkout import Checkout
-from bench.fresh.serving import ServeFailed, children, serving
+from bench.fresh.serving import ServeFailed, serving
+from bench.gateway.programs import children
 from tests.supervisor.observing import gone
 
 PROGRAM = """import signal, sys, time

@@ -53,7 +53,7 @@ def message(config: Config, run: Artifacts, tmp_path: Path, out: Path | None = N
 def test_a_runs_rows_are_beside_the_published(config: Config, run: Artifacts, tmp_path: Path) -> None:
     document = message(config, run, tmp_path)
     assert len(rows(document, "published")) == 5 + 2 + 1
-    assert rows(document, "own") == [["own", "own machine", "none", "Toy (toy)", "2", "30 min", "3.78", "1.89"]]
+    assert rows(document, "own") == [["own", "-", "-", "Toy (toy)", "2", "30 min", "3.78", "1.89"]]
     assert rows(document, "toy") == [["toy", "3.25 (teacher: gpt-4.1-2025-04-14)", "1.89", "2.4"]]
 
 
@@ -87,7 +87,7 @@ def test_what_was_not_recorded_is_left_open(config: Config, run: Artifacts, tmp_
     run.complete("finetune", {"seconds": 60})
     run.complete("label", {"model": "rule-based-analyst-1"})
     document = costs([config], run.folder.parent, tmp_path / "store", None, None)
-    assert rows(document, "own") == [["own", "own machine", "none", "Toy (toy)", "1", "1 min", "-", "-"]]
+    assert rows(document, "own") == [["own", "-", "-", "Toy (toy)", "1", "1 min", "-", "-"]]
     assert rows(document, "toy") == [["toy", "- (teacher: rule-based-analyst-1)", "-", "-"]]
     assert rows(document, "own, at capacity") == []
 
@@ -101,7 +101,7 @@ def test_without_the_run_the_published_version_speaks(config: Config, tmp_path: 
 
 
 def test_a_version_that_is_not_what_was_published_is_not_read(config: Config, tmp_path: Path) -> None:
-    version = shutil.copytree(STORE / "smollm2-135m" / "1", tmp_path / "store" / "toy" / "1")
+    version = shutil.copytree(STORE / "smollm2-135m" / "3", tmp_path / "store" / "toy" / "1")
     (version / "adapter" / "adapter_config.json").write_text("{}")
     with pytest.raises(UnusableModel, match="is not what was published"):
         recorded(config, tmp_path / "runs", tmp_path / "store", None)

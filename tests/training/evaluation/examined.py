@@ -8,7 +8,7 @@ from training.evaluation.rows import Row
 
 def examined(
     truth: Action,
-    said: Action | None,
+    predicted: Action | None,
     *,
     ticker: str = "A",
     convictions: tuple[int, int] = (5, 5),
@@ -26,10 +26,10 @@ def examined(
         missing=missing,
         truth=truth,
         truth_conviction=convictions[0],
-        predicted=said,
-        predicted_conviction=convictions[1] if said else None,
+        predicted=predicted,
+        predicted_conviction=convictions[1] if predicted else None,
         probabilities=None if probabilities is None else dict(zip(("buy", "sell", "hold"), probabilities, strict=True)),
-        failure=None if said else "length",
+        failure=None if predicted else "length",
         prompt_tokens=100,
         completion_tokens=10,
         seconds=0.5,

@@ -24,7 +24,7 @@ def trained_on(count: int, seed: int = 0) -> TrainingSet:
     return TrainingSet(values, [action(one["RSI_14"]) for one in values], frozenset({"A"}))
 
 
-def asked(count: int) -> list[Row]:
+def pairs(count: int) -> list[Row]:
     draw = random.Random(9)
     levels = [draw.uniform(0, 100) for _ in range(count)]
     return [examined(action(rsi), None, rsi=rsi, ticker=f"T{i}") for i, rsi in enumerate(levels)]
@@ -35,13 +35,13 @@ def agreement(rows: list[Row]) -> float:
 
 
 def test_each_baseline_answers_the_same_questions() -> None:
-    questions = asked(200)
+    questions = pairs(200)
     found = predictions(trained_on(400), questions)
     assert found.keys() == BASELINES.keys()
-    for name, said in found.items():
-        assert [row.key for row in said] == [row.key for row in questions]
-        assert {row.model for row in said} == {name}
-        assert not any(row.failure or row.probabilities or row.predicted_conviction for row in said)
+    for name, predicted in found.items():
+        assert [row.key for row in predicted] == [row.key for row in questions]
+        assert {row.model for row in predicted} == {name}
+        assert not any(row.failure or row.probabilities or row.predicted_conviction for row in predicted)
     assert agreement(found["gradient boosting"]) > 0.95
     assert agreement(found["logistic regression on readings"]) > 0.95
     assert agreement(found["majority"]) < 0.6
@@ -50,7 +50,7 @@ def test_each_baseline_answers_the_same_questions() -> None:
 
 def test_the_majority_is_the_training_pairs() -> None:
     train = TrainingSet([{"RSI_14": 1.0}] * 3, ["sell", "sell", "buy"], frozenset())
-    assert {row.predicted for row in predictions(train, asked(20))["majority"]} == {"sell"}
+    assert {row.predicted for row in predictions(train, pairs(20))["majority"]} == {"sell"}
 
 
 def test_a_metric_that_training_did_not_have_is_left_out() -> None:
@@ -58,14 +58,14 @@ def test_a_metric_that_training_did_not_have_is_left_out() -> None:
     train = trained_on(40)
     assert train.names == ["RSI_14", "MFI_14"]
     assert figures([{"RSI_14": 1.0, "price": 2.0}], train.names).shape == (1, 2)
-    questions = [row.model_copy(update={"metrics": {**row.metrics, "price": 9.0}}) for row in asked(20)]
+    questions = [row.model_copy(update={"metrics": {**row.metrics, "price": 9.0}}) for row in pairs(20)]
     assert [r.predicted for r in predictions(train, questions)["gradient boosting"]] == [
-        r.predicted for r in predictions(train, asked(20))["gradient boosting"]
+        r.predicted for r in predictions(train, pairs(20))["gradient boosting"]
     ]
 
 
 def test_the_curve_learns_from_the_first_pairs_only() -> None:
-    train, questions = trained_on(600), asked(200)
+    train, questions = trained_on(600), pairs(200)
     points = curve(train, questions, (400, 50, 6000))
     assert [point["pairs"] for point in points] == [50, 400, 600]
     assert points[0]["agreement"] == curve(train.first(50), questions, ())[0]["agreement"]
@@ -74,7 +74,7 @@ def test_the_curve_learns_from_the_first_pairs_only() -> None:
 
 def test_a_size_of_one_action_is_no_point() -> None:
     train = TrainingSet([{"RSI_14": float(i)} for i in range(4)], ["buy", "buy", "buy", "sell"], frozenset())
-    assert [point["pairs"] for point in curve(train, asked(10), (2,))] == [4]
+    assert [point["pairs"] for point in curve(train, pairs(10), (2,))] == [4]
 
 
 LINE = {

@@ -79,8 +79,8 @@ async def test_a_gateway_is_asked_for_its_backend_and_returns_whether_it_is_a_st
         return JSONResponse({**answer, "analysis": "Mixed.", "stand_in": stands_in})
 
     with served(app) as url:
-        asked, free = await responses([Backend("g", url, "gpt-4"), Backend("f", url, "gpt-4", free=True)])
-    assert (asked.nature, asked.model, asked.text) == (nature, "gpt-4.1", "**hold**, conviction 3/10\n\nMixed.")
+        wanted, free = await responses([Backend("g", url, "gpt-4"), Backend("f", url, "gpt-4", free=True)])
+    assert (wanted.nature, wanted.model, wanted.text) == (nature, "gpt-4.1", "**hold**, conviction 3/10\n\nMixed.")
     assert free.text.startswith("**failed**: a gateway answers in the contract's form only")
 
 

@@ -34,7 +34,9 @@ def test_what_a_killed_evaluation_was_writing_is_not_a_row(tmp_path: Path) -> No
 
 def test_a_pair_and_its_row_have_one_key() -> None:
     pairs = [Pair(t, m, rules.answer(m, "brief")) for t, m in (("SNPS", EXAMPLE), ("TINY", SPARSE))]
-    made = [rows.row(pair, Prediction(action="buy", conviction=3), "brief", "a-model", 0.0) for pair in pairs]
+    made = [
+        rows.row(pair, Prediction(action="buy", conviction=3), rows.Source("a-model", "brief"), 0.0) for pair in pairs
+    ]
     assert [row.key for row in made] == [rows.key_of(pair) for pair in pairs]
     assert made[0].key != made[1].key
     assert [row.missing for row in made] == [0, 30]

@@ -64,9 +64,9 @@ actions = st.sampled_from(ACTIONS)
 
 
 @given(st.lists(st.tuples(actions, st.none() | actions, st.integers(1, 10), st.integers(1, 10)), min_size=1))
-def test_any_answers_have_scores(said: list[tuple[Action, Action | None, int, int]]) -> None:
-    found = scores([examined(t, s, convictions=(a, b), ticker=f"T{i % 3}") for i, (t, s, a, b) in enumerate(said)])
+def test_any_answers_have_scores(predicted: list[tuple[Action, Action | None, int, int]]) -> None:
+    found = scores([examined(t, s, convictions=(a, b), ticker=f"T{i % 3}") for i, (t, s, a, b) in enumerate(predicted)])
     assert json.loads(json.dumps(found, allow_nan=False)) is not None
-    assert sum(found["confusion"][t][s] for t in ACTIONS for s in OUTCOMES) == len(said)
+    assert sum(found["confusion"][t][s] for t in ACTIONS for s in OUTCOMES) == len(predicted)
     hits = sum(found["confusion"][t][t] for t in ACTIONS)
-    assert found["agreement"]["value"] == pytest.approx(hits / len(said), abs=1e-4)
+    assert found["agreement"]["value"] == pytest.approx(hits / len(predicted), abs=1e-4)

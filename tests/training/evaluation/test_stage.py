@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,9 @@ async def test_an_evaluation_cut_off_resumes_where_it_stopped(stand_in: StandIn,
     left = tmp_path / "out.unfinished"
     first, second = left.read_text().splitlines()
     left.write_text(f"{first}\n{second[:30]}")
-    asked = stand_in.tally()["answered"]
+    before = stand_in.tally()["answered"]
     again = await ask(stand_in, PAIRS, EvaluationOptions("brief"), tmp_path)
-    assert stand_in.tally()["answered"] == asked + 1
+    assert stand_in.tally()["answered"] == before + 1
     assert again.document["agreement"] == whole.document["agreement"]
     kept = next(row for row in again.rows if row.model_dump_json() == first)
     assert kept.at < max(row.at for row in again.rows)
@@ -62,6 +63,20 @@ async def test_answers_of_another_model_are_not_taken(stand_in: StandIn, tmp_pat
     found = await ask(stand_in, PAIRS, EvaluationOptions("brief"), tmp_path)
     assert found.document["agreement"]["value"] == 1
     assert {row.model for row in rows.read(left)} == {found.document["model"]}
+
+
+@pytest.mark.parametrize("other", [{"form": "awq"}, {"dtype": "float32"}])
+async def test_answers_of_another_form_or_dtype_are_discarded_by_name(
+    stand_in: StandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str], other: dict[str, str]
+) -> None:
+    options = EvaluationOptions("brief", form="merged", dtype="bfloat16")
+    await ask(stand_in, PAIRS, options, tmp_path)
+    before = stand_in.tally()["answered"]
+    found = await ask(stand_in, PAIRS, replace(options, **other), tmp_path)
+    assert stand_in.tally()["answered"] == before + len(PAIRS)
+    assert found.document["served"] == {"form": "merged", "dtype": "bfloat16"} | other
+    assert "brief merged bfloat16 are discarded" in capsys.readouterr().err
+    assert len({row.source for row in rows.read(tmp_path / "out.unfinished")}) == 1
 
 
 async def test_what_was_never_answered_is_asked_again(stand_in: StandIn, tmp_path: Path) -> None:

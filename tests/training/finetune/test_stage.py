@@ -36,7 +36,7 @@ from training.precision import training_dtype
 pytestmark = pytest.mark.filterwarnings("default")
 
 ROOT = Path(__file__).parents[3]
-SHIPPED = ROOT / "model_store" / "smollm2-135m" / "1" / "manifest.json"
+SHIPPED = ROOT / "model_store" / "smollm2-135m" / "3" / "manifest.json"
 
 
 @pytest.fixture

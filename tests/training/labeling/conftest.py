@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from tests.conftest import StandIn
 from tests.training.conftest import CONFIG
 from training.artifacts import Artifacts, read_rows, write_rows
 from training.config import SPLITS, Config, load
-from training.labeling.journal import Journal
+from training.labeling.journal import Answered, Journal, OpenBatch
 from training.labeling.prompts import Prompt, Question
 
 RULES = '[teacher]\nname = "rules"\n'
@@ -32,10 +33,25 @@ def rows_of(run: Artifacts) -> list[dict[str, Any]]:
     return [row for name in SPLITS for row in read_rows(run.folder / "label" / f"{name}.jsonl")]
 
 
-def journal_of(run: Artifacts) -> Journal:
-    """What the journal says, closed."""
-    with Journal(run.folder / "label" / "journal" / "gpt-4.1.jsonl") as journal:
-        return journal
+@dataclass
+class Snapshot:
+    """What a journal holds, readable after it is closed."""
+
+    labels: dict[str, Answered]
+    failures: dict[str, list[str]]
+    spent: int
+    paid: int
+    open_calls: int
+    batches: list[OpenBatch]
+
+
+def snapshot(path: Path) -> Snapshot:
+    with Journal(path) as it:
+        return Snapshot(it.labels, it.failures, it.spent, it.paid, it.open_calls, it.open_batches())
+
+
+def journal_of(run: Artifacts) -> Snapshot:
+    return snapshot(run.folder / "label" / "journal" / "gpt-4.1.sqlite")
 
 
 def row(ticker: str, detail: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ from training.labeling.connection import TeacherFailed, connect
 from training.labeling.journal import Journal
 from training.labeling.tariff import Tariff
 
-from .conftest import question
+from .conftest import Snapshot, question, snapshot
 from .stand_in_batches import Fate, StandInBatches
 
 KEY = "sk-batches-0123456789abcdef"
 TARIFF = Tariff.of("gpt-4.1", batch=True)
-ASKED = [question(ticker, "full" if ticker == "A" else "brief") for ticker in "ABCDEF"]
+QUESTIONS = [question(ticker, "full" if ticker == "A" else "brief") for ticker in "ABCDEF"]
 
 
 @pytest.fixture
@@ -37,24 +37,22 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInBatches]:
 
 
 async def ask(
-    path: Path, *, usd_nano: int = 10**9, tries: int = 3, requests: int = 50_000, asked: Any = ASKED
-) -> Journal:
-    """The journal after asking, closed."""
-    with Journal(path / "journal.jsonl") as journal:
+    path: Path, *, usd_nano: int = 10**9, tries: int = 3, requests: int = 50_000, wanted: Any = QUESTIONS
+) -> Snapshot:
+    with Journal(path / "journal.sqlite") as journal:
         async with connect() as client:
-            await Batches(client, Cap(journal, usd_nano), TARIFF, tries, requests).ask(asked)
-    return journal
+            await Batches(client, Cap(journal, usd_nano), TARIFF, tries, requests).ask(wanted)
+    return reopened(path)
 
 
-def reopened(path: Path) -> Journal:
-    with Journal(path / "journal.jsonl") as journal:
-        return journal
+def reopened(path: Path) -> Snapshot:
+    return snapshot(path / "journal.sqlite")
 
 
 async def test_a_batch_is_answered_at_half_the_price(tmp_path: Path, server: StandInBatches) -> None:
     journal = await ask(tmp_path)
     whole = Tariff.of("gpt-4.1", batch=False)
-    for one in ASKED:
+    for one in QUESTIONS:
         label = journal.labels[one.key]
         assert label.answer == canonical(answer(one.prompt.metrics, one.prompt.detail))
         full = whole.nano_usd(label.prompt_tokens, label.completion_tokens, label.cached_tokens)
@@ -70,9 +68,9 @@ async def test_what_expired_failed_or_is_missing_is_sent_again_and_nothing_else(
 ) -> None:
     server.fates = [Fate(expire=frozenset({0, 3}), fail={1: 500}, lose=frozenset({5}), status="expired")]
     journal = await ask(tmp_path)
-    assert len(journal.labels) == len(ASKED)
-    assert server.requests["batch_2"] == [ASKED[place].key for place in (0, 1, 3, 5)]
-    assert [journal.failures[ASKED[place].key] for place in (0, 1, 3, 5)] == [
+    assert len(journal.labels) == len(QUESTIONS)
+    assert server.requests["batch_2"] == [QUESTIONS[place].key for place in (0, 1, 3, 5)]
+    assert [journal.failures[QUESTIONS[place].key] for place in (0, 1, 3, 5)] == [
         ["batch batch_expired"],
         ["http 500 server_error"],
         ["batch batch_expired"],
@@ -85,14 +83,14 @@ async def test_a_cancelled_batch_keeps_what_it_answered(tmp_path: Path, server: 
     server.fates = [Fate(lose=frozenset(range(1, 6)), status="cancelled")]
     journal = await ask(tmp_path)
     assert [len(names) for names in server.requests.values()] == [6, 5]
-    assert len(journal.labels) == len(ASKED)
+    assert len(journal.labels) == len(QUESTIONS)
 
 
 async def test_what_fails_each_time_fails_for_good(tmp_path: Path, server: StandInBatches) -> None:
     server.fates = [Fate(fail={2: 500}), Fate(fail={0: 500})]
     journal = await ask(tmp_path, tries=2)
-    assert set(journal.failures) == {ASKED[2].key}
-    assert ASKED[2].key not in journal.labels
+    assert set(journal.failures) == {QUESTIONS[2].key}
+    assert QUESTIONS[2].key not in journal.labels
     assert len(server.batches) == 2
 
 
@@ -104,7 +102,7 @@ async def test_a_bad_answer_is_paid_for_and_asked_again(tmp_path: Path, server: 
     server.fates = [Fate(change=cut)]
     journal = await ask(tmp_path)
     assert {reason for reasons in journal.failures.values() for reason in reasons} == {"length"}
-    assert len(journal.labels) == len(ASKED)
+    assert len(journal.labels) == len(QUESTIONS)
     assert journal.paid > sum(label.nano_usd for label in journal.labels.values())
 
 
@@ -121,32 +119,32 @@ async def test_files_keep_to_their_size(
     uploads = [server.files[one["input_file_id"]] for one in server.batches.values()]
     assert len(uploads) > 1
     assert all(len(upload) <= 6_000 for upload in uploads)
-    assert sum(len(names) for names in server.requests.values()) == len(ASKED)
+    assert sum(len(names) for names in server.requests.values()) == len(QUESTIONS)
 
 
 async def test_batches_shrink_towards_the_cap_and_stop_before_it(tmp_path: Path, server: StandInBatches) -> None:
-    asked = [question(f"T{number}") for number in range(10, 50)]
-    at_most = TARIFF.at_most(asked[0].prompt)
+    wanted = [question(f"T{number}") for number in range(10, 50)]
+    at_most = TARIFF.at_most(wanted[0].prompt)
     cap = 4 * at_most
     with pytest.raises(CapReached, match=r"teacher\.max_usd"):
-        await ask(tmp_path, usd_nano=cap, asked=asked)
+        await ask(tmp_path, usd_nano=cap, wanted=wanted)
     some, sizes = reopened(tmp_path), [len(names) for names in server.requests.values()]
     assert sizes[0] == 4
     assert sizes == sorted(sizes, reverse=True)
     assert some.spent == some.paid <= cap < some.spent + at_most
-    assert sum(sizes) == len(some.labels) < len(asked)
-    await ask(tmp_path, asked=asked)
+    assert sum(sizes) == len(some.labels) < len(wanted)
+    await ask(tmp_path, wanted=wanted)
     sent = [name for names in server.requests.values() for name in names]
-    assert sorted(sent) == sorted(one.key for one in asked)
+    assert sorted(sent) == sorted(one.key for one in wanted)
 
 
 async def test_a_batch_that_is_not_taken_is_reported_by_its_code_alone(tmp_path: Path, server: StandInBatches) -> None:
     server.fates = [Fate(status="failed", code="token_limit_exceeded")]
     with pytest.raises(TeacherFailed, match=r"token_limit_exceeded.*batch_requests") as caught:
         await ask(tmp_path)
-    assert KEY not in str(caught.value) + (tmp_path / "journal.jsonl").read_text()
+    assert KEY not in str(caught.value) and KEY.encode() not in (tmp_path / "journal.sqlite").read_bytes()
     assert reopened(tmp_path).spent == 0
-    assert len((await ask(tmp_path)).labels) == len(ASKED)
+    assert len((await ask(tmp_path)).labels) == len(QUESTIONS)
 
 
 async def test_an_answer_to_what_was_not_asked_stops_it(tmp_path: Path, server: StandInBatches) -> None:
@@ -175,9 +173,9 @@ async def test_a_batch_in_flight_is_found_again(tmp_path: Path, server: StandInB
     setattr(server, hook, die)
     with pytest.raises(TeacherFailed, match=r"HTTP 500|cannot be reached"):
         await ask(tmp_path)
-    assert [bool(call.batch_id) for call in reopened(tmp_path).open.values()] == [hook == "before_poll"]
+    assert [bool(call.batch_id) for call in reopened(tmp_path).batches] == [hook == "before_poll"]
     journal = await ask(tmp_path)
-    assert len(journal.labels) == len(ASKED)
+    assert len(journal.labels) == len(QUESTIONS)
     assert len(server.requests) == 1
     assert journal.spent == journal.paid
 
@@ -197,15 +195,12 @@ async def test_a_batch_that_never_was_made_is_made_again(tmp_path: Path, server:
 
 
 async def test_results_read_in_part_are_read_to_the_end(tmp_path: Path, server: StandInBatches) -> None:
-    await ask(tmp_path)
-    path = tmp_path / "journal.jsonl"
-    lines = path.read_text().splitlines(keepends=True)
-    assert [json.loads(line)["kind"] for line in lines[:3]] == ["sent", "submitted", "answered"]
-    path.write_text("".join(lines[:4]))
+    whole = await ask(tmp_path)
+    with sqlite3.connect(tmp_path / "journal.sqlite") as database:  # as if the process had died after two results
+        database.execute("UPDATE question SET nano_usd = NULL, answer = NULL WHERE rowid > 2")
+    database.close()
     assert len(reopened(tmp_path).labels) == 2
-    journal = await ask(tmp_path)
-    assert len(journal.labels) == len(ASKED)
-    assert path.read_text().splitlines(keepends=True) == lines
+    assert await ask(tmp_path) == whole
     assert len(server.batches) == 1
 
 

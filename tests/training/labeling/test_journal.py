@@ -1,109 +1,131 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import resource
+import signal
+import sqlite3
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.labeling.journal import Answered, Closed, Journal, JournalError, Sent, Submitted
+from training.labeling.journal import Answered, Journal, JournalError
 
-END = st.one_of(st.none(), st.just("closed"), st.tuples(st.just("answered"), st.integers(0, 100)), st.just("failed"))
-"""How a call ends: not at all, unpaid, with an answer at a cost, or with none to be read."""
+from .conftest import snapshot
 
-
-def entries(ends: list[object]) -> list[Sent | Answered | Closed]:
-    """A call per outcome, each with one question of at most 100 nano-dollars."""
-    made: list[Sent | Answered | Closed] = []
-    for number, end in enumerate(ends):
-        call, key = f"c{number}", f"brief-0-{number}"
-        made.append(Sent(call=call, at_most={key: 100}, at=0))
-        if end == "closed":
-            made.append(Closed(call=call, reason="http 500"))
-        elif end == "failed":
-            made.append(Answered(call=call, key=key, failure="length", nano_usd=100))
-        elif isinstance(end, tuple):
-            made.append(Answered(call=call, key=key, answer="{}", model="m", prompt_tokens=3, nano_usd=end[1]))
-    return made
+END = st.one_of(st.just("open"), st.just("unbilled"), st.just("failed"), st.integers(0, 100))
+"""How a call ends: not at all, unpaid, without a readable answer, or with an answer at a cost."""
 
 
-@given(st.lists(END, max_size=8), st.data())
-def test_cut_off_at_any_byte_the_whole_lines_are_kept(ends: list[object], draw: st.DataObject) -> None:
+@settings(max_examples=25, deadline=None)
+@given(st.lists(END, max_size=8))
+def test_a_journal_that_is_opened_again_holds_what_was_written(ends: list[str | int]) -> None:
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "journal.jsonl"
+        path = Path(folder) / "journal.sqlite"
         with Journal(path) as journal:
-            for entry in entries(ends):
-                journal.write(entry)
-        whole = path.read_bytes()
-        cut = draw.draw(st.integers(0, len(whole)))
-        path.write_bytes(whole[:cut])
-        kept = entries(ends)[: whole[:cut].count(b"\n")]
-        answers = [entry for entry in kept if isinstance(entry, Answered)]
+            for number, end in enumerate(ends):
+                call, key = f"c{number}", f"brief-0-{number}"
+                journal.send(call, {key: 100})
+                if end == "unbilled":
+                    journal.unbilled(call)
+                elif end == "failed":
+                    journal.answered(Answered(call, key, failure="length", nano_usd=100))
+                elif isinstance(end, int):
+                    journal.answered(Answered(call, key, answer="{}", model="m", prompt_tokens=3, nano_usd=end))
+        costs = [end for end in ends if isinstance(end, int)]
         with Journal(path) as journal:
-            assert list(journal.labels) == [entry.key for entry in answers if entry.answer]
-            assert journal.paid == sum(entry.nano_usd for entry in answers)
-            assert journal.spent == journal.paid + 100 * len(journal.open)
-            ended = {entry.call for entry in kept if not isinstance(entry, Sent)}
-            assert set(journal.open) == {entry.call for entry in kept} - ended
-            journal.write(Sent(call="next", at_most={"brief-0-x": 5}, at=0))
-        assert path.read_bytes().count(b"\n") == len(kept) + 1
+            assert [label.nano_usd for label in journal.labels.values()][::-1] == costs
+            assert journal.paid == sum(costs) + 100 * ends.count("failed")
+            assert journal.spent == journal.paid + 100 * journal.open_calls
+            assert journal.open_calls == ends.count("open")
+            assert journal.tokens["prompt"] == 3 * len(costs)
+            assert journal.models["m"] == len(costs)
+            for number, end in enumerate(ends):
+                assert journal.needs_answer(f"brief-0-{number}", tries=1) is (end in ("open", "unbilled"))
 
 
 def test_a_batch_is_settled_question_by_question(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    with Journal(path) as journal:
-        journal.write(Sent(call="b", at_most={"a": 10, "b": 20}, at=0, batch=True))
-        journal.write(Submitted(call="b", batch_id="batch_1"))
-        journal.write(Answered(call="b", key="a", answer="{}", nano_usd=4))
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.send("b", {"a": 10, "b": 20}, batch=True)
+        journal.submitted("b", "batch_1")
+        journal.answered(Answered("b", "a", answer="{}", nano_usd=4))
         assert (journal.spent, journal.paid) == (24, 4)
-        assert journal.open["b"].batch_id == "batch_1"
-        journal.write(Answered(call="b", key="b", failure="no result"))
-        assert (journal.spent, journal.paid, journal.open) == (4, 4, {})
+        (batch,) = journal.open_batches()
+        assert (batch.batch_id, batch.waiting, batch.at_most) == ("batch_1", {"b"}, {"a": 10, "b": 20})
+        journal.answered(Answered("b", "b", failure="no result"))
+        assert (journal.spent, journal.paid, journal.open_batches()) == (4, 4, [])
         assert journal.needs_answer("b", tries=2)
         assert not journal.needs_answer("b", tries=1)
         assert not journal.needs_answer("a", tries=2)
 
 
+def test_the_first_answer_counts(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        for call in ("first", "second"):
+            journal.send(call, {"a": 10})
+            journal.answered(Answered(call, "a", answer="{}"))
+        assert journal.labels["a"].call == "first"
+
+
+def test_a_result_without_an_open_question_is_an_error(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.sqlite") as journal, pytest.raises(JournalError, match="no open call"):
+        journal.answered(Answered("never", "sent"))
+
+
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
+    path = tmp_path / "journal.sqlite"
     with Journal(path), pytest.raises(JournalError, match="another process"), Journal(path):
         pass
-
-
-@pytest.mark.parametrize(
-    ("line", "message"), [("{}", ":1: .*kind"), ('{"kind":"closed","call":"x","reason":"y"}', ":1: no open call")]
-)
-def test_a_malformed_line_is_named(tmp_path: Path, line: str, message: str) -> None:
-    path = tmp_path / "journal.jsonl"
-    path.write_text(line + "\n")
-    with pytest.raises(JournalError, match=message), Journal(path):
+    with Journal(path):
         pass
+
+
+def _database(path: Path, statement: str) -> None:
+    database = sqlite3.connect(path)
+    database.execute(statement)
+    database.close()
+
+
+def test_a_file_of_another_kind_or_version_is_refused_by_name_and_unchanged(tmp_path: Path) -> None:
+    (tmp_path / "text.sqlite").write_text("no database at all, but longer than a header of one " * 20)
+    _database(tmp_path / "other.sqlite", "CREATE TABLE other (x)")
+    with Journal(tmp_path / "later.sqlite") as journal:
+        journal.send("a", {"a": 1})
+    _database(tmp_path / "later.sqlite", "PRAGMA user_version = 2")
+    (tmp_path / "older.jsonl").write_text('{"kind":"sent"}\n')
+    for name, message in (
+        ("text.sqlite", r"text\.sqlite: it cannot be read as a journal"),
+        ("other.sqlite", r"other\.sqlite has format 0, not 1"),
+        ("later.sqlite", r"later\.sqlite has format 2, not 1"),
+        ("older.sqlite", r"older\.jsonl is a journal of version 0\.2"),
+    ):
+        path = tmp_path / name
+        content = path.read_bytes() if path.exists() else None
+        with pytest.raises(JournalError, match=message), Journal(path):
+            pass
+        assert (path.read_bytes() if path.exists() else None) == content
 
 
 def _fill(path: Path) -> None:
-    """Write until the disk is full, as far as this process can tell."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+    """Write until the disk is full, as far as this process can tell; then die without closing anything."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
     with Journal(path) as journal:
-        for number in range(100):
+        for number in range(1000):
             try:
-                journal.write(Sent(call=f"c{number}", at_most={"key": 1}, at=0))
-            except OSError:
-                assert len(journal.open) == number
-                return
-    raise AssertionError("the disk never was full")
+                journal.send(f"c{number}", {"key": 1})
+            except JournalError:
+                assert journal.open_calls == number
+                (path.parent / "written").write_text(str(number))
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
+def test_a_full_disk_and_a_kill_leave_what_was_written(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
     process = multiprocessing.get_context("spawn").Process(target=_fill, args=(path,))
     process.start()
     process.join()
-    assert process.exitcode == 0
-    text = path.read_bytes()
-    assert 900 < len(text) <= 1000
-    assert text.endswith(b"\n")
-    with Journal(path) as journal:
-        assert len(journal.open) == text.count(b"\n")
+    assert process.exitcode == -signal.SIGKILL
+    assert snapshot(path).open_calls == int((tmp_path / "written").read_text()) > 0

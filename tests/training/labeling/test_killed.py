@@ -33,15 +33,15 @@ class Killing:
 
     def __init__(self, app: ASGIApp, after: int) -> None:
         self.app, self.after = app, after
-        self.asked: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
         self.client: subprocess.Popen[bytes] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != "/v1/chat/completions":
             return await self.app(scope, receive, send)
         message = await receive()
-        self.asked[json.dumps(json.loads(message["body"])["messages"])] += 1
-        if self.client and self.asked.total() > self.after:
+        self.received[json.dumps(json.loads(message["body"])["messages"])] += 1
+        if self.client and self.received.total() > self.after:
             self.client.send_signal(signal.SIGKILL)
             return None
         read = iter([message])
@@ -76,17 +76,17 @@ def test_a_killed_run_loses_no_label_and_pays_for_none_twice(data: Artifacts, se
         kept = journal_of(data)
         assert 5 - concurrency < len(kept.labels) <= 5
         assert kept.spent > kept.paid
-        first = Counter(server.asked)
+        first = Counter(server.received)
         with labelling(origin, config, data) as process:
             assert process.wait(MAX_PAUSE_S) == 0, process.stderr and process.stderr.read().decode()
     assert data.done("label")
-    again = {asked for asked, times in server.asked.items() if times > 1}
+    again = {received for received, times in server.received.items() if times > 1}
     assert len(again) <= concurrency
     assert again <= set(first)
     assert len(first) - len(again) == len(kept.labels)
     final = journal_of(data)
     assert kept.labels.items() <= final.labels.items()
-    assert server.asked.total() == PROMPTS + len(again)
+    assert server.received.total() == PROMPTS + len(again)
     unsettled = data.manifest("label")["cost"]["unsettled"]["calls"]
     assert len(again) <= unsettled <= concurrency  # the last may not have reached the server
 
@@ -99,7 +99,7 @@ def test_a_killed_run_finds_the_batch_whose_id_it_never_received(data: Artifacts
             server.after_create = lambda: process.send_signal(signal.SIGKILL)
             assert process.wait(MAX_PAUSE_S) == -signal.SIGKILL
         server.after_create = lambda: None
-        assert [call.batch_id for call in journal_of(data).open.values()] == [None]
+        assert [call.batch_id for call in journal_of(data).batches] == [None]
         with labelling(origin, config, data) as process:
             assert process.wait(MAX_PAUSE_S) == 0, process.stderr and process.stderr.read().decode()
             assert process.stderr

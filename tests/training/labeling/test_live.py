@@ -18,38 +18,36 @@ from training.labeling.live import Live
 from training.labeling.prompts import Question
 from training.labeling.tariff import Tariff
 
-from .conftest import question
+from .conftest import Snapshot, question, snapshot
 
 TARIFF = Tariff.of("gpt-4.1", batch=False)
-ASKED = [question(ticker, "full" if ticker == "A" else "brief") for ticker in "ABCDEFGH"]
+QUESTIONS = [question(ticker, "full" if ticker == "A" else "brief") for ticker in "ABCDEFGH"]
 
 
 async def ask(
-    path: Path, *, usd_nano: int = 10**9, tries: int = 3, concurrency: int = 3, asked: Any = ASKED
-) -> Journal:
-    """The journal after asking, closed."""
-    with Journal(path / "journal.jsonl") as journal:
+    path: Path, *, usd_nano: int = 10**9, tries: int = 3, concurrency: int = 3, wanted: Any = QUESTIONS
+) -> Snapshot:
+    with Journal(path / "journal.sqlite") as journal:
         async with connect() as client:
-            await Live(client, Cap(journal, usd_nano), TARIFF, tries, concurrency).ask(asked)
-    return journal
+            await Live(client, Cap(journal, usd_nano), TARIFF, tries, concurrency).ask(wanted)
+    return reopened(path)
 
 
-def reopened(path: Path) -> Journal:
-    with Journal(path / "journal.jsonl") as journal:
-        return journal
+def reopened(path: Path) -> Snapshot:
+    return snapshot(path / "journal.sqlite")
 
 
 async def test_every_question_is_answered_once(tmp_path: Path, key: str, stand_in: StandIn) -> None:
     before = stand_in.tally()["answered"]
     journal = await ask(tmp_path)
-    for one in ASKED:
+    for one in QUESTIONS:
         expected = canonical(answer(one.prompt.metrics, one.prompt.detail))
         assert journal.labels[one.key].answer == expected
         assert journal.labels[one.key].model == "stand-in/gpt-4.1"
-    assert stand_in.tally()["answered"] - before == len(ASKED)
+    assert stand_in.tally()["answered"] - before == len(QUESTIONS)
     assert journal.spent == journal.paid == sum(label.nano_usd for label in journal.labels.values()) > 0
     await ask(tmp_path)
-    assert stand_in.tally()["answered"] - before == len(ASKED)
+    assert stand_in.tally()["answered"] - before == len(QUESTIONS)
 
 
 @pytest.mark.parametrize("mode", ["429", "500", "503"])
@@ -58,7 +56,7 @@ async def test_a_server_that_asks_to_wait_is_asked_again_and_not_paid_twice(
 ) -> None:
     stand_in.fail(mode, times=4)
     journal = await ask(tmp_path)
-    assert len(journal.labels) == len(ASKED)
+    assert len(journal.labels) == len(QUESTIONS)
     assert not journal.failures
     assert journal.spent == journal.paid
 
@@ -71,16 +69,16 @@ async def test_what_is_no_answer_is_tried_again_a_few_times(
     journal = await ask(tmp_path, tries=3, concurrency=1)
     assert [len(journal.failures[name]) for name in journal.failures] == [2]
     assert next(iter(journal.failures.values()))[0].startswith(reason)
-    assert len(journal.labels) == len(ASKED)
+    assert len(journal.labels) == len(QUESTIONS)
     assert journal.paid > sum(label.nano_usd for label in journal.labels.values())
 
 
 async def test_what_fails_too_often_fails_for_good(tmp_path: Path, key: str, stand_in: StandIn) -> None:
     stand_in.fail("refusal", times=2)
     journal = await ask(tmp_path, tries=2, concurrency=1)
-    assert ASKED[0].key not in journal.labels
-    assert len(journal.labels) == len(ASKED) - 1
-    assert not journal.needs_answer(ASKED[0].key, 2)
+    assert QUESTIONS[0].key not in journal.labels
+    assert len(journal.labels) == len(QUESTIONS) - 1
+    assert len(journal.failures[QUESTIONS[0].key]) == 2
 
 
 @pytest.mark.parametrize(("mode", "message"), [("quota", "no quota left"), ("401", "does not accept the key")])
@@ -96,7 +94,7 @@ async def test_what_no_waiting_helps_against_stops_it_without_the_servers_text(
         await ask(tmp_path, concurrency=1)
     assert key not in str(caught.value)
     assert caught.value.__suppress_context__
-    assert key not in (tmp_path / "journal.jsonl").read_text()
+    assert key.encode() not in (tmp_path / "journal.sqlite").read_bytes()
     assert not reopened(tmp_path).labels
     assert reopened(tmp_path).spent == 0
 
@@ -107,7 +105,7 @@ async def test_labels_in_flight_are_kept_when_another_call_stops_it(
     stand_in.fail("quota", times=1)
     before = stand_in.tally()["answered"]
     with pytest.raises(TeacherFailed):
-        await ask(tmp_path, concurrency=len(ASKED))
+        await ask(tmp_path, concurrency=len(QUESTIONS))
     assert len(reopened(tmp_path).labels) == stand_in.tally()["answered"] - before
 
 
@@ -127,26 +125,26 @@ async def test_an_answer_that_never_came_stays_counted(
     monkeypatch.setattr("training.labeling.connection.TIMEOUT", Timeout(0.2))
     stand_in.fail("timeout", times=1)
     journal = await ask(tmp_path, concurrency=1)
-    assert len(journal.labels) == len(ASKED)
-    assert len(journal.open) == 1
-    assert journal.spent - journal.paid == TARIFF.at_most(ASKED[0].prompt)
+    assert len(journal.labels) == len(QUESTIONS)
+    assert journal.open_calls == 1
+    assert journal.spent - journal.paid == TARIFF.at_most(QUESTIONS[0].prompt)
 
 
 async def test_the_cap_stops_it_before_it_is_passed_and_a_higher_one_continues(
     tmp_path: Path, key: str, stand_in: StandIn
 ) -> None:
     before = stand_in.tally()["answered"]
-    asked = [question(f"T{number}") for number in range(20)]
-    at_most = TARIFF.at_most(asked[-1].prompt)
+    wanted = [question(f"T{number}") for number in range(20)]
+    at_most = TARIFF.at_most(wanted[-1].prompt)
     cap = 2 * at_most
     with pytest.raises(CapReached, match=r"teacher\.max_usd: .*raise it"):
-        await ask(tmp_path, usd_nano=cap, asked=asked)
+        await ask(tmp_path, usd_nano=cap, wanted=wanted)
     some = reopened(tmp_path)
-    assert 0 < len(some.labels) < len(asked)
+    assert 0 < len(some.labels) < len(wanted)
     assert some.spent == some.paid <= cap < some.spent + at_most
-    journal = await ask(tmp_path, asked=asked)
-    assert len(journal.labels) == len(asked)
-    assert stand_in.tally()["answered"] - before == len(asked)
+    journal = await ask(tmp_path, wanted=wanted)
+    assert len(journal.labels) == len(wanted)
+    assert stand_in.tally()["answered"] - before == len(wanted)
 
 
 @pytest.mark.parametrize(("code", "kept"), [("invalid_prompt", "http 400 invalid_prompt"), ("invalid_value", None)])
@@ -158,15 +156,15 @@ async def test_a_refused_prompt_is_its_own_failure_and_a_refused_request_stops_a
 
     http: Any = httpx.AsyncClient(transport=httpx.MockTransport(refuse))
     client = AsyncOpenAI(api_key="sk-secret", base_url="http://double/v1", http_client=http, max_retries=0)
-    asked: list[Question] = ASKED[:1]
-    with Journal(tmp_path / "journal.jsonl") as journal:
+    wanted: list[Question] = QUESTIONS[:1]
+    with Journal(tmp_path / "journal.sqlite") as journal:
         teacher = Live(client, Cap(journal, 10**9), TARIFF, 2, 1)
         if kept:
-            await teacher.ask(asked)
-            assert journal.failures == {asked[0].key: [kept] * 2}
+            await teacher.ask(wanted)
+            assert journal.failures == {wanted[0].key: [kept] * 2}
         else:
             with pytest.raises(TeacherFailed, match=r"HTTP 400 invalid_value"):
-                await teacher.ask(asked)
+                await teacher.ask(wanted)
             assert not journal.failures
         assert journal.spent == 0
     await client.close()

@@ -17,8 +17,8 @@ from .conftest import row
 
 def test_the_hash_is_of_what_is_asked() -> None:
     prompt = prompt_of(row("SNPS", "brief"))
-    asked = {"messages": messages(EXAMPLE, "SNPS", "brief"), "schema": answer_schema("brief", bounded=False)}
-    text = json.dumps(asked, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    sampled = {"messages": messages(EXAMPLE, "SNPS", "brief"), "schema": answer_schema("brief", bounded=False)}
+    text = json.dumps(sampled, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert prompt.hash == hashlib.sha256(text.encode()).hexdigest()
     assert len({prompt_of(row(*given)).hash for given in (("A", "brief"), ("B", "brief"), ("A", "full"))}) == 3
 

@@ -11,10 +11,10 @@ from training.labeling.self_agreement import self_agreement
 from .conftest import question
 
 
-def said(asked: list[Question], answers: dict[str, list[tuple[str, int] | None]]) -> dict[str, Answered]:
+def labels_of(sampled: list[Question], answers: dict[str, list[tuple[str, int] | None]]) -> dict[str, Answered]:
     """Labels by the ticker of the prompt: one for each time that it was asked."""
     labels = {}
-    for one in asked:
+    for one in sampled:
         answer = answers[one.prompt.ticker][one.repeat]
         if answer:
             text = json.dumps({"action": answer[0], "conviction": answer[1]})
@@ -23,11 +23,11 @@ def said(asked: list[Question], answers: dict[str, list[tuple[str, int] | None]]
 
 
 def test_agreement_is_over_pairs_of_answers_to_one_prompt() -> None:
-    asked = [question(ticker, repeat=time) for ticker in "AB" for time in range(3)] + [question("C")]
+    sampled = [question(ticker, repeat=time) for ticker in "AB" for time in range(3)] + [question("C")]
     found = self_agreement(
-        asked,
-        said(
-            asked,
+        sampled,
+        labels_of(
+            sampled,
             {
                 "A": [("buy", 5), ("buy", 5), ("hold", 8)],
                 "B": [("sell", 2), ("sell", 2), ("sell", 2)],
@@ -47,9 +47,9 @@ def test_agreement_is_over_pairs_of_answers_to_one_prompt() -> None:
 
 
 def test_what_is_not_answered_is_counted_and_not_compared() -> None:
-    asked = [question(ticker, repeat=time) for ticker in "AB" for time in range(2)]
+    sampled = [question(ticker, repeat=time) for ticker in "AB" for time in range(2)]
     answers: dict[str, list[tuple[str, int] | None]] = {"A": [("buy", 5), None], "B": [("buy", 5), ("buy", 6)]}
-    found = self_agreement(asked, said(asked, answers), 2)
+    found = self_agreement(sampled, labels_of(sampled, answers), 2)
     assert (found["prompts"], found["unanswered"], found["action_agreement"]) == (1, 1, 1)
 
 

@@ -34,10 +34,10 @@ def test_a_model_without_a_price_is_refused() -> None:
 @pytest.mark.parametrize("model", ["gpt-4.1", "gpt-6.1-sol", "gpt-6.1-terra"])
 def test_the_body_is_the_gateways_whole(model: str) -> None:
     prompt = question(detail="full").prompt
-    asked = body(model, prompt)
+    request = body(model, prompt)
     served = openai_dialect(model).request(model, prompt.messages, "full")
-    assert asked == {name: served[name] for name in asked}
-    assert served.keys() - asked.keys() <= {"stream", "stream_options", "logprobs", "top_logprobs"}
-    assert asked["response_format"] == response_format("full", bounded=False)
-    assert asked.get("temperature", 0) == 0
-    assert asked["max_completion_tokens"] == answer_limit(model, prompt) >= ANSWER_TOKENS["full"]
+    assert request == {name: served[name] for name in request}
+    assert served.keys() - request.keys() <= {"stream", "stream_options", "logprobs", "top_logprobs"}
+    assert request["response_format"] == response_format("full", bounded=False)
+    assert request.get("temperature", 0) == 0
+    assert request["max_completion_tokens"] == answer_limit(model, prompt) >= ANSWER_TOKENS["full"]

@@ -15,7 +15,7 @@ from training.cli import main
 from training.publish.hub import NotPushed, credentials, push
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own
-PUBLISHED = Path(__file__).parents[3] / "model_store" / "smollm2-135m" / "1"
+PUBLISHED = Path(__file__).parents[3] / "model_store" / "smollm2-135m" / "3"
 TOKEN = "hf_standInTokenThatNobodyMaySee"
 REPO = "conviction-tests/smollm2-135m"
 
@@ -56,7 +56,7 @@ def test_a_version_becomes_one_commit_byte_for_byte(hub: StandInHub, endpoint: s
     address = push(version, REPO, TOKEN, endpoint)
     repository = hub.repositories[REPO]
     assert repository.private
-    assert repository.commits == ["smollm2-135m-1-f6b70752f5e2, teacher rule-based-analyst-1"]
+    assert repository.commits == ["smollm2-135m-3-f6b70752f5e2, teacher rule-based-analyst-2"]
     assert repository.files == {
         "README.md": (version / "README.md").read_bytes(),
         "manifest.json": (version / "manifest.json").read_bytes(),
@@ -144,8 +144,8 @@ def test_the_command_pushes_the_current_version_and_says_where(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    main(["push", "--to", REPO, "--store", str(PUBLISHED.parents[1]), "--version", "smollm2-135m/1"])
+    main(["push", "--to", REPO, "--store", str(PUBLISHED.parents[1]), "--version", "smollm2-135m/3"])
     assert hub.repositories[REPO].commits
-    said = capsys.readouterr()
-    assert said.out.startswith(f"{endpoint}/{REPO}/commit/")
-    assert TOKEN not in said.out + said.err
+    output = capsys.readouterr()
+    assert output.out.startswith(f"{endpoint}/{REPO}/commit/")
+    assert TOKEN not in output.out + output.err

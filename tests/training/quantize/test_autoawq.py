@@ -19,7 +19,7 @@ from training.config import Quantize  # noqa: E402
 from training.precision import training_dtype  # noqa: E402
 from training.quantize.awq import Packed, dequantize  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 ROOT = Path(__file__).parents[3]
 PYTHON = ROOT / ".envs" / "quantise" / "bin" / "python"

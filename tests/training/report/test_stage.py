@@ -23,21 +23,23 @@ Said = Callable[[int, Pair], Prediction]
 
 
 def right_but_every(nth: int) -> Said:
-    def said(index: int, pair: Pair) -> Prediction:
+    def predicted(index: int, pair: Pair) -> Prediction:
         wrong = next(action for action in ACTIONS if action != pair.truth.action)
         return Prediction(wrong if index % nth == 0 else pair.truth.action, pair.truth.conviction, seconds=0.1)
 
-    return said
+    return predicted
 
 
 def failed(index: int, pair: Pair) -> Prediction:
     return Prediction(failure="length", seconds=0.1)
 
 
-def evaluated(artifacts: Artifacts, name: str, pairs: list[Pair], said: Said) -> None:
+def evaluated(artifacts: Artifacts, name: str, pairs: list[Pair], predicted: Said) -> None:
     """An evaluation as the stage leaves it."""
     detail = "brief" if name.startswith("brief") else "full"
-    kept: list[Row] = [rows.row(p, said(i, p), detail, f"{name}-1", i + 1.0) for i, p in enumerate(pairs)]  # type: ignore[arg-type]
+    kept: list[Row] = [
+        rows.row(p, predicted(i, p), rows.Source(f"{name}-1", detail), i + 1.0) for i, p in enumerate(pairs)
+    ]  # type: ignore[arg-type]
     path = artifacts.stage("evaluate") / f"{name}.json"
     rows.write(rows.rows_path(path), kept)
     speed = {
@@ -71,8 +73,8 @@ def finished(artifacts: Artifacts, market_pairs: list[Pair]) -> Artifacts:
     history = [{"step": 1, "loss": 2.0}, {"step": 2, "eval_loss": 1.5, "eval_agreement": 0.5}]
     tuned = {"pairs": 100, "tokens": 9000, "seconds": 60.5, "history": history, "continued_from": "model_store/x/1"}
     artifacts.complete("finetune", tuned)
-    for kind, said in (("awq", right_but_every(10)), ("merged", right_but_every(12)), ("base", failed)):
-        evaluated(artifacts, f"brief-{kind}", market_pairs[:60], said)
+    for kind, predicted in (("awq", right_but_every(10)), ("merged", right_but_every(12)), ("base", failed)):
+        evaluated(artifacts, f"brief-{kind}", market_pairs[:60], predicted)
     return artifacts
 
 
@@ -135,9 +137,9 @@ def test_a_cascade_is_drawn_where_answers_have_probabilities(
     finished: Artifacts, market_pairs: list[Pair], config_file: Path, tmp_path: Path
 ) -> None:
     def unsure_where_wrong(index: int, pair: Pair) -> Prediction:
-        asked, share = right_but_every(10)(index, pair), 0.5 if index % 10 == 0 else 0.9
-        shares = {action: share if action == asked.action else (1 - share) / 2 for action in ACTIONS}
-        return replace(asked, probabilities=shares, prompt_tokens=200, completion_tokens=11)
+        wanted, share = right_but_every(10)(index, pair), 0.5 if index % 10 == 0 else 0.9
+        shares = {action: share if action == wanted.action else (1 - share) / 2 for action in ACTIONS}
+        return replace(wanted, probabilities=shares, prompt_tokens=200, completion_tokens=11)
 
     evaluated(finished, "brief-awq", market_pairs[:60], unsure_where_wrong)
     out = tmp_path / "out"
