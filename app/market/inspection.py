@@ -1,4 +1,4 @@
-"""Validation of a folder of market data: the types of its columns, and the values that are read wrongly or not at all."""
+"""Validation of a folder of market data: the types of its columns, and values that would be read wrongly."""
 
 from __future__ import annotations
 
@@ -78,8 +78,12 @@ def file_problems(path: Path, needed: Columns, optional: Columns = NO_COLUMNS) -
                 yield f"{path.name}: column {column} is missing"
             elif column in types and not fits(types[column]):
                 yield f"{path.name}: column {column} is {types[column]}, not {name}"
-            elif column in types:
-                values = file.read([column]).to_pandas()[column]
+            elif column in types and file.metadata.num_rows:
+                try:
+                    values = file.read([column]).to_pandas()[column]
+                except (OSError, pa.ArrowException) as error:
+                    yield f"{path.name} in the market data folder cannot be read: column {column}: {' '.join(str(error).split())}"
+                    return
                 yield from (f"{path.name}: column {column} has {problem}" for problem in _value_problems(values, fits))
 
 

@@ -12,7 +12,16 @@ import pyarrow
 from app.errors import MarketDataUnavailable, NotConfigured, UnknownTicker
 from app.market.adjustment import back_adjust
 from app.market.bars import bars_until, clean_bars, last_date, require_recent, since_last_break, since_last_gap
-from app.market.inspection import BAR_FILES, BARS, BARS_OPTIONAL, CHAIN_FILES, CHAINS, NO_COLUMNS, Columns, file_problems
+from app.market.inspection import (
+    BAR_FILES,
+    BARS,
+    BARS_OPTIONAL,
+    CHAIN_FILES,
+    CHAINS,
+    NO_COLUMNS,
+    Columns,
+    file_problems,
+)
 from app.market.provider import Chain
 from app.market.splits import since_unlisted_split
 

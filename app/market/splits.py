@@ -57,7 +57,7 @@ def since_unlisted_split(ticker: str, bars: pd.DataFrame) -> pd.DataFrame:
     if len(since) < MIN_BARS_SINCE:
         ratio, day = float(np.exp(abs(jumps[found[-1]]))), since.index[0].date()
         raise InsufficientHistory(
-            f"{ticker.upper()}: the price changed {ratio:.3g}-fold before {day}, as in a split, but the source lists none"
+            f"{ticker.upper()}: the price changed {ratio:.3g}-fold before {day}, as in a split that the source omits"
         )
     return since
 

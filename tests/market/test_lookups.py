@@ -26,7 +26,7 @@ class Failing(Source):
         with self._lock:
             self.requested.append(ticker)
         if ticker == "MSFT":
-            return super().bars(ticker, as_of)
+            return self._sample.bars(ticker, as_of)
         assert self.unblocked.wait(20)
         raise self._failure
 
@@ -74,7 +74,7 @@ async def test_one_client_does_not_occupy_every_slot() -> None:
         task.cancel()  # an abandoned fetch keeps its slot
     await asyncio.sleep(0.05)
     assert len(source.requested) == MAX_FETCHES_PER_CLIENT
-    source.unblocked.set()
     assert (await asyncio.wait_for(market.get("MSFT", None, "other"), 10)).ticker == "MSFT"
+    source.unblocked.set()
     results = await asyncio.gather(*slow, return_exceptions=True)
     assert all(isinstance(result, UnknownTicker | asyncio.CancelledError) for result in results)
