@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from app.accounting.limit_refusal import refusal
+from app.accounting.admission_result import Admission, CacheHit, Follower, Leader, parse_admission
 from app.accounting.limit_status import LimitStatus
-from app.contract.completion import BackendName, Usage
-from app.pricing.limits import Estimate, Scope
+from app.contract.completion import MAX_TOKENS, BackendName, Usage
+from app.pricing.limits import MAX_CALL_NANO_USD, Estimate, Scope
 from app.stores.pipelined import Pipelined
 from app.stores.redis_protocol import Argument
 from app.stores.scripts import ADMISSION, Script
@@ -35,35 +34,6 @@ Settlement = Literal["settled", "corrected", "repeated", "unknown"]
 """`corrected`: it had been charged as unconfirmed or released. `repeated`: it had been settled, nothing changed."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Leader:
-    """Make the call, then settle or release it: its estimate is reserved until the lease ends."""
-
-    limit_status: LimitStatus
-    sent: bool = False
-    """Whether it already counts as sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class CacheHit:
-    """The result is in the cache."""
-
-    limit_status: LimitStatus
-    value: bytes
-    age_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Follower:
-    """The request `leader` is making the same call: follow it with `SharedCalls`."""
-
-    limit_status: LimitStatus
-    leader: str
-
-
-Admission = Leader | CacheHit | Follower
 
 
 class Admissions:
@@ -94,9 +64,10 @@ class Admissions:
 
         Raises `RateLimited` or `BudgetExceeded`, and `ValueError` if the request id was admitted before.
         """
-        call = (request_id, backend, estimate.tokens, estimate.nano_usd, call_key or "")
+        amounts = _bounded(estimate.tokens), _bounded(estimate.nano_usd, MAX_CALL_NANO_USD)
+        call = (request_id, backend, *amounts, call_key or "")
         options = (int(read_cache), int(counted), "sent" if sent else "reserved", _us(lease_s))
-        return _admission(await self._admit(*call, *options, scopes=scopes), tuple(scopes), sent)
+        return parse_admission(await self._admit(*call, *options, scopes=scopes), tuple(scopes), sent)
 
     async def share(
         self,
@@ -112,7 +83,7 @@ class Admissions:
         reply = await self._admit(request_id, "", 0, 0, call_key, *options, scopes=scopes)
         if reply[0] == b"absent":
             return None
-        shared = _admission(reply, tuple(scopes))
+        shared = parse_admission(reply, tuple(scopes))
         assert not isinstance(shared, Leader)
         return shared
 
@@ -133,9 +104,9 @@ class Admissions:
 
     async def settle(self, request_id: str, usage: Usage, nano_usd: int, result: CallResult = NO_RESULT) -> Settlement:
         """Book the call's usage once, on the day of its admission, and publish its result to its followers."""
-        input_tokens = usage.prompt_tokens - usage.cached_tokens
-        booked = (input_tokens, usage.cached_tokens, usage.completion_tokens, nano_usd, int(usage.estimated))
-        return await self._close(request_id, result, *booked)
+        counts = (usage.prompt_tokens - usage.cached_tokens, usage.cached_tokens, usage.completion_tokens)
+        amount = _bounded(nano_usd, MAX_CALL_NANO_USD)
+        return await self._close(request_id, result, *map(_bounded, counts), amount, int(usage.estimated))
 
     async def release(self, request_id: str, result: CallResult = NO_RESULT) -> Settlement:
         """Release the reservation of a call that was not made or cost nothing."""
@@ -162,22 +133,12 @@ class Admissions:
         reply = await self._store.run(SETTLE, request_id, *result.arguments(), *booked)
         settlement = cast(Settlement, reply.decode())
         if settlement == "unknown" and booked:
-            log.error("there is no reservation of %s: its usage %s is in no ledger", request_id, booked)
+            log.error("there is no reservation of %s: its usage %s is in no ledger yet", request_id, booked)
         return settlement
 
 
-def _admission(reply: list[Any], scopes: tuple[Scope, ...], sent: bool = False) -> Admission:
-    match reply:
-        case [b"lead", limit_status]:
-            return Leader(LimitStatus(scopes, limit_status), sent)
-        case [b"hit", limit_status, cached]:
-            status = LimitStatus(scopes, limit_status)
-            return CacheHit(status, cached[16:], max(0, status.at_us - int(cached[:16])) / 1e6)
-        case [b"join", limit_status, leader]:
-            return Follower(LimitStatus(scopes, limit_status), leader.decode())
-        case [b"refused", limit_status, index, reason, wait_us]:
-            raise refusal(scopes[index - 1], reason.decode(), wait_us, LimitStatus(scopes, limit_status))
-    raise ValueError("the request id was admitted before")
+def _bounded(amount: int, most: int = MAX_TOKENS) -> int:
+    return max(0, min(amount, most))
 
 
 def _us(seconds: float) -> int:

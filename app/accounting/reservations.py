@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from opentelemetry.trace import Span
 
-from app.accounting.admission import Admission, Admissions, CacheHit, Follower, Leader
+from app.accounting.admission import Admissions
+from app.accounting.admission_result import Admission, CacheHit, Follower, Leader
 from app.accounting.settlement import Settlements
 from app.auth.principal import Principal
 from app.backends.upstream import Upstream

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 
 from app.accounting.admission import Admissions
@@ -15,6 +16,8 @@ from app.stores.shared_calls import NO_RESULT, CallResult
 from app.telemetry.metrics import Collectors
 
 RETRY_S = 0.5
+CLOSING_FAILURES = 3
+"""After as many failures, closing gives up; a settlement that always fails thus leaves the others their turn."""
 MAX_PENDING = 10_000
 """Settlements queued for the store. Beyond it the oldest are dropped, and charged as unconfirmed by the store."""
 
@@ -71,15 +74,15 @@ class Settlements:
         log.warning("%d nano-dollars of %s are in no ledger: the store was unavailable", cost.nano_usd, backend)
 
     async def close(self) -> None:
-        """Try all pending settlements once; what fails is charged as unconfirmed when its lease ends."""
+        """Try the pending settlements; what fails is charged as unconfirmed when its lease ends."""
         if self._retrying is not None:
             self._retrying.cancel()
             await asyncio.wait((self._retrying,))
-        try:
-            await self._book_pending()
-        except StoreUnavailable:
-            for pending in self._pending:
-                _log_lost(pending)
+        for _ in range(CLOSING_FAILURES):
+            with suppress(StoreUnavailable):
+                await self._book_pending()
+        for pending in self._pending:
+            _log_lost(pending)
 
     async def _book(self, pending: _Pending, result: CallResult = NO_RESULT) -> None:
         if pending.usage == NO_USAGE:
@@ -97,17 +100,18 @@ class Settlements:
     async def _retry(self) -> None:
         while self._pending:
             await asyncio.sleep(RETRY_S)
-            try:
+            with suppress(StoreUnavailable):
                 await self._book_pending()
-            except StoreUnavailable:
-                continue
 
     async def _book_pending(self) -> None:
+        """Book pending settlements until one fails, which is then the last in the queue."""
         while self._pending:
-            pending = self._pending[0]
-            await self._book(pending)
-            if self._pending and self._pending[0] is pending:
-                self._pending.popleft()
+            pending = self._pending.popleft()
+            try:
+                await self._book(pending)
+            except BaseException:
+                self._pending.append(pending)
+                raise
 
 
 def _log_lost(pending: _Pending) -> None:

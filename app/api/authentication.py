@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,7 +21,7 @@ OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/"})
 
 
 class Authentication:
-    """Sets `scope["state"]["principal"]`.
+    """Sets `principal` in `scope["state"]`, and `authenticate`, which returns it again as long as the key is valid.
 
     Raises `Unauthorized`, `Forbidden`, and `StoreUnavailable` if the store cannot look up an issued key.
     """
@@ -33,15 +36,18 @@ class Authentication:
             headers = Headers(scope=scope)
             if self._keys is None:
                 _require_loopback_host(headers)
-                _set_principal(scope, self._local)
+                await _set_principal(scope, self._authenticate_local)
             elif scope["path"] not in OPEN_PATHS and not scope["path"].startswith(console.FOLDER):
                 issued: KeyCache = scope["app"].state.resources.keys
-                _set_principal(scope, await _authenticate(headers, self._keys, issued))
+                await _set_principal(scope, partial(_authenticate, headers, self._keys, issued))
         await self.app(scope, receive, send)
 
+    async def _authenticate_local(self) -> Principal:
+        return self._local
 
-def _set_principal(scope: Scope, principal: Principal) -> None:
-    scope.setdefault("state", {})["principal"] = principal
+
+async def _set_principal(scope: Scope, authenticate: Callable[[], Awaitable[Principal]]) -> None:
+    scope.setdefault("state", {}).update(principal=await authenticate(), authenticate=authenticate)
 
 
 def _require_loopback_host(headers: Headers) -> None:

@@ -24,7 +24,7 @@ from app.api.request_options import request_options
 from app.api.route import RequestRouter
 from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import HEADERS
-from app.api.state import resources_of
+from app.api.state import authenticate, resources_of
 from app.api.validation_errors import validate
 from app.completions.request import RequestOptions
 from app.contract.prompt import Detail
@@ -33,7 +33,6 @@ from app.errors import ConvictionError, InvalidRequest, UnknownBackend, client_e
 from app.pricing.prices import plain
 from app.recommend import Answer
 from app.recommendation import RECOMMENDATION
-from app.resources import Resources
 from app.routing.headers import HEADER
 from app.telemetry.metrics import RequestObservation
 from app.telemetry.request_timer import RequestTimer
@@ -92,24 +91,25 @@ async def batch(request: Request) -> Response:
         body = validate(BatchRequest, await read_json(request, MAX_BYTES))
         observation.delegated = True
     headers = {**routing.headers(), **HEADERS}
-    return CancellableStream(_lines(body, routing, options, resources), media_type=MEDIA_TYPE, headers=headers)
+    return CancellableStream(_lines(body, request, routing, options), media_type=MEDIA_TYPE, headers=headers)
 
 
 async def _lines(
-    body: BatchRequest, routing: RequestRouter, options: RequestOptions, resources: Resources
+    body: BatchRequest, request: Request, routing: RequestRouter, options: RequestOptions
 ) -> AsyncGenerator[bytes, None]:
-    """Yield a line per item, and the summary."""
-    summary = Summary()
+    """Yield a line per item, and the summary. Each item needs a key that is valid when it starts."""
+    summary, resources = Summary(), resources_of(request)
 
     async def ask(index: int, item: Any) -> Answer:
         try:
             with resources.collectors.track_request(observation := RequestObservation(routing.first)):
+                principal = await authenticate(request)
                 with_detail = {"detail": body.detail, **item} if isinstance(item, dict) else item
                 item_body = validate(RecommendationRequest, with_detail)
                 if item_body.stream:
                     raise InvalidRequest("stream must be false in a batch")
                 observation.detail = item_body.detail
-                own = replace(options, deadline=Deadline.after(options.deadline.seconds))
+                own = replace(options, principal=principal, deadline=Deadline.after(options.deadline.seconds))
                 strategy = routing.strategy(item_body.question(), own, RequestTimer(), observation, index)
                 return await strategy.recommend()
         except Exception as error:

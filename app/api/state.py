@@ -21,6 +21,12 @@ def principal_of(request: Request) -> Principal:
     return principal
 
 
+async def authenticate(request: Request) -> Principal:
+    """Return the principal if the request's key is still valid. Raises `Unauthorized` and `StoreUnavailable`."""
+    principal: Principal = await request.scope["state"]["authenticate"]()
+    return principal
+
+
 def experiments_of(request: Request) -> Experiments:
     """Return the active experiments."""
     experiments: Experiments = request.app.state.experiments

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import ValidationError
 
-from app.backends.events import LogprobsEvent, UsageReport, parse_event
+from app.backends.events import LogprobsEvent, parse_event
 from app.backends.sse import DONE, EventDecoder
 from app.contract.completion import Completion, Usage
 from app.contract.probabilities import VALUE, LabelProbabilities, Token, label_probabilities
-from app.errors import BackendError, UnparsedAnswer
+from app.errors import UnparsedAnswer
 
 STAND_IN = "stand-in"
 
@@ -31,7 +33,7 @@ class Accumulator:
         self.text_events = 0
         self._decoder = EventDecoder()
         self._taken = 0
-        self._report: UsageReport | None = None
+        self._report: Any = None
         self._action_found = False
         self._probabilities: LabelProbabilities | None = None
 
@@ -42,8 +44,8 @@ class Accumulator:
 
     @property
     def usage(self) -> Usage | None:
-        """The usage that the server reported last."""
-        return self._report.usage() if self._report else None
+        """The usage that the server reported last; None if it is impossible."""
+        return Usage.reported(self._report, text_received=self.text_events > 0)
 
     def feed(self, piece: bytes) -> None:
         """Add the stream's next bytes. Raises `ValueError` for an invalid event."""
@@ -59,11 +61,8 @@ class Accumulator:
         self._taken += len(new)
         return new
 
-    def completion(self, time_to_first_token: float | None, duration: float) -> Completion:
-        """Return the whole completion. Raises `BackendError` without a usage, and `UnparsedAnswer`."""
-        usage = self.usage
-        if usage is None:
-            raise BackendError(f"{self.name} did not report the tokens of its answer")
+    def completion(self, usage: Usage, time_to_first_token: float | None, duration: float) -> Completion:
+        """Return the whole completion. Raises `UnparsedAnswer`."""
         defect = self._defect(usage.completion_tokens)
         if defect is not None:
             raise UnparsedAnswer(defect)

@@ -21,7 +21,8 @@ from app.deadline import Deadline
 class CompletionStream(CallContext):
     """`Stream` over one call, which is cancelled when the context is left early.
 
-    `build_body` returns the body for a model, with `messages` in it.
+    `build_body` returns the body for a model, with `messages` in it. The model may reason for `reasoning_tokens`,
+    unseen: without a reported usage they count as used.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class CompletionStream(CallContext):
         build_body: Callable[[str], Mapping[str, Any]],
         messages: Sequence[Message],
         deadline: Deadline,
+        reasoning_tokens: int = 0,
     ) -> None:
         self._dispatcher, self._build_body = dispatcher, build_body
-        self._messages, self._deadline = messages, deadline
+        self._messages, self._deadline, self._reasoning_tokens = messages, deadline, reasoning_tokens
         self._received = Accumulator(dispatcher.name, "")
         self.requested_model = ""
         self._sent = self._ended = False
@@ -61,7 +63,8 @@ class CompletionStream(CallContext):
     def usage(self) -> Usage:
         if not self._sent:
             return NO_USAGE
-        return self._received.usage or estimate_usage(self._messages, self._received.text_events)
+        output_tokens = self._reasoning_tokens + self._received.text_events
+        return self._received.usage or estimate_usage(self._messages, output_tokens)
 
     @property
     def completion(self) -> Completion:
@@ -107,4 +110,4 @@ class CompletionStream(CallContext):
         await call.drain()
         call.end(healthy=True)
         duration = self._received_at - self._started_at
-        self._completion = self._received.completion(self._time_to_first_token, duration)
+        self._completion = self._received.completion(self.usage, self._time_to_first_token, duration)

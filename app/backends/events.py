@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from app.contract.completion import Usage
 from app.contract.probabilities import Token
-
-Count = Annotated[int, Field(ge=0)]
 
 LOGPROBS, AFTER_LOGPROBS = b',"logprobs":{', b',"finish_reason":'
 
@@ -24,43 +21,19 @@ class Choice(BaseModel):
     finish_reason: str | None = None
 
 
-class PromptDetails(BaseModel):
-    cached_tokens: Count | None = None
-
-
-class CompletionDetails(BaseModel):
-    reasoning_tokens: Count | None = None
-
-
-class UsageReport(BaseModel):
-    prompt_tokens: Count
-    completion_tokens: Count
-    prompt_tokens_details: PromptDetails | None = None
-    completion_tokens_details: CompletionDetails | None = None
-
-    def usage(self) -> Usage:
-        prompt, completion = self.prompt_tokens_details, self.completion_tokens_details
-        return Usage(
-            self.prompt_tokens,
-            self.completion_tokens,
-            cached_tokens=(prompt.cached_tokens if prompt else None) or 0,
-            reasoning_tokens=(completion.reasoning_tokens if completion else None) or 0,
-        )
-
-
 class Event(BaseModel):
-    """One event without its log-probabilities; the last holds the usage and no choice."""
+    """One event without its log-probabilities; the last holds the usage, see `Usage.reported`, and no choice."""
 
     model: str = ""
     system_fingerprint: str | None = None
     choices: list[Choice]
-    usage: UsageReport | None = None
+    usage: Any = None
 
 
 class UsageDocument(BaseModel):
     """The usage of a completion or an event."""
 
-    usage: UsageReport | None = None
+    usage: Any = None
 
 
 class Logprobs(BaseModel):

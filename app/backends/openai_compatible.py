@@ -93,7 +93,7 @@ class OpenAICompatibleBackend:
         def build_body(model: str) -> dict[str, Any]:
             return self._dialect.request(model, messages, detail)
 
-        return CompletionStream(self._dispatcher, build_body, messages, deadline)
+        return CompletionStream(self._dispatcher, build_body, messages, deadline, self._dialect.reasoning_tokens)
 
     async def complete(self, messages: Sequence[Message], detail: Detail, deadline: Deadline) -> Completion:
         async with self.answer(messages, detail, deadline) as stream:

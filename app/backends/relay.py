@@ -106,7 +106,6 @@ class EventRelay:
 
 def _parse_usage(document: bytes) -> Usage | None:
     try:
-        report = UsageDocument.model_validate_json(document).usage
+        return Usage.reported(UsageDocument.model_validate_json(document).usage)
     except ValidationError:
         return None
-    return report.usage() if report else None

@@ -33,6 +33,8 @@ FAILURES = (
     *("unparsed_answer", "backend_unavailable", "deadline_exceeded", "overloaded", "store_unavailable"),
 )
 """Error codes; empty for none. Records store the index, so new codes are appended."""
+UNKNOWN, UNKNOWN_INDEX = "unknown", 2**8 - 1
+"""A code that this version of the gateway does not know."""
 
 SIDE = np.dtype(
     [
@@ -94,7 +96,7 @@ class Side:
         """Return the fields of a `SIDE` record."""
         given = self.probabilities
         return (
-            FAILURES.index(self.failure or ""),
+            FAILURES.index(self.failure or "") if (self.failure or "") in FAILURES else UNKNOWN_INDEX,
             NO_ACTION if self.action is None else ACTIONS.index(self.action),
             self.conviction or 0,
             self.stand_in,
@@ -113,7 +115,7 @@ class Side:
         failure, action, conviction, stand_in, figures, unsupported, probabilities, *rest = values
         total, first, per_token, tokens_in, cached, tokens_out, nano_usd = rest
         return cls(
-            failure=FAILURES[failure] or None,
+            failure=failure_code(failure),
             action=None if action == NO_ACTION else ACTIONS[action],
             conviction=conviction or None,
             probabilities=(
@@ -178,6 +180,11 @@ class Pair:
         """Whether the actions are equal; None if one is missing."""
         one, other = (side.action for side in self.sides.values())
         return None if one is None or other is None else one == other
+
+
+def failure_code(index: int) -> str | None:
+    """Return the error code of a record's index; None for no error."""
+    return FAILURES[index] or None if index < len(FAILURES) else UNKNOWN
 
 
 def concatenate(parts: Sequence[Records]) -> Records:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from pydantic_core import to_json
 
-from app.accounting.admission import Leader
+from app.accounting.admission_result import Leader
 from app.accounting.limit_status import LimitStatus
 from app.accounting.reservations import Reservations
 from app.backends.base import ChatStream

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 from app.accounting.limit_status import LimitStatus
 from app.auth.principal import Principal
 from app.backends.upstream import Upstream
+from app.completions.shared_result import VERSION
 from app.completions.single_flight import InFlightCall
 from app.contract.completion import NO_USAGE, Completion, Usage
 from app.contract.prompt import Detail, Message
@@ -80,7 +81,7 @@ class CompletionRequest:
         if self.options.alone or not self.model:
             return None
         body = self.upstream.backend.body(self.prompt, self.detail)
-        return sha256(to_json([self.upstream.name, self.model, body])).hexdigest()
+        return sha256(to_json([VERSION, self.upstream.name, self.model, body])).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -7,35 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import perf_counter
 
-from pydantic import TypeAdapter
-
-from app.accounting.admission import Admission, CacheHit, Follower, Leader
+from app.accounting.admission_result import Admission, CacheHit, Follower, Leader
 from app.accounting.reservations import Coalescing, Reservations
 from app.backends.upstream import Upstream
 from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion, RequestOptions
 from app.completions.retry import MAX_ATTEMPTS, Attempts
+from app.completions.shared_result import COMPLETION, raise_error, read_completion
 from app.completions.single_flight import InFlightCall, SingleFlight
-from app.contract.completion import NO_USAGE, Completion
-from app.contract.recommendation import ANSWER_TOKENS, parse
+from app.contract.completion import NO_USAGE
+from app.contract.recommendation import ANSWER_TOKENS
 from app.deadline import Deadline
-from app.errors import (
-    BackendError,
-    BackendUnavailable,
-    ConvictionError,
-    DeadlineExceeded,
-    Overloaded,
-    StoreUnavailable,
-    UnparsedAnswer,
-)
+from app.errors import ConvictionError, StoreUnavailable
 from app.stores.shared_calls import CallResult, SharedCalls
 from app.telemetry.metrics import CacheResult, Collectors
-
-COMPLETION = TypeAdapter(Completion)
-SHARED_ERRORS = {
-    error.code: error
-    for error in (BackendError, UnparsedAnswer, BackendUnavailable, DeadlineExceeded, Overloaded, StoreUnavailable)
-}
-"""The errors of a call that its followers raise, too."""
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +54,11 @@ class CompletionService:
             await request.upstream.backend.discover_model()  # so that the first requests share a call, too
         async with AsyncExitStack() as stack:
             pending, counted = None, request.options.counted
+            read_cache = self._cache_s > 0 and not request.options.fresh
             while pending is None:
-                admission = await self._admit(request, counted)
+                admission = await self._admit(request, Coalescing(request.key, read_cache, counted))
                 pending = await self._start(request, admission, stack)
-                counted = True
+                read_cache, counted = read_cache and not isinstance(admission, CacheHit), True
             yield pending
 
     async def count_request(self, options: RequestOptions, upstream: Upstream) -> bool:
@@ -84,11 +69,9 @@ class CompletionService:
         """Return once every call has ended and is settled."""
         await self._in_flight.wait_idle()
 
-    async def _admit(self, request: CompletionRequest, counted: bool) -> Admission | None:
+    async def _admit(self, request: CompletionRequest, coalescing: Coalescing) -> Admission | None:
         """Admit the request; when the backend's queue is full, only to a cached result or another request's call."""
         upstream, principal = request.upstream, request.options.principal
-        read_cache = self._cache_s > 0 and not request.options.fresh
-        coalescing = Coalescing(request.key, read_cache, counted)
         if upstream.concurrency.full:
             shared = await self._reservations.share(request.request_id, principal, upstream, coalescing)
             if shared is None:
@@ -102,12 +85,15 @@ class CompletionService:
     ) -> PendingCompletion | None:
         """Read the cached result, follow the other request's call, or start a call.
 
-        None if the followed call ended without a result for others, so that the request must be admitted again.
+        None if there is no result for this request after all, so that it must be admitted again.
         """
         match admission:
             case CacheHit(limit_status, value, age_s):
+                completed = _read(value, request)
+                if completed is None:
+                    return None
                 self._count("hit")
-                return PendingCompletion(request.request_id, "cache", limit_status, _read(value, request), age_s)
+                return PendingCompletion(request.request_id, "cache", limit_status, completed, age_s)
             case Follower():
                 return await self._follow(request, admission, stack)
         call = InFlightCall(
@@ -130,17 +116,13 @@ class CompletionService:
             return PendingCompletion(request.request_id, "coalesced", admission.limit_status, call)
         began = perf_counter()
         result = await self._shared_calls.follow(admission.leader, request.request_id)
-        if result.error is not None:
-            error = SHARED_ERRORS.get(result.error, BackendError)(
-                f"{request.upstream.name} failed the request that this one shared a call with"
-            )
-            error.retry_after = result.retry_after
-            raise error
-        if result.value is None:
+        raise_error(result, request.upstream.name)
+        completed = None if result.value is None else _read(result.value, request)
+        if completed is None:
             return None
-        completed = _read(result.value, request).without_cost(perf_counter() - began)
         self._count("coalesced")
-        return PendingCompletion(request.request_id, "coalesced", admission.limit_status, completed)
+        free = completed.without_cost(perf_counter() - began)
+        return PendingCompletion(request.request_id, "coalesced", admission.limit_status, free)
 
     async def _call(
         self, request: CompletionRequest, call: InFlightCall[CompletedCall], admission: Leader | None
@@ -176,8 +158,7 @@ class CompletionService:
         self._collectors.cache[result].inc()
 
 
-def _read(value: bytes, request: CompletionRequest) -> CompletedCall:
-    """Parse the completion that another call stored."""
-    completion = COMPLETION.validate_json(value)
-    answer = parse(request.detail, completion.text)
-    return CompletedCall(answer, completion, NO_USAGE, request.upstream.cost(NO_USAGE), 0.0)
+def _read(value: bytes, request: CompletionRequest) -> CompletedCall | None:
+    """Return the completion that another call stored; None if it cannot be read."""
+    read = read_completion(value, request.detail)
+    return read and CompletedCall(*read, NO_USAGE, request.upstream.cost(NO_USAGE), 0.0)

@@ -97,6 +97,8 @@ class SingleFlight(Generic[T]):
 
     def __init__(self) -> None:
         self._calls: dict[str, InFlightCall[T]] = {}
+        self._running: set[InFlightCall[T]] = set()
+        """Also those whose key another call has taken over, because they were cancelled."""
 
     def get(self, key: str) -> InFlightCall[T] | None:
         """Return the call in flight with the key, unless it is being cancelled."""
@@ -106,13 +108,15 @@ class SingleFlight(Generic[T]):
     def add(self, key: str, call: InFlightCall[T]) -> None:
         """Register the call under the key until it ends."""
         self._calls[key] = call
+        self._running.add(call)
         call._task.add_done_callback(lambda _: self._remove(key, call))
 
     def _remove(self, key: str, call: InFlightCall[T]) -> None:
+        self._running.discard(call)
         if self._calls.get(key) is call:
             del self._calls[key]
 
     async def wait_idle(self) -> None:
         """Return once no call is in flight."""
-        while self._calls:
-            await asyncio.wait([call._task for call in self._calls.values()])
+        while self._running:
+            await asyncio.wait([call._task for call in self._running])

@@ -10,6 +10,9 @@ MAX_PER_MINUTE = 10**8
 MAX_NANO_USD_PER_DAY = 10**15
 """Higher limits count as these, because Redis' scripts compute in 53 bits."""
 
+MAX_CALL_NANO_USD = 10**13
+"""More than any call costs."""
+
 NO_LIMIT = -1
 
 

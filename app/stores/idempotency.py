@@ -57,7 +57,7 @@ class Idempotency:
     async def begin(self, principal_id: str, key: str, body: bytes, lease_s: float) -> Fresh | InProgress | Done:
         """Look a key up, or lease it for `lease_s` to this request.
 
-        Raises `IdempotencyConflict` if the body differs from the first, or the response was too large to store.
+        Raises `IdempotencyConflict` if the body differs from the first, or the response cannot be returned.
         """
         fresh = Fresh(sha256(f"{principal_id}\n{key}".encode()).hexdigest(), sha256(body).hexdigest(), token_hex(8))
         reply = await self._store.run(BEGIN, fresh.key, fresh.body_hash, fresh.token, _ms(lease_s))
@@ -68,6 +68,8 @@ class Idempotency:
                 raise IdempotencyConflict("the Idempotency-Key has been used for another request")
             case [b"in progress", left_ms]:
                 return InProgress(left_ms / 1000)
+            case [b"unreadable"]:
+                raise IdempotencyConflict("the request was answered before, by another version of the gateway")
         _, status, headers, response = reply
         if int(status) == NOT_STORED:
             raise IdempotencyConflict("the request was answered before, and the response was too large to be stored")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha1
 from importlib import resources
 
-ADMISSION = ("clock", "rates", "scopes", "followers", "reservations", "usage_key")
+ADMISSION = ("clock", "rates", "scopes", "followers", "reservations", "usage_key", "settlements")
 """The files that the scripts of admission share, each after those it needs."""
 
 

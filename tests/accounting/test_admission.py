@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import pytest
 from redis.asyncio import Redis
 
+from app.accounting import admission
 from app.accounting.admission import Admissions, CacheHit, Follower, Leader
 from app.contract.completion import Usage
 from app.errors import BudgetExceeded, LimitReached, RateLimited, StoreUnavailable
-from app.pricing.limits import Estimate, Limits, Scope
+from app.pricing.limits import MAX_CALL_NANO_USD, Estimate, Limits, Scope
 from app.stores.pipelined import Pipelined
 from app.stores.shared_calls import CallResult
 from tests.stores.conftest import TIMEOUT_S, Clock
@@ -201,7 +202,90 @@ async def test_settling_an_unknown_request_books_nothing_and_logs_it(
     before = await everything(redis)
     assert await admissions.settle("never-admitted", USAGE, 7) == "unknown"
     assert "never-admitted" in caplog.text
+    tombstone = "conviction:reservation:never-admitted"
+    assert 0 < await redis.ttl(tombstone) <= 3600
+    await redis.delete(tombstone)
     assert await everything(redis) == before
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in order", "admission last"])
+@pytest.mark.parametrize("cost", [None, 7], ids=["released", "settled"])
+async def test_an_admission_that_arrives_after_its_settlement_reserves_nothing(
+    admissions: Admissions, redis: Redis, clock: Clock, late: bool, cost: int | None
+) -> None:
+    scope = key(1000, 100_000, 10**9)
+
+    async def admit() -> None:
+        await admissions.admit("a", (scope, BACKEND), "gpt-4", ESTIMATE, lease_s=10, sent=True)
+
+    async def settle() -> str:
+        return await (admissions.release("a") if cost is None else admissions.settle("a", USAGE, cost))
+
+    if late:
+        assert await settle() == "unknown"
+        with pytest.raises(ValueError, match="settled already"):
+            await admit()
+    else:
+        await admit()
+    assert await settle() == ("repeated" if late else "settled")
+    await clock.forward(20_000_000)
+    await admissions.sweep()
+    for name in (scope.name, BACKEND.name):
+        assert await budget(redis, name) == (cost or 0, 0)
+    assert (await ledger(redis)).get("nano_usd", 0) == (cost or 0)
+    assert "unconfirmed_requests" not in await ledger(redis)
+    [tokens] = [w for w in (await admissions.limit_status([scope])).windows() if w.reason == "tokens"]
+    assert tokens.remaining == 100_000
+
+
+@pytest.mark.parametrize("usage", [Usage(2**64 - 1, 0), Usage(100, 2**200, 128), Usage(-5, -5, -5), Usage(100, 1, 128)])
+@pytest.mark.parametrize("nano_usd", [7, -7, 2**64])
+async def test_amounts_out_of_bounds_are_booked_once_within_them(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock, usage: Usage, nano_usd: int
+) -> None:
+    scope = key(tokens=1000, nano_usd=10**15)
+    name = await admitted(admissions, names, scope, Estimate(1000, 2**70))
+    assert await admissions.settle(name, usage, nano_usd) == "settled"
+    assert await admissions.settle(name, usage, nano_usd) == "repeated"
+    used, reserved = await budget(redis, scope.name)
+    assert (used, reserved) == (max(0, min(nano_usd, MAX_CALL_NANO_USD)), 0)
+    assert all(0 <= amount <= MAX_CALL_NANO_USD for amount in (await ledger(redis)).values())
+
+
+@pytest.mark.parametrize("amount", ["-1", "0.5", "1e300", "nan", "inf", "x", 2**64])
+async def test_a_script_refuses_an_impossible_amount_before_it_writes(
+    admissions: Admissions, store: Pipelined, redis: Redis, names: Iterator[str], clock: Clock, amount: str | int
+) -> None:
+    name = await admitted(admissions, names, key(tokens=10**6, nano_usd=10**9))
+    before = await everything(redis)
+    for place in range(4):
+        numbers = [amount if place == each else 1 for each in range(4)]
+        with pytest.raises(StoreUnavailable):
+            await store.run(admission.SETTLE, name, "over", "", 0, *numbers, 0)
+    for numbers in ((amount, 1), (1, amount)):
+        with pytest.raises(StoreUnavailable):
+            await store.run(admission.ADMIT, "b", "gpt-4", *numbers, "", 0, 0, "sent", 10**6, *BACKEND.arguments)
+    assert await everything(redis) == before
+
+
+async def test_a_reservation_of_another_version_or_none_at_all_blocks_nothing(
+    admissions: Admissions, redis: Redis, names: Iterator[str], clock: Clock
+) -> None:
+    other, broken = next(names), next(names)
+    await redis.set(f"conviction:reservation:{other}", msgpack({"version": 2}))
+    await redis.set(f"conviction:reservation:{broken}", b"\xc1")
+    await redis.zadd("conviction:leases", {other: 1, broken: 1})
+    await redis.set("conviction:rate:tokens:backend:gpt-4", "another format")
+    scope = Scope("backend:gpt-4", Limits(tokens_per_minute=10**6))
+    await admissions.admit(next(names), (scope,), "gpt-4", ESTIMATE, lease_s=10)
+    assert await redis.zcard("conviction:leases") == 1
+    assert await admissions.release(other) == "unknown"
+
+
+def msgpack(document: dict[str, int]) -> bytes:
+    """Return a map of short names and small numbers."""
+    members = b"".join(bytes([0xA0 + len(name)]) + name.encode() + bytes([number]) for name, number in document.items())
+    return bytes([0x80 + len(document)]) + members
 
 
 async def test_share_returns_shared_results_and_otherwise_reserves_nothing(

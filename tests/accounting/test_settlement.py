@@ -6,15 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from app.accounting import settlement
-from app.accounting.admission import Admissions, CacheHit, Leader
+from app.accounting.admission import Admissions, CacheHit, Leader, Settlement
 from app.accounting.settlement import Settlements
 from app.contract.completion import NO_USAGE, Usage
+from app.errors import StoreUnavailable
 from app.pricing.limits import Estimate, Limits, Scope
 from app.pricing.prices import Cost
 from app.stores.connection import open_redis
@@ -138,6 +140,39 @@ async def test_a_cancelled_settlement_is_booked(books: Books, valkey: Valkey, fr
         await reservation
     valkey.go_on()
     await books.becomes(0 if free else COST.nano_usd, 0)
+
+
+class Stuck:
+    """Admissions whose store rejects the settlement of one call."""
+
+    def __init__(self, admissions: Admissions, name: str) -> None:
+        self._admissions, self._name = admissions, name
+        self.tried = 0
+
+    async def settle(self, request_id: str, *booked: Any) -> Settlement:
+        if request_id == self._name:
+            self.tried += 1
+            raise StoreUnavailable("Redis rejected a script")
+        return await self._admissions.settle(request_id, *booked)
+
+
+@pytest.mark.parametrize("closing", [False, True], ids=["retrying", "closing"])
+async def test_a_settlement_that_always_fails_blocks_no_other(
+    books: Books, valkey: Valkey, monkeypatch: pytest.MonkeyPatch, closing: bool
+) -> None:
+    monkeypatch.setattr(settlement, "RETRY_S", 60 if closing else 0.05)
+    names = ("first", "stuck", "last")
+    for name in names:
+        await books.sent(name)
+    valkey.hang()
+    await asyncio.gather(*map(books.settle, names))
+    stuck = Stuck(books.admissions, "stuck")
+    monkeypatch.setattr(books.settlements, "_admissions", stuck)
+    valkey.go_on()
+    if closing:
+        await books.settlements.close()
+    await books.becomes(2 * COST.nano_usd, RESERVED)
+    assert stuck.tried > 0
 
 
 async def test_closing_tries_pending_settlements(books: Books, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:

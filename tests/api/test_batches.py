@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -138,6 +139,25 @@ async def test_a_model_that_fails_for_one_fails_for_that_one(running: Gateway) -
     assert "exploded" not in str(failed)
     assert (summary["succeeded"], summary["failed"]) == (3, 3)
     assert Decimal(summary["usd"]) * NANO == 3 * PRICES["mistral"].cost(USAGE).nano_usd
+
+
+async def test_each_item_needs_a_valid_key(own_store: str, tmp_path: Path) -> None:
+    """The items that start after the key's revocation are refused."""
+    file, root = tmp_path / "keys", {"X-API-Key": "root-key-0123456789abcdef"}
+    file.write_text(f"root:{root['X-API-Key']}\n")
+    file.chmod(0o600)
+    async with gateway(own_store, wire=True, api_keys_file=file, batch_max_concurrency=2) as running:
+        issued = (await running.client.post("/v1/keys", json={"name": "ann"}, headers=root)).json()
+        running.mistral.go = asyncio.Event()
+        items = {"items": [item(number) for number in range(6)]}
+        async with streaming(running, items, X_API_Key=issued["key"]) as response:
+            await running.mistral.began(2)
+            assert (await running.client.delete(f"/v1/keys/{issued['record']['id']}", headers=root)).status_code == 204
+            running.mistral.go.set()
+            *received, last = [json.loads(line) async for line in response.aiter_lines()]
+        codes = [line["problem"]["code"] if line["status"] != 200 else "" for line in received]
+        assert sorted(codes) == ["", "", *["unauthorized"] * 4]
+        assert (last["summary"]["succeeded"], running.asked) == (2, 2)
 
 
 async def test_each_item_counts_against_limits(own_store: str) -> None:

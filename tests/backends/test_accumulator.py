@@ -15,7 +15,6 @@ from app.backends.events import parse_event, strip_logprobs
 from app.contract.completion import Usage
 from app.contract.probabilities import Token, label_probabilities
 from app.contract.recommendation import ACTIONS, FullAnswer, canonical
-from app.errors import BackendError
 
 answers = st.builds(
     FullAnswer,
@@ -87,11 +86,15 @@ def test_usage_is_the_last_reported() -> None:
     assert received.text_events == 2
 
 
-def test_without_usage_there_is_no_completion() -> None:
-    received = accumulate(event(["a"]))
-    assert received.usage is None
-    with pytest.raises(BackendError, match="did not report the tokens"):
-        received.completion(None, 1.0)
+@pytest.mark.parametrize("usage", [None, 7, {"prompt_tokens": -7, "completion_tokens": 1}])
+def test_a_missing_or_impossible_usage_is_none(usage: object) -> None:
+    assert accumulate(event(["a"], usage=usage)).usage is None
+
+
+def test_text_without_tokens_is_impossible() -> None:
+    usage = {"prompt_tokens": 7, "completion_tokens": 0}
+    assert accumulate(event(["a"], usage=usage)).usage is None
+    assert accumulate(event([], usage=usage)).usage == Usage(7, 0)
 
 
 def test_nothing_counts_after_the_end() -> None:

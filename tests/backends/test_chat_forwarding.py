@@ -45,6 +45,24 @@ def contract_body(name: BackendName, streamed: bool) -> dict[str, Any]:
     return body if streamed else body | {"stream": False}
 
 
+def used_as(usage: str) -> bytes:
+    """Return a stream of one word that reports this usage."""
+    return sse('{"choices":[{"index":0,"delta":{"content":"Hi"}}]}', f'{{"choices":[],"usage":{usage}}}', "[DONE]")
+
+
+async def test_a_part_of_the_usage_never_exceeds_its_whole(make: Make, script: Script) -> None:
+    usage = '{"prompt_tokens":100,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":128}}'
+    server = await script(used_as(usage))
+    assert (await forward(make("gpt-4", server.url), STREAMED))[3] == Usage(100, 10, 100)
+
+
+@pytest.mark.parametrize("count", ["-1", "18446744073709551615", "1e999", "null", "[]"])
+async def test_an_impossible_usage_is_estimated(count: str, make: Make, script: Script) -> None:
+    server = await script(used_as(f'{{"prompt_tokens":100,"completion_tokens":{count}}}'))
+    usage = (await forward(make("gpt-4", server.url), STREAMED))[3]
+    assert usage == Usage(5, 1, estimated=True)
+
+
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])
 async def test_a_whole_completion(name: BackendName, make: Make, stand_in: StandIn) -> None:
     backend = make(name, stand_in.url, key=stand_in.key)

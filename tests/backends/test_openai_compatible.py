@@ -6,10 +6,12 @@ import asyncio
 import logging
 import time
 import traceback
+from math import ceil
 
 import pytest
 
-from app.contract.completion import BackendName
+from app.backends.dialects import openai_dialect
+from app.contract.completion import BackendName, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail, messages
 from app.contract.recommendation import canonical, parse
@@ -78,7 +80,6 @@ FAILURES: list[tuple[Mode, type[BackendError], str]] = [
     ("refusal", UnparsedAnswer, "gpt-4 declined to answer"),
     ("filtered", UnparsedAnswer, "gpt-4's answer was withheld by a content filter"),
     ("empty", UnparsedAnswer, "gpt-4 gave an empty answer"),
-    ("unmetered", BackendError, "gpt-4 did not report the tokens of its answer"),
 ]
 
 
@@ -180,14 +181,12 @@ USED = '{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}'
         (sse(), "sent a truncated or invalid response"),
         (sse("[DONE]"), "sent a truncated or invalid response"),
         (sse(USED, "[DONE]"), "sent a truncated or invalid response"),
-        (sse(WHOLE, "[DONE]"), "did not report the tokens"),
         (sse(WHOLE, "null"), "sent a truncated or invalid response"),
         (sse(WHOLE, '"words"', USED), "sent a truncated or invalid response"),
         (
             sse(WHOLE, '{"error": {"message": "no for sk-secret-abcdefghijklmnop"}}'),
             "sent a truncated or invalid response",
         ),
-        (sse(WHOLE, USED.replace(":1", ":-1")), "sent a truncated or invalid response"),
         (sse(WHOLE.replace('"{}"', "7"), USED), "sent a truncated or invalid response"),
         (sse(WHOLE.replace("stop", "tool_calls"), USED), "has an unexpected finish_reason"),
         (sse(WHOLE).replace(b'content"', b'content\xff"'), "sent a truncated or invalid response"),
@@ -201,6 +200,24 @@ async def test_invalid_responses(reply: bytes, detail: str, make: Make, script: 
         await make("gpt-4", server.url).complete(BRIEF, "brief", soon())
     assert "sk-secret" not in "".join(traceback.format_exception(raised.value))
     assert server.connections == 1
+
+
+IMPOSSIBLE = '{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":18446744073709551615}}'
+
+
+@pytest.mark.parametrize("usage", [None, USED.replace(":1", ":-1"), IMPOSSIBLE])
+async def test_a_missing_or_impossible_usage_is_estimated(usage: str | None, make: Make, script: Script) -> None:
+    server = await script(sse(WHOLE, *([usage] if usage else []), "[DONE]"))
+    completion = await make("gpt-4", server.url).complete(BRIEF, "brief", soon())
+    characters = sum(len(message["content"]) for message in BRIEF)
+    assert completion.text == "{}"
+    assert completion.usage == Usage(ceil(characters / 3), 1, estimated=True)
+
+
+async def test_reasoning_that_no_usage_states_counts_in_full(make: Make, script: Script) -> None:
+    server = await script(sse(WHOLE, "[DONE]"))
+    completion = await make("gpt-4", server.url, model="gpt-6.1-sol").complete(BRIEF, "brief", soon())
+    assert completion.usage.completion_tokens == openai_dialect("gpt-6.1-sol").reasoning_tokens + 1
 
 
 @pytest.mark.parametrize("mode", ["slow", "timeout"])

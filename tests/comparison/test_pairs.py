@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import app.errors
-from app.comparison.pairs import DETAILS, FAILURES, ORIGINS, RECORD, Pair, Side, concatenate, select
+from app.comparison.pairs import DETAILS, FAILURES, ORIGINS, RECORD, SIDE, Pair, Side, concatenate, select
+from app.comparison.statistics.latency_cost import _failed
 from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
 
@@ -61,6 +62,15 @@ def test_every_error_has_its_place() -> None:
     codes = {each.code for each in vars(app.errors).values() if isinstance(each, type) and hasattr(each, "code")}
     assert codes == set(FAILURES[1:])
     assert len(set(FAILURES)) == len(FAILURES) < 256
+
+
+def test_a_code_of_another_version_is_unknown() -> None:
+    for index in (len(FAILURES), 255):
+        record = np.zeros(1, SIDE)
+        record["failure"] = index
+        assert Side.of(record[0]).failure == "unknown"
+        assert _failed(record) == {"unknown": 1}
+    assert Side.of(np.array([Side(failure="new_code").values()], SIDE)[0]).failure == "unknown"
 
 
 def test_values_beyond_a_field_s_range_are_clipped() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
@@ -510,6 +511,48 @@ async def test_the_answer_of_a_replaced_model_is_not_cached(running: Gateway) ->
     assert (await first).json()["source"] == "model"
     assert (await ask(running)).json()["source"] == "model"
     assert (await ask(running)).json()["source"] == "cache"
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"x", b"0000000000000000{}", b'0000000000000000{"text":"{}"}', b"0000000000000000[]"]
+)
+async def test_a_cached_answer_that_cannot_be_read_is_made_again(running: Gateway, value: bytes) -> None:
+    assert (await ask(running)).json()["source"] == "model"
+    redis = running.resources.redis
+    [key] = await redis.keys("conviction:answer:*")
+    await redis.set(key, value, ex=60)
+    assert [(await ask(running)).json()["source"] for _ in range(2)] == ["model", "cache"]
+    sums = await ledger(running, "mistral")
+    assert (sums["requests"], sums["nano_usd"]) == (2, 2 * COST)
+
+
+async def test_a_cached_answer_without_a_field_is_made_again(running: Gateway) -> None:
+    await ask(running)
+    redis = running.resources.redis
+    [key] = await redis.keys("conviction:answer:*")
+    stored = await redis.get(key)
+    without = {name: member for name, member in json.loads(stored[16:]).items() if name != "stand_in"}
+    await redis.set(key, stored[:16] + json.dumps(without), ex=60)
+    assert (await ask(running)).json()["source"] == "model"
+
+
+async def test_gateways_with_other_forms_of_results_share_none(
+    running: Gateway, other: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(running)
+    monkeypatch.setattr("app.completions.request.VERSION", "2")
+    assert (await ask(other)).json()["source"] == "model"
+
+
+async def test_a_followed_result_that_cannot_be_read_is_made_again(
+    running: Gateway, other: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, go = await held(running)
+    second = pending(other)
+    await followed(other)
+    monkeypatch.setattr(completions.COMPLETION, "dump_json", lambda _: b"{}")
+    go.set()
+    assert [(await request).json()["source"] for request in (first, second)] == ["model", "model"]
 
 
 def test_no_store_has_no_key() -> None:

@@ -141,3 +141,19 @@ async def test_calls_are_found_until_they_end_or_are_cancelled() -> None:
     assert cancelled.cancelled
     assert single_flight.get("same") is None
     await single_flight.wait_idle()
+
+
+async def test_a_cancelled_call_whose_key_is_taken_over_is_waited_for() -> None:
+    single_flight: SingleFlight[int] = SingleFlight()
+    old, new = Call(), Call()
+    cancelled = InFlightCall(old, unfollowed)
+    single_flight.add("same", cancelled)
+    listener = asyncio.create_task(listen(cancelled))
+    await asyncio.sleep(0)
+    listener.cancel()
+    while not cancelled.cancelled:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    single_flight.add("same", InFlightCall(new, unfollowed))
+    new.let(3)
+    await single_flight.wait_idle()
+    assert old.cleaned == 1

@@ -1,4 +1,4 @@
-"""Random faults: gateways and their store are killed while callers send requests."""
+"""Random faults: gateways and their store are killed, and commands delayed, while callers send requests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import httpx
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.prompt import Detail
 from app.stand_in import Mode
+from tests.faults.delays import Delays
 from tests.faults.running import Replica, question, stated, until
 from tests.faults.upstream import Behavior, Upstream
 from tests.valkey import Valkey
@@ -48,6 +49,7 @@ class Chaos:
 
     replicas: tuple[Replica, Replica]
     valkey: Valkey
+    delays: Delays
     upstream: Upstream
     random: Random
     keys: list[str]
@@ -102,7 +104,11 @@ class Chaos:
             await self.random.choice((self.kill_a_gateway, self.kill_the_store))()
 
     async def kill_a_gateway(self) -> None:
-        """Kill a gateway during a call, and restart it."""
+        """Kill a gateway during a call, and restart it.
+
+        It first releases what it could not admit in time: nothing else knows that such a call was not sent.
+        """
+        await self.delays.end()
         replica, asked = self.random.choice(self.replicas), self.another(Behavior(pause_s=0.02), "mistral")
         pending = asyncio.create_task(self.ask(replica, asked))
         await until(lambda: self.upstream.calls[asked.mark] > 0 or pending.done())
@@ -110,6 +116,7 @@ class Chaos:
         replica.kill()
         await pending
         await asyncio.to_thread(lambda: replica.start().wait())
+        self.delays.begin()
 
     async def kill_the_store(self) -> None:
         """Kill the store, restart it, and leave time for deferred settlements."""

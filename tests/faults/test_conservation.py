@@ -17,6 +17,7 @@ from app.pricing.prices import NANO, Price, list_price
 from app.stand_in.prompt_parser import prompt_prefix
 from app.stand_in.tokens import split
 from tests.faults.conftest import Start
+from tests.faults.delays import delaying
 from tests.faults.drawn import Chaos, Question
 from tests.faults.running import PRICE, Books, most, question, stated, until
 from tests.faults.upstream import Upstream
@@ -38,13 +39,22 @@ async def test_money_is_conserved_whatever_fails(
     keys = [secrets.token_hex(16) for _ in range(QUESTIONS)]
     (tmp_path / "keys").write_text("".join(f"{key}:{key}\n" for key in keys))
     (tmp_path / "keys").chmod(0o600)
-    replicas = start.two(CONVICTION_KEY_USD_PER_DAY="1000", CONVICTION_API_KEYS_FILE=str(tmp_path / "keys"))
-    chaos = Chaos(replicas, valkey, upstream, random.Random(seed), keys, time.monotonic() + LASTS_S)
-    await asyncio.gather(chaos.kill_repeatedly(), *(chaos.caller() for _ in range(CALLERS)))
-    marks = [asked.mark for asked in chaos.questions]
-    await until(lambda: not any(upstream.served(name, *marks).open for name in BACKEND_NAMES))
-    await books.closed()
+    settings = {"CONVICTION_KEY_USD_PER_DAY": "1000", "CONVICTION_API_KEYS_FILE": str(tmp_path / "keys")}
+    with delaying(tmp_path, Path(valkey.url.removeprefix("unix://")), random.Random(seed)) as (delays, url):
+        replicas = start.two(REDIS_URL=url, **settings)
+        chaos = Chaos(replicas, valkey, delays, upstream, random.Random(seed), keys, time.monotonic() + LASTS_S)
+        await asyncio.gather(chaos.kill_repeatedly(), *(chaos.caller() for _ in range(CALLERS)))
+        marks = [asked.mark for asked in chaos.questions]
+        await until(lambda: not any(upstream.served(name, *marks).open for name in BACKEND_NAMES))
+        await delays.end()
+        await books.closed()
+        await check(chaos, books)
+    assert delays.late > 0, delays.held
 
+
+async def check(chaos: Chaos, books: Books) -> None:
+    """Compare the ledger and budgets with what was served, and require that both gateways still answer."""
+    upstream = chaos.upstream
     assert min(chaos.ended["ok"], chaos.ended["lost"]) > 0, chaos.ended
     charged = [await charge(upstream, books, asked) for asked in chaos.questions]
     ledger = await books.ledger()
@@ -55,7 +65,7 @@ async def test_money_is_conserved_whatever_fails(
         assert (await books.budget(f"backend:{name}"))["used"] == (
             of_backend["nano_usd"] + of_backend["unconfirmed_nano_usd"]
         )
-    for replica in replicas:
+    for replica in chaos.replicas:
         async with replica.client() as client:
             last = chaos.another()
             answer = await client.post(

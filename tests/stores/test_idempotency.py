@@ -37,6 +37,14 @@ async def test_a_repeated_request_gets_the_first_response(idempotency: Idempoten
     assert 86_000 < await redis.ttl(record) <= 86_400
 
 
+async def test_a_response_in_another_form_is_a_conflict(idempotency: Idempotency, redis: Redis) -> None:
+    await idempotency.finish(await begin(idempotency), 200, HEADERS, BODY)
+    (record,) = await redis.keys("conviction:idempotency:*")
+    await redis.hset(record, "version", "2")
+    with pytest.raises(IdempotencyConflict, match="another version"):
+        await idempotency.begin("holder", "k", b"{}", 30)
+
+
 async def test_one_of_many_concurrent_requests_is_the_first(idempotency: Idempotency) -> None:
     found = await asyncio.gather(*(idempotency.begin("holder", "k", b"{}", 30) for _ in range(100)))
     assert sum(isinstance(first, Fresh) for first in found) == 1

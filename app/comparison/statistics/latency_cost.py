@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from app.comparison.pairs import FAILURES, NO_ACTION, NO_COUNT, Records, select
+from app.comparison.pairs import NO_ACTION, NO_COUNT, Records, failure_code, select
 from app.comparison.statistics.estimate import Numbers, short
 from app.contract.recommendation import ACTIONS
 from app.pricing.prices import plain
@@ -132,8 +133,11 @@ def _ms_per_token(answers: Records) -> Spread | None:
 
 
 def _failed(sides: Records) -> dict[str, int]:
-    counts = np.bincount(sides["failure"], minlength=len(FAILURES))
-    return {code: int(count) for code, count in zip(FAILURES, counts, strict=True) if code and count}
+    counts: Counter[str] = Counter()
+    for index, count in enumerate(np.bincount(sides["failure"])):
+        if count and (code := failure_code(index)):
+            counts[code] += int(count)
+    return counts
 
 
 def _unsupported_figures(answers: Records) -> UnsupportedFigures:

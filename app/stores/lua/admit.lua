@@ -1,16 +1,34 @@
 -- ARGV: request id, backend, tokens, nano-dollars, call key or '', 1 to read the cache, 1 if already counted, the first
 -- state of a reservation ('reserved', 'sent', or '' if no call may be made), lease in microseconds; then the scopes.
 -- Reserves on all scopes or on none.
+require_numbers(3, 4)
+require_numbers(9, 9)
 local id, backend, call_key = ARGV[1], ARGV[2], ARGV[5]
 local tokens, nano_usd, lease = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[9])
 local read_cache, counted, first_state = ARGV[6] == '1', ARGV[7] == '1', ARGV[8]
 
 local more = sweep()
-local earlier = read_reservation(id)
-if earlier and earlier.state ~= 'released' then return {'duplicate'} end
-
 local today = date(now)
 local scopes = read_scopes(10, today)
+
+-- The reservation of this request that holds these amounts.
+local function reservation(state, tokens, nano_usd)
+  local named = {}
+  for i, scope in ipairs(scopes) do named[i] = {name = scope.name, tpm = scope.tpm} end
+  return {
+    state = state, backend = backend, tokens = tokens, nano_usd = nano_usd, day = today,
+    flight = call_key, lease = lease, scopes = named,
+  }
+end
+
+local earlier = read_reservation(id)
+if earlier and earlier.state == 'early' then
+  local late = reservation('released', 0, 0)
+  close(late, earlier.usage)
+  write_reservation(id, late, SETTLED_TTL_S)
+end
+if earlier then return {'duplicate'} end
+
 local cached = read_cache and call_key ~= '' and redis.call('GET', 'conviction:answer:' .. call_key)
 local leader = not cached and call_key ~= '' and redis.call('GET', 'conviction:flight:' .. call_key)
 local lease_end = leader and tonumber(redis.call('ZSCORE', LEASES, leader) or 0)
@@ -48,11 +66,7 @@ if not leads then
   return {'join', limit_status(scopes), leader}
 end
 
-local reserved = {
-  state = first_state, backend = backend, tokens = tokens, nano_usd = nano_usd, day = today,
-  flight = call_key, lease = lease, scopes = {},
-}
-for i, scope in ipairs(scopes) do
+for _, scope in ipairs(scopes) do
   if scope.tpm >= 0 then
     scope.tokens = scope.tokens + tokens * MINUTE
     set_level(scope.name, 'tokens', scope.tpm, scope.tokens)
@@ -61,9 +75,8 @@ for i, scope in ipairs(scopes) do
   redis.call('HINCRBY', key, 'reserved', nano_usd)
   if scope.used + scope.reserved == 0 then redis.call('EXPIRE', key, 3 * CORRECTABLE_TTL_S) end
   scope.reserved = scope.reserved + nano_usd
-  reserved.scopes[i] = {name = scope.name, tpm = scope.tpm}
 end
 redis.call('ZADD', LEASES, now + lease, id)
-write_reservation(id, reserved)
+write_reservation(id, reservation(first_state, tokens, nano_usd))
 if call_key ~= '' then redis.call('SET', 'conviction:flight:' .. call_key, id) end
 return {'lead', limit_status(scopes)}

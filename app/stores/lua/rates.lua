@@ -9,8 +9,8 @@ end
 
 local function level(scope, kind, limit)
   local stored = redis.call('GET', rate_key(scope, kind))
-  if not stored then return 0 end
-  local before, at = string.match(stored, '(%d+) (%d+)')
+  local before, at = string.match(stored or '', '^(%d+) (%d+)$')
+  if not before then return 0 end
   return math.max(0, before - math.max(0, now - at) * limit)
 end
 

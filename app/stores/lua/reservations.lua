@@ -4,19 +4,26 @@
 --   unconfirmed  its lease ended after it was sent: the estimate is charged unless it is settled later
 --   released     nothing is held: it was not sent, or cost nothing
 --   settled      the call's usage is booked
+--   early        a tombstone: the settlement arrived before its admission, which books it and reserves nothing
+-- A record of another version, or one that cannot be read, is treated as absent.
+local VERSION = 1
 local LEASES = 'conviction:leases'
 local SWEEP_BATCH = 100
 local CORRECTABLE_TTL_S = 86400
 local SETTLED_TTL_S = 120
+local EARLY_TTL_S = 3600
 local LEDGER_TTL_S = 34560000
 
 local function read_reservation(id)
   local stored = redis.call('GET', 'conviction:reservation:' .. id)
-  return stored and cmsgpack.unpack(stored)
+  if not stored then return nil end
+  local readable, reserved = pcall(cmsgpack.unpack, stored)
+  return readable and type(reserved) == 'table' and (reserved.version or VERSION) == VERSION and reserved or nil
 end
 
 local function write_reservation(id, reserved, seconds)
   local key = 'conviction:reservation:' .. id
+  reserved.version = VERSION
   if seconds then
     redis.call('SET', key, cmsgpack.pack(reserved), 'EX', seconds)
   else
