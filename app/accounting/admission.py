@@ -90,9 +90,9 @@ class Admissions:
     async def count_request(self, scopes: Sequence[Scope]) -> None:
         """Count a request before its admission, which is then `counted`. Raises `RateLimited`."""
         limits = [argument for scope in scopes for argument in scope.arguments]
-        match await self._store.run(COUNT_REQUEST, *limits):
-            case [b"refused", limit_status, index, reason, wait_us]:
-                raise refusal(scopes[index - 1], reason.decode(), wait_us, LimitStatus(tuple(scopes), limit_status))
+        reply = await self._store.run(COUNT_REQUEST, *limits)
+        if reply != [b"counted"]:
+            parse_admission(reply, tuple(scopes))
 
     async def sent(self, request_id: str) -> bool:
         """Record that the call is about to be sent, and renew its lease. False: the lease has ended, do not send."""
