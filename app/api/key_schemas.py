@@ -40,6 +40,7 @@ class NewKey(BaseModel):
         list[BackendName] | None, Field(min_length=1, description="the permitted backends; null or omitted: all")
     ] = None
     admin: Annotated[StrictBool, Field(description="may issue and revoke keys of any scope")] = False
+    chat: Annotated[StrictBool, Field(description="may send chat completions, with prompts of its own")] = True
     requests_per_minute: Limit = None
     tokens_per_minute: Limit = None
     usd_per_day: Annotated[
@@ -70,6 +71,7 @@ class NewKey(BaseModel):
             name=self.name,
             backends=None if self.backends is None else frozenset(self.backends),
             admin=self.admin,
+            chat=self.chat,
             requests_per_minute=self.requests_per_minute,
             tokens_per_minute=self.tokens_per_minute,
             nano_usd_per_day=None if self.usd_per_day is None else int(Decimal(self.usd_per_day) * NANO),
@@ -90,6 +92,7 @@ class Key:
     created: datetime
     created_by: Annotated[str, Field(description="the id of the key or principal that issued it")]
     revoked: Annotated[datetime | None, Field(description="the time of its revocation; null while it is valid")]
+    chat: Annotated[bool, Field(description="whether it may send chat completions")]
 
     @classmethod
     def of(cls, record: KeyRecord) -> Self:
@@ -106,6 +109,7 @@ class Key:
             created=record.created,
             created_by=record.created_by,
             revoked=record.revoked,
+            chat=grant.chat,
         )
 
 

@@ -49,7 +49,8 @@ def _invalid(error: ValidationError) -> InvalidRequest:
 
 
 def _field(problem: ErrorDetails) -> str:
-    path = ".".join(str(step)[:_MAX_STEP] for step in problem["loc"])
+    steps = [str(step) for step in problem["loc"]]
+    path = ".".join(step[:_MAX_STEP] for step in steps if not step.startswith("<"))  # tags of a union's members
     return path or "the body"
 
 

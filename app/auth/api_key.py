@@ -58,6 +58,7 @@ class KeyGrant(BaseModel):
     backends: frozenset[BackendName] | None = None
     """None for all."""
     admin: bool = False
+    chat: bool = True
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     nano_usd_per_day: int | None = None
@@ -77,9 +78,14 @@ class KeyRecord(BaseModel):
     """The id of the principal that issued it."""
     revoked: datetime | None = None
 
+    def text(self) -> str:
+        """Return the stored form, without defaults: a replica that does not know a permission accepts the keys that do
+        not restrict it, and refuses those that do."""
+        return self.model_dump_json(by_alias=True, exclude_defaults=True)
+
     def principal(self, defaults: Limits) -> Principal:
         """Return the key's principal, with default limits where the grant sets none."""
         grant = self.grant
         own = {name: getattr(grant, name) for name in Limits.__dataclass_fields__}
         limits = replace(defaults, **{name: limit for name, limit in own.items() if limit is not None})
-        return Principal(self.id, grant.name, grant.backends, grant.admin, limits)
+        return Principal(self.id, grant.name, grant.backends, grant.admin, limits, grant.chat)

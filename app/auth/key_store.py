@@ -35,7 +35,7 @@ class KeyStore:
                 id=key.id, digest=key.digest(), grant=grant, created=datetime.now(UTC), created_by=created_by
             )
             async with _answering():
-                if await self._redis.hsetnx(RECORDS, key.id, record.model_dump_json(by_alias=True)):
+                if await self._redis.hsetnx(RECORDS, key.id, record.text()):
                     return key, record
 
     async def get(self, key_id: str) -> KeyRecord | None:
@@ -61,7 +61,7 @@ class KeyStore:
         if record is not None and record.revoked is None:
             revoked = record.model_copy(update={"revoked": datetime.now(UTC)})
             async with _answering():
-                await self._redis.hset(RECORDS, key_id, revoked.model_dump_json(by_alias=True))
+                await self._redis.hset(RECORDS, key_id, revoked.text())
         return record is not None
 
 

@@ -26,6 +26,8 @@ class Principal:
     admin: bool
     """Whether it may issue and revoke keys."""
     limits: Limits
+    chat: bool = True
+    """Whether it may send chat completions, whose prompts are its own."""
 
     @cached_property
     def scope(self) -> Scope:
@@ -63,6 +65,12 @@ def require_backend(principal: Principal, backend: BackendName) -> None:
     if not may_use(principal, backend):
         allowed = ", ".join(sorted(principal.backends or ()))
         raise Forbidden(f"this key may not use {backend}; it may use {allowed}")
+
+
+def require_chat(principal: Principal) -> None:
+    """Raise `Forbidden` if the principal may not send chat completions."""
+    if not principal.chat:
+        raise Forbidden("this key may not send chat completions")
 
 
 def require_admin(principal: Principal) -> None:

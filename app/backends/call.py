@@ -27,7 +27,9 @@ class Call:
         """Set once the server has sent its headers."""
         self.received = False
         """Whether a byte of the body has arrived."""
-        self._name, self._deadline, self._first_token_s = name, deadline, first_token_s
+        self.client_body: int | None = None
+        """The hash of the request's body if a client wrote it, so that it may be the cause of a failure."""
+        self._name, self.deadline, self._first_token_s = name, deadline, first_token_s
         self._started = monotonic()
         self._probe = endpoint.acquire()
         self._timer: asyncio.TimerHandle | None = None
@@ -38,7 +40,7 @@ class Call:
         if self._probe:
             self.endpoint.breaker.record_success(probe=True)
             self._probe = False
-        self._set_timer(self._deadline.left())
+        self._set_timer(self.deadline.left())
 
     async def read(self) -> bytes:
         """Return the next bytes of the body, empty at its end. Raises `CallFailed`."""
@@ -62,7 +64,7 @@ class Call:
 
     def deadline_exceeded(self) -> CallFailed:
         """Return the error of a passed deadline; the server is at fault only if it had the time of a first token."""
-        error = DeadlineExceeded(f"{self._name} did not answer within {self._deadline.seconds:g} s")
+        error = DeadlineExceeded(f"{self._name} did not answer within {self.deadline.seconds:g} s")
         server_fault = monotonic() - self._started >= self._first_token_s
         return CallFailed(error, server_fault=server_fault, outcome_unknown=True)
 
@@ -72,8 +74,11 @@ class Call:
         return CallFailed(error, failover=not self.received, server_fault=True, outcome_unknown=True)
 
     def fail(self, failure: CallFailed) -> None:
-        """End the call, and record what the failure says about the server."""
-        if failure.server_fault or failure.failover:
+        """End the call, and record what the failure says about the server. One of the client's body is not repeated."""
+        breaker, body = self.endpoint.breaker, self.client_body
+        if failure.body_suspect and body is not None and breaker.excuses(body):
+            failure.server_fault = failure.transient = False
+        elif failure.server_fault or failure.failover:
             self.endpoint.deprioritize(max(DEPRIORITIZED_S, failure.retry_after or 0.0))
         self.end(False if failure.server_fault else None)
 

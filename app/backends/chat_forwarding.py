@@ -1,4 +1,7 @@
-"""A forwarded chat completion: the client's body with the served model, and the server's bytes."""
+"""A forwarded chat completion: the client's body with the served model, and the server's bytes.
+
+The server streams every completion, so that the usage of one that is cancelled is known.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ from typing import Any, Self
 from pydantic import SecretStr
 from pydantic_core import to_json
 
+from app.backends.assembly import AssembledRelay
 from app.backends.call import Call, CallContext
+from app.backends.chat_tokens import estimate_chat
 from app.backends.dispatcher import Dispatcher
-from app.backends.estimate import estimate_usage
 from app.backends.redact import redact_error
 from app.backends.relay import DocumentRelay, EventRelay
 from app.backends.upstream_errors import CallFailed, invalid_response
@@ -42,18 +46,20 @@ class ForwardedChat(CallContext):
     ) -> None:
         self._dispatcher, self._client_body, self._deadline, self._key = dispatcher, body, deadline, key
         self._streamed = body.get("stream") is True
-        self._options: Any = body.get("stream_options") or {}
+        self._options: Any = (body.get("stream_options") if self._streamed else None) or {}
         self._continuous_usage = continuous_usage and body.get("n") in (None, 1)
-        self._relay: DocumentRelay | EventRelay = DocumentRelay()
+        self._relay: AssembledRelay | DocumentRelay | EventRelay = AssembledRelay()
         self._sent = self._exhausted = False
         self._first = b""
         self.ended = False
         self.status = 200
-        self.headers: Mapping[str, str] = {}
+        self.headers: dict[str, str] = {}
 
     async def __aenter__(self) -> Self:
         try:
-            self._call = await self._dispatcher.start(self._body, self._await_start, self._deadline, self._streamed)
+            self._call = await self._dispatcher.start(
+                self._body, self._await_start, self._deadline, self._streamed, client_body=True
+            )
         except CallFailed as failure:
             self._forward_refusal(failure)
         return self
@@ -75,12 +81,12 @@ class ForwardedChat(CallContext):
     def usage(self) -> Usage | None:
         if not self._sent:
             return None
-        return self._relay.usage or estimate_usage(self._client_body.get("messages"), self._relay.text_events)
+        return self._relay.usage or estimate_chat(self._client_body, self._relay.text_events)
 
     def _body(self, model: str) -> bytes:
         self._sent = True
-        body = {**self._client_body, "model": model}
-        if self._streamed and isinstance(self._options, Mapping):
+        body = {**self._client_body, "model": model, "stream": True}
+        if isinstance(self._options, Mapping):
             continuous = {CONTINUOUS_USAGE: True} if self._continuous_usage else {}
             body["stream_options"] = {**self._options, "include_usage": True, **continuous}
         return to_json(body)
@@ -92,13 +98,20 @@ class ForwardedChat(CallContext):
         """
         headers = call.response.headers
         self.headers = {name: headers[name] for name in FORWARDED_HEADERS if name in headers}
-        if headers.get("Content-Type", "").startswith("text/event-stream"):
+        media_type = headers.get("Content-Type", "")
+        if media_type.startswith("application/json"):
+            self._relay = DocumentRelay()
+        elif not media_type.startswith("text/event-stream"):
+            raise invalid_response(self._dispatcher.name)
+        elif self._streamed:
             options = self._options if isinstance(self._options, Mapping) else {}
             usage_requested = bool(options.get("include_usage"))
             client_continuous = usage_requested and options.get(CONTINUOUS_USAGE)
             self._relay = EventRelay(usage_requested, self._continuous_usage and not client_continuous)
             while not (self._relay.text_events or self._exhausted):
                 self._first += await self._next(call)
+        else:
+            self.headers["Content-Type"] = "application/json"
 
     async def _next(self, call: Call) -> bytes:
         """Return the next bytes for the client, possibly none."""

@@ -48,7 +48,15 @@ class CircuitBreaker:
         self._probing = self._open_until is not None
         return self._probing
 
+    def excuses(self, body: int) -> bool:
+        """Return whether a failure may be due to the body, a hash: since the last success no other one has failed."""
+        excused = body in self._failed_bodies or not self._failed_bodies
+        if body not in self._failed_bodies:
+            self._failed_bodies.append(body)
+        return excused
+
     def record_success(self, probe: bool) -> None:
+        self._failed_bodies.clear()
         if probe:
             self._close()
         elif self._open_until is None:
@@ -76,6 +84,7 @@ class CircuitBreaker:
         self._probing = False
         self._consecutive_failures = 0
         self._failures: deque[bool] = deque(maxlen=WINDOW_CALLS)
+        self._failed_bodies: deque[int] = deque(maxlen=WINDOW_CALLS)
 
     def _open(self, pause: float) -> None:
         self._pause = pause

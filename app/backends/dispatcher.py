@@ -49,12 +49,17 @@ class Dispatcher:
         self._jitter = jitter
 
     async def start(
-        self, build_body: BuildBody, await_start: AwaitStart, deadline: Deadline, streamed: bool = True
+        self,
+        build_body: BuildBody,
+        await_start: AwaitStart,
+        deadline: Deadline,
+        streamed: bool = True,
+        client_body: bool = False,
     ) -> Call:
         """Return a call whose answer has started. Raises the last attempt's `CallFailed`.
 
         Transient failures are retried within the deadline, unless a byte of the answer has arrived. A call that is not
-        streamed may take until the deadline to start.
+        streamed may take until the deadline to start. `client_body`: a client wrote the body.
         """
         tried: list[Endpoint] = []
         failure: CallFailed | None = None
@@ -64,7 +69,8 @@ class Dispatcher:
                 break
             tried.append(endpoint)
             try:
-                return await self._attempt(endpoint, build_body, await_start, deadline, streamed)
+                call = Call(self.name, endpoint, deadline, self._first_token_s)
+                return await self._attempt(call, build_body, await_start, streamed, client_body)
             except CallFailed as error:
                 failure = error
             pause = self._pause(failure, attempt, untried=len(tried) < len(self._endpoints))
@@ -85,14 +91,13 @@ class Dispatcher:
         return max(retry_after, BACKOFF_S * 2.0**attempt * self._jitter())
 
     async def _attempt(
-        self, endpoint: Endpoint, build_body: BuildBody, await_start: AwaitStart, deadline: Deadline, streamed: bool
+        self, call: Call, build_body: BuildBody, await_start: AwaitStart, streamed: bool, client_body: bool
     ) -> Call:
-        call = Call(self.name, endpoint, deadline, self._first_token_s)
-        left = deadline.left()
+        endpoint, left = call.endpoint, call.deadline.left()
         timeout_s = min(left, self._first_token_s) if streamed else left
         try:
             async with asyncio.timeout(timeout_s):
-                await self._send(call, build_body, streamed)
+                await self._send(call, build_body, client_body)
                 await await_start(call)
         except TimeoutError:
             failure = call.deadline_exceeded() if timeout_s == left else call.first_token_timeout()
@@ -111,15 +116,15 @@ class Dispatcher:
         call.mark_started()
         return call
 
-    async def _send(self, call: Call, build_body: BuildBody, streamed: bool) -> None:
+    async def _send(self, call: Call, build_body: BuildBody, client_body: bool) -> None:
         """Send the call and return when the server has answered with status 200."""
         endpoint = call.endpoint
         if not endpoint.model:
             await self._served_model.discover(endpoint, self._transport)
+        body = build_body(endpoint.model)
+        call.client_body = hash(body) if client_body else None
         try:
-            call.response = await self._transport.chat(
-                endpoint.url, build_body(endpoint.model), endpoint.proxy, streamed
-            )
+            call.response = await self._transport.chat(endpoint.url, body, endpoint.proxy, streamed=True)
             if call.response.status != 200:
                 raise await read_refusal(self.name, self._served_model.dialect, call.response)
         except (ClientError, OSError):

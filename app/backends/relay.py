@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import re
+from math import ceil
 
 from pydantic import ValidationError
 
+from app.backends.estimate import CHARACTERS_PER_TOKEN
 from app.backends.events import UsageDocument
 from app.backends.sse import DONE, MAX_LINE_BYTES
 from app.contract.completion import Usage
 
 USAGE = re.compile(rb'"usage"\s*:\s*\{')
 USAGE_MEMBER = re.compile(rb',\s*"usage"\s*:\s*\{[^{}]*(?:\{[^{}]*\}[^{}]*)*\}')
+CHOICES = re.compile(rb'"choices"\s*:')
 NO_CHOICE = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 TEXT = re.compile(rb'"(?:content|reasoning|reasoning_content|refusal|arguments)"\s*:\s*"[^"]')
 """Members of an event's JSON; quotes within its strings are escaped."""
 EVENT_ENDS = (b"\n\n", b"\n\r\n")
+
+
+MAX_DOCUMENT_BYTES = 1 << 24
 
 
 class DocumentRelay:
@@ -23,19 +29,28 @@ class DocumentRelay:
 
     def __init__(self) -> None:
         self.done = False
-        self.text_events = 0
         self._document: list[bytes] = []
+        self._received = 0
 
     def feed(self, piece: bytes) -> bytes:
+        """Return the piece. Raises `ValueError` for a document that is too long."""
+        self._received += len(piece)
+        if self._received > MAX_DOCUMENT_BYTES:
+            raise ValueError(f"a document of more than {MAX_DOCUMENT_BYTES} bytes")
         self._document.append(piece)
         return piece
+
+    @property
+    def text_events(self) -> int:
+        """The number of tokens in what has been received, if the document states none."""
+        return ceil(self._received / CHARACTERS_PER_TOKEN)
 
     def flush(self) -> bytes:
         return b""
 
     @property
     def usage(self) -> Usage | None:
-        return _parse_usage(b"".join(self._document))
+        return parse_usage(b"".join(self._document))
 
 
 class EventRelay:
@@ -53,6 +68,7 @@ class EventRelay:
         """The number of forwarded events with text."""
         self._usage_requested = usage_requested
         self._strip_usage = strip_usage
+        self._has_choices = False
         self._rest = b""
         self._usage_event = b""
         self._skip_blank_line = False
@@ -75,15 +91,15 @@ class EventRelay:
         return b"".join(forwarded)
 
     def flush(self) -> bytes:
-        """Return the bytes withheld until the end of the response. Raises `ValueError` if it ended too early."""
-        if not self.done:
-            raise ValueError("the stream ended without its end marker")
+        """Return the bytes withheld until the end of the response. Raises `ValueError` if it is no completion."""
+        if not (self.done and self._has_choices):
+            raise ValueError("the stream ended without its end marker or without a choice")
         return self._rest if self._rest.endswith(EVENT_ENDS) else self._rest + b"\n\n"
 
     @property
     def usage(self) -> Usage | None:
         """The usage that the server has reported so far."""
-        return _parse_usage(self._usage_event)
+        return parse_usage(self._usage_event)
 
     def _should_forward(self, line: bytes) -> bool:
         if not line.startswith(b"data:"):
@@ -91,6 +107,7 @@ class EventRelay:
             return not skip
         data = line[5:].strip()
         self.done = data == DONE
+        self._has_choices = self._has_choices or CHOICES.search(data) is not None
         self.text_events += TEXT.search(data) is not None
         if USAGE.search(data):
             self._usage_event = data
@@ -104,7 +121,8 @@ class EventRelay:
         return USAGE_MEMBER.sub(b"", line, 1)
 
 
-def _parse_usage(document: bytes) -> Usage | None:
+def parse_usage(document: bytes) -> Usage | None:
+    """Return the usage of a completion or an event; None if it holds none."""
     try:
         return Usage.reported(UsageDocument.model_validate_json(document).usage)
     except ValidationError:

@@ -37,6 +37,8 @@ class CallFailed(Exception):
     """Another server may answer it."""
     server_fault: bool = False
     """The failure counts against the server's health."""
+    body_suspect: bool = False
+    """The request's body may be the cause."""
     retry_after: float | None = None
     """The server's Retry-After, in seconds."""
     outcome_unknown: bool = False
@@ -82,6 +84,7 @@ def map_status(
         transient=transient,
         failover=transient,
         server_fault=status >= 500,
+        body_suspect=status >= 500 and status != 503,
         retry_after=retry_after_s,
         status=status,
         document=document,

@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("name", metavar="NAME", help="the holder of the key")
     new.add_argument("--backend", action="append", choices=BACKEND_NAMES, help="an allowed backend, repeatable (all)")
     new.add_argument("--admin", action="store_true", help="allow it to issue and revoke keys of any scope")
+    new.add_argument("--no-chat", action="store_true", help="recommendations only, no chat completions")
     new.add_argument("--requests-per-minute", type=int, metavar="N", help="(the gateway's default)")
     new.add_argument("--tokens-per-minute", type=int, metavar="N", help="(the gateway's default)")
     new.add_argument("--usd-per-day", metavar="USD", help="(the gateway's default)")
@@ -57,6 +58,7 @@ def create(options: argparse.Namespace) -> None:
         "name": options.name,
         "backends": options.backend,
         "admin": options.admin,
+        "chat": not options.no_chat,
         "requests_per_minute": options.requests_per_minute,
         "tokens_per_minute": options.tokens_per_minute,
         "usd_per_day": options.usd_per_day,
@@ -99,7 +101,7 @@ def _row(key: Json) -> tuple[str, ...]:
     per_minute = ", ".join(f"{limit:,} {unit}" for limit, unit in limits if limit is not None)
     return (
         key["id"],
-        key["name"] + (" (admin)" if key["admin"] else ""),
+        key["name"] + (" (admin)" if key["admin"] else "") + ("" if key["chat"] else " (no chat)"),
         ", ".join(key["backends"] or ("all",)),
         per_minute or "-",
         "-" if key["usd_per_day"] is None else f"{key['usd_per_day']} USD",

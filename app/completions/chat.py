@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
-
-from pydantic_core import to_json
 
 from app.accounting.admission_result import Leader
 from app.accounting.limit_status import LimitStatus
 from app.accounting.reservations import Reservations
 from app.backends.base import ChatStream
-from app.backends.upstream import TEMPLATE_TOKENS, Upstream
+from app.backends.chat_tokens import LIMITS, max_usage
+from app.backends.upstream import Upstream
 from app.completions.request import RequestOptions
 from app.contract.completion import NO_USAGE, BackendName, Usage
 from app.pricing.limits import Estimate, Scope
-from app.pricing.prices import Cost
+from app.pricing.prices import Cost, ListPrice
 from app.telemetry.tracing import generation_span, usage_attributes
 
 ANSWER_TOKENS: Mapping[BackendName, int] = {"mistral": 2048, "gpt-4": 4096}
 """The completion tokens assumed for a request without a limit, and its limit where tokens or money are limited.
 (vLLM rejects a limit beyond its model's context length.)"""
-LIMITS = ("max_completion_tokens", "max_tokens")
 
 
 @dataclass
@@ -46,7 +44,9 @@ async def chat(
     began, request_id = perf_counter(), uuid4().hex
     upstream.concurrency.check()
     bounded = body if any(body.get(name) for name in LIMITS) else _bounded(body, options.principal.scope, upstream)
-    admission = await reservations.admit(request_id, options.principal, upstream, _estimate(bounded, upstream))
+    reasons = isinstance(upstream.price, ListPrice) and upstream.price.reasons
+    most = max_usage(bounded, ANSWER_TOKENS[upstream.name], reasons)
+    admission = await reservations.admit(request_id, options.principal, upstream, _estimate(most, upstream))
     assert admission is None or isinstance(admission, Leader), "a chat completion has no call key"
     opened = reservations.open(request_id, upstream, admission)
     limit = options.deadline.limit(f"no answer within {options.deadline.seconds:g} s")
@@ -63,7 +63,7 @@ async def chat(
                             upstream.meters.first_token.observe(perf_counter() - sent)
                         yield pending
                 finally:
-                    reservation.usage = pending.usage = stream.usage or NO_USAGE
+                    reservation.usage = pending.usage = _used(stream.usage, most)
                     pending.cost = upstream.cost(reservation.usage)
                     span.set_attributes(usage_attributes(upstream.backend.model, reservation.usage))
     if stream.status == 200:
@@ -78,9 +78,14 @@ def _bounded(body: Mapping[str, Any], principal: Scope, upstream: Upstream) -> M
     return body
 
 
-def _estimate(body: Mapping[str, Any], upstream: Upstream) -> Estimate:
-    """Return the most that the call can use: a token has at least one byte."""
-    answer_tokens = max(body.get(name) or 0 for name in LIMITS) or ANSWER_TOKENS[upstream.name]
-    usage = Usage(len(to_json(body)) + TEMPLATE_TOKENS, (body.get("n") or 1) * answer_tokens)
-    nano_usd = 0 if upstream.price is None else upstream.price.cost(usage).nano_usd
-    return Estimate(usage.prompt_tokens + usage.completion_tokens, nano_usd)
+def _estimate(most: Usage, upstream: Upstream) -> Estimate:
+    nano_usd = 0 if upstream.price is None else upstream.price.cost(most).nano_usd
+    return Estimate(most.prompt_tokens + most.completion_tokens, nano_usd)
+
+
+def _used(usage: Usage | None, most: Usage) -> Usage:
+    """Return the usage to book: of an estimate at most the reserved completion, and all if thinking may be hidden."""
+    if usage is None or not usage.estimated:
+        return usage or NO_USAGE
+    completion = most.completion_tokens if most.reasoning_tokens else usage.completion_tokens
+    return replace(usage, completion_tokens=min(completion, most.completion_tokens))

@@ -27,6 +27,12 @@ NANO = 10**9
 WARN_DAYS = 60
 """Days before a model's shutdown from which to warn."""
 
+CACHE_WRITE_TOKENS = 1024
+"""The shortest prompt that OpenAI writes to its prompt cache."""
+LONG_PROMPT_TOKENS = 272_000
+LONG_PROMPT_INPUT, LONG_PROMPT_OUTPUT = 2, Fraction(3, 2)
+"""The factors on the prices of a longer prompt's whole call, where the model has them."""
+
 Amount = Annotated[Decimal, Field(ge=0)]
 
 
@@ -55,29 +61,40 @@ def _cost(nano_usd: Fraction, tokens: int, basis: Basis) -> Cost:
 
 
 class ListPrice(BaseModel):
-    """An API's price, in USD per million tokens."""
+    """An API's price, in USD per million tokens. It never falls with the number of tokens."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     input: Amount
     cached_input: Amount
     output: Amount
+    cache_write: Amount | None = None
+    """Of input that is written to the prompt cache; the usage does not tell which, so all uncached input costs it."""
+    long_prompts: bool = False
+    """Whether a prompt above `LONG_PROMPT_TOKENS` costs more."""
+    reasons: bool = False
+    """Whether the model may think before it answers, billed as output."""
     shutdown: date | None = None
 
     def cost(self, usage: Usage) -> Cost:
         cached = min(usage.cached_tokens, usage.prompt_tokens)
-        uncached, from_cache, output = self._nano_per_token
-        tokens = usage.prompt_tokens + usage.completion_tokens
-        nano_usd = (usage.prompt_tokens - cached) * uncached + cached * from_cache + usage.completion_tokens * output
-        return _cost(nano_usd, tokens, "list_price")
+        uncached, written, from_cache, output = self._nano_per_token
+        if usage.prompt_tokens >= CACHE_WRITE_TOKENS:
+            uncached = written
+        prompt = (usage.prompt_tokens - cached) * uncached + cached * from_cache
+        completion = usage.completion_tokens * output
+        if self.long_prompts and usage.prompt_tokens > LONG_PROMPT_TOKENS:
+            prompt, completion = prompt * LONG_PROMPT_INPUT, completion * LONG_PROMPT_OUTPUT
+        return _cost(prompt + completion, usage.prompt_tokens + usage.completion_tokens, "list_price")
 
     @cached_property
-    def _nano_per_token(self) -> tuple[Fraction, Fraction, Fraction]:
-        """Nano-dollars per uncached, cached and output token."""
-        uncached, from_cache, output = (
-            Fraction(usd) * NANO / 10**6 for usd in (self.input, self.cached_input, self.output)
+    def _nano_per_token(self) -> tuple[Fraction, Fraction, Fraction, Fraction]:
+        """Nano-dollars per uncached, written, cached and output token."""
+        write = self.input if self.cache_write is None else self.cache_write
+        uncached, written, from_cache, output = (
+            Fraction(usd) * NANO / 10**6 for usd in (self.input, write, self.cached_input, self.output)
         )
-        return uncached, from_cache, output
+        return uncached, written, from_cache, output
 
 
 @dataclass(frozen=True)

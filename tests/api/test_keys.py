@@ -71,6 +71,7 @@ async def test_the_scope_of_an_issued_key_is_returned_and_listed(running: Gatewa
         "name": "Zoë, nightly",
         "backends": ["gpt-4", "mistral", "gpt-4"],
         "admin": True,
+        "chat": False,
         "requests_per_minute": 60,
         "tokens_per_minute": 90_000,
         "usd_per_day": "25.000000001",
@@ -80,7 +81,7 @@ async def test_the_scope_of_an_issued_key_is_returned_and_listed(running: Gatewa
     assert {name: record[name] for name in wanted if name != "backends"} == without_backends(wanted)
     assert (record["created_by"], record["revoked"]) == ("file:root", None)
     bare = (await issue(running))["record"]
-    assert [bare[name] for name in wanted] == ["ann", None, False, None, None, None]
+    assert [bare[name] for name in wanted] == ["ann", None, False, True, None, None, None]
     assert await listed(running) == sorted([record, bare], key=lambda key: key["id"])
 
 
@@ -246,3 +247,14 @@ def test_a_revocation_is_in_force_five_seconds_later_at_every_gateway(store_url:
             httpx.get(f"{there_url}/v1/backends", headers=key)
             time.sleep(0.2)
         assert httpx.get(f"{there_url}/v1/backends", headers=key).status_code == 401
+
+
+async def test_a_key_may_be_limited_to_recommendations(running: Gateway) -> None:
+    chat = {"model": "mistral", "messages": [{"role": "user", "content": "Hello."}]}
+    for permitted in (True, False):
+        own = {"X-API-Key": (await issue(running, chat=permitted))["key"]}
+        response = await running.client.post("/v1/chat/completions", json=chat, headers=own)
+        assert response.status_code == (200 if permitted else 403)
+        assert (await ask(running, X_API_Key=own["X-API-Key"])).status_code == 200
+    assert response.json()["error"]["message"] == "this key may not send chat completions"
+    assert len(running.mistral.chats) == 1

@@ -113,3 +113,11 @@ async def test_an_unreachable_or_hanging_store_is_store_unavailable() -> None:
                 for call in (store.issue(ANN, "local"), store.get("0" * 12), store.page(), store.revoke("0" * 12)):
                     with pytest.raises(StoreUnavailable):
                         await call
+
+
+async def test_a_record_holds_only_the_permissions_that_differ(store: KeyStore, redis: Redis) -> None:
+    """A replica that does not know a permission accepts the keys that do not restrict it, and no others."""
+    for chat, stored in ((True, False), (False, True)):
+        text, record = await store.issue(KeyGrant(name="ann", chat=chat), "local")
+        assert ('"chat"' in str(await redis.hget(RECORDS, text.id))) == stored
+        assert await store.get(text.id) == record

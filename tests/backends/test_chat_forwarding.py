@@ -92,11 +92,12 @@ async def test_a_stream(name: BackendName, make: Make, stand_in: StandIn) -> Non
     assert not usage.estimated
 
 
-async def test_the_model_alone_is_changed_in_the_body(make: Make, script: Script) -> None:
+async def test_the_model_and_the_streaming_alone_are_changed_in_the_body(make: Make, script: Script) -> None:
     server = await script(http("200 OK", WHOLE))
     odd = ANY | {"tools": [], "logit_bias": {"7": -100}, "seed": 12345678901234567890, "user": "é", "unheard_of": None}
     await forward(make("gpt-4", server.url), odd)
-    assert json.loads(server.requests[0]) == odd | {"model": "gpt-4.1"}
+    streamed = {"stream": True, "stream_options": {"include_usage": True}}
+    assert json.loads(server.requests[0]) == odd | {"model": "gpt-4.1"} | streamed
 
 
 @pytest.mark.parametrize(
@@ -308,3 +309,100 @@ async def test_a_call_cancelled_before_its_start_is_closed(make: Make, script: S
         await task
     async with asyncio.timeout(1):
         await mute.left.wait()
+
+
+# A document from a stream
+
+
+def bodies_of(*deltas: dict[str, Any], **more: Any) -> list[str]:
+    """Return an event for each delta, of the choice 0 unless it names another."""
+    event = {"id": "c1", "object": "chat.completion.chunk", "created": 7, "model": "m", "service_tier": "default"}
+    choices = [{"index": delta.pop("at", 0), "delta": delta, "finish_reason": None} for delta in deltas]
+    return [json.dumps(event | {"choices": [choice | more]}) for choice in choices]
+
+
+async def test_an_unstreamed_completion_is_assembled_from_a_stream(make: Make, script: Script) -> None:
+    call = {"index": 0, "id": "t1", "type": "function", "function": {"name": "f", "arguments": ""}}
+    events = bodies_of(
+        {"role": "assistant", "content": ""},
+        {"content": "Good "},
+        {"content": "Second.", "at": 1},
+        {"content": "morning."},
+        {"tool_calls": [call]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": '{"a"'}}]},
+        {"tool_calls": [{"index": 0, "function": {"arguments": ":1}"}}]},
+    )
+    events += bodies_of({}, logprobs={"content": [{"token": "x", "logprob": -1.0}]}, finish_reason="stop")
+    server = await script(sse(*events, used(9, 4), "[DONE]"))
+    status, headers, document, usage = await forward(make("gpt-4", server.url), ANY | {"n": 2})
+    assert (status, headers, usage) == (200, {"Content-Type": "application/json"}, Usage(9, 4))
+    whole = json.loads(document)
+    assert {name: whole[name] for name in ("id", "object", "created", "model", "service_tier")} == {
+        **{"id": "c1", "object": "chat.completion", "created": 7, "model": "m", "service_tier": "default"}
+    }
+    assert whole["usage"]["completion_tokens"] == 4
+    first, second = whole["choices"]
+    assert first["message"] == {
+        "role": "assistant",
+        "content": "Good morning.",
+        "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}],
+    }
+    assert (first["finish_reason"], first["logprobs"]["content"][0]["token"]) == ("stop", "x")
+    assert (second["index"], second["message"]["content"]) == (1, "Second.")
+
+
+@pytest.mark.parametrize("name", ["mistral", "gpt-4"])
+async def test_an_unstreamed_completion_that_is_cancelled_is_billed_for_what_was_sent(
+    name: BackendName, make: Make, stand_in: StandIn
+) -> None:
+    stand_in.fail("slow")
+    before = stand_in.tally()["completion_tokens"]
+    async with make(name, stand_in.url, key=stand_in.key).chat(contract_body(name, streamed=False), soon()) as stream:
+        reading = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0.5)
+        reading.cancel()
+        await asyncio.wait((reading,))
+    await asyncio.to_thread(stand_in.wait, lambda tally: not tally["open"], seconds=20)
+    served = stand_in.tally()["completion_tokens"] - before
+    assert stream.usage is not None
+    assert 3 <= stream.usage.completion_tokens <= served <= stream.usage.completion_tokens + 3
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        sse('{"error": {"message": "overloaded", "code": 500}}', "[DONE]"),
+        sse("[DONE]"),
+        sse("[1]", "[DONE]"),
+        http("200 OK", "<html>Bad gateway</html>", kind="text/html"),
+        http("200 OK", "", kind="text/event-stream"),
+    ],
+    ids=["error", "nothing", "no-completion", "html", "empty"],
+)
+async def test_no_completion_with_status_200_is_an_error(
+    reply: bytes, streamed: bool, make: Make, script: Script
+) -> None:
+    server = await script(reply)
+    with pytest.raises(BackendError, match="sent a truncated or invalid response"):
+        await forward(make("gpt-4", server.url), STREAMED if streamed else ANY)
+
+
+async def test_a_body_that_the_server_fails_on_is_not_held_against_the_server(make: Make, script: Script) -> None:
+    """It is not repeated either. Once another body fails, too, failures count and are retried."""
+    server = await script(http("500 Oh", "{}"))
+    backend = make("gpt-4", server.url)
+    for _ in range(2 * MAX_CONSECUTIVE_FAILURES):
+        with pytest.raises(BackendError):
+            await forward(backend, ANY)
+    assert (backend.breaker, server.connections) == ("closed", 2 * MAX_CONSECUTIVE_FAILURES)
+    for number in range(MAX_CONSECUTIVE_FAILURES):
+        with pytest.raises(BackendError):
+            await forward(backend, ANY | {"seed": number})
+    assert backend.breaker == "open"
+
+
+async def test_an_overloaded_server_is_blamed_and_retried_whatever_the_body(make: Make, script: Script) -> None:
+    server = await script(http("503 Busy", "{}"), http("503 Busy", "{}"), http("200 OK", WHOLE))
+    assert (await forward(make("gpt-4", server.url), ANY))[0] == 200
+    assert server.connections == 3

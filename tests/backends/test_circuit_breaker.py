@@ -170,3 +170,10 @@ class Calls(RuleBasedStateMachine):
 
 
 TestCalls = Calls.TestCase
+
+
+def test_a_failure_is_excused_while_its_body_alone_has_failed() -> None:
+    breaker = CircuitBreaker()
+    assert [breaker.excuses(body) for body in (1, 1, 2, 2, 3, 1)] == [True, True, False, True, False, True]
+    breaker.record_success(probe=False)
+    assert breaker.excuses(3)

@@ -173,3 +173,12 @@ def test_what_the_parser_refuses_exits_2(arguments: list[str], capsys: Output) -
         cli.main(["keys", *arguments])
     assert stopped.value.code == 2
     assert "usage: conviction keys" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("url")
+def test_a_key_without_chat_is_listed_as_such(capsys: Output) -> None:
+    create(capsys, "ann", "--no-chat")
+    create(capsys, "bob")
+    assert [key["chat"] for key in sorted(listed(capsys), key=lambda key: str(key["name"]))] == [False, True]
+    assert cli.main(["keys", "list"]) == 0
+    assert "ann (no chat)" in capsys.readouterr().out

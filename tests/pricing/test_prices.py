@@ -126,3 +126,25 @@ def test_an_operator_is_warned_within_sixty_days(today: date, warning: str | Non
 )
 def test_decimals_are_shown_plain(amount: str, text: str) -> None:
     assert plain(Decimal(amount)) == text
+
+
+# What changes the price of a token
+
+
+@pytest.mark.parametrize(
+    ("usage", "nano_usd"),
+    [
+        (Usage(1000, 10), 1000 * 2_000 + 10 * 10_000),
+        (Usage(2000, 10), 2000 * 2_500 + 10 * 10_000),  # written to the prompt cache
+        (Usage(2000, 10, cached_tokens=1500), 500 * 2_500 + 1500 * 100 + 10 * 10_000),
+        (Usage(272_000, 10), 272_000 * 2_500 + 10 * 10_000),
+        (Usage(300_000, 10), 300_000 * 5_000 + 10 * 15_000),
+        (Usage(300_000, 10, cached_tokens=300_000), 300_000 * 200 + 10 * 15_000),
+    ],
+)
+def test_long_prompts_and_cache_writes_cost_more(usage: Usage, nano_usd: int) -> None:
+    assert list_price("gpt-6.1-sol").cost(usage).nano_usd == nano_usd
+
+
+def test_a_model_without_such_prices_has_one_rate() -> None:
+    assert list_price("gpt-4.1").cost(Usage(300_000, 10)).nano_usd == 300_000 * 2_000 + 10 * 8_000
