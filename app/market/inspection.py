@@ -65,21 +65,36 @@ def find_problems(folder: Path) -> list[str]:
 def file_problems(path: Path, needed: Columns, optional: Columns = NO_COLUMNS) -> Iterator[str]:
     """Yield every problem of a file, with its column."""
     try:
-        with pq.ParquetFile(path) as file:
-            types = {field.name: field.type for field in file.schema_arrow}
-            if file.metadata.num_rows == 0:
-                yield f"{path.name}: no rows"
-            for column, (name, fits) in {**needed, **optional}.items():
-                if column in needed and column not in types:
-                    yield f"{path.name}: column {column} is missing"
-                elif column in types and not fits(types[column]):
-                    yield f"{path.name}: column {column} is {types[column]}, not {name}"
-                elif column in types and file.metadata.num_rows:
-                    values = file.read([column]).to_pandas()[column]
-                    for problem in _value_problems(values, fits):
-                        yield f"{path.name}: column {column} has {problem}"
+        file = pq.ParquetFile(path)
     except (OSError, pa.ArrowException) as error:
-        yield f"{path.name}: cannot be read: {' '.join(str(error).split())}"
+        yield f"{path.name}: cannot be read: {_one_line(error)}"
+        return
+    with file:
+        types = {field.name: field.type for field in file.schema_arrow}
+        if file.metadata.num_rows == 0:
+            yield f"{path.name}: no rows"
+        for column, (name, fits) in {**needed, **optional}.items():
+            if column in needed and column not in types:
+                yield f"{path.name}: column {column} is missing"
+            elif column in types and not fits(types[column]):
+                yield f"{path.name}: column {column} is {types[column]}, not {name}"
+            elif column in types and file.metadata.num_rows:
+                yield from _column_problems(file, path.name, column, fits)
+
+
+def _column_problems(
+    file: pq.ParquetFile, name: str, column: str, fits: Callable[[pa.DataType], bool]
+) -> Iterator[str]:
+    try:
+        values = file.read([column]).to_pandas()[column]
+    except (OSError, pa.ArrowException) as error:
+        yield f"{name} in the market data folder cannot be read: column {column}: {_one_line(error)}"
+        return
+    yield from (f"{name}: column {column} has {problem}" for problem in _value_problems(values, fits))
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _value_problems(values: pd.Series[Any], fits: Callable[[pa.DataType], bool]) -> Iterator[str]:

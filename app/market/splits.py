@@ -70,11 +70,13 @@ def _overnight(bars: pd.DataFrame) -> Floats:
     close = bars["close"].to_numpy()
     opened = np.log(np.append(1.0, bars["open"].to_numpy()[1:] / close[:-1])[: len(bars)])
     closed = _changes(close)
-    return np.where(np.abs(opened) < np.abs(closed), opened, closed)
+    smaller: Floats = np.where(np.abs(opened) < np.abs(closed), opened, closed)
+    return smaller
 
 
 def _changes(prices: Floats) -> Floats:
-    return np.log(np.append(1.0, prices[1:] / prices[:-1])[: len(prices)])
+    changes: Floats = np.log(np.append(1.0, prices[1:] / prices[:-1])[: len(prices)])
+    return changes
 
 
 def _shows(jump: float, ratio: float) -> bool:

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 import yfinance
 
@@ -111,11 +112,13 @@ def _symbol(ticker: str) -> str:
 
 def _undo_later_splits(fetched: pd.DataFrame, day: date) -> pd.DataFrame:
     """Return the bars up to the day, without the splits after it that Yahoo has applied to them."""
-    splits = pd.Series(fetched["Stock Splits"].to_numpy("float64"), pd.DatetimeIndex(fetched.index).tz_localize(None))
-    splits = splits.groupby(splits.index.normalize()).max()
+    days = pd.DatetimeIndex(fetched.index).tz_localize(None).normalize()
+    splits = fetched["Stock Splits"].astype("float64").groupby(days).max()
     every = clean_bars(fetched.rename(columns=COLUMNS))
-    bars = bars_until(restate_listed(every, splits.reindex(every.index, fill_value=0.0).to_numpy()), day)
-    later = float(splits[(splits > 0) & (splits.index > pd.Timestamp(day))].prod())
+    listed = np.asarray(splits.reindex(every.index, fill_value=0.0), dtype=np.float64)
+    bars = bars_until(restate_listed(every, listed), day)
+    after = splits.to_numpy()[splits.index > pd.Timestamp(day)]
+    later = float(after[after > 0].prod())
     bars[[*PRICES, "adj_close"]] *= later
     bars["volume"] /= later
     return bars
