@@ -118,7 +118,7 @@ def test_a_past_day_has_no_chain_and_makes_no_request() -> None:
 @pytest.mark.parametrize(
     ("now", "expiry"),
     [
-        (datetime(2024, 3, 8, 18, tzinfo=NEW_YORK), "2024-03-15"),  # what expired at 16:00 is gone
+        (datetime(2024, 3, 8, 18, tzinfo=NEW_YORK), "2024-03-15"),  # after the expiry at 16:00
         (datetime(2024, 3, 9, 12, tzinfo=NEW_YORK), "2024-03-15"),
         (datetime(2024, 3, 11, 8, tzinfo=NEW_YORK), "2024-03-15"),
         (datetime(2024, 3, 8, 8, tzinfo=NEW_YORK), "2024-03-08"),
