@@ -35,6 +35,8 @@ class Question:
     metrics: Metrics | None
     detail: Detail
     source: MetricsSource | None = None
+    counted: bool = False
+    """Whether a look-up of the metrics was counted against request limits, in place of the next admission."""
 
 
 @dataclass(frozen=True)
@@ -84,24 +86,32 @@ class Recommender:
                 call = await pending.result()
             yield _answer(complete, upstream, pending, call, timer)
 
-    async def with_metrics(self, question: Question, timer: RequestTimer) -> Question:
-        """Return the question with the ticker's metrics and their source where it has none."""
+    async def with_metrics(
+        self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer
+    ) -> Question:
+        """Return the question with the ticker's metrics and their source where it has none.
+
+        A fetch is counted against the request limits of the principal and the backend. Raises `RateLimited`.
+        """
         if question.metrics is not None:
             return question
         assert question.ticker is not None
+        counted = False
         with timer.waiting(), step_span("market", {}):
-            found = await self._market.get(question.ticker, question.as_of)
-        return replace(question, metrics=found.metrics, source=found.source)
+            if self._market.needs_fetch(question.ticker, question.as_of):
+                counted = await self._completions.count_request(options, upstream)
+            found = await self._market.get(question.ticker, question.as_of, options.principal.id)
+        return replace(question, metrics=found.metrics, source=found.source, counted=counted)
 
     @asynccontextmanager
     async def _start(
         self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer
     ) -> AsyncIterator[tuple[Question, PendingCompletion]]:
         with upstream.meters.in_flight.track_inprogress():
-            complete = await self.with_metrics(question, timer)
+            complete = await self.with_metrics(question, upstream, options, timer)
             assert complete.metrics is not None
             prompt = messages(complete.metrics, complete.ticker, complete.detail)
-            request = CompletionRequest(upstream, prompt, complete.detail, options)
+            request = CompletionRequest(upstream, prompt, complete.detail, replace(options, counted=complete.counted))
             async with self._completions.complete(request) as pending:
                 yield complete, pending
 

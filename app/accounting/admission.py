@@ -27,6 +27,7 @@ ADMIT = Script(*ADMISSION, "admit")
 RENEW = Script(*ADMISSION, "renew")
 SETTLE = Script(*ADMISSION, "settle")
 SWEEP = Script(*ADMISSION, "sweep")
+COUNT_REQUEST = Script(*ADMISSION, "count_request")
 LIMIT_STATUS = Script(*ADMISSION, "limit_status")
 
 Settlement = Literal["settled", "corrected", "repeated", "unknown"]
@@ -85,6 +86,13 @@ class Admissions:
         shared = parse_admission(reply, tuple(scopes))
         assert not isinstance(shared, Leader)
         return shared
+
+    async def count_request(self, scopes: Sequence[Scope]) -> None:
+        """Count a request before its admission, which is then `counted`. Raises `RateLimited`."""
+        limits = [argument for scope in scopes for argument in scope.arguments]
+        reply = await self._store.run(COUNT_REQUEST, *limits)
+        if reply != [b"counted"]:
+            parse_admission(reply, tuple(scopes))
 
     async def sent(self, request_id: str) -> bool:
         """Record that the call is about to be sent, and renew its lease. False: the lease has ended, do not send."""

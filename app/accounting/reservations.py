@@ -110,6 +110,17 @@ class Reservations:
             if reserved and not isinstance(admission, Leader):
                 upstream.concurrency.release()
 
+    async def count_request(self, principal: Principal, upstream: Upstream) -> bool:
+        """Count the request before work that precedes its admission; False if there are no request limits.
+
+        Raises `RateLimited` and `StoreUnavailable`.
+        """
+        scopes = (principal.scope, upstream.scope)
+        if all(scope.limits.requests_per_minute is None for scope in scopes):
+            return False
+        await self._admissions.count_request(scopes)
+        return True
+
     async def share(
         self, request_id: str, principal: Principal, upstream: Upstream, coalescing: Coalescing
     ) -> CacheHit | Follower | None:

@@ -52,9 +52,19 @@ async def compare(
     Raises `MarketError` and, if both backends refuse the request, the first refusal.
     """
     async with options.deadline.limit("no metrics of the ticker in time"):
-        complete = await recommender.with_metrics(question, RequestTimer())
+        first = next(iter(upstreams.values()))
+        complete = await recommender.with_metrics(question, first, options, RequestTimer())
     alone = replace(options, alone=True)
-    asking = (_ask(complete, upstream, alone, recommender, collectors) for upstream in upstreams.values())
+    asking = (
+        _ask(
+            complete if upstream is first else replace(complete, counted=False),
+            upstream,
+            alone,
+            recommender,
+            collectors,
+        )
+        for upstream in upstreams.values()
+    )
     outcomes = dict(zip(upstreams, await asyncio.gather(*asking), strict=True))
     _require_one_call(outcomes)
     cited = {name: cited_figures(outcome) for name, outcome in outcomes.items()}

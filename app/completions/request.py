@@ -33,6 +33,8 @@ class RequestOptions:
     deadline: Deadline
     fresh: bool = False
     """Do not read the cache (`no-cache`)."""
+    counted: bool = False
+    """Whether the request was counted against request limits before its admission."""
     alone: bool = False
     """Neither read the cache nor share the call, nor cache its result (`no-store`, comparisons)."""
 

@@ -9,7 +9,8 @@ from time import perf_counter
 
 from app.accounting.admission_result import Admission, CacheHit, Follower, Leader
 from app.accounting.reservations import Coalescing, Reservations
-from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion
+from app.backends.upstream import Upstream
+from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion, RequestOptions
 from app.completions.retry import MAX_ATTEMPTS, Attempts
 from app.completions.shared_result import COMPLETION, raise_error, read_completion
 from app.completions.single_flight import InFlightCall, SingleFlight
@@ -52,12 +53,17 @@ class CompletionService:
         if not (request.options.alone or request.upstream.concurrency.full):
             await request.upstream.backend.discover_model()  # so that the first requests share a call, too
         async with AsyncExitStack() as stack:
-            read_cache, counted, pending = self._cache_s > 0 and not request.options.fresh, False, None
+            pending, counted = None, request.options.counted
+            read_cache = self._cache_s > 0 and not request.options.fresh
             while pending is None:
                 admission = await self._admit(request, Coalescing(request.key, read_cache, counted))
                 pending = await self._start(request, admission, stack)
                 read_cache, counted = read_cache and not isinstance(admission, CacheHit), True
             yield pending
+
+    async def count_request(self, options: RequestOptions, upstream: Upstream) -> bool:
+        """Count a request before its completion is requested; False if there are no request limits."""
+        return await self._reservations.count_request(options.principal, upstream)
 
     async def close(self) -> None:
         """Return once every call has ended and is settled."""

@@ -42,6 +42,9 @@ def _sample() -> Provider:
 
 
 def _parquet(folder: Path) -> Provider:
+    from app.market.inspection import find_problems
     from app.market.parquet import ParquetProvider
 
+    if folder.is_dir() and any(folder.iterdir()) and (problems := find_problems(folder)):
+        raise NotConfigured(f"CONVICTION_MARKET_DIR: {'; '.join(problems)}")
     return ParquetProvider(folder)

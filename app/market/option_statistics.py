@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from app.market.provider import Chain, ExpiryScope
 
-MAX_IV = 500.0
-"""Percent. Sources report 500 to 2000 for contracts that hardly trade, and 0 for unknown."""
+MIN_IV, MAX_IV = 2.0, 500.0
+"""Percent. Sources report 0, 0.001, 0.78 or 1.56 for unknown, and 500 to 2000 for contracts that hardly trade."""
 
 VALUES = ("impliedVolatility", "lastPrice", "volume", "openInterest")
 
@@ -25,7 +25,9 @@ def compute_option_statistics(chain: Chain, expiries: ExpiryScope = "nearest") -
     """
     contracts = select_expiries(chain, expiries)
     sides = contracts["side"].to_numpy()
-    values = np.column_stack([contracts[name].to_numpy("float64", na_value=np.nan) for name in VALUES])
+    values = np.column_stack([_column(contracts, name) for name in VALUES])
+    if not chain.simulated:
+        _remove_placeholders(contracts, values)
     statistics: Statistics = {}
     excluded: dict[str, int] = {}
     for side in ("call", "put"):
@@ -46,11 +48,31 @@ def select_expiries(chain: Chain, expiries: ExpiryScope) -> pd.DataFrame:
     return chain.contracts[alive]
 
 
+def _remove_placeholders(contracts: pd.DataFrame, values: Floats) -> None:
+    """Set the last price of contracts that never traded, and the volatility of those without any price, to NaN.
+
+    Volatility is implied by the quotes where the source gives them, and otherwise by the last price.
+    """
+    volatility, price = values[:, 0], values[:, 1]
+    price[price == 0] = np.nan
+    if {"bid", "ask"} <= set(contracts.columns):
+        bid, ask = _column(contracts, "bid"), _column(contracts, "ask")
+        unpriced = (ask <= 0) | (bid > ask) | (np.isnan(ask) & np.isnan(price))
+    else:
+        unpriced = np.isnan(price)
+    volatility[unpriced] = np.nan
+
+
+def _column(contracts: pd.DataFrame, name: str) -> Floats:
+    column: Floats = contracts[name].to_numpy("float64", na_value=np.nan)
+    return column
+
+
 def _side_statistics(values: Floats) -> tuple[Statistics, int]:
     """Return means and sums of an array (contracts, VALUES), and the number of unusable implied volatilities."""
     volatility, price, volume, interest = values.T
     percent = volatility * 100
-    usable = percent[(percent > 0) & (percent <= MAX_IV)]
+    usable = percent[(percent >= MIN_IV) & (percent <= MAX_IV)]
     means = {"iv_avg": usable, "last_price_avg": _known(price)}
     sums = {"volume": _known(volume), "open_interest": _known(interest)}
     statistics: Statistics = {name: round(float(known.mean()), 6) for name, known in means.items() if known.size}

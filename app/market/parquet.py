@@ -12,14 +12,21 @@ import pyarrow
 from app.errors import MarketDataUnavailable, NotConfigured, UnknownTicker
 from app.market.adjustment import back_adjust
 from app.market.bars import bars_until, clean_bars, last_date, require_recent, since_last_break, since_last_gap
-from app.market.provider import BAR_COLUMNS, Chain
+from app.market.inspection import (
+    BAR_FILES,
+    BARS,
+    BARS_OPTIONAL,
+    CHAIN_FILES,
+    CHAINS,
+    NO_COLUMNS,
+    Columns,
+    file_problems,
+)
+from app.market.provider import Chain
+from app.market.splits import since_unlisted_split
 
 MAX_CHAIN_AGE_DAYS = 5
 """Calendar days by which a chain may precede the requested day, or differ from the latest bar's."""
-
-CHAIN_COLUMNS = ("side", "expiry", "strike", "lastPrice", "volume", "openInterest", "impliedVolatility")
-
-BAR_FILES, CHAIN_FILES = "ohlcv*.parquet", "options*.parquet"
 
 Histories = dict[str, list[pd.DataFrame]]
 Chains = dict[str, dict[date, pd.DataFrame]]
@@ -53,7 +60,7 @@ class ParquetProvider:
         candidates = [bars_until(history, as_of) for history in histories]
         latest = max(candidates, key=lambda bars: (last_date(bars) if len(bars) else date.min, len(bars)))
         require_recent(ticker, latest, as_of)
-        return since_last_break(back_adjust(since_last_gap(latest)))
+        return since_last_break(since_unlisted_split(ticker, back_adjust(since_last_gap(latest))))
 
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
         """Return the latest chain recorded on or before `as_of`, at most `MAX_CHAIN_AGE_DAYS` earlier.
@@ -78,7 +85,7 @@ class ParquetProvider:
 def _histories(folder: Path) -> Histories:
     histories: Histories = {}
     for path in sorted(folder.glob(BAR_FILES)):
-        for ticker, bars in _read(path, ("ticker", "date", *BAR_COLUMNS)).groupby("ticker"):
+        for ticker, bars in _read(path, BARS, BARS_OPTIONAL).groupby("ticker"):
             histories.setdefault(str(ticker).upper(), []).append(clean_bars(bars.set_index("date")))
     return histories
 
@@ -86,13 +93,13 @@ def _histories(folder: Path) -> Histories:
 def _chains(folder: Path) -> Chains:
     chains: Chains = {}
     for path in sorted(folder.glob(CHAIN_FILES)):
-        contracts = _read(path, ("ticker", "as_of", *CHAIN_COLUMNS))
+        contracts = _read(path, CHAINS)
         for (ticker, day), chain in contracts.groupby(["ticker", "as_of"]):
             chains.setdefault(str(ticker).upper(), {})[pd.Timestamp(str(day)).date()] = chain
     return chains
 
 
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+def _read(path: Path, columns: Columns, optional: Columns = NO_COLUMNS) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(path)
     except (OSError, pyarrow.ArrowException) as error:
@@ -100,4 +107,6 @@ def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise MarketDataUnavailable(f"{path.name} in the market data folder lacks {', '.join(missing)}")
+    if problem := next(iter(file_problems(path, columns, optional)), None):
+        raise MarketDataUnavailable(f"the market data folder is unusable: {problem}")
     return frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pandas as pd
@@ -14,8 +15,9 @@ from app.market.bars import last_date
 from app.market.indicators import compute_technicals
 from app.market.option_statistics import compute_option_statistics
 from app.market.provider import Chain, ExpiryScope, Provider
+from app.market.sessions import session_on_or_before, sessions_since
 from app.market.simulation import SEED, simulate_chain
-from app.market.source import MetricsSource, OptionSource, Snapshot
+from app.market.source import MAX_AGE_SESSIONS, MetricsSource, OptionSource, Snapshot
 
 DECIMALS = 6
 
@@ -28,6 +30,7 @@ def take_snapshot(
     *,
     expiries: ExpiryScope = "nearest",
     seed: int = SEED,
+    now: datetime | None = None,
 ) -> Snapshot:
     """Return the metrics of a stock at its last close on or before `as_of`; blocks while the provider fetches."""
     bars = provider.bars(ticker, as_of)
@@ -35,11 +38,15 @@ def take_snapshot(
     chain = _chain(provider, ticker, as_of, bars, options, seed)
     statistics, excluded = ({}, {}) if chain is None else compute_option_statistics(chain, expiries)
     metrics, beyond_bounds = _metrics(bars, statistics, indicators)
+    fetched_at = now or datetime.now(UTC)
+    age_sessions = sessions_since(last_date(bars), as_of, fetched_at)
     source = MetricsSource(
         provider=provider.name,
         simulated=["options"] if chain is not None and chain.simulated else [],
-        fetched_at=datetime.now(UTC),
+        fetched_at=fetched_at,
         age_s=0.0,
+        as_of_age_sessions=age_sessions,
+        stale=age_sessions > MAX_AGE_SESSIONS,
         excluded=excluded | beyond_bounds,
     )
     return Snapshot(ticker=ticker.upper(), metrics=metrics, source=source)
@@ -71,7 +78,16 @@ def _chain(
         return None
     if options == "simulated":
         return simulate_chain(ticker.upper(), bars, seed)
-    return provider.chain(ticker, as_of)
+    chain = provider.chain(ticker, as_of)
+    return None if chain is None else _at_close(chain, last_date(bars))
+
+
+def _at_close(chain: Chain, close: date) -> Chain | None:
+    """Return the chain without the contracts that expired at the close; None if it is not of that session."""
+    if session_on_or_before(chain.as_of) != session_on_or_before(close):
+        return None
+    expiry = pd.to_datetime(chain.contracts["expiry"])
+    return replace(chain, contracts=chain.contracts[expiry >= pd.Timestamp(close) + pd.Timedelta(days=1)])
 
 
 def _within_bounds(group: type[BaseModel], values: Mapping[str, float]) -> tuple[dict[str, float], dict[str, int]]:

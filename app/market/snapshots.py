@@ -5,17 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from typing import TypeVar
+from weakref import WeakValueDictionary
 
-from app.errors import MarketDataRateLimited, MarketDataUnavailable
+from anyio import CapacityLimiter, to_thread
+
+from app.errors import MarketDataRateLimited, MarketDataUnavailable, UnknownTicker
 from app.market.provider import Provider
 from app.market.source import OptionSource, Snapshot
 
 MAX_SNAPSHOTS = 4096
 """Of some 5 KB each; the least recently used are evicted first."""
 
+MAX_FETCHES, MAX_FETCHES_PER_CLIENT = 8, 3
+"""Concurrent fetches; further ones wait for the client's own."""
+
+UNKNOWN_S = 60.0
+"""Seconds for which a ticker that the source does not know is not requested again."""
+
 Key = tuple[str, date | None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,52 +56,105 @@ class SnapshotCache:
         self._freshness = freshness
         self._now = now
         self._snapshots: OrderedDict[Key, Snapshot] = OrderedDict()
-        self._fetches: dict[Key, asyncio.Task[Snapshot]] = {}
+        self._unknown: OrderedDict[Key, datetime] = OrderedDict()
+        self._paused_until = datetime.min.replace(tzinfo=UTC)
+        self._fetches: dict[Key, asyncio.Future[Snapshot]] = {}
+        self._threads: CapacityLimiter | None = None
+        self._slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def get(self, ticker: str, as_of: date | None) -> Snapshot:
+    def needs_fetch(self, ticker: str, as_of: date | None) -> bool:
+        """Return whether `get` would start a fetch, instead of reading the cache or joining a fetch."""
+        key = (ticker.upper(), as_of)
+        if key in self._fetches or self._now() < max(self._paused_until, self._unknown.get(key, self._paused_until)):
+            return False
+        return self._fresh(key) is None
+
+    async def get(self, ticker: str, as_of: date | None, client: str = "") -> Snapshot:
         """Return the stock's snapshot, with its age and whether it is stale.
 
-        Cancelling one caller does not cancel the shared fetch. Raises the errors of `take_snapshot`.
+        Fetches of one client wait for each other. Cancelling one caller does not cancel the shared fetch. Raises the
+        errors of `take_snapshot`; `UnknownTicker` and `MarketDataRateLimited` for a while without a fetch.
         """
         key = (ticker.upper(), as_of)
         cached = self._snapshots.get(key)
         if cached is not None:
             self._snapshots.move_to_end(key)
-            if self._age(cached) < self._freshness.fresh_s:
-                return self._dated(cached, stale=False)
         try:
-            return self._dated(await asyncio.shield(self._fetch(key)), stale=False)
+            return self._dated(self._fresh(key) or await self._fetched(key, client))
         except (MarketDataUnavailable, MarketDataRateLimited):
             if cached is None or self._age(cached) >= self._freshness.stale_s:
                 raise
-            return self._dated(cached, stale=True)
+            return self._dated(cached, unavailable=True)
 
-    def _fetch(self, key: Key) -> asyncio.Task[Snapshot]:
-        """Return the running fetch of a key, or start one."""
+    def _fresh(self, key: Key) -> Snapshot | None:
+        cached = self._snapshots.get(key)
+        return cached if cached is not None and self._age(cached) < self._freshness.fresh_s else None
+
+    async def _fetched(self, key: Key, client: str) -> Snapshot:
+        """Join the running fetch of a key, or start one when the client has a free slot, which the fetch keeps."""
         if key not in self._fetches:
-            task = asyncio.create_task(asyncio.to_thread(_take_snapshot, self.provider, *key, self._options))
-            task.add_done_callback(lambda done: self._on_fetched(key, done))
-            self._fetches[key] = task
-        return self._fetches[key]
+            slots = self._slots.setdefault(client, asyncio.Semaphore(MAX_FETCHES_PER_CLIENT))
+            await slots.acquire()
+            with ExitStack() as held:
+                held.callback(slots.release)
+                self._require_source(key)
+                if (fresh := self._fresh(key)) is not None:  # another client's fetch has ended meanwhile
+                    return fresh
+                if key not in self._fetches:
+                    self._start(key, held.pop_all())
+        return await asyncio.shield(self._fetches[key])
 
-    def _on_fetched(self, key: Key, done: asyncio.Task[Snapshot]) -> None:
+    def _require_source(self, key: Key) -> None:
+        """Raise the error of an earlier fetch that would be the result of another one now."""
+        now = self._now()
+        if now < self._paused_until:
+            wait_s = (self._paused_until - now).total_seconds()
+            raise MarketDataRateLimited("the market data source asks for fewer requests", retry_after=wait_s)
+        if now < self._unknown.get(key, now):
+            raise UnknownTicker(f"the market data source knows no {key[0]}")
+
+    def _start(self, key: Key, slot: ExitStack) -> None:
+        self._threads = self._threads or CapacityLimiter(MAX_FETCHES)
+        call = to_thread.run_sync(
+            _take_snapshot, self.provider, *key, self._options, self._now(), limiter=self._threads
+        )
+        task = asyncio.ensure_future(call)
+        task.add_done_callback(lambda done: self._on_fetched(key, done, slot))
+        self._fetches[key] = task
+
+    def _on_fetched(self, key: Key, done: asyncio.Future[Snapshot], slot: ExitStack) -> None:
+        slot.close()
         del self._fetches[key]
-        if done.cancelled() or done.exception() is not None:
+        if done.cancelled():
             return
-        self._snapshots[key] = done.result()
-        self._snapshots.move_to_end(key)
-        if len(self._snapshots) > MAX_SNAPSHOTS:
-            self._snapshots.popitem(last=False)
+        match done.exception():
+            case None:
+                _keep(self._snapshots, key, done.result())
+            case UnknownTicker():
+                _keep(self._unknown, key, self._now() + timedelta(seconds=UNKNOWN_S))
+            case MarketDataRateLimited(retry_after=float() | int() as wait_s):
+                self._paused_until = self._now() + timedelta(seconds=wait_s)
 
     def _age(self, snapshot: Snapshot) -> float:
         return (self._now() - snapshot.source.fetched_at).total_seconds()
 
-    def _dated(self, snapshot: Snapshot, *, stale: bool) -> Snapshot:
-        source = snapshot.source.aged(self._now()).model_copy(update={"stale": stale})
-        return snapshot.model_copy(update={"source": source})
+    def _dated(self, snapshot: Snapshot, *, unavailable: bool = False) -> Snapshot:
+        source = snapshot.source.aged(self._now())
+        return snapshot.model_copy(
+            update={"source": source.model_copy(update={"stale": True}) if unavailable else source}
+        )
 
 
-def _take_snapshot(provider: Provider, ticker: str, as_of: date | None, options: OptionSource) -> Snapshot:
+def _keep(cache: OrderedDict[Key, T], key: Key, value: T) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    if len(cache) > MAX_SNAPSHOTS:
+        cache.popitem(last=False)
+
+
+def _take_snapshot(
+    provider: Provider, ticker: str, as_of: date | None, options: OptionSource, now: datetime
+) -> Snapshot:
     from app.market.snapshot import take_snapshot  # imports pandas and TA-Lib
 
-    return take_snapshot(provider, ticker, as_of, options)
+    return take_snapshot(provider, ticker, as_of, options, now=now)

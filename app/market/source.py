@@ -9,6 +9,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from app.contract.features import Metrics
 
+MAX_AGE_SESSIONS = 1
+"""Sessions by which a close may precede the last one without being stale: sources publish bars up to a session late."""
+
 OptionSource = Literal["provider", "simulated", "none"]
 
 
@@ -23,8 +26,11 @@ class MetricsSource(BaseModel):
     fetched_at: AwareDatetime
     age_s: float
     """Seconds since the fetch."""
+    as_of_age_sessions: int = 0
+    """Trading sessions that have ended since the close, up to the requested day."""
     stale: bool = False
-    """Whether the metrics are past their freshness because the source is unavailable."""
+    """Whether a newer close is missing by more than a session, or the metrics are past their freshness because the
+    source is unavailable."""
     excluded: dict[str, int]
     """The number of implied volatilities excluded from each side's mean, and 1 for each metric out of bounds."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
 import yfinance
 
@@ -15,12 +16,11 @@ from app.market.adjustment import PRICES, back_adjust
 from app.market.bars import bars_until, clean_bars, require_recent, since_last_gap
 from app.market.call_timeout import call_with_timeout
 from app.market.provider import Chain, ExpiryScope
+from app.market.sessions import is_open, settled_session
+from app.market.splits import restate_listed, since_unlisted_split
 from app.market.yahoo_errors import map_errors
 
 NEW_YORK = ZoneInfo("America/New_York")
-SETTLED_AT = time(16, 15)
-"""New York time from which the day's bar no longer changes."""
-
 HISTORY = timedelta(days=800)
 """Calendar days fetched before the requested day: about 550 bars, more than the indicators use."""
 
@@ -47,7 +47,7 @@ def _now() -> datetime:
 
 
 class YFinanceProvider:
-    """Bars of any day, and the chain of today only, because Yahoo keeps no old chains.
+    """Bars of any day, and the chain at the latest close only, because Yahoo keeps no old chains.
 
     yfinance is configured to raise errors instead of logging them and returning an empty frame.
     """
@@ -75,32 +75,31 @@ class YFinanceProvider:
             fetched = call_with_timeout(self._timeout_s, lambda: self._fetch(ticker, start))
             if fetched.empty:
                 raise InsufficientHistory(f"{ticker} has no daily bars since {start}")
-            bars = _undo_later_splits(fetched, min(as_of or date.max, self._settled_day()))
+            bars = _undo_later_splits(fetched, min(as_of or date.max, settled_session(self._now())))
         require_recent(ticker, bars, as_of)
-        return back_adjust(since_last_gap(bars))
+        return since_unlisted_split(ticker, back_adjust(since_last_gap(bars)))
 
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
-        """Return today's chain if today is requested, else None."""
-        today = self._now().date()
-        if as_of is not None and as_of < today:
+        """Return the chain at the latest close if that is requested, else None.
+
+        None during a session, too: its quotes belong to no close.
+        """
+        now = self._now()
+        session = settled_session(now)
+        if is_open(now) or (as_of is not None and as_of < session):
             return None
         with map_errors(ticker):
-            contracts = call_with_timeout(self._timeout_s, lambda: self._contracts(ticker, today))
-        return None if contracts is None else Chain(ticker.upper(), today, contracts)
+            contracts = call_with_timeout(self._timeout_s, lambda: self._contracts(ticker, session))
+        return None if contracts is None else Chain(ticker.upper(), session, contracts)
 
     def _fetch(self, ticker: str, start: date) -> pd.DataFrame:
         return self._ticker(_symbol(ticker)).history(
             start=start, interval="1d", auto_adjust=False, actions=True, timeout=self._timeout_s
         )
 
-    def _settled_day(self) -> date:
-        """Return the last day whose session is over."""
-        now = self._now()
-        return now.date() if now.time() >= SETTLED_AT else now.date() - timedelta(days=1)
-
-    def _contracts(self, ticker: str, today: date) -> pd.DataFrame | None:
+    def _contracts(self, ticker: str, session: date) -> pd.DataFrame | None:
         source = self._ticker(_symbol(ticker))
-        unexpired = sorted(expiry for expiry in source.options if expiry >= today.isoformat())
+        unexpired = sorted(expiry for expiry in source.options if expiry > session.isoformat())
         wanted = unexpired if self._expiries == "all" else unexpired[:1]
         sides = [side for expiry in wanted for side in _sides(source.option_chain(expiry), expiry)]
         return pd.concat(sides, ignore_index=True) if sides else None
@@ -113,10 +112,13 @@ def _symbol(ticker: str) -> str:
 
 def _undo_later_splits(fetched: pd.DataFrame, day: date) -> pd.DataFrame:
     """Return the bars up to the day, without the splits after it that Yahoo has applied to them."""
-    bars = bars_until(clean_bars(fetched.rename(columns=COLUMNS)), day)
-    days = pd.DatetimeIndex(fetched.index).tz_localize(None)
-    splits = fetched["Stock Splits"].to_numpy("float64")[days >= pd.Timestamp(day) + pd.Timedelta(days=1)]
-    later = float(splits[splits > 0].prod())
+    days = pd.DatetimeIndex(fetched.index).tz_localize(None).normalize()
+    splits = fetched["Stock Splits"].astype("float64").groupby(days).max()
+    every = clean_bars(fetched.rename(columns=COLUMNS))
+    listed = np.asarray(splits.reindex(every.index, fill_value=0.0), dtype=np.float64)
+    bars = bars_until(restate_listed(every, listed), day)
+    after = splits.to_numpy()[splits.index > pd.Timestamp(day)]
+    later = float(after[after > 0].prod())
     bars[[*PRICES, "adj_close"]] *= later
     bars["volume"] /= later
     return bars

@@ -40,8 +40,8 @@ class Cascade(AnswerStrategy):
         """Ask the first backend in brief, and return its answer or the strategy that answers instead."""
         route, second, own_s = self.route, self.route.second, self.timer.read()[1]
         assert second is not None
-        question = await self._with_metrics()
-        brief = replace(question, detail="brief")
+        looked_up = await self._with_metrics()
+        brief, question = replace(looked_up, detail="brief"), replace(looked_up, counted=False)
         try:
             answer = await self.recommender.ask(brief, route.first, self.options, self.timer)
         except (BackendError, Overloaded) as error:
@@ -60,7 +60,7 @@ class Cascade(AnswerStrategy):
     async def _with_metrics(self) -> Question:
         """Look the metrics up once, so that both backends receive the same."""
         async with self.options.deadline.limit("no metrics of the ticker in time"):
-            return await self.recommender.with_metrics(self.question, self.timer)
+            return await self.recommender.with_metrics(self.question, self.route.first, self.options, self.timer)
 
     def _next(self, question: Question, upstream: Upstream) -> AnswerStrategy:
         fallback = None if self.route.fallback is upstream else self.route.fallback

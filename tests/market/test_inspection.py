@@ -8,6 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from app.errors import MarketDataUnavailable, NotConfigured
+from app.market import open_provider
 from app.market.inspection import find_problems
 from app.market.parquet import ParquetProvider
 
@@ -70,3 +72,51 @@ def test_a_valid_folder_can_be_read(tmp_path: Path, habit: Callable[[pd.DataFram
     habit(WALK).to_parquet(tmp_path / "ohlcv.parquet")
     assert find_problems(tmp_path) == []
     assert len(ParquetProvider(tmp_path).bars("SYNA", None)) == len(WALK)
+
+
+WRONG_BARS = {
+    "date": [
+        WALK["date"].dt.strftime("%d/%m/%Y"),
+        WALK["date"].dt.strftime("%d.%m.%Y"),
+        WALK["date"].dt.strftime("%Y%m%d").astype("int64"),
+        WALK["date"].dt.strftime("%Y"),
+        pd.Series(pd.to_datetime(WALK["date"].dt.strftime("%Y%m%d").astype("int64"))),
+        WALK["date"].where(WALK.index > 0),
+    ],
+    "volume": [WALK["volume"].map("{:,}".format), WALK["volume"] * -1],
+    "close": [WALK["close"].astype("str")],
+    "ticker": [WALK["ticker"] + " "],
+}
+
+
+@pytest.mark.parametrize(
+    ("column", "values"), [(name, values) for name, several in WRONG_BARS.items() for values in several]
+)
+def test_what_would_be_read_wrongly_is_refused_at_start_up(
+    tmp_path: Path, column: str, values: pd.Series[object]
+) -> None:
+    WALK.assign(**{column: values}).to_parquet(tmp_path / "ohlcv_a.parquet")
+    with pytest.raises(NotConfigured, match=rf"ohlcv_a\.parquet: column {column} "):
+        open_provider("parquet", tmp_path)
+    with pytest.raises(MarketDataUnavailable, match=rf"ohlcv_a\.parquet: column {column} "):
+        ParquetProvider(tmp_path).tickers()
+
+
+@pytest.mark.parametrize(
+    ("column", "change"),
+    [
+        ("side", lambda chain: chain["side"].str.upper()),
+        ("impliedVolatility", lambda chain: chain["impliedVolatility"] * 100),
+        ("expiry", lambda chain: chain["expiry"].dt.strftime("%d/%m/%Y")),
+        ("as_of", lambda chain: chain["as_of"].dt.strftime("%m/%d/%Y")),
+        ("openInterest", lambda chain: chain["openInterest"].map("{:,}".format)),
+    ],
+)
+def test_chains_that_would_be_read_wrongly_are_refused_at_start_up(
+    tmp_path: Path, column: str, change: Callable[[pd.DataFrame], object]
+) -> None:
+    WALK.to_parquet(tmp_path / "ohlcv.parquet")
+    chain = option_chain("SYNA", 80.0)
+    chain.assign(**{column: change(chain)}).to_parquet(tmp_path / "options.parquet")
+    with pytest.raises(NotConfigured, match=rf"options\.parquet: column {column} "):
+        open_provider("parquet", tmp_path)

@@ -103,3 +103,23 @@ def test_scope_of_expiries() -> None:
 
 def test_expired_contracts_alone_give_no_statistics() -> None:
     assert compute_option_statistics(chain(contract("call", "2024-03-01"))) == ({}, {})
+
+
+@pytest.mark.parametrize("placeholder", [0.00001, 0.0078, 0.0156])
+def test_placeholder_volatilities_are_excluded_and_counted(placeholder: float) -> None:
+    alone, excluded = compute_option_statistics(chain(contract("call", impliedVolatility=placeholder)))
+    assert "call_iv_avg" not in alone
+    assert excluded == {"call_implied_volatility": 1}
+    half = chain(contract("call", impliedVolatility=placeholder), contract("call", impliedVolatility=0.4))
+    assert compute_option_statistics(half)[0]["call_iv_avg"] == 40.0
+
+
+@pytest.mark.parametrize("quote", [{"bid": 0.0, "ask": 0.0}, {"bid": 3.0, "ask": 2.0}, {"lastPrice": 0.0}])
+def test_contracts_without_a_price_imply_no_volatility(quote: dict[str, float]) -> None:
+    quoted = {"bid": 1.9, "ask": 2.1} if "bid" in quote else {}
+    found, excluded = compute_option_statistics(
+        chain(contract("put", **quoted, impliedVolatility=0.4), contract("put", **quote, impliedVolatility=0.2))
+    )
+    assert found["put_iv_avg"] == 40.0
+    assert found["put_last_price_avg"] == 2.0
+    assert excluded == {"put_implied_volatility": 1}

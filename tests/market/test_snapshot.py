@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -100,6 +100,33 @@ def test_age_grows(synthetic: ParquetProvider) -> None:
     assert source.age_s == 0
     assert source.fetched_at.tzinfo is UTC
     assert source.aged(source.fetched_at + timedelta(seconds=90)).age_s == 90
+
+
+@pytest.mark.parametrize(
+    ("as_of", "now", "sessions"),
+    [
+        (None, datetime(2024, 3, 10, 12, tzinfo=UTC), 0),
+        (None, datetime(2024, 3, 11, 22, tzinfo=UTC), 1),
+        (None, datetime(2024, 3, 12, 22, tzinfo=UTC), 2),
+        (None, datetime(2025, 1, 2, 22, tzinfo=UTC), 206),
+        (date(2024, 3, 8), datetime(2025, 1, 2, 22, tzinfo=UTC), 0),
+        (date(2024, 3, 12), datetime(2025, 1, 2, 22, tzinfo=UTC), 2),
+    ],
+)
+def test_a_close_is_stale_by_sessions(
+    synthetic: ParquetProvider, as_of: date | None, now: datetime, sessions: int
+) -> None:
+    source = take_snapshot(synthetic, "SYNA", as_of, now=now).source
+    assert source.as_of_age_sessions == sessions
+    assert source.stale is (sessions > 1)
+
+
+def test_a_chain_of_another_session_is_not_reported() -> None:
+    bars = clean_bars(random_walk("SYNX").set_index("date"))
+    chain = option_chain("SYNX", 80.0)
+    assert take_snapshot(FixedProvider(bars, chain), "SYNX").metrics.options.call_volume is not None
+    earlier = take_snapshot(FixedProvider(bars.iloc[:-1], chain), "SYNX")
+    assert earlier.metrics.missing() == list(OPTION_NAMES)
 
 
 wild = st.lists(

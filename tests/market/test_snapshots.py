@@ -42,13 +42,13 @@ class Source:
 
 
 class Clock:
-    """Real time plus an offset."""
+    """The evening of the sample market's last session, plus the time since, plus an offset."""
 
     def __init__(self) -> None:
-        self.ahead = timedelta()
+        self.ahead, self._began = timedelta(), datetime.now(UTC)
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return datetime(2013, 3, 1, 22, tzinfo=UTC) + (datetime.now(UTC) - self._began) + self.ahead
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from app.errors import (
     MarketDataUnavailable,
     UnknownTicker,
 )
+from app.market.sessions import settled_session
 from app.market.yfinance import NEW_YORK, YFinanceProvider
 
 from .synthetic import random_walk
@@ -112,6 +113,29 @@ def test_the_nearest_expiry_is_requested() -> None:
 
 def test_a_past_day_has_no_chain_and_makes_no_request() -> None:
     assert provider(chains=AssertionError("asked")).chain("SYNY", date(2024, 3, 7)) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "expiry"),
+    [
+        (datetime(2024, 3, 8, 18, tzinfo=NEW_YORK), "2024-03-15"),  # after the expiry at 16:00
+        (datetime(2024, 3, 9, 12, tzinfo=NEW_YORK), "2024-03-15"),
+        (datetime(2024, 3, 11, 8, tzinfo=NEW_YORK), "2024-03-15"),
+        (datetime(2024, 3, 8, 8, tzinfo=NEW_YORK), "2024-03-08"),
+    ],
+)
+def test_contracts_that_expired_at_the_close_are_excluded(now: datetime, expiry: str) -> None:
+    chains = {day: (side(day, "C"), side(day, "P")) for day in ("2024-03-08", "2024-03-15", "2024-03-22")}
+    chain = provider(now, chains=chains).chain("SYNY", None)
+    assert chain is not None
+    assert set(chain.contracts["expiry"]) == {pd.Timestamp(expiry)}
+    assert chain.as_of == settled_session(now)
+
+
+def test_an_open_session_has_no_chain_and_makes_no_request() -> None:
+    late_morning = datetime(2024, 3, 8, 11, tzinfo=NEW_YORK)
+    for as_of in (None, date(2024, 3, 7), date(2024, 3, 8)):
+        assert provider(late_morning, chains=AssertionError("asked")).chain("SYNY", as_of) is None
 
 
 FAILURES = [
