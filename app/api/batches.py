@@ -88,7 +88,7 @@ async def batch(request: Request) -> Response:
     with resources.collectors.track_request(observation):
         routing, options = RequestRouter(request, observation), request_options(request, resources.settings)
         refuse_key(request)
-        body = validate(BatchRequest, await read_json(request, MAX_BYTES))
+        body = validate(BatchRequest, await read_json(request, MAX_BYTES, options.deadline))
         observation.delegated = True
     headers = {**routing.headers(), **HEADERS}
     return CancellableStream(_lines(body, request, routing, options), media_type=MEDIA_TYPE, headers=headers)

@@ -7,6 +7,7 @@ from typing import Any
 import jiter
 from starlette.requests import ClientDisconnect, Request
 
+from app.deadline import Deadline
 from app.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 
 MAX_BYTES = 64 * 1024
@@ -16,9 +17,9 @@ _MAX_DETAIL = 200
 """Characters of the parser's message that are sent to the client: it may quote a key of the body."""
 
 
-async def read_json(request: Request, max_bytes: int = MAX_BYTES) -> Any:
+async def read_json(request: Request, max_bytes: int = MAX_BYTES, deadline: Deadline | None = None) -> Any:
     """Return the JSON value of the body. Raises the errors of `read_bytes` and `parse_json`."""
-    return parse_json(await read_bytes(request, max_bytes))
+    return parse_json(await read_bytes(request, max_bytes, deadline))
 
 
 def parse_json(body: bytes) -> Any:
@@ -29,16 +30,23 @@ def parse_json(body: bytes) -> Any:
         raise InvalidRequest(f"the body is not valid JSON: {str(error)[:_MAX_DETAIL]}") from None
 
 
-async def read_bytes(request: Request, max_bytes: int) -> bytes:
+async def read_bytes(request: Request, max_bytes: int, deadline: Deadline | None = None) -> bytes:
     """Return the whole body.
 
-    Raises `UnsupportedMediaType` unless the Content-Type is JSON, `TooLarge` as soon as the announced or received size
-    exceeds the limit, and `InvalidRequest` for an incomplete body.
+    Raises `DeadlineExceeded` if it has not arrived by then, `UnsupportedMediaType` unless the Content-Type is JSON,
+    `TooLarge` as soon as the announced or received size exceeds the limit, and `InvalidRequest` for an incomplete body.
     """
     _require_json(request.headers.get("content-type", ""))
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > max_bytes:
         raise TooLarge(f"the body must be at most {max_bytes} bytes")
+    if deadline is not None:
+        async with deadline.limit(f"the body did not arrive within {deadline.seconds:g} s"):
+            return await _receive(request, max_bytes)
+    return await _receive(request, max_bytes)
+
+
+async def _receive(request: Request, max_bytes: int) -> bytes:
     body = bytearray()
     try:
         async for chunk in request.stream():

@@ -72,7 +72,8 @@ async def chat_completions(request: Request) -> Response:
     with resources.collectors.track_request(observation):
         require_chat(principal_of(request))
         refuse_fallback(request)
-        content = await read_bytes(request, MAX_BYTES)
+        options = request_options(request, resources.settings)
+        content = await read_bytes(request, MAX_BYTES, options.deadline)
         body = parse_json(content)
         validate(ChatRequest, body)
         observation.backend = named(body["model"])
@@ -81,7 +82,7 @@ async def chat_completions(request: Request) -> Response:
         require_backend(principal_of(request), observation.backend)
         if observation.backend == "mistral":
             check_grammars(body)
-        options, upstream = request_options(request, resources.settings), resources.upstreams[observation.backend]
+        upstream = resources.upstreams[observation.backend]
         if body.get("stream") is not True:
             work = partial(_whole_response, body, upstream, options, resources)
             return await respond_once(request, content, options, work)

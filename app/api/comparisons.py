@@ -62,7 +62,8 @@ async def create_comparison(request: Request) -> Response:
         refuse_fallback(request)
         if HEADER in request.headers:
             raise InvalidRequest(f"a comparison asks both backends: omit {HEADER}")
-        options, content = request_options(request, resources.settings), await read_bytes(request, MAX_BYTES)
+        options = request_options(request, resources.settings)
+        content = await read_bytes(request, MAX_BYTES, options.deadline)
         body = validate(RecommendationRequest, parse_json(content))
         observation.detail = body.detail
         if body.stream:

@@ -79,7 +79,7 @@ async def recommendations(request: Request) -> Response:
     with resources.collectors.track_request(observation):
         routing, options = RequestRouter(request, observation), request_options(request, resources.settings)
         with timer.waiting():
-            content = await read_bytes(request, MAX_BYTES)
+            content = await read_bytes(request, MAX_BYTES, options.deadline)
         body = validate(RecommendationRequest, parse_json(content))
         observation.detail = body.detail
         strategy = routing.strategy(body.question(), options, timer, observation)

@@ -38,7 +38,7 @@ def run(argv: Sequence[str]) -> int:
         app,
         host=settings.host,
         port=settings.port,
-        http=BoundedProtocol.with_lag(lag),
+        http=BoundedProtocol.with_lag(lag, settings.backend_timeout_s),
         lifespan="on",
         ws="none",
         log_config=None,

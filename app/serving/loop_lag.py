@@ -1,4 +1,8 @@
-"""Detection of overload by the lag of the event loop."""
+"""Detection of overload by the lag of the event loop: the time for which work that is ready waits for its turn.
+
+As in CoDel (RFC 8289), only a queue that stands is overload: the lag must stay above a target for an interval. A burst,
+a pause of the process, or many requests that wait for a backend keep no queue.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,15 @@ from time import monotonic
 from app.telemetry.metrics import Collectors
 
 PROBE_INTERVAL_S = 0.005
-LAG_LIMIT_S = 0.005
-"""The lag above which a probe is late: new requests then wait longer in the queue than they take."""
-SUSTAINED_S = 0.05
-"""The time for which probes must be late before requests are refused; a burst is over by then."""
+TARGET_S = 0.1
+INTERVAL_S = 0.5
+"""The lag, and the time for which every probe must exceed it, from which the gateway is overloaded."""
+MIN_ACTIVE = 128
+"""Requests in progress up to which the gateway is not overloaded, whatever the lag: other processes may cause it."""
+LATE_S = 0.005
 HOLD_S = 1.0
-"""The time after a refusal in which a single late probe is enough to refuse again."""
+"""Once overloaded, requests are refused whenever a probe is later than `LATE_S`, until none was for `HOLD_S`: the
+standing queue is gone then, and does not build up again."""
 
 
 class LoopLag:
@@ -23,10 +30,12 @@ class LoopLag:
 
     def __init__(self) -> None:
         self.high = False
+        self.active = 0
+        """Requests that have arrived whole and are not answered yet, counted by the protocol."""
         self.refused = 0
         """Requests refused since the last probe, counted by the protocol that refuses them."""
-        self._late_since: float | None = None
-        self._hold_until = 0.0
+        self._standing_since: float | None = None
+        self._hold_until = float("-inf")
 
     @contextmanager
     def monitoring(self, collectors: Collectors) -> Iterator[None]:
@@ -48,12 +57,12 @@ class LoopLag:
 
     def observe(self, now: float, lag_s: float) -> None:
         """Update `high` by one probe's lag; `now` is the reading of a monotonic clock. Both are in seconds."""
-        if lag_s <= LAG_LIMIT_S:
-            self._late_since, self.high = None, False
-            return
-        if self._late_since is None:
-            self._late_since = now
-        self.high = now - self._late_since >= SUSTAINED_S or now < self._hold_until
+        if lag_s <= TARGET_S or self.active <= MIN_ACTIVE:
+            self._standing_since = None
+        elif self._standing_since is None:
+            self._standing_since = now
+        overloaded = self._standing_since is not None and now - self._standing_since >= INTERVAL_S
+        self.high = lag_s > LATE_S and (overloaded or now < self._hold_until)
         if self.high:
             self._hold_until = now + HOLD_S
 

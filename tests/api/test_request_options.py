@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import pytest
 from starlette.requests import Request
 
@@ -66,3 +69,24 @@ async def test_it_is_refused_as_a_problem_before_anything_is_asked(running: Gate
     for body in (None, {"ticker": "AAPL", "stream": True}):
         assert_problem(await ask(running, body, X_Timeout_Ms="soon"), 422, "invalid_request", "X-Timeout-Ms")
     assert running.asked == 0
+
+
+@pytest.mark.parametrize("path", ["/v1/recommendations", "/v1/recommendations/batch", "/v1/comparisons"])
+async def test_the_deadline_includes_the_arrival_of_the_body(running: Gateway, path: str) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    headers = {"Content-Type": "application/json", "X-Timeout-Ms": "200"}
+    response = await running.client.post(path, content=body(), headers=headers)
+    assert_problem(response, 504, "deadline_exceeded", "body")
+
+
+async def test_the_deadline_of_a_chat_includes_the_arrival_of_the_body(running: Gateway) -> None:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(30)
+
+    headers = {"Content-Type": "application/json", "X-Timeout-Ms": "200"}
+    response = await running.client.post("/v1/chat/completions", content=body(), headers=headers)
+    assert response.status_code == 504

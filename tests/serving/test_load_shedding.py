@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.server import ServerState
 
-from app.serving import load_shedding
+from app.serving import load_shedding, message_timeouts
 from app.serving.load_shedding import LoadSheddingProtocol
 from app.serving.loop_lag import LoopLag
 from app.serving.server import ACCEPTS_PER_TURN, bind_sockets
@@ -29,14 +29,18 @@ CHAT = "/v1/chat/completions"
 
 
 class Gateway:
-    """A small application behind the protocol; tests set its lag."""
+    """A small application behind a protocol; tests set its lag."""
 
-    def __init__(self) -> None:
-        self.lag, self.bodies = LoopLag(), list[bytes]()
+    def __init__(
+        self, application: Starlette | None = None, protocol: type[LoadSheddingProtocol] | None = None
+    ) -> None:
+        self.bodies = list[bytes]()
         self.release = threading.Event()
+        self.protocol = protocol or LoadSheddingProtocol.with_lag(LoopLag())
+        self.lag = self.protocol.lag
         routes = [Route("/slow", self._slow), Route("/{path:path}", self._answer, methods=["GET", "POST"])]
-        protocol = LoadSheddingProtocol.with_lag(self.lag)
-        config = uvicorn.Config(Starlette(routes=routes), port=0, http=protocol, ws="none", log_level="critical")
+        application = application or Starlette(routes=routes)
+        config = uvicorn.Config(application, port=0, http=self.protocol, ws="none", log_level="critical")
         self._sockets = bind_sockets(config)
         self.server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self.server.run, args=(self._sockets,), daemon=True)
@@ -197,7 +201,7 @@ def test_few_requests_are_never_refused(gateway: Gateway, monkeypatch: pytest.Mo
 def test_slow_headers_time_out(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection without a byte, one with incomplete headers, and one whose second request is incomplete."""
     gateway.lag.high = False
-    monkeypatch.setattr(load_shedding, "HEADER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(message_timeouts, "HEADER_TIMEOUT_S", 1.0)
     for beginning, answers in ((b"", 0), (b"GET / HTTP/1.1\r\nX-More", 0), (b"GET / HTTP/1.1\r\n\r\nGET /next", 1)):
         with create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
             connection.sendall(beginning)
@@ -208,7 +212,7 @@ def test_slow_headers_time_out(gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 
 def test_a_slow_answer_is_not_a_header_timeout(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     gateway.lag.high = False
-    monkeypatch.setattr(load_shedding, "HEADER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(message_timeouts, "HEADER_TIMEOUT_S", 0.5)
     with create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
         connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         time.sleep(1.0)
