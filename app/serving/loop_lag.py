@@ -14,8 +14,8 @@ from time import monotonic
 from app.telemetry.metrics import Collectors
 
 PROBE_INTERVAL_S = 0.005
-TARGET_S = 0.1
-INTERVAL_S = 0.5
+TARGET_S = 0.02
+INTERVAL_S = 0.1
 """The lag, and the time for which every probe must exceed it, from which the gateway is overloaded."""
 MIN_ACTIVE = 128
 """Requests in progress up to which the gateway is not overloaded, whatever the lag: other processes may cause it."""
