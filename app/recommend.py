@@ -111,7 +111,9 @@ class Recommender:
             complete = await self.with_metrics(question, upstream, options, timer)
             assert complete.metrics is not None
             prompt = messages(complete.metrics, complete.ticker, complete.detail)
-            request = CompletionRequest(upstream, prompt, complete.detail, replace(options, counted=complete.counted))
+            if complete.counted:
+                options = replace(options, counted=True)
+            request = CompletionRequest(upstream, prompt, complete.detail, options)
             async with self._completions.complete(request) as pending:
                 yield complete, pending
 

@@ -17,7 +17,7 @@ from app.telemetry.metrics import Collectors
 
 RETRY_S = 0.5
 CLOSING_FAILURES = 3
-"""After as many failures, closing gives up; a settlement that always fails thus leaves the others their turn."""
+"""Failures after which closing abandons what is left: one settlement that always fails does not block the others."""
 MAX_PENDING = 10_000
 """Settlements queued for the store. Beyond it the oldest are dropped, and charged as unconfirmed by the store."""
 

@@ -40,7 +40,7 @@ class NewKey(BaseModel):
         list[BackendName] | None, Field(min_length=1, description="the permitted backends; null or omitted: all")
     ] = None
     admin: Annotated[StrictBool, Field(description="may issue and revoke keys of any scope")] = False
-    chat: Annotated[StrictBool, Field(description="may send chat completions, with prompts of its own")] = True
+    chat: Annotated[StrictBool, Field(description="may send chat completions, with its own prompts")] = True
     requests_per_minute: Limit = None
     tokens_per_minute: Limit = None
     usd_per_day: Annotated[

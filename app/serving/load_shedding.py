@@ -80,8 +80,7 @@ class LoadSheddingProtocol(TimedProtocol):
         if not self._refusing:
             super().on_headers_complete()
             return
-        self._in_body = True
-        self._start_timer(self.body_timeout_s)
+        self._begin_body()
         if self.expect_100_continue:
             self._refuse(keep_alive=False)
 
@@ -95,8 +94,7 @@ class LoadSheddingProtocol(TimedProtocol):
                 self._count_active(1)
             super().on_message_complete()
             return
-        self._in_body = False
-        self._stop_timer()
+        self._end_body()
         if not self.transport.is_closing():
             self._refuse(self.parser.should_keep_alive())
 

@@ -22,7 +22,7 @@ MIN_ACTIVE = 128
 LATE_S = 0.005
 HOLD_S = 1.0
 """Once overloaded, requests are refused whenever a probe is later than `LATE_S`, until none was for `HOLD_S`: the
-standing queue is gone then, and does not build up again."""
+standing queue is drained then, and does not build up again."""
 
 
 class LoopLag:

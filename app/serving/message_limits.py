@@ -1,6 +1,6 @@
 """Limits of what a client can send outside a request's body, applied while it is parsed and before it is kept.
 
-The parser keeps the request line, each header and each trailer in memory without a limit of its own, and joins pieces
+The parser keeps the request line, each header and each trailer in memory without its own limit, and joins pieces
 of a long header in quadratic time.
 """
 

@@ -1,4 +1,4 @@
-"""Time limits for receiving a request: for its headers, for its body, and for the rest of a body that nobody needs."""
+"""Time limits for receiving a request: for its headers, for its body, and for the rest of a body after its response."""
 
 from __future__ import annotations
 
@@ -38,13 +38,11 @@ class TimedProtocol(HttpToolsProtocol):
         self._start_timer(HEADER_TIMEOUT_S)
 
     def on_headers_complete(self) -> None:
-        self._in_body = True
-        self._start_timer(self.body_timeout_s)
+        self._begin_body()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._in_body = False
-        self._stop_timer()
+        self._end_body()
         super().on_message_complete()
         if self.cycle is not None and self.cycle.response_complete:
             self._start_keep_alive()  # uvicorn has ended it with the body's last bytes
@@ -53,6 +51,14 @@ class TimedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if self._in_body and self.cycle.response_complete:
             self._start_timer(LINGER_S)
+
+    def _begin_body(self) -> None:
+        self._in_body = True
+        self._start_timer(self.body_timeout_s)
+
+    def _end_body(self) -> None:
+        self._in_body = False
+        self._stop_timer()
 
     def _start_timer(self, seconds: float) -> None:
         self._stop_timer()
@@ -69,7 +75,7 @@ class TimedProtocol(HttpToolsProtocol):
     def _on_timeout(self) -> None:
         """Answer 408 and close the connection, or only close it after the start of a response.
 
-        Behind an earlier request that is still being answered, the limit starts anew: reading may be paused.
+        Behind an earlier request that is still being answered, the limit starts again: reading may be paused.
         """
         if self.transport.is_closing():
             return

@@ -34,7 +34,7 @@ def _require_http_url(url: str) -> str:
         raise ValueError("must start with http:// or https://")
     require_address(url)
     if "@" in urlsplit(url).netloc:
-        raise ValueError("must not contain a user or a password: the API key is a setting of its own")
+        raise ValueError("must not contain a user or a password: the API key is a separate setting")
     if "?" in url or "#" in url:
         raise ValueError("must not contain a query or a fragment")
     return url.rstrip("/")

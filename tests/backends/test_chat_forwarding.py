@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.backends.base import ChatStream
 from app.backends.circuit_breaker import MAX_CONSECUTIVE_FAILURES
 from app.backends.dialects import VLLM, openai_dialect
 from app.backends.openai_compatible import OpenAICompatibleBackend
@@ -395,13 +396,19 @@ async def test_no_completion_with_status_200_is_an_error_that_counts_and_costs_n
     server = await script(reply)
     backend = make("gpt-4", server.url)
     for _ in range(MAX_CONSECUTIVE_FAILURES):
-        stream = backend.chat(STREAMED if streamed else ANY, soon())
-        with pytest.raises(BackendError):
-            async with stream:
-                async for _ in stream:
-                    pass
+        stream = await failed_stream(backend, streamed)
         assert stream.usage is None
     assert backend.breaker == ("closed" if reply.startswith(b"HTTP/1.1 204") else "open")
+
+
+async def failed_stream(backend: OpenAICompatibleBackend, streamed: bool) -> ChatStream:
+    """Read a chat to its error and return its stream."""
+    stream = backend.chat(STREAMED if streamed else ANY, soon())
+    with pytest.raises(BackendError):
+        async with stream:
+            async for _ in stream:
+                pass
+    return stream
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -409,11 +416,7 @@ async def test_an_error_after_text_ends_the_answer_and_is_estimated(streamed: bo
     server = await script(sse(said("a"), '{"error": {"message": "out of memory"}}', "[DONE]"))
     backend = make("gpt-4", server.url)
     for _ in range(MAX_CONSECUTIVE_FAILURES):
-        stream = backend.chat(STREAMED if streamed else ANY, soon())
-        with pytest.raises(BackendError):
-            async with stream:
-                async for _ in stream:
-                    pass
+        stream = await failed_stream(backend, streamed)
         assert stream.usage is not None
         assert stream.usage.completion_tokens == 1
         assert stream.usage.estimated
