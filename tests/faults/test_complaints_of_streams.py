@@ -115,6 +115,7 @@ async def test_a_rollout_cuts_no_stream(start: Start, upstream: Upstream, books:
         *_, last = [line.removeprefix("data: ") async for line in coming if line.startswith("data: ")]
     assert json.loads(last)["source"] == "model"
     assert old.process.wait(20) == 0
+    await books.closed()
     sums = await books.ledger("mistral")
     assert (sums["requests"], sums["unconfirmed_requests"]) == (2, 0)
     assert sums["nano_usd"] > other_cost
