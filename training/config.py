@@ -163,6 +163,10 @@ class Finetune(_Section):
     warmup: Fraction
     max_length: Positive
     """Maximum tokens of prompt and answer; a longer pair is an error."""
+    steps: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the loss of the votes counted while reading (`training.finetune.step_loss`); 0 omits it."""
+    soft: bool = True
+    """Train action and conviction on the teacher's distributions, where the labels have them."""
     packing: bool = False
     """Pack several pairs into a row, with attention masked between them."""
     checkpointing: bool = False

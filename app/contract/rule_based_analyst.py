@@ -57,6 +57,23 @@ class Vote:
     weight: int
 
 
+@dataclass(frozen=True)
+class Balance:
+    """What decides an answer: the sum of the votes, whether implied volatility is high, and the number of readings."""
+
+    lead: int
+    high_iv: bool
+    reading_count: int
+
+    @property
+    def action(self) -> Action:
+        return "hold" if abs(self.lead) < ACT_AT else "buy" if self.lead > 0 else "sell"
+
+    @property
+    def conviction(self) -> int:
+        return conviction(self.action, self.lead, self.high_iv, self.reading_count)
+
+
 def votes(metrics: Metrics) -> list[Vote]:
     """Return the votes of the metrics in the prompt's order, without those of weight zero."""
     return votes_from(evidence(metrics.values()))
@@ -89,15 +106,18 @@ def answer(metrics: Metrics, detail: Detail) -> BriefAnswer | FullAnswer:
 
 def answer_from(lines: Mapping[str, Line], detail: Detail) -> BriefAnswer | FullAnswer:
     """Return the answer to a prompt's lines; only their readings matter."""
-    cast = votes_from(lines)
-    lead = sum(vote.weight for vote in cast)
-    action: Action = "hold" if abs(lead) < ACT_AT else "buy" if lead > 0 else "sell"
-    high_iv = "IV" in lines and lines["IV"].reading == "high"
-    reading_count = sum(bool(line.reading) for line in lines.values())
-    document = {"action": action, "conviction": conviction(action, lead, high_iv, reading_count)}
+    decided = balance(lines)
+    document = {"action": decided.action, "conviction": decided.conviction}
     if detail == "brief":
         return BriefAnswer.model_validate(document)
-    return FullAnswer.model_validate({"analysis": _analysis(cast, lines, action), **document})
+    return FullAnswer.model_validate({"analysis": _analysis(votes_from(lines), lines, decided.action), **document})
+
+
+def balance(lines: Mapping[str, Line]) -> Balance:
+    """Return what a prompt's lines decide."""
+    lead = sum(vote.weight for vote in votes_from(lines))
+    high_iv = "IV" in lines and lines["IV"].reading == "high"
+    return Balance(lead, high_iv, sum(bool(line.reading) for line in lines.values()))
 
 
 def _analysis(cast: list[Vote], lines: Mapping[str, Line], action: Action) -> str:

@@ -7,6 +7,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is in the training environm
 from app.contract import hardware  # noqa: E402
 from app.contract.hardware import Machine, UnsupportedMachine  # noqa: E402
 from tests.training.machines import AVX2, AVX512, H200, T4  # noqa: E402
+from training import precision  # noqa: E402
 from training.precision import training_dtype  # noqa: E402
 
 
@@ -25,7 +26,20 @@ def test_bf16_only_where_the_device_computes_it(
 ) -> None:
     monkeypatch.setattr(hardware, "detect", lambda: machine)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(precision, "product_seconds", {torch.bfloat16: 1.0, torch.float32: 2.0}.get)
     assert training_dtype({}) == dtype
+
+
+def test_a_cpu_that_multiplies_float32_faster_trains_in_it_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "detect", lambda: AVX512)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(precision, "product_seconds", {torch.bfloat16: 2.0, torch.float32: 1.0}.get)
+    assert training_dtype({}) == torch.float32
+    assert training_dtype({"CONVICTION_DTYPE": "bfloat16"}) == torch.bfloat16
+
+
+def test_a_product_takes_time() -> None:
+    assert 0 < precision.product_seconds(torch.float32) < 10
 
 
 def test_the_environment_may_ask_for_another_but_not_for_float16_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,18 @@ from datasets import Dataset
 from trl import pack_dataset
 
 from app.contract.prompt import messages
+from app.contract.recommendation import Action, BriefAnswer, canonical
 from training.artifacts import read_rows
 from training.config import Pairs
+from training.finetune.supervision import (
+    SoftTarget,
+    Step,
+    answer_steps,
+    soft_targets,
+    steps,
+    token_at,
+    token_weights,
+)
 from training.labeling.prompts import metrics_of
 
 IGNORE_INDEX = -100
@@ -27,37 +37,69 @@ class TooLong(ValueError):
 
 @dataclass(frozen=True)
 class Example:
-    """Token ids of one pair; `action` is the index of the action's token within the answer."""
+    """Token ids of one pair; `action` is the index of the action's token within the answer.
+
+    `weights` are those of the answer's tokens. Tokens with a soft target have the target's loss in place of their own.
+    """
 
     prompt: list[int]
     answer: list[int]
     action: int
+    weights: list[float]
+    soft: tuple[SoftTarget, ...] = ()
+    steps: tuple[Step, ...] = ()
 
     def columns(self) -> dict[str, Any]:
         """Return the trainer's columns; labels and weights are set where the next token belongs to the answer.
 
-        The weights of an answer sum to one, so that long and short answers count equally.
+        `soft` holds [position, token, weight], `scores` [position, score, weight], `votes` [position, vote].
         """
         before, after = len(self.prompt) - 1, 1
+        hard = list(self.weights)
+        soft = []
+        for target in self.soft:
+            hard[target.index] = 0.0
+            weight = self.weights[target.index]
+            soft += [[float(before + target.index), float(t), weight * p] for t, p in target.probabilities.items()]
         return {
             "input_ids": [*self.prompt, *self.answer],
             "labels": [*[IGNORE_INDEX] * before, *self.answer, *[IGNORE_INDEX] * after],
-            "weights": [*[0.0] * before, *[1 / len(self.answer)] * len(self.answer), *[0.0] * after],
+            "weights": [*[0.0] * before, *hard, *[0.0] * after],
             "action_position": before + self.action,
+            "soft": soft,
+            "scores": [[float(step.position), float(step.score), step.weight] for step in self.steps],
+            "votes": [[float(step.position), float(step.vote)] for step in self.steps if step.vote is not None],
         }
 
 
-def encode(row: dict[str, Any], tokenizer: Any, max_length: int) -> Example:
-    """Tokenize a row as served: chat template, canonical JSON answer, end of turn."""
-    chat = messages(metrics_of(row), row["ticker"], row["detail"])
-    prompt = list(tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_dict=True)["input_ids"])
-    encoded = tokenizer(row["answer"], add_special_tokens=False, return_offsets_mapping=True)
-    answer = [*encoded["input_ids"], tokenizer.eos_token_id]
-    if len(prompt) + len(answer) > max_length:
-        raise TooLong(f"{row['ticker']} {row['as_of']}: {len(prompt) + len(answer)} tokens, {max_length} allowed")
-    at = row["answer"].rindex('"action":"') + len('"action":"')
-    position = next(i for i, (start, end) in enumerate(encoded["offset_mapping"]) if start <= at < end)
-    return Example(prompt, answer, position)
+def encode(row: dict[str, Any], tokenizer: Any, max_length: int, softly: bool = True) -> Example:
+    """Tokenize a row as served: chat template, canonical JSON answer, end of turn; without soft targets if asked."""
+    chat, answer = messages(metrics_of(row), row["ticker"], row["detail"]), row["answer"]
+    text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+    prompt = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
+    ids, spans = list(prompt["input_ids"]), encoded["offset_mapping"]
+    tokens = [*encoded["input_ids"], tokenizer.eos_token_id]
+    if len(ids) + len(tokens) > max_length:
+        raise TooLong(f"{row['ticker']} {row['as_of']}: {len(ids) + len(tokens)} tokens, {max_length} allowed")
+    action = token_at(spans, answer.rindex('"action":"') + len('"action":"'))
+    weights = [*token_weights(answer, spans), 0.0]
+    if (soft := row.get("soft")) is None:
+        return Example(ids, tokens, action, weights)
+    reading = steps(text, chat[0]["content"], prompt["offset_mapping"], soft["votes"])
+    deciding = answer_steps(len(ids), answer, spans, soft["votes"])
+    targets = tuple(soft_targets(answer, spans, soft, tokenizer)) if softly else ()
+    return Example(ids, tokens, action, weights, targets, (*reading, *deciding))
+
+
+def label_tokens(tokenizer: Any, *actions: Action) -> list[int]:
+    """Return the first token of each action in a brief answer."""
+    found = []
+    for action in actions:
+        answer = canonical(BriefAnswer(action=action, conviction=5))
+        encoded = tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
+        found.append(encoded["input_ids"][token_at(encoded["offset_mapping"], answer.index(f'"{action}"') + 1)])
+    return found
 
 
 def first(pairs: Pairs | None, path: Path) -> list[dict[str, Any]]:
@@ -88,8 +130,12 @@ def table(examples: Sequence[Example]) -> Dataset:
 
 
 def packed(examples: Sequence[Example], length: int) -> Dataset:
-    """Return rows of up to `length` tokens, each of several whole pairs; `seq_lengths` holds the pairs' lengths."""
-    rows = table(examples).remove_columns("action_position")
+    """Return rows of up to `length` tokens, each of several whole pairs; `seq_lengths` holds the pairs' lengths.
+
+    Packed rows have hard labels only.
+    """
+    rows = table([replace(example, soft=(), steps=()) for example in examples])
+    rows = rows.remove_columns(["action_position", "soft", "scores", "votes"])
     return pack_dataset(rows, length, "bfd")
 
 
@@ -97,9 +143,10 @@ def collate(rows: list[dict[str, Any]], pad: int) -> dict[str, Any]:
     """Pad rows on the right; with causal attention no mask is needed, which keeps the fast kernels in use.
 
     Returns input_ids, labels and weights, each (batch, length); `logit_positions`, the ascending positions at which
-    any row has a label; `shared_prefix`, the number of leading tokens common to all rows and before the first label;
-    `action_position` (batch,), where each action is predicted. Packed rows have no shared prefix, and `position_ids`
-    that restart with each pair.
+    any row has a label; `shared_prefix`, the number of leading tokens common to all rows and before the first label or
+    step; `action_position` (batch,), where each action is predicted; `soft`, `scores` and `votes`, the rows' entries
+    with the row's index first. Packed rows have no shared prefix, no steps, and `position_ids` that restart with each
+    pair.
     """
     length = max(len(row["input_ids"]) for row in rows)
 
@@ -119,6 +166,15 @@ def collate(rows: list[dict[str, Any]], pad: int) -> dict[str, Any]:
         counts = [[*row["seq_lengths"], *[1] * (length - len(row["input_ids"]))] for row in rows]
         batch["position_ids"] = torch.tensor([list(chain.from_iterable(map(range, row))) for row in counts])
     else:
-        batch["shared_prefix"] = min(int((ids == ids[:1]).all(0).long().cumprod(0).sum()), int(logit_positions[0]))
+        first_step = min((int(step[0]) for row in rows for step in row["scores"]), default=length)
+        shared = int((ids == ids[:1]).all(0).long().cumprod(0).sum())
+        batch["shared_prefix"] = min(shared, int(logit_positions[0]), first_step)
         batch["action_position"] = torch.tensor([row["action_position"] for row in rows])
+        batch |= {name: _flat(rows, name, width) for name, width in (("soft", 4), ("scores", 4), ("votes", 3))}
     return batch
+
+
+def _flat(rows: list[dict[str, Any]], name: str, width: int) -> torch.Tensor:
+    """Return a column's entries of all rows, each with its row's index first: (entries, width) in float64."""
+    entries = [[float(index), *entry] for index, row in enumerate(rows) for entry in row[name]]
+    return torch.tensor(entries, dtype=torch.float64).reshape(-1, width)

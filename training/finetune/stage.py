@@ -1,4 +1,4 @@
-"""LoRA training on labelled answers, with the loss on answer tokens only.
+"""LoRA training on labelled answers, with the loss on the answer tokens that decide and on the votes that lead there.
 
 Two stages: `finetune`, and, if configured, `qat`, which continues with weights rounded to 4 bits.
 """
@@ -24,8 +24,9 @@ from training.dataset.data_card import complete_card, token_lengths
 from training.finetune import examples
 from training.finetune.base import require_memory
 from training.finetune.examples import Example
-from training.finetune.fake_quantization import FakeQuantization
 from training.finetune.history import draw
+from training.finetune.merged_forward import MergedForward
+from training.finetune.step_loss import StepLoss
 from training.finetune.trainer import AnswerTrainer
 from training.precision import training_dtype
 
@@ -107,7 +108,10 @@ def _trainer(
 ) -> AnswerTrainer:
     callbacks: list[TrainerCallback] = [EarlyStoppingCallback(settings.patience)] if settings.patience else []
     if rounding:
-        callbacks.append(FakeQuantization(model, rounding.group_size, rounding.keep))
+        callbacks.append(MergedForward(model, rounding.group_size, rounding.keep))
+    elif not (torch.cuda.is_available() or settings.dropout):  # a second copy of the weights, for time
+        callbacks.append(MergedForward(model))
+    buy, sell = examples.label_tokens(tokenizer, "buy", "sell")
     trainer = AnswerTrainer(
         model=model,
         args=arguments(settings, folder / "checkpoints"),
@@ -117,6 +121,7 @@ def _trainer(
         data_collator=partial(examples.collate, pad=tokenizer.pad_token_id),
         compute_metrics=_agreement,
         callbacks=callbacks,
+        step_loss=StepLoss(model, buy, sell, settings.steps) if settings.steps else None,
     )
     if trainer.args.fp16:
         _cast_adapter_to_float32(trainer.model)
@@ -136,7 +141,7 @@ def _examples(
     """Return training pairs, validation pairs and the training pairs' token lengths by detail."""
     labels = artifacts.folder / "label"
     rows = examples.first(settings.pairs, labels / "train.jsonl")
-    train = [examples.encode(row, tokenizer, settings.max_length) for row in rows]
+    train = [examples.encode(row, tokenizer, settings.max_length, settings.soft) for row in rows]
     lengths = token_lengths((r["detail"], len(e.prompt), len(e.answer)) for r, e in zip(rows, train, strict=True))
     return train, examples.load(labels / "validation.jsonl", tokenizer, settings.max_length), lengths
 

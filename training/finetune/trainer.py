@@ -1,4 +1,4 @@
-"""TRL's trainer, optimized for short answers and prompts with a common prefix."""
+"""The trainer: the answers' loss on the tokens that decide, and the loss of the votes counted while reading."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import torch
 from transformers import DynamicCache
 from trl import SFTTrainer
 
+from training.finetune.step_loss import StepLoss
+
 
 class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     """Trainer that computes logits for answer tokens only, and the batch's common prompt prefix once.
 
-    The vocabulary is a fifth of a small model's work. Both optimizations are exact under causal attention.
+    The vocabulary is a fifth of a small model's work. Both optimizations are exact under causal attention. With
+    `step_loss`, batches with steps add its loss while training; validation reports the answers' loss alone.
     """
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, step_loss: StepLoss | None = None, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.model_accepts_loss_kwargs = False  # the loss is a mean over pairs, so accumulation averages it
+        self._step_loss = step_loss
         self._last_log = time.monotonic()
 
     def compute_loss(
@@ -29,14 +33,16 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,  # noqa: ARG002 - the trainer passes it
     ) -> Any:
-        """Return the mean over pairs of the mean loss over each answer's tokens."""
-        logit_positions, weights = inputs["logit_positions"], inputs["weights"]
-        logits, targets = answer_logits(model, inputs), inputs["labels"][:, logit_positions]
-        losses = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
-        loss = (losses * weights[:, logit_positions]).sum() / weights.sum()
+        """Return the weighted mean loss of the answers' tokens, plus the step loss."""
+        logits = answer_logits(model, inputs)
+        loss = answer_loss(logits, inputs)
+        if self._step_loss is not None and model.training and "scores" in inputs:
+            loss = loss + self._step_loss(inputs)
         if not return_outputs:
             return loss
-        rows, action = torch.arange(len(targets)), torch.searchsorted(logit_positions, inputs["action_position"])
+        targets = inputs["labels"][:, inputs["logit_positions"]]
+        action = torch.searchsorted(inputs["logit_positions"], inputs["action_position"])
+        rows = torch.arange(len(targets))
         return loss, SimpleNamespace(logits=torch.stack([logits[rows, action].argmax(-1), targets[rows, action]], 1))
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -45,6 +51,22 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         logs["seconds"] = round((history[-1]["seconds"] if history else 0.0) + now - self._last_log, 1)
         self._last_log = now
         super().log(logs, start_time)
+
+
+def answer_loss(logits: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
+    """Return the mean over weights of the answers' losses: cross-entropy with the labels, or with soft targets."""
+    positions = inputs["logit_positions"]
+    weights, targets = inputs["weights"][:, positions], inputs["labels"][:, positions]
+    losses = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")
+    total, weight = (losses * weights).sum(), weights.sum()
+    soft = inputs.get("soft")
+    if soft is not None and len(soft):
+        row, position, token = soft[:, :3].long().t().contiguous()
+        distributions = logits[row, torch.searchsorted(positions, position)].float().log_softmax(-1)
+        shares = soft[:, 3].to(distributions.dtype)
+        total = total - (shares * distributions[torch.arange(len(token)), token]).sum()
+        weight = weight + shares.sum()
+    return total / weight
 
 
 def answer_logits(model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:

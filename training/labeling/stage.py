@@ -15,6 +15,7 @@ from training.config import SPLITS, Config
 from training.labeling.journal import Answered
 from training.labeling.prompts import Prompt, prompt_of, questions, read
 from training.labeling.self_agreement import rule_based_self_agreement, self_agreement
+from training.labeling.soft_labels import soft_label
 
 Rows = list[dict[str, Any]]
 Pairs = dict[str, list[tuple[dict[str, Any], Prompt]]]
@@ -33,7 +34,8 @@ def label(
 ) -> None:
     """Write the data set's rows with their labels.
 
-    Each row gets `answer` (canonical JSON), `teacher` (model id), `prompt_hash`, `tokens` and `nano_usd`.
+    Each row gets `answer` (canonical JSON), `teacher` (model id), `prompt_hash`, `tokens` and `nano_usd`, and by the
+    rules `soft` (see `soft_label`).
     Rows with the same prompt share one label, which is paid for once. With `repeat` > 1, `sample` prompts are queried
     `repeat` times to measure self-agreement. `estimate_only` prints the estimate and stops. Raises `UnusableRows`,
     `MissingLabels`, and the teacher's errors.
@@ -51,7 +53,13 @@ def _by_rules(artifacts: Artifacts, pairs: Pairs, repeat: int, estimate_only: bo
     if estimate_only:
         print(f"label: {sum(map(len, pairs.values())):,} pairs by the rules, which cost nothing", file=sys.stderr)
         return
-    split_rows = {name: [_labelled(row, prompt, _rule_label(prompt)) for row, prompt in pairs[name]] for name in SPLITS}
+    split_rows = {
+        name: [
+            _labelled(row, prompt, _rule_label(prompt)) | {"soft": soft_label(prompt.metrics)}
+            for row, prompt in pairs[name]
+        ]
+        for name in SPLITS
+    }
     _write(
         artifacts,
         split_rows,

@@ -24,11 +24,11 @@ from training.cli import main
 from training.config import Config, Finetune, load
 from training.dataset.stage import build
 from training.finetune import examples
-from training.finetune.fake_quantization import FakeQuantization
 from training.finetune.merge import merge
+from training.finetune.merged_forward import MergedForward
 from training.finetune.record import tuning
 from training.finetune.stage import arguments, cost, finetune, qat, with_adapter
-from training.finetune.trainer import AnswerTrainer
+from training.finetune.trainer import answer_logits, answer_loss
 from training.labeling.stage import label
 from training.pipeline import launcher
 from training.precision import training_dtype
@@ -163,14 +163,12 @@ def test_what_rounded_training_judged_is_the_adapter_it_leaves_rounded(
     qat(config, labelled, toy)
     judged = [entry["eval_loss"] for entry in labelled.manifest("qat")["history"] if "eval_loss" in entry][-1]
     model = with_adapter(Finetune.model_validate(settings), toy, labelled.adapter)
-    FakeQuantization(model, config.quantize.group_size)
+    MergedForward(model, config.quantize.group_size)
     tokenizer = transformers.AutoTokenizer.from_pretrained(toy)
     rows = list(examples.table(examples.load(labelled.folder / "label" / "validation.jsonl", tokenizer, 1024)))
     with torch.no_grad():
-        losses = [
-            AnswerTrainer.compute_loss(None, model, examples.collate([row], tokenizer.pad_token_id)).item()
-            for row in rows
-        ]
+        batches = [examples.collate([row], tokenizer.pad_token_id) for row in rows]
+        losses = [answer_loss(answer_logits(model, batch), batch).item() for batch in batches]
     assert judged == pytest.approx(sum(losses) / len(losses), rel=0.01)
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from typing import Any
 
+import peft
 import pytest
 import torch
 import transformers
 from torch.nn.functional import cross_entropy
 
 from training.finetune.examples import Example, collate, packed, table
-from training.finetune.trainer import answer_logits
+from training.finetune.step_loss import StepLoss
+from training.finetune.supervision import SoftTarget, Step
+from training.finetune.trainer import answer_logits, answer_loss
 
 WORDS = 500
 
@@ -32,7 +37,7 @@ def examples(beginning: int) -> list[Example]:
         return [int(i) for i in torch.randint(3, WORDS, (count,), generator=draw)]
 
     start = ids(beginning)
-    return [Example([*start, *ids(4 + 3 * n)], ids(3 + n), n) for n in range(5)]
+    return [Example([*start, *ids(4 + 3 * n)], ids(3 + n), n, [1 / (3 + n)] * (3 + n)) for n in range(5)]
 
 
 def plain(model: Any, example: Example) -> torch.Tensor:
@@ -43,12 +48,7 @@ def plain(model: Any, example: Example) -> torch.Tensor:
 
 
 def loss(model: Any, batch: dict[str, Any]) -> torch.Tensor:
-    """The loss as the trainer computes it, per batch."""
-    logit_positions = batch["logit_positions"]
-    losses = cross_entropy(
-        answer_logits(model, batch).transpose(1, 2), batch["labels"][:, logit_positions], reduction="none"
-    )
-    return (losses * batch["weights"][:, logit_positions]).sum() / batch["weights"].sum()
+    return answer_loss(answer_logits(model, batch), batch)
 
 
 def gradients(model: Any, value: torch.Tensor) -> list[torch.Tensor]:
@@ -84,3 +84,44 @@ def test_packed_pairs_do_not_see_each_other(model: Any) -> None:
     assert value.item() == pytest.approx(expected.item(), rel=1e-5)
     for ours, theirs in zip(gradients(model, value), gradients(model, expected), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_a_soft_target_at_one_token_is_that_label(model: Any) -> None:
+    pairs = examples(6)
+    soft = [replace(pair, soft=(SoftTarget(1, {pair.answer[1]: 1.0}),)) for pair in pairs]
+    hard, same = (collate([*table(of)], pad=0) for of in (pairs, soft))
+    expected, value = (answer_loss(answer_logits(model, batch), batch).item() for batch in (hard, same))
+    assert value == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_soft_target_is_least_at_its_distribution(model: Any) -> None:
+    batch = collate([*table([replace(examples(6)[0], soft=(SoftTarget(0, {7: 0.75, 9: 0.25}),))])], pad=0)
+    batch["weights"].zero_()
+    logits = torch.full((1, len(batch["logit_positions"]), WORDS), -30.0)
+    for share in (0.5, 0.75, 0.9):
+        logits[0, 0, 7], logits[0, 0, 9] = torch.tensor([share, 1 - share]).log()
+        loss_at = answer_loss(logits, batch).item()
+        expected = -(0.75 * torch.tensor(share).log() + 0.25 * torch.tensor(1 - share).log()).item()
+        assert loss_at == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("beginning", [0, 12])
+def test_the_step_loss_is_that_of_each_pair_alone(model: Any, beginning: int) -> None:
+    """Whatever the batch's shared prefix: a layer's output at a step does not depend on the other rows."""
+    pairs = [
+        replace(pair, steps=(Step(len(pair.prompt) - 2, 2, 2, 1.0), Step(len(pair.prompt), None, 2, 1.0)))
+        for pair in examples(beginning)
+    ]
+    wrapped = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=2, target_modules=["q_proj"]))
+    step_loss = StepLoss(wrapped, buy=5, sell=6)
+
+    def of(*rows: Example) -> torch.Tensor:
+        batch = collate([*table(rows)], pad=0)
+        answer_logits(wrapped, batch)
+        return step_loss(batch)
+
+    alone = torch.stack([of(pair) for pair in pairs])
+    together = of(*pairs)
+    assert together.item() == pytest.approx(alone.mean().item(), rel=1e-5)
+    together.backward()
+    assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in wrapped.parameters())

@@ -13,7 +13,7 @@ peft = pytest.importorskip("peft", reason="PEFT is in the training environment")
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from training.finetune.fake_quantization import FakeQuantization, fake_quantize  # noqa: E402
+from training.finetune.merged_forward import MergedForward, fake_quantize  # noqa: E402
 from training.quantize.awq import dequantize, pack, round_to_grid  # noqa: E402
 
 GROUP = 8
@@ -59,7 +59,7 @@ def merged_and_rounded(model: Any, x: Any) -> Any:
 def test_layers_answer_as_their_merged_weight_does_rounded(model: Any) -> None:
     x = torch.randn(3, 16)
     plain = model(x)
-    FakeQuantization(model, GROUP)
+    MergedForward(model, GROUP)
     torch.testing.assert_close(model(x), merged_and_rounded(model, x))
     assert (model(x) - plain).abs().max() > 1e-3
 
@@ -74,25 +74,25 @@ def test_what_is_rounded_in_training_is_what_is_merged_and_packed_bit_for_bit(mo
             getattr(merged, part).load_state_dict(getattr(trained, part).state_dict(), assign=True)
         trained.base_layer.weight.data = merged.base_layer.weight.data.to(dtype, copy=True)
         merged.merge()
-    for layer in FakeQuantization(model, GROUP)._layers:
+    for layer in MergedForward(model, GROUP)._layers:
         name = "0" if layer._layer is model.get_base_model()[0] else "2"
         packed = dequantize(pack(round_to_grid(stored.get_submodule(name).base_layer.weight.data, GROUP)))
-        assert torch.equal(layer._rounded(), packed.to(dtype))
+        assert torch.equal(layer._merged(), packed.to(dtype))
 
 
 def test_layers_to_keep_answer_as_before(model: Any) -> None:
     x = torch.randn(3, 16)
     plain = model(x)
-    FakeQuantization(model, GROUP, keep=["0"])
+    MergedForward(model, GROUP, keep=["0"])
     first = model.base_model.model[0]
     torch.testing.assert_close(first(x), first.base_layer(x) + x @ first.get_delta_weight("default").T)
     assert (model(x) - plain).abs().max() > 1e-4
-    with pytest.raises(ValueError, match="no layer"):
-        FakeQuantization(model, GROUP, keep=["0", "2"])
+    with pytest.raises(ValueError, match="keep names every layer"):
+        MergedForward(model, GROUP, keep=["0", "2"])
 
 
 def test_the_rounded_weight_follows_the_optimizer(model: Any) -> None:
-    rounding, x = FakeQuantization(model, GROUP), torch.randn(3, 16)
+    rounding, x = MergedForward(model, GROUP), torch.randn(3, 16)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
     before = model(x)
     before.square().sum().backward()
@@ -108,6 +108,21 @@ def test_gradients_pass_the_rounding_unchanged(model: Any) -> None:
     layer(x).sum().backward()
     wanted = [layer.lora_A["default"].weight.grad.clone(), layer.lora_B["default"].weight.grad.clone()]
     model.zero_grad()
-    FakeQuantization(model, GROUP)
+    MergedForward(model, GROUP)
     layer(x).sum().backward()
     torch.testing.assert_close([layer.lora_A["default"].weight.grad, layer.lora_B["default"].weight.grad], wanted)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_without_rounding_outputs_and_gradients_are_loras(model: Any, bias: bool) -> None:
+    layer = model.base_model.model[0 if bias else 2]
+    x = torch.randn(2, 5, layer.in_features, requires_grad=True)
+
+    def run() -> list[Any]:
+        output = layer(x)
+        weights = [layer.lora_A["default"].weight, layer.lora_B["default"].weight]
+        return [output.detach(), *torch.autograd.grad(output.square().sum(), [x, *weights])]
+
+    wanted = run()
+    MergedForward(model)
+    torch.testing.assert_close(run(), wanted, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,116 @@
+"""What a labelled pair teaches beyond its next tokens: token weights, soft targets, and the score after each line.
+
+The grammar forces most tokens of an answer, which teach nothing. The votes of a prompt's lines are the steps to the
+answer; a model that must state them while it reads learns the answer from a fraction of the pairs (compare
+"Distilling step-by-step", arXiv 2305.02301; `training ablation` measures it).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.contract.prompt import LINES
+
+ANALYSIS_START = '{"analysis":"'
+ACTION_START = '"action":"'
+CONVICTION_START = '"conviction":'
+ANALYSIS_WEIGHT = 4.0
+"""Weight of an analysis relative to the action's and the conviction's."""
+ANSWER_STEP_WEIGHT = 3.0
+FIRST_STEP_WEIGHT = 0.3
+"""Weights of the scores before action and conviction, and after the first line; after the last line it is 1."""
+
+LABELS = sorted((label for label, _, _ in LINES), key=len, reverse=True)
+"""Longest first, because some labels begin with another."""
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class SoftTarget:
+    """The distribution of one token of the answer, by token id; `index` is its place in the answer."""
+
+    index: int
+    probabilities: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The votes so far at a token of prompt and answer: the line's own vote, if a line ends there, and their sum."""
+
+    position: int
+    vote: int | None
+    score: int
+    weight: float
+
+
+def token_weights(answer: str, spans: Sequence[Span]) -> list[float]:
+    """Return the weight of each token of an answer: 0 for those that the grammar forces.
+
+    The weights of an answer sum to one, so that long and short answers count equally.
+    """
+    action, conviction = _decisions(answer)
+    free = Counter[int]()
+    free[token_at(spans, action)] += 1
+    free[token_at(spans, conviction)] += 1
+    if answer[conviction] == "1":  # a 0 may follow
+        free[token_at(spans, conviction + 1)] += 1
+    weights = [float(free[index]) for index in range(len(spans))]
+    if answer.startswith(ANALYSIS_START):
+        end = answer.rindex(f'",{ACTION_START}')
+        inside = [i for i, (start, _) in enumerate(spans) if len(ANALYSIS_START) <= start <= end]
+        for index in inside:
+            weights[index] += ANALYSIS_WEIGHT / len(inside)
+    total = sum(weights)
+    return [weight / total for weight in weights]
+
+
+def soft_targets(answer: str, spans: Sequence[Span], soft: Mapping[str, Any], tokenizer: Any) -> Iterator[SoftTarget]:
+    """Yield the distributions of the action's and the conviction's first token."""
+    for name, place in zip(("action", "conviction"), _decisions(answer), strict=True):
+        index, end = token_at(spans, place), answer.find('"' if name == "action" else "}", place)
+        probabilities = defaultdict[int, float](float)
+        for value, probability in soft[name].items():
+            other = tokenizer(answer[:place] + value + answer[end:], add_special_tokens=False)["input_ids"]
+            probabilities[other[index]] += probability
+        yield SoftTarget(index, probabilities)
+
+
+def steps(prompt: str, content: str, spans: Sequence[Span], votes: Mapping[str, int]) -> list[Step]:
+    """Return a step for each line of the prompt's content, at the line's last token.
+
+    `prompt` is the content in the chat template, and `spans` are its tokens' characters.
+    """
+    found: list[Step] = []
+    score, at = 0, prompt.index(content)
+    lines = content.split("\n")
+    named = [(line, next((label for label in LABELS if line.startswith(f"{label} ")), None)) for line in lines]
+    count = sum(label is not None for _, label in named)
+    for line, label in named:
+        at += len(line)
+        if label is not None:
+            vote = votes.get(label, 0)
+            score += vote
+            weight = FIRST_STEP_WEIGHT + (1 - FIRST_STEP_WEIGHT) * (len(found) + 1) / count
+            found.append(Step(token_at(spans, at - 1), vote, score, weight))
+        at += 1
+    return found
+
+
+def answer_steps(prompt_tokens: int, answer: str, spans: Sequence[Span], votes: Mapping[str, int]) -> Iterator[Step]:
+    """Yield the final score where the action and the conviction are predicted: one token before each."""
+    for place in _decisions(answer):
+        yield Step(prompt_tokens + token_at(spans, place) - 1, None, sum(votes.values()), ANSWER_STEP_WEIGHT)
+
+
+def token_at(spans: Sequence[Span], character: int) -> int:
+    """Return the index of the token that contains a character."""
+    return next(index for index, (start, end) in enumerate(spans) if start <= character < end)
+
+
+def _decisions(answer: str) -> tuple[int, int]:
+    """Return where the action and the conviction begin; an analysis may contain the same words."""
+    return tuple(answer.rindex(start) + len(start) for start in (ACTION_START, CONVICTION_START))  # type: ignore[return-value]
