@@ -13,9 +13,9 @@ from app.errors import InvalidSettings
 from app.main import create_app
 from app.serving.drain import Drain
 from app.serving.loop_lag import LoopLag
-from app.serving.message_limits import BoundedProtocol
 from app.serving.server import Server, bind_sockets
 from app.serving.start_errors import StartErrors
+from app.serving.upgrades import HttpProtocol
 from app.settings.gateway import load_settings
 from app.settings.secrets import known_secrets
 from app.telemetry.logs import log_config
@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
         interface="asgi3",
         host=settings.host,
         port=settings.port,
-        http=BoundedProtocol.with_lag(lag, settings.backend_timeout_s),
+        http=HttpProtocol.with_lag(lag, settings.backend_timeout_s),
         lifespan="on",
         ws="none",
         log_config=None,
