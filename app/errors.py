@@ -166,7 +166,7 @@ class LimitReached(RequestError):
 
 
 class RateLimited(LimitReached, status=429):
-    """The requests or tokens of the current minute are used up."""
+    """The requests or tokens of the current minute are used up, or too many look-ups of the key's tickers wait."""
 
 
 class BudgetExceeded(LimitReached, status=429):

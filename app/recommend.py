@@ -159,7 +159,7 @@ def _answer(
         prompt_version=PROMPT_VERSION,
         source=pending.source,
         usage=call.usage,
-        timing=Timing.of(own_completion, *timer.read()),
+        timing=Timing.of(own_completion, *timer.read(), call.attempts, call.queued_s),
         cost=RequestCost.of(call.cost),
         metrics=metrics,
         metrics_source=question.source,

@@ -75,11 +75,21 @@ class Timing:
     gateway_ms: Annotated[
         Milliseconds, Field(description="total minus the time waiting for client, market and backend")
     ]
+    queued_ms: Annotated[
+        Milliseconds | None,
+        Field(
+            description="before the answered call was sent: in the backend's queue, and on earlier attempts and the "
+            "pauses between them; null for an answer of the cache or of another request's call"
+        ),
+    ] = None
+    attempts: Annotated[int, Field(ge=0, description="requests sent to the backend's servers for this answer")] = 0
 
     @classmethod
-    def of(cls, completion: Completion | None, total_s: float, own_s: float) -> Self:
-        """Return the timing from the request's own completion, None if it made no call, and from the total seconds and
-        the gateway's own seconds."""
+    def of(
+        cls, completion: Completion | None, total_s: float, own_s: float, attempts: int = 1, queued_s: float = 0.0
+    ) -> Self:
+        """Return the timing from the request's own completion, None if it made no call, from the total seconds and the
+        gateway's own seconds, and from the call's attempts and its seconds before the answered one."""
         per_token = seconds_per_token(completion) if completion else None
         first = completion.time_to_first_token if completion else None
         return cls(
@@ -88,6 +98,8 @@ class Timing:
             ms_per_token=None if per_token is None else round(1000 * per_token, 4),
             tokens_per_second=None if not per_token else round(1 / per_token, 3),
             gateway_ms=round(1000 * own_s, 3),
+            queued_ms=None if completion is None else round(1000 * queued_s, 3),
+            attempts=0 if completion is None else attempts,
         )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import pairwise
+from time import perf_counter
 from typing import Any, Self
 
 import httpx
@@ -84,6 +85,8 @@ class ScriptedStream:
         self.reply, self.requested_model = reply, requested_model
         text = "" if isinstance(reply, Exception) else reply.text
         self.usage = NO_USAGE
+        self.attempts = 0
+        self.sent_at = 0.0
         self.began = asyncio.Event()
         """Set once the first piece is sent."""
         self.left = asyncio.Event()
@@ -107,6 +110,8 @@ class ScriptedStream:
         return self
 
     async def __anext__(self) -> str:
+        if not self.attempts:
+            self.attempts, self.sent_at = 1, perf_counter()
         if self._go is not None and self.began.is_set():
             await self._go.wait()
         if (piece := next(self._pieces, None)) is not None:
@@ -133,6 +138,7 @@ class ScriptedChat:
     def __init__(self, reply: ModelReply, go: asyncio.Event | None, streamed: bool) -> None:
         self.stream = ScriptedStream(reply, go)
         self.headers = {"Content-Type": "text/event-stream; charset=utf-8" if streamed else "application/json"}
+        self.sent_at = 0.0
         self.ended = False
         self._streamed = streamed
         self._documents = self._events() if streamed else self._whole()
@@ -142,6 +148,7 @@ class ScriptedChat:
         return None if self.stream.usage == NO_USAGE else self.stream.usage
 
     async def __aenter__(self) -> Self:
+        self.sent_at = perf_counter()
         if isinstance(self.stream.reply, Exception):
             await anext(self.stream)
         return self

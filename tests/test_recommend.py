@@ -95,6 +95,7 @@ async def test_an_unparsed_answer_is_retried_and_both_calls_are_charged(running:
     running.backends["mistral"].script = [completion(text), completion(BUY)]
     answer = (await ask(running)).json()
     assert answer["action"] == "buy"
+    assert answer["timing"]["attempts"] == 2
     assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (800, 22)
     assert (await booked(running, "mistral", before))["output_tokens"] == 22
     assert running.sample("conviction_unparsed_attempts_total", backend="mistral") == 1

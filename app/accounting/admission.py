@@ -26,6 +26,7 @@ from app.stores.shared_calls import NO_RESULT, CallResult
 ADMIT = Script(*ADMISSION, "admit")
 RENEW = Script(*ADMISSION, "renew")
 SETTLE = Script(*ADMISSION, "settle")
+RECOVER = Script(*ADMISSION, "recover")
 SWEEP = Script(*ADMISSION, "sweep")
 COUNT_REQUEST = Script(*ADMISSION, "count_request")
 LIMIT_STATUS = Script(*ADMISSION, "limit_status")
@@ -104,9 +105,16 @@ class Admissions:
 
     async def settle(self, request_id: str, usage: Usage, nano_usd: int, result: CallResult = NO_RESULT) -> Settlement:
         """Book the call's usage once, on the day of its admission, and publish its result to its followers."""
-        counts = (usage.prompt_tokens - usage.cached_tokens, usage.cached_tokens, usage.completion_tokens)
-        amount = _bounded(nano_usd, MAX_CALL_NANO_USD)
-        return await self._close(request_id, result, *map(_bounded, counts), amount, int(usage.estimated))
+        return await self._close(request_id, result, *_booked(usage, nano_usd))
+
+    async def recover(
+        self, request_id: str, backend: BackendName, usage: Usage, nano_usd: int, admitted: LimitStatus
+    ) -> bool:
+        """Book the usage of a call whose settlement was `unknown` though it was admitted, as `admitted` states: a
+        failover lost its reservation. False: it was booked before. The admission's day, scopes and limits apply."""
+        limits = [argument for scope in admitted.scopes for argument in scope.arguments]
+        booked = _booked(usage, nano_usd)
+        return bool(await self._store.run(RECOVER, request_id, *booked, backend, admitted.at_us, *limits))
 
     async def release(self, request_id: str, result: CallResult = NO_RESULT) -> Settlement:
         """Release the reservation of a call that was not made or cost nothing."""
@@ -139,6 +147,12 @@ class Admissions:
 
 def _bounded(amount: int, most: int = MAX_TOKENS) -> int:
     return max(0, min(amount, most))
+
+
+def _booked(usage: Usage, nano_usd: int) -> tuple[int, ...]:
+    """Return a usage as the scripts' arguments."""
+    counts = (usage.prompt_tokens - usage.cached_tokens, usage.cached_tokens, usage.completion_tokens)
+    return (*map(_bounded, counts), _bounded(nano_usd, MAX_CALL_NANO_USD), int(usage.estimated))
 
 
 def _us(seconds: float) -> int:

@@ -44,6 +44,10 @@ class LimitStatus:
         self._numbers: list[int] = []
 
     @property
+    def scopes(self) -> tuple[Scope, ...]:
+        return self._scopes
+
+    @property
     def at_us(self) -> int:
         """The time, in microseconds since 1970."""
         return self._read()[0]

@@ -161,7 +161,8 @@ class Reservations:
             cost = None if used == NO_USAGE else upstream.cost(used)
             if admission:
                 self._open.discard(request_id)
-                await self._settlements.settle(request_id, upstream.name, used, cost, reservation.result)
+                settled = (request_id, upstream.name, used, cost, reservation.result, admission.limit_status)
+                await self._settlements.settle(*settled)
             elif cost is not None:
                 self._settlements.count_unreserved(upstream.name, used, cost)
 

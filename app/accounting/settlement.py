@@ -6,9 +6,11 @@ import asyncio
 import logging
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 
 from app.accounting.admission import Admissions
+from app.accounting.limit_status import LimitStatus
 from app.contract.completion import NO_USAGE, BackendName, Usage
 from app.errors import StoreUnavailable
 from app.pricing.prices import Cost
@@ -18,6 +20,8 @@ from app.telemetry.metrics import Collectors
 RETRY_S = 0.5
 CLOSING_FAILURES = 3
 """Failures after which closing abandons what is left: one settlement that always fails does not block the others."""
+RECOVERABLE_S = 100.0
+"""Less than the store remembers a settlement for (`SETTLED_TTL_S`): a repeated one is not taken for a lost one."""
 MAX_PENDING = 10_000
 """Settlements queued for the store. Beyond it the oldest are dropped, and charged as unconfirmed by the store."""
 
@@ -32,6 +36,8 @@ class _Pending:
     backend: BackendName
     usage: Usage = NO_USAGE
     nano_usd: int = 0
+    admitted: LimitStatus | None = None
+    since: float = field(default_factory=monotonic)
 
 
 class Settlements:
@@ -44,14 +50,23 @@ class Settlements:
         self._retrying: asyncio.Task[None] | None = None
 
     async def settle(
-        self, request_id: str, backend: BackendName, usage: Usage, cost: Cost | None, result: CallResult = NO_RESULT
+        self,
+        request_id: str,
+        backend: BackendName,
+        usage: Usage,
+        cost: Cost | None,
+        result: CallResult = NO_RESULT,
+        admitted: LimitStatus | None = None,
     ) -> None:
-        """Book the call's usage, or release its reservation if it has no cost, and publish its result."""
+        """Book the call's usage, or release its reservation if it has no cost, and publish its result.
+
+        With the limit status of its admission it is booked also if the store has lost the reservation.
+        """
         if cost is None:
             pending = _Pending(request_id, backend)
         else:
             self._collectors.by_backend[backend].count_usage(usage, cost)
-            pending = _Pending(request_id, backend, usage, cost.nano_usd)
+            pending = _Pending(request_id, backend, usage, cost.nano_usd, admitted)
         try:
             await self._book(pending, result)
         except StoreUnavailable as error:
@@ -88,7 +103,14 @@ class Settlements:
         if pending.usage == NO_USAGE:
             await self._admissions.release(pending.request_id, result)
         else:
-            await self._admissions.settle(pending.request_id, pending.usage, pending.nano_usd, result)
+            await self._settle(pending, result)
+
+    async def _settle(self, pending: _Pending, result: CallResult) -> None:
+        request_id, usage, nano_usd, admitted = pending.request_id, pending.usage, pending.nano_usd, pending.admitted
+        settlement = await self._admissions.settle(request_id, usage, nano_usd, result)
+        if settlement == "unknown" and admitted and monotonic() - pending.since < RECOVERABLE_S:
+            await self._admissions.recover(request_id, pending.backend, usage, nano_usd, admitted)
+            log.warning("%s is booked: the store had lost its reservation, as a failover does", request_id)
 
     def _enqueue(self, pending: _Pending) -> None:
         if len(self._pending) == MAX_PENDING:

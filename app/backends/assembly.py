@@ -58,7 +58,7 @@ class AssembledRelay:
 
     @property
     def usage(self) -> Usage | None:
-        return parse_usage(self._usage_event)
+        return parse_usage(self._usage_event, self.text_events > 0)
 
     def _add(self, data: bytes) -> None:
         event = jiter.from_json(data)

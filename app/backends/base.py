@@ -36,6 +36,16 @@ class Stream(Protocol):
         ...
 
     @property
+    def attempts(self) -> int:
+        """The number of requests sent to servers."""
+        ...
+
+    @property
+    def sent_at(self) -> float:
+        """When the latest attempt was sent, by `perf_counter`; 0 before."""
+        ...
+
+    @property
     def completion(self) -> Completion:
         """The whole completion, available after the last piece."""
         ...
@@ -64,6 +74,11 @@ class ChatStream(Protocol):
     @property
     def ended(self) -> bool:
         """Whether the last bytes hold the end marker, after which a client may disconnect."""
+        ...
+
+    @property
+    def sent_at(self) -> float:
+        """When the latest attempt was sent, by `perf_counter`; 0 before."""
         ...
 
     @property

@@ -6,6 +6,7 @@ The server streams every completion, so that the usage of one that is cancelled 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any, Self
 
 from pydantic import SecretStr
@@ -51,6 +52,7 @@ class ForwardedChat(CallContext):
         self._relay: AssembledRelay | DocumentRelay | EventRelay = AssembledRelay()
         self._sent = self._exhausted = False
         self._first = b""
+        self.sent_at = 0.0
         self.ended = False
         self.status = 200
         self.headers: dict[str, str] = {}
@@ -84,7 +86,7 @@ class ForwardedChat(CallContext):
         return self._relay.usage or estimate_chat(self._client_body, self._relay.text_events)
 
     def _body(self, model: str) -> bytes:
-        self._sent = True
+        self._sent, self.sent_at = True, perf_counter()
         body = {**self._client_body, "model": model, "stream": True}
         if isinstance(self._options, Mapping):
             continuous = {CONTINUOUS_USAGE: True} if self._continuous_usage else {}

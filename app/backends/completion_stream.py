@@ -37,8 +37,9 @@ class CompletionStream(CallContext):
         self._messages, self._deadline, self._reasoning_tokens = messages, deadline, reasoning_tokens
         self._received = Accumulator(dispatcher.name, "")
         self.requested_model = ""
+        self.attempts = 0
+        self.sent_at = self._received_at = 0.0
         self._sent = self._ended = False
-        self._started_at = self._received_at = 0.0
         self._time_to_first_token: float | None = None
         self._completion: Completion | None = None
 
@@ -79,7 +80,8 @@ class CompletionStream(CallContext):
         """Build the body of an attempt, and discard what an earlier attempt has received."""
         self._received = Accumulator(self._dispatcher.name, model)
         self._sent, self.requested_model = True, model
-        self._started_at, self._time_to_first_token = perf_counter(), None
+        self.attempts += 1
+        self.sent_at, self._time_to_first_token = perf_counter(), None
         return to_json(self._build_body(model))
 
     async def _await_start(self, call: Call) -> None:
@@ -100,7 +102,7 @@ class CompletionStream(CallContext):
             raise invalid_response(self._dispatcher.name, self._received.begun) from None
         self._received_at = perf_counter()
         if self._time_to_first_token is None and self._received.started:
-            self._time_to_first_token = arrived_at - self._started_at
+            self._time_to_first_token = arrived_at - self.sent_at
         return bool(piece)
 
     async def _finish(self, call: Call) -> None:
@@ -109,5 +111,5 @@ class CompletionStream(CallContext):
             raise invalid_response(self._dispatcher.name, self._received.begun)
         await call.drain()
         call.end(healthy=True)
-        duration = self._received_at - self._started_at
+        duration = self._received_at - self.sent_at
         self._completion = self._received.completion(self.usage, self._time_to_first_token, duration)

@@ -56,7 +56,8 @@ class DocumentRelay:
 
     @property
     def usage(self) -> Usage | None:
-        return parse_usage(b"".join(self._document))
+        document = b"".join(self._document)
+        return parse_usage(document, TEXT.search(document) is not None)
 
 
 class EventRelay:
@@ -106,7 +107,7 @@ class EventRelay:
     @property
     def usage(self) -> Usage | None:
         """The usage that the server has reported so far."""
-        return parse_usage(self._usage_event)
+        return parse_usage(self._usage_event, self.text_events > 0)
 
     def _should_forward(self, line: bytes) -> bool:
         if not line.startswith(b"data:"):
@@ -130,9 +131,9 @@ class EventRelay:
         return USAGE_MEMBER.sub(b"", line, 1)
 
 
-def parse_usage(document: bytes) -> Usage | None:
-    """Return the usage of a completion or an event; None if it holds none."""
+def parse_usage(document: bytes, text_received: bool) -> Usage | None:
+    """Return the usage of a completion or an event; None if it holds none that is possible."""
     try:
-        return Usage.reported(UsageDocument.model_validate_json(document).usage)
+        return Usage.reported(UsageDocument.model_validate_json(document).usage, text_received)
     except ValidationError:
         return None

@@ -55,12 +55,11 @@ async def chat(
             await reservations.mark_sent(reservation, options.principal, upstream)
             stream = upstream.backend.chat(bounded, options.deadline)
             pending = PendingChat(stream, admission.limit_status if admission else None)
-            sent = perf_counter()
             with generation_span(upstream.name) as span:
                 try:
                     async with stream:
                         if body.get("stream") is True and stream.status == 200:
-                            upstream.meters.first_token.observe(perf_counter() - sent)
+                            upstream.meters.first_token.observe(perf_counter() - stream.sent_at)
                         yield pending
                 finally:
                     reservation.usage = pending.usage = _used(stream.usage, most)

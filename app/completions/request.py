@@ -49,6 +49,10 @@ class CompletedCall:
     cost: Cost
     waited_s: float
     """Seconds spent waiting for the backend."""
+    attempts: int = 0
+    """Requests that were sent to the backend's servers."""
+    queued_s: float = 0.0
+    """Seconds until the last of them was sent: in the queue, and on earlier attempts."""
 
     async def texts(self) -> AsyncGenerator[str, None]:
         """Yield the whole text."""

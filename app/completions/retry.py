@@ -27,6 +27,11 @@ class Attempts:
         """The model that the latest attempt requested."""
         self.waited_s = 0.0
         """Seconds spent waiting for the backend."""
+        self.requests = 0
+        """Requests that were sent to the backend's servers."""
+        self.queued_s = 0.0
+        """Seconds from the creation until the latest request was sent."""
+        self._created = perf_counter()
         self._upstream, self._detail, self._call, self._deadline = upstream, detail, call, deadline
 
     async def answer(self, prompt: Sequence[Message]) -> tuple[contract.Answer, Completion]:
@@ -65,6 +70,7 @@ class Attempts:
                     return stream.completion
                 finally:
                     self.waited_s += perf_counter() - began
+                    self.requests, self.queued_s = self.requests + stream.attempts, stream.sent_at - self._created
                     self.usage, self.model = _sum(self.usage, stream.usage), stream.requested_model
                     span.set_attributes(usage_attributes(stream.requested_model, stream.usage))
 

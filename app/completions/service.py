@@ -129,10 +129,11 @@ class CompletionService:
     ) -> CompletedCall:
         """Make the call, and settle its usage however it ends."""
         upstream = request.upstream
-        attempts = Attempts(upstream, request.detail, call, Deadline.after(self._call_timeout_s))
+        attempts, began = Attempts(upstream, request.detail, call, Deadline.after(self._call_timeout_s)), perf_counter()
         async with self._reservations.open(request.request_id, upstream, admission) as reservation:
             try:
                 async with upstream.concurrency.acquire(reservation.sent):
+                    attempts.waited_s = perf_counter() - began
                     await self._reservations.mark_sent(reservation, request.options.principal, upstream)
                     answer, completion = await attempts.answer(request.prompt)
             except ConvictionError as error:
@@ -143,7 +144,9 @@ class CompletionService:
             # A restarted server may serve another model than the one in the cache key.
             ttl_s = self._cache_s if attempts.model == request.model else 0.0
             reservation.result = CallResult(COMPLETION.dump_json(completion), ttl_s)
-        return CompletedCall(answer, completion, attempts.usage, upstream.cost(attempts.usage), attempts.waited_s)
+        cost = upstream.cost(attempts.usage)
+        waited = attempts.waited_s, attempts.requests, attempts.queued_s
+        return CompletedCall(answer, completion, attempts.usage, cost, *waited)
 
     async def _unfollowed(self, request: CompletionRequest, admission: Leader | None) -> None:
         """Return once no other gateway follows the call, or the store is unavailable."""

@@ -124,12 +124,19 @@ function probabilityBars({ probabilities, probabilities_given: given }) {
 function notices({ metrics_source: source, fallback_from: from, experiment, cascade }, unsupported) {
   const texts = [];
   if (source?.simulated?.length) texts.push(`Simulated, not market data: ${source.simulated.join(", ")}.`);
-  if (source?.stale) texts.push("The market data source is unavailable: these figures are out of date.");
+  if (source?.stale) texts.push(staleness(source));
   if (unsupported?.length) texts.push(`Figures that the metrics do not support: ${unsupported.join(", ")}.`);
   if (from) texts.push(`${from} failed first; this is the fallback.`);
   if (cascade) texts.push(cascaded(cascade));
   if (experiment) texts.push(`Experiment ${experiment.name}, arm ${experiment.arm}.`);
   return texts.length ? h("ul", { class: "notices" }, texts.map((text) => h("li", {}, text))) : null;
+}
+
+/** Why metrics are stale: the source has no newer close, or it is unavailable and earlier metrics are used. */
+function staleness({ as_of_age_sessions: sessions }) {
+  return sessions > 1
+    ? `The market data source has no newer close: these figures are ${sessions} trading sessions old.`
+    : "The market data source is unavailable: these figures are out of date.";
 }
 
 function cascaded({ action, probability, threshold, passed_on: passedOn }) {
@@ -152,6 +159,8 @@ function figures({ timing, usage, cost, source, metrics_source: market, as_of: a
     ["Per thousand tokens", usd(cost.usd_per_1k_tokens)],
     ["Tokens", `${count(usage.cached_tokens)} cached, ${count(usage.reasoning_tokens)} reasoning${usage.estimated ? "; estimated" : ""}`],
     ["Gateway time", milliseconds(timing.gateway_ms)],
+    ["Before the call", milliseconds(timing.queued_ms)],
+    ["Calls to the model", count(timing.attempts)],
     ["Market data", market ? `${market.provider}, ${Math.round(market.age_s)} s old` : "as given"],
     ["As of the close of", asOf ?? NONE],
     ["Created", at.replace("T", " ").slice(0, 19)],

@@ -11,9 +11,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter, Semaphore, to_thread
 
-from app.errors import MarketDataRateLimited, MarketDataUnavailable, UnknownTicker
+from app.errors import MarketDataRateLimited, MarketDataUnavailable, RateLimited, UnknownTicker
 from app.market.provider import Provider
 from app.market.source import OptionSource, Snapshot
 
@@ -22,6 +22,11 @@ MAX_SNAPSHOTS = 4096
 
 MAX_FETCHES, MAX_FETCHES_PER_CLIENT = 8, 3
 """Concurrent fetches; further ones wait for the client's own."""
+
+MAX_WAITING_PER_CLIENT = 64
+"""Look-ups that wait for a fetch of the client to end; four times the items of a batch that are answered at a time."""
+WAITING_RETRY_S = 5.0
+"""Seconds after which some of them have ended."""
 
 UNKNOWN_S = 60.0
 """Seconds for which a ticker that the source does not know is not requested again."""
@@ -60,7 +65,7 @@ class SnapshotCache:
         self._paused_until = datetime.min.replace(tzinfo=UTC)
         self._fetches: dict[Key, asyncio.Future[Snapshot]] = {}
         self._threads: CapacityLimiter | None = None
-        self._slots: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._slots: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
 
     def needs_fetch(self, ticker: str, as_of: date | None) -> bool:
         """Return whether `get` would start a fetch, instead of reading the cache or joining a fetch."""
@@ -73,7 +78,8 @@ class SnapshotCache:
         """Return the stock's snapshot, with its age and whether it is stale.
 
         Fetches of one client wait for each other. Cancelling one caller does not cancel the shared fetch. Raises the
-        errors of `take_snapshot`; `UnknownTicker` and `MarketDataRateLimited` for a while without a fetch.
+        errors of `take_snapshot`; `UnknownTicker` and `MarketDataRateLimited` for a while without a fetch;
+        `RateLimited` if too many look-ups of the client wait.
         """
         key = (ticker.upper(), as_of)
         cached = self._snapshots.get(key)
@@ -93,7 +99,10 @@ class SnapshotCache:
     async def _fetched(self, key: Key, client: str) -> Snapshot:
         """Join the running fetch of a key, or start one when the client has a free slot, which the fetch keeps."""
         if key not in self._fetches:
-            slots = self._slots.setdefault(client, asyncio.Semaphore(MAX_FETCHES_PER_CLIENT))
+            slots = self._slots.setdefault(client, Semaphore(MAX_FETCHES_PER_CLIENT, fast_acquire=True))
+            if slots.value == 0 and slots.statistics().tasks_waiting >= MAX_WAITING_PER_CLIENT:
+                detail = f"{MAX_WAITING_PER_CLIENT} look-ups of this client wait for the market data source"
+                raise RateLimited(detail, scope="key", reason="requests", retry_after=WAITING_RETRY_S)
             await slots.acquire()
             with ExitStack() as held:
                 held.callback(slots.release)

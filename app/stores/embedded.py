@@ -13,16 +13,21 @@ import fcntl
 import logging
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from stat import S_IWOTH
 from tempfile import TemporaryDirectory
 
 from app.errors import InvalidSettings, StoreUnavailable
-from app.stores.valkey_server import FILE, Server
+from app.stores.valkey_server import DATA, FILE, Server, open_private
 
 MAX_PATH_BYTES = 100
 """Of the socket's path; the kernel accepts a few bytes more."""
 SYNC_S = 1.0
+SHARED = (
+    "CONVICTION_STORE_DIR: every user may write to the folder; name one in it that does not exist, which the gateway "
+    "creates for its user alone"
+)
 
 log = logging.getLogger(__name__)
 
@@ -78,15 +83,18 @@ def fits(folder: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[Path]:
-    """Lock the folder for this process. Raises `InvalidSettings` as `embedded_server` does."""
+    """Lock the folder for this process. Raises `InvalidSettings` as `embedded_server` does.
+
+    The mode of a folder that was there is not changed; what the store keeps in it is readable by its user alone.
+    """
     if not fits(folder):
         raise InvalidSettings(f"CONVICTION_STORE_DIR: the socket's path would exceed {MAX_PATH_BYTES} bytes")
     folder = folder.resolve()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid == os.geteuid():
-            folder.chmod(0o700)  # it may have been there, readable by others; a mounted volume's is its owner's
-        lock = (folder / "lock").open("w")
+        if folder.stat().st_mode & S_IWOTH:
+            raise InvalidSettings(SHARED)
+        lock = open_private(folder / "lock", "w")
     except OSError:
         raise InvalidSettings("CONVICTION_STORE_DIR: the folder is not writable") from None
     with lock:
@@ -94,4 +102,6 @@ def locked(folder: Path) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InvalidSettings("CONVICTION_STORE_DIR: another gateway uses the folder") from None
+        with suppress(FileNotFoundError, PermissionError):
+            (folder / DATA).chmod(0o700)  # of an earlier version, or restored from a backup
         yield folder

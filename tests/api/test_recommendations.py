@@ -112,6 +112,18 @@ async def test_a_ticker_is_looked_up(client: httpx.AsyncClient) -> None:
     assert answer["metrics_source"]["age_s"] >= 0
 
 
+@pytest.mark.parametrize(
+    "ticker",
+    [
+        *("HLT", "HTZ", "MS", "NEE", "A", "F", "X", "DAY", "NOW", "MIN", "SEC", "IMG", "DIV", "BR", "HTML"),
+        *("NA", "NAN", "NULL", "NONE", "TRUE", "ON", "NO", "INF", "ALL", "SELL", "BUY", "BRK.B", "BF-B", "GOOGL"),
+    ],
+)
+async def test_symbols_that_look_like_other_words_are_tickers(client: httpx.AsyncClient, ticker: str) -> None:
+    answer = await client.post(PATH, json={"ticker": ticker, "metrics": EXAMPLE.document(), "detail": "brief"})
+    assert (answer.status_code, answer.json()["ticker"]) == (200, ticker)
+
+
 async def test_missing_metrics_are_listed(client: httpx.AsyncClient) -> None:
     metrics = {"price": 12.5, "technicals": {"RSI_14": 28.0, "OBV": None, "ADX_14": 30}}
     answer = (await client.post(PATH, json={"metrics": metrics})).json()

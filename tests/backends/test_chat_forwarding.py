@@ -57,11 +57,26 @@ async def test_a_part_of_the_usage_never_exceeds_its_whole(make: Make, script: S
     assert (await forward(make("gpt-4", server.url), STREAMED))[3] == Usage(100, 10, 100)
 
 
-@pytest.mark.parametrize("count", ["-1", "18446744073709551615", "1e999", "null", "[]"])
-async def test_an_impossible_usage_is_estimated(count: str, make: Make, script: Script) -> None:
+@pytest.mark.parametrize("body", [ANY, STREAMED], ids=["whole", "streamed"])
+@pytest.mark.parametrize("count", ["-1", "0", "18446744073709551615", "1e999", "null", "[]"])
+async def test_an_impossible_usage_is_estimated(count: str, body: Any, make: Make, script: Script) -> None:
     server = await script(used_as(f'{{"prompt_tokens":100,"completion_tokens":{count}}}'))
-    usage = (await forward(make("gpt-4", server.url), STREAMED))[3]
+    usage = (await forward(make("gpt-4", server.url), body))[3]
     assert usage == Usage(5, 1, estimated=True)
+
+
+async def test_a_document_with_text_and_no_completion_tokens_is_estimated(make: Make, script: Script) -> None:
+    document = json.dumps(json.loads(WHOLE) | {"usage": {"prompt_tokens": 4, "completion_tokens": 0}})
+    server = await script(http("200 OK", document))
+    usage = (await forward(make("gpt-4", server.url), ANY))[3]
+    assert usage is not None
+    assert usage.estimated
+    assert usage.completion_tokens > 0
+
+
+async def test_an_answer_without_text_may_have_no_completion_tokens(make: Make, script: Script) -> None:
+    server = await script(sse(said("", "stop"), used(7, 0), "[DONE]"))
+    assert (await forward(make("gpt-4", server.url), STREAMED))[3] == Usage(7, 0)
 
 
 @pytest.mark.parametrize("name", ["mistral", "gpt-4"])

@@ -112,6 +112,7 @@ def test_a_line_without_an_end_is_refused() -> None:
         ({"usage": None}, None),
         ({}, None),
         ({"usage": {"prompt_tokens": -1, "completion_tokens": 2}}, None),
+        ({"usage": {"prompt_tokens": 5, "completion_tokens": 0}}, Usage(5, 0)),
     ],
 )
 def test_a_whole_document(document: dict[str, object], usage: Usage | None) -> None:

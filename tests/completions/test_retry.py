@@ -69,6 +69,7 @@ async def test_a_valid_answer_takes_one_attempt() -> None:
     assert (await trial.answer()).action == "buy"
     assert (len(trial.backend.asked), trial.attempts.usage, trial.unparsed) == (1, USAGE, 0)
     assert trial.completion.text == BUY
+    assert (trial.attempts.requests, trial.attempts.queued_s < 1) == (1, True)
 
 
 @pytest.mark.parametrize("first", [completion(NONSENSE), Broken("", UnparsedAnswer("declined"), USAGE)])
@@ -76,6 +77,7 @@ async def test_an_invalid_answer_is_retried_and_both_attempts_count(first: Model
     trial = Trial([first, completion(BUY)])
     assert (await trial.answer()).action == "buy"
     assert trial.attempts.usage == Usage(800, 22, 200)
+    assert trial.attempts.requests == 2
     assert trial.unparsed == 1
     assert "".join(trial.call.pieces) == BUY
 

@@ -129,6 +129,7 @@ def assert_free(answer: dict[str, Any], source: str) -> None:
     }
     timing = answer["timing"]
     assert (timing["ttft_ms"], timing["ms_per_token"], timing["tokens_per_second"]) == (None, None, None)
+    assert (timing["queued_ms"], timing["attempts"]) == (None, 0)
 
 
 # One call for all
@@ -591,6 +592,20 @@ async def test_a_full_queue_refuses_immediately_with_retry_after(own_store: str)
         go.set()
         assert [response.status_code for response in await asyncio.gather(first, second)] == [200, 200]
         assert running.asked == 2
+
+
+async def test_the_time_in_the_queue_is_stated_and_is_not_the_gateway_s(own_store: str) -> None:
+    async with gateway(own_store, wire=True, mistral_max_concurrency=1, mistral_queue_size=1) as running:
+        first, go = await held(running)
+        second = pending(running, EXAMPLE_BODY | {"ticker": "AAPL"})
+        await until(lambda: running.sample("conviction_queue_depth", backend="mistral") == 1)
+        await asyncio.sleep(0.5)
+        go.set()
+        timing = [response.json()["timing"] for response in await asyncio.gather(first, second)]
+    assert timing[1]["queued_ms"] >= 500
+    assert timing[1]["gateway_ms"] <= timing[1]["total_ms"] - 500
+    assert timing[0]["queued_ms"] < 500
+    assert [each["attempts"] for each in timing] == [1, 1]
 
 
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])

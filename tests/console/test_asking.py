@@ -22,6 +22,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 NONE = "\u2013"
 SHARE = re.compile(r"\d+\.\d%")
 HOSTILE = '<img src=x onerror="document.title=`taken`"><script>document.title="taken"</script>'
+HOSTILE_SOURCE = {"provider": HOSTILE, "simulated": [HOSTILE], "age_s": 1}
 
 
 async def ask(page: Page, ticker: str = "MSFT", backend: str = "mistral", detail: str = "full") -> None:
@@ -208,11 +209,28 @@ def hostile_events() -> bytes:
         "usage": dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"), 1),
         "timing": dict.fromkeys(("total_ms", "ttft_ms", "ms_per_token", "tokens_per_second", "gateway_ms"), 1.0),
         "cost": {"usd": "0.1", "usd_per_1k_tokens": "0.1", "basis": "capacity"},
-        "metrics_source": {"provider": HOSTILE, "simulated": [HOSTILE], "age_s": 1},
+        "metrics_source": HOSTILE_SOURCE,
         **{"experiment": None, "fallback_from": HOSTILE, "cascade": None, "disclaimer": HOSTILE},
     }
     events = [("analysis", {"delta": HOSTILE}), ("recommendation", hostile)]
     return "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in events).encode()
+
+
+@pytest.mark.parametrize(
+    ("sessions", "notice"),
+    [(0, "The market data source is unavailable"), (5, "has no newer close: these figures are 5 trading sessions old")],
+)
+async def test_stale_metrics_are_explained(browser: Browser, open_gateway: str, sessions: int, notice: str) -> None:
+    source = {"provider": "yfinance", "simulated": [], "age_s": 1, "stale": True, "as_of_age_sessions": sessions}
+    async with window(browser, open_gateway) as opened:
+        page = opened.page
+        answer = hostile_events().replace(json.dumps(HOSTILE_SOURCE).encode(), json.dumps(source).encode())
+        await page.route(
+            "**/v1/recommendations", lambda route: route.fulfill(body=answer, content_type="text/event-stream")
+        )
+        await ask(page)
+        await answered(page)
+        assert notice in await page.inner_text(".notices")
 
 
 async def test_stop_ends_the_call(browser: Browser, open_gateway: str, slow_stand_in: str) -> None:

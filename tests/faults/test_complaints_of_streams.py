@@ -19,6 +19,7 @@ from tests.faults.upstream import Behavior, Upstream
 
 TRIES = 5
 LEFT_S = 0.1
+RETRY_AFTER_S = 1
 SLOW = Behavior(pause_s=0.02)
 
 
@@ -29,6 +30,26 @@ async def half_read(client: httpx.AsyncClient, path: str, body: object) -> Async
         lines = response.aiter_lines()
         assert await anext(lines)
         yield lines
+
+
+# Times of the answered attempt
+
+
+async def test_no_time_of_an_answer_includes_earlier_attempts(start: Start, upstream: Upstream) -> None:
+    gateway = start()
+    asked, chatted = (upstream.mark(Behavior("429", times=1, retry_after=RETRY_AFTER_S)) for _ in range(2))
+    async with gateway.client() as client:
+        answer = await client.post("/v1/recommendations", json=question(asked))
+        said = await client.post("/v1/chat/completions", json=chat(chatted, stream=True))
+        metrics = (await client.get("/metrics")).text
+    assert (answer.status_code, said.status_code) == (200, 200)
+    timing = answer.json()["timing"]
+    assert timing["attempts"] == 2
+    assert timing["queued_ms"] >= 1000 * RETRY_AFTER_S > timing["ttft_ms"]
+    assert timing["total_ms"] > timing["queued_ms"] + timing["ttft_ms"]
+    first = 'conviction_time_to_first_token_seconds_{}{{backend="mistral"}} '
+    count, total = (float(metrics.split(first.format(part))[1].split()[0]) for part in ("count", "sum"))
+    assert (count, total < RETRY_AFTER_S) == (2, True)
 
 
 # 2. A client that disconnects

@@ -42,6 +42,7 @@ class Behavior:
     times: int = ALWAYS
     pause_s: float = 0.0
     """Before each token."""
+    retry_after: int = 0
     stalls: bool = False
 
 
@@ -99,7 +100,7 @@ class Upstream:
         self.keys.add(key)
         behavior = self.behaviors.get(mark, Behavior())
         mode = behavior.mode if self.calls[mark] <= behavior.times else None
-        if mode and (refused := status_error(mode, 0, key)):
+        if mode and (refused := status_error(mode, behavior.retry_after, key)):
             raise refused
         reply = Reply(chat, detail, answer_tokens(rules.answer_from(lines, detail)))
         tally = self.tallies["mistral" if hosted(chat.model) else "gpt-4", mark]

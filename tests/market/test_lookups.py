@@ -8,8 +8,8 @@ from datetime import date
 
 import pytest
 
-from app.errors import MarketDataRateLimited, MarketError, UnknownTicker
-from app.market.snapshots import MAX_FETCHES_PER_CLIENT, Freshness, SnapshotCache
+from app.errors import MarketDataRateLimited, MarketError, RateLimited, UnknownTicker
+from app.market.snapshots import MAX_FETCHES_PER_CLIENT, MAX_WAITING_PER_CLIENT, Freshness, SnapshotCache
 from tests.doubles import ask, gateway
 
 from .test_snapshots import Clock, Source
@@ -78,3 +78,41 @@ async def test_one_client_does_not_occupy_every_slot() -> None:
     source.unblocked.set()
     results = await asyncio.gather(*slow, return_exceptions=True)
     assert all(isinstance(result, UnknownTicker | asyncio.CancelledError) for result in results)
+
+
+async def test_the_look_ups_of_one_client_that_wait_are_limited() -> None:
+    source = Failing(UnknownTicker("unknown"))
+    source.unblocked.clear()
+    market = SnapshotCache(source, "none", Freshness(60, 3600), Clock())
+    accepted = MAX_FETCHES_PER_CLIENT + MAX_WAITING_PER_CLIENT
+    pending = [asyncio.create_task(market.get(f"NO{number}", None, "one")) for number in range(accepted + 20)]
+    await asyncio.sleep(0.05)
+    refused = [task for task in pending if task.done()]
+    assert refused == pending[accepted:]
+    assert all(isinstance(task.exception(), RateLimited) for task in refused)
+    assert (await asyncio.wait_for(market.get("MSFT", None, "other"), 10)).ticker == "MSFT"
+    pending[-21].cancel()
+    await asyncio.sleep(0)
+    pending.append(asyncio.create_task(market.get("NEW", None, "one")))  # in the place of the one that left
+    await asyncio.sleep(0.05)
+    source.unblocked.set()
+    results = await asyncio.gather(*pending[:accepted], pending[-1], return_exceptions=True)
+    assert all(isinstance(result, UnknownTicker | asyncio.CancelledError) for result in results)
+
+
+async def test_the_refusal_of_a_look_up_states_when_to_retry(own_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.market.snapshots.MAX_WAITING_PER_CLIENT", 1)
+    source = Failing(UnknownTicker("unknown"))
+    source.unblocked.clear()
+    async with gateway(own_store, provider=source) as running:
+        asked = [asyncio.create_task(ask(running, {"ticker": f"NO{chr(65 + n)}"})) for n in range(5)]
+        (refused,), pending = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        source.unblocked.set()
+        answers = await asyncio.gather(*pending)
+    response = refused.result()
+    assert (response.status_code, response.json()["code"], response.headers["retry-after"]) == (
+        429,
+        "rate_limited",
+        "5",
+    )
+    assert [answer.status_code for answer in answers] == [404] * 4

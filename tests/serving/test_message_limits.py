@@ -15,7 +15,8 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from app.serving.loop_lag import LoopLag
-from app.serving.message_limits import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED, BoundedProtocol
+from app.serving.message_limits import MAX_HEAD_BYTES, MAX_HEADERS, MAX_PIPELINED
+from app.serving.upgrades import HttpProtocol
 
 TIMEOUT_S = 30.0
 CHUNKED = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
@@ -34,7 +35,7 @@ async def unread(_: Request) -> JSONResponse:
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
     routes = [Route("/unread", unread, methods=["POST"]), Route("/{path:path}", echo, methods=["GET", "POST"])]
-    protocol = BoundedProtocol.with_lag(LoopLag())
+    protocol = HttpProtocol.with_lag(LoopLag())
     config = uvicorn.Config(Starlette(routes=routes), port=0, http=protocol, ws="none", log_level="critical")
     listening, server = config.bind_socket(), uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from app.serving import message_timeouts
 from app.serving.loop_lag import LoopLag
-from app.serving.message_limits import BoundedProtocol
+from app.serving.upgrades import HttpProtocol
 from tests.serving.test_load_shedding import Gateway
 
 POST = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
@@ -34,7 +34,7 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     monkeypatch.setattr(message_timeouts, "HEADER_TIMEOUT_S", 0.5)
     monkeypatch.setattr(message_timeouts, "LINGER_S", 0.5)
     routes = [Route("/read", read, methods=["POST"]), Route("/reject", reject, methods=["POST"])]
-    gateway = Gateway(Starlette(routes=routes), BoundedProtocol.with_lag(LoopLag(), 1.0))
+    gateway = Gateway(Starlette(routes=routes), HttpProtocol.with_lag(LoopLag(), 1.0))
     gateway.start()
     yield gateway
     gateway.stop()

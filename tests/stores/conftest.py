@@ -22,7 +22,10 @@ TIMEOUT_S = 20.0
 
 CLOCK = "conviction:tests:clock"
 TIME, SET_TIME = "redis.call('TIME')", f"redis.call('HMGET', '{CLOCK}', 's', 'us')"
-SCRIPTS = ((admission, ("ADMIT", "RENEW", "SETTLE", "SWEEP", "LIMIT_STATUS")), (shared_calls, ("FOLLOW", "FOLLOWERS")))
+SCRIPTS = (
+    (admission, ("ADMIT", "RENEW", "SETTLE", "RECOVER", "SWEEP", "LIMIT_STATUS")),
+    (shared_calls, ("FOLLOW", "FOLLOWERS")),
+)
 
 
 class Clock:

@@ -166,7 +166,36 @@ async def test_a_killed_gateway_ends_its_server_and_the_next_has_its_data(
             assert int(await redis.get("counted") or 0) >= max(answered, default=20)
 
 
-def test_a_folder_that_was_there_becomes_private(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    with locked(tmp_path):
-        assert tmp_path.stat().st_mode & 0o777 == 0o700
+async def test_what_is_stored_in_a_folder_that_was_there_is_private(tmp_path: Path) -> None:
+    folder = tmp_path / "given"
+    folder.mkdir()
+    folder.chmod(0o755)
+    async with open_redis(None, folder) as redis:
+        await redis.set("name", "value")
+        assert folder.stat().st_mode & 0o777 == 0o755
+        modes = {path.name: path.stat().st_mode & 0o077 for path in folder.iterdir()}
+        assert modes == dict.fromkeys(("lock", "server.lock", "valkey.log", "valkey.sock", "appendonlydir"), 0)
+        (folder / "appendonlydir").chmod(0o755)
+    async with open_redis(None, folder) as redis:
+        assert await redis.get("name") == "value"
+        assert (folder / "appendonlydir").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])
+def test_a_folder_that_every_user_may_write_to_is_refused_unchanged(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(mode)
+    with (
+        pytest.raises(InvalidSettings, match="CONVICTION_STORE_DIR: every user may write to the folder"),
+        locked(folder),
+    ):
+        pass
+    assert folder.stat().st_mode & 0o7777 == mode
+    assert list(folder.iterdir()) == []
+
+
+def test_a_new_folder_in_one_that_every_user_may_write_to_is_private(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with locked(tmp_path / "own") as own:
+        assert own.stat().st_mode & 0o777 == 0o700

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from time import thread_time
 from typing import Any
 
@@ -16,9 +15,9 @@ import pytest
 from app.api import batches, body, chat
 from app.contract.recommendation import ANALYSIS_MAX, FullAnswer, canonical
 from app.serving.message_limits import MAX_HEAD_BYTES
-from tests.doubles import EXAMPLE_BODY, Gateway, completion, gateway
+from tests.doubles import EXAMPLE_BODY, Gateway, completion
+from tests.threats.conftest import KEY
 
-KEY = "ops-0123456789abcdef"
 LONGEST_S, MORE_S = 0.2, 0.2
 """The limit of a turn, and what each megabyte adds to it: over twice what parsing takes on a slow machine, and half of
 what the inputs of `smallest` took."""
@@ -101,16 +100,6 @@ def smallest() -> Iterator[Hostile]:
     yield Hostile("/v1/chat/completions", content=b'{"model":"mistral","messages":[%b1]}' % (b"1," * (size // 2)))
     size = batches.MAX_BYTES - 100
     yield Hostile("/v1/recommendations/batch", content=b'{"items":[{%b}]}' % members(size, "1").encode())
-
-
-@pytest.fixture
-async def running(store_url: str, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """A gateway with keys, since without keys it issues none."""
-    keys = tmp_path / "keys"
-    keys.write_text(f"ops:{KEY}\n")
-    keys.chmod(0o600)
-    async with gateway(store_url, api_keys_file=keys) as running:
-        yield running
 
 
 async def longest_turn(running: Gateway, request: Hostile) -> float:

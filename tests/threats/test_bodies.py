@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from app.main import create_app
 from app.settings.gateway import Settings
-from tests.doubles import EXAMPLE_BODY, Gateway, gateway
+from tests.doubles import EXAMPLE_BODY, Gateway
+from tests.threats.conftest import KEY
 
-KEY = "ops-0123456789abcdef"
 JSON = {"Content-Type": "application/json", "X-API-Key": KEY}
 PATHS = (
     "/v1/recommendations",
@@ -23,16 +21,6 @@ PATHS = (
 )
 MAX_BYTES = 4 * 1024 * 1024
 """The largest body that any path accepts, a batch."""
-
-
-@pytest.fixture
-async def running(store_url: str, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """A gateway with keys, since without keys it issues none."""
-    keys = tmp_path / "keys"
-    keys.write_text(f"ops:{KEY}\n")
-    keys.chmod(0o600)
-    async with gateway(store_url, api_keys_file=keys) as running:
-        yield running
 
 
 def test_these_are_all_paths_that_accept_a_body() -> None:

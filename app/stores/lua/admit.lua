@@ -11,22 +11,8 @@ local more = sweep()
 local today = date(now)
 local scopes = read_scopes(10, today)
 
--- The reservation of this request that holds these amounts.
-local function reservation(state, tokens, nano_usd)
-  local named = {}
-  for i, scope in ipairs(scopes) do named[i] = {name = scope.name, tpm = scope.tpm} end
-  return {
-    state = state, backend = backend, tokens = tokens, nano_usd = nano_usd, day = today,
-    flight = call_key, lease = lease, scopes = named,
-  }
-end
-
 local earlier = read_reservation(id)
-if earlier and earlier.state == 'early' then
-  local late = reservation('released', 0, 0)
-  close(late, earlier.usage)
-  write_reservation(id, late, SETTLED_TTL_S)
-end
+if earlier and earlier.state == 'early' then book_unreserved(id, backend, scopes, today, earlier.usage) end
 if earlier then return {'duplicate'} end
 
 local cached = read_cache and call_key ~= '' and redis.call('GET', 'conviction:answer:' .. call_key)
@@ -73,10 +59,12 @@ for _, scope in ipairs(scopes) do
   end
   local key = budget_key(scope.name, today)
   redis.call('HINCRBY', key, 'reserved', nano_usd)
-  if scope.used + scope.reserved == 0 then redis.call('EXPIRE', key, 3 * CORRECTABLE_TTL_S) end
+  if scope.used + scope.reserved == 0 then redis.call('EXPIRE', key, BUDGET_TTL_S) end
   scope.reserved = scope.reserved + nano_usd
 end
 redis.call('ZADD', LEASES, now + lease, id)
-write_reservation(id, reservation(first_state, tokens, nano_usd))
+local reserved = new_reservation(first_state, backend, scopes, today, tokens, nano_usd)
+reserved.flight, reserved.lease = call_key, lease
+write_reservation(id, reserved)
 if call_key ~= '' then redis.call('SET', 'conviction:flight:' .. call_key, id) end
 return {'lead', limit_status(scopes)}

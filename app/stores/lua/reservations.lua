@@ -4,7 +4,8 @@
 --   unconfirmed  its lease ended after it was sent: the estimate is charged unless it is settled later
 --   released     nothing is held: it was not sent, or cost nothing
 --   settled      the call's usage is booked
---   early        a tombstone: the settlement arrived before its admission, which books it and reserves nothing
+--   early        a tombstone: the settlement found no admission. One that arrives later books it and reserves nothing;
+--                the settlement of one that was lost is booked by recover.lua
 -- A record of another version, or one that cannot be read, is treated as absent.
 local VERSION = 1
 local LEASES = 'conviction:leases'
@@ -12,6 +13,7 @@ local SWEEP_BATCH = 100
 local CORRECTABLE_TTL_S = 86400
 local SETTLED_TTL_S = 120
 local EARLY_TTL_S = 3600
+local BUDGET_TTL_S = 3 * CORRECTABLE_TTL_S
 local LEDGER_TTL_S = 34560000
 
 local function read_reservation(id)
@@ -19,6 +21,13 @@ local function read_reservation(id)
   if not stored then return nil end
   local readable, reserved = pcall(cmsgpack.unpack, stored)
   return readable and type(reserved) == 'table' and (reserved.version or VERSION) == VERSION and reserved or nil
+end
+
+-- The reservation that holds these amounts.
+local function new_reservation(state, backend, scopes, day, tokens, nano_usd)
+  local named = {}
+  for i, scope in ipairs(scopes) do named[i] = {name = scope.name, tpm = scope.tpm} end
+  return {state = state, backend = backend, tokens = tokens, nano_usd = nano_usd, day = day, flight = '', scopes = named}
 end
 
 local function write_reservation(id, reserved, seconds)

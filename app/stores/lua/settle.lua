@@ -9,7 +9,8 @@ if not reserved then
   return 'unknown'
 end
 local before = reserved.state
-if before == 'settled' or before == 'early' or (before == 'released' and not usage) then return 'repeated' end
+if before == 'early' then return 'unknown' end
+if before == 'settled' or (before == 'released' and not usage) then return 'repeated' end
 
 redis.call('ZREM', LEASES, id) -- first: a server out of memory lets a script continue that has already written
 close(reserved, usage)

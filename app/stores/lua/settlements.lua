@@ -33,3 +33,11 @@ local function close(reserved, usage)
   end
   reserved.state = usage and 'settled' or 'released'
 end
+
+-- Book the usage of a request that reserved nothing, if it has one, and record that it is settled.
+local function book_unreserved(id, backend, scopes, day, usage)
+  local reserved = new_reservation('released', backend, scopes, day, 0, 0)
+  close(reserved, usage)
+  for _, scope in ipairs(scopes) do redis.call('EXPIRE', budget_key(scope.name, day), BUDGET_TTL_S) end
+  write_reservation(id, reserved, SETTLED_TTL_S)
+end
