@@ -76,6 +76,11 @@ def _folders(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(name, type=Path, required=True)
 
 
+def _calibrate_options(parser: argparse.ArgumentParser) -> None:
+    text = "evaluation of the served weights on the validation split; repeatable, by default calibrate/*-awq.json"
+    parser.add_argument("--evaluation", type=Path, action="append", default=[], metavar="FILE", help=text)
+
+
 def _curve_options(parser: argparse.ArgumentParser) -> None:
     _models(parser)
     parser.add_argument("--pairs", type=_at_least(1), action="append", help="training pairs of a point; repeatable")
@@ -164,6 +169,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--consistency", type=_at_least(0), metavar="N", help="pairs asked again with irrelevant changes"
     )
+    parser.add_argument("--calibrated", action="store_true", help="apply the calibration of the run to probabilities")
     parser.add_argument("--resume", action="store_true", help="resume an interrupted evaluation of OUT")
     _hourly(parser)
     parser.add_argument("--out", type=Path, required=True)
@@ -285,6 +291,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from training.artifacts import write_bytes, write_json
     from training.config import Evaluate
     from training.evaluation import rows
+    from training.evaluation.calibration import calibration_of
     from training.evaluation.frontier import API_MODEL
     from training.evaluation.pairs import pairs_of_market, pairs_of_run
     from training.evaluation.stage import EvaluationOptions, evaluate
@@ -304,6 +311,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         settings.consistency if arguments.consistency is None else arguments.consistency,
         arguments.form,
         arguments.dtype,
+        calibration_of(_run_of(arguments)[1], arguments.detail) if arguments.calibrated else None,
     )
     beside = rows.rows_path(arguments.out)
     unfinished = beside.with_suffix(".unfinished")
@@ -319,6 +327,12 @@ def _evaluate(arguments: argparse.Namespace) -> None:
         write_bytes(arguments.out.with_suffix(".cascade.png"), drawn)
     unfinished.unlink()
     print(json.dumps({"agreement": found.document["agreement"], "failures": found.document["failures"]}))
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from training.evaluation.calibration import calibrate
+
+    print(json.dumps(calibrate(_run_of(arguments)[1], arguments.evaluation), indent=2))
 
 
 def _curve(arguments: argparse.Namespace) -> None:
@@ -427,6 +441,7 @@ STAGES: dict[str, tuple[Command, str, Callable[[argparse.ArgumentParser], None]]
     "quantize": (_quantize, "4-bit AWQ of merged weights", _quantize_options),
     "dequantize": (_dequantize, "4-bit AWQ dequantized to float32", _dequantize_options),
     "evaluate": (_evaluate, "agreement of a served model with the teacher", _evaluate_options),
+    "calibrate": (_calibrate, "fit the probabilities of the served weights on validation pairs", _calibrate_options),
     "curve": (_curve, "agreement by number of training pairs; takes hours for large numbers", _curve_options),
     "report": (_report, "evaluations, baselines and curves of a run, as Markdown and HTML", _report_options),
     "publish": (_publish, "into the model store", _publish_options),

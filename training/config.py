@@ -198,18 +198,33 @@ class Quantize(_Section):
     """Maximum tokens per sample."""
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class MinAgreement(_Section):
     """Minimum agreement with the teacher, by detail."""
 
-    brief: Annotated[float, Field(ge=0, le=1)] = 0.85
-    full: Annotated[float, Field(ge=0, le=1)] = 0.85
+    brief: Share = 0.85
+    full: Share = 0.85
+
+
+class MinPairs(_Section):
+    """Minimum number of test pairs, by detail."""
+
+    brief: Positive = 1000
+    full: Positive = 500
 
 
 class Publish(_Section):
     """Publication criteria for the 4-bit weights on unseen tickers, and the target store."""
 
     store: Path = Path("model_store")
+    min_pairs: MinPairs = MinPairs()
     min_agreement: MinAgreement = MinAgreement()
+    min_conviction_within_one: Share = 0.7
+    """Minimum share of answers whose conviction differs from the teacher's by at most 1."""
+    max_ece: Share = 0.05
+    """Maximum expected calibration error of the action's probability."""
     max_failures: Fraction = 0.0005
     """Maximum share of failed answers; the default allows none in 1,000."""
     max_quantisation_loss: Fraction = 0.01
@@ -222,7 +237,7 @@ class Evaluate(_Section):
     concurrency: Positive = 8
     """Concurrent requests."""
     consistency: Annotated[int, Field(ge=0)] = 100
-    """Pairs asked again with metrics reordered, rounded, and under another ticker."""
+    """Pairs asked again with metrics reordered, rounded, under another ticker, and without a ticker."""
     beside: tuple[Literal["base", "adapter", "merged"], ...] = ("base", "adapter", "merged")
     """Systems evaluated besides the 4-bit weights: untuned base, adapter on its base, merged weights."""
 

@@ -65,5 +65,5 @@ def test_a_manifest_states_calibrations_by_detail_or_none(tmp_path: Path) -> Non
     assert calibration is not None
     assert calibration["full"].model_dump() == fitted
     (tmp_path / "manifest.json").write_text(json.dumps(document | {"calibration": {"long": fitted}}))
-    with pytest.raises(UnusableModel, match="calibration.long"):
+    with pytest.raises(UnusableModel, match=r"calibration\.long"):
         parse(tmp_path)

@@ -63,6 +63,9 @@ warmup = 0.1
 max_length = 1024
 evaluate_every = 10
 save_every = 10
+[publish.min_pairs]
+brief = 6
+full = 3
 [quantize]
 bits = 4
 group_size = 32

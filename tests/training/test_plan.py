@@ -49,7 +49,7 @@ def test_the_plan_lists_machine_stages_environments_and_how_each_system_is_serve
         "  machine   EPYC (AVX-512), 2 cores, 24 GiB",
         f"  profile   {made.profile}",
         "  complete  dataset",
-        "  to do     label, finetune, merge, quantize, evaluate, report, publish",
+        "  to do     label, finetune, merge, quantize, calibrate, evaluate, report, publish",
         f"  training  {python}",
         f"  vllm      {made.environments.vllm}",
         "  base      base weights in bfloat16, compiled",
@@ -114,6 +114,14 @@ def test_all_that_would_stop_the_run_is_named_in_one_line(plan: Make, config: Co
         "store/toy/1 exists, and versions are immutable",
     ):
         assert part in message
+
+
+def test_a_test_split_that_the_gate_would_refuse_stops_the_run_before_it_starts(plan: Make) -> None:
+    publish = {"publish": {"min_pairs": {"brief": 7, "full": 3}}}
+    with pytest.raises(CannotRun, match=r"dataset\.test\.brief is 6, and publish\.min_pairs\.brief 7: the gate would"):
+        plan(publish).require_runnable()
+    target = plan().target
+    plan(publish, target=Target(target.store, "1", Decimal(1), ["min_pairs.brief"])).require_runnable()
 
 
 def test_what_complete_stages_needed_is_no_longer_required(plan: Make, config: Config, tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ class Pair:
     truth: Answer
     teacher: str = rules.MODEL_ID
     """Model id of the teacher."""
+    blind: bool = False
+    """Whether the prompt omits the ticker."""
 
 
 def pairs_of_market(market: Path, options: OptionSource, detail: Detail, count: int, seed: int) -> list[Pair]:

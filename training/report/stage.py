@@ -13,6 +13,7 @@ from app.pricing.prices import CapacityPrice, list_price
 from training.artifacts import Artifacts, faults, write_bytes, write_text
 from training.config import Config
 from training.evaluation import baselines
+from training.evaluation.calibration import STAGE as CALIBRATE
 from training.evaluation.frontier import API_MODEL, frontier
 from training.finetune import history
 from training.finetune.record import tuning
@@ -58,6 +59,7 @@ def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decima
         *(block for one in evaluated for block in _in_short(one, teacher, train.tickers)),
         *(block for one in evaluated for block in _in_full(one, teacher)),
         *(block for one in evaluated for block in _cascade(one, teacher, API_MODEL, usd_per_hour)),
+        *_calibration(artifacts),
         *_learning(train, evaluated[0], points),
         *_training(tuned),
         *_how(evaluated),
@@ -112,6 +114,19 @@ def _cascade(results: Results, teacher: str, api: str, usd_per_hour: Decimal) ->
     drawn = plots.frontier(found["points"], found["api_alone"], shipped.name, api)
     caption = f"Cost against agreement over thresholds; {usd_per_hour} USD an hour for the machine, at the load above"
     yield Picture("cascade.png", caption, drawn)
+
+
+def _calibration(artifacts: Artifacts) -> Iterator[Block]:
+    """Yield the calibration of the shipped weights, if the stage is complete."""
+    if not artifacts.done(CALIBRATE):
+        return
+    yield "## Calibration"
+    yield (
+        "A temperature and a bias per action, fitted on validation pairs, are applied to the probabilities of the "
+        "shipped weights, here and in the gateway; the action stays the one that the model wrote. Figures are of "
+        "validation pairs, each calibrated by a fit on other tickers."
+    )
+    yield tables.calibration(artifacts.manifest(CALIBRATE))
 
 
 def _learning(train: baselines.TrainingSet, results: Results, points: Sequence[_CurvePoint]) -> Iterator[Block]:

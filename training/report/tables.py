@@ -31,16 +31,37 @@ def classes(model: EvaluatedSystem) -> str:
 
 def conviction(results: Results) -> str:
     """Return conviction error and calibration per model."""
-    head = ["", "mean error", "Spearman", "quadratic kappa", "ECE, conviction", "ECE, probability", "Brier"]
+    head = ["", "mean error", "within 1", "Spearman", "quadratic kappa"]
+    head += ["ECE, conviction", "ECE, probability", "Brier"]
     rows = []
     for model in results.models:
         found, stated = model.scores["conviction"], model.scores["calibration"]
         sure, likely = stated["conviction"] or {}, stated["probabilities"] or {}
         figures = (
-            found["mean_absolute_error"], found["spearman"], found["quadratic_kappa"],
+            found["mean_absolute_error"], found["within_one"], found["spearman"], found["quadratic_kappa"],
             sure.get("ece"), likely.get("ece"), likely.get("brier"),
         )  # fmt: skip
         rows.append([model.name, *map(_number, figures)])
+    return table(head, rows)
+
+
+def calibration(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the fitted calibration by detail, and its effect on held-out validation pairs."""
+    head = ["", "pairs", "temperature", *(f"bias {action}" for action in ACTIONS)]
+    head += ["NLL before, after", "ECE before, after", "agreement written, most probable"]
+    rows = []
+    for detail, one in found.items():
+        fitted, before, after = one["calibration"], one["before"], one["after"]
+        highest = one["action"]["written"] + one["action"]["most_probable"]["value"]
+        rows.append(
+            [
+                *(detail, f"{one['pairs']:,}", _number(fitted["temperature"])),
+                *(f"{fitted['bias'][action]:+.3f}" for action in ACTIONS),
+                *(f"{before[name]:.4f}, {after[name]:.4f}" for name in ("nll", "ece")),
+                f"{percent(one['action']['written'])}, {percent(highest)}"
+                f" (McNemar {p_value(one['action']['most_probable']['p'])})",
+            ]
+        )
     return table(head, rows)
 
 
