@@ -164,7 +164,7 @@ class Plan:
         for detail in EVALUATED_DETAILS["awq"]:
             pairs, wanted, check = getattr(test, detail), getattr(least, detail), f"min_pairs.{detail}"
             if pairs < wanted and check not in self.target.overrides:
-                yield f"dataset.test.{detail} is {pairs}, and publish.{check} {wanted}: the gate would refuse the version"
+                yield f"dataset.test.{detail} is {pairs}, and publish.{check} {wanted}: the gate would refuse it"
 
     def _untrainable(self) -> Iterator[str]:
         settings = self.config.finetune

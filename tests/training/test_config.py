@@ -16,6 +16,13 @@ def test_shipped_configs_are_valid(path: Path) -> None:
     assert load(path).name
 
 
+@pytest.mark.parametrize("path", [p for p in SHIPPED if p.stem != "learning-curve"], ids=lambda path: path.name)
+def test_shipped_configs_have_the_test_pairs_that_publication_requires(path: Path) -> None:
+    config = load(path)
+    for detail, least in config.publish.min_pairs.model_dump().items():
+        assert getattr(config.dataset.test, detail) >= least
+
+
 def test_every_error_is_all_reported(config_file: Path) -> None:
     text = config_file.read_text()
     for right, wrong in (("rank = 4", "rank = 0"), ('"rules"', '"gpt"'), ("bits = 4", "bits = 3")):
