@@ -47,7 +47,8 @@ def evaluated(artifacts: Artifacts, name: str, pairs: list[Pair], predicted: Sai
         "median_seconds": 0.1,
     }  # fmt: skip
     stay = {"value": 0.9, "low": 0.8, "high": 1.0, "n": 9, "tickers": 3, "teacher": 1.0}
-    write_json(path, {"model": f"{name}-1", **scores(kept), "speed": speed, "consistency": {"rounded": stay}})
+    consistency = {"rounded": stay, "swapped ticker": {**stay, "value": 0.97}, "no ticker": {**stay, "value": 0.985}}
+    write_json(path, {"model": f"{name}-1", **scores(kept), "speed": speed, "consistency": consistency})
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +128,8 @@ def test_the_command_writes_both_forms(
     for phrase in (DISCLAIMER, "rule-based analyst", "untuned base", "gradient boosting", "stratified random"):
         assert phrase in text
     assert "| 40 | 50.0% (40.0 to 60.0) |" in text
+    assert "Of 9 actions, 3.0% change under another ticker and 1.5% without a ticker" in text
+    assert "## Calibration" not in text
     assert "of another run" in page
     assert "Training continued model_store/x/1" in text
     assert not list(out.glob("*.part"))
@@ -150,6 +153,19 @@ def test_a_cascade_is_drawn_where_answers_have_probabilities(
     assert "0.55 is the least threshold" in text
     assert "counts as the rule-based analyst's own, and so as agreeing" in text
     assert (out / "cascade.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_calibration_and_its_effect_are_reported(finished: Artifacts, config_file: Path, tmp_path: Path) -> None:
+    fitted = {"temperature": 1.5, "bias": {"buy": 0.1, "sell": 0.2, "hold": -0.3}}
+    before, after = {"nll": 0.4, "ece": 0.11, "brier": 0.2}, {"nll": 0.3, "ece": 0.02, "brier": 0.1}
+    action = {"written": 0.9, "most_probable": {"value": 0.012, "p": 0.04}}
+    one = {"calibration": fitted, "pairs": 1000, "before": before, "after": after, "action": action}
+    finished.complete("calibrate", {"brief": one})
+    out = tmp_path / "out"
+    main(["report", "--config", str(config_file), "--runs", str(tmp_path / "runs"), "--out", str(out)])
+    text = (out / "report.md").read_text()
+    figures = "0.4000, 0.3000 | 0.1100, 0.0200 | 90.0%, 91.2% (McNemar p = 0.040)"
+    assert f"| brief | 1,000 | 1.500 | +0.100 | +0.200 | -0.300 | {figures} |" in text
 
 
 @pytest.mark.parametrize("curve", ['[{"pairs": "many", "agreement": 1}]', "[", "{}"])
