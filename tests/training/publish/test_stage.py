@@ -11,6 +11,7 @@ from app.contract.manifest import Golden, UnusableModel, current, read
 from training.artifacts import Artifacts, write_json
 from training.cli import main
 from training.config import Config
+from training.dataset.lineage import split_rule
 from training.publish.stage import Refused, publish
 
 GOLDEN = [Golden(ticker="SNPS", metrics=EXAMPLE.document(), action="buy")]
@@ -67,6 +68,7 @@ def test_what_is_published_reads_back(config: Config, finished: Artifacts, tmp_p
     assert manifest.capacity is not None
     assert manifest.capacity.tokens_per_hour == 360_000
     assert len(manifest.gate) == 8
+    assert manifest.data["splits"] == [split_rule(config.dataset)]
     card = (folder / "README.md").read_text()
     assert "Teacher: rule-based-analyst-1" in card
     assert "No GPT-4 answer was used" in card
