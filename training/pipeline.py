@@ -22,6 +22,7 @@ from app.contract.manifest import verify
 from app.stores.parent_death import ending_with_parent
 from training.artifacts import Artifacts, read_json, write_json
 from training.build import ALLOCATOR
+from training.changes import begin
 from training.config import Config
 from training.plan import EVALUATED_DETAILS, Environments, Plan, System, Target
 from training.vllm_server import serve
@@ -77,6 +78,7 @@ class Run:
         merged, settings = self.artifacts.stage("merge"), self.config.quantize
         verify(merged / "weights", self.artifacts.manifest("merge")["weights"])
         calibration: list[str | Path] = ["--calibration", merged / "calibration.json"] if settings.search else []
+        begin(self.config, self.artifacts, "quantize")
         out = self.artifacts.folder / "quantize" / "weights"
         self.stage(
             "quantize", "--merged", merged / "weights", *calibration, "--out", out,
@@ -86,6 +88,7 @@ class Run:
 
     def _dequantize(self) -> None:
         """Dequantize the weights for a machine without a 4-bit kernel."""
+        begin(self.config, self.artifacts, "dequantize")
         quantized, out = (self.artifacts.folder / name / "weights" for name in ("quantize", "dequantize"))
         self.stage("dequantize", "--quantized", quantized, "--out", out)
         self.artifacts.complete("dequantize", {"dtype": "float32"})

@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from app.contract.hardware import Dtype, Profile, UnsupportedMachine
 from training.artifacts import Artifacts, read_json
+from training.changes import ChangedConfig, require_unchanged
 from training.config import Config
+from training.dataset.lineage import overlaps
 from training.precision import require_trainable
 from training.vllm_server import with_adapter
 
@@ -143,6 +145,10 @@ class Plan:
 
     def _problems(self) -> Iterator[str]:
         done = self.artifacts.done
+        try:
+            require_unchanged(self.config, self.artifacts)
+        except ChangedConfig as error:
+            yield str(error)
         for python in self.interpreters().values():
             if not python.exists():
                 yield f"{python} is missing: `make {python.parents[1] / '.complete'}` installs it"
@@ -172,3 +178,5 @@ class Plan:
             yield "finetune.qlora needs a GPU, and this machine has none"
         if settings.continue_from and not settings.continue_from.exists():
             yield f"finetune.continue_from, {settings.continue_from}, does not exist"
+        else:
+            yield from overlaps(self.config)

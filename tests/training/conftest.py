@@ -49,6 +49,9 @@ first = 2024-02-12
 last = 2024-03-08
 brief = 6
 full = 3
+[publish.min_pairs]
+brief = 6
+full = 3
 [teacher]
 name = "rules"
 [finetune]
@@ -63,9 +66,6 @@ warmup = 0.1
 max_length = 1024
 evaluate_every = 10
 save_every = 10
-[publish.min_pairs]
-brief = 6
-full = 3
 [quantize]
 bits = 4
 group_size = 32

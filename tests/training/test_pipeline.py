@@ -13,6 +13,7 @@ import pytest
 
 from app.contract.hardware import Machine, Profile
 from tests.training.machines import AVX2, AVX512, profile_of
+from tests.training.runs import complete
 from training import pipeline
 from training.artifacts import Artifacts, read_json, write_json
 from training.cli import main
@@ -70,6 +71,9 @@ class Running:
 
     def run(self, machine: Machine) -> list[list[str]]:
         """The interpreters' commands: environment, arguments."""
+        for stage in ("dataset", "label", "finetune", "merge"):
+            if not self.artifacts.done(stage):
+                complete(self.config, self.artifacts, stage, weights={})
         run(
             self.folder / "toy.toml",
             self.config,
@@ -89,9 +93,6 @@ def running(
 ) -> Running:
     it = Running(config, artifacts, synthetic_market, tmp_path)
     monkeypatch.setattr(pipeline, "serve", it.serve)
-    artifacts.complete("merge", {"weights": {}})
-    for name in ("dataset", "label", "finetune"):
-        artifacts.complete(name, {})
     return it
 
 
@@ -187,6 +188,20 @@ def test_the_plan_is_printed_before_the_first_stage(running: Running, capsys: py
     assert "profile   dequantized weights in float32" in plan
     assert "to do     quantize, dequantize, calibrate, evaluate, report, publish" in plan
     assert "== dequantize" in stages
+
+
+def test_a_changed_setting_is_refused_before_any_work_unless_it_affects_no_complete_stage(running: Running) -> None:
+    unsearched(running)
+    commands = len(running.run(AVX512))
+    whole = running.config
+    running.config = whole.model_copy(update={"teacher": whole.teacher.model_copy(update={"name": "openai"})})
+    with pytest.raises(CannotRun, match=r'begun with teacher\.name = "rules", the config says "openai"'):
+        running.run(AVX512)
+    assert len(running.log.read_text().splitlines()) == commands
+    evaluate = whole.evaluate.model_copy(update={"concurrency": 3})
+    publish = whole.publish.model_copy(update={"max_failures": 0.5})
+    running.config = whole.model_copy(update={"evaluate": evaluate, "publish": publish})
+    assert [words[1] for words in running.run(AVX512)[commands:]] == ["report", "publish"]
 
 
 def test_what_cannot_work_is_refused_before_any_work(running: Running) -> None:

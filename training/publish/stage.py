@@ -15,6 +15,7 @@ from app.contract.manifest import CURRENT, MANIFEST, Agreement, BaseRecord, Capa
 from app.contract.prompt import PROMPT_VERSION
 from training.artifacts import Artifacts, write_json
 from training.config import Config
+from training.dataset.lineage import lineage
 from training.evaluation.calibration import calibrations
 from training.evaluation.documents import answers, evaluations, measured_speed
 from training.finetune.record import tuning
@@ -126,6 +127,7 @@ def _data(config: Config, artifacts: Artifacts, reports: dict[str, Any]) -> dict
         "pairs": tuned["pairs"],
         "tokens": tuned["tokens"],
         "balance": labels["balance"],
+        "splits": lineage(config),
         "tickers": {name: artifacts.manifest("dataset")[name]["tickers"] for name in ("train", "test")},
         "train_seconds": tuned["seconds"],
         "labels": {name: labels[name] for name in LABEL_FACTS if name in labels},

@@ -120,14 +120,15 @@ def speed(results: Results) -> str:
     return table(["", "prompt tokens", "answer tokens", "seconds in all", "tokens an hour", "concurrency"], rows)
 
 
-def learning(mine: Sequence[Mapping[str, Any]], boosted: Sequence[Mapping[str, Any]]) -> str:
-    """Return both learning curves by number of training pairs."""
-    model, trees = ({point["pairs"]: point for point in points} for points in (mine, boosted))
-    rows = [
-        [f"{size:,}", _point(model.get(size)), _point(trees.get(size)), model.get(size, {}).get("note", "") or NONE]
-        for size in sorted({*model, *trees})
-    ]
-    return table(["training pairs", "the model", "gradient boosting", "note"], rows)
+def learning(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return learning curves by number of training pairs, with the notes on their points."""
+    by_size = {name: {point["pairs"]: point for point in points} for name, points in curves.items()}
+    rows = []
+    for size in sorted({size for points in by_size.values() for size in points}):
+        points = [of_curve.get(size) for of_curve in by_size.values()]
+        notes = "; ".join(point["note"] for point in points if point and point.get("note"))
+        rows.append([f"{size:,}", *map(_point, points), notes or NONE])
+    return table(["training pairs", *by_size, "note"], rows)
 
 
 def _summary(one: EvaluatedSystem) -> list[str]:
@@ -150,7 +151,10 @@ def _against(one: EvaluatedSystem, other: EvaluatedSystem) -> str:
 
 
 def _point(point: Mapping[str, Any] | None) -> str:
-    return f"{percent(point['agreement']['value'])} ({interval(point['agreement'])})" if point else NONE
+    if point is None:
+        return NONE
+    found = point["agreement"]
+    return f"{percent(found['value'])} ({interval(found)})" if "low" in found else percent(found["value"])
 
 
 def _share(share: float | None) -> str:

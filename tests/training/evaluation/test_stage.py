@@ -165,3 +165,25 @@ def test_what_a_cut_off_evaluation_left_is_taken_only_when_asked_for(
         main([*words, "--key", stand_in.key, *resume])
         counts.append(stand_in.tally()["answered"] - before)
     assert counts == [3, 0]
+
+
+def test_a_split_of_the_run_is_evaluated_and_recorded(
+    stand_in: StandIn, config_file: Path, synthetic_market: Path, tmp_path: Path
+) -> None:
+    run = ["--config", str(config_file), "--runs", str(tmp_path / "runs")]
+    main(["dataset", *run, "--market", str(synthetic_market)])
+    main(["label", *run])
+    found = {}
+    for split in ([], ["--split", "validation"]):
+        out = tmp_path / "out.json"
+        main(["evaluate", *run, *split, "--url", stand_in.url, "--key", stand_in.key, "--out", str(out)])
+        document = json.loads(out.read_text())
+        found[document["source"]["split"]] = document["agreement"]["n"]
+    assert found == {"test": 6, "validation": 4}
+
+
+def test_a_market_has_no_splits(synthetic_market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = f"--market {synthetic_market} --split test --url http://x --out {tmp_path / 'out.json'}".split()
+    with pytest.raises(SystemExit):
+        main(["evaluate", *words])
+    assert "--split is of a run: it cannot be combined with --market" in capsys.readouterr().err

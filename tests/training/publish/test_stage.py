@@ -12,6 +12,7 @@ from tests.training.evaluation.examined import examined
 from training.artifacts import Artifacts, write_json
 from training.cli import main
 from training.config import Config
+from training.dataset.lineage import split_rule
 from training.evaluation import rows
 from training.publish.stage import Refused, publish
 
@@ -73,6 +74,7 @@ def test_what_is_published_reads_back(config: Config, finished: Artifacts, tmp_p
     assert manifest.capacity.tokens_per_hour == 360_000
     assert len(manifest.gate) == 14
     assert manifest.calibration is None
+    assert manifest.data["splits"] == [split_rule(config.dataset)]
     card = (folder / "README.md").read_text()
     assert "Teacher: rule-based-analyst-1" in card
     assert "No GPT-4 answer was used" in card
