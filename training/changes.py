@@ -28,7 +28,7 @@ MADE_BY: dict[str, Mapping[str, Sequence[str]]] = {
 """The stages in order, with the sections of the configuration and their settings, or all, that affect each."""
 WITHOUT_EFFECT = ("max_usd", "concurrency", "batch_requests", "tries", "max_failed", "save_every", "usd_per_hour")
 """Settings of those sections that affect no stage's result: limits, and how the work is done."""
-AFTER = ("evaluate", "report")
+AFTER = ("calibrate", "evaluate", "report")
 """Folders that are made from the stages' results."""
 
 
