@@ -18,7 +18,7 @@ from training.config import Config
 RECORD = "config.json"
 MADE_BY: dict[str, Mapping[str, Sequence[str]]] = {
     "dataset": {"dataset": ()},
-    "label": {"teacher": ("name", "model")},
+    "label": {"teacher": ()},
     "finetune": {"base": (), "finetune": ()},
     "qat": {"qat": (), "quantize": ("group_size", "keep")},
     "merge": {"quantize": ("search", "samples", "max_length")},
@@ -26,8 +26,8 @@ MADE_BY: dict[str, Mapping[str, Sequence[str]]] = {
     "dequantize": {},
 }
 """The stages in order, with the sections of the configuration and their settings, or all, that affect each."""
-WITHOUT_EFFECT = ("save_every", "usd_per_hour")
-"""Settings that affect no stage's result."""
+WITHOUT_EFFECT = ("max_usd", "concurrency", "batch_requests", "tries", "max_failed", "save_every", "usd_per_hour")
+"""Settings of those sections that affect no stage's result: limits, and how the work is done."""
 AFTER = ("calibrate", "evaluate", "report")
 """Folders that are made from the stages' results."""
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.training.runs import complete
 from training.artifacts import Artifacts, read_json
-from training.changes import ChangedConfig, begin, require_unchanged
+from training.changes import MADE_BY, ChangedConfig, begin, require_unchanged
 from training.cli import main
 from training.config import Config
 
@@ -46,6 +46,11 @@ def test_settings_of_later_stages_or_without_effect_may_change(
     for stage in ("dataset", "label", "finetune"):
         complete(config, artifacts, stage)
     require_unchanged(changed(config, section, **settings), artifacts)
+
+
+def test_every_section_belongs_to_a_stage_or_to_what_follows_the_stages() -> None:
+    sections = {section for sections in MADE_BY.values() for section in sections}
+    assert Config.model_fields.keys() - sections == {"name", "evaluate", "publish"}
 
 
 def test_a_stage_with_a_checkpoint_is_begun_and_without_one_it_starts_again(

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.contract import rule_based_analyst as rules
 from app.contract.calibration import Calibration
-from app.contract.recommendation import ACTIONS
+from app.contract.recommendation import ACTIONS, canonical
+from tests.conftest import StandIn
 from tests.training.evaluation.examined import examined
-from training.artifacts import Artifacts, write_json
+from training.artifacts import Artifacts, write_json, write_rows
 from training.cli import main
 from training.evaluation import rows as row_files
 from training.evaluation.calibration import applied, calibrate, calibration_of, calibrations, fit, report
+from training.evaluation.pairs import pairs_of_market
 from training.evaluation.rows import Row
 
 OVERCONFIDENT = Calibration(temperature=0.5, bias={"buy": 0.6, "sell": -0.2, "hold": -0.4})
@@ -107,6 +110,30 @@ def test_the_stage_fits_each_detail_and_completes(
     assert found.keys() == {"brief", "full"}
     assert found["brief"] != found["full"]
     assert found["brief"] == calibration_of(artifacts, "brief")
+
+
+def test_the_test_split_is_evaluated_with_what_was_fitted_on_validation(
+    stand_in: StandIn, artifacts: Artifacts, config_file: Path, synthetic_market: Path
+) -> None:
+    pairs = pairs_of_market(synthetic_market, "simulated", "brief", 12, 0)
+    for split, part in (("validation", pairs[:8]), ("test", pairs[8:])):
+        labelled = [
+            {"ticker": p.ticker, "detail": "brief", "metrics": p.metrics.document(), "answer": canonical(p.truth)}
+            for p in part
+        ]
+        write_rows(artifacts.stage("label") / f"{split}.jsonl", [row | {"teacher": rules.MODEL_ID} for row in labelled])
+    artifacts.complete("label", {})
+    run = ["--config", str(config_file), "--runs", str(artifacts.folder.parent)]
+    ask = ["evaluate", *run, "--url", stand_in.url, "--key", stand_in.key, "--consistency", "0"]
+    test = artifacts.folder / "evaluate" / "brief-awq.json"
+    with pytest.raises(SystemExit):
+        main([*ask, "--calibrated", "--out", str(test)])
+    main([*ask, "--split", "validation", "--out", str(artifacts.folder / "calibrate" / "brief-awq.json")])
+    main(["calibrate", *run])
+    main([*ask, "--calibrated", "--out", str(test)])
+    document = json.loads(test.read_text())
+    assert document["calibrated"] == calibration_of(artifacts, "brief").model_dump()
+    assert (document["source"]["split"], document["agreement"]["n"]) == ("test", 4)
 
 
 def test_an_evaluation_may_be_named(artifacts: Artifacts, tmp_path: Path) -> None:
