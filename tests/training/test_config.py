@@ -75,7 +75,7 @@ def test_splits_that_do_not_fit_together_are_all_reported_beside_a_wrong_rate(co
 
 def test_sections_that_do_not_fit_together_are_all_reported_beside_a_wrong_setting(config_file: Path) -> None:
     text = config_file.read_text()
-    finetune = text[text.index("[finetune]") : text.index("[quantize]")]
+    finetune = "[finetune]" + text.partition("[finetune]")[2].partition("[")[0]
     qat = finetune.replace("[finetune]", "[qat]\npairs = { brief = 13, full = 4 }\nqlora = true")
     text = text.replace("[finetune]", "[finetune]\nvalidate = 7").replace("[quantize]", f"{qat}[quantize]")
     config_file.write_text(text.replace("bits = 4", 'bits = 3\nkeep = ["qproj"]'))
@@ -93,7 +93,7 @@ def test_sections_that_do_not_fit_together_are_all_reported_beside_a_wrong_setti
 
 def test_quantization_aware_training_continues_the_adapter_as_it_is(config_file: Path) -> None:
     text = config_file.read_text()
-    finetune = text[text.index("[finetune]") : text.index("[quantize]")]
+    finetune = "[finetune]" + text.partition("[finetune]")[2].partition("[")[0]
     qat = finetune.replace("[finetune]", "[qat]").replace("rank = 4", "rank = 8").replace("1024", "512")
     config_file.write_text(text.replace("[quantize]", f"{qat}[quantize]"))
     with pytest.raises(ConfigError) as caught:
