@@ -35,6 +35,8 @@ class Question:
     metrics: Metrics | None
     detail: Detail
     source: MetricsSource | None = None
+    blind: bool = False
+    """Whether the prompt omits the ticker."""
     counted: bool = False
     """Whether a look-up of the metrics was counted against request limits, in place of the next admission."""
 
@@ -110,7 +112,7 @@ class Recommender:
         with upstream.meters.in_flight.track_inprogress():
             complete = await self.with_metrics(question, upstream, options, timer)
             assert complete.metrics is not None
-            prompt = messages(complete.metrics, complete.ticker, complete.detail)
+            prompt = messages(complete.metrics, None if complete.blind else complete.ticker, complete.detail)
             if complete.counted:
                 options = replace(options, counted=True)
             request = CompletionRequest(upstream, prompt, complete.detail, options)
@@ -143,16 +145,21 @@ def _answer(
             upstream.meters.per_token.observe(per_token)
     metrics, answer, completion = question.metrics, call.answer, call.completion
     assert metrics is not None
+    probabilities, calibration = completion.probabilities, upstream.calibration(completion, question.detail)
+    if probabilities and calibration:
+        probabilities = calibration.apply(probabilities)
     recommendation = Recommendation(
         id=f"rec_{pending.request_id}",
         created_at=datetime.now(UTC),
         ticker=question.ticker.upper() if question.ticker else None,
+        blind=question.blind,
         as_of=metrics.as_of,
         action=answer.action,
         conviction=answer.conviction,
-        probabilities=Probabilities.of(completion),
-        probabilities_given=GIVEN[question.detail] if completion.probabilities else None,
-        probabilities_bound=Probabilities.bound_of(completion),
+        probabilities=Probabilities.of(probabilities),
+        probabilities_calibrated=bool(probabilities and calibration),
+        probabilities_given=GIVEN[question.detail] if probabilities else None,
+        probabilities_bound=Probabilities.bound_of(probabilities),
         analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
         backend=upstream.name,
         model=completion.model,

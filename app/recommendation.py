@@ -13,6 +13,7 @@ from pydantic import Field, PlainSerializer, TypeAdapter
 from app.contract.completion import BackendName, Completion, Usage
 from app.contract.features import Metrics
 from app.contract.hardware import WeightFormat
+from app.contract.probabilities import LabelProbabilities
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
 from app.market.source import MetricsSource
@@ -43,25 +44,24 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Probabilities:
-    """The probabilities of the three labels at the action's position; they add up to one."""
+    """The probabilities of the three actions; they add up to one."""
 
     buy: Fraction
     sell: Fraction
     hold: Fraction
 
     @classmethod
-    def of(cls, completion: Completion) -> Self | None:
-        """Return the probabilities of a completion; None if the backend returned none."""
-        if completion.probabilities is None:
+    def of(cls, found: LabelProbabilities | None) -> Self | None:
+        """Return the rounded probabilities; None if the backend returned none."""
+        if found is None:
             return None
-        given = completion.probabilities.values
+        given = found.values
         return cls(buy=round(given["buy"], 6), sell=round(given["sell"], 6), hold=round(given["hold"], 6))
 
     @staticmethod
-    def bound_of(completion: Completion) -> float | None:
+    def bound_of(found: LabelProbabilities | None) -> float | None:
         """Return the upper bound of a probability that is 0 because the backend did not list the action."""
-        bound = completion.probabilities.bound if completion.probabilities else None
-        return None if bound is None else round(bound, 6)
+        return None if found is None or found.bound is None else round(found.bound, 6)
 
 
 @dataclass(frozen=True)
@@ -147,10 +147,31 @@ class Recommendation:
     id: str
     created_at: datetime
     ticker: str | None
+    blind: Annotated[bool, Field(description="whether the ticker was omitted from the prompt")]
     as_of: date | None
     action: Action
-    conviction: Annotated[int, Field(ge=1, le=10)]
-    probabilities: Probabilities | None
+    conviction: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10,
+            description="the model's answer on its teacher's scale from 1 (a guess) to 10 (certain); not a probability",
+        ),
+    ]
+    probabilities: Annotated[
+        Probabilities | None,
+        Field(
+            description="of the three actions, calibrated as `probabilities_calibrated` states; null if the backend "
+            "returns none. The action is what the model wrote, also where another one is more probable here"
+        ),
+    ]
+    probabilities_calibrated: Annotated[
+        bool,
+        Field(
+            description="whether a probability is the calibrated chance that the teacher gives that action too; "
+            "otherwise it is the model's own"
+        ),
+    ]
     probabilities_given: ProbabilitiesGiven | None
     probabilities_bound: Annotated[
         Fraction | None,

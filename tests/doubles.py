@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from app.backends.base import Backend, BreakerState
 from app.contract import rule_based_analyst as rules
 from app.contract.completion import NO_USAGE, BackendName, Completion, Usage
 from app.contract.fingerprint import EXAMPLE
+from app.contract.manifest import current
 from app.contract.probabilities import LabelProbabilities
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import canonical
@@ -369,3 +371,14 @@ async def ledger(gateway: Gateway, backend: BackendName) -> dict[str, int]:
     """Return a backend's sums of today."""
     sums = await gateway.resources.redis.hgetall(ledger_key(backend, datetime.now(UTC)))
     return {str(name): int(value) for name, value in sums.items()}
+
+
+def calibrated_store(folder: Path, calibration: Mapping[str, object] | None) -> Path:
+    """Copy the current version's manifest into a model store in `folder`, with these calibrations by detail."""
+    published = current(Path("model_store"))
+    name = str(published.relative_to(Path("model_store").resolve()))
+    document = json.loads((published / "manifest.json").read_text()) | {"calibration": calibration}
+    (folder / name).mkdir(parents=True)
+    (folder / "current").write_text(name)
+    (folder / name / "manifest.json").write_text(json.dumps(document))
+    return folder

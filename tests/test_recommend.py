@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from app.contract.completion import BackendName, Usage
+from app.contract.manifest import current, parse
 from app.errors import (
     BackendError,
     BackendUnavailable,
@@ -14,7 +16,18 @@ from app.errors import (
     MarketDataRateLimited,
     MarketDataUnavailable,
 )
-from tests.doubles import PRICES, USAGE, BrokenProvider, Gateway, ask, completion, gateway, ledger
+from tests.doubles import (
+    EXAMPLE_BODY,
+    PRICES,
+    USAGE,
+    BrokenProvider,
+    Gateway,
+    ask,
+    calibrated_store,
+    completion,
+    gateway,
+    ledger,
+)
 
 BUY = '{"action":"buy","conviction":7}'
 NONSENSE = "I would rather hold."
@@ -169,3 +182,43 @@ async def test_a_stock_without_options_is_answered_with_missing_metrics(store_ur
         assert answer["metrics"]["options"] == {}
         assert "call_iv_avg" in answer["missing"]
         assert answer["metrics_source"]["simulated"] == []
+
+
+async def test_probabilities_are_calibrated_for_the_published_model_alone(own_store: str, tmp_path: Path) -> None:
+    fitted = {"temperature": 1.0, "bias": {"buy": -2.0, "sell": 2.0, "hold": 0.0}}
+    store = calibrated_store(tmp_path, {"brief": fitted})
+    published = parse(current(store)).model_id
+    async with gateway(own_store, model_store=store) as running:
+        running.mistral.script = [completion(BUY, model=published), completion(BUY)]
+        calibrated, own = [(await ask(running)).json() for _ in range(2)]
+    assert calibrated["probabilities_calibrated"] is True
+    assert calibrated["probabilities"]["sell"] > calibrated["probabilities"]["buy"]
+    assert calibrated["action"] == "buy"  # what the model wrote
+    assert own["probabilities_calibrated"] is False
+    assert own["probabilities"] == {"buy": 0.7, "sell": 0.1, "hold": 0.2}
+
+
+async def test_a_blind_question_s_prompt_has_no_ticker(own_store: str) -> None:
+    async with gateway(own_store, cache_s=60) as running:
+        named, blind, other = [
+            (await ask(running, body)).json()
+            for body in (
+                EXAMPLE_BODY,
+                EXAMPLE_BODY | {"blind": True},
+                EXAMPLE_BODY | {"ticker": "AAPL", "blind": True},
+            )
+        ]
+        contents = [prompt[0]["content"] for prompt, _ in running.mistral.asked]
+    assert "ticker SNPS" in contents[0]
+    assert "ticker" not in contents[1]
+    assert (named["blind"], blind["blind"], other["blind"]) == (False, True, True)
+    assert (blind["ticker"], other["ticker"]) == ("SNPS", "AAPL")
+    assert (blind["source"], other["source"]) == ("model", "cache")
+
+
+async def test_a_blind_question_s_metrics_are_those_of_its_ticker(running: Gateway) -> None:
+    body = {"ticker": "AAPL", "as_of": "2012-05-10", "detail": "brief", "blind": True}
+    answer = (await ask(running, body)).json()
+    assert answer["metrics_source"]["provider"] == "sample"
+    (prompt, _) = running.mistral.asked[0]
+    assert "AAPL" not in prompt[0]["content"]

@@ -19,7 +19,8 @@ from typing import get_args
 from app.contract import hardware
 from app.contract.manifest import UnusableModel
 from training.artifacts import Artifacts
-from training.config import Config, ConfigError, Quantize, load
+from training.changes import begin, require_unchanged
+from training.config import SPLITS, Config, ConfigError, Quantize, load
 
 DEFAULT_CONFIG = Path(__file__).parent / "configs" / "default.toml"
 Command = Callable[[argparse.Namespace], None]
@@ -76,11 +77,24 @@ def _folders(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(name, type=Path, required=True)
 
 
+def _calibrate_options(parser: argparse.ArgumentParser) -> None:
+    text = "evaluation of the served weights on the validation split; repeatable, by default calibrate/*-awq.json"
+    parser.add_argument("--evaluation", type=Path, action="append", default=[], metavar="FILE", help=text)
+
+
 def _curve_options(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(config=DEFAULT_CONFIG.with_name("learning-curve.toml"))
+    _market(parser)
     _models(parser)
-    parser.add_argument("--pairs", type=_at_least(1), action="append", help="training pairs of a point; repeatable")
-    parser.add_argument("--test-pairs", type=_at_least(1), default=400, help="test pairs (400)")
+    sizes = "training pairs of a point; repeatable (250, 1000, 4000, 16000)"
+    parser.add_argument("--pairs", type=_at_least(1), action="append", help=sizes)
+    parser.add_argument("--test-pairs", type=_at_least(1), help="brief test pairs; by default all")
     parser.add_argument("--vllm-python", type=Path, default=Path(".envs/vllm/bin/python"))
+
+
+def _market(parser: argparse.ArgumentParser) -> None:
+    market = Path(os.environ.get("CONVICTION_MARKET_DIR", "../shared/market"))
+    parser.add_argument("--market", type=Path, default=market, help="folder of ohlcv*.parquet files")
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:
@@ -109,8 +123,7 @@ def _store(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
-    market = Path(os.environ.get("CONVICTION_MARKET_DIR", "../shared/market"))
-    parser.add_argument("--market", type=Path, default=market, help="folder of ohlcv*.parquet files")
+    _market(parser)
     for name, environment in (("training", "training"), ("quantize", "quantise"), ("vllm", "vllm")):
         parser.add_argument(f"--{name}-python", type=Path, default=Path(f".envs/{environment}/bin/python"))
     _models(parser)
@@ -153,7 +166,9 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detail", choices=("brief", "full"), default="brief")
     parser.add_argument("--form", help="form of the served weights, such as awq; recorded")
     parser.add_argument("--dtype", choices=get_args(hardware.Dtype), help="dtype of the served weights; recorded")
-    parser.add_argument("--market", type=Path, help="folder of ohlcv*.parquet; without it, the run's test split")
+    parser.add_argument("--market", type=Path, help="folder of ohlcv*.parquet; without it, a split of the run")
+    split = "split of the run (test); choose settings by validation, test is for the version to be published"
+    parser.add_argument("--split", choices=SPLITS, help=split)
     parser.add_argument("--options", choices=("provider", "simulated", "none"), default="simulated")
     parser.add_argument("--teacher", choices=("rules",), default="rules", help="teacher for a market's pairs")
     parser.add_argument(
@@ -164,6 +179,7 @@ def _evaluate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--consistency", type=_at_least(0), metavar="N", help="pairs asked again with irrelevant changes"
     )
+    parser.add_argument("--calibrated", action="store_true", help="apply the calibration of the run to probabilities")
     parser.add_argument("--resume", action="store_true", help="resume an interrupted evaluation of OUT")
     _hourly(parser)
     parser.add_argument("--out", type=Path, required=True)
@@ -213,28 +229,40 @@ def _run_of(arguments: argparse.Namespace) -> tuple[Config, Artifacts]:
     return config, Artifacts(arguments.runs / config.name)
 
 
+def _begun(arguments: argparse.Namespace, stage: str) -> tuple[Config, Artifacts]:
+    """Return the run after recording the settings of a stage; see `begin`."""
+    config, artifacts = _run_of(arguments)
+    begin(config, artifacts, stage)
+    return config, artifacts
+
+
 def _dataset(arguments: argparse.Namespace) -> None:
     from training.dataset.stage import build
 
-    build(*_run_of(arguments), arguments.market)
+    build(*_begun(arguments, "dataset"), arguments.market)
 
 
 def _label(arguments: argparse.Namespace) -> None:
     from training.labeling.stage import label
 
-    label(*_run_of(arguments), repeat=arguments.repeat, sample=arguments.sample, estimate_only=arguments.estimate)
+    run = _run_of(arguments) if arguments.estimate else _begun(arguments, "label")
+    label(*run, repeat=arguments.repeat, sample=arguments.sample, estimate_only=arguments.estimate)
 
 
 def _finetune(arguments: argparse.Namespace) -> None:
+    from training.dataset.lineage import overlaps
     from training.finetune.stage import finetune
 
-    finetune(*_run_of(arguments), _base(arguments))
+    config, artifacts = _begun(arguments, "finetune")
+    if problems := list(overlaps(config)):
+        raise ConfigError("; ".join(problems))
+    finetune(config, artifacts, _base(arguments))
 
 
 def _qat(arguments: argparse.Namespace) -> None:
     from training.finetune.stage import qat
 
-    qat(*_run_of(arguments), _base(arguments))
+    qat(*_begun(arguments, "qat"), _base(arguments))
 
 
 def _base(arguments: argparse.Namespace) -> Path:
@@ -249,7 +277,7 @@ def _merge(arguments: argparse.Namespace) -> None:
     from app.contract.manifest import sha256, verify
     from training.finetune.merge import merge
 
-    config, artifacts = _run_of(arguments)
+    config, artifacts = _begun(arguments, "merge")
     tuned, folder = artifacts.manifest("qat" if config.qat else "finetune"), artifacts.stage("merge")
     adapter = artifacts.adapter
     verify(adapter, {"adapter_model.safetensors": tuned["adapter_sha256"]})
@@ -285,25 +313,30 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     from training.artifacts import write_bytes, write_json
     from training.config import Evaluate
     from training.evaluation import rows
+    from training.evaluation.calibration import calibration_of
     from training.evaluation.frontier import API_MODEL
     from training.evaluation.pairs import pairs_of_market, pairs_of_run
     from training.evaluation.stage import EvaluationOptions, evaluate
     from training.report import plots
 
+    if arguments.market and arguments.split:
+        raise ValueError("--split is of a run: it cannot be combined with --market")
     if arguments.market:
         count, settings = arguments.pairs or 1000, Evaluate(consistency=0)
         pairs = pairs_of_market(arguments.market, arguments.options, arguments.detail, count, arguments.seed)
         source = {"market": arguments.market.name, "options": arguments.options, "seed": arguments.seed}
     else:
         config, artifacts = _run_of(arguments)
-        settings, pairs = config.evaluate, pairs_of_run(artifacts, arguments.detail)[: arguments.pairs]
-        source = {"run": config.name, "split": "test", "options": config.dataset.options}
+        settings, split = config.evaluate, arguments.split or "test"
+        pairs = pairs_of_run(artifacts, arguments.detail, split)[: arguments.pairs]
+        source = {"run": config.name, "split": split, "options": config.dataset.options}
     options = EvaluationOptions(
         arguments.detail,
         settings.concurrency if arguments.concurrency is None else arguments.concurrency,
         settings.consistency if arguments.consistency is None else arguments.consistency,
         arguments.form,
         arguments.dtype,
+        calibration_of(_run_of(arguments)[1], arguments.detail) if arguments.calibrated else None,
     )
     beside = rows.rows_path(arguments.out)
     unfinished = beside.with_suffix(".unfinished")
@@ -321,15 +354,29 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     print(json.dumps({"agreement": found.document["agreement"], "failures": found.document["failures"]}))
 
 
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from training.evaluation.calibration import calibrate
+
+    print(json.dumps(calibrate(_run_of(arguments)[1], arguments.evaluation), indent=2))
+
+
 def _curve(arguments: argparse.Namespace) -> None:
+    from training.dataset.stage import build
     from training.evaluation.baselines import CURVE_SIZES
+    from training.labeling.stage import label
     from training.learning_curve import learning_curve
 
     config, artifacts = _run_of(arguments)
-    sizes = sorted(arguments.pairs or CURVE_SIZES)
+    sizes = sorted(set(arguments.pairs or CURVE_SIZES))
+    if sizes[-1] > (there := config.dataset.train.brief):
+        raise ValueError(f"--pairs {sizes[-1]}, and dataset.train of {arguments.config} has {there} brief pairs")
+    require_unchanged(config, artifacts)
+    if not artifacts.done("dataset"):
+        build(*_begun(arguments, "dataset"), arguments.market)
+    if not artifacts.done("label"):
+        label(*_begun(arguments, "label"))
     profile, vllm = hardware.profile(), arguments.vllm_python
-    for point in learning_curve(config, artifacts, _base(arguments), vllm, profile, sizes, arguments.test_pairs):
-        print(json.dumps(point))
+    print(learning_curve(config, artifacts, _base(arguments), vllm, profile, sizes, arguments.test_pairs))
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -349,6 +396,7 @@ def _publish(arguments: argparse.Namespace) -> None:
 
         credentials(os.environ)
     config, artifacts = _run_of(arguments)
+    require_unchanged(config, artifacts)
     target = arguments.store or config.publish.store, arguments.version
     admit(config, artifacts, *target, arguments.override)
     golden = asyncio.run(answers(arguments.url))
@@ -427,7 +475,8 @@ STAGES: dict[str, tuple[Command, str, Callable[[argparse.ArgumentParser], None]]
     "quantize": (_quantize, "4-bit AWQ of merged weights", _quantize_options),
     "dequantize": (_dequantize, "4-bit AWQ dequantized to float32", _dequantize_options),
     "evaluate": (_evaluate, "agreement of a served model with the teacher", _evaluate_options),
-    "curve": (_curve, "agreement by number of training pairs; takes hours for large numbers", _curve_options),
+    "calibrate": (_calibrate, "fit the probabilities of the served weights on validation pairs", _calibrate_options),
+    "learning-curve": (_curve, "agreement by number of training pairs, from data set to report", _curve_options),
     "report": (_report, "evaluations, baselines and curves of a run, as Markdown and HTML", _report_options),
     "publish": (_publish, "into the model store", _publish_options),
     "push": (_push, "push a published version to a Hugging Face repository; needs HF_TOKEN", _push_options),

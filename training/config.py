@@ -15,6 +15,7 @@ from app.errors import NotConfigured
 from app.market.source import OptionSource
 from app.pricing.prices import list_price
 from training.artifacts import faults
+from training.layers import faults_of_kept
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -36,11 +37,19 @@ class Base(_Section):
 
     name: str
     source: Literal["package", "hub"]
-    package: str | None = None
-    file: str | None = None
-    repo: str | None = None
+    package: Annotated[str | None, Field(validate_default=True)] = None
+    file: Annotated[str | None, Field(validate_default=True)] = None
+    repo: Annotated[str | None, Field(validate_default=True)] = None
     revision: str | None = None
     license: str
+
+    @field_validator("package", "file", "repo")
+    @classmethod
+    def _required_for_source(cls, given: str | None, info: ValidationInfo) -> str | None:
+        source = info.data.get("source")
+        if given is None and source == ("hub" if info.field_name == "repo" else "package"):
+            raise ValueError(f"required for the source {source}")
+        return given
 
 
 class Split(_Section):
@@ -149,9 +158,14 @@ class Pairs(_Section):
 
 
 class Finetune(_Section):
+    model_config = ConfigDict(serialize_by_alias=True)
+
     seed: int
     pairs: Pairs | None = None
     """Number of training pairs to use, from the first; all if omitted."""
+    validation_pairs: Annotated[Positive | None, Field(alias="validate")] = None
+    """Number of validation pairs to evaluate on during training, from the first; all if omitted. A configuration says
+    `validate`, a name that pydantic reserves."""
     rank: Positive
     alpha: Positive
     dropout: Fraction
@@ -183,10 +197,33 @@ class Finetune(_Section):
     """Hourly price of one device; 0 for an own machine."""
 
 
-def _continues_finetune(qat: Finetune | None) -> Finetune | None:
-    if qat and (qat.continue_from or qat.qlora):
-        raise ValueError("continues finetune's adapter on the bf16 base: remove continue_from and qlora")
-    return qat
+def _missing_pairs(training: Finetune, dataset: Dataset) -> Iterator[str]:
+    """Yield the numbers of pairs that the data set does not have."""
+    wanted, train, validation = training.pairs, dataset.train, dataset.validation
+    for detail, count in wanted.model_dump().items() if wanted else ():
+        if count > (limit := getattr(train, detail)):
+            yield f"pairs.{detail} is {count}, and dataset.train has {limit}"
+    if (count := training.validation_pairs or 0) > (limit := validation.brief + validation.full):
+        yield f"validate is {count}, and dataset.validation has {limit}"
+
+
+def _does_not_continue(qat: Finetune, finetune: Finetune | None) -> Iterator[str]:
+    """Yield the settings of `qat` that do not fit the adapter and the pairs of `finetune`."""
+    if qat.continue_from or qat.qlora:
+        yield "continues finetune's adapter on the bf16 base: remove continue_from and qlora"
+    if finetune is None:
+        return
+    for name in ("rank", "alpha", "dropout"):
+        if (own := getattr(qat, name)) != (first := getattr(finetune, name)):
+            yield f"{name} is {own}, and the adapter that it continues has {first}"
+    if qat.max_length < finetune.max_length:
+        yield f"max_length is {qat.max_length}, below finetune's {finetune.max_length}, which pairs may have"
+
+
+def _names_layers(keep: tuple[str, ...]) -> tuple[str, ...]:
+    if problems := list(faults_of_kept(keep)):
+        raise ValueError("; ".join(problems))
+    return keep
 
 
 class Quantize(_Section):
@@ -194,7 +231,7 @@ class Quantize(_Section):
     group_size: Positive
     search: bool = True
     """Search for AWQ's scales and clips; false rounds the weights as they are, for which `qat` trains them."""
-    keep: tuple[str, ...] = ()
+    keep: Annotated[tuple[str, ...], AfterValidator(_names_layers)] = ()
     """Layers kept in bf16, by parts of their names; fused layers (query, key, value) must be kept together."""
     samples: Positive = 8
     """Calibration samples for the search."""
@@ -202,18 +239,33 @@ class Quantize(_Section):
     """Maximum tokens per sample."""
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
 class MinAgreement(_Section):
     """Minimum agreement with the teacher, by detail."""
 
-    brief: Annotated[float, Field(ge=0, le=1)] = 0.85
-    full: Annotated[float, Field(ge=0, le=1)] = 0.85
+    brief: Share = 0.85
+    full: Share = 0.85
+
+
+class MinPairs(_Section):
+    """Minimum number of test pairs, by detail."""
+
+    brief: Positive = 1000
+    full: Positive = 500
 
 
 class Publish(_Section):
     """Publication criteria for the 4-bit weights on unseen tickers, and the target store."""
 
     store: Path = Path("model_store")
+    min_pairs: MinPairs = MinPairs()
     min_agreement: MinAgreement = MinAgreement()
+    min_conviction_within_one: Share = 0.7
+    """Minimum share of answers whose conviction differs from the teacher's by at most 1."""
+    max_ece: Share = 0.05
+    """Maximum expected calibration error of the action's probability."""
     max_failures: Fraction = 0.0005
     """Maximum share of failed answers; the default allows none in 1,000."""
     max_quantisation_loss: Fraction = 0.01
@@ -226,7 +278,7 @@ class Evaluate(_Section):
     concurrency: Positive = 8
     """Concurrent requests."""
     consistency: Annotated[int, Field(ge=0)] = 100
-    """Pairs asked again with metrics reordered, rounded, and under another ticker."""
+    """Pairs asked again with metrics reordered, rounded, under another ticker, and without a ticker."""
     beside: tuple[Literal["base", "adapter", "merged"], ...] = ("base", "adapter", "merged")
     """Systems evaluated besides the 4-bit weights: untuned base, adapter on its base, merged weights."""
 
@@ -237,11 +289,23 @@ class Config(_Section):
     dataset: Dataset
     teacher: Teacher
     finetune: Finetune
-    qat: Annotated[Finetune | None, AfterValidator(_continues_finetune)] = None
+    qat: Finetune | None = None
     """Quantization-aware training: continues `finetune` with weights rounded as `quantize` rounds them."""
     quantize: Quantize
     evaluate: Evaluate = Evaluate()
     publish: Publish = Publish()
+
+    @field_validator("finetune", "qat")
+    @classmethod
+    def _fits(cls, training: Finetune | None, info: ValidationInfo) -> Finetune | None:
+        """Validate a training with the sections before it, of which the invalid ones are absent."""
+        dataset, finetune = info.data.get("dataset"), info.data.get("finetune")
+        problems = list(_missing_pairs(training, dataset)) if training and dataset else []
+        if training and info.field_name == "qat":
+            problems += _does_not_continue(training, finetune)
+        if problems:
+            raise ValueError("; ".join(problems))
+        return training
 
 
 def load(path: Path) -> Config:

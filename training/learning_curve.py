@@ -1,4 +1,4 @@
-"""Learning curve: agreement of models trained from the base on increasing numbers of pairs."""
+"""Learning curve: agreement of models trained from the base on increasing numbers of pairs, beside the baselines'."""
 
 from __future__ import annotations
 
@@ -11,15 +11,22 @@ from typing import Any
 
 from app.contract.hardware import Profile
 from training.artifacts import Artifacts, read_rows, write_json, write_rows, write_text
+from training.changes import begin
 from training.config import Config
-from training.evaluation import rows
+from training.costs import case_study
+from training.evaluation import baselines, rows
+from training.evaluation.clients import Prediction
 from training.evaluation.pairs import Pair, pairs_of_run
 from training.evaluation.stage import EvaluationOptions, evaluate
 from training.finetune.merge import merge
 from training.finetune.stage import finetune
+from training.report.findings import DISCLAIMER
+from training.report.learning import CURVE_FILE, MODEL, Curves, learning
+from training.report.page import write
 from training.vllm_server import serve
 
-CURVE_FILE = "curve.json"
+CLAIM = "the case study's claim"
+"""The published figures for Mistral 7B and GPT-4: other pairs than the curves' and no interval."""
 
 
 def learning_curve(
@@ -29,31 +36,34 @@ def learning_curve(
     vllm: Path,
     profile: Profile,
     sizes: Sequence[int],
-    test_pairs: int,
-) -> list[dict[str, Any]]:
+    test_pairs: int | None,
+) -> Path:
     """Train on the first brief pairs of the run, for each of `sizes`, and evaluate the merged weights.
 
-    Every model starts from the base with the run's settings and answers the first `test_pairs` brief test pairs.
-    Complete points are kept. Writes the run's evaluate/curve.json: [{pairs, agreement, note}].
+    Every model starts from the base with the run's settings; it and the baselines, fitted on the same training pairs,
+    answer the first `test_pairs` brief test pairs, or all. Complete points are kept. Writes the run's
+    evaluate/curve.json and curve/curve.md; returns the path of the HTML page beside it.
     """
-    fresh = config.finetune.model_copy(update={"continue_from": None, "patience": None})
+    fresh = config.finetune.model_copy(update={"continue_from": None, "patience": None, "pairs": None})
     settings = config.model_copy(update={"finetune": fresh})
     pairs = pairs_of_run(artifacts, "brief")[:test_pairs]
-    points = []
-    for size in sizes:
-        part = Artifacts(artifacts.folder / "curve" / str(size))
+    parts = {size: Artifacts(artifacts.folder / "curve" / str(size)) for size in sizes}
+    for size, part in parts.items():
+        begin(settings, part, "label")
         if not part.done("label"):
             _select_pairs(artifacts, part, size)
-        if not part.done("finetune"):
-            finetune(settings, part, base)
-        if not part.done("merge"):
-            merge(base, part.adapter, part.stage("merge") / "weights")
-            part.complete("merge", {"base": config.base.name})
-        if not part.done("evaluate"):
-            part.complete("evaluate", _evaluate(part, pairs, vllm, profile, config.evaluate.concurrency))
-        points.append({"pairs": size, **part.manifest("evaluate")})
-    write_text(artifacts.stage("evaluate") / CURVE_FILE, json.dumps(points, indent=2) + "\n")
-    return points
+    beside = _baselines(parts, pairs)
+    mine = []
+    for size, part in parts.items():
+        _train(settings, part, base)
+        point = _evaluated(part, pairs, vllm, profile, config.evaluate.concurrency)
+        mine.append({"pairs": size, **point})
+    curves = {MODEL: mine, **beside, CLAIM: _claim()}
+    write_text(artifacts.stage("evaluate") / CURVE_FILE, json.dumps(curves, indent=2) + "\n")
+    title = f"{config.name}: agreement by number of training pairs"
+    teacher = artifacts.manifest("label")["model"]
+    note = f"The teacher is {teacher}; all but {CLAIM} answer the same {len(pairs):,} test pairs. {DISCLAIMER}"
+    return write(artifacts.folder / "curve", "curve", title, [f"# {title}", note, *learning(curves, "brief")])
 
 
 def _select_pairs(artifacts: Artifacts, part: Artifacts, size: int) -> None:
@@ -66,6 +76,39 @@ def _select_pairs(artifacts: Artifacts, part: Artifacts, size: int) -> None:
             raise ValueError(f"{labels / name}.jsonl has {len(taken)} brief pairs, {count} required")
         write_rows(part.stage("label") / f"{name}.jsonl", taken)
     part.complete("label", artifacts.manifest("label"))
+
+
+def _baselines(parts: dict[int, Artifacts], pairs: Sequence[Pair]) -> Curves:
+    """Return the baselines' curves on the training pairs of each part and the test pairs."""
+    questions = [rows.row(pair, Prediction(failure="not asked"), rows.Source("", "brief"), 0.0) for pair in pairs]
+    train = {size: baselines.read_training_set(part.folder / "label" / "train.jsonl") for size, part in parts.items()}
+    return {
+        name: [{"pairs": size, "agreement": baselines.agreement(name, train[size], questions)} for size in parts]
+        for name in baselines.CURVES
+    }
+
+
+def _claim() -> list[dict[str, Any]]:
+    shares = case_study.AGREEMENT.items()
+    return [{"pairs": pairs, "agreement": {"value": float(share)}} for pairs, share in shares]
+
+
+def _train(settings: Config, part: Artifacts, base: Path) -> None:
+    begin(settings, part, "finetune")
+    if not part.done("finetune"):
+        finetune(settings, part, base)
+    if not part.done("merge"):
+        merge(base, part.adapter, part.stage("merge") / "weights")
+        part.complete("merge", {"base": settings.base.name})
+
+
+def _evaluated(
+    part: Artifacts, pairs: Sequence[Pair], vllm: Path, profile: Profile, concurrency: int
+) -> dict[str, Any]:
+    """Return the point of a part, evaluating its weights unless that was done on as many pairs."""
+    if not part.done("evaluate") or part.manifest("evaluate")["agreement"]["n"] != len(pairs):
+        part.complete("evaluate", _evaluate(part, pairs, vllm, profile, concurrency))
+    return part.manifest("evaluate")
 
 
 def _evaluate(part: Artifacts, pairs: Sequence[Pair], vllm: Path, profile: Profile, concurrency: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The pipeline: every stage in sequence, each in its environment.
 
-    dataset -> label -> finetune (-> qat) -> merge -> quantize (-> dequantize) -> evaluate -> report -> publish
+    dataset -> label -> finetune (-> qat) -> merge -> quantize (-> dequantize)
+            -> calibrate -> evaluate -> report -> publish
 
 Every stage writes its manifest last, so an interrupted run resumes with the first incomplete stage.
 """
@@ -21,6 +22,7 @@ from app.contract.manifest import verify
 from app.stores.parent_death import ending_with_parent
 from training.artifacts import Artifacts, read_json, write_json
 from training.build import ALLOCATOR
+from training.changes import begin
 from training.config import Config
 from training.plan import EVALUATED_DETAILS, Environments, Plan, System, Target
 from training.vllm_server import serve
@@ -76,6 +78,7 @@ class Run:
         merged, settings = self.artifacts.stage("merge"), self.config.quantize
         verify(merged / "weights", self.artifacts.manifest("merge")["weights"])
         calibration: list[str | Path] = ["--calibration", merged / "calibration.json"] if settings.search else []
+        begin(self.config, self.artifacts, "quantize")
         out = self.artifacts.folder / "quantize" / "weights"
         self.stage(
             "quantize", "--merged", merged / "weights", *calibration, "--out", out,
@@ -85,13 +88,26 @@ class Run:
 
     def _dequantize(self) -> None:
         """Dequantize the weights for a machine without a 4-bit kernel."""
+        begin(self.config, self.artifacts, "dequantize")
         quantized, out = (self.artifacts.folder / name / "weights" for name in ("quantize", "dequantize"))
         self.stage("dequantize", "--quantized", quantized, "--out", out)
         self.artifacts.complete("dequantize", {"dtype": "float32"})
 
+    def calibrate(self, url: str) -> None:
+        """Fit the calibration of the served 4-bit weights on the validation split."""
+        folder, how = self.artifacts.stage("calibrate"), self.plan.served("awq")
+        served = ["--form", how.form, "--dtype", how.dtype, "--consistency", "0", "--split", "validation"]
+        details = [name for name in EVALUATED_DETAILS["awq"] if getattr(self.config.dataset.validation, name)]
+        missing = [detail for detail in details if not self.plan.has_validation(detail)]
+        for detail in missing:
+            out = folder / f"{detail}-awq.json"
+            self.stage("evaluate", *self.common, *served, "--url", url, "--detail", detail, "--resume", "--out", out)
+        if missing or not self.artifacts.done("calibrate"):
+            self.stage("calibrate", *self.common)
+
     def evaluate(self, system: System, url: str) -> None:
-        """Evaluate a served system; consistency is measured only for the published weights."""
-        once = [] if system == "awq" else ["--consistency", "0"]
+        """Evaluate a served system; only the published weights are calibrated and checked for consistency."""
+        once = ["--calibrated"] if system == "awq" else ["--consistency", "0"]
         how = self.plan.served(system)
         served = ["--form", how.form, "--dtype", how.dtype]
         for detail in EVALUATED_DETAILS[system]:
@@ -151,6 +167,7 @@ def run(
             with it.served(system) as url:
                 it.evaluate(system, url)
     with it.served("awq") as url:
+        it.calibrate(url)
         it.evaluate("awq", url)
         it.stage("report", *it.common)
         overrides = [word for name in target.overrides for word in ("--override", name)]

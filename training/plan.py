@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from app.contract.hardware import Dtype, Profile, UnsupportedMachine
 from training.artifacts import Artifacts, read_json
+from training.changes import ChangedConfig, require_unchanged
 from training.config import Config
+from training.dataset.lineage import overlaps
 from training.precision import require_trainable
 from training.vllm_server import with_adapter
 
@@ -78,7 +80,7 @@ class Plan:
         if self.profile.weights == "dequantized":
             names.append("dequantize")
         evaluated = all(map(self.is_evaluated, self.systems))
-        return {name: self.artifacts.done(name) for name in names} | {
+        return {name: self.artifacts.done(name) for name in (*names, "calibrate")} | {
             "evaluate": evaluated, "report": False, "publish": False
         }  # fmt: skip
 
@@ -91,10 +93,25 @@ class Plan:
         return all(self.has_evaluation(system, detail) for detail in EVALUATED_DETAILS[system])
 
     def has_evaluation(self, system: System, detail: str) -> bool:
-        """Return whether a system was evaluated in the form and dtype in which it would be served now."""
-        path, how = self.artifacts.folder / "evaluate" / f"{detail}-{system}.json", self.served(system)
-        found = read_json(path).get("served") if path.exists() else None
-        return bool(found == {"form": how.form, "dtype": how.dtype})
+        """Return whether a system was evaluated as it would be served now: form, dtype, and the calibration."""
+        path = self.artifacts.folder / "evaluate" / f"{detail}-{system}.json"
+        calibration = self._calibrations.get(detail) if system == "awq" else None
+        return self._is_of_these(path, calibration, system)
+
+    def has_validation(self, detail: str) -> bool:
+        """Return whether the weights to be served were evaluated on the validation split."""
+        return self._is_of_these(self.artifacts.folder / "calibrate" / f"{detail}-awq.json", None, "awq")
+
+    def _is_of_these(self, path: Path, calibration: Any, system: System) -> bool:
+        found, how = read_json(path) if path.exists() else {}, self.served(system)
+        served = {"form": how.form, "dtype": how.dtype}
+        return found.get("served") == served and found.get("calibrated") == calibration
+
+    @property
+    def _calibrations(self) -> dict[str, Any]:
+        done = self.artifacts.done("calibrate")
+        found = self.artifacts.manifest("calibrate") if done else {}
+        return {detail: one["calibration"] for detail, one in found.items()}
 
     def served(self, system: System) -> ServingMode:
         form = self.profile.weights if system == "awq" else system
@@ -128,6 +145,10 @@ class Plan:
 
     def _problems(self) -> Iterator[str]:
         done = self.artifacts.done
+        try:
+            require_unchanged(self.config, self.artifacts)
+        except ChangedConfig as error:
+            yield str(error)
         for python in self.interpreters().values():
             if not python.exists():
                 yield f"{python} is missing: `make {python.parents[1] / '.complete'}` installs it"
@@ -139,8 +160,17 @@ class Plan:
             yield f"{self.market} has no ohlcv*.parquet: set --market or CONVICTION_MARKET_DIR to the folder of bars"
         if not done("finetune"):
             yield from self._untrainable()
+        yield from self._too_few_test_pairs()
         if (version := self.target.store / self.config.name / self.target.version).exists():
             yield f"{version} exists, and versions are immutable: choose another --version"
+
+    def _too_few_test_pairs(self) -> Iterator[str]:
+        """Yield details whose test split is smaller than publication requires."""
+        test, least = self.config.dataset.test, self.config.publish.min_pairs
+        for detail in EVALUATED_DETAILS["awq"]:
+            pairs, wanted, check = getattr(test, detail), getattr(least, detail), f"min_pairs.{detail}"
+            if pairs < wanted and check not in self.target.overrides:
+                yield f"dataset.test.{detail} is {pairs}, and publish.{check} {wanted}: the gate would refuse it"
 
     def _untrainable(self) -> Iterator[str]:
         settings = self.config.finetune
@@ -148,3 +178,5 @@ class Plan:
             yield "finetune.qlora needs a GPU, and this machine has none"
         if settings.continue_from and not settings.continue_from.exists():
             yield f"finetune.continue_from, {settings.continue_from}, does not exist"
+        else:
+            yield from overlaps(self.config)

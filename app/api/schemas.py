@@ -37,6 +37,9 @@ class RecommendationRequest(BaseModel):
     )
     metrics: Annotated[Metrics | None, Field(description="at least three")] = None
     detail: Annotated[Detail, Field(description="full: with an analysis; brief: action and conviction only")] = "full"
+    blind: Annotated[
+        StrictBool, Field(description="omit the ticker from the prompt, so that only the metrics decide")
+    ] = False
     stream: Annotated[
         StrictBool, Field(description="respond with server-sent events while the model writes the analysis")
     ] = False
@@ -54,7 +57,7 @@ class RecommendationRequest(BaseModel):
         return self
 
     def question(self) -> Question:
-        return Question(self.ticker, self.as_of, self.metrics, self.detail)
+        return Question(self.ticker, self.as_of, self.metrics, self.detail, blind=self.blind)
 
 
 @dataclass(frozen=True)

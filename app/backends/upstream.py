@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from app.backends.base import BREAKER_STATES, Backend, BreakerState
 from app.backends.concurrency_limit import ConcurrencyLimit
-from app.contract.completion import BackendName, Usage
+from app.contract.calibration import Calibration
+from app.contract.completion import BackendName, Completion, Usage
 from app.contract.hardware import Profile
-from app.contract.prompt import Message
+from app.contract.manifest import UnusableModel, current, parse
+from app.contract.prompt import Detail, Message
 from app.pricing.limits import Estimate, Limits, Scope
 from app.pricing.prices import NANO, Cost, Price
 from app.settings.gateway import Settings
@@ -19,6 +23,11 @@ from app.telemetry.metrics import BackendMeters, Collectors
 
 TEMPLATE_TOKENS = 64
 """The most tokens that a chat template adds to a prompt."""
+
+Calibrations = Mapping[tuple[str, Detail], Calibration]
+"""Calibrations by the model's id and the answer's detail."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,15 @@ class Upstream:
     meters: BackendMeters
     profile: Profile | None = None
     """The profile that its servers run the model with, if it is known."""
+    calibrations: Calibrations = field(default_factory=dict)
 
     @property
     def name(self) -> BackendName:
         return self.backend.name
+
+    def calibration(self, completion: Completion, detail: Detail) -> Calibration | None:
+        """Return the calibration of a completion's probabilities; None if its model has none."""
+        return self.calibrations.get((completion.model, detail))
 
     def cost(self, usage: Usage) -> Cost:
         """Return the cost of tokens."""
@@ -66,8 +80,21 @@ def open_upstream(backend: Backend, price: Price | None, settings: Settings, col
         collectors.breaker_state.labels(name, state).set_function(partial(_in_state, backend, state))
     if usd is not None:
         collectors.budget_limit.labels(name).set(float(usd))
-    profile = settings.vllm_profile if name == "mistral" else None
-    return Upstream(backend, price, concurrency, Scope(f"backend:{name}", limits), collectors.by_backend[name], profile)
+    scope, meters = Scope(f"backend:{name}", limits), collectors.by_backend[name]
+    if name != "mistral":
+        return Upstream(backend, price, concurrency, scope, meters)
+    calibrations = published_calibrations(settings.model_store)
+    return Upstream(backend, price, concurrency, scope, meters, settings.vllm_profile, calibrations)
+
+
+def published_calibrations(store: Path) -> Calibrations:
+    """Return the calibrations of the current version in a model store; none if there is no version or it has none."""
+    try:
+        manifest = parse(current(store))
+    except UnusableModel as error:
+        log.info("the probabilities of mistral are not calibrated: %s", error)
+        return {}
+    return {(manifest.model_id, detail): found for detail, found in (manifest.calibration or {}).items()}
 
 
 def _in_state(backend: Backend, state: BreakerState) -> float:

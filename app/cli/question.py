@@ -25,6 +25,7 @@ def parser(command: str, purpose: str) -> argparse.ArgumentParser:
     parser.add_argument("--batch", metavar="FILE", help="many: a JSON array of bodies, or a body or ticker per line")
     parser.add_argument("--as-of", metavar="DATE", help="with a ticker and no metrics: use the close of this day")
     parser.add_argument("--brief", action="store_true", help="action and conviction only")
+    parser.add_argument("--blind", action="store_true", help="omit the ticker from the prompt")
     parser.add_argument("--json", action="store_true", help="print the gateway's answer unchanged")
     return parser
 
@@ -35,8 +36,11 @@ def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Name
     options.detail = "brief" if options.brief else "full"
     if options.ticker is None and options.metrics is None and options.batch is None:
         raise InvalidRequest("give a TICKER, --metrics FILE, or --batch FILE")
-    if options.batch is not None and (options.ticker, options.metrics, options.as_of) != (None, None, None):
-        raise InvalidRequest("--batch FILE excludes TICKER, --metrics and --as-of: the file contains the questions")
+    given = (options.ticker, options.metrics, options.as_of, options.blind)
+    if options.batch is not None and given != (None, None, None, False):
+        raise InvalidRequest(
+            "--batch FILE excludes TICKER, --metrics, --as-of and --blind: the file contains the questions"
+        )
     return options
 
 
@@ -46,6 +50,8 @@ def body(options: argparse.Namespace) -> Json:
     if not isinstance(metrics, dict | None):
         raise InvalidRequest(f"{options.metrics} contains no JSON object")
     fields = {"ticker": options.ticker, "as_of": options.as_of, "metrics": metrics, "detail": options.detail}
+    if options.blind:
+        fields["blind"] = True
     return {name: value for name, value in fields.items() if value is not None}
 
 

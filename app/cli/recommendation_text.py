@@ -17,11 +17,13 @@ def recommendation(answer: Json) -> str:
 
 
 def _lines(answer: Json) -> Iterator[str]:
-    stock = " ".join(filter(None, (answer["ticker"], answer["as_of"] and f"as of {answer['as_of']}")))
+    hidden = "(not in the prompt)" if answer["blind"] and answer["ticker"] else ""
+    stock = " ".join(filter(None, (answer["ticker"], hidden, answer["as_of"] and f"as of {answer['as_of']}")))
     yield f"{answer['action'].upper()}, conviction {answer['conviction']}/10" + (stock and f"   {stock}")
     if answer["probabilities"]:
         shares = "  ".join(f"{name} {share:.0%}" for name, share in answer["probabilities"].items())
-        yield f"given the {answer['probabilities_given']}: {shares}"
+        calibrated = "calibrated, " if answer["probabilities_calibrated"] else ""
+        yield f"{calibrated}given the {answer['probabilities_given']}: {shares}"
     if answer["analysis"]:
         yield ""
         yield textwrap.fill(answer["analysis"], WIDTH)

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from app.contract.calibration import Calibration
+from app.contract.prompt import Detail
 from app.contract.recommendation import Action
 
 
@@ -105,6 +107,8 @@ class Manifest(_Record):
     golden: list[Golden]
     gate: list[Check] = []
     """The conditions of publishing; empty in versions older than these."""
+    calibration: dict[Detail, Calibration] | None = None
+    """Of the 4-bit weights' probabilities, by detail; None in versions older than this."""
 
     @property
     def model_id(self) -> str:
@@ -135,15 +139,20 @@ def current(store: Path) -> Path:
 
 def read(folder: Path) -> Manifest:
     """Read a published version's manifest and check its adapter's hashes. Raises `UnusableModel`."""
+    manifest = parse(folder)
+    verify(folder / "adapter", manifest.adapter)
+    return manifest
+
+
+def parse(folder: Path) -> Manifest:
+    """Read a published version's manifest. Raises `UnusableModel`."""
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except OSError as error:
         raise UnusableModel(f"{folder / MANIFEST} cannot be read: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise UnusableModel(f"{folder / MANIFEST}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    verify(folder / "adapter", manifest.adapter)
-    return manifest
 
 
 def record_path(folder: Path, kind: WeightKind) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +13,12 @@ from hypothesis import strategies as st
 from app.backends.upstream import TEMPLATE_TOKENS, Upstream, open_upstream
 from app.contract.completion import BackendName, Usage
 from app.contract.fingerprint import EXAMPLE
+from app.contract.manifest import current, parse
 from app.contract.prompt import messages
 from app.pricing.limits import Limits
 from app.settings.gateway import Settings
 from app.telemetry.metrics import Collectors
-from tests.doubles import PRICES, CountingBackend
+from tests.doubles import PRICES, CountingBackend, calibrated_store, completion
 
 LIMITS = {
     "mistral_requests_per_minute": 10,
@@ -81,3 +83,25 @@ def test_the_estimate_is_a_token_for_every_byte(text: str, answer: int, calls: i
 def test_a_backend_without_a_price_is_estimated_at_zero(name: BackendName) -> None:
     opened = open_upstream(CountingBackend(name), None, Settings(), Collectors())
     assert opened.max_estimate(messages(EXAMPLE, "SNPS", "brief"), 64, 2).nano_usd == 0
+
+
+FITTED = {"temperature": 2.0, "bias": {"buy": 0.0, "sell": 0.0, "hold": 0.0}}
+
+
+def test_the_published_calibration_is_of_its_own_model_and_detail(tmp_path: Path) -> None:
+    store = calibrated_store(tmp_path, {"brief": FITTED})
+    published, other = completion("", model=parse(current(store)).model_id), completion("", model="other")
+    mistral, gpt4 = upstream("mistral", model_store=store), upstream("gpt-4", model_store=store)
+    found = mistral.calibration(published, "brief")
+    assert found is not None
+    assert found.model_dump() == FITTED
+    assert mistral.calibration(published, "full") is None
+    assert mistral.calibration(other, "brief") is None
+    assert gpt4.calibration(published, "brief") is None
+
+
+def test_without_a_published_calibration_there_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    assert upstream("mistral", model_store=tmp_path).calibrations == {}
+    assert "the probabilities of mistral are not calibrated" in caplog.text
+    assert upstream("mistral", model_store=calibrated_store(tmp_path, None)).calibrations == {}

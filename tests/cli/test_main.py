@@ -196,3 +196,16 @@ def test_help_names_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["--help"])
     output = capsys.readouterr().out
     assert all(command in output for command in ("up", "serve", "recommend", "keys", "stand-in", "exit status"))
+
+
+def test_a_blind_question_says_so(
+    url: str, metrics: str, backend: CountingBackend, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["recommend", "SNPS", "--metrics", metrics, "--brief", "--blind"]) == 0
+    assert "SNPS (not in the prompt) as of 2024-03-08" in capsys.readouterr().out
+    assert "SNPS" not in backend.asked[0][0][0]["content"]
+
+
+def test_a_batch_states_blind_in_its_questions(metrics: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["recommend", "--batch", metrics, "--blind"]) != 0
+    assert "--batch FILE excludes TICKER, --metrics, --as-of and --blind" in capsys.readouterr().err

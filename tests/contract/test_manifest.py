@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from app.contract.manifest import BuildRecord, UnusableModel, current, read, sha256, verify
+from app.contract.manifest import BuildRecord, UnusableModel, current, parse, read, sha256, verify
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc", "", ".", "a\0/1", "a\nb/1"])
@@ -52,3 +52,18 @@ def test_a_manifest_s_name_and_version_are_a_folder_s_name(tmp_path: Path, field
     (tmp_path / "manifest.json").write_text(json.dumps(document))
     with pytest.raises(UnusableModel, match=rf"manifest\.json: {field}: "):
         read(tmp_path)
+
+
+def test_a_manifest_states_calibrations_by_detail_or_none(tmp_path: Path) -> None:
+    document = json.loads((current(Path("model_store")) / "manifest.json").read_text())
+    document.pop("calibration", None)
+    (tmp_path / "manifest.json").write_text(json.dumps(document))
+    assert parse(tmp_path).calibration is None
+    fitted = {"temperature": 1.5, "bias": {"buy": 0.1, "sell": 0.2, "hold": -0.3}}
+    (tmp_path / "manifest.json").write_text(json.dumps(document | {"calibration": {"full": fitted}}))
+    calibration = parse(tmp_path).calibration
+    assert calibration is not None
+    assert calibration["full"].model_dump() == fitted
+    (tmp_path / "manifest.json").write_text(json.dumps(document | {"calibration": {"long": fitted}}))
+    with pytest.raises(UnusableModel, match=r"calibration\.long"):
+        parse(tmp_path)

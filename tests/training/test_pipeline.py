@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -12,8 +13,9 @@ import pytest
 
 from app.contract.hardware import Machine, Profile
 from tests.training.machines import AVX2, AVX512, profile_of
+from tests.training.runs import complete
 from training import pipeline
-from training.artifacts import Artifacts
+from training.artifacts import Artifacts, read_json, write_json
 from training.cli import main
 from training.config import Config
 from training.pipeline import launcher, run
@@ -22,29 +24,39 @@ from training.plan import CannotRun, Environments, Target
 STUB = """#!/bin/sh
 echo "$(basename "$(dirname "$(dirname "$0")")") $*" >> {log}
 shift 2
+stage=$1
+calibrated=null
+case "$*" in *"--calibrated"*brief*) calibrated='{fitted}' ;; esac
 while [ $# -gt 0 ]; do
-    case $1 in --out) out=$2 ;; --form) form=$2 ;; --dtype) dtype=$2 ;; esac
+    case $1 in --out) out=$2 ;; --form) form=$2 ;; --dtype) dtype=$2 ;; --runs) runs=$2 ;; esac
     shift
 done
 if [ -n "$form" ]; then
     mkdir -p "$(dirname "$out")"
-    echo '{{"served": {{"form": "'$form'", "dtype": "'$dtype'"}}}}' > "$out"
+    echo '{{"served": {{"form": "'$form'", "dtype": "'$dtype'"}}, "calibrated": '"$calibrated"'}}' > "$out"
+fi
+if [ "$stage" = calibrate ]; then
+    echo '{calibrations}' > "$runs/toy/calibrate/manifest.json"
 fi
 """
-"""Notes its environment's name and its arguments; leaves the evaluation that `--out` names."""
+"""Notes its environment's name and its arguments; leaves the evaluation that `--out` names, and calibrations."""
+
+
+FITTED = {"temperature": 1.5, "bias": {"buy": 0.1, "sell": 0.2, "hold": -0.3}}
 
 
 class Running:
     """A run with stubs for interpreters, and for vLLM a URL."""
 
     def __init__(self, config: Config, artifacts: Artifacts, market: Path, folder: Path) -> None:
+        calibrations = json.dumps({"brief": {"calibration": FITTED}})
         self.config, self.artifacts, self.market, self.folder = config, artifacts, market, folder
         self.served: list[tuple[Path, Profile, Path | None]] = []
         self.log = folder / "commands.log"
         for name in ("training", "quantize", "vllm"):
             python = self.python(name)
             python.parent.mkdir(parents=True)
-            python.write_text(STUB.format(log=self.log))
+            python.write_text(STUB.format(log=self.log, calibrations=calibrations, fitted=json.dumps(FITTED)))
             python.chmod(0o755)
 
     def python(self, name: str) -> Path:
@@ -59,6 +71,9 @@ class Running:
 
     def run(self, machine: Machine) -> list[list[str]]:
         """The interpreters' commands: environment, arguments."""
+        for stage in ("dataset", "label", "finetune", "merge"):
+            if not self.artifacts.done(stage):
+                complete(self.config, self.artifacts, stage, weights={})
         run(
             self.folder / "toy.toml",
             self.config,
@@ -78,9 +93,6 @@ def running(
 ) -> Running:
     it = Running(config, artifacts, synthetic_market, tmp_path)
     monkeypatch.setattr(pipeline, "serve", it.serve)
-    artifacts.complete("merge", {"weights": {}})
-    for name in ("dataset", "label", "finetune"):
-        artifacts.complete(name, {})
     return it
 
 
@@ -96,7 +108,14 @@ def unsearched(running: Running) -> None:
 def test_with_a_kernel_for_4_bits_they_are_served_as_they_are(running: Running) -> None:
     unsearched(running)
     commands = running.run(AVX512)
-    assert [words[1] for words in commands] == ["quantize", *["evaluate"] * 6, "report", "publish"]
+    assert [words[1] for words in commands] == [
+        "quantize",
+        *["evaluate"] * 6,
+        "calibrate",
+        *["evaluate"] * 2,
+        "report",
+        "publish",
+    ]
     assert {words[0] for words in commands} == {"training"}
     assert "--calibration" not in commands[0]
     runs = Path("runs/toy")
@@ -123,6 +142,38 @@ def test_without_one_they_are_dequantized_once_and_those_are_served(running: Run
     assert [words[1] for words in running.run(AVX2)][before:] == ["report", "publish"]
 
 
+def test_the_served_weights_are_calibrated_on_validation_pairs_before_the_test_split(running: Running) -> None:
+    unsearched(running)
+    commands = [words[1:] for words in running.run(AVX512)]
+    at = commands.index(next(words for words in commands if words[0] == "calibrate"))
+    for words, detail in zip(commands[at - 2 : at], ("brief", "full"), strict=True):
+        assert (after(words, "--split"), after(words, "--detail")) == ("validation", detail)
+        assert after(words, "--out") == str(running.artifacts.folder / "calibrate" / f"{detail}-awq.json")
+    assert ["--calibrated" in words for words in commands if words[0] == "evaluate"] == [*[False] * 6, True, True]
+    before = len(commands)
+    assert [words[1] for words in running.run(AVX512)[before:]] == ["report", "publish"]
+
+
+def test_an_evaluation_with_another_calibration_is_repeated(running: Running) -> None:
+    unsearched(running)
+    before = len(running.run(AVX512))
+    path = running.artifacts.folder / "evaluate" / "brief-awq.json"
+    write_json(path, read_json(path) | {"calibrated": None})
+    commands = running.run(AVX512)[before:]
+    assert [words[1] for words in commands] == ["evaluate", "report", "publish"]
+    assert after(commands[0], "--out") == str(path)
+
+
+def test_a_split_without_pairs_of_a_detail_calibrates_the_other(running: Running) -> None:
+    unsearched(running)
+    validation = running.config.dataset.validation.model_copy(update={"full": 0})
+    dataset = running.config.dataset.model_copy(update={"validation": validation})
+    running.config = running.config.model_copy(update={"dataset": dataset})
+    commands = running.run(AVX512)
+    validated = [after(words, "--detail") for words in commands if "validation" in words]
+    assert validated == ["brief"]
+
+
 def test_a_search_runs_in_autoawq_s_environment_on_what_merging_left_to_calibrate_with(running: Running) -> None:
     commands = running.run(AVX512)
     assert commands[0][:2] == ["quantize", "quantize"]
@@ -135,8 +186,22 @@ def test_the_plan_is_printed_before_the_first_stage(running: Running, capsys: py
     message = capsys.readouterr().err
     plan, _, stages = message.partition("== quantize")
     assert "profile   dequantized weights in float32" in plan
-    assert "to do     quantize, dequantize, evaluate, report, publish" in plan
+    assert "to do     quantize, dequantize, calibrate, evaluate, report, publish" in plan
     assert "== dequantize" in stages
+
+
+def test_a_changed_setting_is_refused_before_any_work_unless_it_affects_no_complete_stage(running: Running) -> None:
+    unsearched(running)
+    commands = len(running.run(AVX512))
+    whole = running.config
+    running.config = whole.model_copy(update={"teacher": whole.teacher.model_copy(update={"name": "openai"})})
+    with pytest.raises(CannotRun, match=r'begun with teacher\.name = "rules", the config says "openai"'):
+        running.run(AVX512)
+    assert len(running.log.read_text().splitlines()) == commands
+    evaluate = whole.evaluate.model_copy(update={"concurrency": 3})
+    publish = whole.publish.model_copy(update={"max_failures": 0.5})
+    running.config = whole.model_copy(update={"evaluate": evaluate, "publish": publish})
+    assert [words[1] for words in running.run(AVX512)[commands:]] == ["report", "publish"]
 
 
 def test_what_cannot_work_is_refused_before_any_work(running: Running) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from app.contract.hardware import Profile
 from tests.training.machines import AVX2, AVX512, H200, profile_of
+from tests.training.runs import complete
+from tests.training.versions import published
 from training.artifacts import Artifacts, write_json
 from training.config import Config
 from training.plan import CannotRun, Environments, Plan, Target
@@ -39,7 +41,7 @@ def unsearched(config: Config) -> dict[str, Any]:
 
 def test_the_plan_lists_machine_stages_environments_and_how_each_system_is_served(plan: Make, config: Config) -> None:
     made = plan(unsearched(config))
-    made.artifacts.complete("dataset", {})
+    complete(made.config, made.artifacts, "dataset")
     for detail in ("brief", "full"):
         served = {"form": "merged", "dtype": "bfloat16"}
         write_json(made.artifacts.stage("evaluate") / f"{detail}-merged.json", {"served": served})
@@ -49,7 +51,7 @@ def test_the_plan_lists_machine_stages_environments_and_how_each_system_is_serve
         "  machine   EPYC (AVX-512), 2 cores, 24 GiB",
         f"  profile   {made.profile}",
         "  complete  dataset",
-        "  to do     label, finetune, merge, quantize, evaluate, report, publish",
+        "  to do     label, finetune, merge, quantize, calibrate, evaluate, report, publish",
         f"  training  {python}",
         f"  vllm      {made.environments.vllm}",
         "  base      base weights in bfloat16, compiled",
@@ -91,7 +93,8 @@ def test_a_possible_run_is_accepted_and_autoawq_is_required_for_a_search_alone(p
     made.require_runnable()
     with pytest.raises(CannotRun, match=r"quantize/bin/python is missing: `make \S+/\.envs/quantize/\.complete`"):
         plan().require_runnable()
-    made.artifacts.complete("quantize", {})
+    made = plan()
+    complete(made.config, made.artifacts, "quantize")
     plan().require_runnable()
 
 
@@ -116,9 +119,50 @@ def test_all_that_would_stop_the_run_is_named_in_one_line(plan: Make, config: Co
         assert part in message
 
 
+def test_a_test_split_that_the_gate_would_refuse_stops_the_run_before_it_starts(plan: Make) -> None:
+    publish = {"publish": {"min_pairs": {"brief": 7, "full": 3}}}
+    with pytest.raises(CannotRun, match=r"dataset\.test\.brief is 6, and publish\.min_pairs\.brief 7: the gate would"):
+        plan(publish).require_runnable()
+    target = plan().target
+    plan(publish, target=Target(target.store, "1", Decimal(1), ["min_pairs.brief"])).require_runnable()
+
+
 def test_what_complete_stages_needed_is_no_longer_required(plan: Make, config: Config, tmp_path: Path) -> None:
     finetune = {**config.finetune.model_dump(), "continue_from": "model_store/toy/0"}
     made = plan({"finetune": finetune}, market=tmp_path / "nowhere")
     for name in ("dataset", "finetune"):
-        made.artifacts.complete(name, {})
+        complete(made.config, made.artifacts, name)
     made.require_runnable()
+
+
+def test_a_changed_setting_is_named_with_all_else_that_would_stop_the_run(plan: Make, config: Config) -> None:
+    made = plan()
+    for stage in ("dataset", "label", "finetune", "merge"):
+        complete(made.config, made.artifacts, stage)
+    made.artifacts.stage("evaluate")
+    changed = plan({"finetune": {**config.finetune.model_dump(), "rank": 32}})
+    changed.environments.vllm.unlink()
+    with pytest.raises(CannotRun) as caught:
+        changed.require_runnable()
+    run = made.artifacts.folder
+    assert str(caught.value).startswith(
+        f"{run} was begun with finetune.rank = 4, the config says 32: use another --runs, "
+        f"or delete {run}/finetune, {run}/merge, {run}/evaluate; "
+    )
+    assert "vllm/bin/python is missing" in str(caught.value)
+
+
+def test_a_run_without_records_is_refused_by_name(plan: Make) -> None:
+    made = plan()
+    made.artifacts.complete("dataset", {})
+    with pytest.raises(CannotRun, match=r"runs/toy has no record of the settings of stage dataset: .*runs/toy/dataset"):
+        made.require_runnable()
+
+
+def test_a_version_whose_training_pairs_may_be_tested_on_is_not_continued(
+    plan: Make, config: Config, tmp_path: Path
+) -> None:
+    published(tmp_path / "first", {**config.dataset.model_dump(), "seed": 4})
+    made = plan({"finetune": {**config.finetune.model_dump(), "continue_from": tmp_path / "first"}})
+    with pytest.raises(CannotRun, match="drawn with seed 4, and the data set has 3"):
+        made.require_runnable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +22,15 @@ from app.contract.features import METRIC_NAMES, Metrics
 from app.contract.readings import readings
 from app.contract.recommendation import ACTIONS
 from training.artifacts import read_rows
+from training.config import Pairs
 from training.evaluation.agreement import clustered
 from training.evaluation.rows import Key, Row
 
 SEED = 0
-CURVE_SIZES = (250, 1000, 4000)
-"""Training pairs of a learning curve's points; gradient boosting's also has one of all pairs."""
+CURVE_SIZES = (250, 1000, 4000, 16_000)
+"""Training pairs of a learning curve's points."""
+CURVES = ("gradient boosting", "logistic regression on readings")
+"""The baselines that have a learning curve."""
 Values = dict[str, float]
 Features = Callable[[Sequence[Values], Sequence[str]], Any]
 """Build a classifier's input from questions and the names of the metrics to use."""
@@ -86,14 +90,19 @@ BASELINES: dict[str, Baseline] = {
 """The last uses a `brief` prompt's readings in place of the figures."""
 
 
-def read_training_set(path: Path) -> TrainingSet:
-    """Return the run's labelled training pairs, each question once regardless of detail.
+def read_training_set(path: Path, pairs: Pairs | None = None) -> TrainingSet:
+    """Return the first labelled pairs of each detail, as many as `pairs` states or all, each question once.
 
     Raises `ValueError` naming the file if it is malformed or has fewer than two actions.
     """
     unique: dict[Key, tuple[Values, str]] = {}
+    left = Counter(pairs.model_dump() if pairs else {})
     for number, row in enumerate(read_rows(path), 1):
         try:
+            if pairs:
+                left[row["detail"]] -= 1
+                if left[row["detail"]] < 0:
+                    continue
             known = Metrics.model_validate(row["metrics"]).values()
             if row["action"] not in ACTIONS:
                 raise ValueError(f"action: {row['action']!r} is none of {', '.join(ACTIONS)}")
@@ -113,19 +122,25 @@ def predictions(train: TrainingSet, rows: Sequence[Row]) -> dict[str, list[Row]]
     return {name: _predicted_rows(name, baseline, train, rows) for name, baseline in BASELINES.items()}
 
 
-def curve(train: TrainingSet, rows: Sequence[Row], sizes: Sequence[int]) -> list[dict[str, Any]]:
-    """Return gradient boosting's agreement on `rows` after training on the first pairs, by size, ending with all.
+def curve(name: str, train: TrainingSet, rows: Sequence[Row], sizes: Sequence[int]) -> list[dict[str, Any]]:
+    """Return a baseline's agreement on `rows` after training on the first pairs, by size, ending with all.
 
     Sizes above the number of pairs are left out, as are those whose pairs have a single action.
     """
-    points = []
-    tickers, true = [row.ticker for row in rows], np.array([row.truth for row in rows])
-    for size in [*(size for size in sorted(sizes) if size < len(train.actions)), len(train.actions)]:
-        part = train.first(size)
-        if len(set(part.actions)) > 1:
-            predicted = _fitted(BASELINES["gradient boosting"], part)(rows)
-            points.append({"pairs": size, "agreement": clustered((predicted == true).astype(float), tickers)})
-    return points
+    counts = [*(size for size in sorted(sizes) if size < len(train.actions)), len(train.actions)]
+    parts = {size: train.first(size) for size in counts}
+    return [
+        {"pairs": size, "agreement": agreement(name, part, rows)}
+        for size, part in parts.items()
+        if len(set(part.actions)) > 1
+    ]
+
+
+def agreement(name: str, train: TrainingSet, rows: Sequence[Row]) -> dict[str, float | int]:
+    """Return the agreement on `rows` of a baseline fitted on `train`."""
+    true = np.array([row.truth for row in rows])
+    predicted = _fitted(BASELINES[name], train)(rows)
+    return clustered((predicted == true).astype(float), [row.ticker for row in rows])
 
 
 def _fitted(baseline: Baseline, train: TrainingSet) -> Callable[[Sequence[Row]], NDArray[np.str_]]:

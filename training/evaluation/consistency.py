@@ -1,4 +1,4 @@
-"""Stability of answers under irrelevant changes: metric order, rounding, another ticker."""
+"""Stability of answers under irrelevant changes: metric order, rounding, another ticker, no ticker."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from training.evaluation.agreement import clustered, wilson
 from training.evaluation.pairs import Pair
 from training.evaluation.rows import Row
 
+SWAPPED, BLIND = "swapped ticker", "no ticker"
 DIGITS = 4
 """Significant digits kept: as many as the prompt shows of a price, one more than of a ratio."""
 
@@ -42,10 +43,16 @@ def with_another_ticker(tickers: Sequence[str]) -> Callable[[Pair, random.Random
     return rename
 
 
+def without_ticker(pair: Pair, rng: random.Random) -> Pair:  # noqa: ARG001 - as the other perturbations
+    """Return the pair as a question whose prompt omits the ticker."""
+    return replace(pair, blind=True)
+
+
 def perturbations(pairs: Sequence[Pair], seed: int = 0) -> dict[str, list[Pair]]:
-    """Return the questions changed in each of three ways that should not affect the answer."""
+    """Return the questions changed in each way that should not affect the answer."""
     tickers = sorted({pair.ticker for pair in pairs})
-    ways = {"reordered": reordered, "rounded": rounded, "swapped ticker": with_another_ticker(tickers)}
+    named = {SWAPPED: with_another_ticker(tickers), BLIND: without_ticker}
+    ways = {"reordered": reordered, "rounded": rounded, **named}
     rng = random.Random(seed)  # noqa: S311 - reproducible, not secret
     return {name: [change(pair, rng) for pair in pairs] for name, change in ways.items()}
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt, Vali
 
 from app.contract.recommendation import Action
 from training.artifacts import Artifacts, faults
-from training.evaluation.rows import DETAILS
+from training.evaluation.rows import DETAILS, Row, read, rows_path
 
 
 class _Agreement(BaseModel):
@@ -33,6 +33,23 @@ class _Speed(BaseModel):
     tokens_per_hour: PositiveInt
 
 
+class _Conviction(BaseModel):
+    n: NonNegativeInt
+    mean_absolute_error: float | None
+    within_one: float | None = None
+    spearman: float | None
+    quadratic_kappa: float | None
+
+
+class _Probabilities(BaseModel):
+    n: PositiveInt
+    ece: float
+
+
+class _Calibration(BaseModel):
+    probabilities: _Probabilities | None
+
+
 class _Evaluation(BaseModel):
     """The fields that publication and the cost report read."""
 
@@ -41,6 +58,8 @@ class _Evaluation(BaseModel):
     agreement: _Agreement
     majority_baseline: _Majority
     failures: dict[str, NonNegativeInt]
+    conviction: _Conviction
+    calibration: _Calibration
     speed: _Speed
 
 
@@ -62,6 +81,14 @@ def evaluations(artifacts: Artifacts) -> dict[str, Any]:
     if problems:
         raise ValueError("\n".join(problems))
     return found
+
+
+def answers(artifacts: Artifacts) -> dict[str, list[Row]]:
+    """Return the rows of the evaluations by name, such as "full-awq". Raises `ValueError` naming a malformed line."""
+    folder = artifacts.folder / "evaluate"
+    paths = (path for detail in DETAILS for path in sorted(folder.glob(f"{detail}-*.json")))
+    found = {path.stem: rows_path(path) for path in paths}
+    return {name: read(path) for name, path in found.items() if path.exists()}
 
 
 def measured_speed(report: dict[str, Any]) -> dict[str, Any]:

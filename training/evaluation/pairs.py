@@ -1,4 +1,4 @@
-"""Evaluation pairs: questions with the teacher's answers, from a run's test split or a market folder."""
+"""Evaluation pairs: questions with the teacher's answers, from a split of a run or a market folder."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Pair:
     truth: Answer
     teacher: str = rules.MODEL_ID
     """Model id of the teacher."""
+    blind: bool = False
+    """Whether the prompt omits the ticker."""
 
 
 def pairs_of_market(market: Path, options: OptionSource, detail: Detail, count: int, seed: int) -> list[Pair]:
@@ -59,13 +61,13 @@ def pairs_of_market(market: Path, options: OptionSource, detail: Detail, count: 
     return list(pairs.values())
 
 
-def pairs_of_run(artifacts: Artifacts, detail: Detail) -> list[Pair]:
-    """Return the labelled test split of a run: tickers and dates excluded from its training.
+def pairs_of_run(artifacts: Artifacts, detail: Detail, split: str = "test") -> list[Pair]:
+    """Return a labelled split of a run; validation and test have tickers and dates excluded from its training.
 
     Raises `FileNotFoundError` naming the missing stage, `ValueError` naming a malformed line.
     """
     artifacts.manifest("label")
-    path = artifacts.folder / "label" / "test.jsonl"
+    path = artifacts.folder / "label" / f"{split}.jsonl"
     pairs = []
     for number, row in enumerate(read_rows(path), 1):
         try:

@@ -64,10 +64,12 @@ def _conviction(rows: Sequence[Row]) -> dict[str, float | int | None]:
     """Return convictions compared with the teacher's, over the answered pairs."""
     both = [(row.truth_conviction, row.predicted_conviction) for row in rows if row.predicted_conviction]
     true, predicted = [a for a, _ in both], [b for _, b in both]
+    distances = np.array([abs(a - b) for a, b in both])
     varied = len(set(true)) > 1 and len(set(predicted)) > 1
     return {
         "n": len(both),
-        "mean_absolute_error": round(float(np.mean([abs(a - b) for a, b in both])), 3) if both else None,
+        "mean_absolute_error": round(float(distances.mean()), 3) if both else None,
+        "within_one": round(float((distances <= 1).mean()), 4) if both else None,
         "spearman": _rounded(spearmanr(true, predicted).statistic) if varied else None,
         "quadratic_kappa": _kappa(true, predicted, range(1, 11), "quadratic") if both else None,
     }

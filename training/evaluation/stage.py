@@ -15,9 +15,10 @@ from typing import Any
 import httpx
 import numpy as np
 
+from app.contract.calibration import Calibration
 from app.contract.prompt import Detail
 from app.pricing.prices import CapacityPrice, list_price
-from training.evaluation import consistency, rows
+from training.evaluation import calibration, consistency, rows
 from training.evaluation.clients import ModelClient, connect
 from training.evaluation.frontier import API_MODEL, frontier
 from training.evaluation.pairs import Pair
@@ -37,6 +38,8 @@ class EvaluationOptions:
     form: str | None = None
     dtype: str | None = None
     """Form and dtype of the served weights, where known."""
+    calibration: Calibration | None = None
+    """Applied to the probabilities, as the gateway does for a published model."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +81,15 @@ async def evaluate(
             answered = await predict_all(
                 model_client, pairs, source, options.concurrency, known=known, elapsed=elapsed, append=append
             )
+        if options.calibration:
+            answered = calibration.applied(options.calibration, answered)
         document = {
             "url": url,
             "model": model_client.model,
             "teacher": teachers[0],
             "detail": options.detail,
             "served": {name: value for name in ("form", "dtype") if (value := getattr(options, name))} or None,
+            "calibrated": options.calibration and options.calibration.model_dump(),
             **scores(answered),
             "speed": _speed(answered, options.concurrency),
         }
@@ -115,7 +121,7 @@ async def predict_all(
         async with limit:
             row = (known or {}).get(rows.key_of(pair))
             if row is None:
-                prediction = await model_client.ask(pair.ticker, pair.metrics, source.detail)
+                prediction = await model_client.ask(None if pair.blind else pair.ticker, pair.metrics, source.detail)
                 row = rows.row(pair, prediction, source, time.monotonic() - start)
                 append(row)
             bar.update()

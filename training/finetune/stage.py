@@ -143,7 +143,8 @@ def _examples(
     rows = examples.first(settings.pairs, labels / "train.jsonl")
     train = [examples.encode(row, tokenizer, settings.max_length, settings.soft) for row in rows]
     lengths = token_lengths((r["detail"], len(e.prompt), len(e.answer)) for r, e in zip(rows, train, strict=True))
-    return train, examples.load(labels / "validation.jsonl", tokenizer, settings.max_length), lengths
+    validation = examples.load(labels / "validation.jsonl", tokenizer, settings.max_length)[: settings.validation_pairs]
+    return train, validation, lengths
 
 
 def cost(seconds: float, devices: int, usd_per_hour: Decimal) -> Decimal:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.contract.manifest import Check
 from app.contract.prompt import Detail
 from training.config import Publish
-from training.evaluation.rows import DETAILS
+from training.evaluation.paired import compare_rows
+from training.evaluation.rows import DETAILS, Row
 
 UNQUANTIZED = ("adapter", "merged")
 """Systems that the 4-bit weights are compared with; the first one evaluated is used."""
@@ -16,6 +17,8 @@ UNQUANTIZED = ("adapter", "merged")
 Report = Mapping[str, Any]
 Reports = Mapping[str, Report]
 """Evaluations by name, such as "full-awq"."""
+Answers = Mapping[str, Sequence[Row]]
+"""The rows of the evaluations by name."""
 Checker = Callable[[Report], tuple[bool, str]]
 """Return whether a check holds, and its figures."""
 
@@ -24,9 +27,11 @@ class Refused(ValueError):
     """The run does not meet the publication criteria."""
 
 
-def gate(limits: Publish, reports: Reports, teacher: str, overrides: Collection[str] = ()) -> list[Check]:
+def gate(
+    limits: Publish, reports: Reports, answers: Answers, teacher: str, overrides: Collection[str] = ()
+) -> list[Check]:
     """Return all checks; raise `Refused` with every failed one that `overrides` does not name."""
-    checks = [check for detail in DETAILS for check in _checks(detail, limits, reports, teacher)]
+    checks = [check for detail in DETAILS for check in _checks(detail, limits, reports, answers, teacher)]
     unknown = set(overrides) - {check.name for check in checks}
     if unknown:
         raise Refused(f"no check is called {', '.join(sorted(unknown))}; there are {', '.join(c.name for c in checks)}")
@@ -37,25 +42,34 @@ def gate(limits: Publish, reports: Reports, teacher: str, overrides: Collection[
     return checks
 
 
-def _checks(detail: Detail, limits: Publish, reports: Reports, teacher: str) -> Iterator[Check]:
+def _checks(detail: Detail, limits: Publish, reports: Reports, answers: Answers, teacher: str) -> Iterator[Check]:
     name = f"{detail}-awq"
     report = reports.get(name)
     findings: dict[str, Checker] = {
+        "min_pairs": lambda awq: _pairs(awq, getattr(limits.min_pairs, detail)),
         "min_agreement": lambda awq: _agreement(awq, getattr(limits.min_agreement, detail), teacher),
         "above_majority": _above_majority,
         "max_failures": lambda awq: _failures(awq, limits.max_failures),
-        "max_quantisation_loss": lambda awq: _loss(awq, detail, reports, limits.max_quantisation_loss),
+        "max_ece": lambda awq: _calibration(awq, limits.max_ece),
+        "min_conviction_within_one": lambda awq: _conviction(awq, limits.min_conviction_within_one),
+        "max_quantisation_loss": lambda awq: _loss(awq, detail, reports, answers, limits.max_quantisation_loss),
     }
     for check, find in findings.items():
         held, found = find(report) if report else (False, f"there is no evaluation {name}")
         yield Check(name=f"{check}.{detail}", held=held, found=found)
 
 
+def _pairs(awq: Report, least: int) -> tuple[bool, str]:
+    pairs, tickers = awq["agreement"]["n"], awq["agreement"]["tickers"]
+    return pairs >= least, f"{pairs} pairs of {tickers} tickers, at least {least} pairs wanted"
+
+
 def _agreement(awq: Report, least: float, teacher: str) -> tuple[bool, str]:
     if awq["teacher"] != teacher:
         return False, f"measured against {awq['teacher']}, but the labels are those of {teacher}"
-    value = awq["agreement"]["value"]
-    return value >= least, f"{value:.4f}, at least {least} wanted"
+    found = awq["agreement"]
+    interval = f"95% by ticker {found['low']:.4f} to {found['high']:.4f}"
+    return found["value"] >= least, f"{found['value']:.4f} ({interval}), at least {least} wanted"
 
 
 def _above_majority(awq: Report) -> tuple[bool, str]:
@@ -71,18 +85,35 @@ def _failures(awq: Report, most: float) -> tuple[bool, str]:
     return count <= most * pairs, f"{counted}, a share of at most {most} wanted"
 
 
-def _loss(awq: Report, detail: Detail, reports: Reports, most: float) -> tuple[bool, str]:
+def _calibration(awq: Report, most: float) -> tuple[bool, str]:
+    stated = awq["calibration"]["probabilities"]
+    if stated is None:
+        return False, "no answer has probabilities"
+    how = "calibrated" if awq.get("calibrated") else "not calibrated"
+    return stated["ece"] <= most, f"{stated['ece']:.4f} over {stated['n']} answers, {how}, at most {most} wanted"
+
+
+def _conviction(awq: Report, least: float) -> tuple[bool, str]:
+    found = awq["conviction"]
+    if found.get("within_one") is None:
+        return False, "no share of answers within 1 of the teacher's conviction is known"
+    ranks = " and ".join(
+        f"{text} {'undefined' if found[name] is None else format(found[name], '.3f')}"
+        for name, text in (("spearman", "Spearman"), ("quadratic_kappa", "quadratic kappa"))
+    )
+    error = f"mean error {found['mean_absolute_error']:.3f}, {ranks}"
+    return found["within_one"] >= least, f"{found['within_one']:.4f} ({error}), at least {least} wanted"
+
+
+def _loss(awq: Report, detail: Detail, reports: Reports, answers: Answers, most: float) -> tuple[bool, str]:
+    """Compare with the unquantized weights on the same pairs, question by question."""
     name = next((f"{detail}-{kind}" for kind in UNQUANTIZED if f"{detail}-{kind}" in reports), None)
     if name is None:
         return False, f"there is no evaluation {' or '.join(f'{detail}-{kind}' for kind in UNQUANTIZED)}"
-    before = reports[name]
-    if _pairs(before) != _pairs(awq):
+    before, after = answers.get(name, ()), answers.get(f"{detail}-awq", ())
+    found = compare_rows(before, after)
+    if reports[name]["teacher"] != awq["teacher"] or found is None or not found["n"] == len(before) == len(after):
         return False, f"{name} and {detail}-awq were evaluated on different pairs"
-    lost = round(before["agreement"]["value"] - awq["agreement"]["value"], 4)
-    return lost <= most, f"{100 * lost:.2f} points lost from {name}, at most {100 * most:.2f} wanted"
-
-
-def _pairs(report: Report) -> tuple[object, ...]:
-    """Return what identifies the evaluated pairs."""
-    agreement = report["agreement"]
-    return agreement["n"], agreement["tickers"], report["majority_baseline"], report["teacher"]
+    lost = f"{100 * found['value']:.2f} points lost from {name} ({100 * found['low']:.2f} to {100 * found['high']:.2f}"
+    only = f"right alone {found['only_first']} and {found['only_second']}, McNemar p = {found['p']:.3f}"
+    return found["value"] <= most, f"{lost}; {only}), at most {100 * most:.2f} wanted"

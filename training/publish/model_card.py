@@ -38,6 +38,15 @@ counts as wrong. The full report, if there is one, is in `report/`.
 | --- | --- | --- | --- | --- | --- | --- |
 {evaluation}
 
+Conviction is the model's answer on the teacher's scale from 1 to 10, compared with the teacher's own.
+ECE is the expected calibration error of the probability of the answered action.
+
+| evaluated | conviction's mean error | within 1 | Spearman | quadratic kappa | ECE |
+| --- | --- | --- | --- | --- | --- |
+{conviction}
+
+{calibration}
+
 {gate}
 
 ## Costs
@@ -64,6 +73,8 @@ def model_card(manifest: Manifest, reports: Mapping[str, Any], history: Sequence
         data=_data(manifest),
         training=_training(manifest, history),
         evaluation=_evaluation(reports),
+        conviction=_conviction(reports),
+        calibration=_calibration(manifest),
         gate=_gate(manifest.gate),
         costs=_costs(manifest),
         fingerprint=manifest.fingerprint,
@@ -117,6 +128,28 @@ def _evaluation(reports: Mapping[str, Any]) -> str:
         f"| {sum(r['failures'].values())} |"
         for name, r in reports.items()
     )
+
+
+def _conviction(reports: Mapping[str, Any]) -> str:
+    def row(name: str, report: Mapping[str, Any]) -> str:
+        found, stated = report["conviction"], report["calibration"]["probabilities"]
+        figures = [found.get(key) for key in ("mean_absolute_error", "within_one", "spearman", "quadratic_kappa")]
+        figures.append(stated and stated["ece"])
+        shown = ("-" if figure is None else f"{figure:.3f}" for figure in figures)
+        return f"| {name} | {' | '.join(shown)} |"
+
+    return "\n".join(row(name, report) for name, report in reports.items())
+
+
+def _calibration(manifest: Manifest) -> str:
+    if not manifest.calibration:
+        return "Probabilities are the model's own, without calibration."
+    lines = [
+        f"- {detail}: temperature {found.temperature:.3f}, "
+        + ", ".join(f"{action} {bias:+.3f}" for action, bias in found.bias.items())
+        for detail, found in manifest.calibration.items()
+    ]
+    return "\n".join(["Probabilities of the 4-bit weights are calibrated on validation pairs:\n", *lines])
 
 
 def _gate(checks: Sequence[Check]) -> str:

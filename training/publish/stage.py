@@ -15,7 +15,9 @@ from app.contract.manifest import CURRENT, MANIFEST, Agreement, BaseRecord, Capa
 from app.contract.prompt import PROMPT_VERSION
 from training.artifacts import Artifacts, write_json
 from training.config import Config
-from training.evaluation.documents import evaluations, measured_speed
+from training.dataset.lineage import lineage
+from training.evaluation.calibration import calibrations
+from training.evaluation.documents import answers, evaluations, measured_speed
 from training.finetune.record import tuning
 from training.publish.gate import Refused, gate
 from training.publish.model_card import model_card
@@ -42,7 +44,7 @@ def admit(config: Config, artifacts: Artifacts, store: Path, version: str, overr
         size = (artifacts.adapter / name).stat().st_size
         if size > SIZE_LIMIT:
             raise Refused(f"{name} has {size} bytes, {SIZE_LIMIT} allowed")
-    return gate(config.publish, evaluations(artifacts), labels["model"], overrides)
+    return gate(config.publish, evaluations(artifacts), answers(artifacts), labels["model"], overrides)
 
 
 def publish(
@@ -113,6 +115,7 @@ def _manifest(
         capacity=_capacity(reports, usd_per_hour),
         golden=golden,
         gate=checks,
+        calibration=calibrations(artifacts) or None,
     )
 
 
@@ -124,6 +127,7 @@ def _data(config: Config, artifacts: Artifacts, reports: dict[str, Any]) -> dict
         "pairs": tuned["pairs"],
         "tokens": tuned["tokens"],
         "balance": labels["balance"],
+        "splits": lineage(config),
         "tickers": {name: artifacts.manifest("dataset")[name]["tickers"] for name in ("train", "test")},
         "train_seconds": tuned["seconds"],
         "labels": {name: labels[name] for name in LABEL_FACTS if name in labels},

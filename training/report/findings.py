@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from training.evaluation.consistency import BLIND, SWAPPED
 from training.report.results import EvaluatedSystem, Results, compare_common
 
 DISCLAIMER = (
@@ -27,6 +28,7 @@ def findings(results: Results, teacher: str, training_tickers: frozenset[str]) -
         _headline(results, teacher),
         *_ticker_overlap(results.shipped, training_tickers),
         *_lost(results),
+        *_name_effect(results.shipped),
         *_untuned(results),
         *_beside_baselines(results),
     ]
@@ -97,6 +99,17 @@ def _lost(results: Results) -> Iterator[str]:
                 f"From the {before.name} to the {results.shipped.name} agreement changes by {_points(found)} "
                 f"on the same {found['n']:,} pairs (McNemar {p_value(found['p'])})."
             )
+
+
+def _name_effect(shipped: EvaluatedSystem) -> Iterator[str]:
+    """Yield the share of actions that change with the name of the stock."""
+    found = shipped.document.get("consistency", {})
+    shares = {name: percent(1 - found[name]["value"]) for name in (SWAPPED, BLIND) if name in found}
+    if SWAPPED in shares and BLIND in shares:
+        yield (
+            f"Of {found[BLIND]['n']:,} actions, {shares[SWAPPED]} change under another ticker and {shares[BLIND]} "
+            "without a ticker; the metrics are the same."
+        )
 
 
 def _untuned(results: Results) -> Iterator[str]:

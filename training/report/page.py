@@ -14,6 +14,8 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 
+from training.artifacts import write_bytes, write_text
+
 PAGE = Template((Path(__file__).parent / "page.html").read_text())
 
 
@@ -44,6 +46,17 @@ def html(title: str, blocks: Sequence[Block]) -> str:
     renderer.add_render_rule("image", _embedded)
     pictures = {block.name: block.png for block in blocks if isinstance(block, Picture)}
     return PAGE.substitute(title=escape(title), body=renderer.render(markdown(blocks), {"pictures": pictures}))
+
+
+def write(out: Path, name: str, title: str, blocks: Sequence[Block]) -> Path:
+    """Write NAME.md, its pictures and NAME.html into `out`; return the path of the HTML page."""
+    out.mkdir(parents=True, exist_ok=True)
+    for block in blocks:
+        if isinstance(block, Picture):
+            write_bytes(out / block.name, block.png)
+    write_text(out / f"{name}.md", markdown(blocks))
+    write_text(out / f"{name}.html", html(title, blocks))
+    return out / f"{name}.html"
 
 
 def _embedded(

@@ -49,11 +49,15 @@ def reliability(curves: Mapping[str, Mapping[str, Any]]) -> bytes:
 
 
 def learning(curves: Mapping[str, Points]) -> bytes:
-    """Plot agreement over the number of training pairs, on a logarithmic axis."""
+    """Plot agreement over the number of training pairs, on a logarithmic axis; figures without interval are dashed."""
     figure, axes = _figure(6.4, 4)
     sizes = sorted({point["pairs"] for points in curves.values() for point in points})
     for colour, (name, points) in zip(COLOURS, curves.items(), strict=False):
-        _with_intervals(axes, [p["pairs"] for p in points], [p["agreement"] for p in points], name, colour)
+        x, found = [p["pairs"] for p in points], [p["agreement"] for p in points]
+        if all("low" in share for share in found):
+            _with_intervals(axes, x, found, name, colour)
+        else:
+            axes.plot(x, [share["value"] for share in found], "D--", label=name, color=colour, markersize=5)
     axes.set_xscale("log")
     apart = [size for size, larger in pairwise([*sizes, inf]) if larger > 1.25 * size]
     axes.set_xticks(apart, [f"{size:,}" for size in apart])

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from app.contract.prompt import Detail
 from training.artifacts import read_json
 from training.evaluation import baselines, rows
-from training.evaluation.agreement import compare
-from training.evaluation.rows import DETAILS, Key, Row
+from training.evaluation.paired import compare_rows
+from training.evaluation.rows import DETAILS, Row
 from training.evaluation.scores import scores
 
 KINDS = {
@@ -72,22 +69,7 @@ def load_results(folder: Path, train: baselines.TrainingSet) -> list[Results]:
 
 def compare_common(first: EvaluatedSystem, second: EvaluatedSystem) -> dict[str, float | int] | None:
     """Compare two systems on their common questions; None if there are none."""
-    mine, others = _by_question(first.rows), _by_question(second.rows)
-    both = [(row, others[question]) for question, row in mine.items() if question in others]
-    if not both:
-        return None
-    hits = np.array([(one.hit, other.hit) for one, other in both], dtype=float)
-    return compare(hits[:, 0], hits[:, 1], [row.ticker for row, _ in both])
-
-
-def _by_question(questions: Sequence[Row]) -> dict[tuple[Key, int], Row]:
-    """Return rows by question and occurrence, because a test split may repeat a question."""
-    times: Counter[Key] = Counter()
-    found = {}
-    for row in questions:
-        times[row.key] += 1
-        found[row.key, times[row.key]] = row
-    return found
+    return compare_rows(first.rows, second.rows)
 
 
 def _models(folder: Path, detail: Detail) -> list[EvaluatedSystem]:

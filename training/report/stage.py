@@ -7,37 +7,23 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
-
 from app.pricing.prices import CapacityPrice, list_price
-from training.artifacts import Artifacts, faults, write_bytes, write_text
-from training.config import Config
+from training.artifacts import Artifacts
+from training.config import Config, Pairs
 from training.evaluation import baselines
+from training.evaluation.calibration import STAGE as CALIBRATE
 from training.evaluation.frontier import API_MODEL, frontier
 from training.finetune import history
 from training.finetune.record import tuning
 from training.markdown import bullets
 from training.report import plots, tables
 from training.report.findings import DISCLAIMER, cascade, findings, teacher_name
-from training.report.page import Block, Picture, html, markdown
+from training.report.learning import CURVE_FILE, baseline_curves, learning, read_curves
+from training.report.page import Block, Picture, write
 from training.report.results import Results, load_results
 
 USD_PER_HOUR = Decimal("0.10")
 """Assumed hourly price of two rented cores."""
-
-
-class _Share(BaseModel):
-    value: float
-    low: float
-    high: float
-
-
-class _CurvePoint(BaseModel):
-    """A point of the learning curve: agreement of a model trained on `pairs` pairs."""
-
-    pairs: int
-    agreement: _Share
-    note: str = ""
 
 
 def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decimal = USD_PER_HOUR) -> Path:
@@ -47,9 +33,9 @@ def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decima
     naming a malformed file.
     """
     labels, tuned = artifacts.manifest("label"), tuning(artifacts)
-    train = baselines.read_training_set(artifacts.folder / "label" / "train.jsonl")
+    train = baselines.read_training_set(artifacts.folder / "label" / "train.jsonl", training_pairs(artifacts))
     evaluated = load_results(artifacts.folder / "evaluate", train)
-    points = _curve_points(artifacts.folder / "evaluate" / "curve.json")
+    curves = read_curves(artifacts.folder / "evaluate" / CURVE_FILE)
     teacher = teacher_name(labels["model"])
     title = f"{config.name}: agreement with the {teacher}"
     blocks = [
@@ -58,11 +44,21 @@ def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decima
         *(block for one in evaluated for block in _in_short(one, teacher, train.tickers)),
         *(block for one in evaluated for block in _in_full(one, teacher)),
         *(block for one in evaluated for block in _cascade(one, teacher, API_MODEL, usd_per_hour)),
-        *_learning(train, evaluated[0], points),
+        *_calibration(artifacts),
+        *learning(curves or baseline_curves(train, evaluated[0].shipped.rows), evaluated[0].detail),
         *_training(tuned),
         *_how(evaluated),
     ]
-    return _write(out, title, blocks)
+    return write(out, "report", title, blocks)
+
+
+def training_pairs(artifacts: Artifacts) -> Pairs | None:
+    """Return how many of the first labelled pairs the model was trained on in any stage, or None if on all."""
+    settings = [artifacts.manifest(stage).get("config", {}) for stage in ("finetune", "qat") if artifacts.done(stage)]
+    used = [Pairs.model_validate(found["pairs"]) for found in settings if found.get("pairs")]
+    if len(used) < len(settings):
+        return None
+    return Pairs(brief=max(pairs.brief for pairs in used), full=max(pairs.full for pairs in used))
 
 
 def _in_short(results: Results, teacher: str, training_tickers: frozenset[str]) -> Iterator[Block]:
@@ -114,17 +110,17 @@ def _cascade(results: Results, teacher: str, api: str, usd_per_hour: Decimal) ->
     yield Picture("cascade.png", caption, drawn)
 
 
-def _learning(train: baselines.TrainingSet, results: Results, points: Sequence[_CurvePoint]) -> Iterator[Block]:
-    """Yield the model's learning curve, if measured, beside gradient boosting's on the same test pairs."""
-    sizes = sorted({*baselines.CURVE_SIZES, *(point.pairs for point in points)})
-    boosted = baselines.curve(train, results.shipped.rows, sizes)
-    mine = [point.model_dump() for point in sorted(points, key=lambda point: point.pairs)]
-    drawn = {**({"the model": mine} if mine else {}), "gradient boosting": boosted}
-    yield "## Learning curve"
-    if not mine:
-        yield "The model was not trained at several sizes, so only gradient boosting's curve is shown."
-    yield tables.learning(mine, boosted)
-    yield Picture("learning.png", f"Agreement in {results.detail} over training pairs", plots.learning(drawn))
+def _calibration(artifacts: Artifacts) -> Iterator[Block]:
+    """Yield the calibration of the shipped weights, if the stage is complete."""
+    if not artifacts.done(CALIBRATE):
+        return
+    yield "## Calibration"
+    yield (
+        "A temperature and a bias per action, fitted on validation pairs, are applied to the probabilities of the "
+        "shipped weights, here and in the gateway; the action stays the one that the model wrote. Figures are of "
+        "validation pairs, each calibrated by a fit on other tickers."
+    )
+    yield tables.calibration(artifacts.manifest(CALIBRATE))
 
 
 def _training(tuned: Mapping[str, Any]) -> Iterator[Block]:
@@ -150,7 +146,7 @@ def _how(evaluated: Sequence[Results]) -> Iterator[Block]:
             "A failed, truncated or invalid answer counts as wrong.",
             "Intervals are 95%: by bootstrap over whole tickers, since dates of one ticker are correlated, and beside "
             "it Wilson's, which treats pairs as independent.",
-            "Baselines are fitted on the run's training pairs alone and evaluated on the model's test pairs. "
+            "Baselines are fitted on exactly the model's training pairs and evaluated on the same pairs as the model. "
             "Readings are the words that the prompt states for a figure, such as RSI: overbought.",
             "Kappa is agreement beyond chance. ECE is the mean distance between stated probability and "
             "observed agreement.",
@@ -167,22 +163,3 @@ def _source(document: Mapping[str, Any]) -> str:
     served = " in ".join((document.get("served") or {}).values())
     machine = document.get("machine", "an unnamed machine") + (f", served as {served}" if served else "")
     return f"{document['model']}; {where or 'source not recorded'}; on {machine}."
-
-
-def _curve_points(path: Path) -> list[_CurvePoint]:
-    if not path.exists():
-        return []
-    try:
-        return TypeAdapter(list[_CurvePoint]).validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise ValueError(f"{path}: {faults(error)[0]}") from None
-
-
-def _write(out: Path, title: str, blocks: Sequence[Block]) -> Path:
-    out.mkdir(parents=True, exist_ok=True)
-    for block in blocks:
-        if isinstance(block, Picture):
-            write_bytes(out / block.name, block.png)
-    write_text(out / "report.md", markdown(blocks))
-    write_text(out / "report.html", html(title, blocks))
-    return out / "report.html"

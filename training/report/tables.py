@@ -31,16 +31,37 @@ def classes(model: EvaluatedSystem) -> str:
 
 def conviction(results: Results) -> str:
     """Return conviction error and calibration per model."""
-    head = ["", "mean error", "Spearman", "quadratic kappa", "ECE, conviction", "ECE, probability", "Brier"]
+    head = ["", "mean error", "within 1", "Spearman", "quadratic kappa"]
+    head += ["ECE, conviction", "ECE, probability", "Brier"]
     rows = []
     for model in results.models:
         found, stated = model.scores["conviction"], model.scores["calibration"]
         sure, likely = stated["conviction"] or {}, stated["probabilities"] or {}
         figures = (
-            found["mean_absolute_error"], found["spearman"], found["quadratic_kappa"],
+            found["mean_absolute_error"], found["within_one"], found["spearman"], found["quadratic_kappa"],
             sure.get("ece"), likely.get("ece"), likely.get("brier"),
         )  # fmt: skip
         rows.append([model.name, *map(_number, figures)])
+    return table(head, rows)
+
+
+def calibration(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the fitted calibration by detail, and its effect on held-out validation pairs."""
+    head = ["", "pairs", "temperature", *(f"bias {action}" for action in ACTIONS)]
+    head += ["NLL before, after", "ECE before, after", "agreement written, most probable"]
+    rows = []
+    for detail, one in found.items():
+        fitted, before, after = one["calibration"], one["before"], one["after"]
+        highest = one["action"]["written"] + one["action"]["most_probable"]["value"]
+        rows.append(
+            [
+                *(detail, f"{one['pairs']:,}", _number(fitted["temperature"])),
+                *(f"{fitted['bias'][action]:+.3f}" for action in ACTIONS),
+                *(f"{before[name]:.4f}, {after[name]:.4f}" for name in ("nll", "ece")),
+                f"{percent(one['action']['written'])}, {percent(highest)}"
+                f" (McNemar {p_value(one['action']['most_probable']['p'])})",
+            ]
+        )
     return table(head, rows)
 
 
@@ -99,14 +120,15 @@ def speed(results: Results) -> str:
     return table(["", "prompt tokens", "answer tokens", "seconds in all", "tokens an hour", "concurrency"], rows)
 
 
-def learning(mine: Sequence[Mapping[str, Any]], boosted: Sequence[Mapping[str, Any]]) -> str:
-    """Return both learning curves by number of training pairs."""
-    model, trees = ({point["pairs"]: point for point in points} for points in (mine, boosted))
-    rows = [
-        [f"{size:,}", _point(model.get(size)), _point(trees.get(size)), model.get(size, {}).get("note", "") or NONE]
-        for size in sorted({*model, *trees})
-    ]
-    return table(["training pairs", "the model", "gradient boosting", "note"], rows)
+def learning(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return learning curves by number of training pairs, with the notes on their points."""
+    by_size = {name: {point["pairs"]: point for point in points} for name, points in curves.items()}
+    rows = []
+    for size in sorted({size for points in by_size.values() for size in points}):
+        points = [of_curve.get(size) for of_curve in by_size.values()]
+        notes = "; ".join(point["note"] for point in points if point and point.get("note"))
+        rows.append([f"{size:,}", *map(_point, points), notes or NONE])
+    return table(["training pairs", *by_size, "note"], rows)
 
 
 def _summary(one: EvaluatedSystem) -> list[str]:
@@ -129,7 +151,10 @@ def _against(one: EvaluatedSystem, other: EvaluatedSystem) -> str:
 
 
 def _point(point: Mapping[str, Any] | None) -> str:
-    return f"{percent(point['agreement']['value'])} ({interval(point['agreement'])})" if point else NONE
+    if point is None:
+        return NONE
+    found = point["agreement"]
+    return f"{percent(found['value'])} ({interval(found)})" if "low" in found else percent(found["value"])
 
 
 def _share(share: float | None) -> str:

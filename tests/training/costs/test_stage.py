@@ -23,6 +23,8 @@ REPORT = {
     "agreement": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 500, "tickers": 150},
     "majority_baseline": {"action": "hold", "value": 0.4},
     "failures": {},
+    "conviction": {"n": 10, "mean_absolute_error": 0.5, "within_one": 0.9, "spearman": 0.8, "quadratic_kappa": 0.8},
+    "calibration": {"probabilities": {"n": 10, "ece": 0.02}},
     "teacher": "gpt-4.1-2025-04-14",
     "machine": "x86_64, 2 cores",
     "speed": SPEED,

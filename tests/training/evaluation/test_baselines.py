@@ -8,7 +8,16 @@ import pytest
 from app.contract.recommendation import Action
 from tests.training.evaluation.examined import examined
 from training.artifacts import write_rows
-from training.evaluation.baselines import BASELINES, TrainingSet, curve, figures, predictions, read_training_set
+from training.config import Pairs
+from training.evaluation.baselines import (
+    BASELINES,
+    CURVES,
+    TrainingSet,
+    curve,
+    figures,
+    predictions,
+    read_training_set,
+)
 from training.evaluation.rows import Row
 from training.evaluation.scores import scores
 
@@ -64,17 +73,18 @@ def test_a_metric_that_training_did_not_have_is_left_out() -> None:
     ]
 
 
-def test_the_curve_learns_from_the_first_pairs_only() -> None:
+@pytest.mark.parametrize("name", CURVES)
+def test_a_curve_learns_from_the_first_pairs_only(name: str) -> None:
     train, questions = trained_on(600), pairs(200)
-    points = curve(train, questions, (400, 50, 6000))
+    points = curve(name, train, questions, (400, 50, 6000))
     assert [point["pairs"] for point in points] == [50, 400, 600]
-    assert points[0]["agreement"] == curve(train.first(50), questions, ())[0]["agreement"]
-    assert points[0]["agreement"]["value"] < points[-1]["agreement"]["value"]
+    assert points[0]["agreement"] == curve(name, train.first(50), questions, ())[0]["agreement"]
+    assert points[0]["agreement"]["value"] <= points[-1]["agreement"]["value"]
 
 
 def test_a_size_of_one_action_is_no_point() -> None:
     train = TrainingSet([{"RSI_14": float(i)} for i in range(4)], ["buy", "buy", "buy", "sell"], frozenset())
-    assert [point["pairs"] for point in curve(train, pairs(10), (2,))] == [4]
+    assert [point["pairs"] for point in curve("gradient boosting", train, pairs(10), (2,))] == [4]
 
 
 LINE = {
@@ -93,6 +103,16 @@ def test_training_pairs_are_read_once_each(tmp_path: Path) -> None:
     assert found.actions == ["buy", "sell"]
     assert found.tickers == {"A", "B"}
     assert found.values[0] == {"price": 10, "RSI_14": 20, "MFI_14": 30}
+
+
+def test_only_the_model_s_training_pairs_are_read(tmp_path: Path) -> None:
+    path, line = tmp_path / "train.jsonl", {**LINE, "action": "hold"}
+    details = [("A", "full"), ("B", "brief"), ("C", "full"), ("D", "brief"), ("E", "brief")]
+    write_rows(path, [{**line, "ticker": ticker, "detail": detail} for ticker, detail in details] + [LINE])
+    assert read_training_set(path).tickers == {"A", "B", "C", "D", "E"}
+    with pytest.raises(ValueError, match="cannot train on 3 pairs of 1 action"):
+        read_training_set(path, Pairs(brief=2, full=1))
+    assert read_training_set(path, Pairs(brief=4, full=0)).tickers == {"A", "B", "D", "E"}
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,8 @@ def test_rounded_metrics_are_still_metrics(metrics: Metrics) -> None:
 def test_a_swapped_ticker_is_another_one() -> None:
     found = perturbations([pair(EXAMPLE, "A"), pair(SPARSE, "B")])
     assert [(p.ticker, p.metrics) for p in found["swapped ticker"]] == [("B", EXAMPLE), ("A", SPARSE)]
-    assert found.keys() == {"reordered", "rounded", "swapped ticker"}
+    assert found.keys() == {"reordered", "rounded", "swapped ticker", "no ticker"}
+    assert [(p.ticker, p.metrics, p.blind) for p in found["no ticker"]] == [("A", EXAMPLE, True), ("B", SPARSE, True)]
     assert perturbations([pair(EXAMPLE)])["swapped ticker"][0].ticker != "SNPS"
 
 

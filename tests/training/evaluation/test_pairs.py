@@ -50,6 +50,16 @@ def test_pairs_of_a_run_are_its_test_split_and_name_their_teacher(artifacts: Art
     assert pair.truth == rules.answer(EXAMPLE, "brief")
 
 
+def test_pairs_are_those_of_the_split_that_is_named(artifacts: Artifacts) -> None:
+    for split in ("train", "validation"):
+        write_rows(artifacts.stage("label") / f"{split}.jsonl", [{**labelled("brief"), "ticker": split.upper()}])
+    artifacts.complete("label", {})
+    for split in ("train", "validation"):
+        assert [pair.ticker for pair in pairs_of_run(artifacts, "brief", split)] == [split.upper()]
+    with pytest.raises(ValueError, match=r"validation\.jsonl has no full pair"):
+        pairs_of_run(artifacts, "full", "validation")
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

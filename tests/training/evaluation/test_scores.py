@@ -39,6 +39,7 @@ def test_conviction_is_compared_with_the_teachers() -> None:
     pairs = [(2, 3), (4, 4), (6, 7), (8, 10)]
     found = scores([examined("buy", "buy", convictions=pair) for pair in pairs])["conviction"]
     assert found["mean_absolute_error"] == 1
+    assert found["within_one"] == 0.75
     assert found["spearman"] == 1
     assert 0.8 < found["quadratic_kappa"] < 1
 

@@ -3,17 +3,21 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from app.contract import rule_based_analyst as rules
+from app.contract.calibration import Calibration
+from app.contract.features import Metrics
 from app.contract.fingerprint import EXAMPLE, SPARSE
+from app.contract.prompt import Detail
 from tests.conftest import StandIn
 from training.cli import main
 from training.evaluation import rows
-from training.evaluation.clients import Unreachable
+from training.evaluation.clients import Prediction, Unreachable
 from training.evaluation.pairs import Pair
-from training.evaluation.stage import Evaluation, EvaluationOptions, evaluate
+from training.evaluation.stage import Evaluation, EvaluationOptions, evaluate, predict_all
 
 PAIRS = [Pair(t, m, rules.answer(m, "brief")) for t, m in (("SNPS", EXAMPLE), ("TINY", SPARSE))]
 
@@ -30,9 +34,35 @@ async def test_the_rules_agree_with_themselves_over_http(stand_in: StandIn, tmp_
     assert found.document["teacher"] == rules.MODEL_ID
     assert found.document["calibration"]["probabilities"]["n"] == 2
     assert {name: stay["value"] for name, stay in found.document["consistency"].items()} == {
-        "reordered": 1, "rounded": 1, "swapped ticker": 1
+        "reordered": 1, "rounded": 1, "swapped ticker": 1, "no ticker": 1
     }  # fmt: skip
     assert [row.ticker for row in found.rows] == ["SNPS", "TINY"]
+
+
+async def test_a_blind_pair_is_asked_without_its_ticker() -> None:
+    class Recording:
+        model = "a-model"
+        tickers: ClassVar[list[str | None]] = []
+
+        async def ask(self, ticker: str | None, metrics: Metrics, detail: Detail) -> Prediction:
+            self.tickers.append(ticker)
+            return Prediction("buy", 5)
+
+    source = rows.Source("a-model", "brief")
+    found = await predict_all(Recording(), [PAIRS[0], replace(PAIRS[0], blind=True)], source, 1)
+    assert Recording.tickers == ["SNPS", None]
+    assert [row.ticker for row in found] == ["SNPS", "SNPS"]
+
+
+async def test_scores_are_of_calibrated_probabilities(stand_in: StandIn, tmp_path: Path) -> None:
+    calibration = Calibration(temperature=1e6, bias={"buy": 0, "sell": 0, "hold": 0})
+    own = await ask(stand_in, PAIRS, EvaluationOptions("brief"), tmp_path)
+    found = await ask(stand_in, PAIRS, EvaluationOptions("brief", calibration=calibration), tmp_path)
+    assert (own.document["calibrated"], found.document["calibrated"]) == (None, calibration.model_dump())
+    assert found.document["calibration"]["probabilities"]["ece"] == pytest.approx(2 / 3, abs=1e-3)
+    assert all(row.probabilities and row.probabilities["buy"] == pytest.approx(1 / 3, abs=1e-3) for row in found.rows)
+    kept = rows.read(tmp_path / "out.unfinished")
+    assert {row.key: row.probabilities for row in kept} == {row.key: row.probabilities for row in own.rows}
 
 
 async def test_a_failing_backend_is_counted(stand_in: StandIn, tmp_path: Path) -> None:
@@ -135,3 +165,25 @@ def test_what_a_cut_off_evaluation_left_is_taken_only_when_asked_for(
         main([*words, "--key", stand_in.key, *resume])
         counts.append(stand_in.tally()["answered"] - before)
     assert counts == [3, 0]
+
+
+def test_a_split_of_the_run_is_evaluated_and_recorded(
+    stand_in: StandIn, config_file: Path, synthetic_market: Path, tmp_path: Path
+) -> None:
+    run = ["--config", str(config_file), "--runs", str(tmp_path / "runs")]
+    main(["dataset", *run, "--market", str(synthetic_market)])
+    main(["label", *run])
+    found = {}
+    for split in ([], ["--split", "validation"]):
+        out = tmp_path / "out.json"
+        main(["evaluate", *run, *split, "--url", stand_in.url, "--key", stand_in.key, "--out", str(out)])
+        document = json.loads(out.read_text())
+        found[document["source"]["split"]] = document["agreement"]["n"]
+    assert found == {"test": 6, "validation": 4}
+
+
+def test_a_market_has_no_splits(synthetic_market: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = f"--market {synthetic_market} --split test --url http://x --out {tmp_path / 'out.json'}".split()
+    with pytest.raises(SystemExit):
+        main(["evaluate", *words])
+    assert "--split is of a run: it cannot be combined with --market" in capsys.readouterr().err

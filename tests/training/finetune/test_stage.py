@@ -132,6 +132,22 @@ def test_training_that_gets_no_better_stops_and_keeps_the_best(config: Config, l
     assert losses.index(min(losses)) == len(losses) - 3
 
 
+def test_fewer_validation_pairs_are_the_first_ones(config: Config, labelled: Artifacts, toy: Path) -> None:
+    few = changed(config, validate=3, learning_rate=1e-9, evaluate_every=4)
+    finetune(few, labelled, toy)
+    path = labelled.folder / "label" / "validation.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    second = Artifacts(labelled.folder.parent / "second")
+    shutil.copytree(labelled.folder / "label", second.folder / "label")
+    finetune(changed(config, learning_rate=1e-9, evaluate_every=4), second, toy)
+    losses = [
+        [entry["eval_loss"] for entry in run.manifest("finetune")["history"] if "eval_loss" in entry]
+        for run in (labelled, second)
+    ]
+    assert losses[0] == pytest.approx(losses[1])
+    assert losses[0]
+
+
 def test_training_continues_with_rounded_weights(config: Config, labelled: Artifacts, toy: Path) -> None:
     settings = {**config.finetune.model_dump(), "pairs": {"brief": 6, "full": 2}, "usd_per_hour": "3600"}
     config = Config.model_validate({**config.model_dump(), "qat": settings})

@@ -8,9 +8,12 @@ import pytest
 
 from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.manifest import Golden, UnusableModel, current, read
+from tests.training.evaluation.examined import examined
 from training.artifacts import Artifacts, write_json
 from training.cli import main
 from training.config import Config
+from training.dataset.lineage import split_rule
+from training.evaluation import rows
 from training.publish.stage import Refused, publish
 
 GOLDEN = [Golden(ticker="SNPS", metrics=EXAMPLE.document(), action="buy")]
@@ -19,6 +22,8 @@ REPORT = {
     "agreement": {"value": 0.9, "low": 0.85, "high": 0.95, "n": 10, "tickers": 5, "wilson": [0.6, 0.98]},
     "majority_baseline": {"action": "hold", "value": 0.4},
     "failures": {},
+    "conviction": {"n": 10, "mean_absolute_error": 0.5, "within_one": 0.9, "spearman": 0.8, "quadratic_kappa": 0.8},
+    "calibration": {"probabilities": {"n": 10, "ece": 0.02}},
     "machine": "x86_64, 2 cores",
     "speed": {
         **{"tokens_per_hour": 360_000, "concurrency": 8, "seconds": 20.0},
@@ -43,6 +48,7 @@ def finished(artifacts: Artifacts) -> Artifacts:
     artifacts.complete("label", labels)
     for name in ("brief-awq", "brief-adapter", "full-awq", "full-adapter"):
         write_json(artifacts.stage("evaluate") / f"{name}.json", REPORT)
+        rows.write(artifacts.stage("evaluate") / f"{name}.rows.jsonl", [examined("buy", "buy")] * 10)
     (artifacts.stage("evaluate") / "curve.json").write_text("[]")
     return artifacts
 
@@ -66,11 +72,15 @@ def test_what_is_published_reads_back(config: Config, finished: Artifacts, tmp_p
     assert manifest.evaluation["full-awq"].value == 0.9
     assert manifest.capacity is not None
     assert manifest.capacity.tokens_per_hour == 360_000
-    assert len(manifest.gate) == 8
+    assert len(manifest.gate) == 14
+    assert manifest.calibration is None
+    assert manifest.data["splits"] == [split_rule(config.dataset)]
     card = (folder / "README.md").read_text()
     assert "Teacher: rule-based-analyst-1" in card
     assert "No GPT-4 answer was used" in card
     assert "Validation loss after step 2: 0.2500, agreement 0.500." in card
+    assert "| full-awq | 0.500 | 0.900 | 0.800 | 0.800 | 0.020 |" in card
+    assert "Probabilities are the model's own, without calibration." in card
     assert "| max_failures.full | held | 0 of 10 answers failed" in card
     assert "0.000278 USD per 1,000 tokens" in card
     assert [path.name for path in (store / "toy").iterdir()] == ["1"]
@@ -97,7 +107,10 @@ def test_an_override_is_kept_in_manifest_and_card(config: Config, finished: Arti
         reported(finished, name, agreement=low)
     folder = publish(config, finished, tmp_path / "store", "1", GOLDEN, Decimal(1), ["min_agreement.full"])
     assert [check.name for check in read(folder).gate if not check.held] == ["min_agreement.full"]
-    assert "| min_agreement.full | **failed, overridden** | 0.7300, at least 0.85" in (folder / "README.md").read_text()
+    assert (
+        "| min_agreement.full | **failed, overridden** | 0.7300 (95% by ticker 0.8500 to 0.9500), at least 0.85"
+        in (folder / "README.md").read_text()
+    )
 
 
 def test_a_model_teacher_is_named_with_what_it_cost(config: Config, finished: Artifacts, tmp_path: Path) -> None:
@@ -115,6 +128,20 @@ def test_a_model_teacher_is_named_with_what_it_cost(config: Config, finished: Ar
         "from toy/1",
     ):
         assert message in card
+
+
+def test_the_run_s_calibration_is_published(config: Config, finished: Artifacts, tmp_path: Path) -> None:
+    fitted = {"temperature": 1.5, "bias": {"buy": 0.1, "sell": 0.2, "hold": -0.3}}
+    finished.complete("calibrate", {"brief": {"calibration": fitted}})
+    for name in ("brief-awq", "full-awq"):
+        reported(finished, name, calibrated=fitted if name == "brief-awq" else None)
+    folder = publish(config, finished, tmp_path / "store", "1", GOLDEN, Decimal(1))
+    manifest = read(folder)
+    assert manifest.calibration is not None
+    assert {detail: found.model_dump() for detail, found in manifest.calibration.items()} == {"brief": fitted}
+    card = (folder / "README.md").read_text()
+    assert "- brief: temperature 1.500, buy +0.100, sell +0.200, hold -0.300" in card
+    assert "| max_ece.brief | held | 0.0200 over 10 answers, calibrated, at most 0.05 wanted |" in card
 
 
 def test_a_version_is_never_changed(config: Config, finished: Artifacts, tmp_path: Path) -> None:

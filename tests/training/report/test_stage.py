@@ -11,6 +11,7 @@ from app.contract import rule_based_analyst as rules
 from app.contract.recommendation import ACTIONS, canonical
 from training.artifacts import Artifacts, write_json, write_rows
 from training.cli import main
+from training.config import Pairs
 from training.evaluation import baselines, rows
 from training.evaluation.clients import Prediction
 from training.evaluation.pairs import Pair, pairs_of_market
@@ -18,6 +19,7 @@ from training.evaluation.rows import Row
 from training.evaluation.scores import scores
 from training.report.findings import DISCLAIMER, teacher_name
 from training.report.results import compare_common, load_results
+from training.report.stage import training_pairs
 
 Said = Callable[[int, Pair], Prediction]
 
@@ -47,7 +49,8 @@ def evaluated(artifacts: Artifacts, name: str, pairs: list[Pair], predicted: Sai
         "median_seconds": 0.1,
     }  # fmt: skip
     stay = {"value": 0.9, "low": 0.8, "high": 1.0, "n": 9, "tickers": 3, "teacher": 1.0}
-    write_json(path, {"model": f"{name}-1", **scores(kept), "speed": speed, "consistency": {"rounded": stay}})
+    consistency = {"rounded": stay, "swapped ticker": {**stay, "value": 0.97}, "no ticker": {**stay, "value": 0.985}}
+    write_json(path, {"model": f"{name}-1", **scores(kept), "speed": speed, "consistency": consistency})
 
 
 @pytest.fixture(scope="session")
@@ -112,8 +115,9 @@ def test_two_that_were_asked_other_questions_are_not_compared(finished: Artifact
 def test_the_command_writes_both_forms(
     finished: Artifacts, config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    curve = [{"pairs": 40, "agreement": {"value": 0.5, "low": 0.4, "high": 0.6}, "note": "of another run"}]
-    (finished.folder / "evaluate" / "curve.json").write_text(json.dumps(curve))
+    mine = [{"pairs": 40, "agreement": {"value": 0.5, "low": 0.4, "high": 0.6}, "note": "of another run"}]
+    curves = {"the model": mine, "a claim": [{"pairs": 80, "agreement": {"value": 0.85}}]}
+    (finished.folder / "evaluate" / "curve.json").write_text(json.dumps(curves))
     out = tmp_path / "out"
     main(["report", "--config", str(config_file), "--runs", str(tmp_path / "runs"), "--out", str(out)])
     assert capsys.readouterr().out.strip() == str(out / "report.html")
@@ -126,11 +130,32 @@ def test_the_command_writes_both_forms(
     assert page.count("data:image/png") == len(pictures)
     for phrase in (DISCLAIMER, "rule-based analyst", "untuned base", "gradient boosting", "stratified random"):
         assert phrase in text
-    assert "| 40 | 50.0% (40.0 to 60.0) |" in text
+    assert "| 40 | 50.0% (40.0 to 60.0) | - | of another run |\n| 80 | - | 85.0% | - |" in text
+    assert "Of 9 actions, 3.0% change under another ticker and 1.5% without a ticker" in text
+    assert "## Calibration" not in text
     assert "of another run" in page
     assert "Training continued model_store/x/1" in text
     assert not list(out.glob("*.part"))
     assert "gpt" not in text.lower()  # no answer had probabilities, so that there is no cascade to price
+
+
+def test_without_a_measured_curve_the_baselines_are_shown(
+    finished: Artifacts, config_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    main(["report", "--config", str(config_file), "--runs", str(tmp_path / "runs"), "--out", str(out)])
+    text = (out / "report.md").read_text()
+    assert "so only the baselines' curves are shown" in text
+    assert "| training pairs | gradient boosting | logistic regression on readings | note |" in text
+
+
+def test_baselines_are_fitted_on_the_pairs_of_every_stage_that_trained_the_model(finished: Artifacts) -> None:
+    assert training_pairs(finished) is None
+    for stage, pairs in (("finetune", {"brief": 9, "full": 2}), ("qat", {"brief": 3, "full": 4})):
+        finished.complete(stage, {"config": {"pairs": pairs}})
+    assert training_pairs(finished) == Pairs(brief=9, full=4)
+    finished.complete("qat", {"config": {"pairs": None}})
+    assert training_pairs(finished) is None
 
 
 def test_a_cascade_is_drawn_where_answers_have_probabilities(
@@ -150,6 +175,19 @@ def test_a_cascade_is_drawn_where_answers_have_probabilities(
     assert "0.55 is the least threshold" in text
     assert "counts as the rule-based analyst's own, and so as agreeing" in text
     assert (out / "cascade.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_calibration_and_its_effect_are_reported(finished: Artifacts, config_file: Path, tmp_path: Path) -> None:
+    fitted = {"temperature": 1.5, "bias": {"buy": 0.1, "sell": 0.2, "hold": -0.3}}
+    before, after = {"nll": 0.4, "ece": 0.11, "brier": 0.2}, {"nll": 0.3, "ece": 0.02, "brier": 0.1}
+    action = {"written": 0.9, "most_probable": {"value": 0.012, "p": 0.04}}
+    one = {"calibration": fitted, "pairs": 1000, "before": before, "after": after, "action": action}
+    finished.complete("calibrate", {"brief": one})
+    out = tmp_path / "out"
+    main(["report", "--config", str(config_file), "--runs", str(tmp_path / "runs"), "--out", str(out)])
+    text = (out / "report.md").read_text()
+    figures = "0.4000, 0.3000 | 0.1100, 0.0200 | 90.0%, 91.2% (McNemar p = 0.040)"
+    assert f"| brief | 1,000 | 1.500 | +0.100 | +0.200 | -0.300 | {figures} |" in text
 
 
 @pytest.mark.parametrize("curve", ['[{"pairs": "many", "agreement": 1}]', "[", "{}"])
