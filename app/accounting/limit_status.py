@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from app.pricing.limits import Scope
 
@@ -15,8 +14,7 @@ DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """One limit of one scope: requests, tokens or nano-dollars in `seconds` seconds."""
 
     scope: str
@@ -76,12 +74,12 @@ class LimitStatus:
 
     def headers(self) -> Mapping[str, str]:
         """Return the `RateLimit-Policy` and `RateLimit` fields; none if no limit is set."""
-        windows = list(self.windows())
+        windows = [(window.policy, window) for window in self.windows()]
         if not windows:
             return {}
         return {
-            "RateLimit-Policy": ", ".join(f'"{w.policy}";q={w.limit};w={w.seconds}' for w in windows),
-            "RateLimit": ", ".join(f'"{w.policy}";r={w.remaining};t={w.reset_s}' for w in windows),
+            "RateLimit-Policy": ", ".join([f'"{policy}";q={w.limit};w={w.seconds}' for policy, w in windows]),
+            "RateLimit": ", ".join([f'"{policy}";r={w.remaining};t={w.reset_s}' for policy, w in windows]),
         }
 
     def _read(self) -> list[int]:

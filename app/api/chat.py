@@ -19,6 +19,7 @@ from app.api.chat_stream import ChatStream, response_headers
 from app.api.idempotency import refuse_key, respond_once
 from app.api.openai_errors import ChatError
 from app.api.request_options import request_options
+from app.api.request_route import RequestRoute
 from app.api.route import refuse_fallback
 from app.api.state import principal_of, resources_of
 from app.api.validation_errors import validate
@@ -34,7 +35,7 @@ from app.telemetry.metrics import RequestObservation
 
 MAX_BYTES = 1024 * 1024
 
-router = APIRouter()
+router = APIRouter(route_class=RequestRoute)
 
 
 @router.post(

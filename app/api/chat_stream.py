@@ -54,8 +54,10 @@ class Unread:
         self._pieces.append(piece)
         self._changed.set()
 
-    def end(self, _: object) -> None:
-        """Wake the reader when the call has ended."""
+    def end(self, call: asyncio.Task[bytes]) -> None:
+        """Wake the reader when the call has ended. It raises the call's error, which is dropped if the client left."""
+        if not call.cancelled():
+            call.exception()
         self._changed.set()
 
     async def opened(self, call: asyncio.Task[bytes]) -> PendingChat:
@@ -136,8 +138,8 @@ class ChatStream(Response):
         try:
             yield unread, call
         finally:
-            call.cancel()
-            await asyncio.gather(call, return_exceptions=True)
+            if call.cancel():  # otherwise nothing is awaited after the last event, when clients disconnect
+                await asyncio.gather(call, return_exceptions=True)
 
     async def _read(self, unread: Unread) -> bytes:
         """Return the last event, to be sent once the call is charged."""

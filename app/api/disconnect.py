@@ -21,16 +21,16 @@ async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -
 
     The body of the request must have been read: the next message is then the disconnect.
     """
-    working, disconnect = asyncio.create_task(work), asyncio.create_task(_wait_for_disconnect(request))
+    task = asyncio.current_task()
+    assert task is not None, "requests are answered in tasks"
+    cancellations = task.cancelling()
+    watch = asyncio.create_task(_cancel_at_disconnect(request, task))
     try:
-        await asyncio.wait((working, disconnect), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGone("the client disconnected before its answer")
+        return await work
     finally:
-        working.cancel()
-        disconnect.cancel()
-        await asyncio.gather(working, disconnect, return_exceptions=True)
+        disconnected = not watch.cancel()
+        if disconnected and task.uncancel() <= cancellations:
+            raise ClientGone("the client disconnected before its answer") from None
 
 
 class CancellableStream(StreamingResponse):
@@ -46,6 +46,7 @@ class CancellableStream(StreamingResponse):
             await super().stream_response(send)
 
 
-async def _wait_for_disconnect(request: Request) -> None:
+async def _cancel_at_disconnect(request: Request, task: asyncio.Task[Any]) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    task.cancel()

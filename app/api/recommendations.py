@@ -18,6 +18,7 @@ from app.api.disconnect import CancellableStream
 from app.api.idempotency import refuse_key, respond_once
 from app.api.problems import Problem, problem
 from app.api.request_options import request_options
+from app.api.request_route import RequestRoute
 from app.api.route import FROM, RequestRouter, route_headers
 from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
@@ -37,7 +38,7 @@ EVENTS = [
     documents.event("error", documents.schema(Problem)),
 ]
 
-router = APIRouter()
+router = APIRouter(route_class=RequestRoute)
 
 
 @router.post(

@@ -7,7 +7,6 @@ from typing import Any
 import jiter
 from pydantic_core import to_json
 
-from app.backends.relay import TEXT, USAGE, parse_usage
 from app.backends.sse import DONE, EventDecoder
 from app.contract.completion import Usage
 
@@ -31,7 +30,7 @@ class AssembledRelay:
         self._decoder = EventDecoder()
         self._received = 0
         self._document: dict[str, Any] = {}
-        self._usage_event = b""
+        self._usage: Any = None
 
     def feed(self, piece: bytes) -> bytes:
         """Add the piece's events to the document. Raises `ValueError` for an event that is none of a completion's."""
@@ -58,51 +57,62 @@ class AssembledRelay:
 
     @property
     def usage(self) -> Usage | None:
-        return parse_usage(self._usage_event, self.text_events > 0)
+        return Usage.reported(self._usage, self.text_events > 0)
 
     def _add(self, data: bytes) -> None:
         event = jiter.from_json(data)
         if not isinstance(event, dict) or not isinstance(event.get("choices"), list):
             raise ValueError("an event without choices")
-        self.text_events += TEXT.search(data) is not None
-        if USAGE.search(data):
-            self._usage_event = data
-        _merge(self._document, event, joins=False)
+        self.text_events += _merge(self._document, event, joins=False)
+        if isinstance(event.get("usage"), dict):
+            self._usage = event["usage"]
 
 
-def _merge(whole: dict[str, Any], part: dict[str, Any], joins: bool) -> None:
-    """Add the members of a part: lists are extended, objects merged, a delta's texts joined, others replaced."""
+def _merge(whole: dict[str, Any], part: dict[str, Any], joins: bool) -> bool:
+    """Add the members of a part: lists are extended, objects merged, a delta's texts joined, others replaced.
+
+    Return whether a text was added. The types are the parser's, and `type` is faster than `isinstance`.
+    """
+    added = False
     for name, new in part.items():
-        old = whole.get(name)
-        if isinstance(new, dict):
-            if not isinstance(old, dict):
+        kind = type(new)
+        if kind is dict:
+            old = whole.get(name)
+            if type(old) is not dict:
                 old = whole[name] = {}
-            _merge(old, new, joins or name == "delta")
-        elif isinstance(new, list):
-            if not isinstance(old, list):
+            added |= _merge(old, new, joins or name == "delta")
+        elif kind is list:
+            old = whole.get(name)
+            if type(old) is not list:
                 old = whole[name] = []
-            _extend(old, new, joins)
-        elif joins and isinstance(new, str) and name not in WHOLE:
-            if isinstance(old, Text):
+            added |= _extend(old, new, joins)
+        elif joins and kind is str and name not in WHOLE:
+            added |= new != ""
+            old = whole.get(name)
+            if type(old) is Text:
                 old.append(new)
             else:
                 whole[name] = Text([new])
         elif new is not None or name not in whole:
             whole[name] = new
+    return added
 
 
-def _extend(whole: list[Any], part: list[Any], joins: bool) -> None:
+def _extend(whole: list[Any], part: list[Any], joins: bool) -> bool:
     """Append the elements of a part; those with an `index` are merged with the element of the same index."""
+    added = False
     for new in part:
-        index = new.get("index") if isinstance(new, dict) else None
-        same = (each for each in whole if isinstance(each, dict) and each.get("index") == index)
+        index = new.get("index") if type(new) is dict else None
         if index is None:
             whole.append(new)
-        elif (old := next(same, None)) is not None:
-            _merge(old, new, joins)
+            continue
+        for old in whole:
+            if type(old) is dict and old.get("index") == index:
+                break
         else:
-            whole.append({})
-            _merge(whole[-1], new, joins)
+            whole.append(old := {})
+        added |= _merge(old, new, joins)
+    return added
 
 
 def _whole_choice(choice: Any) -> dict[str, Any]:

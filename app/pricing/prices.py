@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cache, cached_property
 from importlib import resources
-from math import ceil
+from math import lcm
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -55,9 +55,16 @@ class Cost:
         return Decimal(self.nano_usd).scaleb(-9)
 
 
-def _cost(nano_usd: Fraction, tokens: int, basis: Basis) -> Cost:
-    per_1k = round(nano_usd * 1000 / tokens) if tokens else 0
-    return Cost(ceil(nano_usd), Decimal(per_1k).scaleb(-9), basis)
+def _cost(amount: int, unit: int, tokens: int, basis: Basis) -> Cost:
+    """Return the cost of an amount of which `unit` make a nano-dollar: integers are faster than fractions."""
+    per_1k = _round(1000 * amount, unit * tokens) if tokens else 0
+    return Cost(-(-amount // unit), Decimal(per_1k).scaleb(-9), basis)
+
+
+def _round(numerator: int, denominator: int) -> int:
+    """Return the nearest integer of a fraction, of two the even one."""
+    whole, rest = divmod(numerator, denominator)
+    return whole + (2 * rest + whole % 2 > denominator)
 
 
 class ListPrice(BaseModel):
@@ -78,23 +85,22 @@ class ListPrice(BaseModel):
 
     def cost(self, usage: Usage) -> Cost:
         cached = min(usage.cached_tokens, usage.prompt_tokens)
-        uncached, written, from_cache, output = self._nano_per_token
+        unit, uncached, written, from_cache, output = self._rates
         if usage.prompt_tokens >= CACHE_WRITE_TOKENS:
             uncached = written
         prompt = (usage.prompt_tokens - cached) * uncached + cached * from_cache
         completion = usage.completion_tokens * output
         if self.long_prompts and usage.prompt_tokens > LONG_PROMPT_TOKENS:
-            prompt, completion = prompt * LONG_PROMPT_INPUT, completion * LONG_PROMPT_OUTPUT
-        return _cost(prompt + completion, usage.prompt_tokens + usage.completion_tokens, "list_price")
+            prompt, completion = prompt * LONG_PROMPT_INPUT, int(completion * LONG_PROMPT_OUTPUT)
+        return _cost(prompt + completion, unit, usage.prompt_tokens + usage.completion_tokens, "list_price")
 
     @cached_property
-    def _nano_per_token(self) -> tuple[Fraction, Fraction, Fraction, Fraction]:
-        """Nano-dollars per uncached, written, cached and output token."""
+    def _rates(self) -> tuple[int, ...]:
+        """How many parts make a nano-dollar, and the parts that an uncached, written, cached and output token cost."""
         write = self.input if self.cache_write is None else self.cache_write
-        uncached, written, from_cache, output = (
-            Fraction(usd) * NANO / 10**6 for usd in (self.input, write, self.cached_input, self.output)
-        )
-        return uncached, written, from_cache, output
+        rates = [Fraction(usd) * NANO / 10**6 for usd in (self.input, write, self.cached_input, self.output)]
+        unit = lcm(*(rate.denominator for rate in rates)) * LONG_PROMPT_OUTPUT.denominator
+        return (unit, *(int(rate * unit) for rate in rates))
 
 
 @dataclass(frozen=True)
@@ -112,12 +118,13 @@ class CapacityPrice:
             raise ValueError("the hourly price must not be negative, and tokens an hour must be positive")
 
     @cached_property
-    def _nano_per_token(self) -> Fraction:
-        return Fraction(self.usd_per_hour) * NANO / Fraction(self.tokens_per_hour)
+    def _nano_per_token(self) -> tuple[int, int]:
+        return (Fraction(self.usd_per_hour) * NANO / Fraction(self.tokens_per_hour)).as_integer_ratio()
 
     def cost(self, usage: Usage) -> Cost:
         tokens = usage.prompt_tokens + usage.completion_tokens
-        return _cost(tokens * self._nano_per_token, tokens, "capacity")
+        rate, unit = self._nano_per_token
+        return _cost(tokens * rate, unit, tokens, "capacity")
 
 
 Price = ListPrice | CapacityPrice

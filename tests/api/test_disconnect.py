@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 
 import pytest
 from starlette.requests import Request
@@ -54,6 +55,31 @@ async def test_a_disconnect_cancels_the_work_and_awaits_its_cleanup() -> None:
     with pytest.raises(ClientGone):
         await waiting
     assert cleaned.is_set()
+
+
+@pytest.mark.parametrize("outcome", ["a result", "an error"])
+async def test_the_outcome_of_cancelled_work_is_dropped_and_its_request_goes_on(outcome: str) -> None:
+    left = asyncio.Event()
+
+    async def work() -> int:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(30)
+        if outcome == "an error":
+            raise BackendError("failed")
+        return 7
+
+    async def answer() -> str:
+        try:
+            return str(await cancel_on_disconnect(request(left), work()))
+        except ClientGone as gone:
+            await asyncio.sleep(0.01)
+            return gone.code
+
+    answering = asyncio.create_task(answer())
+    await asyncio.sleep(0.01)
+    left.set()
+    assert await answering == ClientGone.code
+    assert not answering.cancelling()
 
 
 async def test_cancelling_the_wait_cancels_the_work() -> None:
