@@ -2,7 +2,7 @@
 
 The grammar forces most tokens of an answer, which teach nothing. The votes of a prompt's lines are the steps to the
 answer; a model that must state them while it reads learns the answer from a fraction of the pairs (compare
-"Distilling step-by-step", arXiv 2305.02301; `training ablation` measures it).
+"Distilling step-by-step", arXiv 2305.02301).
 """
 
 from __future__ import annotations
