@@ -62,7 +62,7 @@ def test_both_backends_have_figures_after_a_few_seconds(tmp_path: Path) -> None:
         answered, refused, *rest = map(float, row[1].split())
         assert answered > refused > 0
         assert len(rest) == 3 and min(rest) > 0
-    assert re.search(r"agreement: [0-9.]+% .*of [1-9]\d* pairs of 5 tickers", said)
+    assert re.search(r"agreement: [0-9.]+% .*of [1-9]\d* pairs of [1-5] tickers", said)  # a slow machine gets to fewer
     assert "STAND-IN answered as both backends" in said
     if shutil.which("prometheus"):
         shares = re.findall(r"(\d+) of (\d+)", said.partition("queries with data: ")[2].partition("\n")[0])

@@ -16,13 +16,13 @@ KEY = "ops-0123456789abcdef"
 
 
 @pytest.fixture
-async def running(store_url: str, tmp_path: Path) -> AsyncIterator[Gateway]:
+async def running_with_keys(store_url: str, tmp_path: Path) -> AsyncIterator[Gateway]:
     """A gateway with keys, since without keys it issues none."""
     keys = tmp_path / "keys"
     keys.write_text(f"ops:{KEY}\n")
     keys.chmod(0o600)
-    async with gateway(store_url, api_keys_file=keys) as running:
-        yield running
+    async with gateway(store_url, api_keys_file=keys) as running_with_keys:
+        yield running_with_keys
 
 
 @contextmanager

@@ -35,18 +35,18 @@ def test_these_are_all_paths_that_accept_a_body() -> None:
     [b"[" * 50_000, b'{"a":' * 10_000, b'{"messages": ' + b"[" * 50_000, b'{"items": ' + b"[" * 50_000],
     ids=["arrays", "objects", "messages", "items"],
 )
-async def test_a_deep_body_is_refused(running: Gateway, path: str, body: bytes) -> None:
-    response = await running.client.post(path, content=body, headers=JSON)
+async def test_a_deep_body_is_refused(running_with_keys: Gateway, path: str, body: bytes) -> None:
+    response = await running_with_keys.client.post(path, content=body, headers=JSON)
     assert response.status_code == 422
-    assert running.asked == 0
+    assert running_with_keys.asked == 0
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_an_oversized_body_is_refused_before_it_is_read(running: Gateway, path: str) -> None:
+async def test_an_oversized_body_is_refused_before_it_is_read(running_with_keys: Gateway, path: str) -> None:
     headers = JSON | {"Content-Length": str(MAX_BYTES + 1)}
-    response = await running.client.post(path, content=b"", headers=headers)
+    response = await running_with_keys.client.post(path, content=b"", headers=headers)
     assert response.status_code == 413
-    assert running.asked == 0
+    assert running_with_keys.asked == 0
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +58,18 @@ def bomb() -> bytes:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_packed_body_is_not_unpacked(running: Gateway, path: str, bomb: bytes) -> None:
+async def test_a_packed_body_is_not_unpacked(running_with_keys: Gateway, path: str, bomb: bytes) -> None:
     """The compressed bytes are not JSON, and the gateway does not decompress them."""
-    response = await running.client.post(path, content=bomb, headers=JSON | {"Content-Encoding": "gzip"})
+    response = await running_with_keys.client.post(path, content=bomb, headers=JSON | {"Content-Encoding": "gzip"})
     assert response.status_code == 422
-    assert running.asked == 0
+    assert running_with_keys.asked == 0
 
 
-async def test_a_number_of_a_million_digits_is_refused(running: Gateway) -> None:
+async def test_a_number_of_a_million_digits_is_refused(running_with_keys: Gateway) -> None:
     body = b'{"items": [' + b"1" * 1_000_000 + b"]}"
-    response = await running.client.post("/v1/recommendations/batch", content=body, headers=JSON)
+    response = await running_with_keys.client.post("/v1/recommendations/batch", content=body, headers=JSON)
     assert response.status_code in (200, 422)
-    assert running.asked == 0
-    assert (await running.client.post("/v1/recommendations", json=EXAMPLE_BODY, headers=JSON)).status_code == 200
+    assert running_with_keys.asked == 0
+    assert (
+        await running_with_keys.client.post("/v1/recommendations", json=EXAMPLE_BODY, headers=JSON)
+    ).status_code == 200
