@@ -39,7 +39,7 @@ class TooLong(ValueError):
 class Example:
     """Token ids of one pair; `action` is the index of the action's token within the answer.
 
-    `weights` are those of the answer's tokens. Tokens with a soft target have the target's loss in place of their own.
+    `weights` are those of the answer's tokens. Tokens with a soft target have the target's loss instead.
     """
 
     prompt: list[int]
