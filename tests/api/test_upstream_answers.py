@@ -1,4 +1,4 @@
-"""Whatever a model server answers with status 200, a client gets an answer or a named problem; no ledger entry is negative."""
+"""Whatever a model server answers with status 200: an answer or a named problem, and no negative entry in the ledger."""
 
 from __future__ import annotations
 
