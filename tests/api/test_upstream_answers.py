@@ -1,4 +1,4 @@
-"""Whatever a model server answers with status 200: an answer or a named problem, and no negative entry in the ledger."""
+"""Whatever a model server answers with status 200: an answer or a named problem, and nothing negative in the ledger."""
 
 from __future__ import annotations
 
