@@ -75,7 +75,7 @@ def serving() -> Iterator[Index]:
                 index.released.wait()
             content = index.files.get(name) if kind == "files" else index.page(name)
             self.send_response(404 if content is None else 200)
-            self.send_header("Content-Type", "text/html" if kind == "simple" else "application/octet-stream")
+            self.send_header("Content-Type", "text/html" if kind == "pages" else "application/octet-stream")
             self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()
             self.wfile.write(content or b"")
@@ -88,7 +88,7 @@ def serving() -> Iterator[Index]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    index.url = f"http://127.0.0.1:{server.server_port}/simple"
+    index.url = f"http://127.0.0.1:{server.server_port}/pages"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:

@@ -17,7 +17,7 @@ import pytest
 from tests.requirements.index import Index, Package, serving
 
 ROOT = Path(__file__).parents[2]
-NOWHERE = "http://127.0.0.1:9/simple"
+NOWHERE = "http://127.0.0.1:9/pages"
 FIRST, SECOND = Package("firsttiny"), Package("secondtiny")
 ON_A_SMALL_DISK = "mount -t tmpfs -o size=1m none .envs && ln -s {uv} .envs/uv && exec make .envs/tiny/.complete"
 
