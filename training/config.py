@@ -196,6 +196,13 @@ class Finetune(_Section):
     usd_per_hour: Annotated[Decimal, Field(ge=0)] = Decimal(0)
     """Hourly price of one device; 0 for an own machine."""
 
+    @field_validator("packing")
+    @classmethod
+    def _packs_hard_labels(cls, packing: bool, info: ValidationInfo) -> bool:
+        if packing and (info.data.get("steps") or info.data.get("soft")):
+            raise ValueError("packed rows have hard labels and no steps: set soft = false and steps = 0")
+        return packing
+
 
 def _missing_pairs(training: Finetune, dataset: Dataset) -> Iterator[str]:
     """Yield the numbers of pairs that the data set does not have."""

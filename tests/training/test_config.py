@@ -120,3 +120,12 @@ def test_the_demo_is_trained_and_quantized_like_the_default_model() -> None:
     assert default.finetune.continue_from is demo.finetune.continue_from is None
     for name in ("rank", "alpha", "batch", "learning_rate", "steps", "soft"):
         assert getattr(demo.finetune, name) == getattr(default.finetune, name)
+
+
+def test_packed_rows_have_neither_soft_labels_nor_steps(config_file: Path) -> None:
+    text = config_file.read_text()
+    config_file.write_text(text.replace("[finetune]", "[finetune]\npacking = true"))
+    with pytest.raises(ConfigError, match=r"finetune\.packing: Value error, packed rows have hard labels and no steps"):
+        load(config_file)
+    config_file.write_text(text.replace("[finetune]", "[finetune]\npacking = true\nsoft = false\nsteps = 0"))
+    assert load(config_file).finetune.packing

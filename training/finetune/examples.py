@@ -21,6 +21,7 @@ from training.finetune.supervision import (
     SoftTarget,
     Step,
     answer_steps,
+    decisions,
     soft_targets,
     steps,
     token_at,
@@ -82,7 +83,7 @@ def encode(row: dict[str, Any], tokenizer: Any, max_length: int, softly: bool = 
     tokens = [*encoded["input_ids"], tokenizer.eos_token_id]
     if len(ids) + len(tokens) > max_length:
         raise TooLong(f"{row['ticker']} {row['as_of']}: {len(ids) + len(tokens)} tokens, {max_length} allowed")
-    action = token_at(spans, answer.rindex('"action":"') + len('"action":"'))
+    action = token_at(spans, decisions(answer)[0])
     weights = [*token_weights(answer, spans), 0.0]
     if (soft := row.get("soft")) is None:
         return Example(ids, tokens, action, weights)
@@ -98,7 +99,7 @@ def label_tokens(tokenizer: Any, *actions: Action) -> list[int]:
     for action in actions:
         answer = canonical(BriefAnswer(action=action, conviction=5))
         encoded = tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
-        found.append(encoded["input_ids"][token_at(encoded["offset_mapping"], answer.index(f'"{action}"') + 1)])
+        found.append(encoded["input_ids"][token_at(encoded["offset_mapping"], decisions(answer)[0])])
     return found
 
 
@@ -134,7 +135,7 @@ def packed(examples: Sequence[Example], length: int) -> Dataset:
 
     Packed rows have hard labels only.
     """
-    rows = table([replace(example, soft=(), steps=()) for example in examples])
+    rows = table([replace(example, soft=()) for example in examples])
     rows = rows.remove_columns(["action_position", "soft", "scores", "votes"])
     return pack_dataset(rows, length, "bfd")
 

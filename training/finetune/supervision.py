@@ -52,7 +52,7 @@ def token_weights(answer: str, spans: Sequence[Span]) -> list[float]:
 
     The weights of an answer sum to one, so that long and short answers count equally.
     """
-    action, conviction = _decisions(answer)
+    action, conviction = decisions(answer)
     free = Counter[int]()
     free[token_at(spans, action)] += 1
     free[token_at(spans, conviction)] += 1
@@ -70,7 +70,7 @@ def token_weights(answer: str, spans: Sequence[Span]) -> list[float]:
 
 def soft_targets(answer: str, spans: Sequence[Span], soft: Mapping[str, Any], tokenizer: Any) -> Iterator[SoftTarget]:
     """Yield the distributions of the action's and the conviction's first token."""
-    for name, place in zip(("action", "conviction"), _decisions(answer), strict=True):
+    for name, place in zip(("action", "conviction"), decisions(answer), strict=True):
         index, end = token_at(spans, place), answer.find('"' if name == "action" else "}", place)
         probabilities = defaultdict[int, float](float)
         for value, probability in soft[name].items():
@@ -102,7 +102,7 @@ def steps(prompt: str, content: str, spans: Sequence[Span], votes: Mapping[str, 
 
 def answer_steps(prompt_tokens: int, answer: str, spans: Sequence[Span], votes: Mapping[str, int]) -> Iterator[Step]:
     """Yield the final score where the action and the conviction are predicted: one token before each."""
-    for place in _decisions(answer):
+    for place in decisions(answer):
         yield Step(prompt_tokens + token_at(spans, place) - 1, None, sum(votes.values()), ANSWER_STEP_WEIGHT)
 
 
@@ -111,6 +111,7 @@ def token_at(spans: Sequence[Span], character: int) -> int:
     return next(index for index, (start, end) in enumerate(spans) if start <= character < end)
 
 
-def _decisions(answer: str) -> tuple[int, int]:
+def decisions(answer: str) -> tuple[int, int]:
     """Return where the action and the conviction begin; an analysis may contain the same words."""
-    return tuple(answer.rindex(start) + len(start) for start in (ACTION_START, CONVICTION_START))  # type: ignore[return-value]
+    action, conviction = (answer.rindex(start) + len(start) for start in (ACTION_START, CONVICTION_START))
+    return action, conviction

@@ -36,7 +36,7 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         """Return the weighted mean loss of the answers' tokens, plus the step loss."""
         logits = answer_logits(model, inputs)
         loss = answer_loss(logits, inputs)
-        if self._step_loss is not None and model.training and "scores" in inputs:
+        if self._step_loss is not None and model.training and len(inputs.get("scores", ())):
             loss = loss + self._step_loss(inputs)
         if not return_outputs:
             return loss
@@ -64,7 +64,7 @@ def answer_loss(logits: torch.Tensor, inputs: dict[str, Any]) -> torch.Tensor:
         row, position, token = soft[:, :3].long().t().contiguous()
         distributions = logits[row, torch.searchsorted(positions, position)].float().log_softmax(-1)
         shares = soft[:, 3].to(distributions.dtype)
-        total = total - (shares * distributions[torch.arange(len(token)), token]).sum()
+        total = total - (shares * distributions.gather(1, token[:, None]).squeeze(1)).sum()
         weight = weight + shares.sum()
     return total / weight
 

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from training.finetune.examples import Example, collate, packed, table
 from training.finetune.step_loss import StepLoss
 from training.finetune.supervision import SoftTarget, Step
-from training.finetune.trainer import answer_logits, answer_loss
+from training.finetune.trainer import AnswerTrainer, answer_logits, answer_loss
 
 WORDS = 500
 
@@ -125,3 +125,12 @@ def test_the_step_loss_is_that_of_each_pair_alone(model: Any, beginning: int) ->
     assert together.item() == pytest.approx(alone.mean().item(), rel=1e-5)
     together.backward()
     assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in wrapped.parameters())
+
+
+def test_labels_without_votes_add_no_step_loss(model: Any) -> None:
+    """A paid teacher's labels state no votes; the loss stays the answers'."""
+    wrapped = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=2, target_modules=["q_proj"])).train()
+    batch = collate([*table(examples(6))], pad=0)
+    trainer = AnswerTrainer.__new__(AnswerTrainer)
+    trainer._step_loss = StepLoss(wrapped, buy=5, sell=6)
+    assert trainer.compute_loss(wrapped, batch).item() == pytest.approx(loss(wrapped, batch).item())
