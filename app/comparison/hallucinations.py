@@ -13,6 +13,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from app.contract.analysis import without_scores
 from app.contract.features import Metrics
 from app.contract.prompt import LEVELS, figure
 from app.contract.readings import AVERAGES, PIVOTS, Values
@@ -57,7 +58,7 @@ NOT_FIGURES = re.compile(
             r"|\broc\s{0,4}\(\s{0,4}10\s{0,4}\)|\btrix\s{0,4}\(\s{0,4}30\s{0,4},\s{0,4}9\s{0,4}\)",
             r"(?m:^)[^\S\n]{0,20}(?:\(\d{1,2}\)|\d{1,2}[.)])(?=\s)",
             r"\b\d{1,9}(?:st|nd|rd|th)\b",
-            r"[+-]\d{1,2} \(-?\d{1,2}\)|\blead by \d{1,2}\b",  # a vote and the running total of the rule-based analyst
+            r"[+-]\d{1,2} \(-?\d{1,2}\)|\blead by \d{1,2}\b",  # rule-based analyst 2: a vote and the running total
             r"(?:/|\bout of)\s{0,4}(?:10|100)\b|\b[01]\s{0,4}(?:-|to|\N{EN DASH})\s{0,4}(?:1|10|100)\b",
         )
     ),
@@ -96,7 +97,7 @@ class _Supported:
 
 def figures(analysis: str, metrics: Metrics) -> Figures:
     """Return the figures of an analysis, and those that its metrics do not support."""
-    text = NOT_FIGURES.sub(lambda found: " " * len(found[0]), analysis)
+    text = NOT_FIGURES.sub(lambda found: " " * len(found[0]), without_scores(analysis))
     supported = _supported(metrics.values())
     cited, unsupported = [], []
     for found in FIGURE.finditer(text):

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 
+from app.contract.analysis import write_analysis
 from app.contract.features import Metrics
 from app.contract.prompt import Detail, Line, evidence
 from app.contract.recommendation import Action, BriefAnswer, FullAnswer
 
 NAME = "rules"
-MODEL_ID = "rule-based-analyst-2"
+MODEL_ID = "rule-based-analyst-3"
 
 VOTES: dict[str, dict[str, int]] = {
     "iv_skew": {"puts far dearer": -2, "puts dearer": -1, "calls dearer": 1},
@@ -110,7 +111,9 @@ def answer_from(lines: Mapping[str, Line], detail: Detail) -> BriefAnswer | Full
     document = {"action": decided.action, "conviction": decided.conviction}
     if detail == "brief":
         return BriefAnswer.model_validate(document)
-    return FullAnswer.model_validate({"analysis": _analysis(votes_from(lines), lines, decided.action), **document})
+    conclusion = "too little to act" if decided.action == "hold" else f"enough to {decided.action}"
+    cast = ((lines[vote.indicator], vote.weight) for vote in votes_from(lines))
+    return FullAnswer.model_validate({"analysis": write_analysis(cast, conclusion), **document})
 
 
 def balance(lines: Mapping[str, Line]) -> Balance:
@@ -118,19 +121,3 @@ def balance(lines: Mapping[str, Line]) -> Balance:
     lead = sum(vote.weight for vote in votes_from(lines))
     high_iv = "IV" in lines and lines["IV"].reading == "high"
     return Balance(lead, high_iv, sum(bool(line.reading) for line in lines.values()))
-
-
-def _analysis(cast: list[Vote], lines: Mapping[str, Line], action: Action) -> str:
-    """Return every vote with its line and the count so far, so that each step can be checked."""
-    count, steps = 0, []
-    for vote in cast:
-        count += vote.weight
-        steps.append(f"{_cite(lines[vote.indicator])} {vote.weight:+d} ({count})")
-    leader = "even" if count == 0 else f"bulls lead by {count}" if count > 0 else f"bears lead by {-count}"
-    verdict = "too little to act" if action == "hold" else f"enough to {action}"
-    return f"Votes and the count so far: {'; '.join(steps) or 'none'}. {leader.capitalize()}: {verdict}."
-
-
-def _cite(line: Line) -> str:
-    """Cite a line; one with more than two figures (the pivots) by its reading alone."""
-    return str(line) if len(line.figures) <= 2 else f"{line.label} {line.reading}"
