@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.contract.prompt import LINES
+from app.contract.analysis import LABELS
 
 ANALYSIS_START = '{"analysis":"'
 ACTION_START = '"action":"'
@@ -22,9 +22,6 @@ ANALYSIS_WEIGHT = 4.0
 ANSWER_STEP_WEIGHT = 3.0
 FIRST_STEP_WEIGHT = 0.3
 """Weights of the scores before action and conviction, and after the first line; after the last line it is 1."""
-
-LABELS = sorted((label for label, _, _ in LINES), key=len, reverse=True)
-"""Longest first, because some labels begin with another."""
 
 Span = tuple[int, int]
 
