@@ -175,6 +175,31 @@ def collate(rows: list[dict[str, Any]], pad: int) -> dict[str, Any]:
     return batch
 
 
+def parts(batch: dict[str, Any], tokens: int) -> list[dict[str, Any]]:
+    """Return the batch in parts of up to `tokens` tokens, padding included; `share` is a part's share of the rows.
+
+    Packed rows stay one batch.
+    """
+    count, length = batch["input_ids"].shape
+    size = max(1, tokens // length)
+    if size >= count or "position_ids" in batch:
+        return [batch]
+    return [_part(batch, start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _part(batch: dict[str, Any], start: int, end: int) -> dict[str, Any]:
+    part = {"share": (end - start) / len(batch["input_ids"])}
+    for name, value in batch.items():
+        if name in ("input_ids", "labels", "weights", "action_position"):
+            part[name] = value[start:end]
+        elif name in ("soft", "scores", "votes"):
+            inside = value[(value[:, 0] >= start) & (value[:, 0] < end)]
+            part[name] = torch.cat([inside[:, :1] - start, inside[:, 1:]], 1)
+        else:
+            part[name] = value
+    return part
+
+
 def _flat(rows: list[dict[str, Any]], name: str, width: int) -> torch.Tensor:
     """Return a column's entries of all rows, each with its row's index first: (entries, width) in float64."""
     entries = [[float(index), *entry] for index, row in enumerate(rows) for entry in row[name]]
