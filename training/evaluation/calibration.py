@@ -61,6 +61,13 @@ def calibration_of(artifacts: Artifacts, detail: Detail) -> Calibration:
     return found
 
 
+def validation_rows(artifacts: Artifacts, detail: Detail) -> list[Row] | None:
+    """Return the answers to validation pairs with calibrated probabilities, or None if the run has none."""
+    path = row_files.rows_path(artifacts.folder / STAGE / f"{detail}-awq.json")
+    calibration = calibrations(artifacts).get(detail)
+    return applied(calibration, row_files.read(path)) if calibration and path.exists() else None
+
+
 def applied(calibration: Calibration, rows: Sequence[Row]) -> list[Row]:
     """Return the rows with calibrated probabilities, as the gateway answers them."""
     return [

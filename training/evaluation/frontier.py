@@ -27,18 +27,30 @@ AIM = 0.95
 Nanos = NDArray[np.int64]
 
 
-def frontier(rows: Sequence[Row], hosted: Price, api: Price) -> dict[str, Any] | None:
+def frontier(
+    rows: Sequence[Row], hosted: Price, api: Price, validation: Sequence[Row] | None = None
+) -> dict[str, Any] | None:
     """Return a point per threshold, the API alone, and the least threshold that reaches the aim.
 
+    The threshold is chosen on `validation` rows, or on `rows` themselves if it is None; `chosen_on` states which.
     Returns None if no answer has probabilities or no tokens were counted. Money in USD per 1,000 answers.
     """
     if not any(row.probabilities for row in rows) or not any(row.prompt_tokens for row in rows):
         return None
     first, second = (_nano_usd(rows, price) for price in (hosted, api))
     points = [_point(rows, threshold, first, second) for threshold in THRESHOLDS]
-    reaches = next((point["threshold"] for point in points if point["agreement"]["low"] >= AIM), None)
-    alone = {"agreement": 1.0, "usd_per_1k_answers": _per_1k(second.sum(), len(rows))}
-    return {"points": points, "api_alone": alone, "aim": AIM, "least_threshold": reaches}
+    return {
+        "points": points,
+        "api_alone": {"agreement": 1.0, "usd_per_1k_answers": _per_1k(second.sum(), len(rows))},
+        "aim": AIM,
+        "least_threshold": least_threshold(rows if validation is None else validation),
+        "chosen_on": "the same pairs" if validation is None else "validation pairs",
+    }
+
+
+def least_threshold(rows: Sequence[Row]) -> float | None:
+    """Return the least threshold whose interval of agreement starts at the aim or above."""
+    return next((one for one in THRESHOLDS if _agreement(rows, one)["low"] >= AIM), None)
 
 
 def passed_on(row: Row, threshold: float) -> bool:
@@ -49,15 +61,24 @@ def passed_on(row: Row, threshold: float) -> bool:
 
 
 def _point(rows: Sequence[Row], threshold: float, first: Nanos, second: Nanos) -> dict[str, Any]:
-    on = np.array([passed_on(row, threshold) for row in rows])
-    hits = np.array([row.hit for row in rows], dtype=float)
+    on, hits = _passed_on(rows, threshold), np.array([row.hit for row in rows], dtype=float)
     return {
         "threshold": threshold,
         "passed_on": round(float(on.mean()), 4),
         "kept_agreement": None if on.all() else round(float(hits[~on].mean()), 4),
-        "agreement": clustered(np.where(on, 1.0, hits), [row.ticker for row in rows]),
+        "agreement": _agreement(rows, threshold),
         "usd_per_1k_answers": _per_1k(first.sum() + second[on].sum(), len(rows)),
     }
+
+
+def _agreement(rows: Sequence[Row], threshold: float) -> dict[str, float]:
+    """Return the agreement of the cascade, to whose second backend all agreement is ascribed, with its interval."""
+    hits = np.where(_passed_on(rows, threshold), 1.0, [row.hit for row in rows])
+    return clustered(hits, [row.ticker for row in rows])
+
+
+def _passed_on(rows: Sequence[Row], threshold: float) -> NDArray[np.bool_]:
+    return np.array([passed_on(row, threshold) for row in rows])
 
 
 def _nano_usd(rows: Sequence[Row], price: Price) -> Nanos:

@@ -85,12 +85,12 @@ def encode(row: dict[str, Any], tokenizer: Any, max_length: int, softly: bool = 
         raise TooLong(f"{row['ticker']} {row['as_of']}: {len(ids) + len(tokens)} tokens, {max_length} allowed")
     action = token_at(spans, decisions(answer)[0])
     weights = [*token_weights(answer, spans), 0.0]
-    if (soft := row.get("soft")) is None:
-        return Example(ids, tokens, action, weights)
-    reading = steps(text, chat[0]["content"], prompt["offset_mapping"], soft["votes"])
-    deciding = answer_steps(len(ids), answer, spans, soft["votes"])
+    soft = row.get("soft", {})
     targets = tuple(soft_targets(answer, spans, soft, tokenizer)) if softly else ()
-    return Example(ids, tokens, action, weights, targets, (*reading, *deciding))
+    if (votes := soft.get("votes")) is None:
+        return Example(ids, tokens, action, weights, targets)
+    reading = steps(text, chat[0]["content"], prompt["offset_mapping"], votes)
+    return Example(ids, tokens, action, weights, targets, (*reading, *answer_steps(len(ids), answer, spans, votes)))
 
 
 def label_tokens(tokenizer: Any, *actions: Action) -> list[int]:

@@ -66,8 +66,10 @@ def token_weights(answer: str, spans: Sequence[Span]) -> list[float]:
 
 
 def soft_targets(answer: str, spans: Sequence[Span], soft: Mapping[str, Any], tokenizer: Any) -> Iterator[SoftTarget]:
-    """Yield the distributions of the action's and the conviction's first token."""
+    """Yield the distributions of the action's and the conviction's first token, as far as `soft` has them."""
     for name, place in zip(("action", "conviction"), decisions(answer), strict=True):
+        if name not in soft:
+            continue
         index, end = token_at(spans, place), answer.find('"' if name == "action" else "}", place)
         probabilities = defaultdict[int, float](float)
         for value, probability in soft[name].items():

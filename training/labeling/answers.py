@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, get_args
 
 from openai.types.chat import ChatCompletion
+from openai.types.chat.chat_completion import Choice
 from pydantic import ValidationError
 
+from app.contract.probabilities import Token
 from app.contract.prompt import Detail
 from app.contract.recommendation import UnparsedAnswer, canonical, parse
 from training.labeling.journal import Answered
+from training.labeling.soft_labels import stated_probabilities
 from training.labeling.tariff import Tariff
 
 DETAILS: tuple[Detail, ...] = get_args(Detail)
@@ -35,7 +39,15 @@ def parse_completion(call: str, key: str, document: Any, tariff: Tariff, at_most
             "cached_tokens": cached,
             "nano_usd": tariff.nano_usd(prompt, usage.completion_tokens, cached),
         }
-    return Answered(call=call, key=key, answer=answer, failure=failure, model=completion.model, **spent)
+    soft = stated_probabilities(_tokens(choice)) if answer else {}
+    stated = json.dumps(soft) if soft else None
+    return Answered(call=call, key=key, answer=answer, failure=failure, model=completion.model, soft=stated, **spent)
+
+
+def _tokens(choice: Choice) -> list[Token]:
+    """Return the answer's tokens with their alternatives; none if the server does not state them."""
+    stated = (choice.logprobs.content if choice.logprobs else None) or []
+    return [Token.model_validate(one.model_dump()) for one in stated]
 
 
 def _read(detail: Detail, text: str | None, refusal: str | None, finish: str) -> tuple[str | None, str | None]:

@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-APPLICATION_ID, FORMAT = 0x436F6E76, 1
-"""SQLite's application_id and user_version of a journal."""
+APPLICATION_ID, FORMAT = 0x436F6E76, 2
+"""SQLite's application_id and user_version of a journal. Format 1, without `soft`, is upgraded when it is opened."""
+UPGRADE = "BEGIN; ALTER TABLE question ADD COLUMN soft TEXT; PRAGMA user_version = 2; COMMIT;"
 
 SCHEMA = f"""
 BEGIN;
@@ -32,6 +33,7 @@ CREATE TABLE question (
     failure TEXT,
     model TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, cached_tokens INTEGER,
+    soft TEXT, -- probabilities of action and conviction as JSON
     PRIMARY KEY (call, key)
 ) STRICT;
 CREATE INDEX question_key ON question (key);
@@ -60,6 +62,8 @@ class Answered:
     completion_tokens: int = 0
     cached_tokens: int = 0
     nano_usd: int = 0
+    soft: str | None = None
+    """The probabilities of the answer's action and conviction, where the server states them, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +183,8 @@ class Journal:
         found = tuple(self._read(f"PRAGMA {name}")[0][0] for name in ("application_id", "user_version"))
         if not self._read("SELECT * FROM sqlite_schema"):
             self._database.executescript(SCHEMA)
+        elif found == (APPLICATION_ID, 1):
+            self._database.executescript(UPGRADE)
         elif found != (APPLICATION_ID, FORMAT):
             raise JournalError(f"{self.path} has format {found[1]}, not {FORMAT}, or is no journal: move it away")
         for pragma in ("journal_mode = WAL", "synchronous = FULL"):

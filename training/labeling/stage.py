@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -9,13 +10,13 @@ from typing import Any
 
 from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import fingerprint
-from app.contract.recommendation import canonical, parse
+from app.contract.recommendation import Answer, FullAnswer, canonical, parse
 from training.artifacts import MANIFEST, Artifacts, write_rows
 from training.config import SPLITS, Config
 from training.labeling.journal import Answered
 from training.labeling.prompts import Prompt, prompt_of, questions, read
 from training.labeling.self_agreement import rule_based_self_agreement, self_agreement
-from training.labeling.soft_labels import soft_label
+from training.labeling.soft_labels import soft_label, stated_votes
 
 Rows = list[dict[str, Any]]
 Pairs = dict[str, list[tuple[dict[str, Any], Prompt]]]
@@ -34,8 +35,8 @@ def label(
 ) -> None:
     """Write the data set's rows with their labels.
 
-    Each row gets `answer` (canonical JSON), `teacher` (model id), `prompt_hash`, `tokens` and `nano_usd`, and by the
-    rules `soft` (see `soft_label`).
+    Each row gets `answer` (canonical JSON), `teacher` (model id), `prompt_hash`, `tokens` and `nano_usd`, and `soft`
+    (see `soft_labels`), as far as the teacher states its probabilities and votes.
     Rows with the same prompt share one label, which is paid for once. With `repeat` > 1, `sample` prompts are queried
     `repeat` times to measure self-agreement. `estimate_only` prints the estimate and stops. Raises `UnusableRows`,
     `MissingLabels`, and the teacher's errors.
@@ -112,8 +113,10 @@ def _with_labels(name: str, pairs: Pairs, labels: Mapping[str, Answered], max_fa
 def _labelled(row: dict[str, Any], prompt: Prompt, label: Answered) -> dict[str, Any]:
     assert label.answer is not None
     answer = parse(prompt.detail, label.answer)
+    soft = _soft(answer, label)
     return {
         **row,
+        **({"soft": soft} if soft else {}),
         "answer": label.answer,
         "action": answer.action,
         "conviction": answer.conviction,
@@ -126,6 +129,13 @@ def _labelled(row: dict[str, Any], prompt: Prompt, label: Answered) -> dict[str,
         },
         "nano_usd": label.nano_usd,
     }
+
+
+def _soft(answer: Answer, label: Answered) -> dict[str, Any]:
+    """Return the probabilities and votes that a model's answer states."""
+    soft: dict[str, Any] = json.loads(label.soft) if label.soft else {}
+    votes = stated_votes(answer.analysis) if isinstance(answer, FullAnswer) else {}
+    return soft | ({"votes": votes} if votes else {})
 
 
 def _write(artifacts: Artifacts, split_rows: Mapping[str, Rows], account: Mapping[str, Any]) -> None:

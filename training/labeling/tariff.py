@@ -22,7 +22,9 @@ BYTES_A_TOKEN = 4
 TYPICAL_ANSWER = {"brief": 12, "full": 220}
 """Typical answer tokens: two fields, or those after up to 120 words of analysis."""
 
-STREAMED_ONLY = ("stream", "stream_options", "logprobs", "top_logprobs")
+STREAMED_ONLY = ("stream", "stream_options")
+TOP_LOGPROBS = 5
+"""Alternatives requested per token, which is enough for three actions."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,16 @@ class Tariff:
         return self.nano_usd(likely_tokens(prompt), TYPICAL_ANSWER[prompt.detail])
 
 
-def body(model: str, prompt: Prompt) -> dict[str, Any]:
-    """Return the request body that the gateway would send, without streaming."""
+def body(model: str, prompt: Prompt, *, batch: bool = False) -> dict[str, Any]:
+    """Return the request body that the gateway would send, without streaming and with fewer alternatives.
+
+    A batch's full answers have none: about 50 KB each, in a file that is read whole.
+    """
     request = openai_dialect(model).request(model, prompt.messages, prompt.detail)
-    return {name: value for name, value in request.items() if name not in STREAMED_ONLY}
+    request = {name: value for name, value in request.items() if name not in STREAMED_ONLY}
+    if batch and prompt.detail == "full":
+        return {name: value for name, value in request.items() if name not in ("logprobs", "top_logprobs")}
+    return request | ({"top_logprobs": TOP_LOGPROBS} if "top_logprobs" in request else {})
 
 
 def most_tokens(prompt: Prompt) -> int:

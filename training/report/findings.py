@@ -39,11 +39,12 @@ def cascade(found: Mapping[str, Any], teacher: str, api: str) -> Iterator[str]:
     first, alone, aim = found["points"][0], found["api_alone"]["usd_per_1k_answers"], percent(found["aim"])
     least = next((point for point in found["points"] if point["threshold"] == found["least_threshold"]), None)
     if least is None:
-        yield f"No threshold that was tried brings the lower end of agreement's interval to {aim}."
+        yield f"On {found['chosen_on']}, no threshold brings the lower end of agreement's interval to {aim}."
     else:
         before, after = percent(first["agreement"]["value"]), percent(least["agreement"]["value"])
         yield (
-            f"{least['threshold']:g} is the least threshold whose interval lies above {aim}: it passes on "
+            f"On {found['chosen_on']}, {least['threshold']:g} is the least threshold whose interval of agreement "
+            f"lies above {aim}. On the pairs of this table it passes on "
             f"{percent(least['passed_on'])} of the questions, raises agreement from {before} to {after}, and costs "
             f"{percent(least['usd_per_1k_answers'] / alone)} of {api} alone. "
             "CONVICTION_CASCADE_THRESHOLD is set this way."

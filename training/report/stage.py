@@ -12,6 +12,7 @@ from training.artifacts import Artifacts
 from training.config import Config, Pairs
 from training.evaluation import baselines
 from training.evaluation.calibration import STAGE as CALIBRATE
+from training.evaluation.calibration import validation_rows
 from training.evaluation.frontier import API_MODEL, frontier
 from training.finetune import history
 from training.finetune.record import tuning
@@ -43,7 +44,7 @@ def report(config: Config, artifacts: Artifacts, out: Path, usd_per_hour: Decima
         f"The teacher is the {teacher} ({labels['model']}). {DISCLAIMER}",
         *(block for one in evaluated for block in _in_short(one, teacher, train.tickers)),
         *(block for one in evaluated for block in _in_full(one, teacher)),
-        *(block for one in evaluated for block in _cascade(one, teacher, API_MODEL, usd_per_hour)),
+        *(block for one in evaluated for block in _cascade(one, artifacts, teacher, usd_per_hour)),
         *_calibration(artifacts),
         *learning(curves or baseline_curves(train, evaluated[0].shipped.rows), evaluated[0].detail),
         *_training(tuned),
@@ -93,13 +94,13 @@ def _in_full(results: Results, teacher: str) -> Iterator[Block]:
     yield tables.speed(results)
 
 
-def _cascade(results: Results, teacher: str, api: str, usd_per_hour: Decimal) -> Iterator[Block]:
+def _cascade(results: Results, artifacts: Artifacts, teacher: str, usd_per_hour: Decimal) -> Iterator[Block]:
     """Yield the cascade section for brief answers, which a cascade asks first."""
-    shipped = results.shipped
+    shipped, api = results.shipped, API_MODEL
     if results.detail != "brief":
         return
     hosted = CapacityPrice(usd_per_hour, Decimal(shipped.document["speed"]["tokens_per_hour"]))
-    found = frontier(shipped.rows, hosted, list_price(api))
+    found = frontier(shipped.rows, hosted, list_price(api), validation_rows(artifacts, "brief"))
     if found is None:
         return
     yield "## As the first model of a cascade"

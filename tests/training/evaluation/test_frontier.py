@@ -67,6 +67,19 @@ def test_the_threshold_pointed_out_is_the_least_whose_interval_reaches_the_aim()
     assert wrong["least_threshold"] is None
 
 
+def test_the_threshold_is_chosen_on_validation_pairs_and_its_figures_are_of_the_rows() -> None:
+    tickers = [f"T{n}" for n in range(40)]
+    validation = [buy(truth, share, ticker) for ticker in tickers for truth, share in (("buy", 0.99), ("sell", 0.7))]
+    rows = [buy("buy", 0.72, ticker) for ticker in tickers]
+    found = frontier(rows, HOSTED, API, validation)
+    assert found is not None
+    assert (found["least_threshold"], found["chosen_on"]) == (0.75, "validation pairs")
+    assert {point["threshold"]: point["passed_on"] for point in found["points"]}[0.75] == 1
+    alone = frontier(rows, HOSTED, API)
+    assert alone is not None
+    assert (alone["least_threshold"], alone["chosen_on"]) == (0.0, "the same pairs")
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(ACTIONS), st.floats(0.34, 1), st.sampled_from(("A", "B", "C"))),

@@ -25,10 +25,14 @@ def tokenizer() -> Any:
     return transformers.AutoTokenizer.from_pretrained(BASE)
 
 
-def example(tokenizer: Any, detail: Any, metrics: Metrics = EXAMPLE, soft: bool = True) -> Example:
+def labelled(detail: Any, metrics: Metrics, **soft: Any) -> dict[str, Any]:
     answer = canonical(rules.answer(metrics, detail))
     row = {"ticker": "SNPS", "as_of": "2024-03-08", "detail": detail, "metrics": metrics.document(), "answer": answer}
-    return encode(row | ({"soft": soft_label(metrics)} if soft else {}), tokenizer, 1024)
+    return row | ({"soft": soft} if soft else {})
+
+
+def example(tokenizer: Any, detail: Any, metrics: Metrics = EXAMPLE, soft: bool = True) -> Example:
+    return encode(labelled(detail, metrics, **(soft_label(metrics) if soft else {})), tokenizer, 1024)
 
 
 def test_tokens_that_the_grammar_forces_weigh_nothing(tokenizer: Any) -> None:
@@ -94,3 +98,10 @@ def test_soft_targets_are_distributions_about_the_label(tokenizer: Any) -> None:
 
 def test_a_label_without_them_has_neither_soft_targets_nor_steps(tokenizer: Any) -> None:
     assert (example(tokenizer, "brief", soft=False).soft, example(tokenizer, "brief", soft=False).steps) == ((), ())
+
+
+def test_a_label_may_have_probabilities_without_votes_and_votes_without_probabilities(tokenizer: Any) -> None:
+    stated = encode(labelled("brief", EXAMPLE, action={"buy": 0.8, "hold": 0.2}), tokenizer, 1024)
+    assert ([len(target.probabilities) for target in stated.soft], stated.steps) == ([2], ())
+    voted = encode(labelled("brief", EXAMPLE, votes={"RSI": 3}), tokenizer, 1024)
+    assert (voted.soft, voted.steps[-1].score) == ((), 3)

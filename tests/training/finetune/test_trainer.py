@@ -12,7 +12,7 @@ import torch
 import transformers
 from torch.nn.functional import cross_entropy
 
-from training.finetune.examples import Example, collate, packed, table
+from training.finetune.examples import Example, collate, packed, parts, table
 from training.finetune.step_loss import StepLoss
 from training.finetune.supervision import SoftTarget, Step
 from training.finetune.trainer import AnswerTrainer, answer_logits, answer_loss
@@ -72,6 +72,22 @@ def test_the_shared_prefix_ends_before_the_first_label(model: Any) -> None:
     batch = collate([*table([pair, pair])], pad=0)
     assert batch["shared_prefix"] == len(pair.prompt) - 1
     assert loss(model, batch).item() == pytest.approx(plain(model, pair).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("tokens", [1, 40, 100])
+def test_parts_of_a_batch_add_up_to_its_gradients(model: Any, tokens: int) -> None:
+    pairs = [
+        replace(pair, soft=(SoftTarget(1, {7: 0.75, 9: 0.25}),), steps=(Step(len(pair.prompt) - 2, 2, 2, 1.0),))
+        for pair in examples(6)
+    ]
+    batch = collate([*table(pairs)], pad=0)
+    divided = parts(batch, tokens)
+    assert len(divided) == -(-len(pairs) // max(1, tokens // batch["input_ids"].shape[1]))
+    assert [int(step[1]) for part in divided for step in part["scores"]] == [len(pair.prompt) - 2 for pair in pairs]
+    expected, value = loss(model, batch), sum(loss(model, part) * part["share"] for part in divided)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+    for ours, theirs in zip(gradients(model, value), gradients(model, expected), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
 
 
 def test_packed_pairs_do_not_see_each_other(model: Any) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from math import log
 from typing import Any
 
 import pytest
@@ -76,3 +78,16 @@ def test_what_cannot_be_read_counts_at_its_dearest(document: Any) -> None:
 def test_an_answer_that_does_not_say_what_it_took_counts_at_its_dearest() -> None:
     label = read(completion(usage=None))
     assert (label.answer, label.nano_usd) == (FULL, 999)
+
+
+def test_stated_probabilities_become_soft_labels() -> None:
+    def token(text: str, **others: float) -> dict[str, Any]:
+        top = [{"token": other, "logprob": log(share), "bytes": None} for other, share in others.items()]
+        return {"token": text, "logprob": 0.0, "bytes": None, "top_logprobs": top}
+
+    document = completion()
+    text = FULL[: FULL.rindex("buy")]
+    content = [token(text), token("buy", buy=0.8, hold=0.2), token('","conviction":'), token("5", **{"5": 1.0})]
+    document["choices"][0]["logprobs"] = {"content": content, "refusal": None}
+    assert json.loads(read(document).soft) == {"action": {"buy": 0.8, "hold": 0.2}, "conviction": {"5": 1.0}}
+    assert read(completion()).soft is None

@@ -89,17 +89,32 @@ def _database(path: Path, statement: str) -> None:
     database.close()
 
 
+def test_a_journal_of_format_1_is_upgraded_and_keeps_its_answers(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.send("first", {"a": 10})
+        journal.answered(Answered("first", "a", answer="{}", nano_usd=7))
+    _database(path, "ALTER TABLE question DROP COLUMN soft")
+    _database(path, "PRAGMA user_version = 1")
+    with Journal(path) as journal:
+        assert journal.labels["a"] == Answered("first", "a", answer="{}", nano_usd=7)
+        journal.send("second", {"b": 10})
+        journal.answered(Answered("second", "b", answer="{}", soft='{"action":{"buy":1.0}}'))
+    with Journal(path) as journal:
+        assert journal.labels["b"].soft == '{"action":{"buy":1.0}}'
+
+
 def test_a_file_of_another_kind_or_version_is_refused_by_name_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "text.sqlite").write_text("no database at all, but longer than a header of one " * 20)
     _database(tmp_path / "other.sqlite", "CREATE TABLE other (x)")
     with Journal(tmp_path / "later.sqlite") as journal:
         journal.send("a", {"a": 1})
-    _database(tmp_path / "later.sqlite", "PRAGMA user_version = 2")
+    _database(tmp_path / "later.sqlite", "PRAGMA user_version = 3")
     (tmp_path / "older.jsonl").write_text('{"kind":"sent"}\n')
     for name, message in (
         ("text.sqlite", r"text\.sqlite: it cannot be read as a journal"),
-        ("other.sqlite", r"other\.sqlite has format 0, not 1"),
-        ("later.sqlite", r"later\.sqlite has format 2, not 1"),
+        ("other.sqlite", r"other\.sqlite has format 0, not 2"),
+        ("later.sqlite", r"later\.sqlite has format 3, not 2"),
         ("older.sqlite", r"older\.jsonl is a journal of version 0\.2"),
     ):
         path = tmp_path / name

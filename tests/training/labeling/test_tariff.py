@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.backends.dialects import openai_dialect
+from app.contract.prompt import Detail
 from app.contract.recommendation import ANSWER_TOKENS, response_format
 from app.errors import NotConfigured
 from app.pricing.prices import prices
@@ -32,12 +33,18 @@ def test_a_model_without_a_price_is_refused() -> None:
 
 
 @pytest.mark.parametrize("model", ["gpt-4.1", "gpt-6.1-sol", "gpt-6.1-terra"])
-def test_the_body_is_the_gateways_whole(model: str) -> None:
-    prompt = question(detail="full").prompt
-    request = body(model, prompt)
-    served = openai_dialect(model).request(model, prompt.messages, "full")
-    assert request == {name: served[name] for name in request}
-    assert served.keys() - request.keys() <= {"stream", "stream_options", "logprobs", "top_logprobs"}
-    assert request["response_format"] == response_format("full", bounded=False)
-    assert request.get("temperature", 0) == 0
-    assert request["max_completion_tokens"] == answer_limit(model, prompt) >= ANSWER_TOKENS["full"]
+@pytest.mark.parametrize("detail", ["brief", "full"])
+def test_the_body_is_the_gateways_with_fewer_alternatives(model: str, detail: Detail) -> None:
+    prompt = question(detail=detail).prompt
+    served = openai_dialect(model).request(model, prompt.messages, detail)
+    del served["stream"], served["stream_options"]
+    if "logprobs" in served:
+        served["top_logprobs"] = 5
+    assert body(model, prompt) == served
+    assert served["response_format"] == response_format(detail, bounded=False)
+    assert served.get("temperature", 0) == 0
+    assert served["max_completion_tokens"] == answer_limit(model, prompt) >= ANSWER_TOKENS[detail]
+    batched = body(model, prompt, batch=True)
+    if detail == "full":
+        served = {name: value for name, value in served.items() if "logprobs" not in name}
+    assert batched == served

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from training.cli import main
 from training.publish.hub import NotPushed, credentials, push
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own
-PUBLISHED = Path(__file__).parents[3] / "model_store" / "smollm2-135m" / "3"
+STORE = Path(__file__).parents[3] / "model_store"
+CURRENT = (STORE / "current").read_text().strip()
 TOKEN = "hf_standInTokenThatNobodyMaySee"
 REPO = "conviction-tests/smollm2-135m"
 
@@ -40,7 +42,7 @@ def endpoint(hub: StandInHub) -> Iterator[str]:
 
 @pytest.fixture
 def version(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(PUBLISHED, tmp_path / "version"))
+    return Path(shutil.copytree(STORE / CURRENT, tmp_path / "version"))
 
 
 @pytest.fixture
@@ -56,7 +58,9 @@ def test_a_version_becomes_one_commit_byte_for_byte(hub: StandInHub, endpoint: s
     address = push(version, REPO, TOKEN, endpoint)
     repository = hub.repositories[REPO]
     assert repository.private
-    assert repository.commits == ["smollm2-135m-3-f6b70752f5e2, teacher rule-based-analyst-2"]
+    manifest = json.loads((version / "manifest.json").read_text())
+    model_id = "-".join(manifest[name] for name in ("name", "version", "fingerprint"))
+    assert repository.commits == [f"{model_id}, teacher {manifest['teacher']}"]
     assert repository.files == {
         "README.md": (version / "README.md").read_bytes(),
         "manifest.json": (version / "manifest.json").read_bytes(),
@@ -144,7 +148,7 @@ def test_the_command_pushes_the_current_version_and_says_where(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("HF_ENDPOINT", endpoint)
-    main(["push", "--to", REPO, "--store", str(PUBLISHED.parents[1]), "--version", "smollm2-135m/3"])
+    main(["push", "--to", REPO, "--store", str(STORE), "--version", CURRENT])
     assert hub.repositories[REPO].commits
     output = capsys.readouterr()
     assert output.out.startswith(f"{endpoint}/{REPO}/commit/")
