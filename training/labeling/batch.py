@@ -111,7 +111,9 @@ class Batches:
         size = 0
         for question in pending[: self._requests]:
             request = {"custom_id": question.key, "method": "POST", "url": "/v1/chat/completions"}
-            line = json.dumps({**request, "body": body(self._tariff.model, question.prompt, batch=True)}).encode() + b"\n"
+            line = (
+                json.dumps({**request, "body": body(self._tariff.model, question.prompt, batch=True)}).encode() + b"\n"
+            )
             size += len(line)
             if size > MAX_BYTES:
                 return

@@ -50,9 +50,9 @@ def soft_label(metrics: Metrics) -> dict[str, Any]:
 
 def stated_probabilities(tokens: Sequence[Token]) -> dict[str, dict[str, float]]:
     """Return the distributions of `action` and `conviction` that a model's tokens state; without what they lack."""
-    actions = label_probabilities(tokens)
-    found = {"action": dict(actions.values) if actions else {}, "conviction": _convictions(tokens)}
-    return {name: _normalized(weights) for name, weights in found.items() if weights}
+    actions, convictions = label_probabilities(tokens), _convictions(tokens)
+    found = {"action": _normalized(actions.values)} if actions else {}
+    return found | ({"conviction": _normalized(convictions)} if convictions else {})
 
 
 def stated_votes(analysis: str) -> dict[str, int]:
@@ -82,6 +82,6 @@ def _weights_by_conviction(token: Token, before: str) -> dict[str, float]:
     return weights
 
 
-def _normalized(weights: Mapping[str, float]) -> dict[str, float]:
+def _normalized(weights: Mapping[Any, float]) -> dict[str, float]:
     total = sum(weights.values())
     return {name: round(weight / total, 4) for name, weight in weights.items() if weight}

@@ -83,7 +83,7 @@ def test_an_answer_that_does_not_say_what_it_took_counts_at_its_dearest() -> Non
 def test_stated_probabilities_become_soft_labels() -> None:
     def token(text: str, **others: float) -> dict[str, Any]:
         top = [{"token": other, "logprob": log(share), "bytes": None} for other, share in others.items()]
-        return {"token": text, "logprob": 0.0, "bytes": None, "top_logprobs": top}
+        return {"token": text, "logprob": log(others.get(text, 1.0)), "bytes": None, "top_logprobs": top}
 
     document = completion()
     text = FULL[: FULL.rindex("buy")]
