@@ -29,6 +29,7 @@ ConvictionError
     + DeadlineExceeded           504 deadline_exceeded
   + Overloaded                 503 overloaded
   + StoreUnavailable           503 store_unavailable
+  + DecisionLogUnavailable     503 decision_log_unavailable
   + InvalidSettings            raised before the gateway starts
 """
 
@@ -221,6 +222,13 @@ class Overloaded(ConvictionError, status=503):
 
 class StoreUnavailable(ConvictionError, status=503):
     """Redis did not answer."""
+
+    def __init__(self, detail: str, *, retry_after: float = 1.0) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+class DecisionLogUnavailable(ConvictionError, status=503):
+    """The decision log cannot be read, or cannot store an answer that requires an entry."""
 
     def __init__(self, detail: str, *, retry_after: float = 1.0) -> None:
         super().__init__(detail, retry_after=retry_after)

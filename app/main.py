@@ -16,6 +16,7 @@ from app.api import (
     comparisons,
     console,
     costs,
+    decisions,
     health,
     keys,
     metrics,
@@ -82,7 +83,10 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    for endpoints in (recommendations, chat, batches, comparisons, keys, backends, costs, health, metrics, models):
+    for endpoints in (
+        *(recommendations, decisions, chat, batches, comparisons),
+        *(keys, backends, costs, health, metrics, models),
+    ):
         app.include_router(endpoints.router)
     app.state.drain, app.state.experiments = drain or Drain(), experiments
     openapi.add_docs(app)

@@ -26,6 +26,7 @@ from app.comparison.report_service import Reports
 from app.comparison.shadow import Shadow
 from app.completions.service import CompletionService
 from app.contract.completion import BackendName
+from app.decision_log.log import DecisionLog, open_decision_log
 from app.errors import MarketDataRateLimited, MarketError
 from app.market import open_provider
 from app.market.provider import Provider
@@ -62,6 +63,7 @@ class Resources:
     comparisons: Comparisons
     reports: Reports
     recent_usage: RecentUsage
+    decisions: DecisionLog
     collectors: Collectors
 
 
@@ -99,7 +101,7 @@ async def assembled(
         cache_s=settings.cache_s,
         call_timeout_s=settings.backend_timeout_s,
     )
-    async with AsyncExitStack() as stack:
+    async with open_decision_log(settings, collectors) as decisions, AsyncExitStack() as stack:
         upstreams = {
             name: open_upstream(backend, prices.get(name), settings, collectors) for name, backend in backends.items()
         }
@@ -124,6 +126,7 @@ async def assembled(
             comparisons=comparisons,
             reports=Reports(comparisons),
             recent_usage=RecentUsage(store),
+            decisions=decisions,
             collectors=collectors,
         )
 

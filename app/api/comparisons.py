@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TypeVar
-
 from fastapi import APIRouter
 from pydantic import TypeAdapter
 from starlette.requests import Request
@@ -12,9 +9,10 @@ from starlette.responses import Response
 
 from app.api import documents, examples
 from app.api.body import MAX_BYTES, parse_json, read_bytes
-from app.api.comparison_schemas import Comparison, KeptPair, PairQuery, Pairs, PairSelection, ReportQuery
+from app.api.comparison_schemas import Comparison, KeptPair, PairQuery, Pairs, ReportQuery
 from app.api.cursor import decode_cursor, encode_cursor
 from app.api.idempotency import respond_once
+from app.api.query import read_query
 from app.api.report_csv import table
 from app.api.request_options import request_options
 from app.api.route import refuse_fallback
@@ -25,14 +23,12 @@ from app.auth.principal import require_backend
 from app.comparison.compare import compare
 from app.comparison.statistics.report import Report
 from app.contract.completion import BACKEND_NAMES
-from app.errors import DeadlineExceeded, IdempotencyConflict, InvalidRequest, Overloaded
+from app.errors import DeadlineExceeded, DecisionLogUnavailable, IdempotencyConflict, InvalidRequest, Overloaded
+from app.recommendation import Recommendation
 from app.resources import Resources
 from app.routing.headers import HEADER
 from app.telemetry.metrics import RequestObservation
 
-S = TypeVar("S", bound=PairSelection)
-
-MAX_PARAMETERS = 50
 CSV = "text/csv"
 TAG = "comparisons"
 COMPARISON, PAIRS, REPORT = TypeAdapter(Comparison), TypeAdapter(Pairs), TypeAdapter(Report)
@@ -48,7 +44,7 @@ router = APIRouter()
             200: documents.answer("Each backend's answer or problem.", Comparison, **documents.REPLAYED),
             **documents.problems(
                 *(*documents.KEYED, *documents.BODY, *documents.MARKET, *documents.LIMITS),
-                *(IdempotencyConflict, DeadlineExceeded),
+                *(IdempotencyConflict, DeadlineExceeded, DecisionLogUnavailable),
             ),
         },
         parameters=[documents.TIMEOUT, documents.CACHE_CONTROL, documents.IDEMPOTENCY_KEY],
@@ -71,6 +67,7 @@ async def create_comparison(request: Request) -> Response:
         observation.delegated = True
 
     async def respond() -> Response:
+        resources.decisions.require()
         compared = await compare(
             body.question(),
             options,
@@ -79,6 +76,9 @@ async def create_comparison(request: Request) -> Response:
             resources.comparisons,
             resources.collectors,
         )
+        for outcome in compared.outcomes.values():
+            if isinstance(outcome, Recommendation):
+                await resources.decisions.record(outcome, options.principal)
         return Response(COMPARISON.dump_json(Comparison.of(compared)), media_type="application/json")
 
     return await respond_once(request, content, options, respond)
@@ -94,7 +94,7 @@ async def create_comparison(request: Request) -> Response:
 )
 async def list_pairs(request: Request) -> Response:
     """The stored pairs, the newest first."""
-    comparisons, query = _authorized_resources(request).comparisons, _query(request, PairQuery)
+    comparisons, query = _authorized_resources(request).comparisons, read_query(request, PairQuery)
     before = None if query.cursor is None else decode_cursor(query.cursor)
     pairs, following = await comparisons.page(before, query.limit, query.start_ms, query.end_ms, query.choice.mask)
     page = Pairs([KeptPair.of(pair) for pair in pairs], None if following is None else encode_cursor(following))
@@ -117,7 +117,7 @@ async def list_pairs(request: Request) -> Response:
 )
 async def report(request: Request) -> Response:
     """Agreement, speed and cost of both backends over the stored pairs, with confidence intervals."""
-    reports, query = _authorized_resources(request).reports, _query(request, ReportQuery)
+    reports, query = _authorized_resources(request).reports, read_query(request, ReportQuery)
     found = await reports.of(query.start_ms, query.end_ms, query.choice, query.half_width)
     if _prefers_csv(request.headers.get("accept", "")):
         return Response(table(found), media_type=CSV, headers={"Vary": "Accept"})
@@ -130,17 +130,6 @@ def _authorized_resources(request: Request) -> Resources:
     for name in BACKEND_NAMES:
         require_backend(principal, name)
     return resources_of(request)
-
-
-def _query(request: Request, model: type[S]) -> S:
-    """Return the query. Raises `InvalidRequest` for invalid, unknown and repeated parameters."""
-    given = request.query_params.multi_items()
-    if len(given) > MAX_PARAMETERS:
-        raise InvalidRequest(f"the query must have at most {MAX_PARAMETERS} parameters")
-    counts = Counter(name for name, _ in given)
-    if repeated := sorted(name for name, count in counts.items() if count > 1):
-        raise InvalidRequest("; ".join(f"{name[:48]} is given more than once" for name in repeated))
-    return validate(model, dict(given))
 
 
 def _prefers_csv(accept: str) -> bool:

@@ -80,6 +80,7 @@ async def ready(request: Request) -> Response:
         "store": store,
         "gateway": Component(stopping is None, stopping),
         **_experiments(experiments_of(request)),
+        **_decision_log(resources_of(request)),
     }
     components = backends | others
     any_backend = any(component.ready for component in backends.values())
@@ -104,6 +105,12 @@ def _experiments(experiments: Experiments) -> dict[str, Component]:
     """Always ready where configured: an invalid file leaves the previous experiments active."""
     experiments.refresh()
     return {"experiments": Component(True, experiments.problem)} if experiments.configured else {}
+
+
+def _decision_log(resources: Resources) -> dict[str, Component]:
+    """Not ready while an entry is required and cannot be stored; ready otherwise, also while entries are dropped."""
+    problem, mode = resources.decisions.problem, resources.settings.decision_log
+    return {"decision_log": Component(problem is None or mode != "required", problem)} if problem else {}
 
 
 async def _store_unready_reason(redis: Redis) -> str | None:

@@ -24,7 +24,8 @@ from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
 from app.api.state import resources_of
 from app.api.validation_errors import validate
-from app.errors import IdempotencyConflict, UnknownBackend, client_error
+from app.decision_log.log import DecisionLog
+from app.errors import DecisionLogUnavailable, IdempotencyConflict, UnknownBackend, client_error
 from app.recommend import Answer
 from app.recommendation import RECOMMENDATION, Recommendation
 from app.routing.fallback import AnswerStrategy
@@ -63,7 +64,7 @@ router = APIRouter(route_class=RequestRoute)
             ),
             **documents.problems(
                 *(*documents.KEYED, *documents.BODY, *documents.MARKET, *documents.MODEL, *documents.LIMITS),
-                *(UnknownBackend, IdempotencyConflict),
+                *(UnknownBackend, IdempotencyConflict, DecisionLogUnavailable),
             ),
         },
         parameters=[
@@ -83,25 +84,29 @@ async def recommendations(request: Request) -> Response:
             content = await read_bytes(request, MAX_BYTES, options.deadline)
         body = validate(RecommendationRequest, parse_json(content))
         observation.detail = body.detail
-        strategy = routing.strategy(body.question(), options, timer, observation)
+        strategy, decisions = routing.strategy(body.question(), options, timer, observation), resources.decisions
         if not body.stream:
 
             async def respond() -> Response:
-                return _response(await strategy.recommend(), strategy)
+                decisions.require()
+                answer = await strategy.recommend()
+                await decisions.record(answer.recommendation, options.principal)
+                return _response(answer, strategy)
 
             return await respond_once(request, content, options, respond)
         refuse_key(request)
+        decisions.require()
         observation.delegated = True
-    return EventStream(replace(strategy, observation=replace(observation, delegated=False)))
+    return EventStream(replace(strategy, observation=replace(observation, delegated=False)), decisions)
 
 
 class EventStream(CancellableStream):
     """The answer as events. Where several backends may answer, the headers are sent with the first event: they name
     the backend."""
 
-    def __init__(self, strategy: AnswerStrategy) -> None:
+    def __init__(self, strategy: AnswerStrategy, decisions: DecisionLog) -> None:
         super().__init__(
-            _events(strategy), media_type=server_sent_events.MEDIA_TYPE, headers=server_sent_events.HEADERS
+            _events(strategy, decisions), media_type=server_sent_events.MEDIA_TYPE, headers=server_sent_events.HEADERS
         )
         self._strategy = strategy
 
@@ -119,7 +124,7 @@ async def _prepend(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGene
             yield each
 
 
-async def _events(strategy: AnswerStrategy) -> AsyncGenerator[bytes, None]:
+async def _events(strategy: AnswerStrategy, decisions: DecisionLog) -> AsyncGenerator[bytes, None]:
     """Yield the analysis in pieces, then the recommendation or the error."""
     try:
         with strategy.collectors.track_request(strategy.observation):
@@ -128,6 +133,7 @@ async def _events(strategy: AnswerStrategy) -> AsyncGenerator[bytes, None]:
                     if isinstance(piece, str):
                         yield event("analysis", to_json({"delta": piece}))
                     else:
+                        await decisions.record(piece.recommendation, strategy.options.principal)
                         yield event("recommendation", RECOMMENDATION.dump_json(piece.recommendation))
     except Exception as error:  # noqa: BLE001 - sent to the client, and logged if unexpected
         yield event("error", problem(client_error(error)).model_dump_json(exclude_defaults=True).encode())

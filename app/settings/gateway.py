@@ -1,4 +1,4 @@
-"""The gateway's settings. Those of its backends, its store and its traces are in modules of their names."""
+"""The gateway's settings. Those of its backends, store, decision log and traces are in modules of their names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pydantic import Field, model_validator
 from app.contract.completion import BackendName
 from app.settings.addresses import is_loopback
 from app.settings.backends import BackendSettings
+from app.settings.decision_log import DecisionLogSettings
 from app.settings.loading import load
-from app.settings.store import StoreSettings
 from app.settings.tracing import TracingSettings
 
 Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -20,7 +20,7 @@ PerMinute = Annotated[int, Field(gt=0, le=10**8)]
 UsdPerDay = Annotated[Decimal, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
 
-class Settings(BackendSettings, StoreSettings, TracingSettings):
+class Settings(BackendSettings, DecisionLogSettings, TracingSettings):
     """The gateway's settings."""
 
     host: str = "127.0.0.1"

@@ -20,7 +20,8 @@ class StoreSettings(EnvironmentSettings):
     allow_open_store: bool = False
     """Use a store on a public address that requires no password."""
     store_dir: Path | None = None
-    """Folder of the embedded server's data, for one gateway at a time; None: nothing is persisted."""
+    """Folder of the embedded server's data, for one gateway at a time, and of the decision log, which gateways on one
+    REDIS_URL may share; None: nothing is persisted."""
 
     @field_validator("redis_url")
     @classmethod

@@ -28,6 +28,7 @@ SHARED = (
     "CONVICTION_STORE_DIR: every user may write to the folder; name one in it that does not exist, which the gateway "
     "creates for its user alone"
 )
+NOT_WRITABLE = "CONVICTION_STORE_DIR: the folder is not writable"
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,22 @@ def fits(folder: Path) -> bool:
     return len(os.fsencode(folder.resolve() / FILE)) <= MAX_PATH_BYTES
 
 
+def private_folder(folder: Path) -> Path:
+    """Return the resolved folder, created for its user alone if it is missing.
+
+    Raises `InvalidSettings` if it cannot be created, or if every user may write to it.
+    """
+    folder = folder.resolve()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shared = folder.stat().st_mode & S_IWOTH
+    except OSError:
+        raise InvalidSettings(NOT_WRITABLE) from None
+    if shared:
+        raise InvalidSettings(SHARED)
+    return folder
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[Path]:
     """Lock the folder for this process. Raises `InvalidSettings` as `embedded_server` does.
@@ -89,14 +106,11 @@ def locked(folder: Path) -> Iterator[Path]:
     """
     if not fits(folder):
         raise InvalidSettings(f"CONVICTION_STORE_DIR: the socket's path would exceed {MAX_PATH_BYTES} bytes")
-    folder = folder.resolve()
+    folder = private_folder(folder)
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_mode & S_IWOTH:
-            raise InvalidSettings(SHARED)
         lock = open_private(folder / "lock", "w")
     except OSError:
-        raise InvalidSettings("CONVICTION_STORE_DIR: the folder is not writable") from None
+        raise InvalidSettings(NOT_WRITABLE) from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -58,6 +58,7 @@ STORES = ("ledger", "comparisons")
 TokenType = Literal["input", "cached_input", "output"]
 CacheResult = Literal["hit", "miss", "coalesced"]
 ShadowResult = Literal["stored", "shed", "refused", "lost"]
+DecisionLogResult = Literal["stored", "dropped"]
 BASIS: Mapping[BackendName, Basis] = {"mistral": "capacity", "gpt-4": "list_price"}
 
 DURATION = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60)
@@ -192,6 +193,13 @@ class Collectors:
         )
         self.shadow: dict[ShadowResult, Counter] = {
             result: self.shadow_copies.labels(result) for result in get_args(ShadowResult)
+        }
+
+        self.decision_log_entries = self._counter(
+            "decision_log_entries", "Answers for the decision log: stored, or dropped and not logged.", "result"
+        )
+        self.decision_log: dict[DecisionLogResult, Counter] = {
+            result: self.decision_log_entries.labels(result) for result in get_args(DecisionLogResult)
         }
 
     def _add_backend_gauges(self) -> None:

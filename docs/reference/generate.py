@@ -294,17 +294,16 @@ def api_page() -> Iterator[str]:
         ],
     )
     yield "## Parameters and request headers\n"
-    parameters: dict[tuple[str, str], tuple[str, str, list[str]]] = {}
+    parameters: dict[tuple[str, str, str, str], list[str]] = {}
     for path, method, each in operations:
         for one in each.get("parameters", []):
-            key = (one["name"], one["in"])
-            about = kind(one.get("schema", {}), api), one.get("description", "")
-            parameters.setdefault(key, (*about, []))[2].append(f"`{method.upper()} {path}`")
+            about = (one["name"], one["in"], kind(one.get("schema", {}), api), one.get("description", ""))
+            parameters.setdefault(about, []).append(f"`{method.upper()} {path}`")
     yield from table(
         ("name", "in", "value", "meaning", "accepted by"),
         [
             (f"`{name}`", place, of, meaning, "all" if len(at) == len(operations) else ", ".join(at))
-            for (name, place), (of, meaning, at) in parameters.items()
+            for (name, place, of, meaning), at in parameters.items()
         ],
     )
     yield "Where the gateway has keys, every request needs `Authorization: Bearer KEY` or `X-API-Key: KEY`, except\n"

@@ -193,6 +193,6 @@ async def test_an_unknown_ticker_is_refused(running: Gateway) -> None:
 async def test_other_paths_and_methods_are_problems_too(running: Gateway) -> None:
     assert_problem(await running.client.get("/v1/nothing"), 404, "not_found")
     assert_problem(await running.client.get("/v1/backends/"), 404, "not_found")
-    response = await running.client.get(PATH)
+    response = await running.client.get(f"{PATH}/batch")
     assert_problem(response, 405, "method_not_allowed")
     assert response.headers["allow"] == "POST"

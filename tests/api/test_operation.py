@@ -113,7 +113,7 @@ async def test_head_is_answered_as_get_without_the_body(running: Gateway, path: 
 
 
 async def test_head_of_what_cannot_be_read_is_not_allowed(running: Gateway) -> None:
-    response = await running.client.head("/v1/recommendations")
+    response = await running.client.head("/v1/recommendations/batch")
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
     response = await running.client.delete("/v1/models")
     assert (response.status_code, response.headers["allow"]) == (405, "GET, HEAD")

@@ -43,7 +43,7 @@ def origin(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         "mistral": CountingBackend("mistral"),
         "gpt-4": CountingBackend("gpt-4"),
     }
-    keyed = SETTINGS.model_copy(update={"api_keys_file": keys})
+    keyed = SETTINGS.model_copy(update={"api_keys_file": keys, "store_dir": keys.parent})
     with served(create_app(keyed, opened_with(store_url, backends)), lifespan="on") as origin:
         yield origin
 

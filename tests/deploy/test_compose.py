@@ -127,5 +127,5 @@ def test_every_setting_of_the_example_is_read() -> None:
     aliases = {str(field.validation_alias) for field in Settings.model_fields.values()}
     for name in re.findall(r"^#?([A-Z][A-Z0-9_]+)=", text, re.MULTILINE):
         setting = name.removesuffix("_FILE")
-        read = name.removeprefix("CONVICTION_").lower() in Settings.model_fields or setting in aliases
+        read = setting.removeprefix("CONVICTION_").lower() in Settings.model_fields or setting in aliases
         assert read or f"${{{name}" in compose or name.startswith("OTEL_"), name

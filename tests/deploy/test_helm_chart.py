@@ -57,6 +57,7 @@ CHOICES = {
         ("serviceAccount/annotations", {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/r"}),
         ("service/annotations", {"a": "b"}),
         ("secrets/redisPassword", {"name": "valkey", "key": "password"}),
+        ("secrets/decisionLogUrl", {"name": "postgresql", "key": "uri"}),
         ("networkPolicy/extraEgress", [{"ports": [{"port": 4318}]}]),
         ("settings/CONVICTION_MARKET", "sample"),
     ),

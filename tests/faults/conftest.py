@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,22 +24,26 @@ class Served:
 
 
 class Start:
-    """Starts gateways with given settings, and returns once they are ready."""
+    """Starts gateways with given settings, within a command if one is given, and returns once they are ready."""
 
     def __init__(self, folder: Path, upstream: Served, valkey: Valkey) -> None:
         self._folder, self._upstream, self._valkey = folder, upstream, valkey
         self.started: list[Replica] = []
 
-    def __call__(self, **settings: str) -> Replica:
-        return self._one(settings).wait()
+    def __call__(self, within: Sequence[str] = (), **settings: str) -> Replica:
+        return self._one(settings, within).wait()
+
+    def unready(self, within: Sequence[str] = (), **settings: str) -> Replica:
+        """Start a gateway that does not become ready."""
+        return self._one(settings, within)
 
     def two(self, **settings: str) -> tuple[Replica, Replica]:
         """Start two gateways concurrently."""
         one, other = self._one(settings), self._one(settings)
         return one.wait(), other.wait()
 
-    def _one(self, settings: Mapping[str, str]) -> Replica:
-        self.started.append(Replica(self._folder, self._upstream.origin, self._valkey.url, **settings))
+    def _one(self, settings: Mapping[str, str], within: Sequence[str] = ()) -> Replica:
+        self.started.append(Replica(self._folder, self._upstream.origin, self._valkey.url, within, **settings))
         return self.started[-1].start()
 
 

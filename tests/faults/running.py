@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -41,8 +41,9 @@ PRICE = CapacityPrice(Decimal("0.10"), Decimal(100_000))
 class Replica:
     """A gateway process that can be killed and started again on the same port."""
 
-    def __init__(self, folder: Path, upstream: str, store: str, **settings: str) -> None:
+    def __init__(self, folder: Path, upstream: str, store: str, within: Sequence[str] = (), **settings: str) -> None:
         self.port = free_port()
+        self._within = within
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / f"gateway-{self.port}.log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -64,7 +65,10 @@ class Replica:
     def start(self) -> Replica:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "serve"], env=self._environment, stdout=log, stderr=log
+                [*self._within, sys.executable, "-m", "app.cli", "serve"],
+                env=self._environment,
+                stdout=log,
+                stderr=log,
             )
         return self
 

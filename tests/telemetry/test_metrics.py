@@ -30,6 +30,7 @@ EXPECTED = {
     "conviction_cache_requests_total": ("counter", {"result"}),
     "conviction_limited_total": ("counter", {"scope", "reason"}),
     "conviction_shadow_copies_total": ("counter", {"result"}),
+    "conviction_decision_log_entries_total": ("counter", {"result"}),
     "conviction_queue_depth": ("gauge", {"backend"}),
     "conviction_breaker_state": ("gauge", {"backend", "state"}),
     "conviction_budget_used_usd": ("gauge", {"backend"}),

@@ -17,4 +17,7 @@
 {{- if .Values.secrets.openai.name }}
 - {name: OPENAI_API_KEY_FILE, value: /run/secrets/openai_api_key}
 {{- end }}
+{{- if .Values.secrets.decisionLogUrl.name }}
+- {name: CONVICTION_DECISION_LOG_URL_FILE, value: /run/secrets/decision_log_url}
+{{- end }}
 {{- end }}

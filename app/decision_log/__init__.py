@@ -1,0 +1,1 @@
+"""The decision log: every recommendation that a client received, in SQLite or PostgreSQL."""
