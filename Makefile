@@ -65,6 +65,7 @@ bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete $(ENVS)/litellm/.complet
 	$(DEV)/python bench/scrape.py
 	$(DEV)/python bench/report.py
 	$(DEV)/python bench/shadow.py
+	$(DEV)/python bench/decision_log.py
 	$(DEV)/python bench/features.py --market $(MARKET)
 	$(TRAINING) -m bench.training --market $(MARKET)
 
