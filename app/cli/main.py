@@ -19,6 +19,7 @@ COMMANDS = {
     "weights": ("app.cli.weights", "check the hashes of the served model's files"),
     "recommend": ("app.cli.recommend", "ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)"),
     "compare": ("app.cli.compare", "ask both backends of a running gateway; with --batch, print a report"),
+    "mcp": ("app.cli.mcp", "serve a running gateway's tools to a language model (MCP)"),
     "completion": ("app.cli.completion", "print a completion script for bash, zsh or fish"),
 }
 """Each subcommand's module and its help. The module's `run` takes the arguments and returns the exit status; its
