@@ -57,6 +57,18 @@ def lines(path: str, body: Json, headers: Mapping[str, str]) -> Iterator[Json]:
             yield _document(line, url)
 
 
+def events(path: str, body: Json, headers: Mapping[str, str]) -> Iterator[tuple[str, Json]]:
+    """Yield the name and the document of each server-sent event that answers a POST. Raises as `call` does."""
+    name = ""
+    with _response("POST", path, body, {"Accept": "text/event-stream", **headers}) as (response, url):
+        for line in response:
+            field, _, value = line.rstrip(b"\r\n").partition(b": ")
+            if field == b"event":
+                name = value.decode("utf-8", "replace")
+            elif field == b"data":
+                yield name, _document(value, url)
+
+
 class NoRedirects(HTTPRedirectHandler):
     """Answers a redirect as an error: the request would take the key to another server."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -10,7 +11,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from app.cli import client, comparison_text, question, streams
+from app.cli.colour import Line
 from app.cli.progress import Progress
+from app.cli.rows import Rows
 
 PATH = "/v1/comparisons"
 MAX_CONCURRENCY = 8
@@ -22,39 +25,72 @@ Json = client.Json
 
 def run(argv: Sequence[str]) -> int:
     """Ask and print; 1 if a side failed. Raises as `client.call` does, and `InvalidRequest`."""
-    parser = question.parser("compare", "Ask both backends of a running gateway; with --batch, print a report.")
+    options = question.parse(parser(), argv)
+    questions = question.questions(options)
+    if options.batch is None and len(questions) == 1:
+        return compare_one(questions[0], options.output or "text")
+    return compare_many(questions, options)
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = question.parser(
+        "compare",
+        "Ask both backends of a running gateway; with --batch, print a report.",
+        "text; a table and CSV have a row per side and no report",
+    )
     parser.add_argument("--half-width", type=float, metavar="SHARE", help="target precision of the agreement estimate")
-    options = question.parse(parser, argv)
-    if options.batch is not None:
-        return compare_batch(
-            question.read_batch(options.batch), options.half_width, options.detail, as_json=options.json
-        )
-    answer = client.call("POST", PATH, question.body(options))
-    streams.write(json.dumps(answer, indent=2) if options.json else comparison_text.comparison(answer))
+    return parser
+
+
+def compare_one(body: Json, form: str) -> int:
+    """Print both answers; return 1 if a side failed, else 0."""
+    answer = client.call("POST", PATH, body)
+    match form:
+        case "text":
+            streams.write(*comparison_text.comparison(answer))
+        case "json":
+            streams.write(json.dumps(answer, indent=2))
+        case _:
+            _print_rows(Rows(form, "agree"), 0, body, answer)
     return int(_failed(answer))
 
 
-def compare_batch(questions: Sequence[Any], half_width: float | None, detail: str, *, as_json: bool) -> int:
-    """Ask every question and print the report of the pairs; as JSON, a line per pair comes first.
+def compare_many(questions: Sequence[Any], options: argparse.Namespace) -> int:
+    """Ask every question. Print the pairs as they arrive, except those of a batch as text, and a batch's report.
 
     Returns 1 if a question was refused or a side failed.
     """
-    pairs, failed, progress = [], 0, Progress(len(questions))
+    form, reported = options.output or "text", options.batch is not None and options.output in (None, "text", "json")
+    pairs, failed, progress, rows = [], 0, Progress(len(questions)), Rows(form, "agree")
     try:
-        for index, answer in _answers(questions, detail):
+        for index, answer in _answers(questions, options.detail):
             failed += _failed(answer)
             if "sides" in answer:
                 pairs.append(answer)
             progress.clear()
-            if as_json:
+            if form == "json":
                 streams.write(json.dumps({"index": index, **answer}))
+            elif form != "text":
+                _print_rows(rows, index, questions[index], answer)
             elif "problem" in answer:
-                streams.note(f"question {index + 1}: {answer['problem'].get('detail')}")
+                streams.note(Line(f"question {index + 1}: {answer['problem'].get('detail')}", "error"))
+            elif not reported:
+                streams.write(*comparison_text.comparison(answer), "")
             progress.advance(failed)
     finally:
         progress.end()
-    _print_report([answer for answer in pairs if answer["stored"]], len(pairs), half_width, as_json=as_json)
+    if reported:
+        stored = [answer for answer in pairs if answer["stored"]]
+        _print_report(stored, len(pairs), options.half_width, as_json=form == "json")
     return int(failed > 0)
+
+
+def _print_rows(rows: Rows, index: int, asked: Any, answer: Json) -> None:
+    if "problem" in answer:
+        rows.print(index, asked, None, answer["problem"])
+        return
+    for name, side in answer["sides"].items():
+        rows.print(index, asked, side["answer"], side["problem"], backend=name, agree=answer["agree"])
 
 
 def _answers(questions: Sequence[Any], detail: str) -> Iterator[tuple[int, Json]]:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from app.cli.colour import Line
 from app.cli.recommendation_text import recommendation
 from app.cli.table import WIDTH, table
 
@@ -14,17 +15,22 @@ QUANTILES = ("p50", "p95", "p99")
 MISSING = "-"
 
 
-def comparison(answer: Json) -> str:
-    """Return both sides, one below the other, and whether they agree."""
-    return "\n\n".join([*(_side(name, side) for name, side in answer["sides"].items()), _verdict(answer)])
+def comparison(answer: Json) -> Iterator[Line]:
+    """Yield both sides, one below the other, and whether they agree."""
+    for name, side in answer["sides"].items():
+        yield from _side(name, side)
+        yield Line("")
+    yield Line(_verdict(answer))
 
 
-def _side(name: str, side: Json) -> str:
+def _side(name: str, side: Json) -> Iterator[Line]:
     if side["problem"] is not None:
-        return f"{name}: {side['problem']['title']} ({side['problem']['code']})\n{side['problem']['detail']}"
-    unsupported = ", ".join(side["invented"] or ())
-    note = f"\nfigures that the metrics do not contain: {unsupported}" if unsupported else ""
-    return recommendation(side["answer"]) + note
+        yield Line(f"{name}: {side['problem']['title']} ({side['problem']['code']})", "error")
+        yield Line(side["problem"]["detail"])
+        return
+    yield from recommendation(side["answer"])
+    if side["invented"]:
+        yield Line(f"figures that the metrics do not contain: {', '.join(side['invented'])}")
 
 
 def _verdict(answer: Json) -> str:

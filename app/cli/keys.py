@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from app.cli import streams
 from app.cli.client import Json, call
+from app.cli.rows import add_output, csv_line
 from app.cli.table import table
 from app.contract.completion import BACKEND_NAMES
 
@@ -21,6 +22,13 @@ NOT_PERSISTENT = """The gateway's store is embedded: the key is lost when the ga
 CONVICTION_STORE_DIR keeps it."""
 
 
+FIELDS = (
+    *("id", "name", "backends", "admin", "chat", "requests_per_minute", "tokens_per_minute", "usd_per_day"),
+    *("created", "created_by", "revoked"),
+)
+"""Columns of the list as CSV."""
+
+
 def run(argv: Sequence[str]) -> int:
     """Run `create`, `list` or `revoke`. Raises as `call` does."""
     options = parser().parse_args(argv)
@@ -28,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
         case "create":
             create(options)
         case "list":
-            streams.write(json.dumps(list(issued()), indent=2) if options.json else keys_table(issued()))
+            streams.write(listing(issued(), options.output))
         case "revoke":
             revoke(options.id)
     return 0
@@ -45,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
     new.add_argument("--requests-per-minute", type=int, metavar="N", help="(the gateway's default)")
     new.add_argument("--tokens-per-minute", type=int, metavar="N", help="(the gateway's default)")
     new.add_argument("--usd-per-day", metavar="USD", help="(the gateway's default)")
-    listing = actions.add_parser("list", help="list the issued keys, including revoked ones")
-    listing.add_argument("--json", action="store_true", help="print the gateway's records unchanged")
+    every = actions.add_parser("list", help="list the issued keys, including revoked ones")
+    add_output(every, ("table", "json", "csv"), "table")
     end = actions.add_parser("revoke", help="revoke a key; it takes effect within five seconds")
     end.add_argument("id", metavar="ID", help="the key's id, or the key, of which only the id is sent")
     return top
@@ -87,6 +95,17 @@ def revoke(key: str) -> None:
     key_id = key.removeprefix("cvk_").partition("_")[0]
     call("DELETE", f"/v1/keys/{quote(key_id, safe='')}")
     streams.note(f"{key_id} is revoked: every replica rejects it within five seconds.")
+
+
+def listing(records: Iterable[Json], form: str) -> str:
+    """Return issued keys in a form; as JSON, the gateway's records unchanged, and as CSV, all their fields."""
+    match form:
+        case "json":
+            return json.dumps(list(records), indent=2)
+        case "csv":
+            rows = [{**record, "backends": " ".join(record["backends"] or ())} for record in records]
+            return "\n".join(map(csv_line, (FIELDS, *(map(row.get, FIELDS) for row in rows))))
+    return keys_table(records)
 
 
 def keys_table(records: Iterable[Json]) -> str:

@@ -6,8 +6,10 @@ import argparse
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import date, datetime
+from itertools import chain
+from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -15,7 +17,9 @@ from app.cli import streams
 from app.cli.client import Json, call
 from app.cli.outcomes_text import NOT_SHOWN, text
 from app.cli.progress import Progress
-from app.comparison.outcomes import Advice, horizon, realised
+from app.cli.rows import add_output, csv_line
+from app.comparison.outcomes import Advice, Horizon, horizon, realised
+from app.comparison.statistics.hits import Hits
 from app.errors import MarketError
 from app.market import open_provider
 from app.settings.gateway import load_settings
@@ -46,11 +50,14 @@ def run(argv: Sequence[str]) -> int:
         streams.note(f"conviction: market data: {error.detail}")
         return 1
     horizons = [horizon(returns, sessions, date.today()) for sessions in options.horizon]
-    if options.json:
-        results = [asdict(each) for each in horizons]
-        streams.write(json.dumps({"market": provider.name, "horizons": results, "not_shown": NOT_SHOWN}, indent=2))
-    else:
-        streams.write(text(horizons, provider.name))
+    match options.output:
+        case "json":
+            results = [asdict(each) for each in horizons]
+            streams.write(json.dumps({"market": provider.name, "horizons": results, "not_shown": NOT_SHOWN}, indent=2))
+        case "csv":
+            streams.write(*map(csv_line, table_of(horizons)))
+        case _:
+            streams.write(text(horizons, provider.name))
     return 0
 
 
@@ -70,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--tickers", metavar="A,B", help="these stocks only")
     top.add_argument("--from", dest="start", metavar="DATE", help="pairs from this time on")
     top.add_argument("--to", dest="end", metavar="DATE", help="pairs before this time")
-    top.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_output(top, ("table", "json", "csv"), "table")
     return top
 
 
@@ -81,6 +88,18 @@ def parse_horizons(text: str) -> tuple[int, ...]:
     if not all(1 <= each <= MAX_SESSIONS for each in sessions):
         raise argparse.ArgumentTypeError(f"must be sessions from 1d to {MAX_SESSIONS}d, separated by commas")
     return tuple(sorted(set(sessions)))
+
+
+def table_of(horizons: Sequence[Horizon]) -> Iterator[Iterable[Any]]:
+    """Yield the names of the columns, then a row per group of advice; an estimate has three columns."""
+    estimates = ("hit_rate", "base_rate", "lead", "mean_return")
+    plain = [field.name for field in fields(Hits) if field.name not in estimates]
+    yield ("sessions", *plain, *(f"{name}{end}" for name in estimates for end in ("", "_low", "_high")))
+    for each in horizons:
+        for group in each.hits:
+            found = (getattr(group, name) for name in estimates)
+            cells = [(one.value, one.low, one.high) if one else (None, None, None) for one in found]
+            yield (each.sessions, *(getattr(group, name) for name in plain), *chain.from_iterable(cells))
 
 
 def pairs(options: argparse.Namespace) -> Iterator[Json]:

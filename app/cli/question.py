@@ -1,4 +1,4 @@
-"""The arguments that `recommend` and `compare` share, and the request body that they make."""
+"""The arguments that `recommend` and `compare` share, and the request bodies that they make."""
 
 from __future__ import annotations
 
@@ -10,46 +10,54 @@ from typing import Any
 from app.cli import streams
 from app.cli.client import Json
 from app.cli.main import EPILOG
+from app.cli.rows import add_output
 from app.errors import InvalidRequest
 
 
-def parser(command: str, purpose: str) -> argparse.ArgumentParser:
+def parser(command: str, purpose: str, default_help: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"conviction {command}",
         description=purpose,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("ticker", nargs="?", metavar="TICKER", help="the stock whose metrics the gateway looks up")
+    parser.add_argument("tickers", nargs="*", metavar="TICKER", help="stocks whose metrics the gateway looks up")
     parser.add_argument("--metrics", metavar="FILE", help="a JSON file with the metrics; - reads standard input")
     parser.add_argument("--batch", metavar="FILE", help="many: a JSON array of bodies, or a body or ticker per line")
     parser.add_argument("--as-of", metavar="DATE", help="with a ticker and no metrics: use the close of this day")
     parser.add_argument("--brief", action="store_true", help="action and conviction only")
     parser.add_argument("--blind", action="store_true", help="omit the ticker from the prompt")
-    parser.add_argument("--json", action="store_true", help="print the gateway's answer unchanged")
+    add_output(parser, ("text", "table", "json", "csv"), None, default_help)
     return parser
 
 
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    """Parse arguments; raise `InvalidRequest` unless they name one question or one batch."""
-    options = parser.parse_args(argv)
+    """Parse arguments; raise `InvalidRequest` unless they name questions of one kind."""
+    options = parser.parse_intermixed_args(argv)
     options.detail = "brief" if options.brief else "full"
-    if options.ticker is None and options.metrics is None and options.batch is None:
+    if not options.tickers and options.metrics is None and options.batch is None:
         raise InvalidRequest("give a TICKER, --metrics FILE, or --batch FILE")
-    given = (options.ticker, options.metrics, options.as_of, options.blind)
-    if options.batch is not None and given != (None, None, None, False):
+    if len(options.tickers) > 1 and options.metrics is not None:
+        raise InvalidRequest("--metrics FILE describes one stock: give at most one TICKER")
+    if options.batch is not None and (options.tickers or options.metrics or options.as_of or options.blind):
         raise InvalidRequest(
             "--batch FILE excludes TICKER, --metrics, --as-of and --blind: the file contains the questions"
         )
     return options
 
 
-def body(options: argparse.Namespace) -> Json:
-    """Return the request body of one question. Raises `InvalidRequest` if the file of metrics is no JSON object."""
+def questions(options: argparse.Namespace) -> Sequence[Any]:
+    """Return the request bodies. Raises `InvalidRequest` if a file does not contain what its option states."""
+    if options.batch is not None:
+        return read_batch(options.batch)
+    return [_body(options, ticker) for ticker in options.tickers or (None,)]
+
+
+def _body(options: argparse.Namespace, ticker: str | None) -> Json:
     metrics = None if options.metrics is None else _parse_json(streams.read(options.metrics), options.metrics)
     if not isinstance(metrics, dict | None):
         raise InvalidRequest(f"{options.metrics} contains no JSON object")
-    fields = {"ticker": options.ticker, "as_of": options.as_of, "metrics": metrics, "detail": options.detail}
+    fields = {"ticker": ticker, "as_of": options.as_of, "metrics": metrics, "detail": options.detail}
     if options.blind:
         fields["blind"] = True
     return {name: value for name, value in fields.items() if value is not None}

@@ -6,31 +6,42 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from app.cli.colour import Line
 from app.cli.table import WIDTH
 
 Json = dict[str, Any]
 
-
-def recommendation(answer: Json) -> str:
-    """Return the verdict, its reasons, its sources and its cost."""
-    return "\n".join(_lines(answer))
+SOURCES = {"cache": "from the cache", "coalesced": "shared with another request"}
+"""How an answer is marked for which no call was made."""
 
 
-def _lines(answer: Json) -> Iterator[str]:
+def recommendation(answer: Json, *, analysis: bool = True) -> Iterator[Line]:
+    """Yield the verdict, its reasons (without `analysis`: not the model's text), its sources and its cost."""
     hidden = "(not in the prompt)" if answer["blind"] and answer["ticker"] else ""
     stock = " ".join(filter(None, (answer["ticker"], hidden, answer["as_of"] and f"as of {answer['as_of']}")))
-    yield f"{answer['action'].upper()}, conviction {answer['conviction']}/10" + (stock and f"   {stock}")
+    verdict = f"{answer['action'].upper()}, conviction {answer['conviction']}/10"
+    yield Line(verdict + (stock and f"   {stock}"), answer["action"])
+    yield from map(Line, _reasons(answer, analysis=analysis))
+    yield from map(Line, _origin(answer))
+    yield Line(textwrap.fill(answer["disclaimer"], WIDTH), "faint")
+
+
+def _reasons(answer: Json, *, analysis: bool) -> Iterator[str]:
     if answer["probabilities"]:
         shares = "  ".join(f"{name} {share:.0%}" for name, share in answer["probabilities"].items())
         calibrated = "calibrated, " if answer["probabilities_calibrated"] else ""
         yield f"{calibrated}given the {answer['probabilities_given']}: {shares}"
-    if answer["analysis"]:
+    if answer["analysis"] and analysis:
         yield ""
         yield textwrap.fill(answer["analysis"], WIDTH)
     yield ""
+
+
+def _origin(answer: Json) -> Iterator[str]:
     instead = f" in {answer['fallback_from']}'s place" if answer["fallback_from"] else ""
     stand_in = ", a stand-in, not a model" if answer["stand_in"] else ""
-    yield f"by {answer['backend']}{instead} ({answer['model']}){stand_in}"
+    repeated = f", {SOURCES[answer['source']]}" if answer["source"] in SOURCES else ""
+    yield f"by {answer['backend']}{instead} ({answer['model']}){stand_in}{repeated}"
     if answer["cascade"]:
         yield _cascade(answer["cascade"])
     yield _latency_and_cost(answer)
@@ -40,7 +51,6 @@ def _lines(answer: Json) -> Iterator[str]:
         yield f"figures from {source['provider']}{simulated}"
     if answer["missing"]:
         yield textwrap.fill(f"missing: {', '.join(answer['missing'])}", WIDTH)
-    yield textwrap.fill(answer["disclaimer"], WIDTH)
 
 
 def _cascade(cascade: Json) -> str:
@@ -59,6 +69,7 @@ def _latency_and_cost(answer: Json) -> str:
 
 
 def problem(document: Json) -> str:
-    """Return a problem document's title, detail and request id."""
+    """Return a problem document's title, detail and, if it states one, request id."""
     detail = textwrap.fill(str(document.get("detail", "")), WIDTH)
-    return f"{document.get('title')} ({document.get('code')})\n{detail}\nrequest {document.get('request_id')}"
+    request = f"\nrequest {document['request_id']}" if document.get("request_id") else ""
+    return f"{document.get('title')} ({document.get('code')})\n{detail}{request}"

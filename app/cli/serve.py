@@ -28,7 +28,7 @@ ROOT = (
 
 def run(argv: Sequence[str]) -> int:
     """Serve until a signal stops it. Raises `InvalidSettings`, and the error that prevents the start."""
-    argparse.ArgumentParser(prog="conviction serve", description=__doc__).parse_args(argv)
+    parser().parse_args(argv)
     settings = load_settings()
     if os.geteuid() == 0 and not settings.allow_root:
         raise InvalidSettings(ROOT)
@@ -57,3 +57,7 @@ def run(argv: Sequence[str]) -> int:
             raise
         raise app.error from None
     return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog="conviction serve", description=__doc__)

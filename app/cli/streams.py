@@ -7,11 +7,14 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
+from app.cli.colour import Line, painted
 from app.errors import ConvictionError, InvalidRequest
 
 CONTROL = re.compile(
@@ -24,6 +27,10 @@ UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 class OutputFailed(ConvictionError):
     """Standard output cannot be written; standard error has the text."""
+
+
+class ReaderLeft(ConvictionError):
+    """The reader of standard output closed it, as `head` does."""
 
 
 def prepare() -> None:
@@ -50,24 +57,41 @@ def read(file: str) -> str:
     return content.decode("utf-8-sig", "replace")
 
 
-def write(text: str) -> None:
-    """Write lines to standard output. If that fails, write them to standard error, and raise `OutputFailed`."""
+def write(*lines: str | Line, end: str = "\n") -> None:
+    """Write lines to standard output, coloured on a terminal.
+
+    Raises `ReaderLeft` if its reader closed it. If it cannot be written for another reason, write the lines to
+    standard error, and raise `OutputFailed`.
+    """
     try:
         if sys.stdout is None:
             raise OSError("it is closed")
-        sys.stdout.write(f"{visible(text)}\n")
+        sys.stdout.write(_shown(lines, sys.stdout) + end)
         sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+        raise ReaderLeft("the reader of standard output closed it") from None
     except OSError as error:
         _discard_output()
-        note(text)
+        note(*lines)
         raise OutputFailed(f"standard output cannot be written: {error.strerror or error}") from None
 
 
-def note(text: str) -> None:
+def note(*lines: str | Line) -> None:
     """Write lines to standard error, if it can be written."""
     with suppress(OSError):
-        sys.stderr.write(f"{visible(text)}\n")
+        sys.stderr.write(_shown(lines, sys.stderr) + "\n")
         sys.stderr.flush()
+
+
+def is_terminal() -> bool:
+    """Return whether a person reads standard output while it is written."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def _shown(lines: Iterable[str | Line], stream: TextIO) -> str:
+    parts = (Line(line) if isinstance(line, str) else line for line in lines)
+    return "\n".join(painted(visible(text), style, stream) for text, style in parts)
 
 
 def visible(text: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from app.settings.addresses import HttpUrl, proxy_for
 from app.settings.loading import EnvironmentSettings, HeaderSecret
@@ -20,3 +20,14 @@ class ClientSettings(EnvironmentSettings):
     def _require_usable_proxy(self) -> Self:
         proxy_for(self.url)
         return self
+
+
+class TerminalSettings(EnvironmentSettings):
+    no_color: Annotated[str, Field(validation_alias="NO_COLOR")] = ""
+    """Any value: no colours ([no-color.org](https://no-color.org))."""
+    term: Annotated[str, Field(validation_alias="TERM")] = ""
+    """The kind of terminal; `dumb` is one without colours."""
+
+    @property
+    def coloured(self) -> bool:
+        return not self.no_color and self.term != "dumb"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,3 +184,13 @@ def test_a_key_without_chat_is_listed_as_such(capsys: Output) -> None:
     assert [key["chat"] for key in sorted(listed(capsys), key=lambda key: str(key["name"]))] == [False, True]
     assert cli.main(["keys", "list"]) == 0
     assert "ann (no chat)" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("url")
+def test_keys_are_listed_as_csv(capsys: Output) -> None:
+    create(capsys, 'ann, a "desk"', "--backend", "mistral", "--backend", "gpt-4", "--usd-per-day", "2.50")
+    assert cli.main(["keys", "list", "--output", "csv"]) == 0
+    [row] = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["name"], row["backends"], row["usd_per_day"]) == ('ann, a "desk"', "gpt-4 mistral", "2.5")
+    [record] = listed(capsys)
+    assert row.keys() == record.keys()

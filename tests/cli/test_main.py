@@ -209,3 +209,15 @@ def test_a_blind_question_says_so(
 def test_a_batch_states_blind_in_its_questions(metrics: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["recommend", "--batch", metrics, "--blind"]) != 0
     assert "--batch FILE excludes TICKER, --metrics, --as-of and --blind" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [("recomend", ["recommend"]), ("key", ["keys"]), ("compar", ["compare"]), ("zzz", cli.COMMANDS)]
+)
+def test_a_mistyped_command_gets_suggestions(given: str, named: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([given, "--help"])
+    assert stopped.value.code == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert given in last
+    assert all(name in last for name in named)

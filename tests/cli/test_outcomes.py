@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -98,6 +100,16 @@ def test_stored_pairs_are_compared_with_later_returns(capsys: Output, monkeypatc
         if (each["backend"], each["action"], each["conviction"]) == ("gpt-4", "buy", "1-4")
     ]
     assert buys["mean_return"]["value"] == pytest.approx((6 * (1.01**5 - 1) + 0.99**5 - 1) / 7, abs=1e-6)
+
+
+@pytest.mark.usefixtures("gateway")
+def test_csv_has_a_row_per_group_of_advice(capsys: Output) -> None:
+    assert cli.main(["outcomes", "--horizon", "5d", "--output", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    [whole] = [row for row in rows if (row["backend"], row["action"], row["conviction"]) == ("gpt-4", "", "")]
+    assert (whole["sessions"], whole["advice"]) == ("5", "7")
+    assert float(whole["hit_rate"]) == pytest.approx(6 / 7, abs=1e-5)
+    assert whole.keys() >= {"hit_rate_low", "hit_rate_high", "mean_return", "lead_low"}
 
 
 @pytest.mark.usefixtures("gateway")

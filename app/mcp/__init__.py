@@ -1,0 +1,1 @@
+"""The Model Context Protocol (MCP): tools with which a language model asks a running gateway."""
