@@ -10,6 +10,10 @@ from typing import Any
 from app.comparison.statistics.report import Report
 
 COLUMNS = ("figure", "backend", "value", "low", "high")
+ESTIMATES = (
+    *("agreement", "agreement_anytime", "kappa", "weighted_kappa"),
+    *("conviction_difference", "conviction_distance"),
+)
 Row = tuple[Any, ...]
 
 
@@ -28,10 +32,10 @@ def _rows(report: Report) -> Iterator[Row]:
     yield "last", "", report.last and report.last.isoformat()
     for name in ("details", "origins", "stand_in"):
         yield from _flat(name, "", getattr(report, name))
-    for name in ("agreement", "kappa", "conviction_difference", "conviction_distance"):
+    for name in ESTIMATES:
         yield _estimate(name, getattr(report, name))
-    for row, line in report.confusion.items():
-        yield from _flat(f"confusion.{row}", "", line)
+    for name in ("marginal_homogeneity", "confusion", "confusion_shares"):
+        yield from _flat(name, "", getattr(report, name))
     for name, backend in report.backends.items():
         yield from _flat("", name, vars(backend))
     for name, ratio in report.ratios.items():

@@ -54,7 +54,11 @@ def _summary(document: Json) -> Iterator[str]:
         yield "Some answers are the rule-based analyst's instead of a model's."
     first, _ = document["backends"]
     yield f"agreement {_estimate(document['agreement'], _percent)}"
-    yield f"Cohen's kappa {_estimate(document['kappa'], _short)}"
+    yield f"valid at any time {_estimate(document['agreement_anytime'], _percent)}"
+    kappa, weighted = (_estimate(document[name], _short) for name in ("kappa", "weighted_kappa"))
+    yield f"Cohen's kappa {kappa}, weighted {weighted}"
+    if (test := document["marginal_homogeneity"]) is not None:
+        yield f"equally frequent actions: p = {test['p_value']:.2g} (Bhapkar's test)"
     yield (
         f"conviction: {first} {_estimate(document['conviction_difference'], _signed)}, "
         f"{_estimate(document['conviction_distance'], _short)} apart"
@@ -70,9 +74,15 @@ def _precision(needed: Json) -> str:
 
 def _confusion(document: Json) -> str:
     first, second = document["backends"]
-    counts = document["confusion"]
-    rows = [(row, *(f"{count:,}" for count in line.values())) for row, line in counts.items()]
+    counts, shares = document["confusion"], document["confusion_shares"]
+    rows = [
+        (row, *(_cell(count, shares[row][column]) for column, count in line.items())) for row, line in counts.items()
+    ]
     return table([(f"{first} down, {second} across", *counts), *rows], numbers=True)
+
+
+def _cell(count: int, share: float | None) -> str:
+    return f"{count:,}" if share is None else f"{count:,} ({share:.0%})"
 
 
 def _sides(document: Json) -> str:

@@ -24,7 +24,7 @@ export function cards(report, pairs) {
     { class: "cards" },
     standIns(report),
     ...headlines(report, names),
-    card("Actions", `${names[0]} in rows, ${names[1]} in columns`, "", confusion(report.confusion, names)),
+    card("Actions", `${names[0]} in rows, ${names[1]} in columns; percent of the row`, "", confusion(report, names)),
     card(
       "Latency and cost",
       "of whole answers",
@@ -54,15 +54,19 @@ function standIns({ backends }) {
 }
 
 function headlines(report, [first, second]) {
-  const { agreement, kappa, conviction_difference: difference, conviction_distance: distance, needed } = report;
+  const { agreement_anytime: agreement, agreement: fixed, kappa, weighted_kappa: weighted, needed } = report;
+  const { conviction_difference: difference, conviction_distance: distance, marginal_homogeneity: margins } = report;
   const still = needed.pairs_still
     ? `${count(needed.pairs_still)} more pairs for ±${percent(needed.half_width)}`
     : `enough pairs for ±${percent(needed.half_width)}`;
   return [
-    card("Agreement", "same action", "third", big(agreement && percent(agreement.value)), range(agreement, 0, 1, percent),
-      h("p", { class: "formula" }, `${still}${needed.basis === "assumed" ? ", if the agreement is 50%" : ""}`)),
+    card("Agreement", "same action", "third", big(agreement && percent(agreement.value)),
+      range(agreement, 0, 1, percent, "95% interval, valid whenever you look,"),
+      h("p", { class: "formula" }, fixed?.low == null ? null : `for a number of pairs fixed in advance, by ticker: ${interval([fixed.low, fixed.high], percent)}; `,
+        `${still}${needed.basis === "assumed" ? ", if the agreement is 50%" : ""}`)),
     card("Cohen's kappa", "beyond chance", "third", big(kappa && kappa.value.toFixed(2)), range(kappa, -1, 1, (value) => value.toFixed(2)),
-      h("p", { class: "formula" }, "1: always equal; 0: as often as by chance")),
+      h("p", { class: "formula" }, `1: always equal; 0: as often as by chance. Weighted, buy against sell four times buy against hold: ${weighted ? weighted.value.toFixed(2) : NONE}`),
+      margins && h("p", { class: "formula" }, `Equally frequent actions (Bhapkar's test): p ${margins.p_value < 0.0001 ? "< 0.0001" : `= ${number(margins.p_value)}`}`)),
     card("Conviction", `${first} minus ${second}`, "third", big(difference && signed(difference.value)), range(difference, -9, 9, signed),
       h("p", { class: "formula" }, `${distance ? number(distance.value) : NONE} mean absolute difference, on a scale of 1 to 10`)),
     card("Pairs", "", "whole", pairsOf(report)),
@@ -88,7 +92,7 @@ const big = (text) => h("p", { class: "big" }, text ?? NONE);
 const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(2);
 
 /** Draw an estimate and its interval on a scale. */
-function range(estimate, low, high, format) {
+function range(estimate, low, high, format, label = "95% interval") {
   if (!estimate) return null;
   if (estimate.low === null) return h("p", { class: "formula" }, "no interval for fewer than five tickers");
   const place = (value) => `${(100 * (value - low)) / (high - low)}%`;
@@ -101,17 +105,16 @@ function range(estimate, low, high, format) {
     "div",
     {},
     h("div", { class: "range", "aria-hidden": "true" }, band, at),
-    h("p", { class: "formula" }, `95% interval ${interval([estimate.low, estimate.high], format)}`),
+    h("p", { class: "formula" }, `${label} ${interval([estimate.low, estimate.high], format)}`),
   );
 }
 
-function confusion(counts, [first, second]) {
+function confusion({ confusion: counts, confusion_shares: shares }, [first, second]) {
   const labels = LABELS.filter((label) => label !== "error" || LABELS.some((other) => counts.error[other] || counts[other].error));
-  const total = labels.reduce((sum, row) => sum + labels.reduce((own, column) => own + counts[row][column], 0), 0);
   const most = Math.max(...labels.flatMap((row) => labels.map((column) => counts[row][column])), 1);
   const cell = (row, column) => {
     const some = counts[row][column];
-    return share(h("td", { class: row === column && "same" }, count(some), h("small", {}, percent(some / total, 0))), some / most);
+    return share(h("td", { class: row === column && "same" }, count(some), h("small", {}, percent(shares[row][column], 0))), some / most);
   };
   return h(
     "div",

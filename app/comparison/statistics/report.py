@@ -14,15 +14,20 @@ from pydantic import Field
 
 from app.comparison.pairs import DETAILS, NO_ACTION, ORIGINS, Origin, Records, moment, select
 from app.comparison.statistics import agreement, latency_cost
-from app.comparison.statistics.agreement import FIRST, SECOND, Needed
+from app.comparison.statistics.agreement import FIRST, SECOND, Confusion, Needed
+from app.comparison.statistics.confidence_sequence import confidence_sequence
 from app.comparison.statistics.estimate import RESAMPLES, Estimate, Numbers, Sample, Sums, clustered
 from app.comparison.statistics.latency_cost import LatencyCost
+from app.comparison.statistics.margins import MarginTest, margin_test
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.prompt import Detail
 
 METHOD = (
     f"Intervals at 95% confidence by {RESAMPLES} resamples of whole tickers, their percentiles expanded by Student's t;"
-    " none for fewer than five tickers. Agreement, kappa, convictions and ratios are of pairs that both answered."
+    " none for fewer than five tickers. They hold for a number of pairs fixed in advance; agreement_anytime is a"
+    " confidence sequence, which holds at every number of pairs from a fixed beginning, for the questions asked. The"
+    " weighted kappa weighs buy against sell four times buy against hold. Marginal homogeneity is Bhapkar's test, by"
+    " ticker. Agreement, kappa, convictions and ratios are of pairs that both answered."
     f" Ratios are means of {SECOND} over means of {FIRST}. Costs are as answers state them: list price, or the hourly"
     " price shared at measured capacity."
 )
@@ -70,9 +75,25 @@ class Report:
     stand_in: Annotated[
         bool, Field(description="whether the rule-based analyst answered any question instead of a model")
     ]
-    agreement: Estimate | None
+    agreement: Annotated[
+        Estimate | None, Field(description="the share of equal actions; the interval is for a fixed number of pairs")
+    ]
+    agreement_anytime: Annotated[
+        Estimate | None,
+        Field(description="the same with an interval that stays valid however often the report is read"),
+    ]
     kappa: Annotated[Estimate | None, Field(description="Cohen's")]
-    confusion: Annotated[dict[str, dict[str, int]], Field(description=f"{FIRST}'s action, then {SECOND}'s")]
+    weighted_kappa: Annotated[
+        Estimate | None, Field(description="Cohen's, in which buy against sell weighs four times buy against hold")
+    ]
+    marginal_homogeneity: Annotated[
+        MarginTest | None,
+        Field(description="whether both choose each action equally often; null for fewer than five tickers"),
+    ]
+    confusion: Annotated[Confusion, Field(description=f"{FIRST}'s action, then {SECOND}'s")]
+    confusion_shares: Annotated[
+        dict[str, dict[str, float | None]], Field(description="the same as fractions of each row; null in an empty row")
+    ]
     conviction_difference: Annotated[Estimate | None, Field(description=f"mean of {FIRST}'s minus {SECOND}'s")]
     conviction_distance: Annotated[Estimate | None, Field(description="mean absolute difference")]
     backends: dict[BackendName, LatencyCost]
@@ -89,6 +110,7 @@ def report(records: Records, choice: Choice, half_width: float) -> Report:
     sample, tickers = _sample(both)
     estimate: Callable[[Callable[[Sums], Numbers]], Estimate | None] = sample.estimate if sample else lambda _: None
     agreed = agreement.agreement(sample) if sample else None
+    confusion = agreement.confusion(chosen)
     sides = {name: latency_cost.latency_cost(chosen[name]) for name in BACKEND_NAMES}
     return Report(
         pairs=len(chosen),
@@ -100,8 +122,12 @@ def report(records: Records, choice: Choice, half_width: float) -> Report:
         origins={name: int((chosen["origin"] == index).sum()) for index, name in enumerate(ORIGINS)},
         stand_in=any(side.stand_ins for side in sides.values()),
         agreement=agreed,
+        agreement_anytime=confidence_sequence(float(agreement.same(sample.whole)), len(both)) if sample else None,
         kappa=estimate(agreement.kappa),
-        confusion=agreement.confusion(chosen),
+        weighted_kappa=estimate(agreement.weighted_kappa),
+        marginal_homogeneity=margin_test(sample.by_cluster) if sample else None,
+        confusion=confusion,
+        confusion_shares=agreement.row_shares(confusion),
         conviction_difference=estimate(agreement.difference),
         conviction_distance=estimate(agreement.distance),
         backends=sides,
