@@ -1,4 +1,4 @@
-"""A confidence sequence: intervals of a mean that are valid at all numbers of observations at once.
+"""A confidence sequence: intervals of a mean, one per number of observations, which are all valid together.
 
 A report may be read after every pair, and the comparison ended at any of them. For observations X_1, X_2, ... in [0, 1]
 with the sum S_t, and for rates l_1 to l_K,

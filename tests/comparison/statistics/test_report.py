@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.comparison.choice import Choice
 from app.comparison.pairs import Pair, Side
 from app.comparison.statistics.estimate import Estimate
-from app.comparison.statistics.report import Choice, Report, report
+from app.comparison.statistics.report import Report, report
 from app.contract.recommendation import ACTIONS
 from tests.statistics.pairs import pair, records, side
 
