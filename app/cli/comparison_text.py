@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from app.cli.recommendation_text import recommendation
@@ -39,6 +39,7 @@ def report(document: Json) -> str:
             "\n".join(_summary(document)),
             _confusion(document),
             _sides(document),
+            *([_groups(document["groups"])] if document["groups"] else []),
             textwrap.fill(document["method"], WIDTH),
         )
     )
@@ -114,6 +115,25 @@ def _sides(document: Json) -> str:
         ],
         numbers=True,
     )
+
+
+def _groups(groups: Sequence[Json]) -> str:
+    """Return a row per group, with the agreement's interval that is valid at any time."""
+    head = (*groups[0]["by"], "pairs", "agreement, at any time", "kappa", "weighted")
+    rows = [
+        (
+            *(value or MISSING for value in group["by"].values()),
+            f"{group['pairs']:,}",
+            _estimate(group["agreement_anytime"], _percent),
+            *(_value(group[name]) for name in ("kappa", "weighted_kappa")),
+        )
+        for group in groups
+    ]
+    return table([head, *rows])
+
+
+def _value(estimate: Json | None) -> str:
+    return MISSING if estimate is None else _short(estimate["value"])
 
 
 def _spread(spread: Json | None) -> str:

@@ -19,6 +19,8 @@ COMMANDS = {
     "weights": ("app.cli.weights", "check the hashes of the served model's files"),
     "recommend": ("app.cli.recommend", "ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)"),
     "compare": ("app.cli.compare", "ask both backends of a running gateway; with --batch, print a report"),
+    "pairs": ("app.cli.pairs", "list the stored pairs of a running gateway, such as disagreements"),
+    "report": ("app.cli.report", "report on the stored pairs of a running gateway, together and in groups"),
 }
 """Each subcommand's module, whose `run` takes the arguments and returns the exit status, and its help."""
 

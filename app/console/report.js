@@ -4,6 +4,7 @@ import { h, share } from "./dom.js";
 import { count, interval, milliseconds, NONE, number, percent, usd } from "./format.js";
 import { costBars, latencyBars, latencyAndCostOverTime, QUANTILES } from "./report_charts.js";
 import { legend } from "./charts.js";
+import { agreementByDay, disagreementTable, groupTable } from "./report_groups.js";
 import { empty } from "./states.js";
 
 const LABELS = ["buy", "hold", "sell", "error"];
@@ -17,7 +18,7 @@ export function noPairs() {
   );
 }
 
-export function cards(report, pairs) {
+export function cards(report, pairs, disagreements) {
   const names = Object.keys(report.backends);
   return h(
     "div",
@@ -34,6 +35,8 @@ export function cards(report, pairs) {
       h("h3", {}, "Cost of a recommendation, in USD"),
       costBars(report, names),
     ),
+    card("Groups", "intervals that are valid whenever you look", "whole", agreementByDay(report.groups), groupTable(report.groups)),
+    card("Disagreements", disagreements.length ? `the latest ${count(disagreements.length)}` : "none", "whole", disagreementTable(disagreements, names)),
     card("Side by side", "", "whole", sideBySide(report, names)),
     ...latencyAndCostOverTime(pairs, names).map(({ title, subtitle, chart, note }) =>
       card(title, subtitle, "", legend(names), chart, h("p", { class: "formula" }, note)),
@@ -73,7 +76,7 @@ function headlines(report, [first, second]) {
   ];
 }
 
-function pairsOf({ pairs, answered_by_both: both, tickers, first, last, details, origins }) {
+function pairsOf({ pairs, answered_by_both: both, tickers, first, last, details, origins, versions }) {
   const when = (time) => (time ? time.replace("T", " ").slice(0, 16) : NONE);
   const parts = (counts) => Object.entries(counts).filter(([, some]) => some).map(([name, some]) => `${count(some)} ${name}`).join(", ") || NONE;
   return facts([
@@ -84,9 +87,12 @@ function pairsOf({ pairs, answered_by_both: both, tickers, first, last, details,
     ["To", when(last)],
     ["Detail", parts(details)],
     ["Origin", parts(origins)],
+    ...Object.entries(versions).map(([name, answered]) => [`Versions of ${name}`, h("span", { class: "codes" }, versionsOf(answered))]),
   ]);
 }
 
+const versionsOf = (answered) =>
+  answered.map(({ model, prompt_version: prompt, pairs }) => `${count(pairs)} ${model ? `${model}, prompt ${prompt}` : "unknown"}`).join("; ") || NONE;
 const facts = (rows) => h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 const big = (text) => h("p", { class: "big" }, text ?? NONE);
 const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(2);

@@ -29,7 +29,10 @@ COMMAND = ".envs/dev/bin/python docs/reference/generate.py"
 ALERTS = "../how-to/respond-to-alerts.md"
 READERS = {
     "Settings": ("Gateway", "Read by `conviction serve` and `conviction up`."),
-    "ClientSettings": ("Command-line client", "Read by `conviction recommend`, `compare`, `keys` and `outcomes`."),
+    "ClientSettings": (
+        "Command-line client",
+        "Read by `conviction recommend`, `compare`, `pairs`, `report`, `keys` and `outcomes`.",
+    ),
 }
 """Title and readers of each class of settings; any other is the supervisor's."""
 

@@ -59,7 +59,7 @@ async def test_the_answer_has_both_sides(running: Gateway) -> None:
         assert side["answer"]["backend"] == name
         assert side["answer"]["source"] == "model"
         assert side["invented"] == []
-        assert "59.4" in side["cited"]
+        assert "0.63" in side["cited"]
 
 
 async def test_a_side_that_failed_is_a_problem(running: Gateway) -> None:

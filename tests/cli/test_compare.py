@@ -153,6 +153,7 @@ def test_missing_figures_are_dashes() -> None:
             "backends": {"mistral": side, "gpt-4": side},
             "ratios": dict.fromkeys(("latency", "ttft", "ms_per_token", "usd_per_recommendation", "usd_per_1k_tokens")),
             "needed": {"half_width": 0.02, "half_width_now": None, "pairs_still": 2401, "basis": "assumed"},
+            "groups": [],
             "method": "So.",
         }
     )

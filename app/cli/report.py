@@ -1,0 +1,25 @@
+"""`conviction report`: agreement, speed and cost over the stored pairs of a running gateway, together and in groups."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from app.cli import client, comparison_text, pair_filters, streams
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print the report of the selected pairs. Raises as `client.call` does."""
+    parser = pair_filters.parser("report", "Report on the stored pairs of a running gateway.")
+    parser.add_argument(
+        "--group-by",
+        metavar="A,B",
+        help="a table by detail (the default), day, ticker, mistral_model, mistral_conviction, mistral_probability, …",
+    )
+    parser.add_argument("--half-width", type=float, metavar="SHARE", help="target precision of the agreement estimate")
+    parser.add_argument("--json", action="store_true", help="print the gateway's report unchanged")
+    options = parser.parse_args(argv)
+    query = pair_filters.query(options, group_by=options.group_by, half_width=options.half_width)
+    document = client.call("GET", f"/v1/comparisons/report?{query}")
+    streams.write(json.dumps(document, indent=2) if options.json else comparison_text.report(document))
+    return 0
