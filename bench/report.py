@@ -27,8 +27,8 @@ import numpy as np  # noqa: E402 - the repository need not be installed
 from numpy.typing import NDArray  # noqa: E402
 from redis import Redis  # noqa: E402
 
-from app.comparison.pair_store import CHUNK, PAIRS  # noqa: E402
-from app.comparison.pairs import FAILURES, NO_ACTION, RECORD  # noqa: E402
+from app.comparison.pair_store import CHUNK, EXTRAS, PAIRS  # noqa: E402
+from app.comparison.pairs import FAILURES, NO_ACTION, RECORD, split  # noqa: E402
 from app.contract.completion import BACKEND_NAMES  # noqa: E402
 from app.stores.embedded import embedded_server  # noqa: E402
 from bench.gateway.programs import free_port  # noqa: E402
@@ -69,7 +69,8 @@ def fill(address: str, records: NDArray[np.void]) -> None:
     """Store the records in the gateways' format."""
     with Redis.from_url(address) as redis:
         for place in range(0, len(records), CHUNK):
-            redis.set(f"{PAIRS}:{place // CHUNK}", records[place : place + CHUNK].tobytes())
+            main, extras = split(records[place : place + CHUNK])
+            redis.mset({f"{PAIRS}:{place // CHUNK}": main, f"{EXTRAS}:{place // CHUNK}": extras})
         last = int(records["time_ms"][-1])
         redis.hset(PAIRS, mapping={"count": len(records), "first": 0, "last_ms": last})
 

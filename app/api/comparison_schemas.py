@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,9 +11,12 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from app.api.problems import Problem, problem
+from app.comparison.choice import Choice
 from app.comparison.compare import Compared
 from app.comparison.pairs import Origin, Pair, Side
-from app.comparison.statistics.report import Choice
+from app.comparison.statistics.groups import DIMENSIONS, MAX_DIMENSIONS, Dimension
+from app.comparison.statistics.report import BY
+from app.comparison.versions import MAX_MODEL
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.features import Ticker
 from app.contract.prompt import Detail
@@ -46,6 +50,10 @@ def _tickers(given: Any) -> tuple[str, ...]:
     return names
 
 
+def _dimensions(given: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in str(given).split(",")))
+
+
 Time = Annotated[
     datetime, BeforeValidator(_time), WithJsonSchema({"type": "string", "pattern": TIME_PATTERN}, mode="validation")
 ]
@@ -58,6 +66,19 @@ Tickers = Annotated[
         mode="validation",
     ),
 ]
+Dimensions = Annotated[
+    tuple[Dimension, ...],
+    BeforeValidator(_dimensions),
+    Field(min_length=1, max_length=MAX_DIMENSIONS),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^({'|'.join(DIMENSIONS)})(,({'|'.join(DIMENSIONS)})){{0,{MAX_DIMENSIONS - 1}}}$",
+        },
+        mode="validation",
+    ),
+]
+Model = Annotated[str, Field(min_length=1, max_length=MAX_MODEL)]
 
 
 class PairSelection(BaseModel):
@@ -70,6 +91,15 @@ class PairSelection(BaseModel):
     tickers: Annotated[Tickers | None, Field(description="only these, separated by commas")] = None
     detail: Annotated[Detail | None, Field(description="only this detail")] = None
     origin: Annotated[Origin | None, Field(description="only this origin")] = None
+    blind: Annotated[
+        bool | None, Field(description="only questions without, or with, the ticker in the prompt; not where unknown")
+    ] = None
+    agree: Annotated[
+        bool | None, Field(description="only pairs with equal, or with different, actions; none where one is missing")
+    ] = None
+    mistral_model: Annotated[Model | None, Field(description="only answers of this model")] = None
+    gpt4_model: Annotated[Model | None, Field(description="only answers of this model")] = None
+    prompt_version: Annotated[Model | None, Field(description="only answers to this version of the prompt")] = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -79,7 +109,12 @@ class PairSelection(BaseModel):
 
     @property
     def choice(self) -> Choice:
-        return Choice(self.tickers, self.detail, self.origin)
+        models: dict[BackendName, str | None] = {"mistral": self.mistral_model, "gpt-4": self.gpt4_model}
+        return Choice(
+            *(self.tickers, self.detail, self.origin, self.blind, self.agree),
+            models={name: model for name, model in models.items() if model is not None},
+            prompt_version=self.prompt_version,
+        )
 
     @property
     def start_ms(self) -> int | None:
@@ -96,6 +131,11 @@ class PairQuery(PairSelection):
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="the page size")] = PAGE
     cursor: Annotated[str | None, Field(description="the `next` of the previous page")] = None
 
+    @property
+    def selection(self) -> str:
+        """The parameters that a cursor belongs to, as text."""
+        return self.model_dump_json(exclude={"limit", "cursor"})
+
 
 class ReportQuery(PairSelection):
     """The query of a report."""
@@ -109,6 +149,17 @@ class ReportQuery(PairSelection):
             description="the half-width of the agreement's interval for which the number of missing pairs is reported",
         ),
     ] = HALF_WIDTH
+    group_by: Annotated[
+        Dimensions | None,
+        Field(
+            description=f"up to {MAX_DIMENSIONS} of {', '.join(DIMENSIONS)}, separated by commas: report each group of "
+            "pairs that has these in common; by default `detail`"
+        ),
+    ] = None
+
+    @property
+    def by(self) -> Sequence[Dimension]:
+        return self.group_by or BY
 
 
 @dataclass(frozen=True)
@@ -162,6 +213,8 @@ class KeptSide:
     figures: Annotated[int | None, Field(description="the number of figures in the analysis; null without an analysis")]
     invented: int | None
     stand_in: bool
+    model: Annotated[str | None, Field(description="null for an error, and for pairs that did not record it")]
+    prompt_version: str | None
 
     @classmethod
     def of(cls, side: Side) -> Self:
@@ -175,6 +228,7 @@ class KeptSide:
             *(side.input_tokens, side.cached_tokens, side.output_tokens),
             plain(Decimal(side.nano_usd).scaleb(-9)),
             *(side.figures, side.unsupported, side.stand_in),
+            *((version.model, version.prompt_version) if (version := side.version) else (None, None)),
         )
 
 
@@ -189,12 +243,26 @@ class KeptPair:
     detail: Detail
     origin: Origin
     agree: bool | None
+    blind: Annotated[
+        bool | None,
+        Field(description="whether the ticker was omitted from the prompt; null for pairs that did not record it"),
+    ]
     sides: dict[BackendName, KeptSide]
 
     @classmethod
     def of(cls, pair: Pair) -> Self:
         sides = {name: KeptSide.of(side) for name, side in pair.sides.items()}
-        return cls(pair.id, pair.at, pair.ticker, pair.as_of, pair.detail, pair.origin, pair.agree, sides)
+        return cls(
+            id=pair.id,
+            at=pair.at,
+            ticker=pair.ticker,
+            as_of=pair.as_of,
+            detail=pair.detail,
+            origin=pair.origin,
+            agree=pair.agree,
+            blind=pair.blind,
+            sides=sides,
+        )
 
 
 @dataclass(frozen=True)

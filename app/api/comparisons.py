@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter
 from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.api import documents, examples
+from app.api import documents, examples, pairs_csv
 from app.api.body import MAX_BYTES, parse_json, read_bytes
 from app.api.comparison_schemas import Comparison, KeptPair, PairQuery, Pairs, ReportQuery
 from app.api.cursor import decode_cursor, encode_cursor
+from app.api.disconnect import CancellableStream
 from app.api.idempotency import respond_once
+from app.api.pairs_csv import Page
 from app.api.query import read_query
 from app.api.report_csv import table
 from app.api.request_options import request_options
@@ -20,7 +24,9 @@ from app.api.schemas import RecommendationRequest
 from app.api.state import principal_of, resources_of
 from app.api.validation_errors import validate
 from app.auth.principal import require_backend
+from app.comparison.choice import Choice
 from app.comparison.compare import compare
+from app.comparison.pair_store import Comparisons, Mask
 from app.comparison.statistics.report import Report
 from app.contract.completion import BACKEND_NAMES
 from app.errors import DeadlineExceeded, DecisionLogUnavailable, IdempotencyConflict, InvalidRequest, Overloaded
@@ -30,6 +36,7 @@ from app.routing.headers import HEADER
 from app.telemetry.metrics import RequestObservation
 
 CSV = "text/csv"
+CSV_HEADERS = {"Vary": "Accept", "Content-Disposition": 'attachment; filename="pairs.csv"'}
 TAG = "comparisons"
 COMPARISON, PAIRS, REPORT = TypeAdapter(Comparison), TypeAdapter(Pairs), TypeAdapter(Report)
 
@@ -88,17 +95,34 @@ async def create_comparison(request: Request) -> Response:
     "/v1/comparisons",
     **documents.operation(
         TAG,
-        {200: documents.answer("A page of pairs.", Pairs), **documents.problems(*documents.KEYED, InvalidRequest)},
+        {
+            200: documents.answer(
+                "A page of pairs; all selected pairs as CSV, without `limit` and `cursor`, if `Accept` prefers it.",
+                {"application/json": {"schema": documents.schema(Pairs)}, CSV: {"schema": {"type": "string"}}},
+            ),
+            **documents.problems(*documents.KEYED, InvalidRequest),
+        },
         parameters=documents.query_parameters(PairQuery),
     ),
 )
 async def list_pairs(request: Request) -> Response:
     """The stored pairs, the newest first."""
     comparisons, query = _authorized_resources(request).comparisons, read_query(request, PairQuery)
-    before = None if query.cursor is None else decode_cursor(query.cursor)
-    pairs, following = await comparisons.page(before, query.limit, query.start_ms, query.end_ms, query.choice.mask)
-    page = Pairs([KeptPair.of(pair) for pair in pairs], None if following is None else encode_cursor(following))
-    return Response(PAIRS.dump_json(page, by_alias=True), media_type="application/json")
+    before = None if query.cursor is None else decode_cursor(query.cursor, query.selection)
+    mask = await _mask(comparisons, query.choice)
+
+    async def read(before: int | None, limit: int) -> Page:
+        return await comparisons.page(before, limit, query.start_ms, query.end_ms, mask)
+
+    if _prefers_csv(request.headers.get("accept", "")):
+        if paged := sorted(query.model_fields_set & {"limit", "cursor"}):
+            raise InvalidRequest("CSV has no pages", fields=[(name, "must be omitted for CSV") for name in paged])
+        stream = pairs_csv.lines(await read(None, pairs_csv.PAGE), partial(read, limit=pairs_csv.PAGE))
+        return CancellableStream(stream, media_type=CSV, headers=CSV_HEADERS)
+    pairs, following = await read(before, query.limit)
+    cursor = None if following is None else encode_cursor(following, query.selection)
+    page = Pairs([KeptPair.of(pair) for pair in pairs], cursor)
+    return Response(PAIRS.dump_json(page, by_alias=True), media_type="application/json", headers={"Vary": "Accept"})
 
 
 @router.get(
@@ -117,8 +141,9 @@ async def list_pairs(request: Request) -> Response:
 )
 async def report(request: Request) -> Response:
     """Agreement, speed and cost of both backends over the stored pairs, with confidence intervals."""
-    reports, query = _authorized_resources(request).reports, read_query(request, ReportQuery)
-    found = await reports.of(query.start_ms, query.end_ms, query.choice, query.half_width)
+    resources, query = _authorized_resources(request), read_query(request, ReportQuery)
+    await _mask(resources.comparisons, query.choice)
+    found = await resources.reports.of(query.start_ms, query.end_ms, query.choice, query.half_width, query.by)
     if _prefers_csv(request.headers.get("accept", "")):
         return Response(table(found), media_type=CSV, headers={"Vary": "Accept"})
     return Response(REPORT.dump_json(found), media_type="application/json", headers={"Vary": "Accept"})
@@ -130,6 +155,23 @@ def _authorized_resources(request: Request) -> Resources:
     for name in BACKEND_NAMES:
         require_backend(principal, name)
     return resources_of(request)
+
+
+async def _mask(comparisons: Comparisons, choice: Choice) -> Mask:
+    """Return the mask of a choice. Raises `InvalidRequest` if no pair can have its model or version of the prompt."""
+    versions = await comparisons.versions()
+    known = [version for version in versions if version]
+    problem = "is in no stored pair"
+    fields = [
+        (f"{name.replace('-', '')}_model", problem)
+        for name, model in choice.models.items()
+        if model not in {version.model for version in known}
+    ]
+    if choice.prompt_version is not None and choice.prompt_version not in {each.prompt_version for each in known}:
+        fields.append(("prompt_version", problem))
+    if fields:
+        raise InvalidRequest("; ".join(f"{name} {problem}" for name, problem in fields), fields=fields)
+    return partial(choice.mask, versions=versions)
 
 
 def _prefers_csv(accept: str) -> bool:

@@ -69,6 +69,15 @@ def events(path: str, body: Json, headers: Mapping[str, str]) -> Iterator[tuple[
                 yield name, _document(value, url)
 
 
+def text_lines(path: str, media_type: str) -> Iterator[str]:
+    """Yield the lines of text that answer a GET, as they arrive. Raises as `call` does."""
+    with _response("GET", path, None, {"Accept": media_type}) as (response, url):
+        if response.headers.get_content_type() != media_type:
+            raise Unreachable(f"the server at {url} does not write {media_type}: it is no gateway, or an older one")
+        for line in response:
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
 class NoRedirects(HTTPRedirectHandler):
     """Answers a redirect as an error: the request would take the key to another server."""
 

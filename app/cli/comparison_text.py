@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from app.cli.colour import Line
@@ -45,6 +45,7 @@ def report(document: Json) -> str:
             "\n".join(_summary(document)),
             _confusion(document),
             _sides(document),
+            *([_groups(document["groups"])] if document["groups"] else []),
             textwrap.fill(document["method"], WIDTH),
         )
     )
@@ -60,7 +61,11 @@ def _summary(document: Json) -> Iterator[str]:
         yield "Some answers are the rule-based analyst's instead of a model's."
     first, _ = document["backends"]
     yield f"agreement {_estimate(document['agreement'], _percent)}"
-    yield f"Cohen's kappa {_estimate(document['kappa'], _short)}"
+    yield f"valid at any time {_estimate(document['agreement_anytime'], _percent)}"
+    kappa, weighted = (_estimate(document[name], _short) for name in ("kappa", "weighted_kappa"))
+    yield f"Cohen's kappa {kappa}, weighted {weighted}"
+    if (test := document["marginal_homogeneity"]) is not None:
+        yield f"equally frequent actions: p = {test['p_value']:.2g} (Bhapkar's test)"
     yield (
         f"conviction: {first} {_estimate(document['conviction_difference'], _signed)}, "
         f"{_estimate(document['conviction_distance'], _short)} apart"
@@ -76,9 +81,15 @@ def _precision(needed: Json) -> str:
 
 def _confusion(document: Json) -> str:
     first, second = document["backends"]
-    counts = document["confusion"]
-    rows = [(row, *(f"{count:,}" for count in line.values())) for row, line in counts.items()]
+    counts, shares = document["confusion"], document["confusion_shares"]
+    rows = [
+        (row, *(_cell(count, shares[row][column]) for column, count in line.items())) for row, line in counts.items()
+    ]
     return table([(f"{first} down, {second} across", *counts), *rows], numbers=True)
+
+
+def _cell(count: int, share: float | None) -> str:
+    return f"{count:,}" if share is None else f"{count:,} ({share:.0%})"
 
 
 def _sides(document: Json) -> str:
@@ -110,6 +121,25 @@ def _sides(document: Json) -> str:
         ],
         numbers=True,
     )
+
+
+def _groups(groups: Sequence[Json]) -> str:
+    """Return a row per group, with the agreement's interval that is valid at any time."""
+    head = (*groups[0]["by"], "pairs", "agreement, at any time", "kappa", "weighted")
+    rows = [
+        (
+            *(value or MISSING for value in group["by"].values()),
+            f"{group['pairs']:,}",
+            _estimate(group["agreement_anytime"], _percent),
+            *(_value(group[name]) for name in ("kappa", "weighted_kappa")),
+        )
+        for group in groups
+    ]
+    return table([head, *rows])
+
+
+def _value(estimate: Json | None) -> str:
+    return MISSING if estimate is None else _short(estimate["value"])
 
 
 def _spread(spread: Json | None) -> str:

@@ -21,6 +21,8 @@ COMMANDS = {
     "compare": ("app.cli.compare", "ask both backends of a running gateway; with --batch, print a report"),
     "mcp": ("app.cli.mcp", "serve a running gateway's tools to a language model (MCP)"),
     "completion": ("app.cli.completion", "print a completion script for bash, zsh or fish"),
+    "pairs": ("app.cli.pairs", "list the stored pairs of a running gateway, such as disagreements"),
+    "report": ("app.cli.report", "report on the stored pairs of a running gateway, together and in groups"),
 }
 """Each subcommand's module and its help. The module's `run` takes the arguments and returns the exit status; its
 `parser` returns the parser of the arguments."""

@@ -14,6 +14,7 @@ from app.backends.upstream import Upstream
 from app.comparison.hallucinations import Figures, figures
 from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import Pair, Side
+from app.comparison.versions import Version
 from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
 from app.contract.recommendation import ACTIONS
@@ -77,6 +78,7 @@ async def compare(
         detail=complete.detail,
         origin="comparison",
         sides={name: side(outcome, cited[name]) for name, outcome in outcomes.items()},
+        blind=complete.blind,
     )
     stored = await store_pair(pair, comparisons, collectors)
     return Compared(stored or pair, outcomes, cited, stored=stored is not None)
@@ -119,6 +121,7 @@ def side(outcome: Recommendation | ConvictionError, cited: Figures | None) -> Si
         figures=None if cited is None else len(cited.cited),
         unsupported=None if cited is None else len(cited.unsupported),
         stand_in=outcome.stand_in,
+        version=Version(outcome.model, outcome.prompt_version),
     )
 
 

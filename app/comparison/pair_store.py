@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.pairs import RECORD, Pair, Records, moment
+from app.comparison.pairs import BLINDS, MAIN, Pair, Records, join, moment
+from app.comparison.versions import Versions, numbered
+from app.contract.completion import BACKEND_NAMES
 from app.stores.pipelined import Pipelined
 from app.stores.scripts import Script
 
 APPEND = Script("clock", "pair")
 PAIRS = "conviction:pairs:1"
 """The number is the version of the record format; a new format starts with empty chunks under a new number."""
+EXTRAS = "conviction:pair_extras:1"
+"""Chunks of the fields from `blind` on, apart because gateways that do not know them may share the store."""
+VERSIONS = "conviction:pair_versions"
+"""The numbers of versions by name. They are never removed."""
 CHUNK = 1024
 """Pairs per Redis string: about 150 kB, so that a read does not delay other callers."""
 TIME = 8
@@ -41,7 +46,9 @@ class Comparisons:
 
     async def append(self, pair: Pair) -> Pair:
         """Store the pair, and return it with the store's time."""
-        _, time_ms = await self._store.run(APPEND, pair.pack()[TIME:], CHUNK, self._kept)
+        names = [version.name if (version := pair.sides[name].version) else "" for name in BACKEND_NAMES]
+        record = pair.pack()[TIME:MAIN]
+        _, time_ms = await self._store.run(APPEND, record, CHUNK, self._kept, BLINDS.index(pair.blind), *names)
         return replace(pair, at=moment(time_ms))
 
     async def page(
@@ -56,21 +63,28 @@ class Comparisons:
 
         Only pairs at positions below `before` and within the time span are returned.
         """
-        found: list[Pair] = []
+        found: list[np.void] = []
         positions: list[int] = []
         async for position, records in self._backwards(start_ms, before):
             within = _within(records, start_ms, end_ms)
             picks = within.start + np.flatnonzero(mask(records[within]))[::-1][: limit + 1 - len(found)]
-            found += [Pair.of(record) for record in records[picks]]
+            found.extend(records[picks])
             positions += [position + int(pick) for pick in picks]
             if len(found) > limit:
-                return found[:limit], positions[limit - 1]
-        return found, None
+                break
+        versions = await self.versions()
+        pairs = [Pair.of(record, versions) for record in found[:limit]]
+        return pairs, positions[limit - 1] if len(found) > limit else None
 
     async def span(self, start_ms: int | None, end_ms: int | None) -> Sequence[Records]:
         """Return the records in [start, end), in milliseconds since 1970, as arrays from the oldest to the newest."""
         parts = [records[_within(records, start_ms, end_ms)] async for _, records in self._backwards(start_ms)]
         return parts[::-1]
+
+    async def versions(self) -> Versions:
+        """Return the versions by the numbers in records, also of records read before this call."""
+        listed: list[bytes] = await self._store.call("HGETALL", VERSIONS)
+        return numbered(dict(zip(listed[::2], listed[1::2], strict=True)))
 
     async def _backwards(self, start_ms: int | None, before: int | None = None) -> AsyncIterator[tuple[int, Records]]:
         """Yield each chunk and the position of its first record, the newest first, back to `start_ms`; only records at
@@ -94,8 +108,8 @@ class Comparisons:
 
     async def _read(self, chunk: int) -> Records:
         """Return a chunk's records; none if it was dropped in the meantime."""
-        content: Any = await self._store.call("GET", f"{PAIRS}:{chunk}")
-        return np.frombuffer(content or b"", RECORD)
+        main, extras = await self._store.call("MGET", f"{PAIRS}:{chunk}", f"{EXTRAS}:{chunk}")
+        return join(main or b"", extras or b"")
 
 
 def _within(records: Records, start_ms: int | None, end_ms: int | None) -> slice:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from app.comparison.versions import UNKNOWN_ONLY, Version, Versions
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.prompt import Detail
 from app.contract.recommendation import ACTIONS, Action
@@ -31,6 +32,7 @@ FAILURES = (
     *("invalid_request", "invalid_metrics", "rate_limited", "budget_exceeded", "unknown_ticker"),
     *("insufficient_history", "market_data_unavailable", "market_data_rate_limited", "backend_error"),
     *("unparsed_answer", "backend_unavailable", "deadline_exceeded", "overloaded", "store_unavailable"),
+    "decision_log_unavailable",
 )
 """Error codes; empty for none. Records store the index, so new codes are appended."""
 UNKNOWN, UNKNOWN_INDEX = "unknown", 2**8 - 1
@@ -63,9 +65,16 @@ RECORD = np.dtype(
         ("detail", "u1"),
         ("origin", "u1"),
         *((name, SIDE) for name in BACKEND_NAMES),
+        ("blind", "u1"),
+        *((f"{name}_version", "<u2") for name in BACKEND_NAMES),
     ]
 )
-"""The time is first: the store overwrites it with its own."""
+"""The time is first: the store overwrites it with its own. `blind` is an index of BLINDS. The store assigns the numbers
+of versions, and keeps the fields from `blind` on apart, as zeros for pairs that earlier gateways stored."""
+EXTRAS = 1 + 2 * len(BACKEND_NAMES)
+"""Bytes of the fields from `blind` on."""
+MAIN = RECORD.itemsize - EXTRAS
+BLINDS = (None, False, True)
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,8 @@ class Side:
     unsupported: int | None = None
     """The number of figures that the metrics do not support."""
     stand_in: bool = False
+    version: Version | None = None
+    """None for an error, and for pairs that earlier gateways stored."""
 
     def values(self) -> tuple[Any, ...]:
         """Return the fields of a `SIDE` record."""
@@ -109,7 +120,7 @@ class Side:
         )
 
     @classmethod
-    def of(cls, record: np.void) -> Self:
+    def of(cls, record: np.void, version: Version | None = None) -> Self:
         """Read a `SIDE` record; times and probabilities are rounded to seven digits."""
         values = cast(tuple[Any, ...], record.item())
         failure, action, conviction, stand_in, figures, unsupported, probabilities, *rest = values
@@ -131,6 +142,7 @@ class Side:
             figures=None if figures == NO_COUNT else figures,
             unsupported=None if unsupported == NO_COUNT else unsupported,
             stand_in=bool(stand_in),
+            version=version,
         )
 
 
@@ -145,9 +157,11 @@ class Pair:
     detail: Detail
     origin: Origin
     sides: Mapping[BackendName, Side]
+    blind: bool | None = None
+    """Whether the ticker was omitted from the prompt; None for pairs that earlier gateways stored."""
 
     def pack(self) -> bytes:
-        """Return the record as bytes."""
+        """Return the record as bytes, without the numbers of versions."""
         record = np.array(
             (
                 round(1000 * self.at.timestamp()),
@@ -157,13 +171,15 @@ class Pair:
                 DETAILS.index(self.detail),
                 ORIGINS.index(self.origin),
                 *(self.sides[name].values() for name in BACKEND_NAMES),
+                BLINDS.index(self.blind),
+                *(0 for _ in BACKEND_NAMES),
             ),
             RECORD,
         )
         return record.tobytes()
 
     @classmethod
-    def of(cls, record: np.void) -> Self:
+    def of(cls, record: np.void, versions: Versions = UNKNOWN_ONLY) -> Self:
         """Read a record."""
         return cls(
             id=record["id"].tobytes().hex(),
@@ -172,7 +188,8 @@ class Pair:
             as_of=None if record["as_of"] == NO_DAY else EPOCH + timedelta(int(record["as_of"])),
             detail=DETAILS[record["detail"]],
             origin=ORIGINS[record["origin"]],
-            sides={name: Side.of(record[name]) for name in BACKEND_NAMES},
+            sides={name: Side.of(record[name], versions[record[f"{name}_version"]]) for name in BACKEND_NAMES},
+            blind=BLINDS[record["blind"]],
         )
 
     @property
@@ -185,6 +202,21 @@ class Pair:
 def failure_code(index: int) -> str | None:
     """Return the error code of a record's index; None for no error."""
     return FAILURES[index] or None if index < len(FAILURES) else UNKNOWN
+
+
+def join(main: bytes, extras: bytes) -> Records:
+    """Return the records of a chunk from its two parts in the store; missing extras are zeros."""
+    rows = np.zeros((len(main) // MAIN, RECORD.itemsize), np.uint8)
+    rows[:, :MAIN] = np.frombuffer(main, np.uint8).reshape(-1, MAIN)
+    given = np.frombuffer(extras, np.uint8).reshape(-1, EXTRAS)[: len(rows)]
+    rows[: len(given), MAIN:] = given
+    return rows.reshape(-1).view(RECORD)
+
+
+def split(records: Records) -> tuple[bytes, bytes]:
+    """Return both parts of a chunk."""
+    rows = records.view(np.uint8).reshape(-1, RECORD.itemsize)
+    return rows[:, :MAIN].tobytes(), rows[:, MAIN:].tobytes()
 
 
 def concatenate(parts: Sequence[Records]) -> Records:

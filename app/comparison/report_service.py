@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from app.backends.concurrency_limit import ConcurrencyLimit
+from app.comparison.choice import Choice
 from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import concatenate
-from app.comparison.statistics.report import Choice, Report, report
+from app.comparison.statistics.groups import Dimension
+from app.comparison.statistics.report import BY, Report, report
 
 QUEUE_SIZE = 8
 
@@ -19,11 +22,20 @@ class Reports:
         self._comparisons = comparisons
         self._concurrency = ConcurrencyLimit(1, QUEUE_SIZE)
 
-    async def of(self, start_ms: int | None, end_ms: int | None, choice: Choice, half_width: float) -> Report:
+    async def of(
+        self,
+        start_ms: int | None,
+        end_ms: int | None,
+        choice: Choice,
+        half_width: float,
+        by: Sequence[Dimension] = BY,
+    ) -> Report:
         """Return the report of the pairs in [start, end), in milliseconds since 1970.
 
-        Raises `Overloaded` if the queue of reports is full, and `StoreUnavailable`.
+        Raises `Overloaded` if the queue of reports is full, `InvalidRequest` for too many groups, and
+        `StoreUnavailable`.
         """
         async with self._concurrency.acquire():
             parts = await self._comparisons.span(start_ms, end_ms)
-            return await asyncio.to_thread(lambda: report(concatenate(parts), choice, half_width))
+            versions = await self._comparisons.versions()
+            return await asyncio.to_thread(lambda: report(concatenate(parts), choice, half_width, versions, by))

@@ -158,4 +158,5 @@ def _pair(copy: Copy, outcome: Recommendation | ConvictionError) -> Pair:
         detail=copy.question.detail,
         origin="shadow",
         sides={name: side(each, cited_figures(each)) for name, each in outcomes.items()},
+        blind=answer.blind,
     )

@@ -7,6 +7,7 @@ import { Poll } from "./poll.js";
 import { cards, noPairs } from "./report.js";
 
 const MAX_CHARTED = 500;
+const MAX_DISAGREEMENTS = 20;
 
 let lastDrawn = "";
 const poll = new Poll(byId("report"), 5000, load, draw);
@@ -19,7 +20,7 @@ export function start() {
     event.preventDefault();
     poll.refresh();
   });
-  for (const id of ["span", "report-detail"]) byId(id).addEventListener("change", () => poll.refresh());
+  for (const id of ["span", "report-detail", "group-by"]) byId(id).addEventListener("change", () => poll.refresh());
   byId("pause").addEventListener("click", pause);
 }
 
@@ -32,8 +33,9 @@ function pause() {
 
 function load(signal) {
   return Promise.all([
-    getJson(`v1/comparisons/report${query({})}`, signal),
+    getJson(`v1/comparisons/report${query({ group_by: byId("group-by").value })}`, signal),
     getJson(`v1/comparisons${query({ limit: MAX_CHARTED })}`, signal),
+    getJson(`v1/comparisons${query({ agree: false, limit: MAX_DISAGREEMENTS })}`, signal),
   ]);
 }
 
@@ -51,10 +53,10 @@ function query(more) {
 }
 
 /** Redraw only after a change, so that the reader keeps the scroll position. */
-function draw([report, { pairs }]) {
+function draw([report, { pairs }, { pairs: disagreements }]) {
   byId("updated").textContent = `as of ${clock(new Date())}`;
   const now = JSON.stringify([report, pairs.map(({ id }) => id)]);
   if (now === lastDrawn && byId("report").querySelector(".cards, .empty")) return;
   lastDrawn = now;
-  byId("report").replaceChildren(report.pairs ? cards(report, pairs) : noPairs());
+  byId("report").replaceChildren(report.pairs ? cards(report, pairs, disagreements) : noPairs());
 }

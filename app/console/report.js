@@ -4,6 +4,7 @@ import { h, share } from "./dom.js";
 import { count, interval, milliseconds, NONE, number, percent, usd } from "./format.js";
 import { costBars, latencyBars, latencyAndCostOverTime, QUANTILES } from "./report_charts.js";
 import { legend } from "./charts.js";
+import { agreementByDay, disagreementTable, groupTable } from "./report_groups.js";
 import { empty } from "./states.js";
 
 const LABELS = ["buy", "hold", "sell", "error"];
@@ -17,14 +18,14 @@ export function noPairs() {
   );
 }
 
-export function cards(report, pairs) {
+export function cards(report, pairs, disagreements) {
   const names = Object.keys(report.backends);
   return h(
     "div",
     { class: "cards" },
     standIns(report),
     ...headlines(report, names),
-    card("Actions", `${names[0]} in rows, ${names[1]} in columns`, "", confusion(report.confusion, names)),
+    card("Actions", `${names[0]} in rows, ${names[1]} in columns; percent of the row`, "", confusion(report, names)),
     card(
       "Latency and cost",
       "of whole answers",
@@ -34,6 +35,8 @@ export function cards(report, pairs) {
       h("h3", {}, "Cost of a recommendation, in USD"),
       costBars(report, names),
     ),
+    card("Groups", "intervals that are valid whenever you look", "whole", agreementByDay(report.groups), groupTable(report.groups)),
+    card("Disagreements", disagreements.length ? `the latest ${count(disagreements.length)}` : "none", "whole", disagreementTable(disagreements, names)),
     card("Side by side", "", "whole", sideBySide(report, names)),
     ...latencyAndCostOverTime(pairs, names).map(({ title, subtitle, chart, note }) =>
       card(title, subtitle, "", legend(names), chart, h("p", { class: "formula" }, note)),
@@ -54,22 +57,26 @@ function standIns({ backends }) {
 }
 
 function headlines(report, [first, second]) {
-  const { agreement, kappa, conviction_difference: difference, conviction_distance: distance, needed } = report;
+  const { agreement_anytime: agreement, agreement: fixed, kappa, weighted_kappa: weighted, needed } = report;
+  const { conviction_difference: difference, conviction_distance: distance, marginal_homogeneity: margins } = report;
   const still = needed.pairs_still
     ? `${count(needed.pairs_still)} more pairs for ±${percent(needed.half_width)}`
     : `enough pairs for ±${percent(needed.half_width)}`;
   return [
-    card("Agreement", "same action", "third", big(agreement && percent(agreement.value)), range(agreement, 0, 1, percent),
-      h("p", { class: "formula" }, `${still}${needed.basis === "assumed" ? ", if the agreement is 50%" : ""}`)),
+    card("Agreement", "same action", "third", big(agreement && percent(agreement.value)),
+      range(agreement, 0, 1, percent, "95% interval, valid whenever you look,"),
+      h("p", { class: "formula" }, fixed?.low == null ? null : `for a number of pairs fixed in advance, by ticker: ${interval([fixed.low, fixed.high], percent)}; `,
+        `${still}${needed.basis === "assumed" ? ", if the agreement is 50%" : ""}`)),
     card("Cohen's kappa", "beyond chance", "third", big(kappa && kappa.value.toFixed(2)), range(kappa, -1, 1, (value) => value.toFixed(2)),
-      h("p", { class: "formula" }, "1: always equal; 0: as often as by chance")),
+      h("p", { class: "formula" }, `1: always equal; 0: as often as by chance. Weighted, buy against sell four times buy against hold: ${weighted ? weighted.value.toFixed(2) : NONE}`),
+      margins && h("p", { class: "formula" }, `Equally frequent actions (Bhapkar's test): p ${margins.p_value < 0.0001 ? "< 0.0001" : `= ${number(margins.p_value)}`}`)),
     card("Conviction", `${first} minus ${second}`, "third", big(difference && signed(difference.value)), range(difference, -9, 9, signed),
       h("p", { class: "formula" }, `${distance ? number(distance.value) : NONE} mean absolute difference, on a scale of 1 to 10`)),
     card("Pairs", "", "whole", pairsOf(report)),
   ];
 }
 
-function pairsOf({ pairs, answered_by_both: both, tickers, first, last, details, origins }) {
+function pairsOf({ pairs, answered_by_both: both, tickers, first, last, details, origins, versions }) {
   const when = (time) => (time ? time.replace("T", " ").slice(0, 16) : NONE);
   const parts = (counts) => Object.entries(counts).filter(([, some]) => some).map(([name, some]) => `${count(some)} ${name}`).join(", ") || NONE;
   return facts([
@@ -80,15 +87,18 @@ function pairsOf({ pairs, answered_by_both: both, tickers, first, last, details,
     ["To", when(last)],
     ["Detail", parts(details)],
     ["Origin", parts(origins)],
+    ...Object.entries(versions).map(([name, answered]) => [`Versions of ${name}`, h("span", { class: "codes" }, versionsOf(answered))]),
   ]);
 }
 
+const versionsOf = (answered) =>
+  answered.map(({ model, prompt_version: prompt, pairs }) => `${count(pairs)} ${model ? `${model}, prompt ${prompt}` : "unknown"}`).join("; ") || NONE;
 const facts = (rows) => h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 const big = (text) => h("p", { class: "big" }, text ?? NONE);
 const signed = (value) => (value > 0 ? "+" : "") + value.toFixed(2);
 
 /** Draw an estimate and its interval on a scale. */
-function range(estimate, low, high, format) {
+function range(estimate, low, high, format, label = "95% interval") {
   if (!estimate) return null;
   if (estimate.low === null) return h("p", { class: "formula" }, "no interval for fewer than five tickers");
   const place = (value) => `${(100 * (value - low)) / (high - low)}%`;
@@ -101,17 +111,16 @@ function range(estimate, low, high, format) {
     "div",
     {},
     h("div", { class: "range", "aria-hidden": "true" }, band, at),
-    h("p", { class: "formula" }, `95% interval ${interval([estimate.low, estimate.high], format)}`),
+    h("p", { class: "formula" }, `${label} ${interval([estimate.low, estimate.high], format)}`),
   );
 }
 
-function confusion(counts, [first, second]) {
+function confusion({ confusion: counts, confusion_shares: shares }, [first, second]) {
   const labels = LABELS.filter((label) => label !== "error" || LABELS.some((other) => counts.error[other] || counts[other].error));
-  const total = labels.reduce((sum, row) => sum + labels.reduce((own, column) => own + counts[row][column], 0), 0);
   const most = Math.max(...labels.flatMap((row) => labels.map((column) => counts[row][column])), 1);
   const cell = (row, column) => {
     const some = counts[row][column];
-    return share(h("td", { class: row === column && "same" }, count(some), h("small", {}, percent(some / total, 0))), some / most);
+    return share(h("td", { class: row === column && "same" }, count(some), h("small", {}, percent(shares[row][column], 0))), some / most);
   };
   return h(
     "div",

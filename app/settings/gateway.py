@@ -81,7 +81,7 @@ class Settings(BackendSettings, DecisionLogSettings, TracingSettings):
     shadow_usd_per_day: UsdPerDay = Decimal(1)
     """Budget of those shadow requests, in addition to their backends' limits."""
     comparisons_kept: Annotated[int, Field(gt=0, le=10**7)] = 100_000
-    """Stored pairs of answers, the newest; 144 bytes each, without texts."""
+    """Stored pairs of answers, the newest; 149 bytes each, without texts."""
 
     @model_validator(mode="after")
     def _require_consistency(self) -> Self:

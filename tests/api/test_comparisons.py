@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -10,14 +12,18 @@ from typing import Any
 import httpx
 import pytest
 
+from app.api import pairs_csv
 from app.api.comparison_schemas import MAX_PAGE
 from app.contract.completion import BACKEND_NAMES
-from app.contract.recommendation import ACTIONS
+from app.contract.prompt import PROMPT_VERSION
+from app.contract.recommendation import ACTIONS, BriefAnswer, canonical
 from app.errors import BackendError
-from tests.doubles import EXAMPLE_BODY, Gateway, gateway
+from tests.doubles import EXAMPLE_BODY, Gateway, completion, gateway
 
 Json = dict[str, Any]
 ADMIN = "0123456789abcdef"
+BUY = completion(canonical(BriefAnswer(action="buy", conviction=8)), model="buyer")
+SELL = completion(canonical(BriefAnswer(action="sell", conviction=3)), model="=seller")
 
 
 pytestmark = pytest.mark.usefixtures("patient_gateway")
@@ -53,7 +59,7 @@ async def test_the_answer_has_both_sides(running: Gateway) -> None:
         assert side["answer"]["backend"] == name
         assert side["answer"]["source"] == "model"
         assert side["invented"] == []
-        assert "7.26" in side["cited"]
+        assert "0.63" in side["cited"]
 
 
 async def test_a_side_that_failed_is_a_problem(running: Gateway) -> None:
@@ -153,6 +159,56 @@ async def test_a_malformed_cursor_is_refused(running: Gateway) -> None:
         assert response.json()["errors"] == [{"field": "cursor", "problem": "must be the `next` of an earlier page"}]
 
 
+async def test_a_cursor_of_another_query_is_refused(running: Gateway) -> None:
+    for _ in range(3):
+        await compare(running)
+    cursor = (await get(running, limit=1, detail="brief")).json()["next"]
+    assert (await get(running, limit=2, detail="brief", cursor=cursor)).status_code == 200
+    for other in ({}, {"detail": "full"}, {"detail": "brief", "agree": True}):
+        response = await get(running, cursor=cursor, **other)
+        assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+async def disagree(running: Gateway, **more: object) -> None:
+    """Store a pair in which the backends disagree."""
+    running.mistral.script, running.backends["gpt-4"].script = [BUY], [SELL]
+    assert (await compare(running, EXAMPLE_BODY | {"detail": "brief"} | more)).status_code == 200
+
+
+async def test_disagreements_models_and_blind_questions_are_selected(running: Gateway) -> None:
+    assert (await compare(running)).status_code == 200
+    await disagree(running, blind=True)
+    (pair,) = (await get(running, agree=False)).json()["pairs"]
+    assert (pair["agree"], pair["blind"]) == (False, True)
+    assert {name: (side["model"], side["prompt_version"]) for name, side in pair["sides"].items()} == {
+        "mistral": ("buyer", PROMPT_VERSION),
+        "gpt-4": ("=seller", PROMPT_VERSION),
+    }
+    for query in ({"blind": True}, {"mistral_model": "buyer"}, {"gpt4_model": "=seller", "agree": False}):
+        assert [each["id"] for each in (await get(running, **query)).json()["pairs"]] == [pair["id"]]
+        assert (await get(running, "/report", **query)).json()["pairs"] == 1
+    assert (await get(running, mistral_model="buyer", agree=True)).json()["pairs"] == []
+    assert len((await get(running, prompt_version=PROMPT_VERSION)).json()["pairs"]) == 2
+
+
+async def test_pairs_as_csv_are_streamed_whole_and_safe(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs_csv, "PAGE", 2)
+    for _ in range(5):
+        await disagree(running)
+    csv_header = {"Accept": "text/csv"}
+    response = await running.client.get("/v1/comparisons", headers=csv_header)
+    assert (response.status_code, response.headers["vary"]) == (200, "Accept")
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
+    pairs = (await get(running)).json()["pairs"]
+    assert [row["id"] for row in rows] == [each["id"] for each in pairs]
+    assert tuple(rows[0]) == pairs_csv.COLUMNS
+    assert (rows[0]["gpt4_model"], rows[0]["agree"], rows[0]["mistral_probability_buy"]) == ("'=seller", "false", "0.7")
+    assert rows[0]["at"].startswith(pairs[0]["at"][:19])
+    for query in ("limit=2", "cursor=AAAAAAAAAAAAAAAA"):
+        assert (await running.client.get(f"/v1/comparisons?{query}", headers=csv_header)).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("path", "query"),
     [
@@ -168,6 +224,16 @@ async def test_a_malformed_cursor_is_refused(running: Gateway) -> None:
         ("", "tickers=AAPL,<script>"),
         ("", "detail=long"),
         ("", "origin=elsewhere"),
+        ("", "agree=maybe"),
+        ("", "blind=2"),
+        ("", "mistral_model=none-such"),
+        ("", "gpt4_model="),
+        ("", "prompt_version=0"),
+        ("", "group_by=detail"),
+        ("/report", "mistral_model=none-such"),
+        ("/report", "group_by="),
+        ("/report", "group_by=sector"),
+        ("/report", "group_by=detail,day,ticker,blind"),
         ("/report", "half_width=0"),
         ("/report", "half_width=nan"),
         ("/report", "limit=5"),
@@ -196,6 +262,25 @@ async def test_the_report_is_of_a_span(running: Gateway) -> None:
     assert (await get(running, "/report", to="2024-03-08")).json()["pairs"] == 0
     assert (await get(running, "/report", tickers="IBM")).json()["pairs"] == 0
     assert (await get(running, "/report", half_width=0.1)).json()["needed"]["pairs"] == 97
+
+
+async def test_the_report_is_grouped(running: Gateway) -> None:
+    await disagree(running)
+    assert (await compare(running, EXAMPLE_BODY | {"detail": "full"})).status_code == 200
+    report: Json = (await get(running, "/report")).json()
+    assert [(group["by"], group["pairs"]) for group in report["groups"]] == [
+        ({"detail": "full"}, 1),
+        ({"detail": "brief"}, 1),
+    ]
+    assert [group["agreement_anytime"]["value"] for group in report["groups"]] == [1, 0]
+    grouped = (await get(running, "/report", group_by="mistral_model,day,day")).json()["groups"]
+    assert {tuple(group["by"]) for group in grouped} == {("mistral_model", "day")}
+    assert {group["by"]["mistral_model"] for group in grouped} == {"buyer", "double-1"}
+    assert {each["model"]: each["pairs"] for each in report["versions"]["gpt-4"]} == {"=seller": 1, "double-1": 1}
+    response = await running.client.get("/v1/comparisons/report", headers={"Accept": "text/csv"})
+    rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
+    agreement = {row["group"]: row["value"] for row in rows if row["figure"] == "agreement"}
+    assert agreement == {"": "0.5", "detail=full": "1.0", "detail=brief": "0.0"}
 
 
 @pytest.mark.parametrize(

@@ -146,11 +146,14 @@ def test_missing_figures_are_dashes() -> None:
     text = comparison_text.report(
         {
             **{"pairs": 0, "answered_by_both": 0, "tickers": 0, "first": None, "last": None, "stand_in": True},
-            **dict.fromkeys(("agreement", "kappa", "conviction_difference", "conviction_distance")),
+            **dict.fromkeys(("agreement", "agreement_anytime", "kappa", "weighted_kappa", "marginal_homogeneity")),
+            **dict.fromkeys(("conviction_difference", "conviction_distance")),
             "confusion": {"buy": {"buy": 0}},
+            "confusion_shares": {"buy": {"buy": None}},
             "backends": {"mistral": side, "gpt-4": side},
             "ratios": dict.fromkeys(("latency", "ttft", "ms_per_token", "usd_per_recommendation", "usd_per_1k_tokens")),
             "needed": {"half_width": 0.02, "half_width_now": None, "pairs_still": 2401, "basis": "assumed"},
+            "groups": [],
             "method": "So.",
         }
     )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from app.comparison import pair_store as module
-from app.comparison.pair_store import PAIRS, Comparisons
-from app.comparison.pairs import Pair, Side, concatenate
+from app.comparison.pair_store import EXTRAS, PAIRS, Comparisons
+from app.comparison.pairs import MAIN, RECORD, Pair, Side, concatenate
+from app.comparison.versions import Version
 from app.contract.completion import BACKEND_NAMES
 from app.errors import StoreUnavailable
 from app.stores.connection import open_redis
@@ -56,6 +59,48 @@ async def test_an_append_does_not_shift_the_next_page(kept: Comparisons) -> None
     assert (await kept.page(before, 2))[0] == stored[3:1:-1]
 
 
+def by(model: str, prompt_version: str = "1", blind: bool = False) -> Pair:
+    sides = {
+        "mistral": replace(SIDES["mistral"], version=Version(model, prompt_version)),
+        "gpt-4": Side(failure="backend_error"),
+    }
+    return replace(pair(), sides=sides, blind=blind)  # type: ignore[arg-type]
+
+
+async def append_as_an_earlier_gateway(redis: Redis, earlier: Pair) -> Pair:
+    """Append the record without the fields that earlier gateways do not know."""
+    count, packed = int(await redis.hget(PAIRS, "count") or 0), earlier.pack()
+    await redis.append(f"{PAIRS}:{count // module.CHUNK}", packed[:MAIN])
+    last_ms = round(1000 * earlier.at.timestamp())
+    await redis.hset(PAIRS, mapping={"count": count + 1, "last_ms": last_ms})
+    return Pair.of(np.frombuffer(packed, RECORD)[0])
+
+
+async def test_versions_and_blindness_are_stored(kept: Comparisons) -> None:
+    given = [by("smollm2"), by("smollm2", "2", blind=True), by("ministral, 8b"), by("smollm2"), pair(), by("m" * 300)]
+    stored = [await kept.append(each) for each in given]
+    page, _ = await kept.page(None, 10)
+    assert page[1:] == stored[-2::-1]
+    assert page[0].sides["mistral"].version == Version("m" * 200, "1")
+    assert list(await kept.versions()) == [
+        *(None, Version("smollm2", "1"), Version("smollm2", "2")),
+        *(Version("ministral, 8b", "1"), Version("m" * 200, "1")),
+    ]
+
+
+async def test_pairs_of_earlier_gateways_stay_readable_also_while_they_share_the_store(
+    kept: Comparisons, redis: Redis
+) -> None:
+    stored = []
+    for _ in range(3):
+        stored.append(await append_as_an_earlier_gateway(redis, pair()))
+        stored.append(await kept.append(by("smollm2", blind=True)))
+    page, _ = await kept.page(None, 10)
+    assert page == stored[::-1]
+    assert [each.blind for each in page] == [True, None] * 3
+    assert [each.sides["mistral"].version for each in page] == [Version("smollm2", "1"), None] * 3
+
+
 async def test_the_oldest_are_dropped(kept: Comparisons, redis: Redis) -> None:
     stored = [await kept.append(pair()) for _ in range(37)]
     page, before = await kept.page(None, 100)
@@ -64,6 +109,8 @@ async def test_the_oldest_are_dropped(kept: Comparisons, redis: Redis) -> None:
     assert [Pair.of(record) for record in concatenate(await kept.span(None, None))] == stored[-10:]
     chunks = {key async for key in redis.scan_iter(f"{PAIRS}:*")}
     assert chunks == {f"{PAIRS}:{number}" for number in (6, 7, 8, 9)}
+    extras = {key async for key in redis.scan_iter(f"{EXTRAS}:*")}
+    assert extras == {f"{EXTRAS}:{number}" for number in (6, 7, 8, 9)}
     assert await kept.page(5, 10) == ([], None)  # a place whose pairs are gone
 
 

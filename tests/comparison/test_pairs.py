@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -9,7 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import app.errors
-from app.comparison.pairs import DETAILS, FAILURES, ORIGINS, RECORD, SIDE, Pair, Side, concatenate, select
+from app.comparison.pairs import (
+    BLINDS,
+    DETAILS,
+    EXTRAS,
+    FAILURES,
+    MAIN,
+    ORIGINS,
+    RECORD,
+    SIDE,
+    Pair,
+    Side,
+    concatenate,
+    join,
+    select,
+    split,
+)
 from app.comparison.statistics.latency_cost import _failed
 from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
@@ -44,6 +60,7 @@ PAIRS = st.builds(
     detail=st.sampled_from(DETAILS),
     origin=st.sampled_from(ORIGINS),
     sides=st.fixed_dictionaries(dict.fromkeys(BACKEND_NAMES, SIDES)),
+    blind=st.sampled_from(BLINDS),
 )
 
 
@@ -52,6 +69,23 @@ def test_a_packed_pair_is_read_back(pair: Pair) -> None:
     packed = pair.pack()
     assert len(packed) == RECORD.itemsize
     assert Pair.of(np.frombuffer(packed, RECORD)[0]) == pair
+
+
+def test_the_main_part_is_the_record_of_earlier_gateways() -> None:
+    assert (MAIN, EXTRAS) == (144, 5)
+    assert list(RECORD.fields or ())[-3:] == ["blind", "mistral_version", "gpt-4_version"]
+
+
+@given(st.lists(PAIRS, max_size=6), st.data())
+def test_both_parts_are_joined_and_missing_extras_are_unknown(pairs: list[Pair], data: st.DataObject) -> None:
+    main, extras = split(concatenate([np.frombuffer(pair.pack(), RECORD) for pair in pairs]))
+    assert [Pair.of(record) for record in join(main, extras)] == pairs
+    written = data.draw(st.integers(0, len(pairs)))
+    assert [Pair.of(record) for record in join(main, extras[: written * EXTRAS])] == [
+        *pairs[:written],
+        *(replace(pair, blind=None) for pair in pairs[written:]),
+    ]
+    assert len(join(main[: written * MAIN], extras)) == written
 
 
 def test_a_hundred_thousand_pairs_are_less_than_15_megabytes() -> None:

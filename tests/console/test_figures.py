@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+GROUPS = '[aria-label="Figures by group"] tbody tr'
 TICKERS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 """Five, the fewest that an interval is given for."""
 
@@ -56,6 +57,12 @@ async def test_the_report_is_empty_then_follows_the_pairs(browser: Browser, slow
             assert "all of mistral's and all of gpt-4's are a rule-based stand-in's" in text
             cells = await page.locator(".confusion td:not(.corner)").all_inner_texts()
             assert sum(int(cell.split()[0]) for cell in cells) == 15
+            assert "valid whenever you look" in text
+            (group,) = await page.locator(GROUPS).all_inner_texts()
+            assert group.split()[:3] == ["brief", "15", "100.0%"]
+            await page.select_option("#group-by", "ticker")
+            await until(page, f"document.querySelectorAll(`{GROUPS}`).length === {len(TICKERS)}")
+            assert await page.get_by_role("heading", name="Disagreements none").count() == 1
             table = await page.inner_text(".sides")
             for name in (
                 "Latency",

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.comparison.pairs import RECORD, Origin, Pair, Side
+from app.comparison.versions import UNKNOWN_ONLY, Versions
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
 
@@ -33,16 +34,25 @@ def side(action: Action | None, conviction: int = 5, **more: object) -> Side:
 
 
 def pair(
-    mistral: Side, gpt4: Side, ticker: str | None = "AAPL", detail: Detail = "full", origin: Origin = "comparison"
+    mistral: Side,
+    gpt4: Side,
+    ticker: str | None = "AAPL",
+    detail: Detail = "full",
+    origin: Origin = "comparison",
+    blind: bool | None = None,
 ) -> Pair:
-    return Pair(UUID(int=0).hex, NOON, ticker, None, detail, origin, {"mistral": mistral, "gpt-4": gpt4})
+    return Pair(UUID(int=0).hex, NOON, ticker, None, detail, origin, {"mistral": mistral, "gpt-4": gpt4}, blind)
 
 
-def records(pairs: Iterable[Pair]) -> NDArray[np.void]:
-    """As the store has them, a second apart."""
+def records(
+    pairs: Iterable[Pair], versions: Versions = UNKNOWN_ONLY, apart: timedelta = timedelta(seconds=1)
+) -> NDArray[np.void]:
+    """As the store has them, a second or another time apart."""
     packed = []
     for place, each in enumerate(pairs):
         record = np.frombuffer(each.pack(), RECORD).copy()
-        record["time_ms"] += int(timedelta(seconds=place) / timedelta(milliseconds=1))
+        record["time_ms"] += int(place * apart / timedelta(milliseconds=1))
+        for name, own in each.sides.items():
+            record[f"{name}_version"] = versions.index(own.version)
         packed.append(record)
     return np.concatenate(packed) if packed else np.empty(0, RECORD)

@@ -10,17 +10,20 @@ from typing import Literal
 import numpy as np
 
 from app.comparison.pairs import Records
-from app.comparison.statistics.estimate import Estimate, Numbers, Sample, Sums, wilson
+from app.comparison.statistics.estimate import Estimate, Numbers, Sample, Sums, short, wilson
 from app.contract.completion import BACKEND_NAMES
-from app.contract.recommendation import ACTIONS
+from app.contract.recommendation import ACTIONS, Action
 
 FIRST, SECOND = BACKEND_NAMES
 LABELS = (*ACTIONS, "error")
+SCALE: tuple[Action, ...] = ("sell", "hold", "buy")
+"""The actions in their order; weighted kappa counts steps on it."""
 ASSUMED_AGREEMENT = 0.5
 """The agreement with the widest interval, assumed without data."""
 Z = 1.959964
 
 Basis = Literal["measured", "assumed"]
+Confusion = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,32 @@ def columns(records: Records) -> Mapping[str, Numbers]:
 
 def agreement_rate(sums: Sums) -> Numbers:
     """Return the fraction of pairs with equal actions."""
-    return _same(sums) / sums["pairs"]
+    return same(sums) / sums["pairs"]
 
 
 def kappa(sums: Sums) -> Numbers:
     """Return Cohen's kappa: agreement beyond chance, given each backend's action frequencies (J. Cohen 1960)."""
-    by_chance = sum((_row(sums, index) * _column(sums, index) for index in range(len(ACTIONS))), start=np.float64(0))
+    by_chance = sum(
+        (row_total(sums, index) * column_total(sums, index) for index in range(len(ACTIONS))), start=np.float64(0)
+    )
     expected = by_chance / sums["pairs"] ** 2
     return np.asarray((agreement_rate(sums) - expected) / (1 - expected))
+
+
+def weighted_kappa(sums: Sums) -> Numbers:
+    """Return kappa with the square of the steps between both actions as the weight of a disagreement (J. Cohen,
+    Psychological Bulletin 70, 1968): buy against sell weighs four times buy against hold."""
+    steps = {
+        (one, other): float(SCALE.index(first) - SCALE.index(second)) ** 2
+        for one, first in enumerate(ACTIONS)
+        for other, second in enumerate(ACTIONS)
+    }
+    observed = sum((weight * sums[_cell(*cell)] for cell, weight in steps.items()), start=np.float64(0))
+    by_chance = sum(
+        (weight * row_total(sums, one) * column_total(sums, other) for (one, other), weight in steps.items()),
+        start=np.float64(0),
+    )
+    return np.asarray(1 - observed * sums["pairs"] / by_chance)
 
 
 def difference(sums: Sums) -> Numbers:
@@ -85,7 +106,7 @@ def agreement(sample: Sample) -> Estimate | None:
     return found
 
 
-def confusion(records: Records) -> dict[str, dict[str, int]]:
+def confusion(records: Records) -> Confusion:
     """Return the number of pairs by the first backend's action, or error, and the second's."""
     size = len(LABELS)
     one, other = (
@@ -93,6 +114,15 @@ def confusion(records: Records) -> dict[str, dict[str, int]]:
     )  # -1, no action, becomes the last label
     counts = np.bincount(size * one + other, minlength=size * size).reshape(size, size)
     return {row: dict(zip(LABELS, map(int, line), strict=True)) for row, line in zip(LABELS, counts, strict=True)}
+
+
+def row_shares(counts: Confusion) -> dict[str, dict[str, float | None]]:
+    """Return each cell of a confusion matrix as a fraction of its row; None in an empty row."""
+    totals = {row: sum(line.values()) for row, line in counts.items()}
+    return {
+        row: {column: short(count / totals[row]) if totals[row] else None for column, count in line.items()}
+        for row, line in counts.items()
+    }
 
 
 def needed(agreed: Estimate | None, pairs: int, half_width: float) -> Needed:
@@ -105,13 +135,21 @@ def needed(agreed: Estimate | None, pairs: int, half_width: float) -> Needed:
     return Needed(half_width, now, total, max(0, total - pairs), "measured" if now else "assumed")
 
 
-def _same(sums: Sums) -> Numbers:
-    return np.asarray(sum(sums[f"cell {(len(ACTIONS) + 1) * index}"] for index in range(len(ACTIONS))))
+def row_total(sums: Sums, action: int) -> Numbers:
+    """Return the number of pairs in which the first backend gave an action, an index of ACTIONS."""
+    return np.asarray(sum(sums[_cell(action, other)] for other in range(len(ACTIONS))))
 
 
-def _row(sums: Sums, action: int) -> Numbers:
-    return np.asarray(sum(sums[f"cell {len(ACTIONS) * action + index}"] for index in range(len(ACTIONS))))
+def column_total(sums: Sums, action: int) -> Numbers:
+    """Return the number of pairs in which the second backend gave an action."""
+    return np.asarray(sum(sums[_cell(one, action)] for one in range(len(ACTIONS))))
 
 
-def _column(sums: Sums, action: int) -> Numbers:
-    return np.asarray(sum(sums[f"cell {len(ACTIONS) * index + action}"] for index in range(len(ACTIONS))))
+def same(sums: Sums) -> Numbers:
+    """Return the number of pairs with equal actions."""
+    return np.asarray(sum(sums[_cell(index, index)] for index in range(len(ACTIONS))))
+
+
+def _cell(one: int, other: int) -> str:
+    """Return the column of the pairs with these actions."""
+    return f"cell {len(ACTIONS) * one + other}"

@@ -26,7 +26,7 @@ BLOCK = 200
 
 Numbers = NDArray[np.float64]
 Sums = Mapping[str, Numbers]
-"""Sums of columns over a sample: one number per column, or one per resample."""
+"""Sums of columns over a sample: one number per column, or one per resample or cluster."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class Sample:
     def __init__(self, columns: Mapping[str, Numbers], owner: NDArray[np.intp], clusters: int) -> None:
         """`owner` is the cluster of each pair, in [0, clusters)."""
         self.clusters = clusters
-        sums = [np.bincount(owner, column, clusters).astype(np.float64) for column in columns.values()]
-        by_cluster = np.stack(sums, axis=1)
+        self.by_cluster = cluster_sums(columns, owner, clusters)
+        by_cluster = np.stack(list(self.by_cluster.values()), axis=1)
         self.whole: Sums = dict(zip(columns, by_cluster.sum(0), strict=True))
-        drawn = _resampled(by_cluster) if clusters >= MIN_CLUSTERS else np.empty((0, len(sums)))
+        drawn = _resampled(by_cluster) if clusters >= MIN_CLUSTERS else np.empty((0, len(columns)))
         self._drawn: Sums = dict(zip(columns, drawn.T, strict=True))
 
     def estimate(self, statistic: Callable[[Sums], Numbers]) -> Estimate | None:
@@ -65,6 +65,11 @@ class Sample:
         tail = expanded_tail(self.clusters)
         low, high = np.quantile(drawn, [tail, 1 - tail])
         return Estimate(short(value), short(float(low)), short(float(high)))
+
+
+def cluster_sums(columns: Mapping[str, Numbers], owner: NDArray[np.intp], clusters: int) -> Sums:
+    """Return the sums of each column over each cluster."""
+    return {name: np.bincount(owner, column, clusters).astype(np.float64) for name, column in columns.items()}
 
 
 def clustered(tickers: NDArray[np.bytes_]) -> tuple[NDArray[np.intp], int, int]:

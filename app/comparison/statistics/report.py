@@ -1,126 +1,96 @@
-"""The report of selected pairs: agreement, latency, cost, and the ratios of both backends."""
+"""The report of selected pairs: their figures together, and in groups."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from app.comparison.pairs import DETAILS, NO_ACTION, ORIGINS, Origin, Records, moment, select
-from app.comparison.statistics import agreement, latency_cost
-from app.comparison.statistics.agreement import FIRST, SECOND, Needed
-from app.comparison.statistics.estimate import RESAMPLES, Estimate, Numbers, Sample, Sums, clustered
-from app.comparison.statistics.latency_cost import LatencyCost
+from app.comparison.choice import Choice
+from app.comparison.pairs import DETAILS, ORIGINS, Origin, Records, moment, select
+from app.comparison.statistics.agreement import FIRST, SECOND, Needed, needed
+from app.comparison.statistics.estimate import RESAMPLES
+from app.comparison.statistics.figures import Figures, figures
+from app.comparison.statistics.groups import Dimension, Label, groups, version_counts
+from app.comparison.versions import UNKNOWN_ONLY, Versions
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.prompt import Detail
 
+BY: Sequence[Dimension] = ("detail",)
 METHOD = (
     f"Intervals at 95% confidence by {RESAMPLES} resamples of whole tickers, their percentiles expanded by Student's t;"
-    " none for fewer than five tickers. Agreement, kappa, convictions and ratios are of pairs that both answered."
+    " none for fewer than five tickers. They hold for a number of pairs fixed in advance; agreement_anytime is a"
+    " confidence sequence, which holds at every number of pairs from a fixed beginning, for the questions asked. The"
+    " weighted kappa weighs buy against sell four times buy against hold. Marginal homogeneity is Bhapkar's test, by"
+    " ticker. Agreement, kappa, convictions and ratios are of pairs that both answered."
     f" Ratios are means of {SECOND} over means of {FIRST}. Costs are as answers state them: list price, or the hourly"
     " price shared at measured capacity."
 )
-RATIOS = {
-    "latency": ("total_ms", "pairs"),
-    "ttft": ("ttft_ms", "ttfts"),
-    "ms_per_token": ("steps_ms", "steps"),
-    "usd_per_recommendation": ("nano_usd", "pairs"),
-    "usd_per_1k_tokens": ("nano_usd", "tokens"),
-}
-"""Each a sum divided by another, per backend."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """A selection of pairs by tickers, detail and origin; None selects all."""
+class VersionPairs:
+    """The number of pairs that a model answered with a version of the prompt; null where it is unknown."""
 
-    tickers: Sequence[str] | None = None
-    detail: Detail | None = None
-    origin: Origin | None = None
-
-    def mask(self, records: Records) -> NDArray[np.bool_]:
-        """Return the mask of the selected records."""
-        chosen = np.ones(len(records), np.bool_)
-        if self.tickers is not None:
-            chosen &= np.isin(records["ticker"], np.array([name.encode() for name in self.tickers], "S10"))
-        if self.detail is not None:
-            chosen &= records["detail"] == DETAILS.index(self.detail)
-        if self.origin is not None:
-            chosen &= records["origin"] == ORIGINS.index(self.origin)
-        return chosen
+    model: str | None
+    prompt_version: str | None
+    pairs: int
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, kw_only=True)
+class Group(Figures):
+    """The figures of the pairs that have these values in common; null where it is unknown."""
+
+    by: dict[Dimension, Label]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(Figures):
     """Both backends on the same questions, with 95% confidence intervals."""
 
-    pairs: int
-    answered_by_both: int
-    tickers: Annotated[int, Field(description="tickers of the pairs that both answered")]
     first: datetime | None
     last: datetime | None
     details: dict[Detail, int]
     origins: dict[Origin, int]
-    stand_in: Annotated[
-        bool, Field(description="whether the rule-based analyst answered any question instead of a model")
+    versions: Annotated[
+        dict[BackendName, list[VersionPairs]], Field(description="what answered; unknown where a side failed")
     ]
-    agreement: Estimate | None
-    kappa: Annotated[Estimate | None, Field(description="Cohen's")]
-    confusion: Annotated[dict[str, dict[str, int]], Field(description=f"{FIRST}'s action, then {SECOND}'s")]
-    conviction_difference: Annotated[Estimate | None, Field(description=f"mean of {FIRST}'s minus {SECOND}'s")]
-    conviction_distance: Annotated[Estimate | None, Field(description="mean absolute difference")]
-    backends: dict[BackendName, LatencyCost]
-    ratios: Annotated[dict[str, Estimate | None], Field(description=f"{SECOND} over {FIRST}")]
     needed: Needed
+    groups: Annotated[list[Group], Field(description="the same figures by `group_by`, in the order of its values")]
     method: str = METHOD
 
 
-def report(records: Records, choice: Choice, half_width: float) -> Report:
-    """Return the report of the chosen records; `half_width` is the target for `needed`."""
-    chosen = select(records, choice.mask(records))
-    answered = [chosen[name]["action"] != NO_ACTION for name in BACKEND_NAMES]
-    both = select(chosen, answered[0] & answered[1])
-    sample, tickers = _sample(both)
-    estimate: Callable[[Callable[[Sums], Numbers]], Estimate | None] = sample.estimate if sample else lambda _: None
-    agreed = agreement.agreement(sample) if sample else None
-    sides = {name: latency_cost.latency_cost(chosen[name]) for name in BACKEND_NAMES}
+def report(
+    records: Records,
+    choice: Choice,
+    half_width: float,
+    versions: Versions = UNKNOWN_ONLY,
+    by: Sequence[Dimension] = BY,
+) -> Report:
+    """Return the report of the chosen records; `half_width` is the target for `needed`.
+
+    Raises `InvalidRequest` for too many groups.
+    """
+    chosen = select(records, choice.mask(records, versions))
+    parts = [Group(by=labels, **vars(figures(part))) for labels, part in groups(chosen, by, versions)]
+    whole = figures(chosen)
     return Report(
-        pairs=len(chosen),
-        answered_by_both=len(both),
-        tickers=tickers,
+        **vars(whole),
         first=moment(int(chosen["time_ms"][0])) if len(chosen) else None,
         last=moment(int(chosen["time_ms"][-1])) if len(chosen) else None,
         details={name: int((chosen["detail"] == index).sum()) for index, name in enumerate(DETAILS)},
         origins={name: int((chosen["origin"] == index).sum()) for index, name in enumerate(ORIGINS)},
-        stand_in=any(side.stand_ins for side in sides.values()),
-        agreement=agreed,
-        kappa=estimate(agreement.kappa),
-        confusion=agreement.confusion(chosen),
-        conviction_difference=estimate(agreement.difference),
-        conviction_distance=estimate(agreement.distance),
-        backends=sides,
-        ratios={name: estimate(partial(_ratio, *parts)) for name, parts in RATIOS.items()},
-        needed=agreement.needed(agreed, len(both), half_width),
+        versions={name: _versions(chosen, name, versions) for name in BACKEND_NAMES},
+        needed=needed(whole.agreement, whole.answered_by_both, half_width),
+        groups=parts,
     )
 
 
-def _sample(both: Records) -> tuple[Sample | None, int]:
-    """Return the sample of the pairs that both backends answered, and its number of tickers."""
-    if not len(both):
-        return None, 0
-    owner, clusters, tickers = clustered(both["ticker"])
-    columns = {**agreement.columns(both), **latency_cost.columns(both, FIRST), **latency_cost.columns(both, SECOND)}
-    return Sample(columns, owner, clusters), tickers
-
-
-def _ratio(over: str, under: str, sums: Sums) -> Numbers:
-    def mean(backend: str) -> Numbers:
-        return sums[f"{backend} {over}"] / sums[under if under == "pairs" else f"{backend} {under}"]
-
-    return mean(SECOND) / mean(FIRST)
+def _versions(records: Records, backend: BackendName, versions: Versions) -> list[VersionPairs]:
+    return [
+        VersionPairs(version.model, version.prompt_version, pairs) if version else VersionPairs(None, None, pairs)
+        for version, pairs in version_counts(records, backend, versions).items()
+    ]

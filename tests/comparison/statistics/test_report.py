@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.comparison.choice import Choice
 from app.comparison.pairs import Pair, Side
 from app.comparison.statistics.estimate import Estimate
-from app.comparison.statistics.report import Choice, Report, report
+from app.comparison.statistics.report import Report, report
 from app.contract.recommendation import ACTIONS
 from tests.statistics.pairs import pair, records, side
 
@@ -74,9 +75,36 @@ def test_kappa_is_cohen_s(pairs: list[Pair]) -> None:
 
 
 @given(PAIRS)
+def test_weighted_kappa_is_cohen_s_with_squared_steps(pairs: list[Pair]) -> None:
+    scale: dict[str | None, int] = {"sell": 0, "hold": 1, "buy": 2}
+    both = [(each.sides["mistral"].action, each.sides["gpt-4"].action) for each in pairs if each.agree is not None]
+    steps = [(scale[one] - scale[other]) ** 2 for one, other in both]
+    by_chance = [(scale[one] - scale[other]) ** 2 for one, _ in both for _, other in both]
+    found = of(pairs).weighted_kappa
+    if not sum(by_chance):
+        assert found is None
+    else:
+        assert found is not None
+        assert found.value == pytest.approx(1 - np.mean(steps) / np.mean(by_chance), rel=1e-5, abs=1e-9)
+
+
+@given(PAIRS)
+def test_shares_of_a_row_add_up_to_one(pairs: list[Pair]) -> None:
+    found = of(pairs)
+    for row, shares in found.confusion_shares.items():
+        counts = found.confusion[row]
+        if sum(counts.values()):
+            assert shares == {
+                column: pytest.approx(count / sum(counts.values()), rel=1e-5) for column, count in counts.items()
+            }
+        else:
+            assert set(shares.values()) == {None}
+
+
+@given(PAIRS)
 def test_an_interval_holds_its_value_or_is_left_out(pairs: list[Pair]) -> None:
     found = of(pairs)
-    for each in (found.agreement, found.conviction_distance, *found.ratios.values()):
+    for each in (found.agreement, found.agreement_anytime, found.conviction_distance, *found.ratios.values()):
         if each is not None and each.low is not None and each.high is not None:
             assert each.low - 1e-9 <= each.value * 1.000001 and each.value * 0.999999 <= each.high + 1e-9
 

@@ -1,0 +1,55 @@
+"""Stored pairs as CSV, a pair per line."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from app.api.comparison_schemas import KeptPair, KeptSide
+from app.api.csv_text import csv_text
+from app.comparison.pairs import Pair
+from app.contract.completion import BACKEND_NAMES
+from app.contract.recommendation import ACTIONS
+
+PAGE = 100
+"""Pairs per part of the stream, so that no part occupies the event loop for long."""
+PAIR_COLUMNS = tuple(field.name for field in fields(KeptPair) if field.name != "sides")
+SIDE_COLUMNS = tuple(field.name for field in fields(KeptSide) if field.name != "probabilities")
+COLUMNS = (
+    *PAIR_COLUMNS,
+    *(
+        f"{name.replace('-', '')}_{column}"
+        for name in BACKEND_NAMES
+        for column in (*SIDE_COLUMNS, *(f"probability_{action}" for action in ACTIONS))
+    ),
+)
+
+Page = tuple[Sequence[Pair], int | None]
+
+
+async def lines(first: Page, read: Callable[[int], Awaitable[Page]]) -> AsyncGenerator[bytes, None]:
+    """Yield the head and the lines of the first page, then of each page that `read` returns for the position of its
+    `next`."""
+    yield csv_text([COLUMNS]).encode()
+    pairs, following = first
+    while True:
+        yield csv_text(_row(KeptPair.of(pair)) for pair in pairs).encode()
+        if following is None:
+            return
+        pairs, following = await read(following)
+
+
+def _row(pair: KeptPair) -> Iterator[Any]:
+    yield from (_cell(getattr(pair, column)) for column in PAIR_COLUMNS)
+    for name in BACKEND_NAMES:
+        side = pair.sides[name]
+        yield from (_cell(getattr(side, column)) for column in SIDE_COLUMNS)
+        yield from (side.probabilities and side.probabilities[action] for action in ACTIONS)
+
+
+def _cell(value: Any) -> Any:
+    """Write truth values and times as JSON does."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat() if hasattr(value, "isoformat") else value
