@@ -78,7 +78,7 @@ def running(program: str, folder: Path, targets: Mapping[str, str], key: str = "
 def queries(dashboard: str, filled_in: Mapping[str, str]) -> list[str]:
     """Return the queries of a dashboard's panels, with Grafana's variables filled in."""
     panels = json.loads((DASHBOARDS / f"{dashboard}.json").read_text())["panels"]
-    exprs: list[str] = [target["expr"] for panel in panels for target in panel["targets"]]
+    exprs: list[str] = [target["expr"] for panel in panels for target in panel.get("targets", ())]
     for variable, value in filled_in.items():
         exprs = [expr.replace(variable, value) for expr in exprs]
     return exprs

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 
-from deploy.compose.grafana.panels import HALF, THIRD, Query, board, lines, numbers
+from deploy.compose.grafana.board import board
+from deploy.compose.grafana.panels import HALF, TALL, THIRD, Panel, lines, numbers
+from deploy.compose.grafana.queries import Query
+from deploy.compose.grafana.thresholds import USED
 
 BILL = "max(conviction_hosting_price_usd_per_hour) * max(conviction_backend_replicas)"
 PRESENT = "conviction:hosted_cost_usd_per_1k_tokens_at_present_use"
@@ -18,111 +23,104 @@ CALLS = '3600 * sum(rate(conviction_time_to_first_token_seconds_count{backend="m
 
 
 def dashboard() -> Dashboard:
-    return (
-        board("cost", "cost", "A hosted model is paid by the hour, whether or not requests come; an API by the token.")
-        .with_panel(
-            numbers(
-                "Hosting",
-                "currencyUSD",
-                Query(BILL, "USD an hour"),
-                about="Hourly price x replicas, with or without requests.",
-            )
-        )
-        .with_panel(
-            numbers(
-                "API",
-                "currencyUSD",
-                Query('3600 * sum(rate(conviction_cost_usd_total{backend="gpt-4"}[1h]))', "USD an hour"),
-                about="The last hour's tokens at list price.",
-            )
-        )
-        .with_panel(
-            numbers(
-                "GPT-4, per 1,000 tokens",
-                "currencyUSD",
-                Query(API, "list price"),
-                about="The last hour's mix of input, cached input and output.",
-            ).decimals(5)
-        )
-        .with_panel(
-            numbers(
-                "Hosted, per 1,000 tokens",
-                "currencyUSD",
-                Query(PRESENT, "present use"),
-                Query(CAPACITY, "at capacity"),
-                about="The hourly bill over the last hour's tokens; and over those of an hour at measured capacity.",
-            ).decimals(5)
-        )
-        .with_panel(
-            lines(
-                "USD per 1,000 tokens",
-                "currencyUSD",
-                Query(PRESENT, "mistral at present use"),
-                Query(CAPACITY, "mistral at capacity"),
-                Query(API, "gpt-4 at list price"),
-                about="Hosting pays while its line at present use is below gpt-4's.",
-                width=HALF,
-            )
-        )
-        .with_panel(
-            lines(
-                "Calls of mistral an hour, and break-even",
-                "none",
-                Query(CALLS, "mistral"),
-                Query(f"{BILL} / ({API_PER_CALL})", "break-even against gpt-4"),
-                about="Above this number of calls an hour, hosting costs less than gpt-4, at the cost of its calls in"
-                " the last hour.",
-                width=HALF,
-            )
-        )
-        .with_panel(
-            lines(
-                "Tokens of mistral a second, and break-even",
-                "none",
-                Query('sum(rate(conviction_tokens_total{backend="mistral"}[1h]))', "mistral"),
-                Query(f"1000 * {BILL} / 3600 / max({API} > 0)", "break-even against gpt-4"),
-                about="The same in tokens (input, cached, output), at gpt-4's cost per 1,000.",
-            )
-        )
-        .with_panel(
-            lines(
-                "Tokens a second, by kind",
-                "none",
-                Query(
-                    "sum by (backend, type) (rate(conviction_tokens_total[$__rate_interval]))", "{{backend}} {{type}}"
-                ),
-                about="input excludes cached_input.",
-                stacked=True,
-            )
-        )
-        .with_panel(
-            lines(
-                "USD an hour, as stated in answers",
-                "currencyUSD",
-                Query(
-                    "3600 * sum by (backend, basis) (rate(conviction_cost_usd_total[$__rate_interval]))",
-                    "{{backend}}, {{basis}}",
-                ),
-                about="list_price is billed; capacity is a share of a fully used machine.",
-            )
-        )
-        .with_panel(
-            numbers(
-                "Budget used today",
-                "percentunit",
-                Query("max by (backend) (conviction_budget_used_usd) / max by (backend) (conviction_budget_limit_usd)"),
-                about="UTC day, all gateways on the store.",
-                width=THIRD,
-                none="no budget is set",
-            )
-        )
-        .with_panel(
-            lines(
-                "Daily budgets",
-                "currencyUSD",
-                Query("max by (backend) (conviction_budget_used_usd)", "{{backend}}, used"),
-                Query("max by (backend) (conviction_budget_limit_usd)", "{{backend}}, limit"),
-                width=2 * THIRD,
-            )
-        )
+    about = "A hosted model is paid by the hour, whether or not requests come; an API by the token."
+    rows = {"Price": price(), "Break-even": break_even(), "Tokens": tokens(), "Budgets": budgets()}
+    return board("cost", "cost", about, rows)
+
+
+def price() -> Iterator[Panel]:
+    yield numbers(
+        "Hosting, USD an hour",
+        "currencyUSD",
+        Query(BILL, "mistral"),
+        about="Hourly price x replicas, with or without requests.",
+    )
+    yield numbers(
+        "GPT-4, USD an hour",
+        "currencyUSD",
+        Query('3600 * sum(rate(conviction_cost_usd_total{backend="gpt-4"}[1h]))', "gpt-4"),
+        about="The last hour's tokens at list price.",
+    )
+    yield numbers(
+        "GPT-4, USD per 1,000 tokens",
+        "currencyUSD",
+        Query(API, "list price"),
+        about="The last hour's mix of input, cached input and output.",
+    ).decimals(5)
+    yield numbers(
+        "Hosted, USD per 1,000 tokens",
+        "currencyUSD",
+        Query(PRESENT, "present use"),
+        Query(CAPACITY, "at capacity"),
+        about="The hourly bill over the last hour's tokens; and over those of an hour at measured capacity.",
+    ).decimals(5)
+
+
+def break_even() -> Iterator[Panel]:
+    yield lines(
+        "USD per 1,000 tokens",
+        "currencyUSD",
+        Query(PRESENT, "mistral at present use"),
+        Query(CAPACITY, "mistral at capacity"),
+        Query(API, "gpt-4 at list price"),
+        about="Hosting pays while its line at present use is below gpt-4's.",
+        logarithmic=True,
+    )
+    yield lines(
+        "Calls of mistral an hour, and break-even",
+        "none",
+        Query(CALLS, "mistral"),
+        Query(f"{BILL} / ({API_PER_CALL})", "break-even against gpt-4"),
+        about="Above this number of calls an hour, hosting costs less than gpt-4, at the cost of its calls in"
+        " the last hour.",
+        logarithmic=True,
+    )
+    yield lines(
+        "Tokens of mistral a second, and break-even",
+        "none",
+        Query('sum(rate(conviction_tokens_total{backend="mistral"}[1h]))', "mistral"),
+        Query(f"1000 * {BILL} / 3600 / max({API} > 0)", "break-even against gpt-4"),
+        about="The same in tokens (input, cached, output), at gpt-4's cost per 1,000.",
+        logarithmic=True,
+    )
+
+
+def tokens() -> Iterator[Panel]:
+    yield lines(
+        "Tokens a second, by kind",
+        "none",
+        Query("sum by (backend, type) (rate(conviction_tokens_total[$__rate_interval]))", "{{backend}} {{type}}"),
+        about="input excludes cached_input.",
+        width=HALF,
+        stacked=True,
+    )
+    yield lines(
+        "USD an hour, as stated in answers",
+        "currencyUSD",
+        Query(
+            "3600 * sum by (backend, basis) (rate(conviction_cost_usd_total[$__rate_interval]))",
+            "{{backend}}, {{basis}}",
+        ),
+        about="list_price is billed; capacity is a share of a fully used machine.",
+        width=HALF,
+    )
+
+
+def budgets() -> Iterator[Panel]:
+    yield numbers(
+        "Budget used today",
+        "percentunit",
+        Query("max by (backend) (conviction_budget_used_usd) / max by (backend) (conviction_budget_limit_usd)"),
+        about="UTC day, all gateways on the store.",
+        width=THIRD,
+        height=TALL,
+        none="no budget is set",
+        thresholds=USED,
+    )
+    yield lines(
+        "Budgets, USD a day",
+        "currencyUSD",
+        Query("max by (backend) (conviction_budget_used_usd)", "{{backend}}, used"),
+        Query("max by (backend) (conviction_budget_limit_usd)", "{{backend}}, limit"),
+        width=2 * THIRD,
     )

@@ -2,115 +2,131 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders.dashboard import Dashboard
+from collections.abc import Iterator
 
-from deploy.compose.grafana.panels import HALF, Query, board, lines, numbers, quantiles
+from grafana_foundation_sdk.builders.dashboard import Dashboard, DashboardLink
+from grafana_foundation_sdk.models.dashboard import DashboardLinkType
 
-FAILED = (
-    'outcome=~"internal_error|market_data_unavailable|market_data_rate_limited|backend_error|unparsed_answer'
-    '|backend_unavailable|deadline_exceeded|overloaded|store_unavailable"'
+from deploy.compose.grafana.board import board
+from deploy.compose.grafana.panels import Panel, lines, numbers
+from deploy.compose.grafana.queries import Query, failed, quantiles, refused
+from deploy.compose.grafana.thresholds import ANY, FAILURES
+
+FAILING = (
+    f"sum by (backend) (rate(conviction_requests_total{{{failed()}}}[5m]))"
+    ' / sum by (backend) (rate(conviction_requests_total{backend!="unknown"}[5m]))'
 )
 
 
 def dashboard() -> Dashboard:
-    return (
-        board("overview", "overview", "Both backends side by side: speed, cost and errors.")
-        .with_panel(
-            numbers(
-                "Requests a second",
-                "reqps",
-                Query('sum by (backend) (rate(conviction_requests_total{backend!="unknown"}[$__rate_interval]))'),
-            )
+    rows = {
+        "State": state(),
+        "Speed and cost": speed(),
+        "Failures": failures(),
+        "Load": load(),
+    }
+    return board("overview", "overview", "Both backends side by side: speed, cost and errors.", rows)
+
+
+def state() -> Iterator[Panel]:
+    yield numbers(
+        "Requests a second",
+        "reqps",
+        Query('sum by (backend) (rate(conviction_requests_total{backend!="unknown"}[$__rate_interval]))'),
+    )
+    yield numbers(
+        "Failing",
+        "percentunit",
+        Query(FAILING),
+        about="Share of requests in five minutes that failed through no fault of the client.",
+        thresholds=FAILURES,
+    )
+    yield numbers(
+        "Breakers not closed",
+        "none",
+        Query('sum by (backend) (1 - conviction_breaker_state{state="closed"})'),
+        about="Gateways that block requests to a backend's servers because they keep failing.",
+        thresholds=ANY,
+    )
+    yield numbers(
+        "Alerts",
+        "none",
+        Query('count(ALERTS{alertstate="firing", severity!="info"}) or vector(0)', "firing"),
+        about="Firing alerts but those for information; Alerting > Alert rules lists all.",
+        thresholds=ANY,
+        link=DashboardLink("Alert rules").type(DashboardLinkType.LINK).url("/alerting/list"),
+    )
+
+
+def speed() -> Iterator[Panel]:
+    yield lines("Output tokens a second", "none", Query("conviction:tokens_per_second"))
+    yield lines(
+        "Milliseconds a token",
+        "ms",
+        Query("conviction:ms_per_token"),
+        about="Time between output tokens, mean of calls.",
+        logarithmic=True,
+    )
+    yield lines(
+        "USD per 1,000 tokens",
+        "currencyUSD",
+        Query("conviction:cost_usd_per_1k_tokens"),
+        about="As stated in answers: gpt-4 at list price, mistral at measured capacity. What mistral costs at"
+        " its present use is on the cost dashboard.",
+        logarithmic=True,
+    )
+    for title, metric in (
+        ("Time to first token", "conviction_time_to_first_token_seconds"),
+        ("Time to answer", "conviction_request_duration_seconds"),
+        ("Gateway overhead", "conviction_gateway_overhead_seconds"),
+    ):
+        yield lines(title, "s", *quantiles(metric), logarithmic=True)
+
+
+def failures() -> Iterator[Panel]:
+    yield lines(
+        "Failing",
+        "percentunit",
+        Query(FAILING),
+        about="Share of requests in five minutes that failed through no fault of the client.",
+        thresholds=FAILURES,
+    )
+    for title, which, about in (
+        ("Failures a second, by error", failed(), "The gateway's, a backend's or the market's: the operator's to end."),
+        ("Client errors a second, by error", refused(), "Requests that were invalid, refused for a limit, or left."),
+    ):
+        yield lines(
+            title,
+            "reqps",
+            Query(
+                f"sum by (backend, outcome) (rate(conviction_requests_total{{{which}}}[$__rate_interval]))",
+                "{{backend}}: {{outcome}}",
+            ),
+            about=about,
+            stacked=True,
         )
-        .with_panel(
-            numbers(
-                "Failing",
-                "percentunit",
-                Query(
-                    f"sum by (backend) (rate(conviction_requests_total{{{FAILED}}}[5m]))"
-                    ' / sum by (backend) (rate(conviction_requests_total{backend!="unknown"}[5m]))'
-                ),
-                about="Share of requests in five minutes that failed through no fault of the client.",
-            )
-        )
-        .with_panel(
-            numbers(
-                "Breakers not closed",
-                "none",
-                Query('sum by (backend) (1 - conviction_breaker_state{state="closed"})'),
-                about="Gateways that block requests to a backend's servers because they keep failing.",
-            )
-        )
-        .with_panel(
-            numbers(
-                "Alerts",
-                "none",
-                Query('count(ALERTS{alertstate="firing"}) or vector(0)', "firing"),
-                about="Firing alerts; Alerting > Alert rules lists them.",
-            )
-        )
-        .with_panel(lines("Output tokens a second", "none", Query("conviction:tokens_per_second")))
-        .with_panel(
-            lines(
-                "Milliseconds a token",
-                "ms",
-                Query("conviction:ms_per_token"),
-                about="Time between output tokens, mean of calls.",
-            )
-        )
-        .with_panel(
-            lines(
-                "USD per 1,000 tokens",
-                "currencyUSD",
-                Query("conviction:cost_usd_per_1k_tokens"),
-                about="As stated in answers: gpt-4 at list price, mistral at measured capacity. What mistral costs at"
-                " its present use is on the cost dashboard.",
-            )
-        )
-        .with_panel(lines("Time to first token", "s", *quantiles("conviction_time_to_first_token_seconds")))
-        .with_panel(lines("Time to answer", "s", *quantiles("conviction_request_duration_seconds")))
-        .with_panel(lines("Gateway overhead", "s", *quantiles("conviction_gateway_overhead_seconds")))
-        .with_panel(
-            lines(
-                "Failed requests by error",
-                "reqps",
-                Query(
-                    'sum by (backend, outcome) (rate(conviction_requests_total{outcome!="ok"}[$__rate_interval]))',
-                    "{{backend}}: {{outcome}}",
-                ),
-                width=HALF,
-                stacked=True,
-            )
-        )
-        .with_panel(
-            lines(
-                "Running and queued requests",
-                "none",
-                Query("sum by (backend) (conviction_in_flight_requests)", "{{backend}}, under way"),
-                Query("sum by (backend) (conviction_queue_depth)", "{{backend}}, waiting"),
-                width=HALF,
-            )
-        )
-        .with_panel(
-            lines(
-                "Answers by source",
-                "reqps",
-                Query("sum by (result) (rate(conviction_cache_requests_total[$__rate_interval]))", "{{result}}"),
-                about="hit: cache; coalesced: another request's call; miss: a new call.",
-                width=HALF,
-                stacked=True,
-            )
-        )
-        .with_panel(
-            lines(
-                "Requests refused by a limit",
-                "reqps",
-                Query(
-                    "sum by (scope, reason) (rate(conviction_limited_total[$__rate_interval]))",
-                    "{{reason}} of the {{scope}}",
-                ),
-                width=HALF,
-                stacked=True,
-            )
-        )
+
+
+def load() -> Iterator[Panel]:
+    yield lines(
+        "Running and queued requests",
+        "none",
+        Query("sum by (backend) (conviction_in_flight_requests)", "{{backend}}, under way"),
+        Query("sum by (backend) (conviction_queue_depth)", "{{backend}}, waiting"),
+    )
+    yield lines(
+        "Answers a second, by source",
+        "reqps",
+        Query("sum by (result) (rate(conviction_cache_requests_total[$__rate_interval]))", "{{result}}"),
+        about="hit: cache; coalesced: another request's call; miss: a new call.",
+        stacked=True,
+    )
+    yield lines(
+        "Requests a second refused by a limit",
+        "reqps",
+        Query(
+            "sum by (scope, reason) (rate(conviction_limited_total[$__rate_interval]))",
+            "{{reason}} of the {{scope}}",
+        ),
+        stacked=True,
     )

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from grafana_foundation_sdk.builders import bargauge, common, dashboard, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders import bargauge, common, prometheus, stat, table, timeseries
+from grafana_foundation_sdk.builders.dashboard import DashboardLink
 from grafana_foundation_sdk.models import prometheus as queries
 from grafana_foundation_sdk.models.common import (
     GraphDrawStyle,
+    GraphThresholdsStyleMode,
     LegendDisplayMode,
     LegendPlacement,
+    ScaleDistribution,
     SortOrder,
     StackingMode,
     TooltipDisplayMode,
     VizOrientation,
 )
-from grafana_foundation_sdk.models.dashboard import (
-    DashboardCursorSync,
-    DashboardLinkType,
-    DataSourceRef,
-    DataTransformerConfig,
-    DynamicConfigValue,
-)
+from grafana_foundation_sdk.models.dashboard import DataSourceRef, DataTransformerConfig, DynamicConfigValue
+
+from deploy.compose.grafana.queries import Query
+from deploy.compose.grafana.thresholds import BACKENDS, NEUTRAL, Thresholds, by_series, by_threshold, steps
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="prometheus")
-COLOURS = {"mistral": "blue", "gpt-4": "orange"}
-DASHED = "/p95|break-even|limit|at capacity|waiting/"
-TAG = "conviction"
+DASHED = "/brief|p95|break-even|limit|at capacity|waiting/"
+DOTTED = "/chat|p99/"
 HALF, THIRD, QUARTER = 12, 8, 6
 TALL, LOW = 8, 4
 
@@ -35,42 +33,23 @@ Panel = Any
 """The SDK's panel builders have no common type."""
 
 
-@dataclass(frozen=True)
-class Query:
-    """PromQL, and the legend of its series."""
+def lines(
+    title: str,
+    unit: str,
+    *shown: Query,
+    about: str = "",
+    width: int = THIRD,
+    stacked: bool = False,
+    logarithmic: bool = False,
+    thresholds: Thresholds = NEUTRAL,
+) -> Panel:
+    """Return a time series panel, with a fixed colour for each backend, and lines at thresholds.
 
-    expr: str
-    legend: str = "{{backend}}"
-
-
-def board(title: str, name: str, description: str) -> dashboard.Dashboard:
-    """Return an empty dashboard with links to the others."""
-    links = dashboard.DashboardLink(title="Conviction").type(DashboardLinkType.DASHBOARDS)
-    return (
-        dashboard.Dashboard(f"Conviction: {title}")
-        .uid(f"conviction-{name}")
-        .description(description)
-        .tags([TAG])
-        .readonly()
-        .tooltip(DashboardCursorSync.CROSSHAIR)
-        .time("now-1h", "now")
-        .refresh("30s")
-        .timezone("browser")
-        .link(links.tags([TAG]).include_vars(True).keep_time(True))
-    )
-
-
-def lines(title: str, unit: str, *shown: Query, about: str = "", width: int = THIRD, stacked: bool = False) -> Panel:
-    """Return a time series panel, with a fixed colour for each backend and dashed limits."""
+    `logarithmic` keeps small values readable beside a spike; it does not fit stacked values.
+    """
+    panel = _placed(timeseries.Panel(), title, unit, about, width, TALL, thresholds)
     panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(about)
-        .datasource(SOURCE)
-        .unit(unit)
-        .min(0)
-        .span(width)
-        .height(TALL)
+        panel.color_scheme(by_series())
         .draw_style(GraphDrawStyle.LINE)
         .line_width(2)
         .fill_opacity(30 if stacked else 5)
@@ -83,74 +62,71 @@ def lines(title: str, unit: str, *shown: Query, about: str = "", width: int = TH
         )
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
         .override_by_regexp(DASHED, [DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 6]})])
+        .override_by_regexp(DOTTED, [DynamicConfigValue("custom.lineStyle", {"fill": "dot", "dash": [0, 6]})])
     )
+    if len(thresholds) > 1:
+        panel = panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED))
+    if logarithmic:
+        panel = panel.scale_distribution(common.ScaleDistributionConfig().type(ScaleDistribution.LOG).log(10))
+    else:
+        panel = panel.min(0)
     if stacked:
         panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL))
     else:
-        for backend, colour in COLOURS.items():
+        for backend, colour in BACKENDS.items():
             fixed = DynamicConfigValue("color", {"mode": "fixed", "fixedColor": colour})
             panel = panel.override_by_regexp(f"/{backend}/", [fixed])
     return _with_targets(panel, shown)
 
 
-def numbers(title: str, unit: str, *shown: Query, about: str = "", width: int = QUARTER, none: str = "-") -> Panel:
+def numbers(
+    title: str,
+    unit: str,
+    *shown: Query,
+    about: str = "",
+    width: int = QUARTER,
+    height: int = LOW,
+    none: str = "-",
+    thresholds: Thresholds = NEUTRAL,
+    link: DashboardLink | None = None,
+) -> Panel:
     """Return a panel of the latest values; `none` is shown without a value."""
+    panel = _placed(stat.Panel(), title, unit, about, width, height, thresholds)
     panel = (
-        stat.Panel()
-        .title(title)
-        .description(about)
-        .datasource(SOURCE)
-        .unit(unit)
-        .span(width)
-        .height(LOW)
+        panel.color_scheme(by_threshold())
         .no_value(none)
         .orientation(VizOrientation.VERTICAL)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     )
-    return _with_targets(panel, shown)
+    return _with_targets(panel if link is None else panel.links([link]), shown)
 
 
-def bars(title: str, unit: str, query: Query, *, about: str = "", width: int = THIRD, buckets: bool = False) -> Panel:
-    """Return a bar for each series over the time range, or for each histogram bucket with `buckets`."""
+def bars(title: str, unit: str, query: Query, *, colour: str, about: str = "", width: int = THIRD) -> Panel:
+    """Return a bar for each bucket of a histogram over the time range."""
+    panel = _placed(bargauge.Panel(), title, unit, about, width, TALL, {None: colour})
     panel = (
-        bargauge.Panel()
-        .title(title)
-        .description(about)
-        .datasource(SOURCE)
-        .unit(unit)
+        panel.color_scheme(by_threshold())
         .min(0)
-        .span(width)
-        .height(TALL)
         .orientation(VizOrientation.HORIZONTAL)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     )
-    target = _target(query).instant()
-    return panel.with_target(target.format(queries.PromQueryFormat.HEATMAP) if buckets else target)
+    return panel.with_target(_target(query).instant().format(queries.PromQueryFormat.HEATMAP))
 
 
 def matrix(title: str, query: Query, *, row: str, column: str, about: str = "", width: int = HALF) -> Panel:
     """Return a table of one label against another over the time range."""
     cross = {"columnField": column, "rowField": row, "valueField": "Value", "emptyValue": "zero"}
     return (
-        table.Panel()
-        .title(title)
-        .description(about)
-        .datasource(SOURCE)
+        _placed(table.Panel(), title, "none", about, width, TALL, NEUTRAL)
         .decimals(0)
-        .span(width)
-        .height(TALL)
         .with_target(_target(query).instant().format(queries.PromQueryFormat.TABLE))
         .with_transformation(DataTransformerConfig(id_val="groupingToMatrix", options=cross))
     )
 
 
-def quantiles(metric: str, by: str = "backend") -> tuple[Query, Query]:
-    """Return queries for the median and the 95th percentile of a histogram."""
-
-    def quantile(share: float) -> str:
-        return f"histogram_quantile({share}, sum by ({by}, le) (rate({metric}_bucket[$__rate_interval])))"
-
-    return Query(quantile(0.5), f"{{{{{by}}}}} p50"), Query(quantile(0.95), f"{{{{{by}}}}} p95")
+def _placed(panel: Panel, title: str, unit: str, about: str, width: int, height: int, thresholds: Thresholds) -> Panel:
+    panel = panel.title(title).description(about).datasource(SOURCE).unit(unit).span(width).height(height)
+    return panel.thresholds(steps(thresholds))
 
 
 def _with_targets(panel: Panel, shown: tuple[Query, ...]) -> Panel:
