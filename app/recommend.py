@@ -120,12 +120,12 @@ class Recommender:
                 yield complete, pending
 
 
-def count_answer(meters: BackendMeters, recommendation: Recommendation) -> None:
+def count_answer(meters: BackendMeters, recommendation: Recommendation, detail: Detail) -> None:
     """Count an answer that a client receives; its latency only if the call was made for this request."""
     meters.recommended[recommendation.action].inc()
     meters.level[recommendation.action].observe(recommendation.conviction)
     if recommendation.source == "model":
-        meters.duration.observe(recommendation.timing.total_ms / 1000)
+        meters.duration[detail].observe(recommendation.timing.total_ms / 1000)
         meters.overhead.observe(recommendation.timing.gateway_ms / 1000)
 
 
@@ -140,9 +140,9 @@ def _answer(
     own_completion = call.completion if pending.source == "model" else None
     if own_completion is not None:
         if own_completion.time_to_first_token is not None:
-            upstream.meters.first_token.observe(own_completion.time_to_first_token)
+            upstream.meters.first_token[question.detail].observe(own_completion.time_to_first_token)
         if (per_token := seconds_per_token(own_completion)) is not None:
-            upstream.meters.per_token.observe(per_token)
+            upstream.meters.per_token[question.detail].observe(per_token)
     metrics, answer, completion = question.metrics, call.answer, call.completion
     assert metrics is not None
     probabilities, calibration = completion.probabilities, upstream.calibration(completion, question.detail)

@@ -289,8 +289,10 @@ class Gateway:
         return self.backends["mistral"]
 
     def sample(self, name: str, **labels: str) -> float:
-        """Return a metric's value; 0 without a sample."""
-        return self.resources.collectors.registry.get_sample_value(name, labels) or 0.0
+        """Sum a metric's series with these labels; 0 without a sample."""
+        families = self.resources.collectors.registry.restricted_registry([name]).collect()
+        samples = (sample for family in families for sample in family.samples)
+        return sum(each.value for each in samples if each.name == name and labels.items() <= each.labels.items())
 
 
 def opened_with(

@@ -30,6 +30,7 @@ from tests.doubles import (
 )
 
 BUY = '{"action":"buy","conviction":7}'
+FULL = '{"analysis":"Calls outweigh puts.","action":"buy","conviction":7}'
 NONSENSE = "I would rather hold."
 
 
@@ -71,6 +72,17 @@ async def test_times_are_the_call_s(running: Gateway) -> None:
     assert running.sample("conviction_time_to_first_token_seconds_sum", backend="mistral") == 0.1
     assert running.sample("conviction_gateway_overhead_seconds_count", backend="mistral") == 1
     assert running.sample("conviction_request_duration_seconds_count", backend="mistral") == 1
+
+
+async def test_times_are_counted_by_detail(running: Gateway) -> None:
+    running.backends["mistral"].script = [completion(FULL, usage=Usage(400, 101), time_to_first_token=0.2)]
+    assert (await ask(running, EXAMPLE_BODY | {"detail": "full"})).json()["analysis"]
+    await ask(running)
+    for detail, first, per_token in (("full", 0.2, 0.003), ("brief", 0.1, 0.04)):
+        labels = {"backend": "mistral", "detail": detail}
+        assert running.sample("conviction_time_to_first_token_seconds_sum", **labels) == first
+        assert running.sample("conviction_time_per_output_token_seconds_sum", **labels) == pytest.approx(per_token)
+        assert running.sample("conviction_request_duration_seconds_count", **labels) == 1
 
 
 async def test_reasoning_before_the_text_is_in_no_rate(running: Gateway) -> None:

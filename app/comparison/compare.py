@@ -132,7 +132,7 @@ async def _ask(
     try:
         with collectors.track_request(RequestObservation(upstream.name, question.detail)):
             answer = await recommender.ask(question, upstream, options, RequestTimer())
-            count_answer(upstream.meters, answer.recommendation)
+            count_answer(upstream.meters, answer.recommendation, question.detail)
             return answer.recommendation
     except Exception as error:  # noqa: BLE001 - the other backend's answer is still returned
         return client_error(error)

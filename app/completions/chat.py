@@ -59,14 +59,14 @@ async def chat(
                 try:
                     async with stream:
                         if body.get("stream") is True and stream.status == 200:
-                            upstream.meters.first_token.observe(perf_counter() - stream.sent_at)
+                            upstream.meters.first_token["chat"].observe(perf_counter() - stream.sent_at)
                         yield pending
                 finally:
                     reservation.usage = pending.usage = _used(stream.usage, most)
                     pending.cost = upstream.cost(reservation.usage)
                     span.set_attributes(usage_attributes(upstream.backend.model, reservation.usage))
     if stream.status == 200:
-        upstream.meters.duration.observe(perf_counter() - began)
+        upstream.meters.duration["chat"].observe(perf_counter() - began)
 
 
 def _bounded(body: Mapping[str, Any], principal: Scope, upstream: Upstream) -> Mapping[str, Any]:

@@ -107,7 +107,7 @@ class AnswerStrategy:
     def _finish(self, answer: Answer, fallback_from: BackendName | None = None) -> Answer:
         """Count the answer, and record the experiment and the failed backend in it."""
         recommendation, assignment = answer.recommendation, self.route.assignment
-        count_answer(self.collectors.by_backend[recommendation.backend], recommendation)
+        count_answer(self.collectors.by_backend[recommendation.backend], recommendation, self.question.detail)
         if assignment is None and fallback_from is None:
             return answer
         marked = replace(recommendation, experiment=assignment, fallback_from=fallback_from)

@@ -56,6 +56,8 @@ STORES = ("ledger", "comparisons")
 """The stores whose failed writes are counted."""
 
 TokenType = Literal["input", "cached_input", "output"]
+DetailLabel = Detail | Literal["chat"]
+"""How much a call wrote: a recommendation's detail, or a chat completion."""
 CacheResult = Literal["hit", "miss", "coalesced"]
 ShadowResult = Literal["stored", "shed", "refused", "lost"]
 DecisionLogResult = Literal["stored", "dropped"]
@@ -76,7 +78,7 @@ class RequestObservation:
     """The labels of a request, filled in as they become known."""
 
     backend: BackendName | None = None
-    detail: Detail | Literal["chat"] | None = None
+    detail: DetailLabel | None = None
     delegated: bool = False
     """Whether another observation counts the outcome."""
     fallback_from: BackendName | None = None
@@ -87,9 +89,11 @@ class BackendMeters:
     """The children of one backend's label in each collector."""
 
     def __init__(self, collectors: Collectors, backend: BackendName) -> None:
-        self.duration = collectors.duration.labels(backend)
-        self.first_token = collectors.first_token.labels(backend)
-        self.per_token = collectors.per_token.labels(backend)
+        self.duration = _by_detail(collectors.duration, backend)
+        self.first_token = _by_detail(collectors.first_token, backend)
+        self.per_token: dict[Detail, Histogram] = {
+            detail: collectors.per_token.labels(backend, detail) for detail in get_args(Detail)
+        }
         self.overhead = collectors.overhead.labels(backend)
         self.in_flight = collectors.in_flight.labels(backend)
         self.cost = collectors.cost.labels(backend, BASIS[backend])
@@ -133,15 +137,15 @@ class Collectors:
         self.requests = self._counter(
             "requests", "Recommendations by outcome: ok or the error's code.", "backend", "detail", "outcome"
         )
-        self.duration = self._seconds("request_duration", "From a request's arrival to its answer.", DURATION)
+        self.duration = self._seconds("request_duration", "From a request's arrival to its answer.", DURATION, "detail")
         self.first_token = self._seconds(
-            "time_to_first_token", "From a call to a backend to its first token.", FIRST_TOKEN
+            "time_to_first_token", "From a call to a backend to its first token.", FIRST_TOKEN, "detail"
         )
         self.overhead = self._seconds(
             "gateway_overhead", "A request's time less the waiting for backend, market data and client.", OVERHEAD
         )
         self.per_token = self._seconds(
-            "time_per_output_token", "From one output token to the next, a call's mean.", PER_TOKEN
+            "time_per_output_token", "From one output token to the next, a call's mean.", PER_TOKEN, "detail"
         )
         self.in_flight = self._gauge("in_flight_requests", "Requests being answered.", "backend")
 
@@ -262,8 +266,14 @@ class Collectors:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"conviction_{name}_total", text, labels, registry=self.registry)
 
-    def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-        return Histogram(f"conviction_{name}_seconds", text, ("backend",), registry=self.registry, buckets=buckets)
+    def _seconds(self, name: str, text: str, buckets: tuple[float, ...], *more: str) -> Histogram:
+        labels = ("backend", *more)
+        return Histogram(f"conviction_{name}_seconds", text, labels, registry=self.registry, buckets=buckets)
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"conviction_{name}", text, labels, registry=self.registry)
+
+
+def _by_detail(collector: Histogram, backend: BackendName) -> dict[DetailLabel, Histogram]:
+    details: tuple[DetailLabel, ...] = (*get_args(Detail), "chat")
+    return {detail: collector.labels(backend, detail) for detail in details}

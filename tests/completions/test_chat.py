@@ -63,8 +63,8 @@ async def test_reported_usage_is_booked_and_counted(running: Gateway, body: Mapp
     sums = await ledger(running, "gpt-4")
     assert (sums["requests"], sums["nano_usd"], await reserved(running)) == (1, COST.nano_usd, 0)
     assert running.sample("conviction_tokens_total", backend="gpt-4", type="output") == 11
-    assert running.sample("conviction_request_duration_seconds_count", backend="gpt-4") == 1
-    firsts = running.sample("conviction_time_to_first_token_seconds_count", backend="gpt-4")
+    assert running.sample("conviction_request_duration_seconds_count", backend="gpt-4", detail="chat") == 1
+    firsts = running.sample("conviction_time_to_first_token_seconds_count", backend="gpt-4", detail="chat")
     assert firsts == (1 if "stream" in body else 0)
     assert running.sample("conviction_in_flight_requests", backend="gpt-4") == 0
 

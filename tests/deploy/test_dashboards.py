@@ -161,6 +161,17 @@ def test_a_spike_does_not_flatten_the_other_lines(name: str) -> None:
         assert not (logarithmic and (stacked or "min" in defaults)), panel["title"]
 
 
+@pytest.mark.parametrize("metric", ["request_duration", "time_to_first_token", "time_per_output_token"])
+def test_percentiles_are_shown_by_detail(metric: str) -> None:
+    shown = {
+        share: panel["title"].rpartition(", ")[2]
+        for panel in panels("overview")
+        for expr in asked(panel)
+        for share in re.findall(rf"quantile\(([\d.]+), sum by \(backend, detail, le\).*{metric}_seconds", expr)
+    }
+    assert shown == {"0.5": "p50", "0.95": "p95", "0.99": "p99"}
+
+
 def outcomes(expr: str) -> set[str]:
     """Return the outcomes that a query selects, of all errors; empty without a matcher."""
     matchers = re.findall(r'outcome(=~|!~|=|!=)"([^"]*)"', expr)

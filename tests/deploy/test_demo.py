@@ -20,8 +20,8 @@ conviction_requests_total{{backend="mistral",detail="brief",outcome="ok"}} {answ
 conviction_requests_total{{backend="mistral",detail="brief",outcome="rate_limited"}} {refused}
 conviction_tokens_total{{backend="mistral",type="input"}} {read}
 conviction_tokens_total{{backend="mistral",type="output"}} {written}
-conviction_time_per_output_token_seconds_sum{{backend="mistral"}} {seconds}
-conviction_time_per_output_token_seconds_count{{backend="mistral"}} {answered}
+conviction_time_per_output_token_seconds_sum{{backend="mistral",detail="full"}} {seconds}
+conviction_time_per_output_token_seconds_count{{backend="mistral",detail="full"}} {answered}
 conviction_cost_usd_total{{backend="mistral",basis="capacity"}} {usd}
 conviction_cache_requests_total{{result="hit"}} {refused}
 """

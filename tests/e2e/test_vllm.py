@@ -123,12 +123,11 @@ def test_the_metrics_show_tokens_pace_and_cost_of_both(vllm_up: Up) -> None:
 
 
 def sample(page: str, name: str, **labels: str) -> float:
-    """Return a series' value from Prometheus' text format, 0 if it is absent."""
-    for line in page.splitlines():
-        found = re.fullmatch(rf"{name}\{{(.*)\}} (\S+)", line)
-        if found and dict(re.findall(r'(\w+)="([^"]*)"', found[1])) == labels:
-            return float(found[2])
-    return 0.0
+    """Sum a metric's series with these labels, from Prometheus' text format; 0 if there is none."""
+    series = re.findall(rf"^{name}\{{(.*)\}} (\S+)$", page, re.MULTILINE)
+    return sum(
+        float(value) for given, value in series if labels.items() <= dict(re.findall(r'(\w+)="([^"]*)"', given)).items()
+    )
 
 
 def test_it_looks_nothing_up_and_knows_no_secret(vllm_up: Up) -> None:

@@ -15,10 +15,10 @@ from tests.doubles import PRICES
 
 EXPECTED = {
     "conviction_requests_total": ("counter", {"backend", "detail", "outcome"}),
-    "conviction_request_duration_seconds": ("histogram", {"backend"}),
-    "conviction_time_to_first_token_seconds": ("histogram", {"backend"}),
+    "conviction_request_duration_seconds": ("histogram", {"backend", "detail"}),
+    "conviction_time_to_first_token_seconds": ("histogram", {"backend", "detail"}),
     "conviction_gateway_overhead_seconds": ("histogram", {"backend"}),
-    "conviction_time_per_output_token_seconds": ("histogram", {"backend"}),
+    "conviction_time_per_output_token_seconds": ("histogram", {"backend", "detail"}),
     "conviction_tokens_total": ("counter", {"backend", "type"}),
     "conviction_cost_usd_total": ("counter", {"backend", "basis"}),
     "conviction_hosting_price_usd_per_hour": ("gauge", {"backend"}),

@@ -8,10 +8,16 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard, DashboardLink
 from grafana_foundation_sdk.models.dashboard import DashboardLinkType
 
 from deploy.compose.grafana.board import board
-from deploy.compose.grafana.panels import Panel, lines, numbers
-from deploy.compose.grafana.queries import Query, failed, quantiles, refused
+from deploy.compose.grafana.panels import HALF, Panel, lines, numbers
+from deploy.compose.grafana.queries import QUANTILES, Query, failed, quantile, quantiles, refused
 from deploy.compose.grafana.thresholds import ANY, FAILURES
 
+BY_DETAIL = (
+    ("Seconds to answer", "s", "conviction_request_duration_seconds", ""),
+    ("Seconds to first token", "s", "conviction_time_to_first_token_seconds", ""),
+    ("Milliseconds a token", "ms", "conviction_time_per_output_token_seconds", "1000 * "),
+)
+"""Title, unit, histogram, and the factor from seconds to the unit."""
 FAILING = (
     f"sum by (backend) (rate(conviction_requests_total{{{failed()}}}[5m]))"
     ' / sum by (backend) (rate(conviction_requests_total{backend!="unknown"}[5m]))'
@@ -22,6 +28,7 @@ def dashboard() -> Dashboard:
     rows = {
         "State": state(),
         "Speed and cost": speed(),
+        **{title: percentiles(title, unit, metric, factor) for title, unit, metric, factor in BY_DETAIL},
         "Failures": failures(),
         "Load": load(),
     }
@@ -61,7 +68,7 @@ def state() -> Iterator[Panel]:
 def speed() -> Iterator[Panel]:
     yield lines("Output tokens a second", "none", Query("conviction:tokens_per_second"))
     yield lines(
-        "Milliseconds a token",
+        "Milliseconds a token, mean",
         "ms",
         Query("conviction:ms_per_token"),
         about="Time between output tokens, mean of calls.",
@@ -75,12 +82,13 @@ def speed() -> Iterator[Panel]:
         " its present use is on the cost dashboard.",
         logarithmic=True,
     )
-    for title, metric in (
-        ("Time to first token", "conviction_time_to_first_token_seconds"),
-        ("Time to answer", "conviction_request_duration_seconds"),
-        ("Gateway overhead", "conviction_gateway_overhead_seconds"),
-    ):
-        yield lines(title, "s", *quantiles(metric), logarithmic=True)
+
+
+def percentiles(title: str, unit: str, metric: str, factor: str) -> Iterator[Panel]:
+    """Yield a panel for each quantile, with a line for each backend and detail."""
+    for name in QUANTILES:
+        query = Query(factor + quantile(name, metric, "backend, detail"), "{{backend}} {{detail}}")
+        yield lines(f"{title}, {name}", unit, query, logarithmic=True)
 
 
 def failures() -> Iterator[Panel]:
@@ -113,12 +121,17 @@ def load() -> Iterator[Panel]:
         "none",
         Query("sum by (backend) (conviction_in_flight_requests)", "{{backend}}, under way"),
         Query("sum by (backend) (conviction_queue_depth)", "{{backend}}, waiting"),
+        width=HALF,
+    )
+    yield lines(
+        "Gateway overhead", "s", *quantiles("conviction_gateway_overhead_seconds"), width=HALF, logarithmic=True
     )
     yield lines(
         "Answers a second, by source",
         "reqps",
         Query("sum by (result) (rate(conviction_cache_requests_total[$__rate_interval]))", "{{result}}"),
         about="hit: cache; coalesced: another request's call; miss: a new call.",
+        width=HALF,
         stacked=True,
     )
     yield lines(
@@ -128,5 +141,6 @@ def load() -> Iterator[Panel]:
             "sum by (scope, reason) (rate(conviction_limited_total[$__rate_interval]))",
             "{{reason}} of the {{scope}}",
         ),
+        width=HALF,
         stacked=True,
     )
