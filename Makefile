@@ -38,7 +38,7 @@ serve: $(ENVS)/gateway/.complete model ## everything, on 127.0.0.1:8080 (PORT=..
 
 # Both suites run in two processes; the longest files start first.
 PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
-TESTED := model $(addprefix $(ENVS)/,dev/.complete training/.complete) $(TOOLS)/promtool
+TESTED := model $(addprefix $(ENVS)/,dev/.complete training/.complete) $(TOOLS)/promtool $(TOOLS)/amtool
 
 test: lint $(TESTED) ## lint, then all tests but the slow ones
 	$(TRAINING) $(PYTEST) tests/training
@@ -97,7 +97,7 @@ sbom: $(ENVS)/audit/.complete ## write the packages in the gateway's image as Cy
 audit: $(ENVS)/audit/.complete ## list known vulnerabilities of pinned packages (status 77: the lookup failed)
 	@$(ENVS)/audit/bin/python requirements/audit.py
 
-check: $(ENVS)/dev/.complete $(ENVS)/audit/.complete $(TOOLS)/promtool ## run all deployment checks, a line each (QUICK=1: only those of CI)
+check: $(ENVS)/dev/.complete $(ENVS)/audit/.complete $(TOOLS)/promtool $(TOOLS)/amtool ## run all deployment checks, a line each (QUICK=1: only those of CI)
 	@deploy/check $(if $(QUICK),--quick)
 
 clean: ## remove environments, weights, logs, caches, and the store of `make serve`
@@ -120,6 +120,6 @@ $(ENVS)/uv/.complete: requirements/uv.txt
 $(ENVS)/%/.complete: requirements/%.txt
 	@requirements/install $* $(@D) && touch $@
 
-# Unpack Debian's package: an installation would start a server.
-$(TOOLS)/promtool: | $(ENVS)/tools/.tcmalloc  # apt-get takes one caller at a time
+# Unpack Debian's packages: an installation would start servers.
+$(TOOLS)/promtool $(TOOLS)/amtool &: | $(ENVS)/tools/.tcmalloc  # apt-get takes one caller at a time
 	@requirements/prometheus $(ENVS)/tools

@@ -87,7 +87,7 @@ def queries(dashboard: str, filled_in: Mapping[str, str]) -> list[str]:
 def _quicker(targets: Mapping[str, str], key: Path) -> dict[str, Any]:
     """Return deploy/compose/prometheus/prometheus.yml with these targets."""
     config: dict[str, Any] = yaml.safe_load((COMPOSE / "prometheus" / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config["scrape_configs"] = [job for job in config["scrape_configs"] if job["job_name"] in targets]
     for job in config["scrape_configs"]:
         job["static_configs"] = [{"targets": [targets[job["job_name"]]]}]

@@ -15,6 +15,7 @@ from app.settings.gateway import Settings
 from deploy.helm import settings as allowed
 from deploy.helm.charts import KUBERNETES
 from deploy.helm.helm import CHART, Document, Refused, example, lint, one, rendered
+from tests.deploy.test_prometheus_rules import BASE
 
 ROOT = Path(__file__).parents[2]
 CUSTOM = {"ServiceMonitor", "PrometheusRule"}
@@ -96,6 +97,8 @@ def test_the_manifests_are_valid(name: str) -> None:
         (("secrets/redisUrl/name", ""), "secrets.redisUrl.name"),
         (("secrets/redisUrl/name", "Not a name"), "secrets.redisUrl.name"),
         (("monitoring/metricsKey/name", ""), "monitoring.metricsKey.name"),
+        (("monitoring/runbookBase", ""), "monitoring.runbookBase"),
+        (("monitoring/runbookBase", "docs/how-to"), "monitoring.runbookBase"),
         (("replicas", 0), "replicas"),
         (("autoscaling/minReplicas", 0), "autoscaling.minReplicas"),
         (("autoscaling/maxReplicas", 1), "autoscaling.maxReplicas"),
@@ -189,7 +192,8 @@ def test_each_monitor_and_rule_uses_the_same_job(documents: list[Document]) -> N
 @pytest.mark.parametrize("name", ["rules", "alerts"])
 def test_rules_are_those_of_compose(documents: list[Document], name: str) -> None:
     made = one(documents, "PrometheusRule", name)["spec"]
-    assert made == yaml.safe_load((ROOT / f"deploy/compose/prometheus/{name}.yml").read_text())
+    text = (ROOT / f"deploy/compose/prometheus/{name}.yml").read_text()
+    assert made == yaml.safe_load(text.replace(BASE, example()["monitoring"]["runbookBase"]))
     assert made["groups"]
 
 

@@ -16,6 +16,9 @@ from app.errors import ConvictionError
 from app.telemetry.metrics import Collectors
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "compose" / "prometheus"
+ALERTMANAGER = FOLDER.parent / "alertmanager" / "alertmanager.yml"
+RUNBOOK = FOLDER.parents[2] / "docs" / "how-to" / "respond-to-alerts.md"
+BASE = "{{ $externalLabels.runbook_base }}"
 RECORDED = ("conviction:tokens_per_second", "conviction:ms_per_token", "conviction:cost_usd_per_1k_tokens")
 
 
@@ -64,9 +67,10 @@ def test_the_rules_read_series_that_exist(name: str) -> None:
 
 
 def test_every_error_not_caused_by_clients_counts() -> None:
-    [alert] = [rule for rule in rules("alerts.yml") if rule["alert"] == "ConvictionErrorRate"]
-    [counted] = re.findall(r'outcome=~"([\w|]+)"', alert["expr"])
-    assert set(counted.split("|")) == {kind.code for kind in kinds(ConvictionError) if kind.status >= 500}
+    for name in ("ConvictionErrorRate", "ConvictionNoAnswer"):
+        [alert] = [rule for rule in rules("alerts.yml") if rule["alert"] == name]
+        [counted] = re.findall(r'outcome=~"([\w|]+)"', alert["expr"])
+        assert set(counted.split("|")) == {kind.code for kind in kinds(ConvictionError) if kind.status >= 500}
 
 
 def test_each_alert_is_tested_where_it_fires() -> None:
@@ -74,6 +78,59 @@ def test_each_alert_is_tested_where_it_fires() -> None:
     cases = [case for test in tests for case in test.get("alert_rule_test", ())]
     alerts = {rule["alert"] for rule in rules("alerts.yml")}
     assert {each["alertname"] for each in cases if each["exp_alerts"]} == alerts
+
+
+def test_each_alert_links_to_its_heading() -> None:
+    headings = re.findall(r"^### (\w+)$", RUNBOOK.read_text(), re.MULTILINE)
+    assert sorted(headings) == sorted(rule["alert"] for rule in rules("alerts.yml"))
+    for rule in rules("alerts.yml"):
+        assert rule["annotations"]["runbook_url"] == f"{BASE}/{RUNBOOK.name}#{rule['alert'].lower()}"
+
+
+def test_the_base_of_the_links_is_a_setting() -> None:
+    config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+    [(label, value)] = config["global"]["external_labels"].items()
+    assert BASE == f"{{{{ $externalLabels.{label} }}}}"
+    compose = yaml.safe_load((FOLDER.parents[2] / "docker-compose.yml").read_text())
+    variable = value.strip("${}")
+    assert compose["services"]["prometheus"]["environment"][variable].startswith(f"${{{variable}:-http")
+    dropped = config["alerting"]["alert_relabel_configs"]
+    assert {"action": "labeldrop", "regex": label} in dropped
+
+
+@pytest.mark.parametrize(
+    ("severity", "receiver"), [("critical", "pager"), ("warning", "chat"), ("info", "none"), ("other", "chat")]
+)
+def test_alertmanager_routes_by_severity(severity: str, receiver: str) -> None:
+    program = shutil.which("amtool")
+    if program is None:
+        pytest.skip("amtool is not installed (Debian: apt-get install prometheus-alertmanager)")
+    named = [f"alertname={rule['alert']}" for rule in rules("alerts.yml") if rule["labels"]["severity"] == severity]
+    for alert in named or ["alertname=Other"]:
+        asked = ("config", "routes", "test", f"--config.file={ALERTMANAGER}", f"--verify.receivers={receiver}")
+        done = subprocess.run([program, *asked, alert, f"severity={severity}"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_amtool_accepts_the_example() -> None:
+    program = shutil.which("amtool")
+    if program is None:
+        pytest.skip("amtool is not installed (Debian: apt-get install prometheus-alertmanager)")
+    done = subprocess.run([program, "check-config", str(ALERTMANAGER)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_example_holds_no_secret_and_inhibits_known_alerts() -> None:
+    config = yaml.safe_load(ALERTMANAGER.read_text())
+    for receiver in config["receivers"]:
+        for [sent] in (given for name, given in receiver.items() if name != "name"):
+            assert [name for name in sent if name.endswith("_file")]
+            assert not {"routing_key", "service_key", "api_url"} & sent.keys()
+    alerts = {rule["alert"] for rule in rules("alerts.yml")}
+    for rule in config["inhibit_rules"]:
+        for [matcher] in (rule["source_matchers"], rule["target_matchers"]):
+            [pattern] = re.fullmatch(r'alertname=~?"(.*)"', matcher).groups()  # type: ignore[union-attr]
+            assert len([alert for alert in alerts if re.fullmatch(pattern, alert)]) == pattern.count("|") + 1
 
 
 def kinds(root: type[ConvictionError]) -> Iterator[type[ConvictionError]]:
