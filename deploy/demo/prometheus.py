@@ -75,11 +75,12 @@ def running(program: str, folder: Path, targets: Mapping[str, str], key: str = "
         process.wait(60)
 
 
-def queries(dashboard: str, filled_in: Mapping[str, str]) -> list[str]:
-    """Return the queries of a dashboard's panels, with Grafana's variables filled in."""
-    panels = json.loads((DASHBOARDS / f"{dashboard}.json").read_text())["panels"]
-    exprs: list[str] = [target["expr"] for panel in panels for target in panel.get("targets", ())]
-    for variable, value in filled_in.items():
+def queries(dashboard: str, filled_in: dict[str, str]) -> list[str]:
+    """Return the queries of a dashboard's panels, with Grafana's variables filled in; its own stand for all values."""
+    document = json.loads((DASHBOARDS / f"{dashboard}.json").read_text())
+    exprs: list[str] = [target["expr"] for panel in document["panels"] for target in panel.get("targets", ())]
+    own = {f"${variable['name']}": ".*" for variable in document["templating"]["list"]}
+    for variable, value in (own | filled_in).items():
         exprs = [expr.replace(variable, value) for expr in exprs]
     return exprs
 

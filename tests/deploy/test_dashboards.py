@@ -20,11 +20,13 @@ from deploy.demo.prometheus import DASHBOARDS as FOLDER
 from deploy.demo.prometheus import queries
 from tests.deploy.monitored import RECORDED
 from tests.deploy.test_prometheus_rules import kinds, promtool, rules
+from tests.telemetry.test_metrics import EXPECTED
 
 __all__ = ["promtool"]
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("ab", "cost", "overview", "vllm")
+SOURCE = {"type": "prometheus", "uid": "${DS_PROMETHEUS}"}
 FILLED_IN = {"$__rate_interval": "1m", "$__range": "1h"}
 
 
@@ -85,7 +87,7 @@ def test_every_panel_has_an_id_a_title_and_a_source(name: str) -> None:
     assert [panel["id"] for panel in shown["panels"]] == list(range(1, len(shown["panels"]) + 1))
     assert all(panel["title"] for panel in shown["panels"])
     for panel in panels(name):
-        assert panel["datasource"]["uid"] == "prometheus"
+        assert panel["datasource"] == SOURCE
         assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
 
 
@@ -98,6 +100,44 @@ def test_panels_fill_the_grid_without_gap_or_overlap(name: str) -> None:
     height = max(place["y"] + place["h"] for place in places)
     assert covered == Counter(product(range(24), range(height)))
     assert board(name)["panels"][0]["type"] == "row"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dashboard_takes_any_prometheus(name: str) -> None:
+    first, *choices = board(name)["templating"]["list"]
+    assert (first["type"], f"${{{first['name']}}}", first["query"]) == ("datasource", SOURCE["uid"], SOURCE["type"])
+    assert all(choice["datasource"] == SOURCE for choice in choices)
+    links = {link["type"]: link for link in board(name)["links"]}
+    assert links["dashboards"]["tags"] == board(name)["tags"] and links["dashboards"]["includeVars"]
+
+
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [("overview", {"instance", "backend", "detail"}), ("vllm", {"server"}), ("cost", set()), ("ab", set())],
+)
+def test_a_choice_applies_to_every_series_with_its_label(name: str, choices: set[str]) -> None:
+    offered = {each["name"]: each for each in board(name)["templating"]["list"][1:]}
+    assert offered.keys() == choices
+    used = set()
+    for metric, labels in (selected for panel in panels(name) for expr in asked(panel) for selected in selectors(expr)):
+        for choice in choices:
+            label = re.findall(r", (\w+)\)$", offered[choice]["query"]["query"])[0]
+            if label in labels_of(metric):
+                assert f'{label}=~"${choice}"' in labels, metric
+                used.add(choice)
+    assert used == choices
+    assert all(choice["allValue"] == ".*" for choice in offered.values())
+
+
+def selectors(expr: str) -> list[tuple[str, str]]:
+    """Return the metrics that a query reads, each with its matchers."""
+    return re.findall(r"\b((?:conviction_|conviction:|vllm:|up\b)[\w:]*)(\{[^}]*\})?", expr)
+
+
+def labels_of(metric: str) -> set[str]:
+    """Return a metric's labels, that of its target included."""
+    name = re.sub(r"_(bucket|sum|count)$", "", metric)
+    return {"instance"} | (EXPECTED[name][1] if name.startswith("conviction_") else set())
 
 
 def due_steps(exprs: list[str]) -> list[tuple[float | None, str]] | None:
@@ -156,7 +196,7 @@ def test_a_spike_does_not_flatten_the_other_lines(name: str) -> None:
         custom, asks = defaults["custom"], " ".join(asked(panel))
         logarithmic = custom.get("scaleDistribution", {}).get("type") == "log"
         stacked = custom.get("stacking", {}).get("mode") == "normal"
-        spiky = "histogram_quantile" in asks or "ms_per_token" in asks or "cost_usd_per_1k_tokens" in asks
+        spiky = re.search(r"histogram_quantile|time_per_output_token|cost_usd_per_1k|^1000 \* .*cost_usd", asks)
         assert logarithmic or not spiky, panel["title"]
         assert not (logarithmic and (stacked or "min" in defaults)), panel["title"]
 

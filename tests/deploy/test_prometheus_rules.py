@@ -37,6 +37,8 @@ def promtool() -> str:
         ("check", "config", "--syntax-only", "prometheus.yml"),
         ("test", "rules", "rules_test.yml"),
         ("test", "rules", "alerts_test.yml"),
+        ("test", "rules", "spend_test.yml"),
+        ("test", "rules", "month_test.yml"),
     ],
     ids=" ".join,
 )
@@ -90,7 +92,7 @@ def test_each_alert_links_to_its_heading() -> None:
 def test_the_base_of_the_links_is_a_setting() -> None:
     config = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
     [(label, value)] = config["global"]["external_labels"].items()
-    assert BASE == f"{{{{ $externalLabels.{label} }}}}"
+    assert f"{{{{ $externalLabels.{label} }}}}" == BASE
     compose = yaml.safe_load((FOLDER.parents[2] / "docker-compose.yml").read_text())
     variable = value.strip("${}")
     assert compose["services"]["prometheus"]["environment"][variable].startswith(f"${{{variable}:-http")

@@ -8,11 +8,15 @@ from typing import Any
 from grafana_foundation_sdk.builders import dashboard
 from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DashboardLinkType
 
+from deploy.compose.grafana.variables import source
+
 TAG = "conviction"
 
 
-def board(title: str, name: str, description: str, rows: Mapping[str, Iterable[Any]]) -> dashboard.Dashboard:
-    """Return a dashboard of panels, by the title of their row."""
+def board(
+    title: str, name: str, description: str, rows: Mapping[str, Iterable[Any]], *choices: dashboard.QueryVariable
+) -> dashboard.Dashboard:
+    """Return a dashboard of panels, by the title of their row, and of choices among their series."""
     others = dashboard.DashboardLink("Conviction").type(DashboardLinkType.DASHBOARDS).tags([TAG])
     alerts = dashboard.DashboardLink("Alerts").type(DashboardLinkType.LINK).icon("bell").url("/alerting/list")
     built = (
@@ -27,6 +31,7 @@ def board(title: str, name: str, description: str, rows: Mapping[str, Iterable[A
         .timezone("browser")
         .link(others.include_vars(True).keep_time(True))
         .link(alerts)
+        .variables([source(), *choices])
     )
     for row, panels in rows.items():
         built = built.with_row(dashboard.Row(row))

@@ -24,8 +24,34 @@ CALLS = '3600 * sum(rate(conviction_time_to_first_token_seconds_count{backend="m
 
 def dashboard() -> Dashboard:
     about = "A hosted model is paid by the hour, whether or not requests come; an API by the token."
-    rows = {"Price": price(), "Break-even": break_even(), "Tokens": tokens(), "Budgets": budgets()}
+    rows = {
+        "Spend": spend(),
+        "Price": price(),
+        "Break-even": break_even(),
+        "Tokens": tokens(),
+        "Budgets": budgets(),
+    }
     return board("cost", "cost", about, rows)
+
+
+def spend() -> Iterator[Panel]:
+    about = "Tokens of gpt-4 at list price, and the hourly bill of mistral; by UTC."
+    yield numbers("Spent today, USD", "currencyUSD", Query("conviction:spend_usd:today"), about=about)
+    yield numbers("Spent this month, USD", "currencyUSD", Query("conviction:spend_usd:this_month"), about=about)
+    yield numbers(
+        "Forecast to the month's end, USD",
+        "currencyUSD",
+        Query("conviction:spend_usd:month_forecast"),
+        about="If the rest of the month costs what the last seven days did.",
+    )
+    yield numbers(
+        "Saved against GPT-4, USD",
+        "currencyUSD",
+        Query("conviction:savings_usd:today", "today"),
+        Query("conviction:savings_usd:this_month", "this month"),
+        about="GPT-4's price for mistral's tokens, at its mean price per token of seven days, less mistral's bill.",
+        none="no calls of gpt-4",
+    )
 
 
 def price() -> Iterator[Panel]:

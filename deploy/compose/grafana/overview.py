@@ -11,6 +11,7 @@ from deploy.compose.grafana.board import board
 from deploy.compose.grafana.panels import HALF, Panel, lines, numbers
 from deploy.compose.grafana.queries import QUANTILES, Query, failed, quantile, quantiles, refused
 from deploy.compose.grafana.thresholds import ANY, FAILURES
+from deploy.compose.grafana.variables import BACKEND, BACKENDS, DETAIL, DETAILS, GATEWAYS, INSTANCE
 
 BY_DETAIL = (
     ("Seconds to answer", "s", "conviction_request_duration_seconds", ""),
@@ -18,9 +19,10 @@ BY_DETAIL = (
     ("Milliseconds a token", "ms", "conviction_time_per_output_token_seconds", "1000 * "),
 )
 """Title, unit, histogram, and the factor from seconds to the unit."""
+KNOWN = f'{DETAIL}, backend!="unknown"'
 FAILING = (
-    f"sum by (backend) (rate(conviction_requests_total{{{failed()}}}[5m]))"
-    ' / sum by (backend) (rate(conviction_requests_total{backend!="unknown"}[5m]))'
+    f"sum by (backend) (rate(conviction_requests_total{{{DETAIL}, {failed()}}}[5m]))"
+    f" / sum by (backend) (rate(conviction_requests_total{{{KNOWN}}}[5m]))"
 )
 
 
@@ -32,14 +34,15 @@ def dashboard() -> Dashboard:
         "Failures": failures(),
         "Load": load(),
     }
-    return board("overview", "overview", "Both backends side by side: speed, cost and errors.", rows)
+    about = "Both backends side by side: speed, cost and errors."
+    return board("overview", "overview", about, rows, GATEWAYS, BACKENDS, DETAILS)
 
 
 def state() -> Iterator[Panel]:
     yield numbers(
         "Requests a second",
         "reqps",
-        Query('sum by (backend) (rate(conviction_requests_total{backend!="unknown"}[$__rate_interval]))'),
+        Query(f"sum by (backend) (rate(conviction_requests_total{{{KNOWN}}}[$__rate_interval]))"),
     )
     yield numbers(
         "Failing",
@@ -51,7 +54,7 @@ def state() -> Iterator[Panel]:
     yield numbers(
         "Breakers not closed",
         "none",
-        Query('sum by (backend) (1 - conviction_breaker_state{state="closed"})'),
+        Query(f'sum by (backend) (1 - conviction_breaker_state{{{BACKEND}, state="closed"}})'),
         about="Gateways that block requests to a backend's servers because they keep failing.",
         thresholds=ANY,
     )
@@ -66,20 +69,28 @@ def state() -> Iterator[Panel]:
 
 
 def speed() -> Iterator[Panel]:
-    yield lines("Output tokens a second", "none", Query("conviction:tokens_per_second"))
+    tokens, per_token = f"conviction_tokens_total{{{BACKEND}}}", "conviction_time_per_output_token_seconds"
+    output = f'conviction_tokens_total{{{BACKEND}, type="output"}}'
+    yield lines("Output tokens a second", "none", Query(f"sum by (backend) (rate({output}[$__rate_interval]))"))
     yield lines(
         "Milliseconds a token, mean",
         "ms",
-        Query("conviction:ms_per_token"),
+        Query(
+            f"1000 * sum by (backend) (rate({per_token}_sum{{{DETAIL}}}[$__rate_interval]))"
+            f" / (sum by (backend) (rate({per_token}_count{{{DETAIL}}}[$__rate_interval])) > 0)"
+        ),
         about="Time between output tokens, mean of calls.",
         logarithmic=True,
     )
     yield lines(
         "USD per 1,000 tokens",
         "currencyUSD",
-        Query("conviction:cost_usd_per_1k_tokens"),
-        about="As stated in answers: gpt-4 at list price, mistral at measured capacity. What mistral costs at"
-        " its present use is on the cost dashboard.",
+        Query(
+            f"1000 * sum by (backend) (rate(conviction_cost_usd_total{{{BACKEND}}}[1h]))"
+            f" / (sum by (backend) (rate({tokens}[1h])) > 0)"
+        ),
+        about="The last hour's, as stated in answers: gpt-4 at list price, mistral at measured capacity. What mistral"
+        " costs at its present use is on the cost dashboard.",
         logarithmic=True,
     )
 
@@ -87,7 +98,7 @@ def speed() -> Iterator[Panel]:
 def percentiles(title: str, unit: str, metric: str, factor: str) -> Iterator[Panel]:
     """Yield a panel for each quantile, with a line for each backend and detail."""
     for name in QUANTILES:
-        query = Query(factor + quantile(name, metric, "backend, detail"), "{{backend}} {{detail}}")
+        query = Query(factor + quantile(name, metric, "backend, detail", DETAIL), "{{backend}} {{detail}}")
         yield lines(f"{title}, {name}", unit, query, logarithmic=True)
 
 
@@ -107,7 +118,7 @@ def failures() -> Iterator[Panel]:
             title,
             "reqps",
             Query(
-                f"sum by (backend, outcome) (rate(conviction_requests_total{{{which}}}[$__rate_interval]))",
+                f"sum by (backend, outcome) (rate(conviction_requests_total{{{DETAIL}, {which}}}[$__rate_interval]))",
                 "{{backend}}: {{outcome}}",
             ),
             about=about,
@@ -119,17 +130,16 @@ def load() -> Iterator[Panel]:
     yield lines(
         "Running and queued requests",
         "none",
-        Query("sum by (backend) (conviction_in_flight_requests)", "{{backend}}, under way"),
-        Query("sum by (backend) (conviction_queue_depth)", "{{backend}}, waiting"),
+        Query(f"sum by (backend) (conviction_in_flight_requests{{{BACKEND}}})", "{{backend}}, under way"),
+        Query(f"sum by (backend) (conviction_queue_depth{{{BACKEND}}})", "{{backend}}, waiting"),
         width=HALF,
     )
-    yield lines(
-        "Gateway overhead", "s", *quantiles("conviction_gateway_overhead_seconds"), width=HALF, logarithmic=True
-    )
+    overhead = quantiles("conviction_gateway_overhead_seconds", "backend", BACKEND)
+    yield lines("Gateway overhead", "s", *overhead, width=HALF, logarithmic=True)
     yield lines(
         "Answers a second, by source",
         "reqps",
-        Query("sum by (result) (rate(conviction_cache_requests_total[$__rate_interval]))", "{{result}}"),
+        Query(f"sum by (result) (rate(conviction_cache_requests_total{{{INSTANCE}}}[$__rate_interval]))", "{{result}}"),
         about="hit: cache; coalesced: another request's call; miss: a new call.",
         width=HALF,
         stacked=True,
@@ -138,7 +148,7 @@ def load() -> Iterator[Panel]:
         "Requests a second refused by a limit",
         "reqps",
         Query(
-            "sum by (scope, reason) (rate(conviction_limited_total[$__rate_interval]))",
+            f"sum by (scope, reason) (rate(conviction_limited_total{{{INSTANCE}}}[$__rate_interval]))",
             "{{reason}} of the {{scope}}",
         ),
         width=HALF,

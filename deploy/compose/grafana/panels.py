@@ -18,12 +18,12 @@ from grafana_foundation_sdk.models.common import (
     TooltipDisplayMode,
     VizOrientation,
 )
-from grafana_foundation_sdk.models.dashboard import DataSourceRef, DataTransformerConfig, DynamicConfigValue
+from grafana_foundation_sdk.models.dashboard import DataTransformerConfig, DynamicConfigValue
 
 from deploy.compose.grafana.queries import Query
 from deploy.compose.grafana.thresholds import BACKENDS, NEUTRAL, Thresholds, by_series, by_threshold, steps
+from deploy.compose.grafana.variables import SOURCE
 
-SOURCE = DataSourceRef(type_val="prometheus", uid="prometheus")
 DASHED = "/brief|p95|break-even|limit|at capacity|waiting/"
 DOTTED = "/chat|p99/"
 HALF, THIRD, QUARTER = 12, 8, 6

@@ -10,26 +10,32 @@ from deploy.compose.grafana.board import board
 from deploy.compose.grafana.panels import HALF, Panel, lines, numbers
 from deploy.compose.grafana.queries import Query, quantiles
 from deploy.compose.grafana.thresholds import USED
+from deploy.compose.grafana.variables import SERVER, SERVERS
 
-SERVER = "{{instance}}"
+NAME = "{{instance}}"
+UP = f'up{{job="vllm", {SERVER}}}'
 
 
 def dashboard() -> Dashboard:
     about = "The servers of the hosted model: queue, KV cache, prefix cache, speed."
-    return board("vLLM", "vllm", about, {"State": state(), "Load": load(), "Speed": speed(), "Requests": requests()})
+    rows = {"State": state(), "Load": load(), "Speed": speed(), "Requests": requests()}
+    return board("vLLM", "vllm", about, rows, SERVERS)
 
 
 def state() -> Iterator[Panel]:
-    yield numbers("Servers up", "none", Query('sum(up{job="vllm"})', "up"), Query('count(up{job="vllm"})', "known"))
-    yield numbers("Requests waiting", "none", Query("sum(vllm:num_requests_waiting)", "waiting"))
+    yield numbers("Servers up", "none", Query(f"sum({UP})", "up"), Query(f"count({UP})", "known"))
+    yield numbers("Requests waiting", "none", Query(f"sum(vllm:num_requests_waiting{{{SERVER}}})", "waiting"))
     yield numbers(
-        "KV cache used", "percentunit", Query("max(vllm:kv_cache_usage_perc)", "the fullest"), thresholds=USED
+        "KV cache used",
+        "percentunit",
+        Query(f"max(vllm:kv_cache_usage_perc{{{SERVER}}})", "the fullest"),
+        thresholds=USED,
     )
     yield numbers(
         "Prefix cache hits",
         "percentunit",
         Query(
-            "sum(rate(vllm:prefix_cache_hits_total[5m])) / (sum(rate(vllm:prefix_cache_queries_total[5m])) > 0)",
+            f"sum({rate('prefix_cache_hits_total', '5m')}) / (sum({rate('prefix_cache_queries_total', '5m')}) > 0)",
             "hits",
         ),
         about="Share of prompt tokens from the cache. Every prompt starts with the same fixed part.",
@@ -40,23 +46,23 @@ def load() -> Iterator[Panel]:
     yield lines(
         "Running and queued requests",
         "none",
-        Query("sum by (instance) (vllm:num_requests_running)", f"{SERVER}, running"),
-        Query("sum by (instance) (vllm:num_requests_waiting)", f"{SERVER}, waiting"),
+        Query(f"sum by (instance) (vllm:num_requests_running{{{SERVER}}})", f"{NAME}, running"),
+        Query(f"sum by (instance) (vllm:num_requests_waiting{{{SERVER}}})", f"{NAME}, waiting"),
         about="Add servers when requests wait; processor load is no indicator.",
     )
     yield lines(
         "KV cache used",
         "percentunit",
-        Query("max by (instance) (vllm:kv_cache_usage_perc)", SERVER),
+        Query(f"max by (instance) (vllm:kv_cache_usage_perc{{{SERVER}}})", NAME),
         thresholds=USED,
     ).max(1)
     yield lines(
         "Prefix cache hits",
         "percentunit",
         Query(
-            "sum by (instance) (rate(vllm:prefix_cache_hits_total[$__rate_interval]))"
-            " / (sum by (instance) (rate(vllm:prefix_cache_queries_total[$__rate_interval])) > 0)",
-            SERVER,
+            f"sum by (instance) ({rate('prefix_cache_hits_total')})"
+            f" / (sum by (instance) ({rate('prefix_cache_queries_total')}) > 0)",
+            NAME,
         ),
     ).max(1)
 
@@ -65,15 +71,15 @@ def speed() -> Iterator[Panel]:
     yield lines(
         "Tokens a second",
         "none",
-        Query("sum(rate(vllm:prompt_tokens_total[$__rate_interval]))", "prompt"),
-        Query("sum(rate(vllm:generation_tokens_total[$__rate_interval]))", "generated"),
+        Query(f"sum({rate('prompt_tokens_total')})", "prompt"),
+        Query(f"sum({rate('generation_tokens_total')})", "generated"),
         logarithmic=True,
     )
     yield lines(
-        "Time to first token", "s", *quantiles("vllm:time_to_first_token_seconds", "instance"), logarithmic=True
+        "Time to first token", "s", *quantiles("vllm:time_to_first_token_seconds", "instance", SERVER), logarithmic=True
     )
     yield lines(
-        "Inter-token latency", "s", *quantiles("vllm:inter_token_latency_seconds", "instance"), logarithmic=True
+        "Inter-token latency", "s", *quantiles("vllm:inter_token_latency_seconds", "instance", SERVER), logarithmic=True
     )
 
 
@@ -83,8 +89,8 @@ def requests() -> Iterator[Panel]:
         "s",
         *(
             Query(
-                f"sum(rate(vllm:request_{part}_time_seconds_sum[$__rate_interval]))"
-                f" / (sum(rate(vllm:request_{part}_time_seconds_count[$__rate_interval])) > 0)",
+                f"sum({rate(f'request_{part}_time_seconds_sum')})"
+                f" / (sum({rate(f'request_{part}_time_seconds_count')}) > 0)",
                 part,
             )
             for part in ("queue", "prefill", "decode")
@@ -96,8 +102,13 @@ def requests() -> Iterator[Panel]:
     yield lines(
         "Finished and preempted requests a second",
         "reqps",
-        Query("sum by (finished_reason) (rate(vllm:request_success_total[$__rate_interval]))", "{{finished_reason}}"),
-        Query("sum(rate(vllm:num_preemptions_total[$__rate_interval]))", "preempted"),
+        Query(f"sum by (finished_reason) ({rate('request_success_total')})", "{{finished_reason}}"),
+        Query(f"sum({rate('num_preemptions_total')})", "preempted"),
         about="length: cut off; preempted: back in the queue because the KV cache was full.",
         width=HALF,
     )
+
+
+def rate(metric: str, span: str = "$__rate_interval") -> str:
+    """Return the rates of a counter of the chosen servers."""
+    return f"rate(vllm:{metric}{{{SERVER}}}[{span}])"
