@@ -39,7 +39,7 @@ from app.serving.drain import Drain
 from app.serving.loop_lag import LoopLag
 from app.settings.gateway import Settings
 from app.stores.exposure import require_password
-from app.telemetry.tracing import TraceExporter
+from app.telemetry.exporters import MetricExporter, TraceExporter
 
 OpenResources = Callable[[Settings, Mapping[BackendName, Price]], AbstractAsyncContextManager[Resources]]
 
@@ -59,11 +59,16 @@ def create_app(
     limits, prices = default_limits(settings), price_list(settings)
     keyring = load_keys(settings.api_keys_file, limits)
     experiments = Experiments(settings.experiments_file)
-    exporter = TraceExporter() if settings.traces else None
+    traces = TraceExporter() if settings.traces else None
+    measures = MetricExporter() if settings.otel_metrics else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with exporter.running() if exporter else nullcontext(), opened(settings, prices) as resources:
+        async with (
+            traces.running() if traces else nullcontext(),
+            measures.running() if measures else nullcontext(),
+            opened(settings, prices) as resources,
+        ):
             app.state.resources = resources
             app.state.dependencies = health.DependencyCheck(resources)
             with lag.monitoring(resources.collectors) if lag else nullcontext():
@@ -72,7 +77,7 @@ def create_app(
     app = FastAPI(
         lifespan=lifespan,
         middleware=[  # outermost first
-            *([Middleware(RequestSpan)] if exporter else []),
+            *([Middleware(RequestSpan)] if traces else []),
             Middleware(RequestContext),
             Middleware(Authentication, keys=keyring, limits=limits),
         ],

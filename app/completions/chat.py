@@ -19,7 +19,7 @@ from app.completions.request import RequestOptions
 from app.contract.completion import NO_USAGE, BackendName, Usage
 from app.pricing.limits import Estimate, Scope
 from app.pricing.prices import Cost, ListPrice
-from app.telemetry.tracing import generation_span, usage_attributes
+from app.telemetry.generation import generation
 
 ANSWER_TOKENS: Mapping[BackendName, int] = {"mistral": 2048, "gpt-4": 4096}
 """The completion tokens assumed for a request without a limit, and its limit where tokens or money are limited.
@@ -55,7 +55,7 @@ async def chat(
             await reservations.mark_sent(reservation, options.principal, upstream)
             stream = upstream.backend.chat(bounded, options.deadline)
             pending = PendingChat(stream, admission.limit_status if admission else None)
-            with generation_span(upstream.name) as span:
+            with generation(upstream.name) as call:
                 try:
                     async with stream:
                         if body.get("stream") is True and stream.status == 200:
@@ -64,7 +64,7 @@ async def chat(
                 finally:
                     reservation.usage = pending.usage = _used(stream.usage, most)
                     pending.cost = upstream.cost(reservation.usage)
-                    span.set_attributes(usage_attributes(upstream.backend.model, reservation.usage))
+                    call.sent(upstream.backend.model, reservation.usage)
     if stream.status == 200:
         upstream.meters.duration["chat"].observe(perf_counter() - began)
 

@@ -13,7 +13,7 @@ from app.contract.completion import NO_USAGE, Completion, Usage
 from app.contract.prompt import Detail, Message
 from app.deadline import Deadline
 from app.errors import UnparsedAnswer
-from app.telemetry.tracing import generation_span, usage_attributes
+from app.telemetry.generation import generation
 
 MAX_ATTEMPTS = 2
 
@@ -61,18 +61,19 @@ class Attempts:
 
     async def _complete(self, prompt: Sequence[Message]) -> Completion:
         backend = self._upstream.backend
-        with generation_span(backend.name) as span:
+        with generation(backend.name) as call:
             async with backend.answer(prompt, self._detail, self._deadline) as stream:
                 began = perf_counter()
                 try:
                     async for text in stream:
                         self._call.write(text)
+                    call.answered(stream.completion.model)
                     return stream.completion
                 finally:
                     self.waited_s += perf_counter() - began
                     self.requests, self.queued_s = self.requests + stream.attempts, stream.sent_at - self._created
                     self.usage, self.model = _sum(self.usage, stream.usage), stream.requested_model
-                    span.set_attributes(usage_attributes(stream.requested_model, stream.usage))
+                    call.sent(stream.requested_model, stream.usage)
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -244,6 +244,40 @@ def test_what_turns_traces_on(monkeypatch: pytest.MonkeyPatch, given: dict[str, 
 
 
 @pytest.mark.parametrize(
+    ("given", "on"),
+    [
+        ({"EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, False),
+        ({"EXPORTER_OTLP_METRICS_ENDPOINT": "http://collector/v1/metrics"}, True),
+        ({"METRICS_EXPORTER": "otlp"}, True),
+        ({"METRICS_EXPORTER": "none", "EXPORTER_OTLP_METRICS_ENDPOINT": "collector:4317"}, False),
+        ({"METRICS_EXPORTER": "otlp", "SDK_DISABLED": "true"}, False),
+    ],
+)
+def test_what_turns_opentelemetry_s_metrics_on(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], on: bool
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"OTEL_{name}", value)
+    assert load_settings().otel_metrics is on
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("METRICS_EXPORTER", "hush"),
+        ("EXPORTER_OTLP_METRICS_ENDPOINT", "hush:4317"),
+        ("EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
+    ],
+)
+def test_metrics_that_cannot_be_sent_are_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://collector:4318/v1/metrics")
+    monkeypatch.setenv(f"OTEL_{name}", value)
+    with pytest.raises(InvalidSettings, match=f"OTEL_{name}: ") as refused:
+        load_settings()
+    assert "hush" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [("TRACES_EXPORTER", "hush"), ("EXPORTER_OTLP_ENDPOINT", "hush:4317"), ("EXPORTER_OTLP_PROTOCOL", "grpc")],
 )

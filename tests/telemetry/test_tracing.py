@@ -181,6 +181,7 @@ def test_a_request_and_its_steps_are_spans_of_the_client_s_trace(
     assert (chat["kind"], chat["gen_ai.operation.name"], chat["gen_ai.provider.name"]) == (3, "chat", provider)
     assert (chat["conviction.backend"], chat["conviction.source"]) == (backend, "model")
     assert document["model"].removeprefix("stand-in/") == chat["gen_ai.request.model"].removeprefix("stand-in/")
+    assert chat["gen_ai.response.model"] == document["model"]
     usage = document["usage"]
     assert chat["gen_ai.usage.input_tokens"] == usage["prompt_tokens"]
     assert chat["gen_ai.usage.output_tokens"] == usage["completion_tokens"]
@@ -300,8 +301,13 @@ def test_an_unreachable_collector_delays_no_answer_and_no_shutdown(
 
 
 @needs_sdk
-def test_without_traces_the_sdk_is_not_imported() -> None:
-    for given, imported in (({}, False), ({"OTEL_TRACES_EXPORTER": "otlp"}, True)):
+def test_without_traces_and_metrics_the_sdk_is_not_imported() -> None:
+    for given, imported in (
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_TRACES_EXPORTER": "none"}, False),
+        ({"OTEL_TRACES_EXPORTER": "otlp"}, True),
+        ({"OTEL_METRICS_EXPORTER": "otlp"}, True),
+    ):
         environment = clean_environment(**given) | {"PYTHONPATH": ":".join(sys.path)}
         process = subprocess.run(
             [sys.executable, "-c", OFF], env=environment, capture_output=True, text=True, check=True
