@@ -60,7 +60,7 @@ def running(program: str, folder: Path, targets: Mapping[str, str], key: str = "
     """Start one that scrapes the targets (host:port by job) each second and stores data in the folder."""
     port = available_port("127.0.0.1", 0)
     (folder / "metrics_key").write_text(key)
-    for name in ("rules.yml", "alerts.yml"):
+    for name in ("rules.yml", "spend.yml", "alerts.yml"):
         rules = (COMPOSE / "prometheus" / name).read_text()
         (folder / name).write_text(re.sub(r"^    interval: \w+$", "    interval: 1s", rules, flags=re.MULTILINE))
     config = folder / "prometheus.yml"
@@ -76,7 +76,7 @@ def running(program: str, folder: Path, targets: Mapping[str, str], key: str = "
 
 
 def queries(dashboard: str, filled_in: dict[str, str]) -> list[str]:
-    """Return the queries of a dashboard's panels, with Grafana's variables filled in; its own stand for all values."""
+    """Return the queries of a dashboard's panels, with Grafana's variables filled in: its own with all values."""
     document = json.loads((DASHBOARDS / f"{dashboard}.json").read_text())
     exprs: list[str] = [target["expr"] for panel in document["panels"] for target in panel.get("targets", ())]
     own = {f"${variable['name']}": ".*" for variable in document["templating"]["list"]}

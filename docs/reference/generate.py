@@ -222,7 +222,10 @@ def metrics_page() -> Iterator[str]:
     yield "## Histogram buckets\n"
     yield from table(("name", "upper bounds"), buckets())
     yield "## Recording rules\n"
-    yield "[rules.yml](../../deploy/compose/prometheus/rules.yml) records what dashboards and alerts read.\n"
+    yield (
+        "[rules.yml](../../deploy/compose/prometheus/rules.yml) records what dashboards and alerts read,\n"
+        "[spend.yml](../../deploy/compose/prometheus/spend.yml) money by day and month.\n"
+    )
     yield from table(("name", "evaluated every", "meaning"), recorded())
     yield "## Alerts\n"
     yield "[alerts.yml](../../deploy/compose/prometheus/alerts.yml); the name links to what to do.\n"
@@ -249,7 +252,11 @@ def buckets() -> Iterator[tuple[str, str]]:
 
 
 def recorded() -> Iterator[tuple[str, str, str]]:
-    text = (ROOT / "deploy/compose/prometheus/rules.yml").read_text()
+    for name in ("rules.yml", "spend.yml"):
+        yield from recorded_in((ROOT / "deploy/compose/prometheus" / name).read_text())
+
+
+def recorded_in(text: str) -> Iterator[tuple[str, str, str]]:
     comments = {
         name: " ".join(line.strip().lstrip("# ") for line in comment.splitlines())
         for comment, name in re.findall(r"((?:^ +#.*\n)*)^ +- record: (\S+)", text, re.MULTILINE)

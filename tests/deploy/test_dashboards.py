@@ -64,7 +64,7 @@ def test_every_query_can_be_parsed(promtool: str, tmp_path: Path) -> None:
 def test_every_query_names_series_that_exist(name: str) -> None:
     suffixes = ("", "_total", "_bucket", "_sum", "_count")
     there = {metric.name + suffix for metric in Collectors().registry.collect() for suffix in suffixes}
-    there |= {rule["record"] for rule in rules("rules.yml")}
+    there |= {rule["record"] for file in ("rules.yml", "spend.yml") for rule in rules(file)}
     there |= set(re.findall(r"^(vllm:\w+)", RECORDED.read_text(), re.MULTILINE))
     named = {each for expr in exprs(name) for each in re.findall(r"\b(?:conviction|vllm)[\w:]+", expr)}
     assert named
@@ -147,7 +147,7 @@ def due_steps(exprs: list[str]) -> list[tuple[float | None, str]] | None:
         return [(None, "green"), (0.01, "#EAB839"), (0.05, "red")]
     if "ALERTS" in asks or "breaker_state" in asks:
         return [(None, "green"), (1, "red")]
-    if re.search(r"budget_used_usd\S* / |kv_cache_usage", asks):
+    if re.search(r"budget_used:ratio|kv_cache_usage", asks):
         return [(None, "green"), (0.75, "#EAB839"), (0.9, "red")]
     return None
 
@@ -170,7 +170,7 @@ def test_every_panel_states_its_colours(name: str) -> None:
 
 
 def test_each_kind_of_threshold_is_shown() -> None:
-    for name, exprs in (("overview", ("outcome=~", "ALERTS", "breaker_state")), ("cost", ("budget_used_usd",))):
+    for name, exprs in (("overview", ("outcome=~", "ALERTS", "breaker_state")), ("cost", ("budget_used:ratio",))):
         for part in exprs:
             assert any(due_steps(asked(panel)) for panel in panels(name) if part in " ".join(asked(panel))), part
 

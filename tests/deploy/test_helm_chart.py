@@ -189,7 +189,7 @@ def test_each_monitor_and_rule_uses_the_same_job(documents: list[Document]) -> N
     assert endpoint["authorization"]["credentials"] == {"name": "conviction", "key": "metrics_key"}
 
 
-@pytest.mark.parametrize("name", ["rules", "alerts"])
+@pytest.mark.parametrize("name", ["rules", "spend", "alerts"])
 def test_rules_are_those_of_compose(documents: list[Document], name: str) -> None:
     made = one(documents, "PrometheusRule", name)["spec"]
     text = (ROOT / f"deploy/compose/prometheus/{name}.yml").read_text()

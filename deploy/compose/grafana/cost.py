@@ -136,7 +136,7 @@ def budgets() -> Iterator[Panel]:
     yield numbers(
         "Budget used today",
         "percentunit",
-        Query("max by (backend) (conviction_budget_used_usd) / max by (backend) (conviction_budget_limit_usd)"),
+        Query("conviction:budget_used:ratio"),
         about="UTC day, all gateways on the store.",
         width=THIRD,
         height=TALL,
