@@ -12,6 +12,7 @@ from app.backends.upstream import Upstream
 from app.completions.partial_json import PartialJson
 from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion, RequestOptions
 from app.completions.service import CompletionService
+from app.contract.analysis import read_analysis
 from app.contract.features import Metrics
 from app.contract.prompt import PROMPT_VERSION, Detail, messages
 from app.contract.recommendation import FullAnswer
@@ -145,6 +146,7 @@ def _answer(
             upstream.meters.per_token[question.detail].observe(per_token)
     metrics, answer, completion = question.metrics, call.answer, call.completion
     assert metrics is not None
+    analysis = answer.analysis if isinstance(answer, FullAnswer) else None
     probabilities, calibration = completion.probabilities, upstream.calibration(completion, question.detail)
     if probabilities and calibration:
         probabilities = calibration.apply(probabilities)
@@ -160,7 +162,8 @@ def _answer(
         probabilities_calibrated=bool(probabilities and calibration),
         probabilities_given=GIVEN[question.detail] if probabilities else None,
         probabilities_bound=Probabilities.bound_of(probabilities),
-        analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
+        analysis=analysis,
+        evidence=[] if analysis is None else read_analysis(analysis),
         backend=upstream.name,
         model=completion.model,
         prompt_version=PROMPT_VERSION,

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainSerializer, TypeAdapter
 
+from app.contract.analysis import Evidence
 from app.contract.completion import BackendName, Completion, Usage
 from app.contract.features import Metrics
 from app.contract.hardware import WeightFormat
@@ -155,14 +156,18 @@ class Recommendation:
         Field(
             ge=1,
             le=10,
-            description="the model's answer on its teacher's scale from 1 (a guess) to 10 (certain); not a probability",
+            description="strength of the evidence from 1 (a guess) to 10 (certain), as the model writes it; not a "
+            "probability. The rule-based teacher derives it from the indicators' votes: for buy and sell it grows with "
+            "their margin, for hold with their balance; high implied volatility lowers it by 1, and half the number "
+            "of known readings limits it",
         ),
     ]
     probabilities: Annotated[
         Probabilities | None,
         Field(
-            description="of the three actions, calibrated as `probabilities_calibrated` states; null if the backend "
-            "returns none. The action is what the model wrote, also where another one is more probable here"
+            description="of the three actions; null if the backend returns none. With `probabilities_calibrated`, each "
+            "is the chance that the action equals the teacher's, otherwise the model's own chance to write it; the "
+            "price is no part of either. The action is what the model wrote, also where another one is more probable"
         ),
     ]
     probabilities_calibrated: Annotated[
@@ -181,6 +186,13 @@ class Recommendation:
         ),
     ]
     analysis: str | None
+    evidence: Annotated[
+        list[Evidence],
+        Field(
+            description="the readings that the analysis counts, in its order; empty for a brief answer, and for an "
+            "analysis in another format"
+        ),
+    ]
     backend: BackendName
     model: str
     prompt_version: str

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from app.contract.analysis import read_analysis
 from app.contract.completion import BackendName, Usage
 from app.contract.manifest import current, parse
+from app.contract.recommendation import FullAnswer, canonical
 from app.errors import (
     BackendError,
     BackendUnavailable,
@@ -234,3 +238,48 @@ async def test_a_blind_question_s_metrics_are_those_of_its_ticker(running: Gatew
     assert answer["metrics_source"]["provider"] == "sample"
     (prompt, _) = running.mistral.asked[0]
     assert "AAPL" not in prompt[0]["content"]
+
+
+# Evidence
+
+FULL = EXAMPLE_BODY | {"detail": "full"}
+
+
+async def full_answers(running: Gateway) -> AsyncIterator[dict[str, Any]]:
+    """The same full answer from every endpoint."""
+    yield (await ask(running, FULL)).json()
+    stream = (await ask(running, FULL | {"stream": True})).text
+    yield json.loads(stream.rpartition("event: recommendation\ndata: ")[2])
+    batch = await running.client.post("/v1/recommendations/batch", json={"items": [FULL]})
+    yield json.loads(batch.text.splitlines()[0])["answer"]
+    compared = (await running.client.post("/v1/comparisons", json=FULL)).json()
+    for side in compared["sides"].values():
+        yield side["answer"]
+
+
+async def test_every_endpoint_lists_the_evidence_of_a_full_answer(running: Gateway) -> None:
+    answers = [answer async for answer in full_answers(running)]
+    assert len(answers) == 5
+    for answer in answers:
+        listed = [vars(item) for item in read_analysis(answer["analysis"])]
+        assert answer["evidence"] == listed
+        assert listed[0] == {
+            **{"group": "bullish", "metric": "put-call ratio", "value": "7.26", "reading": "puts crowded"},
+            **{"vote": 2, "total": 2},
+        }
+
+
+async def test_an_analysis_in_another_format_has_no_evidence(running: Gateway) -> None:
+    text = canonical(FullAnswer(analysis="RSI is firm (6).", action="buy", conviction=7))
+    running.mistral.script = [completion(text)]
+    answer = (await ask(running, FULL)).json()
+    assert (answer["analysis"], answer["evidence"]) == ("RSI is firm (6).", [])
+
+
+async def test_a_brief_answer_is_not_parsed_for_evidence(running: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    monkeypatch.setattr("app.recommend.read_analysis", lambda text: parsed.append(text) or [])
+    assert (await ask(running)).json()["evidence"] == []
+    assert parsed == []
+    await ask(running, FULL)
+    assert len(parsed) == 1

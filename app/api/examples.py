@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.contract import rule_based_analyst as rules
+from app.contract.analysis import read_analysis
 from app.contract.completion import Completion, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.probabilities import LabelProbabilities
@@ -38,6 +39,7 @@ REQUESTS: dict[str, Any] = {
 
 def _answer(detail: Detail) -> Any:
     answer = rules.answer(EXAMPLE, detail)
+    analysis = answer.analysis if isinstance(answer, FullAnswer) else None
     completion = Completion(
         text=canonical(answer),
         model=f"stand-in/{MODEL}",
@@ -59,7 +61,8 @@ def _answer(detail: Detail) -> Any:
         probabilities_calibrated=False,
         probabilities_given=GIVEN[detail],
         probabilities_bound=None,
-        analysis=answer.analysis if isinstance(answer, FullAnswer) else None,
+        analysis=analysis,
+        evidence=[] if analysis is None else read_analysis(analysis),
         backend="gpt-4",
         model=completion.model,
         prompt_version=PROMPT_VERSION,

@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from app.contract.prompt import LINES, Line
 
@@ -37,17 +39,16 @@ _CITED = re.compile(r"(?:(?P<value>(?:.{0,60} )?[+-]?\d[\d.]{0,12}[KM%]?) )?(?P<
 
 @dataclass(frozen=True)
 class Evidence:
-    """One reading that an analysis counts.
-
-    `vote` is positive for the stock and negative against it; `total` is the running score of the group.
-    """
+    """One reading that an analysis counts."""
 
     group: Group
-    metric: str
-    value: str | None
-    reading: str
-    vote: int
-    total: int
+    metric: Annotated[str, Field(description="the indicator, by its label in the prompt")]
+    value: Annotated[str | None, Field(description="its figures as the analysis cites them; null if it cites none")]
+    reading: Annotated[str, Field(description="its zone in words")]
+    vote: Annotated[
+        int, Field(description="what it adds to the group's score: positive for the stock, negative against it")
+    ]
+    total: Annotated[int, Field(description="the group's running score, as the analysis states it")]
 
 
 def write_analysis(votes: Iterable[tuple[Line, int]], conclusion: str) -> str:

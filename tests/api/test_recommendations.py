@@ -32,6 +32,7 @@ FIELDS = [
     "probabilities_given",
     "probabilities_bound",
     "analysis",
+    "evidence",
     "backend",
     "model",
     "prompt_version",
@@ -89,6 +90,7 @@ async def test_metrics_are_answered(client: httpx.AsyncClient, backend: str, det
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert answer["probabilities_given"] == ("metrics" if detail == "brief" else "analysis")
     assert (answer["analysis"] is None) == (detail == "brief")
+    assert bool(answer["evidence"]) == (detail == "full")
     assert answer["backend"] == backend
     assert answer["model"].endswith(fingerprint() if backend == "mistral" else "gpt-4.1")
     assert answer["source"] == "model"
