@@ -11,6 +11,8 @@ const SOURCES = {
   cache: "the cache: an earlier answer",
   coalesced: "a call shared with another request",
 };
+const CALIBRATED = "Calibrated: the chance that the action equals the teacher's.";
+const UNCALIBRATED = "The model's own chance to write the action; not calibrated.";
 
 export class AnswerCard {
   constructor(backend) {
@@ -96,10 +98,11 @@ function convictionBar(conviction) {
     { class: "conviction" },
     h("p", {}, "Conviction ", h("b", {}, String(conviction)), h("span", { class: "muted" }, " of 10")),
     h("div", { class: "steps", role: "img", "aria-label": `conviction ${conviction} of 10` }, steps),
+    h("p", { class: "muted small" }, "Strength of the evidence; not a probability."),
   );
 }
 
-function probabilityBars({ probabilities, probabilities_given: given }) {
+function probabilityBars({ probabilities, probabilities_calibrated: calibrated, probabilities_given: given }) {
   if (probabilities === null) return h("p", { class: "muted" }, "Probabilities: the backend returned none.");
   return h(
     "div",
@@ -117,6 +120,7 @@ function probabilityBars({ probabilities, probabilities_given: given }) {
         ),
       ),
     ),
+    h("p", { class: "muted small" }, calibrated ? CALIBRATED : UNCALIBRATED),
   );
 }
 
