@@ -79,13 +79,15 @@ def create_app(
         middleware=[  # outermost first
             *([Middleware(RequestSpan)] if traces else []),
             Middleware(RequestContext),
-            Middleware(Authentication, keys=keyring, limits=limits),
+            Middleware(Authentication, keys=keyring, limits=limits, open_docs=settings.open_docs),
         ],
         exception_handlers={HTTPException: translate_router_error},
         # FastAPI's own traces record paths and error messages, which may hold ids and user input.
         telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
+        openapi_url=None,  # app.api.openapi serves the document and its page
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=openapi.operation_id,
         redirect_slashes=False,
     )
     for endpoints in (

@@ -8,7 +8,7 @@ from functools import partial
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.api import console
+from app.api import console, openapi
 from app.auth.key_cache import KeyCache
 from app.auth.key_file import Keyring
 from app.auth.principal import Principal, local_principal
@@ -18,6 +18,8 @@ from app.settings.addresses import is_loopback
 
 OPEN_PATHS = frozenset({"/health/live", "/health/ready", "/"})
 """Paths without a key: for health probes, and for the page that asks its user for a key."""
+DOCS_PATHS = frozenset({openapi.DOCUMENT, openapi.PAGE})
+"""Paths without a key unless the settings close them; they show nothing of the settings but whether there are keys."""
 
 
 class Authentication:
@@ -26,9 +28,11 @@ class Authentication:
     Raises `Unauthorized`, `Forbidden`, and `StoreUnavailable` if the store cannot look up an issued key.
     """
 
-    def __init__(self, app: ASGIApp, keys: Keyring | None, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, keys: Keyring | None, limits: Limits, open_docs: bool) -> None:
         self.app = app
         self._keys = keys
+        self._open_paths = OPEN_PATHS | DOCS_PATHS if open_docs else OPEN_PATHS
+        self._open_folders = (console.FOLDER, f"{openapi.ASSETS}/") if open_docs else (console.FOLDER,)
         self._local = local_principal(limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,7 +41,7 @@ class Authentication:
             if self._keys is None:
                 _require_loopback_host(headers)
                 await _set_principal(scope, self._authenticate_local)
-            elif scope["path"] not in OPEN_PATHS and not scope["path"].startswith(console.FOLDER):
+            elif scope["path"] not in self._open_paths and not scope["path"].startswith(self._open_folders):
                 issued: KeyCache = scope["app"].state.resources.keys
                 await _set_principal(scope, partial(_authenticate, headers, self._keys, issued))
         await self.app(scope, receive, send)

@@ -27,7 +27,7 @@ BACKENDS = TypeAdapter(Backends)
         "operation", {200: documents.answer("All backends.", Backends), **documents.problems(*documents.KEYED)}
     ),
 )
-async def backends(request: Request) -> Response:
+async def list_backends(request: Request) -> Response:
     """The backends, whether each is ready, and their prices."""
     resources = resources_of(request)
     states = await asyncio.gather(

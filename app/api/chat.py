@@ -67,7 +67,7 @@ router = APIRouter(route_class=RequestRoute)
         requestBody=documents.request_body(ChatRequest),
     ),
 )
-async def chat_completions(request: Request) -> Response:
+async def create_chat_completion(request: Request) -> Response:
     """A chat completion by the backend that `model` names, under the same keys and limits as recommendations."""
     resources, observation = resources_of(request), RequestObservation(detail="chat")
     with resources.collectors.track_request(observation):

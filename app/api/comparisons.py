@@ -105,7 +105,7 @@ async def create_comparison(request: Request) -> Response:
         parameters=documents.query_parameters(PairQuery),
     ),
 )
-async def list_pairs(request: Request) -> Response:
+async def list_comparisons(request: Request) -> Response:
     """The stored pairs, the newest first."""
     comparisons, query = _authorized_resources(request).comparisons, read_query(request, PairQuery)
     before = None if query.cursor is None else decode_cursor(query.cursor, query.selection)
@@ -139,7 +139,7 @@ async def list_pairs(request: Request) -> Response:
         parameters=documents.query_parameters(ReportQuery),
     ),
 )
-async def report(request: Request) -> Response:
+async def get_comparison_report(request: Request) -> Response:
     """Agreement, speed and cost of both backends over the stored pairs, with confidence intervals."""
     resources, query = _authorized_resources(request), read_query(request, ReportQuery)
     await _mask(resources.comparisons, query.choice)

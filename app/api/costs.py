@@ -45,7 +45,7 @@ COSTS = TypeAdapter(Costs)
         "operation", {200: documents.answer("The costs.", Costs), **documents.problems(*documents.KEYED)}
     ),
 )
-async def costs(request: Request) -> Response:
+async def get_costs(request: Request) -> Response:
     """The hourly cost, the cost of tokens at present use and at capacity, and the break-even of hosting."""
     found = await _costs(resources_of(request))
     return Response(COSTS.dump_json(found), media_type="application/json")

@@ -47,6 +47,9 @@ MARKET: Errors = (
     *(MarketDataUnavailable, MarketDataRateLimited),
 )
 
+ERROR_CODES = "x-error-codes"
+"""The extension that lists an error response's possible values of `code`."""
+
 MODELS: dict[tuple[type, JsonSchemaMode], None] = {}
 """The models that the document refers to, in the order of their registration by `schema`."""
 
@@ -89,10 +92,11 @@ def problems(
     codes: dict[int, list[str]] = {}
     possible: list[type[ConvictionError]] = [Forbidden, *errors, ConvictionError]
     for error in possible:
-        codes.setdefault(error.status, []).append(f"`{error.code}`")
+        codes.setdefault(error.status, []).append(error.code)
     return {
         status: {
-            "description": ", ".join(of_status),
+            "description": ", ".join(f"`{code}`" for code in of_status),
+            ERROR_CODES: of_status,
             "headers": REQUEST_ID_HEADER | (RETRY_AFTER if status in (429, 503) else {}),
             "content": {media_type: {"schema": schema(model)}},
         }
@@ -121,6 +125,11 @@ def event(name: str, form: Document) -> Document:
     data = {"type": "string", "contentMediaType": "application/json", "contentSchema": form}
     fields = {"event": {"type": "string", "const": name}, "data": data}
     return {"type": "object", "required": ["event", "data"], "properties": fields}
+
+
+def lines(form: Document) -> Document:
+    """Return the schema of newline-delimited JSON: text whose lines have the form."""
+    return {"type": "string", "contentMediaType": "application/json", "contentSchema": form}
 
 
 def event_stream(form: Document) -> Document:

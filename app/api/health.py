@@ -54,7 +54,7 @@ class DependencyCheck:
         "operation", {200: documents.answer("Alive.", Liveness), **documents.problems()}, security=[]
     ),
 )
-async def live() -> Response:
+async def check_liveness() -> Response:
     """Whether the process runs."""
     return Response(LIVE, media_type="application/json")
 
@@ -71,7 +71,7 @@ async def live() -> Response:
         security=[],
     ),
 )
-async def ready(request: Request) -> Response:
+async def check_readiness(request: Request) -> Response:
     """Whether a backend and the store can serve a request now."""
     dependencies: DependencyCheck = request.app.state.dependencies
     backends, store = await dependencies.states()

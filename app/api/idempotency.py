@@ -38,7 +38,7 @@ async def respond_once(request: Request, body: bytes, options: RequestOptions, w
 
     Without a key a disconnect cancels the work; with a key the work is finished, since the client may repeat the
     request. A repeat waits for the first request. Failures are not stored. Raises `IdempotencyConflict` if the key was
-    used with another body, path, backend or subject, and `StoreUnavailable` if the store cannot look the key up.
+    used with another body, path, query, backend or subject, and `StoreUnavailable` if the store cannot look the key up.
     """
     key = request.headers.get(HEADER)
     if key is None:
@@ -47,7 +47,8 @@ async def respond_once(request: Request, body: bytes, options: RequestOptions, w
         raise InvalidRequest(f"{HEADER} must be 1 to {MAX_KEY_LENGTH} printable ASCII characters")
     idempotency = resources_of(request).idempotency
     headers = [request.headers.get(header, "").casefold().encode() for header in (BACKEND, FALLBACK, SUBJECT)]
-    content = b"\n".join([request.url.path.encode(), *headers, body])
+    query = f"?{request.url.query}" if request.url.query else ""
+    content = b"\n".join([f"{request.url.path}{query}".encode(), *headers, body])
     async with options.deadline.limit("the first request under this Idempotency-Key is still in progress"):
         state = await _begin(idempotency, principal_of(request).id, key, content)
     if isinstance(state, Done):

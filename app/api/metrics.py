@@ -26,7 +26,7 @@ router = APIRouter()
         },
     ),
 )
-async def metrics(request: Request) -> Response:
+async def get_metrics(request: Request) -> Response:
     """All metrics in Prometheus text format."""
     resources = resources_of(request)
     await resources.reservations.observe(resources.upstreams.values())

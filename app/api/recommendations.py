@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Set
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Send
 
-from app.api import documents, examples, server_sent_events
+from app.api import answer_fields, documents, examples, server_sent_events
+from app.api.answer_fields import requested_fields
 from app.api.body import MAX_BYTES, parse_json, read_bytes
 from app.api.disconnect import CancellableStream
 from app.api.idempotency import refuse_key, respond_once
@@ -27,7 +28,7 @@ from app.api.validation_errors import validate
 from app.decision_log.log import DecisionLog
 from app.errors import DecisionLogUnavailable, IdempotencyConflict, UnknownBackend, client_error
 from app.recommend import Answer
-from app.recommendation import RECOMMENDATION, Recommendation
+from app.recommendation import Recommendation
 from app.routing.fallback import AnswerStrategy
 from app.telemetry.metrics import RequestObservation
 from app.telemetry.request_timer import RequestTimer
@@ -69,17 +70,18 @@ router = APIRouter(route_class=RequestRoute)
         },
         parameters=[
             *(documents.BACKEND, documents.FALLBACK_BACKEND, documents.FOR_SUBJECT),
-            *(documents.TIMEOUT, documents.CACHE_CONTROL, documents.IDEMPOTENCY_KEY),
+            *(documents.TIMEOUT, documents.CACHE_CONTROL, documents.IDEMPOTENCY_KEY, answer_fields.PARAMETER),
         ],
         requestBody=documents.request_body(RecommendationRequest, examples=examples.REQUESTS),
     ),
 )
-async def recommendations(request: Request) -> Response:
+async def recommend(request: Request) -> Response:
     """Buy, sell or hold one stock, and how sure."""
     timer, resources = RequestTimer(), resources_of(request)
     observation = RequestObservation()
     with resources.collectors.track_request(observation):
         routing, options = RequestRouter(request, observation), request_options(request, resources.settings)
+        fields = requested_fields(request)
         with timer.waiting():
             content = await read_bytes(request, MAX_BYTES, options.deadline)
         body = validate(RecommendationRequest, parse_json(content))
@@ -91,22 +93,24 @@ async def recommendations(request: Request) -> Response:
                 decisions.require()
                 answer = await strategy.recommend()
                 await decisions.record(answer.recommendation, options.principal)
-                return _response(answer, strategy)
+                return _response(answer, strategy, fields)
 
             return await respond_once(request, content, options, respond)
         refuse_key(request)
         decisions.require()
         observation.delegated = True
-    return EventStream(replace(strategy, observation=replace(observation, delegated=False)), decisions)
+    return EventStream(replace(strategy, observation=replace(observation, delegated=False)), decisions, fields)
 
 
 class EventStream(CancellableStream):
     """The answer as events. Where several backends may answer, the headers are sent with the first event: they name
     the backend."""
 
-    def __init__(self, strategy: AnswerStrategy, decisions: DecisionLog) -> None:
+    def __init__(self, strategy: AnswerStrategy, decisions: DecisionLog, fields: Set[str] | None) -> None:
         super().__init__(
-            _events(strategy, decisions), media_type=server_sent_events.MEDIA_TYPE, headers=server_sent_events.HEADERS
+            _events(strategy, decisions, fields),
+            media_type=server_sent_events.MEDIA_TYPE,
+            headers=server_sent_events.HEADERS,
         )
         self._strategy = strategy
 
@@ -124,7 +128,9 @@ async def _prepend(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGene
             yield each
 
 
-async def _events(strategy: AnswerStrategy, decisions: DecisionLog) -> AsyncGenerator[bytes, None]:
+async def _events(
+    strategy: AnswerStrategy, decisions: DecisionLog, fields: Set[str] | None
+) -> AsyncGenerator[bytes, None]:
     """Yield the analysis in pieces, then the recommendation or the error."""
     try:
         with strategy.collectors.track_request(strategy.observation):
@@ -134,13 +140,14 @@ async def _events(strategy: AnswerStrategy, decisions: DecisionLog) -> AsyncGene
                         yield event("analysis", to_json({"delta": piece}))
                     else:
                         await decisions.record(piece.recommendation, strategy.options.principal)
-                        yield event("recommendation", RECOMMENDATION.dump_json(piece.recommendation))
+                        yield event("recommendation", answer_fields.to_json(piece.recommendation, fields))
     except Exception as error:  # noqa: BLE001 - sent to the client, and logged if unexpected
         yield event("error", problem(client_error(error)).model_dump_json(exclude_defaults=True).encode())
 
 
-def _response(answer: Answer, strategy: AnswerStrategy) -> Response:
+def _response(answer: Answer, strategy: AnswerStrategy, fields: Set[str] | None) -> Response:
     age = {} if answer.age_s is None else {"Age": str(int(answer.age_s))}
     limit_status = answer.limit_status.headers() if answer.limit_status else {}
     headers = {**route_headers(strategy), **age, **limit_status}
-    return Response(RECOMMENDATION.dump_json(answer.recommendation), media_type="application/json", headers=headers)
+    content = answer_fields.to_json(answer.recommendation, fields)
+    return Response(content, media_type="application/json", headers=headers)

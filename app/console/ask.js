@@ -57,7 +57,7 @@ async function loadBackends() {
   try {
     const { default: first, backends } = await getJson("v1/backends");
     backends.forEach(recordStandIn);
-    byId("docs").hidden = key() !== null; // a link sends no key
+    byId("docs").hidden = key() !== null && !(await fetch("docs", { method: "HEAD" })).ok; // a link sends no key
     names = backends.map(({ name }) => name);
     const options = backends.map(({ name, ready, reason }) => option(name, name, ready ? null : reason));
     if (names.length > 1) options.push(option(BOTH, "Both", null), option(CASCADE, "Cascade", null));

@@ -48,6 +48,8 @@ class Settings(BackendSettings, DecisionLogSettings, TracingSettings):
     """Serve as root; the image sets this to false."""
     api_keys_file: Path | None = None
     """File of name:key lines, each an admin's key. Required to listen on an address other than loopback."""
+    open_docs: bool = True
+    """Serve /docs and /openapi.json without a key; false: only with one."""
     key_requests_per_minute: PerMinute | None = None
     """Limits of a key without its own; None: no limit."""
     key_tokens_per_minute: PerMinute | None = None

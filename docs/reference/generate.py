@@ -318,7 +318,8 @@ def api_page() -> Iterator[str]:
         ],
     )
     yield "Where the gateway has keys, every request needs `Authorization: Bearer KEY` or `X-API-Key: KEY`, except\n"
-    yield "`/health/live`, `/health/ready` and the console's own files.\n"
+    yield "`/health/live`, `/health/ready`, the console's own files and, unless `CONVICTION_OPEN_DOCS=0`, `/docs` and\n"
+    yield "`/openapi.json`.\n"
     yield "## Response headers\n"
     headers: dict[str, str] = {}
     for _, _, each in operations:

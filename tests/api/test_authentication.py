@@ -17,7 +17,8 @@ from tests.auth.test_api_key import HOSTILE
 from tests.doubles import ask, gateway
 
 ANN, BOB = "ann-key-0123456789abcdef", "bob-key-0123456789abcdef"
-GUARDED = ("/v1/backends", "/metrics", "/openapi.json", "/docs", "/docs/assets/swagger-ui.css", "/nothing")
+GUARDED = ("/v1/backends", "/metrics", "/nothing", "/docs/nothing", "/openapi.json/")
+DOCS = ("/openapi.json", "/docs", "/docs/assets/swagger-ui.css")
 
 
 @pytest.fixture
@@ -69,6 +70,14 @@ async def test_without_a_known_key_nothing_opens(
             assert (await running.client.get(path, headers=headers)).status_code == 200
     assert ANN not in caplog.text
     assert "wrong-key" not in caplog.text
+
+
+async def test_the_documentation_needs_a_key_where_the_settings_close_it(store_url: str, keys_file: Path) -> None:
+    for open_docs, status in ((True, 200), (False, 401)):
+        async with gateway(store_url, api_keys_file=keys_file, open_docs=open_docs) as running:
+            for path in DOCS:
+                assert (await running.client.get(path)).status_code == status
+                assert (await running.client.get(path, headers={"X-API-Key": ANN})).status_code == 200
 
 
 async def test_the_holder_is_in_the_log_and_the_key_is_not(

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from jsonschema import Draft202012Validator
 
 from app.contract.completion import Usage
 from app.contract.fingerprint import EXAMPLE
@@ -124,6 +125,40 @@ async def test_an_invalid_item_fails_alone_with_its_problem(running: Gateway, ca
         assert "answer" not in line
     assert (summary["succeeded"], summary["failed"]) == (5, 7)
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_a_line_has_the_client_s_id_of_its_item(running: Gateway) -> None:
+    items = [item(0, custom_id="ä b/1"), item(1), {"ticker": "NO SUCH", "custom_id": "x" * 64}, item(3, custom_id=None)]
+    received, _ = await lines(running, items)
+    assert {line["index"]: line.get("custom_id") for line in received} == {0: "ä b/1", 1: None, 2: "x" * 64, 3: None}
+    assert [list(line)[:3] for line in received if line["index"] == 0] == [["index", "custom_id", "status"]]
+    assert ["custom_id" in line for line in sorted(received, key=lambda line: line["index"])] == [True, False] * 2
+
+
+@pytest.mark.parametrize("custom_id", ["", "x" * 65, 7, ["a"]])
+async def test_an_item_with_an_invalid_id_fails_alone_and_without_it(running: Gateway, custom_id: object) -> None:
+    received, summary = await lines(running, [item(0, custom_id=custom_id), item(1, custom_id="b")])
+    [failed] = [line for line in received if line["index"] == 0]
+    assert (failed["status"], failed["problem"]["errors"][0]["field"], failed.get("custom_id")) == (
+        *(422, "custom_id", None),
+    )
+    assert summary["succeeded"] == 1
+
+
+async def test_two_items_with_one_id_are_refused_before_any_work(running: Gateway) -> None:
+    items = [item(0, custom_id="a"), item(1, custom_id="b"), {"custom_id": "a"}]
+    response = await running.client.post(PATH, json={"items": items})
+    assert_problem(response, 422, "invalid_request", "items.2.custom_id")
+    assert running.asked == 0
+
+
+async def test_lines_fit_their_schema(running: Gateway) -> None:
+    document = (await running.client.get("/openapi.json")).json()
+    content = document["paths"][PATH]["post"]["responses"]["200"]["content"]["application/x-ndjson"]
+    form = content["schema"]["contentSchema"] | {"components": document["components"]}
+    received, summary = await lines(running, [item(0, custom_id="a"), {"ticker": "NO SUCH"}])
+    for line in (*received, {"summary": summary}):
+        Draft202012Validator(form).validate(line)
 
 
 async def test_a_model_that_fails_for_one_fails_for_that_one(running: Gateway) -> None:
