@@ -20,10 +20,9 @@ EARLIEST = date(1970, 1, 1)
 
 
 def _ticker_or_metrics(schema: dict[str, Any]) -> None:
-    schema["anyOf"] = [
-        {"required": ["ticker"], "properties": {"ticker": {"type": "string"}}},
-        {"required": ["metrics"], "properties": {"metrics": {"type": "object"}}},
-    ]
+    # An anyOf would say the same, but generators of clients make two classes of it, neither with all fields.
+    schema["if"] = {"required": ["metrics"], "properties": {"metrics": {"type": "object"}}}
+    schema["else"] = {"required": ["ticker"], "properties": {"ticker": {"type": "string"}}}
 
 
 class RecommendationRequest(BaseModel):
