@@ -29,6 +29,7 @@ from app.contract.completion import BackendName
 from app.decision_log.log import DecisionLog, open_decision_log
 from app.errors import MarketDataRateLimited, MarketError
 from app.market import open_provider
+from app.market.dated_sample import DatedSample
 from app.market.provider import Provider
 from app.market.snapshots import Freshness, SnapshotCache
 from app.pricing.prices import CapacityPrice, Price, shutdown_warning
@@ -142,7 +143,8 @@ async def open_market(settings: Settings) -> Provider:
         return provider
     except MarketError as error:
         log.warning("%s: using the %s market instead", error.detail, settings.market_fallback)
-        return await asyncio.to_thread(open_provider, settings.market_fallback)
+        sample = await asyncio.to_thread(open_provider, "sample")
+        return DatedSample(sample) if settings.market_fallback == "dated-sample" else sample
     return provider
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -19,6 +19,8 @@ from app.contract.fingerprint import EXAMPLE
 from app.deadline import Deadline
 from app.errors import ConvictionError, MarketDataRateLimited, MarketDataUnavailable
 from app.market import open_provider
+from app.market.bars import last_date
+from app.market.dated_sample import SAMPLE_END
 from app.market.provider import Provider
 from app.pricing.limits import Estimate, Limits
 from app.pricing.prices import CapacityPrice
@@ -51,6 +53,16 @@ async def test_the_market_fallback_is_used_and_logged(yahoo: BrokenProvider, cap
     provider = await open_market(Settings(market="yfinance", market_fallback="sample"))
     assert provider.name == "sample"
     assert "Yahoo Finance cannot be reached: using the sample market instead" in caplog.text
+
+
+async def test_a_dated_fallback_needs_a_day(yahoo: BrokenProvider) -> None:
+    provider = await open_market(Settings(market="yfinance", market_fallback="dated-sample"))
+    assert provider.name == "sample"
+    with pytest.raises(MarketDataUnavailable, match="as_of up to that day, or metrics"):
+        provider.bars("AAPL", None)
+    assert last_date(provider.bars("AAPL", date(2013, 3, 4))) == SAMPLE_END
+    chain = provider.chain("AAPL", SAMPLE_END)
+    assert chain is not None and chain.simulated
 
 
 @pytest.mark.parametrize("error", [MarketDataRateLimited("slower"), None])

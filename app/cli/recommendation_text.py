@@ -48,7 +48,9 @@ def _origin(answer: Json) -> Iterator[str]:
     source = answer["metrics_source"]
     if source:
         simulated = f"; simulated: {', '.join(source['simulated'])}" if source["simulated"] else ""
-        yield f"figures from {source['provider']}{simulated}"
+        sessions = source["as_of_age_sessions"]
+        old = f"; the close is {sessions:,} sessions old" if source["stale"] and sessions else ""
+        yield f"figures from {source['provider']}{simulated}{old}"
     if answer["missing"]:
         yield textwrap.fill(f"missing: {', '.join(answer['missing'])}", WIDTH)
 

@@ -127,6 +127,7 @@ function probabilityBars({ probabilities, probabilities_calibrated: calibrated, 
 /** The limitations of the answer. */
 function notices({ metrics_source: source, fallback_from: from, experiment, cascade }, unsupported) {
   const texts = [];
+  if (source?.provider === "sample") texts.push("Sample data for trials: real prices of 2000 to 2013, not of today.");
   if (source?.simulated?.length) texts.push(`Simulated, not market data: ${source.simulated.join(", ")}.`);
   if (source?.stale) texts.push(staleness(source));
   if (unsupported?.length) texts.push(`Figures that the metrics do not support: ${unsupported.join(", ")}.`);

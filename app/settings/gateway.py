@@ -31,8 +31,9 @@ class Settings(BackendSettings, DecisionLogSettings, TracingSettings):
     """Folder with ohlcv*.parquet, for the parquet market."""
     market_options: Literal["provider", "simulated", "none"] = "provider"
     """Option statistics: the provider's, simulated from the bars, or none."""
-    market_fallback: Literal["sample"] | None = None
-    """The market served instead of yfinance where that cannot be reached at start-up."""
+    market_fallback: Literal["sample", "dated-sample"] | None = None
+    """The market served instead of yfinance where that cannot be reached at start-up; dated-sample: only for requests
+    with as_of, others are refused. `conviction up` sets dated-sample by default."""
     market_fresh_s: Seconds = 60.0
     """Age from which a ticker's metrics are fetched again."""
     market_stale_s: Seconds = 86400.0

@@ -73,7 +73,7 @@ def make_plan(screen: Screen, *, stand_in_for: StandInFor | None, persistent: bo
     with_stand_in = stand_in_for is not None
     os.environ |= {
         "CONVICTION_VLLM_URLS": f"http://{LOOPBACK}:{port}/v1",
-        "CONVICTION_MARKET_FALLBACK": settings.market_fallback or "sample",
+        "CONVICTION_MARKET_FALLBACK": settings.market_fallback or "dated-sample",
         "CONVICTION_PORT": str(available_port(settings.host, settings.port, "PORT")),
         **({} if "drain_s" in settings.model_fields_set else {"CONVICTION_DRAIN_S": "0"}),
         **(

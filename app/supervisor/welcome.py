@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from app.market.dated_sample import SAMPLE_END
 from app.settings.gateway import Settings
 
 METRICS: dict[str, Any] = {
@@ -26,8 +27,8 @@ def welcome(settings: Settings, url: str, market: str) -> Iterator[str]:
     yield f"Conviction is ready at {url} (documentation: {url}/docs)."
     if market != settings.market:
         yield (
-            f"The market {settings.market} cannot be reached: tickers are looked up in {market} data, whose options "
-            "are simulated; every answer says so."
+            f"The market {settings.market} cannot be reached: tickers are looked up in {market} data up to "
+            f"{SAMPLE_END}, whose options are simulated; every answer says so."
         )
     if settings.openai_api_key is None:
         yield "X-Backend: gpt-4 needs OPENAI_API_KEY to be set."
@@ -35,7 +36,8 @@ def welcome(settings: Settings, url: str, market: str) -> Iterator[str]:
     yield ""
     yield curl(settings, url, {"ticker": "SNPS", "metrics": METRICS, "detail": "brief"})
     yield ""
-    yield curl(settings, url, {"ticker": EXAMPLE_TICKERS.get(market, "AAPL"), "detail": "brief"})
+    dated = {} if market == settings.market else {"as_of": str(SAMPLE_END)}
+    yield curl(settings, url, {"ticker": EXAMPLE_TICKERS.get(market, "AAPL"), **dated, "detail": "brief"})
     yield ""
     yield "Ctrl-C stops everything."
 

@@ -73,6 +73,7 @@ async def test_an_analysis_is_seen_while_it_is_written_and_then_the_answer(brows
         text = await page.inner_text(".answer")
         assert "A stand-in, not a model" in text
         assert "Simulated, not market data: options" in text
+        assert "Sample data" in text and "trading sessions old" in text
         assert "not investment advice" in text
         assert await page.locator("#stand-in").is_visible()
         assert "mistral says" in await page.inner_text("#announcer")
