@@ -14,6 +14,7 @@ from app.errors import (
     Conflict,
     ConvictionError,
     DeadlineExceeded,
+    DecisionLogUnavailable,
     Forbidden,
     IdempotencyConflict,
     InsufficientHistory,
@@ -58,6 +59,7 @@ _ERRORS: tuple[ConvictionError, ...] = (
     MarketDataRateLimited("the market data source asks for fewer requests", retry_after=60),
     Overloaded("the queue of mistral is full", retry_after=1),
     StoreUnavailable("Redis does not answer"),
+    DecisionLogUnavailable("the decision log does not answer"),
     DeadlineExceeded("no answer within 30 s"),
     ConvictionError("unexpected error; the log has the details under the request id"),
 )

@@ -72,8 +72,11 @@ EXAMPLES = (
     invalid("POST /v1/recommendations/batch", {"items": []}),
     Example("POST /v1/comparisons", "brief", "Both backends", BRIEF),
     invalid("POST /v1/comparisons", {"detail": "brief"}),
+    Example("GET /v1/recommendations", "page", "A page of one", query="?limit=1"),
+    invalid("GET /v1/recommendations", query="?limit=0"),
+    Example("GET /v1/recommendations/{recommendation_id}", "logged", "A brief answer"),
     Example("GET /v1/comparisons", "page", "A page of one pair", query="?limit=1"),
-    invalid("GET /v1/comparisons", query="?limit=0"),
+    invalid("GET /v1/comparisons", query="?limit=501"),
     Example("GET /v1/comparisons/report", "report", "Of one pair"),
     Example("GET /v1/comparisons/report", "csv", "The first rows", headers={"Accept": "text/csv"}),
     invalid("GET /v1/comparisons/report", query="?from=yesterday"),
@@ -104,6 +107,7 @@ async def running(folder: Path) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClien
             **{"vllm_urls": f"{origin}/v1", "openai_base_url": f"{origin}/v1", "openai_api_key": STAND_IN_KEY},
             **{"hosting_usd_per_hour": "0.10", "capacity_tokens_per_hour": 100_000},
             **{"market": "sample", "cache_s": 0, "api_keys_file": keys},
+            **{"store_dir": folder / "store", "decision_log": "required"},
         }
         app = create_app(Settings.model_validate(settings))
         async with (
@@ -118,14 +122,20 @@ async def running(folder: Path) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClien
 async def record() -> dict[str, Any]:
     """Return the examples by operation, status, media type and name."""
     recorded: dict[str, Any] = {}
+    answered = ""
     with TemporaryDirectory() as folder:
         async with running(Path(folder)) as (app, client):
+            while (await client.get("/health/ready")).status_code != 200:  # noqa: ASYNC110 - the log is being opened
+                await asyncio.sleep(0.2)
             for example in (*EXAMPLES, NOT_READY):
                 app.state.drain.started = example is NOT_READY
                 method, path = example.request
+                path = path.replace("{recommendation_id}", answered)
                 response = await client.request(method, path, json=example.body, headers=dict(example.headers))
                 by_status = recorded.setdefault(example.operation, {}).setdefault(str(response.status_code), {})
                 assert response.is_success == (example.name not in FAILED), response.text
+                if example.operation == "POST /v1/recommendations" and example.body is BRIEF:
+                    answered = response.json()["id"]
                 media_type = response.headers["content-type"].partition(";")[0]
                 shown = {"summary": example.summary, "value": value(media_type, response)}
                 by_status.setdefault(media_type, {})[example.name] = shown
