@@ -76,6 +76,7 @@ EXAMPLES = (
     invalid("GET /v1/recommendations", query="?limit=0"),
     Example("GET /v1/recommendations/{recommendation_id}", "logged", "A brief answer"),
     Example("GET /v1/comparisons", "page", "A page of one pair", query="?limit=1"),
+    Example("GET /v1/comparisons", "csv", "The first rows", headers={"Accept": "text/csv"}),
     invalid("GET /v1/comparisons", query="?limit=501"),
     Example("GET /v1/comparisons/report", "report", "Of one pair"),
     Example("GET /v1/comparisons/report", "csv", "The first rows", headers={"Accept": "text/csv"}),
