@@ -29,7 +29,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from app.api.examples import ANSWERS
+from app.api.examples import RECORDED
 from app.auth.principal import local_principal
 from app.decision_log.database import FILE
 from app.decision_log.log import open_decision_log
@@ -48,7 +48,8 @@ ENTRIES = 4000
 
 async def storing(settings: DecisionLogSettings) -> tuple[float, float]:
     """Return the processor milliseconds of queueing an entry, and the entries stored in a second."""
-    answer, principal = RECOMMENDATION.validate_python(ANSWERS["full"]["value"]), local_principal(Limits())
+    recorded = RECORDED["POST /v1/recommendations"]["200"]["application/json"]["full"]["value"]
+    answer, principal = RECOMMENDATION.validate_python(recorded), local_principal(Limits())
     answers = [replace(answer, id=f"rec_{uuid4().hex}") for _ in range(ENTRIES)]
     async with open_decision_log(settings, Collectors()) as log:
         await log.find(answers[0].id, None)
