@@ -14,7 +14,7 @@ from training.finetune.examples import parts
 from training.finetune.step_loss import StepLoss
 
 PART_TOKENS = 2048
-"""Tokens that a CPU processes at a time. Eight full pairs at once take 23 s on two AVX-512 cores, in parts 15 s."""
+"""Tokens that a CPU processes at a time. Eight full pairs together take 23 s on two AVX-512 cores, in parts 15 s."""
 
 
 class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
