@@ -242,17 +242,17 @@ async def test_a_blind_question_s_metrics_are_those_of_its_ticker(running: Gatew
 
 # Evidence
 
-FULL = EXAMPLE_BODY | {"detail": "full"}
+FULL_BODY = EXAMPLE_BODY | {"detail": "full"}
 
 
 async def full_answers(running: Gateway) -> AsyncIterator[dict[str, Any]]:
     """The same full answer from every endpoint."""
-    yield (await ask(running, FULL)).json()
-    stream = (await ask(running, FULL | {"stream": True})).text
+    yield (await ask(running, FULL_BODY)).json()
+    stream = (await ask(running, FULL_BODY | {"stream": True})).text
     yield json.loads(stream.rpartition("event: recommendation\ndata: ")[2])
-    batch = await running.client.post("/v1/recommendations/batch", json={"items": [FULL]})
+    batch = await running.client.post("/v1/recommendations/batch", json={"items": [FULL_BODY]})
     yield json.loads(batch.text.splitlines()[0])["answer"]
-    compared = (await running.client.post("/v1/comparisons", json=FULL)).json()
+    compared = (await running.client.post("/v1/comparisons", json=FULL_BODY)).json()
     for side in compared["sides"].values():
         yield side["answer"]
 
@@ -272,7 +272,7 @@ async def test_every_endpoint_lists_the_evidence_of_a_full_answer(running: Gatew
 async def test_an_analysis_in_another_format_has_no_evidence(running: Gateway) -> None:
     text = canonical(FullAnswer(analysis="RSI is firm (6).", action="buy", conviction=7))
     running.mistral.script = [completion(text)]
-    answer = (await ask(running, FULL)).json()
+    answer = (await ask(running, FULL_BODY)).json()
     assert (answer["analysis"], answer["evidence"]) == ("RSI is firm (6).", [])
 
 
@@ -281,5 +281,5 @@ async def test_a_brief_answer_is_not_parsed_for_evidence(running: Gateway, monke
     monkeypatch.setattr("app.recommend.read_analysis", lambda text: parsed.append(text) or [])
     assert (await ask(running)).json()["evidence"] == []
     assert parsed == []
-    await ask(running, FULL)
+    await ask(running, FULL_BODY)
     assert len(parsed) == 1

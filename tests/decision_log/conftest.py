@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from app.api.examples import ANSWERS
+from app.api.examples import RECORDED
 from app.auth.principal import Principal
 from app.decision_log.database import open_engine
 from app.decision_log.log import DecisionLog, open_decision_log
@@ -24,7 +24,8 @@ from app.settings.decision_log import DecisionLogSettings
 from app.telemetry.metrics import Collectors
 from tests.postgres import PROGRAMS, Postgres, needs_postgresql
 
-EXAMPLE = RECOMMENDATION.validate_python(ANSWERS["full"]["value"])
+_RECORDED = RECORDED["POST /v1/recommendations"]["200"]["application/json"]["full"]["value"]
+EXAMPLE = RECOMMENDATION.validate_python(_RECORDED)
 
 
 def answer(**changes: Any) -> Recommendation:

@@ -14,7 +14,18 @@ from app.backends.base import BREAKER_STATES
 from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
 from app.errors import ConvictionError
-from app.telemetry.metrics import ERROR, OK, REASONS, SCOPES, STORES, UNKNOWN, CacheResult, ShadowResult, TokenType
+from app.telemetry.metrics import (
+    ERROR,
+    OK,
+    REASONS,
+    SCOPES,
+    STORES,
+    UNKNOWN,
+    CacheResult,
+    DecisionLogResult,
+    ShadowResult,
+    TokenType,
+)
 from tests.deploy.monitored import Watched, watched
 from tests.deploy.test_dashboards import NAMES, exprs
 from tests.deploy.test_prometheus_rules import RECORDED, kinds
@@ -39,10 +50,11 @@ VALUES = {
     "reason": {*REASONS, "processor"},
     "store": set(STORES),
 }
-"""Values of labels that are the same in every metric; `result` belongs to two metrics."""
+"""Values of labels that are the same in every metric; `result` belongs to three metrics."""
 RESULTS = {
     "conviction_cache_requests_total": set(get_args(CacheResult)),
     "conviction_shadow_copies_total": set(get_args(ShadowResult)),
+    "conviction_decision_log_entries_total": set(get_args(DecisionLogResult)),
 }
 HOSTED = {"conviction_hosting_price_usd_per_hour", "conviction_backend_replicas"}
 """Series of the backend paid by the hour."""
