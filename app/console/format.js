@@ -41,3 +41,10 @@ export function interval(bounds, format = number) {
 }
 
 export const clock = (date) => date.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+/** A trading session's date, without a time zone. */
+export const session = (day) =>
+  new Date(`${day}T00:00:00Z`).toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+
+/** A time of the gateway to the minute. */
+export const minute = (time) => `${time.replace("T", " ").slice(0, 16)} UTC`;

@@ -1,6 +1,7 @@
 // Sends a question and shows the answer, whole or while it is written, in the card of each backend.
 
 import { call, events, postJson, Problem } from "./api.js";
+import { recordStandIn } from "./stand_in.js";
 
 /** Stream one backend's answer into its card. `onError(card, error)` shows an error. */
 export async function stream(request, backend, card, signal, onError) {
@@ -13,13 +14,18 @@ export async function stream(request, backend, card, signal, onError) {
     });
     for await (const { event, data } of events(response)) {
       if (event === "analysis") card.append(data.delta);
-      else if (event === "recommendation") return card.answer(data);
+      else if (event === "recommendation") return show(card, data);
       else if (event === "error") throw new Problem(data);
     }
     throw new Problem({ title: "No answer", detail: "The stream ended before the answer." });
   } catch (error) {
     end(card, signal, error, onError);
   }
+}
+
+function show(card, answer, invented) {
+  recordStandIn(answer);
+  card.answer(answer, invented);
 }
 
 /** End a card without an answer. */
@@ -39,7 +45,7 @@ export async function compare(request, cards, signal, onError) {
   }
   for (const [name, card] of cards) {
     const { answer, problem, invented } = pair.sides[name];
-    if (answer) card.answer(answer, invented);
+    if (answer) show(card, answer, invented);
     else end(card, signal, new Problem(problem), onError);
   }
   return pair.stored;

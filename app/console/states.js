@@ -11,8 +11,11 @@ export function empty(title, ...content) {
   return h("div", { class: "state empty" }, h("h2", {}, title), ...content);
 }
 
-/** Show a problem, with a retry button that counts down to the `retry_after` of the problem. */
-export function problemState(error, retry) {
+/**
+ * Show a problem, with a retry button that counts down to the `retry_after` of the problem. Its detail repeats its errors
+ * by field, so only these are shown, without those of the fields in `marked`, which the form shows.
+ */
+export function problemState(error, retry, marked = []) {
   const problem = error instanceof Problem ? error.document : { title: "The console failed", detail: String(error) };
   if (!(error instanceof Problem)) console.error(error);
   announce(`${problem.title}. ${problem.detail ?? ""}`);
@@ -20,13 +23,18 @@ export function problemState(error, retry) {
     "div",
     { class: "state problem" },
     h("h2", {}, problem.title, problem.status ? h("span", { class: "code" }, `${problem.status} ${problem.code ?? ""}`) : null),
-    h("p", {}, problem.detail ?? ""),
-    problem.errors?.length
-      ? h("ul", {}, problem.errors.map(({ field, problem: text }) => h("li", {}, h("code", {}, field), ` ${text}`)))
-      : null,
+    problem.errors?.length ? invalidFields(problem.errors, marked) : h("p", {}, problem.detail ?? ""),
     retry ? h("p", { class: "row" }, retryButton(problem.retry_after, retry)) : null,
     problem.request_id ? h("p", { class: "muted small" }, "Request ", h("code", {}, problem.request_id)) : null,
   );
+}
+
+function invalidFields(errors, marked) {
+  const others = errors.filter(({ field }) => !marked.includes(field));
+  return [
+    marked.length ? h("p", {}, marked.length > 1 ? `The form marks ${marked.length} fields.` : "The form marks the field.") : null,
+    others.length ? h("ul", {}, others.map(({ field, problem: text }) => h("li", {}, h("code", {}, field), ` ${text}`))) : null,
+  ];
 }
 
 function retryButton(after, retry) {
