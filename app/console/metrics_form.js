@@ -41,9 +41,9 @@ export class MetricsForm {
     return h(
       "div",
       { class: "field", "data-field": `metrics.${path}` },
-      h("label", { for: id, title: `${form.description}${bounds(form)}` }, name),
+      h("label", { for: id }, form.title, " ", h("code", {}, name)),
       input,
-      h("small", { id: `${id}-hint` }, form.description),
+      h("small", { id: `${id}-hint` }, `${form.description}${bounds(form)}`),
     );
   }
 
@@ -90,10 +90,13 @@ function splitPath(path) {
   return at < 0 ? [null, path] : [path.slice(0, at), path.slice(at + 1)];
 }
 
+const SHOWN_TO = 1000;
+
+/** The range of an index or a ratio; that of prices and counts is wide and only excludes errors. */
 function bounds(form) {
   const number = form.anyOf?.find((kind) => kind.type !== "null") ?? form;
   const low = number.minimum ?? number.exclusiveMinimum;
-  return low === undefined ? "" : `, from ${low} to ${number.maximum}`;
+  return number.maximum < SHOWN_TO ? `; ${low} to ${number.maximum}`.replaceAll("-", "−") : "";
 }
 
 /** Parse a pasted request, or its metrics alone. Throws `SyntaxError`. */

@@ -13,10 +13,17 @@ SKEW_TOLERANCE = 0.11  # percentage points: both IVs and the skew may be rounded
 RATIO_TOLERANCE = 0.01  # relative, or absolute below a ratio of one
 
 
-def _number(low: float, high: float, description: str, alias: str | None = None, above: bool = False) -> Any:
-    """Return a field for an optional, finite number within [low, high], or (low, high] if `above`."""
-    lower: dict[str, Any] = {"gt": low} if above else {"ge": low}
-    return Field(default=None, le=high, alias=alias, description=description, strict=True, allow_inf_nan=False, **lower)
+def _number(
+    low: float, high: float, title: str, description: str, alias: str | None = None, above: bool = False
+) -> Any:
+    """Return a field for an optional, finite number within [low, high], or (low, high] if `above`.
+
+    `description`: one line that ends with the unit.
+    """
+    bounds: dict[str, Any] = {"gt" if above else "ge": low, "le": high}
+    return Field(
+        default=None, title=title, description=description, alias=alias, strict=True, allow_inf_nan=False, **bounds
+    )
 
 
 def _require_iso_date(day: Any) -> Any:
@@ -51,16 +58,16 @@ class _Group(BaseModel):
 class Options(_Group):
     """Statistics of one option chain: unweighted means over strikes, sums over strikes."""
 
-    call_iv_avg: Number = _number(0, 1000, "mean implied volatility of calls, percent")
-    put_iv_avg: Number = _number(0, 1000, "mean implied volatility of puts, percent")
-    iv_skew: Number = _number(-1000, 1000, "call_iv_avg - put_iv_avg, percentage points")
-    call_last_price_avg: Number = _number(0, PRICE_MAX, "mean last price of calls, USD")
-    put_last_price_avg: Number = _number(0, PRICE_MAX, "mean last price of puts, USD")
-    call_volume: Count = _number(0, COUNT_MAX, "contracts traded, calls")
-    put_volume: Count = _number(0, COUNT_MAX, "contracts traded, puts")
-    put_call_ratio: Number = _number(0, 1e6, "put_volume / call_volume")
-    call_open_interest: Count = _number(0, COUNT_MAX, "open contracts, calls")
-    put_open_interest: Count = _number(0, COUNT_MAX, "open contracts, puts")
+    call_iv_avg: Number = _number(0, 1000, "Call implied volatility", "mean implied volatility of calls, percent")
+    put_iv_avg: Number = _number(0, 1000, "Put implied volatility", "mean implied volatility of puts, percent")
+    iv_skew: Number = _number(-1000, 1000, "Implied volatility skew", "call_iv_avg - put_iv_avg, percentage points")
+    call_last_price_avg: Number = _number(0, PRICE_MAX, "Call last price", "mean last price of calls, USD")
+    put_last_price_avg: Number = _number(0, PRICE_MAX, "Put last price", "mean last price of puts, USD")
+    call_volume: Count = _number(0, COUNT_MAX, "Call volume", "calls traded, contracts")
+    put_volume: Count = _number(0, COUNT_MAX, "Put volume", "puts traded, contracts")
+    put_call_ratio: Number = _number(0, 1e6, "Put-call ratio", "put_volume / call_volume, a ratio")
+    call_open_interest: Count = _number(0, COUNT_MAX, "Call open interest", "calls not yet closed, contracts")
+    put_open_interest: Count = _number(0, COUNT_MAX, "Put open interest", "puts not yet closed, contracts")
 
     @model_validator(mode="after")
     def _derive_and_check(self) -> Self:
@@ -89,29 +96,53 @@ class Options(_Group):
 class Technicals(_Group):
     """Indicators of daily bars at one close, under pandas-ta's column names."""
 
-    macd: Number = _number(-PRICE_MAX, PRICE_MAX, "MACD line, USD", "MACD_12_26_9")
-    macd_histogram: Number = _number(-PRICE_MAX, PRICE_MAX, "MACD less its signal, USD", "MACDh_12_26_9")
-    macd_signal: Number = _number(-PRICE_MAX, PRICE_MAX, "MACD's signal line, USD", "MACDs_12_26_9")
-    rsi: Number = _number(0, 100, "relative strength index", "RSI_14")
-    bbp: Number = _number(-1, 2, "position in the Bollinger bands, 0 lower, 1 upper", "BBP_20_2.0")
-    sma_20: Number = _number(0, PRICE_MAX, "simple moving average, USD", "SMA_20", above=True)
-    sma_50: Number = _number(0, PRICE_MAX, "simple moving average, USD", "SMA_50", above=True)
-    sma_200: Number = _number(0, PRICE_MAX, "simple moving average, USD", "SMA_200", above=True)
-    ema_50: Number = _number(0, PRICE_MAX, "exponential moving average, USD", "EMA_50", above=True)
-    stochastic_k: Number = _number(0, 100, "stochastic oscillator %K", "STOCHk_14_3_3")
-    stochastic_d: Number = _number(0, 100, "stochastic oscillator %D", "STOCHd_14_3_3")
-    adx: Number = _number(0, 100, "average directional index", "ADX_14")
-    cmf: Number = _number(-1, 1, "Chaikin money flow", "CMF_20")
-    mfi: Number = _number(0, 100, "money flow index", "MFI_14")
-    roc: Number = _number(-100, 1e5, "rate of change over 10 bars, percent", "ROC_10")
-    trix: Number = _number(-100, 1e4, "one-bar change of a triple EMA, percent", "TRIX_30_9")
-    cci: Number = _number(-500, 500, "commodity channel index", "CCI_14_0.015")
-    obv: Number = _number(-1e7, 1e7, "on-balance volume, millions of shares", "OBV")
-    pivot: Number = _number(-PRICE_MAX, PRICE_MAX, "pivot of the prior bar, USD", "PIVOT")
-    r1: Number = _number(-PRICE_MAX, PRICE_MAX, "first resistance, USD", "R1")
-    r2: Number = _number(-PRICE_MAX, PRICE_MAX, "second resistance, USD", "R2")
-    s1: Number = _number(-PRICE_MAX, PRICE_MAX, "first support, USD", "S1")
-    s2: Number = _number(-PRICE_MAX, PRICE_MAX, "second support, USD", "S2")
+    macd: Number = _number(-PRICE_MAX, PRICE_MAX, "MACD", "12-bar less 26-bar EMA of the close, USD", "MACD_12_26_9")
+    macd_histogram: Number = _number(
+        -PRICE_MAX, PRICE_MAX, "MACD histogram", "MACD less its signal, USD", "MACDh_12_26_9"
+    )
+    macd_signal: Number = _number(-PRICE_MAX, PRICE_MAX, "MACD signal", "9-bar EMA of the MACD, USD", "MACDs_12_26_9")
+    rsi: Number = _number(0, 100, "Relative strength index", "gains against losses of 14 bars, index", "RSI_14")
+    bbp: Number = _number(
+        -1, 2, "Bollinger position", "close between the 20-bar bands, 0 lower band, 1 upper band", "BBP_20_2.0"
+    )
+    sma_20: Number = _number(
+        0, PRICE_MAX, "20-bar average", "simple moving average of the close, USD", "SMA_20", above=True
+    )
+    sma_50: Number = _number(
+        0, PRICE_MAX, "50-bar average", "simple moving average of the close, USD", "SMA_50", above=True
+    )
+    sma_200: Number = _number(
+        0, PRICE_MAX, "200-bar average", "simple moving average of the close, USD", "SMA_200", above=True
+    )
+    ema_50: Number = _number(
+        0, PRICE_MAX, "50-bar EMA", "exponential moving average of the close, USD", "EMA_50", above=True
+    )
+    stochastic_k: Number = _number(
+        0, 100, "Stochastic %K", "close within the 14-bar range, mean of 3 bars, percent", "STOCHk_14_3_3"
+    )
+    stochastic_d: Number = _number(0, 100, "Stochastic %D", "3-bar mean of %K, percent", "STOCHd_14_3_3")
+    adx: Number = _number(0, 100, "Average directional index", "strength of the trend over 14 bars, index", "ADX_14")
+    cmf: Number = _number(
+        -1, 1, "Chaikin money flow", "close within each bar's range, by volume, over 20 bars, ratio", "CMF_20"
+    )
+    mfi: Number = _number(0, 100, "Money flow index", "inflow against outflow of 14 bars, index", "MFI_14")
+    roc: Number = _number(-100, 1e5, "Rate of change", "change over 10 bars, percent", "ROC_10")
+    trix: Number = _number(-100, 1e4, "TRIX", "one-bar change of a triple 30-bar EMA, percent", "TRIX_30_9")
+    cci: Number = _number(
+        -500,
+        500,
+        "Commodity channel index",
+        "distance of the typical price from its 14-bar mean, index",
+        "CCI_14_0.015",
+    )
+    obv: Number = _number(
+        -1e7, 1e7, "On-balance volume", "volume of rising less falling bars, 250 bars, millions of shares", "OBV"
+    )
+    pivot: Number = _number(-PRICE_MAX, PRICE_MAX, "Pivot", "mean of the prior bar's high, low and close, USD", "PIVOT")
+    r1: Number = _number(-PRICE_MAX, PRICE_MAX, "First resistance", "level above the pivot, USD", "R1")
+    r2: Number = _number(-PRICE_MAX, PRICE_MAX, "Second resistance", "level above the first resistance, USD", "R2")
+    s1: Number = _number(-PRICE_MAX, PRICE_MAX, "First support", "level below the pivot, USD", "S1")
+    s2: Number = _number(-PRICE_MAX, PRICE_MAX, "Second support", "level below the first support, USD", "S2")
 
 
 class Metrics(BaseModel):
@@ -120,7 +151,7 @@ class Metrics(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     as_of: Day | None = Field(default=None, description="the close the metrics belong to")
-    price: Number = _number(0, PRICE_MAX, "close, USD", above=True)
+    price: Number = _number(0, PRICE_MAX, "Close", "the session's last price, USD", above=True)
     options: Options = Options()
     technicals: Technicals = Technicals()
 

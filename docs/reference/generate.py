@@ -169,6 +169,13 @@ def described(form: type, field: str) -> str:
 # JSON schemas
 
 
+def titled(field: str, of: Schema) -> str:
+    """Return a field's description, after its title if that says more than its name."""
+    title, description = of.get("title", ""), of.get("description", "")
+    derived = title.lower() == field.replace("_", " ").lower()
+    return description if derived or not title or not description else f"{title}: {description}"
+
+
 def kind(schema: Schema, document: Schema) -> str:
     """A type in words, with its bounds. Null is mentioned for HTTP objects alone: a setting is unset instead."""
     http = "components" in document
@@ -340,7 +347,7 @@ def api_page() -> Iterator[str]:
                     f"`{field}`{' *' if field in required else ''}",
                     kind(of, api),
                     json_default(of),
-                    of.get("description", ""),
+                    titled(field, of),
                 )
                 for field, of in schema.get("properties", {}).items()
             ],
