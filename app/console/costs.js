@@ -96,7 +96,7 @@ function breakEven({ hosted, api, break_even: even }) {
 function usage({ use, models }) {
   const rows = Object.entries(use);
   if (rows.every(([, { requests }]) => requests === 0)) {
-    return h("div", { class: "card" }, h("h2", {}, "The last hour"), empty("No calls", h("p", {}, "Figures at present use are computed from the last hour's calls.")));
+    return h("div", { class: "card" }, h("h2", {}, "The last hour"), empty("No calls in the last hour", h("p", {}, "Figures at present use are computed from the last hour's calls.")));
   }
   const cells = ({ requests, input_tokens: tokensIn, cached_input_tokens: cached, output_tokens: out, nano_usd: nano }) =>
     [count(requests), count(tokensIn), count(cached), count(out), usd(nano / 1e9)].map((text) => h("td", {}, text));
@@ -109,7 +109,7 @@ function usage({ use, models }) {
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, ["", "Calls", "Input", "Cached", "Output", "Cost"].map((title) => h("th", { scope: "col" }, title)))),
+        h("thead", {}, h("tr", {}, ["Backend", "Calls", "Input", "Cached", "Output", "Cost"].map((title) => h("th", { scope: "col" }, title)))),
         h("tbody", {}, rows.map(([name, of]) => h("tr", {}, h("th", { scope: "row", "data-series": name, title: models[name] ?? "" }, h("i", { class: "dot" }), name), cells(of)))),
       ),
     ),

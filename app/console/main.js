@@ -1,18 +1,20 @@
 // Navigation between the pages, the theme and the key button.
 
-import { start as startAsk } from "./ask.js";
+import { read } from "./address.js";
+import * as ask from "./ask.js";
 import * as compare from "./compare.js";
 import * as costs from "./costs.js";
 import { byId } from "./dom.js";
 import { key, requestKey } from "./keys.js";
 import { show as showStandIns } from "./stand_in.js";
 
-const PAGES = { ask: {}, compare, costs };
+const PAGES = { ask, compare, costs };
 let shown = null;
 
 function route() {
-  const wanted = location.hash.slice(1);
-  const name = wanted in PAGES ? wanted : "ask";
+  const { page, parameters } = read();
+  const name = Object.hasOwn(PAGES, page) ? page : "ask";
+  if (name === "ask") ask.open(parameters);
   if (name === shown) return;
   for (const section of document.querySelectorAll("[data-page]")) section.hidden = section.id !== name;
   for (const link of document.querySelectorAll("nav a")) {
@@ -48,6 +50,6 @@ byId("key").addEventListener("click", async () => {
 window.addEventListener("hashchange", route);
 theme();
 showStandIns();
-startAsk();
+ask.start();
 compare.start();
 route();

@@ -54,13 +54,13 @@ def gateway_process(stand_in: str, **settings: str) -> Iterator[Serving]:
             yield serving
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def slow_stand_in() -> Iterator[str]:
     with served(create_stand_in(key=STAND_IN_KEY, seconds_per_token=SECONDS_PER_TOKEN)) as origin:
         yield origin
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def open_gateway(slow_stand_in: str) -> Iterator[str]:
     """The origin of a gateway without keys."""
     with gateway_process(slow_stand_in) as serving:

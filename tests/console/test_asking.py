@@ -57,7 +57,7 @@ async def test_an_analysis_is_seen_while_it_is_written_and_then_the_answer(brows
         early = await page.inner_text(".analysis")
         assert await page.locator(".action").count() == 0
         await answered(page)
-        whole = await page.inner_text(".analysis")
+        whole = str(await page.text_content(".analysis"))
         assert whole.startswith(early.strip()) and len(whole) > len(early)
         assert await page.inner_text(".action") in ("buy", "sell", "hold", "Buy", "Sell", "Hold")
         said = await page.locator(".steps").get_attribute("aria-label")
@@ -122,7 +122,10 @@ async def test_the_form_has_every_metric_and_the_example_fills_it(browser: Brows
         page = opened.page
         await choose(page, "subject", "metrics")
         await page.locator(".grid").first.wait_for()
-        assert await page.locator("#fields label").all_inner_texts() == list(METRIC_NAMES)
+        assert await page.locator("#fields label code").all_inner_texts() == list(METRIC_NAMES)
+        field = page.locator('[data-field="metrics.technicals.RSI_14"]')
+        assert await field.locator("label").inner_text() == "Relative strength index RSI_14"
+        assert "14 bars" in await field.locator("small").inner_text()
         assert [legend.lower() for legend in await page.locator("#fields legend").all_inner_texts()] == [
             "options",
             "technicals",
@@ -174,6 +177,7 @@ async def test_an_invalid_metric_is_shown_at_its_field(browser: Browser, open_ga
         field = page.locator('[data-field="metrics.technicals.RSI_14"]')
         assert "must be a finite number" in await field.inner_text()
         assert await field.locator("input").get_attribute("aria-invalid") == "true"
+        assert await page.locator("main").get_by_text("must be a finite number").count() == 1
 
 
 async def test_html_in_a_ticker_is_refused_and_shown_as_text(browser: Browser, open_gateway: str) -> None:

@@ -115,6 +115,39 @@ async def test_a_phone_s_width_is_enough(browser: Browser, open_gateway: str) ->
             assert await page.evaluate(overflow) == 0, name
 
 
+async def test_axe_finds_nothing(browser: Browser, open_gateway: str) -> None:
+    """The Ask page in its states, and the Costs page, against the rules of axe-core."""
+    axe = pytest.importorskip("axe_playwright_python.async_playwright").Axe()
+    async with window(browser, open_gateway, reduced_motion="reduce") as opened:
+        page = opened.page
+
+        async def findings() -> list[str]:
+            found = await axe.run(page)
+            return [
+                f"{each['id']}: {node['target']}" for each in found.response["violations"] for node in each["nodes"]
+            ]
+
+        await page.locator("#decisions h2").wait_for()
+        await ask(page)
+        await answered(page)
+        assert await findings() == []
+        await page.emulate_media(color_scheme="dark")
+        assert await findings() == []
+        await choose(page, "subject", "metrics")
+        await page.locator(".grid").first.wait_for()
+        assert await page.locator(".outdated").count() == 1
+        await page.set_viewport_size({"width": 360, "height": 740})
+        assert await findings() == []
+        await page.emulate_media(color_scheme="light")
+        assert await findings() == []
+        await page.click("#submit")
+        await page.locator(".problem").wait_for()
+        assert await findings() == []
+        await page.click('nav a[href="#costs"]')
+        await page.locator("#costs h2").first.wait_for()
+        assert await findings() == []
+
+
 async def test_everything_is_done_by_keyboard(browser: Browser, open_gateway: str) -> None:
     async with window(browser, open_gateway) as opened:
         page = opened.page
