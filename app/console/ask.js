@@ -62,7 +62,7 @@ async function ask() {
   const cards = new Map(backends.map((name) => [name, new AnswerCard(name)]));
   showState(...[...cards.values()].map(({ element }) => element));
   byId("answers").classList.toggle("several", backends.length > 1);
-  if (byId("answers").getBoundingClientRect().top > 0.7 * innerHeight) byId("answers").scrollIntoView();
+  scrollToAnswers(-Infinity);
   form.markFields([]);
   byId("kept").textContent = "";
   changed();
@@ -75,6 +75,12 @@ async function ask() {
   if ([...cards.values()].some(({ answered }) => answered)) history.reloadSoon();
 }
 
+/** Scroll to the answers if they begin lower than most of the window, or above `top`, in pixels. */
+function scrollToAnswers(top) {
+  const at = byId("answers").getBoundingClientRect().top;
+  if (at < top || at > 0.7 * innerHeight) byId("answers").scrollIntoView();
+}
+
 async function openStored(id) {
   const { signal } = begin();
   showState(loading("loading the stored answer"));
@@ -83,6 +89,7 @@ async function openStored(id) {
     const card = new AnswerCard(stored.recommendation.backend);
     card.answer(stored.recommendation);
     showState(origin(stored), card.element);
+    scrollToAnswers(0);
   } catch (error) {
     if (!signal.aborted) showState(problemState(error, () => openStored(id)));
   }

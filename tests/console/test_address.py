@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -81,7 +84,8 @@ async def test_metrics_are_in_the_address(browser: Browser, open_gateway: str) -
         assert await page.input_value("#ticker") == "SNPS"
         async with page.expect_request("**/v1/recommendations") as request:
             await page.click("#submit")
-        assert (await request.value).post_data_json["metrics"] == EXAMPLE.document()
+        question = {"ticker": "SNPS", "metrics": EXAMPLE.document(), "detail": "full", "stream": True}
+        assert (await request.value).post_data_json == question
 
 
 async def test_stored_answers_are_listed_and_opened(browser: Browser, logging_gateway: str) -> None:
@@ -101,6 +105,8 @@ async def test_stored_answers_are_listed_and_opened(browser: Browser, logging_ga
         await page.locator(".origin").wait_for()
         assert "received by local" in await page.inner_text(".origin")
         assert await page.inner_text(".verdict") == answer
+        top = await page.evaluate("document.querySelector('.origin').getBoundingClientRect().top")
+        assert 0 <= top < 900
         await page.reload()
         await page.locator(".origin").wait_for()
         assert "IBM" in await page.inner_text(".stock")
@@ -113,8 +119,30 @@ async def test_stored_answers_are_listed_and_opened(browser: Browser, logging_ga
         await page.get_by_role("heading", name="No answer about AAPL").wait_for()
         await page.get_by_role("button", name="Show all").click()
         await until(page, "document.querySelectorAll('.decisions a').length === 2")
+
+        await asyncio.to_thread(log_answers, logging_gateway, 10)
+        while logged(logging_gateway) < 12:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await page.get_by_role("button", name="Show").click()
+        await page.click("#older")
+        await until(page, "document.querySelectorAll('.decisions a').length === 12")
+        assert not await page.locator("#older").is_visible()
         await page.goto(f"{logging_gateway}/#ask?id=rec_{'0' * 32}")
         await page.get_by_text("404 not_found").wait_for()
+
+
+def log_answers(origin: str, number: int) -> None:
+    """Have answers logged, one for each of some days."""
+    for day in range(1, number + 1):
+        body = json.dumps({"metrics": EXAMPLE.document() | {"as_of": f"2024-02-{day:02}"}, "detail": "brief"}).encode()
+        with urlopen(Request(f"{origin}/v1/recommendations", body, {"Content-Type": "application/json"}), timeout=60):
+            pass
+
+
+def logged(origin: str) -> int:
+    """Return the number of logged answers: the log stores them in batches."""
+    with urlopen(f"{origin}/v1/recommendations", timeout=60) as response:
+        return len(json.load(response)["recommendations"])
 
 
 async def test_a_decision_log_that_is_off_is_named(browser: Browser, open_gateway: str) -> None:
