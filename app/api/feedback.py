@@ -34,7 +34,7 @@ router = APIRouter()
         requestBody=documents.request_body(NewFeedback),
     ),
 )
-async def send_feedback(request: Request) -> Response:
+async def create_feedback(request: Request) -> Response:
     """Store a verdict or a realised outcome beside the logged recommendation."""
     body = validate(NewFeedback, await read_json(request))
     principal, decisions = principal_of(request), resources_of(request).decisions

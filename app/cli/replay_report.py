@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from app.cli.client import Json
 from app.comparison.replay import Given, ReplayAgreement, Replayed, replay_agreement
+from app.pricing.prices import plain
 
 METHOD = (
     "Agreement is the share of logged answers whose question has the same action again; of several answers of a model"
@@ -54,7 +55,7 @@ def report(replay: Replay, backend: str) -> Json:
         "questions": len(replay.questions),
         "answered": replay.answered,
         "failed": _failures(replay.problems),
-        "usd": f"{replay.usd:f}",
+        "usd": plain(replay.usd),
         "groups": [{"backend": of[0], "model": of[1], **asdict(found)} for of, found in _groups(pairs)],
         "changed": [_changed(*pair) for pair in pairs if pair[0]["action"] != pair[1]["action"]],
         "method": METHOD,

@@ -46,4 +46,7 @@ def feedback_on(engine: Engine, decision_id: str) -> Sequence[Feedback]:
     """Return the feedback on a decision, the oldest first."""
     query = select(*COLUMNS).where(FEEDBACK.c.decision_id == decision_id)
     with engine.connect() as connection:
-        return [Feedback(*row) for row in connection.execute(query.order_by(FEEDBACK.c.at, *(FEEDBACK.c[name] for name in KEY)))]
+        return [
+            Feedback(*row)
+            for row in connection.execute(query.order_by(FEEDBACK.c.at, *(FEEDBACK.c[name] for name in KEY)))
+        ]
