@@ -60,15 +60,9 @@ def _row(group: Hits) -> str:
 
 
 def _scores(scores: Scores) -> str:
-    return SCORES_ROW.format(
-        *(scores.backend, scores.advice, scores.tickers),
-        *(
-            _decimal(scores.brier),
-            _value(scores.brier_shares),
-            _decimal(scores.log_loss),
-            _value(scores.log_loss_shares),
-        ),
-    )
+    brier = (_decimal(scores.brier), _value(scores.brier_shares))
+    loss = (_decimal(scores.log_loss), _value(scores.log_loss_shares))
+    return SCORES_ROW.format(scores.backend, scores.advice, scores.tickers, *brier, *loss)
 
 
 def _value(estimate: Estimate | None) -> str:

@@ -37,10 +37,9 @@ Output = pytest.CaptureFixture[str]
 
 
 def pair(ticker: str | None, as_of: date | None, mistral: Action | None, gpt4: Action) -> Pair:
+    stated = Side(action=mistral, conviction=9, probabilities=SURE)
     sides = {
-        "mistral": Side(failure="backend_error")
-        if mistral is None
-        else Side(action=mistral, conviction=9, probabilities=SURE),
+        "mistral": Side(failure="backend_error") if mistral is None else stated,
         "gpt-4": Side(action=gpt4, conviction=3),
     }
     return Pair(uuid4().hex, datetime.now(UTC), ticker, as_of, "brief", "comparison", sides)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ G. W. Brier, Verification of forecasts expressed in terms of probability, Monthl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import sqrt
@@ -17,6 +17,8 @@ from app.comparison.statistics.estimate import Estimate, Numbers, Sample, Sums, 
 from app.comparison.statistics.hits import DAILY_BAND, Outcomes
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.recommendation import ACTIONS
+
+Statistics = Sequence[Callable[[Sums], Numbers]]
 
 LEAST = 1e-6
 """Probabilities are stated with six decimals: one of 0 counts as this in the logarithmic loss."""
@@ -48,10 +50,8 @@ def scores(outcomes: Outcomes, sessions: int) -> Iterator[Scores]:
         if stated is not None and (known := np.isfinite(stated).all(axis=1)).any():
             owner, clusters, tickers = clustered(outcomes.tickers[known])
             sample = Sample(_columns(stated[known], true[known]), owner, clusters)
-            found = [
-                sample.estimate(each) for each in (partial(_mean, "brier"), _gini, partial(_mean, "loss"), _entropy)
-            ]
-            yield Scores(backend, int(known.sum()), tickers, *found)
+            statistics: Statistics = (partial(_mean, "brier"), _gini, partial(_mean, "loss"), _entropy)
+            yield Scores(backend, int(known.sum()), tickers, *map(sample.estimate, statistics))
 
 
 def classes(returns: Numbers, sessions: int) -> NDArray[np.intp]:
