@@ -10,6 +10,7 @@ ConvictionError
     + MethodNotAllowed           405 method_not_allowed
     + Conflict                   409 conflict
     + IdempotencyConflict        409 idempotency_conflict
+    + FeedbackConflict           409 feedback_conflict
     + TooLarge                   413 too_large
     + UnsupportedMediaType       415 unsupported_media_type
     + InvalidRequest             422 invalid_request
@@ -116,6 +117,10 @@ class Conflict(RequestError, status=409):
 
 class IdempotencyConflict(RequestError, status=409):
     """The Idempotency-Key was already used for a different request."""
+
+
+class FeedbackConflict(RequestError, status=409):
+    """The key has sent other feedback of this kind on the recommendation before."""
 
 
 class TooLarge(RequestError, status=413):

@@ -17,6 +17,7 @@ from app.api import (
     console,
     costs,
     decisions,
+    feedback,
     health,
     keys,
     metrics,
@@ -91,7 +92,7 @@ def create_app(
         redirect_slashes=False,
     )
     for endpoints in (
-        *(recommendations, decisions, chat, batches, comparisons),
+        *(recommendations, decisions, feedback, chat, batches, comparisons),
         *(keys, backends, costs, health, metrics, models),
     ):
         app.include_router(endpoints.router)

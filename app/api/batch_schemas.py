@@ -41,6 +41,9 @@ class BatchRequest(BaseModel):
 
     items: Annotated[list[Unchecked], Field(min_length=1, max_length=MAX_ITEMS)]
     detail: Detail = "full"
+    concurrency: Annotated[
+        int | None, Field(ge=1, description="the items answered concurrently, if fewer than the gateway's own limit")
+    ] = None
 
 
 @dataclass(frozen=True)

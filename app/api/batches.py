@@ -131,7 +131,8 @@ async def _answers(
         except Exception as error:
             raise client_error(error) from error
 
-    async with aclosing(run_batch(body.items, ask, resources.settings.batch_max_concurrency)) as results:
+    limit = resources.settings.batch_max_concurrency
+    async with aclosing(run_batch(body.items, ask, min(limit, body.concurrency or limit))) as results:
         async for index, result in results:
             yield lines.line(index, result)
     yield lines.summary()

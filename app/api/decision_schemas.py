@@ -8,6 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.comparison_schemas import TIME_FORMAT, Time
+from app.api.feedback_schemas import Holder, StoredFeedback
 from app.contract.completion import BackendName
 from app.contract.features import Ticker
 from app.contract.recommendation import Action
@@ -45,22 +46,19 @@ class DecisionQuery(BaseModel):
 
 
 @dataclass(frozen=True)
-class Holder:
-    """The principal that received a recommendation: a key by its id and name, never the key itself."""
-
-    id: Annotated[
-        str, Field(description="of an issued key; `file:` and a name for a key of the file; `local` without keys")
-    ]
-    name: str
-
-
-@dataclass(frozen=True)
 class LoggedRecommendation:
     """A recommendation as the client received it, and who received it."""
 
     principal: Holder
     cached: Annotated[bool, Field(description="whether the answer came from the cache")]
     recommendation: Recommendation
+
+
+@dataclass(frozen=True)
+class RatedRecommendation(LoggedRecommendation):
+    """A logged recommendation and the feedback on it."""
+
+    feedback: Annotated[list[StoredFeedback], Field(description="the oldest first")]
 
 
 @dataclass(frozen=True)

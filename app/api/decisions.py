@@ -12,7 +12,8 @@ from starlette.responses import Response
 
 from app.api import documents
 from app.api.decision_cursor import decode_cursor, encode_cursor
-from app.api.decision_schemas import DecisionQuery, LoggedRecommendation, LoggedRecommendations
+from app.api.decision_schemas import DecisionQuery, LoggedRecommendations, RatedRecommendation
+from app.api.feedback_schemas import feedback_document
 from app.api.query import read_query
 from app.api.state import principal_of, resources_of
 from app.decision_log.queries import Decision, Position
@@ -67,19 +68,26 @@ async def list_decisions(request: Request) -> Response:
     **documents.operation(
         TAG,
         {
-            200: documents.answer("The logged recommendation.", LoggedRecommendation),
+            200: documents.answer("The logged recommendation.", RatedRecommendation),
             **documents.problems(*documents.KEYED, NotFound, Conflict, DecisionLogUnavailable),
         },
         parameters=[{**documents.parameter("recommendation_id", "the `id` of the answer", "path"), "required": True}],
     ),
 )
 async def get_decision(request: Request) -> Response:
-    """One logged recommendation: inputs, model, answer, cost and principal."""
-    decisions, decision_id = resources_of(request).decisions, request.path_params["recommendation_id"]
+    """One logged recommendation: inputs, model, answer, cost, principal and the feedback on it."""
+    found = await find_decision(request, request.path_params["recommendation_id"])
+    feedback = await resources_of(request).decisions.feedback_on(found.id)
+    return _json(b'%s,"feedback":[%s]}' % (_document(found)[:-1], b",".join(map(feedback_document, feedback))))
+
+
+async def find_decision(request: Request, decision_id: str) -> Decision:
+    """Return a decision that the request's key may read. Raises `NotFound`."""
+    decisions = resources_of(request).decisions
     found = await decisions.find(decision_id, _reader(request)) if ID.fullmatch(decision_id) else None
     if found is None:
         raise NotFound("no recommendation that this key received has this id")
-    return _json(_document(found))
+    return found
 
 
 def _reader(request: Request) -> str | None:

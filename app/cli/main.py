@@ -19,6 +19,7 @@ COMMANDS = {
     "weights": ("app.cli.weights", "check the hashes of the served model's files"),
     "recommend": ("app.cli.recommend", "ask a running gateway (CONVICTION_URL, CONVICTION_API_KEY)"),
     "compare": ("app.cli.compare", "ask both backends of a running gateway; with --batch, print a report"),
+    "replay": ("app.cli.replay", "ask the questions of a running gateway's decision log again"),
     "mcp": ("app.cli.mcp", "serve a running gateway's tools to a language model (MCP)"),
     "completion": ("app.cli.completion", "print a completion script for bash, zsh or fish"),
     "pairs": ("app.cli.pairs", "list the stored pairs of a running gateway, such as disagreements"),

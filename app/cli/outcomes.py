@@ -125,7 +125,9 @@ def latest(newest_first: Iterable[Json]) -> list[Advice]:
                 for name, side in pair["sides"].items()
                 if side["action"] is not None
             }
-            advice.setdefault((pair["ticker"], day), Advice(pair["ticker"], day, actions))
+            stated = {name: pair["sides"][name]["probabilities"] for name in actions}
+            probabilities = {name: given for name, given in stated.items() if given is not None}
+            advice.setdefault((pair["ticker"], day), Advice(pair["ticker"], day, actions, probabilities))
     return list(advice.values())
 
 

@@ -10,6 +10,7 @@ from app.cli.table import WIDTH
 from app.comparison.outcomes import Horizon
 from app.comparison.statistics.estimate import Estimate
 from app.comparison.statistics.hits import DAILY_BAND, Hits
+from app.comparison.statistics.scores import Scores
 
 NOT_SHOWN = (
     "What this does not show. Real profits: costs, spreads, taxes and fees for shorting are not included, and not"
@@ -26,6 +27,9 @@ CONVENTION = (
 ROW = "{:<8} {:<7} {:<5} {:>6} {:>6}  {:<20} {:>6}  {:<22} {:>7}"
 HEAD = ROW.format("", "action", "sure", "advice", "stocks", "hit rate", "base", "lead", "return")
 
+SCORES_ROW = "{:<8} {:>6} {:>6}  {:<24} {:>6}  {:<24} {:>6}"
+SCORES_HEAD = SCORES_ROW.format("", "stated", "stocks", "Brier score", "shares", "log loss", "shares")
+
 
 def text(horizons: Sequence[Horizon], market: str) -> str:
     return "\n".join(_lines(horizons, market))
@@ -40,6 +44,9 @@ def _lines(horizons: Sequence[Horizon], market: str) -> Iterator[str]:
         if each.hits:
             yield HEAD
             yield from map(_row, each.hits)
+        if each.scores:
+            yield SCORES_HEAD
+            yield from map(_scores, each.scores)
         yield ""
     yield textwrap.fill(CONVENTION, WIDTH)
     yield textwrap.fill(NOT_SHOWN, WIDTH)
@@ -50,6 +57,22 @@ def _row(group: Hits) -> str:
     mean = "" if group.mean_return is None else f"{group.mean_return.value:+.2%}"
     labels = (group.backend, group.action or "all", group.conviction or "all", group.advice, group.tickers)
     return ROW.format(*labels, _percent(group.hit_rate), base, _percent(group.lead, "+"), mean)
+
+
+def _scores(scores: Scores) -> str:
+    brier = (_decimal(scores.brier), _value(scores.brier_shares))
+    loss = (_decimal(scores.log_loss), _value(scores.log_loss_shares))
+    return SCORES_ROW.format(scores.backend, scores.advice, scores.tickers, *brier, *loss)
+
+
+def _value(estimate: Estimate | None) -> str:
+    return "" if estimate is None else f"{estimate.value:.3f}"
+
+
+def _decimal(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return _value(estimate)
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
 def _percent(estimate: Estimate | None, sign: str = "") -> str:

@@ -67,7 +67,7 @@ def recommend_many(questions: Sequence[Any], headers: Headers, detail: str, form
     """Print each answer when it arrives; return 1 if any question failed, else 0."""
     failed, progress, print_line = 0, Progress(len(questions)), printer(form, questions)
     try:
-        for line in _answers(questions, headers, detail):
+        for line in answers(questions, headers, detail=detail):
             failed += "problem" in line
             progress.clear()
             print_line(line)
@@ -96,12 +96,15 @@ def printer(form: str, questions: Sequence[Any]) -> Callable[[client.Json], None
     return {"json": lambda line: streams.write(json.dumps(line)), "text": print_text}.get(form, print_row)
 
 
-def _answers(questions: Sequence[Any], headers: Headers, detail: str) -> Iterator[client.Json]:
-    """Yield a line per question in the order of the answers; raise `Unreachable` if some are missing."""
+def answers(questions: Sequence[Any], headers: Headers, **fields: Any) -> Iterator[client.Json]:
+    """Yield a line per question in the order of the answers; raise `Unreachable` if some are missing.
+
+    `fields` are those of a batch beside its items.
+    """
     for start in range(0, len(questions), MAX_ITEMS):
         items = questions[start : start + MAX_ITEMS]
         complete = False
-        for line in client.lines(f"{PATH}/batch", {"items": items, "detail": detail}, headers):
+        for line in client.lines(f"{PATH}/batch", {"items": items, **fields}, headers):
             if "index" in line:
                 yield {**line, "index": start + line["index"]}
             complete = "summary" in line

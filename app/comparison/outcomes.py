@@ -7,13 +7,14 @@ session after that day, and left after the sessions of the horizon.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 
 from app.comparison.statistics.hits import Hits, Outcomes, hits
+from app.comparison.statistics.scores import Scores, scores
 from app.contract.completion import BACKEND_NAMES, BackendName
 from app.contract.recommendation import ACTIONS, Action
 from app.errors import InsufficientHistory, UnknownTicker
@@ -31,6 +32,8 @@ class Advice:
     ticker: str
     day: date
     by_backend: Mapping[BackendName, tuple[Action, int]]
+    probabilities: Mapping[BackendName, Mapping[Action, float]] = field(default_factory=dict)
+    """Of the backends that stated them."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Horizon:
     without_bars: int
     """Questions whose market data lack a bar before, at the start or at the end, for example of delisted stocks."""
     hits: Sequence[Hits]
+    scores: Sequence[Scores]
 
 
 def realised(
@@ -104,13 +108,15 @@ def horizon(found: Sequence[Realised], sessions: int, today: date) -> Horizon:
     """Return the results over one horizon."""
     known = [each for each in found if sessions in each.returns]
     unknown = [each for each in found if sessions not in each.returns]
+    columns = _columns(known, sessions) if known else None
     pending = sum(each.advice.day + span(sessions) >= today for each in unknown)
     return Horizon(
         sessions=sessions,
         questions=len(known),
         pending=pending,
         without_bars=len(unknown) - pending,
-        hits=hits(_columns(known, sessions), sessions) if known else (),
+        hits=hits(columns, sessions) if columns else (),
+        scores=tuple(scores(columns, sessions)) if columns else (),
     )
 
 
@@ -121,7 +127,8 @@ def span(sessions: int) -> timedelta:
 
 def _columns(known: Sequence[Realised], sessions: int) -> Outcomes:
     advice = [each.advice.by_backend for each in known]
-    missing = (None, 0)
+    missing, unstated = (None, 0), dict.fromkeys(ACTIONS, np.nan)
+    probabilities = [each.advice.probabilities for each in known]
     return Outcomes(
         tickers=np.array([each.advice.ticker.encode() for each in known]),
         returns=np.array([each.returns[sessions] for each in known]),
@@ -130,6 +137,10 @@ def _columns(known: Sequence[Realised], sessions: int) -> Outcomes:
         },
         convictions={
             name: np.array([each.get(name, missing)[1] for each in advice], np.int8) for name in BACKEND_NAMES
+        },
+        probabilities={
+            name: np.array([[each.get(name, unstated)[action] for action in ACTIONS] for each in probabilities])
+            for name in BACKEND_NAMES
         },
     )
 

@@ -32,7 +32,7 @@ FAILURES = (
     *("invalid_request", "invalid_metrics", "rate_limited", "budget_exceeded", "unknown_ticker"),
     *("insufficient_history", "market_data_unavailable", "market_data_rate_limited", "backend_error"),
     *("unparsed_answer", "backend_unavailable", "deadline_exceeded", "overloaded", "store_unavailable"),
-    "decision_log_unavailable",
+    *("decision_log_unavailable", "feedback_conflict"),
 )
 """Error codes; empty for none. Records store the index, so new codes are appended."""
 UNKNOWN, UNKNOWN_INDEX = "unknown", 2**8 - 1

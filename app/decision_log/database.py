@@ -40,6 +40,7 @@ def _sqlite(folder: Path, *, durable: bool) -> Engine:
 
     def configure(connection: Connection, _: object) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
 
     def create_private(*_: object) -> None:

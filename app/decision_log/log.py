@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.principal import Principal
 from app.decision_log.database import open_engine
+from app.decision_log.feedback import Feedback, add, feedback_on
 from app.decision_log.queries import Decision, Position, Selection, find, page
 from app.decision_log.threads import in_thread
 from app.decision_log.writer import TIMEOUT_S, Writer
@@ -22,8 +23,9 @@ from app.recommendation import Recommendation
 from app.settings.decision_log import DecisionLogSettings
 from app.telemetry.metrics import Collectors
 
-READS = 4
-"""Concurrent reads, those that timed out included: a database that hangs must not accumulate threads."""
+CALLS = 4
+"""Concurrent reads and writes of feedback, those that timed out included: a database that hangs must not accumulate
+threads."""
 OFF = "the decision log is off: CONVICTION_DECISION_LOG, CONVICTION_DECISION_LOG_URL and CONVICTION_STORE_DIR decide"
 
 T = TypeVar("T")
@@ -34,7 +36,7 @@ class DecisionLog:
     """Records and reads answers; without a writer the log is off."""
 
     def __init__(self, engine: Engine | None, writer: Writer | None) -> None:
-        self._engine, self._writer, self._reads = engine, writer, asyncio.Semaphore(READS)
+        self._engine, self._writer, self._calls = engine, writer, asyncio.Semaphore(CALLS)
 
     @property
     def problem(self) -> str | None:
@@ -56,13 +58,24 @@ class DecisionLog:
 
         Raises `Conflict` if the log is off, and `DecisionLogUnavailable`.
         """
-        return await self._read(lambda engine: find(engine, decision_id, principal_id))
+        return await self._call(lambda engine: find(engine, decision_id, principal_id))
 
     async def page(self, selection: Selection, before: Position | None, limit: int) -> Sequence[Decision]:
         """Return up to `limit` decisions made before a position, the newest first. Raises as `find`."""
-        return await self._read(lambda engine: page(engine, selection, before, limit))
+        return await self._call(lambda engine: page(engine, selection, before, limit))
 
-    async def _read(self, query: Callable[[Engine], T]) -> T:
+    async def feedback_on(self, decision_id: str) -> Sequence[Feedback]:
+        """Return the feedback on a decision, the oldest first. Raises as `find`."""
+        return await self._call(lambda engine: feedback_on(engine, decision_id))
+
+    async def add_feedback(self, feedback: Feedback) -> Feedback | None:
+        """Store feedback; return what is stored of this principal and kind, or None without the decision.
+
+        Raises as `find`.
+        """
+        return await self._call(lambda engine: add(engine, feedback))
+
+    async def _call(self, query: Callable[[Engine], T]) -> T:
         """Return the result of a query, which finds what this gateway has recorded before."""
         if self._engine is None or self._writer is None:
             raise Conflict(OFF)
@@ -71,19 +84,19 @@ class DecisionLog:
                 await self._writer.flush()
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                await self._reads.acquire()
-                reading = in_thread(partial(query, self._engine))
-                reading.add_done_callback(self._release)
-                return await asyncio.shield(reading)
+                await self._calls.acquire()
+                calling = in_thread(partial(query, self._engine))
+                calling.add_done_callback(self._release)
+                return await asyncio.shield(calling)
         except TimeoutError:
             raise DecisionLogUnavailable(f"the decision log did not answer within {TIMEOUT_S:g} s") from None
         except SQLAlchemyError as error:
-            log.warning("the decision log cannot be read: %s", getattr(error, "orig", None))
-            raise DecisionLogUnavailable(f"the decision log cannot be read: {type(error).__name__}") from None
+            log.warning("the decision log cannot be used: %s", getattr(error, "orig", None))
+            raise DecisionLogUnavailable(f"the decision log cannot be used: {type(error).__name__}") from None
 
-    def _release(self, reading: asyncio.Future[T]) -> None:
-        self._reads.release()
-        reading.exception()  # of a read that timed out, nothing else retrieves it
+    def _release(self, call: asyncio.Future[T]) -> None:
+        self._calls.release()
+        call.exception()  # of a call that timed out, nothing else retrieves it
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""The table of the decision log, the same in SQLite and PostgreSQL, and the statements that write to it."""
+"""The tables of the decision log, the same in SQLite and PostgreSQL, and the statements that write decisions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import BigInteger, Column, Engine, Index, MetaData, Table, Text, delete, select
+from sqlalchemy import BigInteger, Column, Engine, ForeignKey, Index, MetaData, Table, Text, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.auth.principal import Principal
@@ -29,6 +29,16 @@ DECISIONS = Table(
     Index("decisions_by_time", "at", "id"),
     Index("decisions_by_principal", "principal_id", "at", "id"),
     Index("decisions_by_ticker", "ticker", "at", "id"),
+)
+FEEDBACK = Table(
+    "feedback",
+    METADATA,
+    Column("decision_id", Text, ForeignKey(DECISIONS.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("principal_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("principal_name", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),  # microseconds since 1970
+    Column("content", Text, nullable=False),  # JSON
 )
 EXPIRED_PER_WRITE = 1000
 """More than a batch, so that the table does not grow once entries expire."""
@@ -65,7 +75,7 @@ def probe() -> Row:
 
 
 def create(engine: Engine) -> None:
-    """Create the table where it is missing."""
+    """Create the tables that are missing."""
     METADATA.create_all(engine)
 
 

@@ -31,7 +31,7 @@ READERS = {
     "Settings": ("Gateway", "Read by `conviction serve` and `conviction up`."),
     "ClientSettings": (
         "Command-line client",
-        "Read by `conviction recommend`, `compare`, `pairs`, `report`, `keys`, `outcomes` and `mcp`.",
+        "Read by `conviction recommend`, `compare`, `pairs`, `report`, `keys`, `outcomes`, `replay` and `mcp`.",
     ),
     "TerminalSettings": ("Terminal", "Read by commands that print to a terminal."),
 }

@@ -38,6 +38,12 @@ CHAT = {
 }
 ITEMS = [BRIEF | {"custom_id": "SNPS/2024-03-08"}, {"ticker": "NOPE", "custom_id": "NOPE"}]
 
+VERDICT = {
+    "recommendation_id": "{recommendation_id}",
+    "verdict": {"helpful": False, "comment": "It ignores the earnings date."},
+}
+OUTCOME = {"recommendation_id": "{recommendation_id}", "outcome": {"sessions": 5, "realised_return": -0.0215}}
+
 
 @dataclass(frozen=True)
 class Example:
@@ -74,7 +80,10 @@ EXAMPLES = (
     invalid("POST /v1/comparisons", {"detail": "brief"}),
     Example("GET /v1/recommendations", "page", "A page of one", query="?limit=1"),
     invalid("GET /v1/recommendations", query="?limit=0"),
-    Example("GET /v1/recommendations/{recommendation_id}", "logged", "A brief answer"),
+    Example("POST /v1/feedback", "verdict", "A verdict", VERDICT),
+    Example("POST /v1/feedback", "outcome", "A return over five sessions", OUTCOME),
+    invalid("POST /v1/feedback", {"recommendation_id": "{recommendation_id}"}),
+    Example("GET /v1/recommendations/{recommendation_id}", "logged", "A brief answer and the feedback on it"),
     Example("GET /v1/comparisons", "page", "A page of one pair", query="?limit=1"),
     Example("GET /v1/comparisons", "csv", "The first rows", headers={"Accept": "text/csv"}),
     invalid("GET /v1/comparisons", query="?limit=501"),
@@ -132,7 +141,8 @@ async def record() -> dict[str, Any]:
                 app.state.drain.started = example is NOT_READY
                 method, path = example.request
                 path = path.replace("{recommendation_id}", answered)
-                response = await client.request(method, path, json=example.body, headers=dict(example.headers))
+                body = json.loads(json.dumps(example.body).replace("{recommendation_id}", answered))
+                response = await client.request(method, path, json=body, headers=dict(example.headers))
                 by_status = recorded.setdefault(example.operation, {}).setdefault(str(response.status_code), {})
                 assert response.is_success == (example.name not in FAILED), response.text
                 if example.operation == "POST /v1/recommendations" and example.body is BRIEF:

@@ -238,7 +238,11 @@ async def test_there_must_be_one_to_a_thousand(running: Gateway, items: list[obj
 
 
 @pytest.mark.parametrize(
-    "body", [{}, [], {"items": "SNPS"}, {"items": [item(1)], "more": 1}, {"items": [item(1)], "detail": "long"}]
+    "body",
+    [
+        *({}, [], {"items": "SNPS"}, {"items": [item(1)], "more": 1}, {"items": [item(1)], "detail": "long"}),
+        *({"items": [item(1)], "concurrency": number} for number in (0, 1.5, "1")),
+    ],
 )
 async def test_another_form_is_refused(running: Gateway, body: object) -> None:
     assert_problem(await running.client.post(PATH, json=body), 422, "invalid_request")
@@ -255,10 +259,13 @@ async def test_four_mebibytes_are_taken_and_not_more(running: Gateway) -> None:
 # The reader
 
 
-async def test_no_more_are_asked_at_a_time_than_the_settings_say(own_store: str) -> None:
-    async with gateway(own_store, wire=True, batch_max_concurrency=3) as running:
+@pytest.mark.parametrize(("setting", "more"), [(3, {}), (3, {"concurrency": 100}), (16, {"concurrency": 3})])
+async def test_no_more_are_asked_at_a_time_than_setting_and_request_say(
+    setting: int, more: dict[str, int], own_store: str
+) -> None:
+    async with gateway(own_store, wire=True, batch_max_concurrency=setting) as running:
         running.mistral.go = asyncio.Event()
-        pending = asyncio.create_task(lines(running, [item(number) for number in range(10)]))
+        pending = asyncio.create_task(lines(running, [item(number) for number in range(10)], **more))
         await running.mistral.began(3)
         await asyncio.sleep(0.1)
         assert running.asked == 3

@@ -71,7 +71,7 @@ async def test_an_answer_is_retrieved_by_its_id(running: Gateway) -> None:
     assert response.status_code == 200
     assert response.headers["Cache-Control"] == "no-store"
     principal = {"id": ann["X-API-Key"].split("_")[1], "name": "ann"}
-    assert response.json() == {"principal": principal, "cached": False, "recommendation": answer}
+    assert response.json() == {"principal": principal, "cached": False, "recommendation": answer, "feedback": []}
     assert ann["X-API-Key"] not in response.text
     RECOMMENDATION.validate_json(json.dumps(response.json()["recommendation"]))
 

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from math import log
 from pathlib import Path
 from uuid import uuid4
 
@@ -31,12 +32,14 @@ from tests.doubles import CountingBackend, opened_with
 
 FIRST = date(2024, 1, 1)
 STOCKS = ("UP", "DOWN", "ALSO", "MORE", "LAST", "EXTRA")
+SURE: dict[Action, float] = {"buy": 0.75, "sell": 0.25, "hold": 0.0}
 Output = pytest.CaptureFixture[str]
 
 
 def pair(ticker: str | None, as_of: date | None, mistral: Action | None, gpt4: Action) -> Pair:
+    stated = Side(action=mistral, conviction=9, probabilities=SURE)
     sides = {
-        "mistral": Side(failure="backend_error") if mistral is None else Side(action=mistral, conviction=9),
+        "mistral": Side(failure="backend_error") if mistral is None else stated,
         "gpt-4": Side(action=gpt4, conviction=3),
     }
     return Pair(uuid4().hex, datetime.now(UTC), ticker, as_of, "brief", "comparison", sides)  # type: ignore[arg-type]
@@ -94,6 +97,11 @@ def test_stored_pairs_are_compared_with_later_returns(capsys: Output, monkeypatc
     assert whole["gpt-4"]["hit_rate"]["value"] == pytest.approx(6 / 7, abs=1e-5)
     assert whole["gpt-4"]["base_rate"]["value"] == pytest.approx(6 / 7, abs=1e-5)
     assert whole["gpt-4"]["lead"]["value"] == pytest.approx(0, abs=1e-6)
+    [scores] = five["scores"]  # gpt-4 stated no probabilities
+    assert (scores["backend"], scores["advice"], scores["tickers"]) == ("mistral", 6, 6)
+    assert scores["brier"]["value"] == pytest.approx((5 * 2 * 0.25**2 + 2 * 0.75**2) / 6, abs=1e-5)
+    assert scores["log_loss"]["value"] == pytest.approx(-(5 * log(0.75) + log(0.25)) / 6, abs=1e-5)
+    assert scores["brier_shares"]["value"] == pytest.approx(1 - (25 + 1) / 36, abs=1e-5)
     [buys] = [
         each
         for each in five["hits"]
@@ -119,6 +127,7 @@ def test_the_text_contains_the_base_rate_and_what_is_not_shown(capsys: Output) -
     assert "5 sessions, bars from parquet: 3 questions" in output
     assert NOT_SHOWN in output
     assert "hold is right within 2.2% either way" in output
+    assert "Brier score" in output
 
 
 @pytest.mark.parametrize("wrong", ["", "0d", "5w", "5d,,20d", "253d", "-5d"])

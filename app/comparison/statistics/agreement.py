@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.comparison.pairs import Records
 from app.comparison.statistics.estimate import Estimate, Numbers, Sample, Sums, short, wilson
@@ -43,16 +44,17 @@ class Needed:
 
 def columns(records: Records) -> Mapping[str, Numbers]:
     """Return the columns of pairs that both backends answered, to be summed over clusters."""
-    one, other = (records[name]["action"].astype(np.intp) for name in BACKEND_NAMES)
-    convictions = [records[name]["conviction"].astype(np.float64) for name in BACKEND_NAMES]
+    sides = [records[name] for name in BACKEND_NAMES]
+    return paired_columns([side["action"] for side in sides], [side["conviction"] for side in sides])
+
+
+def paired_columns(actions: Sequence[NDArray[Any]], convictions: Sequence[NDArray[Any]]) -> Mapping[str, Numbers]:
+    """Return the columns of both sides' actions (indices of ACTIONS) and convictions, one number per pair."""
+    one, other = (each.astype(np.intp) for each in actions)
+    difference = convictions[0].astype(np.float64) - convictions[1].astype(np.float64)
     cell = len(ACTIONS) * one + other
     cells = {f"cell {index}": (cell == index).astype(np.float64) for index in range(len(ACTIONS) ** 2)}
-    return {
-        "pairs": np.ones(len(records)),
-        **cells,
-        "difference": convictions[0] - convictions[1],
-        "distance": np.abs(convictions[0] - convictions[1]),
-    }
+    return {"pairs": np.ones(len(cell)), **cells, "difference": difference, "distance": np.abs(difference)}
 
 
 def agreement_rate(sums: Sums) -> Numbers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import sqrt
 
 import numpy as np
@@ -30,6 +30,8 @@ class Outcomes:
     """Fractions: 0.01 is one percent."""
     actions: Mapping[BackendName, NDArray[np.int8]]
     convictions: Mapping[BackendName, NDArray[np.int8]]
+    probabilities: Mapping[BackendName, Numbers] = field(default_factory=dict)
+    """A column per action, in the order of ACTIONS; NaN where a backend stated none."""
 
 
 @dataclass(frozen=True)
