@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from sqlalchemy import BigInteger, Column, Engine, ForeignKey, Index, MetaData, Table, Text, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 
 from app.auth.principal import Principal
 from app.recommendation import RECOMMENDATION, Recommendation
@@ -75,8 +76,11 @@ def probe() -> Row:
 
 
 def create(engine: Engine) -> None:
-    """Create the tables that are missing."""
-    METADATA.create_all(engine)
+    """Create the tables that are missing. In PostgreSQL that fails where another gateway creates them meanwhile."""
+    try:
+        METADATA.create_all(engine)
+    except DBAPIError:
+        METADATA.create_all(engine)
 
 
 def write(engine: Engine, rows: Iterable[Row], expired_before: int) -> None:

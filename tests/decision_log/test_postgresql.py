@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from app.decision_log import writer
+from app.decision_log.database import open_engine
 from app.decision_log.queries import Selection
+from app.decision_log.tables import METADATA, create, write
+from app.decision_log.threads import in_thread
 from app.errors import DecisionLogUnavailable
 from app.settings.decision_log import DecisionLogSettings
 from tests.decision_log.conftest import answers, opened, principal
@@ -51,6 +56,21 @@ async def test_a_killed_server_loses_no_entry(own_postgres: Postgres, caplog: py
     assert (log.count("stored"), log.count("dropped")) == (200, 0)
     said = [each for each in caplog.records if each.name == writer.__name__ and each.levelno == logging.WARNING]
     assert len(said) == 2, "the failure and its end"
+
+
+async def test_two_gateways_may_create_the_tables_together(own_postgres: Postgres) -> None:
+    engine = open_engine(settings(own_postgres, "required"))
+    assert engine is not None
+    METADATA.drop_all(engine)
+    with engine.begin() as first:
+        METADATA.create_all(first)
+        second = in_thread(partial(create, engine))
+        while not first.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")):
+            assert not second.done()
+            await asyncio.sleep(0.01)
+    await second
+    write(engine, [], 0)
+    engine.dispose()
 
 
 async def test_a_required_entry_survives_the_server_or_its_request_is_refused(own_postgres: Postgres) -> None:
