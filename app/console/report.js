@@ -163,7 +163,7 @@ function sideBySide({ backends, ratios }, names) {
       h(
         "thead",
         {},
-        h("tr", {}, h("th", { scope: "col" }, ""), names.map((name) => h("th", { scope: "col", "data-series": name }, h("i", { class: "dot" }), name)), h("th", { scope: "col" }, `${names[1]} / ${names[0]}`)),
+        h("tr", {}, h("td", { class: "corner" }), names.map((name) => h("th", { scope: "col", "data-series": name }, h("i", { class: "dot" }), name)), h("th", { scope: "col" }, `${names[1]} / ${names[0]}`)),
       ),
       h("tbody", {}, rows.map(([title, of, key]) => h("tr", {}, h("th", { scope: "row" }, title), sides.map((side) => h("td", {}, of(side))), h("td", {}, times(key))))),
     ),
