@@ -18,6 +18,7 @@ PATHS = (
     "/v1/comparisons",
     "/v1/chat/completions",
     "/v1/keys",
+    "/v1/feedback",
 )
 MAX_BYTES = 4 * 1024 * 1024
 """The largest body that any path accepts, a batch."""
