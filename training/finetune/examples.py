@@ -84,7 +84,7 @@ def encode(row: dict[str, Any], tokenizer: Any, max_length: int, softly: bool = 
     if len(ids) + len(tokens) > max_length:
         raise TooLong(f"{row['ticker']} {row['as_of']}: {len(ids) + len(tokens)} tokens, {max_length} allowed")
     action = token_at(spans, decisions(answer)[0])
-    weights = [*token_weights(answer, spans), 0.0]
+    weights = token_weights(answer, spans)
     soft = row.get("soft", {})
     targets = tuple(soft_targets(answer, spans, soft, tokenizer)) if softly else ()
     if (votes := soft.get("votes")) is None:

@@ -1,8 +1,11 @@
 """What a labelled pair teaches beyond its next tokens: token weights, soft targets, and the score after each line.
 
-The grammar forces most tokens of an answer, which teach nothing. The votes of a prompt's lines are the steps to the
-answer; a model that must state them while it reads learns the answer from a fraction of the pairs (compare
-"Distilling step-by-step", arXiv 2305.02301).
+The grammar forces most characters of an answer, which teach nothing about the decision. It does not force their tokens:
+without any weight, a model spells `{"action":"` in other tokens than those of its training, and decides after a prefix
+that it has not seen. A small weight costs nothing once they are learned.
+
+The votes of a prompt's lines are the steps to the answer; a model that must state them while it reads learns the answer
+from a fraction of the pairs (compare "Distilling step-by-step", arXiv 2305.02301).
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ ACTION_START = '"action":"'
 CONVICTION_START = '"conviction":'
 ANALYSIS_WEIGHT = 4.0
 """Weight of an analysis relative to the action's and the conviction's."""
+FORCED_WEIGHT = 0.1
+"""Weight of a token whose characters the grammar forces, relative to the action's."""
 ANSWER_STEP_WEIGHT = 3.0
 FIRST_STEP_WEIGHT = 0.3
 """Weights of the scores before action and conviction, and after the first line; after the last line it is 1."""
@@ -45,7 +50,7 @@ class Step:
 
 
 def token_weights(answer: str, spans: Sequence[Span]) -> list[float]:
-    """Return the weight of each token of an answer: 0 for those that the grammar forces.
+    """Return the weight of each token of an answer, and of the end of the turn.
 
     The weights of an answer sum to one, so that long and short answers count equally.
     """
@@ -55,12 +60,13 @@ def token_weights(answer: str, spans: Sequence[Span]) -> list[float]:
     free[token_at(spans, conviction)] += 1
     if answer[conviction] == "1":  # a 0 may follow
         free[token_at(spans, conviction + 1)] += 1
-    weights = [float(free[index]) for index in range(len(spans))]
+    weights = [float(free[index]) or FORCED_WEIGHT for index in range(len(spans))]
     if answer.startswith(ANALYSIS_START):
         end = answer.rindex(f'",{ACTION_START}')
         inside = [i for i, (start, _) in enumerate(spans) if len(ANALYSIS_START) <= start <= end]
         for index in inside:
-            weights[index] += ANALYSIS_WEIGHT / len(inside)
+            weights[index] = ANALYSIS_WEIGHT / len(inside)
+    weights.append(FORCED_WEIGHT)
     total = sum(weights)
     return [weight / total for weight in weights]
 

@@ -35,27 +35,33 @@ def example(tokenizer: Any, detail: Any, metrics: Metrics = EXAMPLE, soft: bool 
     return encode(labelled(detail, metrics, **(soft_label(metrics) if soft else {})), tokenizer, 1024)
 
 
-def test_tokens_that_the_grammar_forces_weigh_nothing(tokenizer: Any) -> None:
+def deciding(pair: Example) -> list[int]:
+    """Return the answer's tokens that weigh more than those that the grammar forces."""
+    least = min(pair.weights)
+    return [token for token, weight in zip(pair.answer, pair.weights, strict=True) if weight > least * 1.001]
+
+
+def test_the_decisions_weigh_most_and_no_token_nothing(tokenizer: Any) -> None:
+    """A token without weight is spelled otherwise by the trained model: the grammar forces characters only."""
     brief = example(tokenizer, "brief")
-    weighed = [tokenizer.decode([token]) for token, weight in zip(brief.answer, brief.weights, strict=True) if weight]
-    assert weighed == ["buy", "5"]
+    assert [tokenizer.decode([token]) for token in deciding(brief)] == ["buy", "5"]
+    assert min(brief.weights) == pytest.approx(0.1 * max(brief.weights))
 
 
 def test_after_a_one_the_next_token_decides(tokenizer: Any) -> None:
     metrics = Metrics.model_validate({"price": 10.0, "options": {"call_volume": 5, "call_open_interest": 3}})
     assert rules.answer(metrics, "brief").conviction == 1
     one = example(tokenizer, "brief", metrics)
-    weighed = [tokenizer.decode([token]) for token, weight in zip(one.answer, one.weights, strict=True) if weight]
-    assert weighed == ["hold", "1", "}"]
+    assert [tokenizer.decode([token]) for token in deciding(one)] == ["hold", "1", "}"]
 
 
 def test_an_analysis_and_its_end_weigh_together(tokenizer: Any) -> None:
     full = example(tokenizer, "full")
-    weighed = [token for token, weight in zip(full.answer, full.weights, strict=True) if weight]
-    text = tokenizer.decode(weighed)
+    most, least = max(full.weights), min(full.weights)
+    inside = [token for token, weight in zip(full.answer, full.weights, strict=True) if weight == least]
     analysis = rules.answer(EXAMPLE, "full").analysis  # type: ignore[union-attr]
-    assert text.startswith(analysis)
-    assert text.endswith("buy5")
+    assert tokenizer.decode(inside).startswith(analysis)
+    assert least * len(inside) == pytest.approx(4 * most)
     assert sum(full.weights) == pytest.approx(1)
 
 
