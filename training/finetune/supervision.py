@@ -20,8 +20,9 @@ from app.contract.analysis import LABELS
 ANALYSIS_START = '{"analysis":"'
 ACTION_START = '"action":"'
 CONVICTION_START = '"conviction":'
-ANALYSIS_WEIGHT = 4.0
-"""Weight of an analysis relative to the action's and the conviction's."""
+ANALYSIS_WEIGHT = 8.0
+"""Weight of an analysis after its first token relative to the action's. The first token weighs as much as the action: in
+brief answers the action follows `":"`, and a model that has learned that begins an analysis with it."""
 FORCED_WEIGHT = 0.1
 """Weight of a token whose characters the grammar forces, relative to the action's."""
 ANSWER_STEP_WEIGHT = 3.0
@@ -64,8 +65,9 @@ def token_weights(answer: str, spans: Sequence[Span]) -> list[float]:
     if answer.startswith(ANALYSIS_START):
         end = answer.rindex(f'",{ACTION_START}')
         inside = [i for i, (start, _) in enumerate(spans) if len(ANALYSIS_START) <= start <= end]
-        for index in inside:
-            weights[index] = ANALYSIS_WEIGHT / len(inside)
+        weights[inside[0]] = 1.0
+        for index in inside[1:]:
+            weights[index] = ANALYSIS_WEIGHT / len(inside[1:])
     weights.append(FORCED_WEIGHT)
     total = sum(weights)
     return [weight / total for weight in weights]

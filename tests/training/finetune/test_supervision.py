@@ -60,8 +60,9 @@ def test_an_analysis_and_its_end_weigh_together(tokenizer: Any) -> None:
     most, least = max(full.weights), min(full.weights)
     inside = [token for token, weight in zip(full.answer, full.weights, strict=True) if weight == least]
     analysis = rules.answer(EXAMPLE, "full").analysis  # type: ignore[union-attr]
-    assert tokenizer.decode(inside).startswith(analysis)
-    assert least * len(inside) == pytest.approx(4 * most)
+    first = full.answer[full.weights.index(most)]
+    assert tokenizer.decode([first, *inside]).startswith(analysis)
+    assert least * len(inside) == pytest.approx(8 * most)
     assert sum(full.weights) == pytest.approx(1)
 
 
