@@ -21,8 +21,10 @@ ANALYSIS_START = '{"analysis":"'
 ACTION_START = '"action":"'
 CONVICTION_START = '"conviction":'
 ANALYSIS_WEIGHT = 8.0
-"""Weight of an analysis after its first token relative to the action's. The first token weighs as much as the action: in
-brief answers the action follows `":"`, and a model that has learned that begins an analysis with it."""
+"""Weight of an analysis after its first token, relative to the action's.
+
+The first token weighs as much as the action: in brief answers the action follows `":"`, and a model that has learned
+that begins an analysis with it."""
 FORCED_WEIGHT = 0.1
 """Weight of a token whose characters the grammar forces, relative to the action's."""
 ANSWER_STEP_WEIGHT = 3.0
