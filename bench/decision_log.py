@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import random
 import sys
 import time
 from contextlib import ExitStack
@@ -38,8 +37,8 @@ from app.recommendation import RECOMMENDATION
 from app.settings.decision_log import DecisionLogMode, DecisionLogSettings
 from app.telemetry.metrics import Collectors
 from bench.gateway.programs import free_port
-from bench.processes import WARM_UP, running, serving
-from bench.shadow import Caller, added
+from bench.processes import running, serving
+from bench.shadow import Caller, added, ask_in_turn
 
 LIMIT_MS = 0.1
 ENTRIES = 4000
@@ -82,14 +81,7 @@ def main() -> None:
         if options.url:
             report_storing("PostgreSQL", decision_log_url=options.url)
         callers = open_gateways(stack, folder)
-        for number in range(-WARM_UP, options.rounds):
-            if number == 0:
-                for caller in callers.values():
-                    caller.seen.clear()
-                    caller.own.clear()
-            for caller in random.sample(list(callers.values()), len(callers)):
-                caller.ask(number + WARM_UP)
-                time.sleep(options.gap_ms / 1000)
+        ask_in_turn(list(callers.values()), options.rounds, options.gap_ms)
     print(f"{options.rounds} rounds, {options.gap_ms:g} ms apart; limit: {LIMIT_MS} ms added in best-effort mode")
     off = callers["off"]
     print(f"off          client {np.median(off.seen):.3f} ms, gateway_ms {np.median(off.own):.3f}, medians")

@@ -124,14 +124,7 @@ def main() -> None:
     with ExitStack() as stack:
         stack.enter_context(running(upstream, "stand-in", "--port", str(upstream)))
         callers = {fraction: Caller(_gateway(stack, upstream, fraction)) for fraction in FRACTIONS}
-        for number in range(-WARM_UP, options.rounds):
-            if number == 0:
-                for caller in callers.values():
-                    caller.seen.clear()
-                    caller.own.clear()
-            for caller in random.sample(list(callers.values()), len(callers)):
-                caller.ask(number + WARM_UP)
-                time.sleep(options.gap_ms / 1000)
+        ask_in_turn(list(callers.values()), options.rounds, options.gap_ms)
         time.sleep(1)
         print(f"{options.rounds} rounds, {options.gap_ms:g} ms apart; limit: {LIMIT_MS} ms added")
         none = callers[0.0]
@@ -140,6 +133,18 @@ def main() -> None:
             caller = callers[fraction]
             print(f"{fraction:4.0%} copied      client {added(none.seen, caller.seen)}")
             print(f"                 gateway_ms {added(none.own, caller.own)}; copies: {caller.copies()}")
+
+
+def ask_in_turn(callers: Sequence[Caller], rounds: int, gap_ms: float) -> None:
+    """Ask all gateways once a round, in random order; the first `WARM_UP` rounds are not measured."""
+    for number in range(-WARM_UP, rounds):
+        if number == 0:
+            for caller in callers:
+                caller.seen.clear()
+                caller.own.clear()
+        for caller in random.sample(callers, len(callers)):
+            caller.ask(number + WARM_UP)
+            time.sleep(gap_ms / 1000)
 
 
 def _gateway(stack: ExitStack, upstream: int, fraction: float) -> int:
