@@ -42,7 +42,9 @@ def decode(cursor: str, query: bytes, form: re.Pattern[str]) -> bytes:
         raise _invalid("must be the `next` of an earlier page")
     content = urlsafe_b64decode(cursor)
     if content[-SIZE:] != _digest(query):
-        raise _invalid("must be the `next` of a page of the same query, with the same parameters; only `limit` may change")
+        raise _invalid(
+            "must be the `next` of a page of the same query, with the same parameters; only `limit` may change"
+        )
     return content[:-SIZE]
 
 
