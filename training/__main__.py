@@ -1,5 +1,5 @@
 """`python -m training STAGE`."""
 
-from training.cli import main
+from training.cli.main import main
 
 main()

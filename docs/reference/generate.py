@@ -44,7 +44,7 @@ MEANING = {"internal_error": "An unexpected error of the gateway; its log has th
 
 PROGRAMS = (
     ("conviction", "conviction", "app.cli.main"),
-    ("Training", "python -m training", "training.cli"),
+    ("Training", "python -m training", "training.cli.main"),
 )
 """Heading, command and module of each program with subcommands."""
 

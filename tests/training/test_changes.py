@@ -8,7 +8,7 @@ import pytest
 from tests.training.runs import complete
 from training.artifacts import Artifacts, read_json
 from training.changes import MADE_BY, ChangedConfig, begin, require_unchanged
-from training.cli import main
+from training.cli.main import main
 from training.config import Config
 
 

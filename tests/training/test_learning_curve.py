@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import StandIn
 from training import learning_curve
 from training.artifacts import Artifacts, read_json
-from training.cli import main
+from training.cli.main import main
 
 pytestmark = pytest.mark.filterwarnings("default")
 

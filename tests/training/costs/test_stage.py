@@ -9,7 +9,7 @@ import pytest
 
 from app.contract.manifest import UnusableModel
 from training.artifacts import Artifacts, write_json
-from training.cli import main
+from training.cli.main import main
 from training.config import Config
 from training.costs.recorded import recorded
 from training.costs.stage import at_load, costs

@@ -14,7 +14,7 @@ from app.contract.recommendation import ACTIONS, canonical
 from tests.conftest import StandIn
 from tests.training.evaluation.examined import examined
 from training.artifacts import Artifacts, write_json, write_rows
-from training.cli import main
+from training.cli.main import main
 from training.evaluation import rows as row_files
 from training.evaluation.calibration import applied, calibrate, calibration_of, calibrations, fit, report
 from training.evaluation.pairs import pairs_of_market

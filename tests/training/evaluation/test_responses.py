@@ -17,7 +17,7 @@ from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.prompt import messages
 from app.stand_in import create_stand_in
 from tests.conftest import served
-from training.cli import main
+from training.cli.main import main
 from training.evaluation.responses import Backend, backends, cell, responses, table
 
 KEY = "sk-standInKeyThatNobodyMaySee"

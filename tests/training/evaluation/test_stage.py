@@ -13,7 +13,7 @@ from app.contract.features import Metrics
 from app.contract.fingerprint import EXAMPLE, SPARSE
 from app.contract.prompt import Detail
 from tests.conftest import StandIn
-from training.cli import main
+from training.cli.main import main
 from training.evaluation import rows
 from training.evaluation.clients import Prediction, Unreachable
 from training.evaluation.pairs import Pair

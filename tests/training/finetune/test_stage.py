@@ -20,7 +20,7 @@ import transformers
 
 from app.contract.manifest import UnusableModel, sha256
 from training.artifacts import Artifacts, write_json
-from training.cli import main
+from training.cli.main import main
 from training.config import Config, Finetune, load
 from training.dataset.stage import build
 from training.finetune import examples

@@ -10,7 +10,7 @@ from app.contract import rule_based_analyst as rules
 from app.contract.recommendation import canonical
 from tests.conftest import StandIn
 from training.artifacts import Artifacts
-from training.cli import main
+from training.cli.main import main
 from training.config import SPLITS, Config
 from training.labeling.cap import CapReached
 from training.labeling.connection import TeacherFailed

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from app.contract.manifest import UnusableModel
 from tests.conftest import served
 from tests.training.publish.stand_in_hub import StandInHub
-from training.cli import main
+from training.cli.main import main
 from training.publish.hub import NotPushed, credentials, push
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # huggingface_hub's own

@@ -10,7 +10,7 @@ from app.contract.fingerprint import EXAMPLE, fingerprint
 from app.contract.manifest import Golden, UnusableModel, current, read
 from tests.training.evaluation.examined import examined
 from training.artifacts import Artifacts, write_json
-from training.cli import main
+from training.cli.main import main
 from training.config import Config
 from training.dataset.lineage import split_rule
 from training.evaluation import rows

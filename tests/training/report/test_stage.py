@@ -10,7 +10,7 @@ import pytest
 from app.contract import rule_based_analyst as rules
 from app.contract.recommendation import ACTIONS, canonical
 from training.artifacts import Artifacts, write_json, write_rows
-from training.cli import main
+from training.cli.main import main
 from training.config import Pairs
 from training.evaluation import baselines, rows
 from training.evaluation.clients import Prediction

@@ -1,0 +1,1 @@
+"""The command line of the training pipeline: each stage's options, and what it calls."""
