@@ -73,7 +73,7 @@ def _log(scope: Scope, status: int, seconds: float) -> None:
         "path": scope["path"][:200],
         "status": status,
         "ms": round(1000 * seconds, 1),
-        "holder": principal and principal.name,
-        "holder_id": principal and principal.id,
+        "principal": principal and principal.name,
+        "principal_id": principal and principal.id,
     }
     log.log(level, "request", extra=fields)

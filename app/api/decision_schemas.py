@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.comparison_schemas import TIME_FORMAT, Time
-from app.api.feedback_schemas import Holder, StoredFeedback
+from app.api.feedback_schemas import PrincipalName, StoredFeedback
 from app.contract.completion import BackendName
 from app.contract.features import Ticker
 from app.contract.recommendation import Action
@@ -49,7 +49,7 @@ class DecisionQuery(BaseModel):
 class LoggedRecommendation:
     """A recommendation as the client received it, and who received it."""
 
-    principal: Holder
+    principal: PrincipalName
     cached: Annotated[bool, Field(description="whether the answer came from the cache")]
     recommendation: Recommendation
 

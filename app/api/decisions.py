@@ -98,8 +98,8 @@ def _reader(request: Request) -> str | None:
 
 def _document(decision: Decision) -> bytes:
     """Return a `LoggedRecommendation` that holds the stored JSON, also that of an earlier version of the gateway."""
-    holder = {"id": decision.principal_id, "name": decision.principal_name}
-    head = to_json({"principal": holder, "cached": decision.source == "cache"})
+    principal = {"id": decision.principal_id, "name": decision.principal_name}
+    head = to_json({"principal": principal, "cached": decision.source == "cache"})
     return b'%s,"recommendation":%s}' % (head[:-1], decision.recommendation.encode())
 
 

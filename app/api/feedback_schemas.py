@@ -70,7 +70,7 @@ class NewFeedback(BaseModel):
 
 
 @dataclass(frozen=True)
-class Holder:
+class PrincipalName:
     """The principal that received a recommendation: a key by its id and name, never the key itself."""
 
     id: Annotated[
@@ -83,7 +83,7 @@ class Holder:
 class StoredFeedback:
     """Feedback on a recommendation, and who sent it."""
 
-    principal: Holder
+    principal: PrincipalName
     created_at: datetime
     verdict: Verdict | None
     outcome: RealisedOutcome | None
@@ -91,5 +91,8 @@ class StoredFeedback:
 
 def feedback_document(feedback: Feedback) -> bytes:
     """Return a `StoredFeedback` that holds the stored JSON."""
-    holder, at = Holder(feedback.principal_id, feedback.principal_name), EPOCH + timedelta(microseconds=feedback.at)
-    return b"%s,%s" % (to_json({"principal": holder, "created_at": at})[:-1], feedback.content[1:].encode())
+    principal, at = (
+        PrincipalName(feedback.principal_id, feedback.principal_name),
+        EPOCH + timedelta(microseconds=feedback.at),
+    )
+    return b"%s,%s" % (to_json({"principal": principal, "created_at": at})[:-1], feedback.content[1:].encode())

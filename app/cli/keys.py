@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="conviction keys", description="The API keys of a gateway.", epilog=EPILOG)
     actions = top.add_subparsers(dest="action", required=True, metavar="ACTION")
     new = actions.add_parser("create", help="issue a key and print it, this once, to standard output")
-    new.add_argument("name", metavar="NAME", help="the holder of the key")
+    new.add_argument("name", metavar="NAME", help="name of the principal that uses the key")
     new.add_argument("--backend", action="append", choices=BACKEND_NAMES, help="an allowed backend, repeatable (all)")
     new.add_argument("--admin", action="store_true", help="allow it to issue and revoke keys of any scope")
     new.add_argument("--no-chat", action="store_true", help="recommendations only, no chat completions")

@@ -24,7 +24,7 @@ DOCS = ("/openapi.json", "/docs", "/docs/assets/swagger-ui.css")
 @pytest.fixture
 def keys_file(tmp_path: Path) -> Path:
     file = tmp_path / "keys"
-    file.write_text(f"# holders\nann:{ANN}\n\n{BOB}\n")
+    file.write_text(f"# principals\nann:{ANN}\n\n{BOB}\n")
     file.chmod(0o600)
     return file
 
@@ -80,13 +80,13 @@ async def test_the_documentation_needs_a_key_where_the_settings_close_it(store_u
                 assert (await running.client.get(path, headers={"X-API-Key": ANN})).status_code == 200
 
 
-async def test_the_holder_is_in_the_log_and_the_key_is_not(
+async def test_the_principal_is_in_the_log_and_the_key_is_not(
     store_url: str, keys_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     async with gateway(store_url, api_keys_file=keys_file) as running:
         await ask(running, X_API_Key=ANN)
-    assert [record.holder for record in caplog.records if record.message == "request"] == ["ann"]  # type: ignore[attr-defined]
+    assert [record.principal for record in caplog.records if record.message == "request"] == ["ann"]  # type: ignore[attr-defined]
     assert ANN not in caplog.text
 
 
@@ -195,7 +195,7 @@ async def test_a_scope_holds_where_a_backend_is_chosen(store_url: str, keys_file
         assert running.sample("conviction_requests_total", **labels) == 1
 
 
-async def test_the_log_names_the_holder_and_which_key_it_was(
+async def test_the_log_names_the_principal_and_which_key_it_was(
     store_url: str, keys_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -203,7 +203,7 @@ async def test_the_log_names_the_holder_and_which_key_it_was(
         text, _ = await running.resources.keys.store.issue(KeyGrant(name="cat"), "file:ann")
         await ask(running, X_API_Key=text.reveal())
     (said,) = [vars(record) for record in caplog.records if record.message == "request"]
-    assert (said["holder"], said["holder_id"]) == ("cat", text.id)
+    assert (said["principal"], said["principal_id"]) == ("cat", text.id)
     everything = caplog.text + str([vars(record) for record in caplog.records])
     assert text.secret not in everything
     assert text.digest() not in everything
