@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis
 
 from app.accounting.admission import Admissions
+from app.accounting.budget_watch import open_budget_watch
 from app.accounting.recent_usage import RecentUsage
 from app.accounting.reservations import Reservations
 from app.accounting.settlement import Settlements
@@ -89,11 +90,12 @@ async def assembled(
     prices: Mapping[BackendName, Price],
 ) -> AsyncIterator[Resources]:
     """Assemble the resources around a store, a market and backends. On exit all calls have ended and are charged."""
-    collectors = Collectors()
+    collectors = Collectors(settings.metrics_key_names)
     _publish(settings, prices, collectors)
     store = Pipelined(redis)
     admissions, shared_calls = Admissions(store), SharedCalls(redis, store)
-    reservations = Reservations(admissions, Settlements(admissions, collectors), collectors)
+    watch = open_budget_watch(settings, admissions, store, collectors)
+    reservations = Reservations(admissions, Settlements(admissions, collectors), collectors, watch)
     comparisons = Comparisons(store, settings.comparisons_kept)
     completions = CompletionService(
         shared_calls,
@@ -111,7 +113,8 @@ async def assembled(
         )
         recommender = Recommender(market, completions)
         shadow = Shadow(settings, recommender, upstreams, reservations, comparisons, collectors)
-        for resource in (store, shared_calls, reservations, completions, shadow):  # closed in reverse order
+        watches = (watch,) if watch else ()
+        for resource in (store, shared_calls, *watches, reservations, completions, shadow):  # closed in reverse order
             stack.push_async_callback(resource.close)
         yield Resources(
             settings=settings,

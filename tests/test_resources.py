@@ -103,7 +103,7 @@ async def test_on_exit_all_calls_have_ended_and_are_charged(own_store: str) -> N
         estimate = Estimate(10, 1000)
         admission = await opened.reservations.admit("chat", options.principal, opened.upstreams["gpt-4"], estimate)
         assert isinstance(admission, Leader)
-        open_booking = opened.reservations.open("chat", opened.upstreams["gpt-4"], admission)
+        open_booking = opened.reservations.open("chat", options.principal, opened.upstreams["gpt-4"], admission)
         reservation = await open_booking.__aenter__()
         reservation.usage = USAGE
         asyncio.get_running_loop().call_later(0.2, go.set)

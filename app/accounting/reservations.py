@@ -11,11 +11,12 @@ from opentelemetry.trace import Span
 
 from app.accounting.admission import Admissions
 from app.accounting.admission_result import Admission, CacheHit, Follower, Leader
+from app.accounting.budget_watch import BudgetWatch
 from app.accounting.settlement import Settlements
 from app.auth.principal import Principal
 from app.backends.upstream import Upstream
 from app.contract.completion import NO_USAGE, Usage
-from app.errors import StoreUnavailable
+from app.errors import BudgetExceeded, StoreUnavailable
 from app.pricing.limits import Estimate, Limits
 from app.pricing.prices import NANO
 from app.stores.shared_calls import NO_RESULT, CallResult
@@ -58,11 +59,19 @@ NO_COALESCING = Coalescing()
 class Reservations:
     """Admits calls, renews the leases of those that run, and settles those that end.
 
-    Needs a running event loop. It also sweeps the leases of gateways that died.
+    Needs a running event loop. It also sweeps the leases of gateways that died, and has a `watch` check the budgets
+    that calls use.
     """
 
-    def __init__(self, admissions: Admissions, settlements: Settlements, collectors: Collectors) -> None:
+    def __init__(
+        self,
+        admissions: Admissions,
+        settlements: Settlements,
+        collectors: Collectors,
+        watch: BudgetWatch | None = None,
+    ) -> None:
         self._admissions = admissions
+        self._watch = watch
         self._settlements = settlements
         self._collectors = collectors
         self._open: set[str] = set()
@@ -98,6 +107,10 @@ class Reservations:
                 )
                 _note(admitting, admission)
                 return admission
+        except BudgetExceeded:
+            if self._watch:
+                self._watch.note(principal, upstream, estimate.nano_usd)
+            raise
         except StoreUnavailable:
             self._settlements.release_later(request_id, upstream.name)
             if _limited(principal, upstream):
@@ -146,7 +159,9 @@ class Reservations:
             return None
 
     @asynccontextmanager
-    async def open(self, request_id: str, upstream: Upstream, admission: Leader | None) -> AsyncIterator[Reservation]:
+    async def open(
+        self, request_id: str, principal: Principal, upstream: Upstream, admission: Leader | None
+    ) -> AsyncIterator[Reservation]:
         """Hold the reservation while the call runs, then settle it, or release it if it used nothing.
 
         A call without an admission is counted, but in no ledger.
@@ -159,12 +174,16 @@ class Reservations:
         finally:
             used = reservation.usage
             cost = None if used == NO_USAGE else upstream.cost(used)
+            if cost is not None:
+                self._collectors.count_usage(principal.name, upstream.name, used, cost)
             if admission:
                 self._open.discard(request_id)
                 settled = (request_id, upstream.name, used, cost, reservation.result, admission.limit_status)
                 await self._settlements.settle(*settled)
+                if self._watch and cost is not None:
+                    self._watch.note(principal, upstream)
             elif cost is not None:
-                self._settlements.count_unreserved(upstream.name, used, cost)
+                self._settlements.log_unreserved(upstream.name, cost)
 
     async def mark_sent(self, reservation: Reservation, principal: Principal, upstream: Upstream) -> None:
         """Record that the call is about to be sent, unless its admission did.

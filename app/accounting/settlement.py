@@ -65,7 +65,6 @@ class Settlements:
         if cost is None:
             pending = _Pending(request_id, backend)
         else:
-            self._collectors.by_backend[backend].count_usage(usage, cost)
             pending = _Pending(request_id, backend, usage, cost.nano_usd, admitted)
         try:
             await self._book(pending, result)
@@ -82,9 +81,8 @@ class Settlements:
         if len(self._pending) < MAX_PENDING:
             self._enqueue(_Pending(request_id, backend))
 
-    def count_unreserved(self, backend: BackendName, usage: Usage, cost: Cost) -> None:
-        """Count a call that could not be reserved, and log that no ledger holds its cost."""
-        self._collectors.by_backend[backend].count_usage(usage, cost)
+    def log_unreserved(self, backend: BackendName, cost: Cost) -> None:
+        """Log that no ledger holds the cost of a call, which could not be reserved."""
         self._collectors.store_errors.labels("ledger").inc()
         log.warning("%d nano-dollars of %s are in no ledger: the store was unavailable", cost.nano_usd, backend)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
+from app.api.csv_text import csv_text
 from app.cli import streams
 from app.cli.colour import Line
 from app.cli.recommendation_text import SOURCES
@@ -57,10 +56,8 @@ class Rows:
 
 
 def csv_line(cells: Iterable[Any]) -> str:
-    """Return a line of CSV without its end; None is an empty cell."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue().removesuffix("\n")
+    """Return a line of CSV without its end."""
+    return csv_text([cells]).removesuffix("\r\n")
 
 
 def _answered(answer: Json) -> Json:

@@ -48,7 +48,7 @@ async def chat(
     most = max_usage(bounded, ANSWER_TOKENS[upstream.name], reasons)
     admission = await reservations.admit(request_id, options.principal, upstream, _estimate(most, upstream))
     assert admission is None or isinstance(admission, Leader), "a chat completion has no call key"
-    opened = reservations.open(request_id, upstream, admission)
+    opened = reservations.open(request_id, options.principal, upstream, admission)
     limit = options.deadline.limit(f"no answer within {options.deadline.seconds:g} s")
     with upstream.meters.in_flight.track_inprogress():
         async with opened as reservation, limit, upstream.concurrency.acquire(reservation.sent):

@@ -128,13 +128,13 @@ class CompletionService:
         self, request: CompletionRequest, call: InFlightCall[CompletedCall], admission: Leader | None
     ) -> CompletedCall:
         """Make the call, and settle its usage however it ends."""
-        upstream = request.upstream
+        upstream, principal = request.upstream, request.options.principal
         attempts, began = Attempts(upstream, request.detail, call, Deadline.after(self._call_timeout_s)), perf_counter()
-        async with self._reservations.open(request.request_id, upstream, admission) as reservation:
+        async with self._reservations.open(request.request_id, principal, upstream, admission) as reservation:
             try:
                 async with upstream.concurrency.acquire(reservation.sent):
                     attempts.waited_s = perf_counter() - began
-                    await self._reservations.mark_sent(reservation, request.options.principal, upstream)
+                    await self._reservations.mark_sent(reservation, principal, upstream)
                     answer, completion = await attempts.answer(request.prompt)
             except ConvictionError as error:
                 reservation.result = CallResult(error=error.code, retry_after=error.retry_after)

@@ -1,13 +1,11 @@
-"""Writing the decision log: a bounded queue, of which a thread stores batches off the request path."""
+"""Writing the decision log: threads store batches of a bounded queue off the request path."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -15,34 +13,18 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from app.auth.principal import Principal
+from app.decision_log.queue import BATCH, Pending, Queue, answers
 from app.decision_log.tables import Row, create, microseconds, row, write
 from app.decision_log.threads import in_thread
 from app.errors import DecisionLogUnavailable
 from app.recommendation import Recommendation
 from app.telemetry.metrics import Collectors, DecisionLogResult
 
-CAPACITY = 8192
-"""Entries that wait; about 40 MB."""
-BATCH = 256
-"""Entries of one transaction."""
-DELAY_S = 0.05
-"""The wait of an entry for others of its batch, if no request waits for it: the thread starts after the answer."""
 RETRY_S = 1.0
-IDLE_S = 60.0
-"""Between writes without entries, which delete expired ones and notice a database that is unavailable."""
 TIMEOUT_S = 5.0
 """For a write that a request waits for, and for the last writes of a gateway that stops."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Pending:
-    """An answer to be stored, or a mark in the queue; `stored` is done once it and all before it are stored."""
-
-    answer: Recommendation | None = None
-    principal: Principal | None = None
-    stored: asyncio.Future[None] | None = None
 
 
 class Writer:
@@ -56,30 +38,26 @@ class Writer:
         self.problem: str | None = "the database is being opened" if required else None
         """Why the database takes no entries; None if it does."""
         self._engine, self._kept, self._required = engine, timedelta(days=days), required
-        self._immediate = 1 if required else BATCH  # entries that wait for no others
-        self._counted, self._loop = collectors.decision_log, asyncio.get_running_loop()
-        self._queue: deque[Pending] = deque()
+        self._counted = collectors.decision_log
+        self._queue = Queue(1 if required else BATCH)
         self._batch: Sequence[Pending] | None = None  # being written
-        self._filled = asyncio.Event()
-        self._timer: asyncio.TimerHandle | None = None
         self._failing = self._full = self._created = False
         self._running = asyncio.create_task(self._run())
 
     def require(self) -> None:
         """Raise `DecisionLogUnavailable` in required mode if an answer could not be stored now."""
-        if self._required and (self.problem or len(self._queue) >= CAPACITY):
+        if self._required and (self.problem or self._queue.full):
             raise DecisionLogUnavailable(f"the decision log takes no entries: {self.problem or 'its queue is full'}")
 
     async def record(self, answer: Recommendation, principal: Principal) -> None:
         """Queue the answer; in required mode wait until it is stored. Raises `DecisionLogUnavailable` in that mode."""
         self.require()
-        if len(self._queue) >= CAPACITY:
+        if self._queue.full:
             self._overflow()
         elif self._required:
             await self._put(answer, principal)
         else:
-            self._queue.append(Pending(answer, principal))
-            self._wake_later()
+            self._queue.add(Pending(answer, principal))
 
     async def flush(self) -> None:
         """Return once there is a table with all answers that are queued now. Raises `DecisionLogUnavailable`."""
@@ -91,7 +69,7 @@ class Writer:
         with suppress(TimeoutError):
             async with asyncio.timeout(TIMEOUT_S):
                 while self._unstored or (self._batch is not None and not self._failing):
-                    self._filled.set()
+                    self._queue.wake()
                     await asyncio.sleep(0.01)
         self._running.cancel()
         await asyncio.wait((self._running,))
@@ -101,12 +79,11 @@ class Writer:
 
     @property
     def _unstored(self) -> int:
-        return _answers((*(self._batch or ()), *self._queue))
+        return answers((*(self._batch or ()), *self._queue))
 
     async def _put(self, answer: Recommendation | None = None, principal: Principal | None = None) -> None:
-        stored: asyncio.Future[None] = self._loop.create_future()
-        self._queue.append(Pending(answer, principal, stored))
-        self._filled.set()
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.add(Pending(answer, principal, stored))
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await stored
@@ -114,28 +91,10 @@ class Writer:
             self.problem = f"no write within {TIMEOUT_S:g} s"
             raise DecisionLogUnavailable(f"the decision log takes no entries: {self.problem}") from None
 
-    def _wake_later(self) -> None:
-        if self._timer is None:
-            self._timer = self._loop.call_later(DELAY_S, self._wake)
-
-    def _wake(self) -> None:
-        self._timer = None
-        self._filled.set()
-
     async def _run(self) -> None:
         while True:
-            await self._store(self._take())
-            if len(self._queue) >= self._immediate:
-                continue
-            if self._queue:
-                self._wake_later()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(IDLE_S):
-                    await self._filled.wait()
-            self._filled.clear()
-
-    def _take(self) -> Sequence[Pending]:
-        return [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
+            await self._store(self._queue.take())
+            await self._queue.wait()
 
     async def _store(self, batch: Sequence[Pending]) -> None:
         """Store the batch, however often it takes."""
@@ -164,15 +123,14 @@ class Writer:
         """Return what to try again: the batch, unless its requests are refused or its content is at fault."""
         self._created = False
         if self._required:
-            batch = (*batch, *self._queue)
-            self._queue.clear()
+            batch = (*batch, *self._queue.take(len(self._queue)))
         refused = DecisionLogUnavailable(f"the decision log takes no entries: {self.problem}")
         for each in batch:
             if each.stored and not each.stored.done():
                 each.stored.set_exception(refused)
         if not self._required and isinstance(error, SQLAlchemyError) and not isinstance(error, DataError):
             return [each for each in batch if each.stored is None]
-        self._count("dropped", _answers(batch))
+        self._count("dropped", answers(batch))
         return ()
 
     def _fail(self, error: Exception) -> None:
@@ -188,7 +146,7 @@ class Writer:
         if self._failing:
             log.warning("the decision log takes entries again")
         self._failing, self.problem, self._full = False, None, self._full and bool(self._queue)
-        self._count("stored", _answers(batch))
+        self._count("stored", answers(batch))
         for each in batch:
             if each.stored and not each.stored.done():
                 each.stored.set_result(None)
@@ -196,12 +154,8 @@ class Writer:
     def _overflow(self) -> None:
         self._count("dropped", 1)
         if not self._full:
-            log.warning("the decision log drops entries: %d wait to be stored", CAPACITY)
+            log.warning("the decision log drops entries: %d wait to be stored", len(self._queue))
         self._full = True
 
     def _count(self, result: DecisionLogResult, entries: int) -> None:
         self._counted[result].inc(entries)
-
-
-def _answers(pending: Sequence[Pending]) -> int:
-    return sum(each.answer is not None for each in pending)

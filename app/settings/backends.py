@@ -15,7 +15,7 @@ from pydantic_settings import NoDecode
 from app.contract.fingerprint import fingerprint
 from app.contract.hardware import Profile
 from app.settings.addresses import HttpUrl, proxy_for
-from app.settings.loading import EnvironmentSettings, HeaderSecret
+from app.settings.loading import EnvironmentSettings, HeaderSecret, split_commas
 
 OPENAI_URL = "https://api.openai.com/v1"
 
@@ -33,10 +33,6 @@ def _from_json(value: Any) -> Any:
     return from_json(value) if isinstance(value, str) else value
 
 
-def _split(value: Any) -> Any:
-    return tuple(url.strip() for url in value.split(",") if url.strip()) if isinstance(value, str) else value
-
-
 class ModelSettings(EnvironmentSettings):
     """Which published model is served."""
 
@@ -50,7 +46,7 @@ class ModelSettings(EnvironmentSettings):
 class BackendSettings(ModelSettings):
     """How the gateway reaches each backend."""
 
-    vllm_urls: Annotated[tuple[HttpUrl, ...], NoDecode, BeforeValidator(_split)] = ()
+    vllm_urls: Annotated[tuple[HttpUrl, ...], NoDecode, BeforeValidator(split_commas)] = ()
     """OpenAI-style base URLs of the vLLM servers that share the load, comma separated; none: no mistral."""
     vllm_profile: Annotated[Profile | None, NoDecode, BeforeValidator(_from_json)] = None
     """JSON: how the vLLM servers run the model (`app.contract.hardware.Profile`), which answers report. `conviction up`

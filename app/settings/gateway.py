@@ -1,4 +1,4 @@
-"""The gateway's settings. Those of its backends, store, decision log and traces are in modules of their names."""
+"""The gateway's settings. Those of backends, store, decision log, budgets and traces are in modules of their names."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from app.contract.completion import BackendName
 from app.settings.addresses import is_loopback
 from app.settings.backends import BackendSettings
+from app.settings.budgets import BudgetSettings
 from app.settings.decision_log import DecisionLogSettings
 from app.settings.loading import load
 from app.settings.tracing import TracingSettings
@@ -20,7 +21,7 @@ PerMinute = Annotated[int, Field(gt=0, le=10**8)]
 UsdPerDay = Annotated[Decimal, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
 
-class Settings(BackendSettings, DecisionLogSettings, TracingSettings):
+class Settings(BackendSettings, DecisionLogSettings, BudgetSettings, TracingSettings):
     """The gateway's settings."""
 
     host: str = "127.0.0.1"

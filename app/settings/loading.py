@@ -36,6 +36,11 @@ HeaderSecret = Annotated[SecretStr | None, AfterValidator(_header_value)]
 """A secret that is sent in a header; None if it is blank."""
 
 
+def split_commas(value: Any) -> Any:
+    """Return the parts of a comma-separated text without surrounding white space; any other value unchanged."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 class SecretFiles(EnvSettingsSource):
     """Secrets from files: where the variable NAME_FILE is set, NAME is the content of the file that it names.
 

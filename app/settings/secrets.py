@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-VARIABLE = re.compile(r"(KEY|KEYS|PASSWORD|TOKEN|SECRET|REDIS_URL|DECISION_LOG_URL)(_FILE)?$", re.IGNORECASE)
+VARIABLE = re.compile(
+    r"(KEY|KEYS|PASSWORD|TOKEN|SECRET|REDIS_URL|DECISION_LOG_URL|WEBHOOK_URL)(_FILE)?$", re.IGNORECASE
+)
 MIN_LENGTH = 6
 """Characters of a secret; shorter ones occur in other text."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -34,6 +34,7 @@ from app.errors import (
     UnparsedAnswer,
 )
 from app.pricing.prices import Basis, Cost
+from app.telemetry.key_meters import KeyMeters
 
 OK = "ok"
 ERROR = "error"
@@ -55,12 +56,14 @@ SCOPES, REASONS = ("key", "backend"), ("requests", "tokens", "budget")
 STORES = ("ledger", "comparisons")
 """The stores whose failed writes are counted."""
 
+KEY_LABELS = ("key_name", "backend")
 TokenType = Literal["input", "cached_input", "output"]
 DetailLabel = Detail | Literal["chat"]
 """How much a call wrote: a recommendation's detail, or a chat completion."""
 CacheResult = Literal["hit", "miss", "coalesced"]
 ShadowResult = Literal["stored", "shed", "refused", "lost"]
 DecisionLogResult = Literal["stored", "dropped"]
+BudgetNoticeResult = Literal["sent", "failed", "dropped"]
 BASIS: Mapping[BackendName, Basis] = {"mistral": "capacity", "gpt-4": "list_price"}
 
 DURATION = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60)
@@ -115,9 +118,9 @@ class BackendMeters:
 
 
 class Collectors:
-    """All collectors of one gateway, in a separate registry."""
+    """All collectors of one gateway, in a separate registry; by key for the names in `key_names`."""
 
-    def __init__(self) -> None:
+    def __init__(self, key_names: Sequence[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
@@ -128,6 +131,7 @@ class Collectors:
         self._add_backend_gauges()
         self._add_refusal_and_error_collectors()
         self.by_backend: dict[BackendName, BackendMeters] = {name: BackendMeters(self, name) for name in BACKEND_NAMES}
+        self.by_key = KeyMeters(self.key_tokens, self.key_cost, key_names)
         outcomes = (OK, *(failure.code for failure in FAILURES))
         self._outcomes: dict[tuple[str, str, str], Counter] = {
             labels: self.requests.labels(*labels) for labels in product(BACKEND_NAMES, get_args(Detail), outcomes)
@@ -160,11 +164,23 @@ class Collectors:
             "USD of all calls, as answers state it: list price, or hourly price at measured capacity.",
             *("backend", "basis"),
         )
+        self.key_tokens = self._counter(
+            "key_tokens", "Tokens of a key's calls, in and out, for listed names; other: all others.", *KEY_LABELS
+        )
+        self.key_cost = self._counter("key_cost_usd", "USD of a key's calls, as answers state it.", *KEY_LABELS)
         self.hosting_price = self._gauge(
             "hosting_price_usd_per_hour", "USD an hour of one replica, used or not.", "backend"
         )
         self.budget_used = self._gauge("budget_used_usd", "USD charged today, by UTC.", "backend")
         self.budget_limit = self._gauge("budget_limit_usd", "USD a day that the settings allow.", "backend")
+        self.budget_notices = self._counter(
+            "budget_notices",
+            "Notices for the webhook: sent; failed, to be repeated; or budgets dropped, which were not checked.",
+            "result",
+        )
+        self.notices: dict[BudgetNoticeResult, Counter] = {
+            result: self.budget_notices.labels(result) for result in get_args(BudgetNoticeResult)
+        }
 
     def _add_answer_collectors(self) -> None:
         self.recommendations = self._counter("recommendations", "Answers by action.", "backend", "action")
@@ -226,6 +242,11 @@ class Collectors:
         self.store_errors = self._counter("store_errors", "Writes that the store did not take.", "store")
         for store in STORES:
             self.store_errors.labels(store)
+
+    def count_usage(self, key_name: str, backend: BackendName, usage: Usage, cost: Cost) -> None:
+        """Count the tokens and the cost of a key's calls, by backend and by key."""
+        self.by_backend[backend].count_usage(usage, cost)
+        self.by_key.count_usage(key_name, backend, usage, cost)
 
     @contextmanager
     def track_request(self, observation: RequestObservation) -> Iterator[None]:

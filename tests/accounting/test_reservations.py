@@ -339,6 +339,8 @@ async def test_an_unavailable_store_refuses_with_limits_and_serves_without(
     assert len(limited.backends["gpt-4"].asked) == 1
     answer = (await ask(limited, another(1))).json()
     assert (answer["source"], answer["backend"]) == ("model", "mistral")
+    usd = limited.sample("conviction_cost_usd_total", backend="mistral")
+    assert usd == pytest.approx(float(answer["cost"]["usd"]))
     assert "are in no ledger: the store was unavailable" in caplog.text
     assert limited.sample("conviction_store_errors_total", store="ledger") == 1
     assert (await ask(limited, another(1))).json()["source"] == "model"  # nor is there a cache

@@ -158,3 +158,8 @@ def test_several_comparisons_as_text(capsys: Capture) -> None:
 @pytest.mark.parametrize("cell", ["a,b", 'say "x"', "two\nlines", ""])
 def test_a_cell_is_read_back(cell: str) -> None:
     assert next(csv.reader(io.StringIO(csv_line(["first", cell, None])))) == ["first", cell, ""]
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "@SUM(A1)", '=HYPERLINK("http://x")'])
+def test_no_cell_is_a_formula(cell: str) -> None:
+    assert next(csv.reader(io.StringIO(csv_line([cell, -0.5])))) == [f"'{cell}", "-0.5"]

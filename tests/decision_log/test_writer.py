@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from app.decision_log import writer
+from app.decision_log import queue, writer
 from app.decision_log.database import FILE
 from app.decision_log.queries import Selection
 from app.errors import DecisionLogUnavailable
@@ -84,7 +84,7 @@ async def test_a_full_database_keeps_the_queue_and_logs_once(tmp_path: Path, cap
 async def test_answers_that_find_the_queue_full_are_dropped_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(writer, "CAPACITY", 10)
+    monkeypatch.setattr(queue, "CAPACITY", 10)
     monkeypatch.setattr(writer, "TIMEOUT_S", 0.3)
     with limited_to(1):
         async with opened(settings(tmp_path)) as log:

@@ -27,6 +27,8 @@ from tests.faults.running import Replica
 RECORDED = Path(__file__).with_name("vllm_metrics.txt")
 """A metrics page from vLLM 0.32's code for 40 generated requests: the series that dashboards read."""
 CLIENT_KEY, METRICS_KEY = "a-client-of-tests-0123456789", "prometheus-of-tests-0123456789"
+LISTED_KEY = "tests"
+"""The name of a key that the metrics show by name."""
 BUDGETS = {"CONVICTION_MISTRAL_USD_PER_DAY": "50", "CONVICTION_GPT4_USD_PER_DAY": "50"}
 PAUSE_S = 0.5
 
@@ -136,8 +138,8 @@ def watched(folder: Path, store: str) -> Iterator[Watched]:
     stand_in_app = create_stand_in(key=STAND_IN_KEY, seconds_per_token=0.001)
     with served(stand_in_app) as origin, served(VllmStandIn().app()) as vllm:
         keys = folder / "keys"
-        keys.write_text(f"tests:{CLIENT_KEY}\nprometheus:{METRICS_KEY}\n")
-        settings = {"CONVICTION_API_KEYS_FILE": str(keys), **BUDGETS}
+        keys.write_text(f"{LISTED_KEY}:{CLIENT_KEY}\nprometheus:{METRICS_KEY}\n")
+        settings = {"CONVICTION_API_KEYS_FILE": str(keys), "CONVICTION_METRICS_KEY_NAMES": LISTED_KEY, **BUDGETS}
         gateway = Replica(folder, origin, store, **settings).start()
         try:
             gateway.wait()

@@ -45,6 +45,7 @@ def test_both_backends_have_figures_after_a_few_seconds(tmp_path: Path) -> None:
         "CONVICTION_SHADOW_FRACTION": "0.2",
         "CONVICTION_MISTRAL_USD_PER_DAY": "5",
         "CONVICTION_GPT4_USD_PER_DAY": "5",
+        "CONVICTION_METRICS_KEY_NAMES": "local",
     }
     ended = subprocess.run(
         [*COMMAND, "--stand-in", "--", sys.executable, "-m", "deploy.demo", "--seconds", "4"],

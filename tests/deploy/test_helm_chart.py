@@ -59,6 +59,8 @@ CHOICES = {
         ("service/annotations", {"a": "b"}),
         ("secrets/redisPassword", {"name": "valkey", "key": "password"}),
         ("secrets/decisionLogUrl", {"name": "postgresql", "key": "uri"}),
+        ("secrets/budgetWebhookUrl", {"name": "budgets", "key": "url"}),
+        ("secrets/budgetWebhookSecret", {"name": "budgets", "key": "secret"}),
         ("networkPolicy/extraEgress", [{"ports": [{"port": 4318}]}]),
         ("settings/CONVICTION_MARKET", "sample"),
     ),

@@ -14,6 +14,7 @@ from app.backends.base import BREAKER_STATES
 from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
 from app.errors import ConvictionError
+from app.telemetry.key_meters import OTHER
 from app.telemetry.metrics import (
     ERROR,
     OK,
@@ -21,12 +22,13 @@ from app.telemetry.metrics import (
     SCOPES,
     STORES,
     UNKNOWN,
+    BudgetNoticeResult,
     CacheResult,
     DecisionLogResult,
     ShadowResult,
     TokenType,
 )
-from tests.deploy.monitored import Watched, watched
+from tests.deploy.monitored import LISTED_KEY, Watched, watched
 from tests.deploy.test_dashboards import NAMES, exprs
 from tests.deploy.test_prometheus_rules import RECORDED, kinds
 from tests.telemetry.test_metrics import EXPECTED
@@ -49,12 +51,14 @@ VALUES = {
     "scope": {*SCOPES, "gateway"},
     "reason": {*REASONS, "processor"},
     "store": set(STORES),
+    "key_name": {LISTED_KEY, OTHER},
 }
-"""Values of labels that are the same in every metric; `result` belongs to three metrics."""
+"""Values of labels that are the same in every metric; `result` belongs to four metrics."""
 RESULTS = {
     "conviction_cache_requests_total": set(get_args(CacheResult)),
     "conviction_shadow_copies_total": set(get_args(ShadowResult)),
     "conviction_decision_log_entries_total": set(get_args(DecisionLogResult)),
+    "conviction_budget_notices_total": set(get_args(BudgetNoticeResult)),
 }
 HOSTED = {"conviction_hosting_price_usd_per_hour", "conviction_backend_replicas"}
 """Series of the backend paid by the hour."""

@@ -26,6 +26,7 @@ def dashboard() -> Dashboard:
     about = "A hosted model is paid by the hour, whether or not requests come; an API by the token."
     rows = {
         "Spend": spend(),
+        "Keys": keys(),
         "Price": price(),
         "Break-even": break_even(),
         "Tokens": tokens(),
@@ -51,6 +52,31 @@ def spend() -> Iterator[Panel]:
         Query("conviction:savings_usd:this_month", "this month"),
         about="GPT-4's price for mistral's tokens, at its mean price per token of seven days, less mistral's bill.",
         none="no calls of gpt-4",
+    )
+
+
+def keys() -> Iterator[Panel]:
+    about = "As stated in answers, of the keys that CONVICTION_METRICS_KEY_NAMES lists; other: all others."
+    yield numbers(
+        "Spent in 24 hours by key, USD",
+        "currencyUSD",
+        Query("sum by (key_name) (increase(conviction_key_cost_usd_total[1d]))", "{{key_name}}"),
+        about=about,
+        width=THIRD,
+        height=TALL,
+        none="no key is listed",
+    )
+    yield lines(
+        "USD an hour, by key",
+        "currencyUSD",
+        Query("3600 * sum by (key_name) (rate(conviction_key_cost_usd_total[$__rate_interval]))", "{{key_name}}"),
+        about=about,
+    )
+    yield lines(
+        "Tokens a second, by key",
+        "none",
+        Query("sum by (key_name) (rate(conviction_key_tokens_total[$__rate_interval]))", "{{key_name}}"),
+        about=about,
     )
 
 

@@ -20,4 +20,10 @@
 {{- if .Values.secrets.decisionLogUrl.name }}
 - {name: CONVICTION_DECISION_LOG_URL_FILE, value: /run/secrets/decision_log_url}
 {{- end }}
+{{- if .Values.secrets.budgetWebhookUrl.name }}
+- {name: CONVICTION_BUDGET_WEBHOOK_URL_FILE, value: /run/secrets/budget_webhook_url}
+{{- end }}
+{{- if .Values.secrets.budgetWebhookSecret.name }}
+- {name: CONVICTION_BUDGET_WEBHOOK_SECRET_FILE, value: /run/secrets/budget_webhook_secret}
+{{- end }}
 {{- end }}
