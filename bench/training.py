@@ -30,7 +30,9 @@ from training.config import Config, load
 from training.dataset.stage import build
 from training.finetune import examples
 from training.finetune.base import prepare
-from training.finetune.stage import arguments, with_adapter
+from training.finetune.model import with_adapter
+from training.finetune.stage import arguments
+from training.finetune.tokens import padding
 from training.finetune.trainer import AnswerTrainer
 from training.labeling.prompts import metrics_of
 from training.labeling.stage import label
@@ -46,7 +48,7 @@ def ours(config: Config, base: Path, rows: list[dict[str, Any]], tokenizer: Any,
         train_dataset=dataset,
         eval_dataset=dataset,
         processing_class=tokenizer,
-        data_collator=partial(examples.collate, pad=tokenizer.pad_token_id),
+        data_collator=partial(examples.collate, pad=padding(tokenizer)),
     )
     return timed(trainer)
 

@@ -243,7 +243,7 @@ class Quantize(_Section):
     samples: Positive = 8
     """Calibration samples for the search."""
     max_length: Positive = 1024
-    """Maximum tokens per sample."""
+    """Maximum tokens per sample; a longer one is an error."""
 
 
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -20,18 +20,18 @@ REPETITIONS = 5
 
 
 def training_dtype(environment: Mapping[str, str] = os.environ) -> torch.dtype:
-    """Return bfloat16 if the device supports it, float16 on older GPUs, else float32.
+    """Return bfloat16 if the device supports it, float16 on older GPUs (T4, V100), else float32.
 
-    A CPU with bf16 that multiplies float32 faster trains in float32, unless CONVICTION_DTYPE asks for bfloat16. GPUs
-    that this PyTorch cannot use are ignored. Raises `UnsupportedMachine` like `hardware.choose` and
-    `require_trainable`.
+    A GPU that is too old to serve 4-bit weights, such as the V100, can train. A CPU with bf16 that multiplies float32
+    faster trains in float32, unless CONVICTION_DTYPE asks for bfloat16. GPUs that this PyTorch cannot use are ignored.
+    Raises `UnsupportedMachine` like `hardware.choose` and `require_trainable`.
     """
     import torch
 
     machine = hardware.detect()
     if not torch.cuda.is_available():
         machine = replace(machine, gpus=())
-    profile = hardware.choose(machine, environment)
+    profile = hardware.choose(machine, environment, serves=False)
     require_trainable(profile)
     dtype: torch.dtype = getattr(torch, profile.dtype)
     chosen_here = profile.device == "cpu" and not environment.get(hardware.DTYPE_VARIABLE)

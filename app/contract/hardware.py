@@ -86,9 +86,11 @@ def profile(environment: Mapping[str, str] = os.environ) -> Profile:
     return choose(detect(), environment)
 
 
-def choose(machine: Machine, environment: Mapping[str, str]) -> Profile:
-    """Derive the profile from what was detected and the overrides."""
+def choose(machine: Machine, environment: Mapping[str, str], serves: bool = True) -> Profile:
+    """Derive the profile from what was detected and the overrides; a machine that only trains needs no 4-bit kernel."""
     require_supported(machine)
+    if serves:
+        _require_kernels(machine.gpus)
     dtype, why = _gpu_dtype(machine.gpus) if machine.gpus else _cpu_dtype(machine.flags)
     reasons = [why]
     wanted_dtype = _override(environment, DTYPE_VARIABLE, get_args(Dtype))
@@ -127,13 +129,17 @@ def require_supported(machine: Machine) -> None:
         )
 
 
+def _require_kernels(gpus: tuple[Gpu, ...]) -> None:
+    for gpu in gpus:
+        if gpu.capability < MIN_CAPABILITY:
+            raise UnsupportedMachine(
+                f"{gpu.name} has compute capability {gpu.capability[0]}.{gpu.capability[1]}, and vLLM's 4-bit "
+                "kernels need 7.5; CUDA_VISIBLE_DEVICES= runs on the CPU instead"
+            )
+
+
 def _gpu_dtype(gpus: tuple[Gpu, ...]) -> tuple[Dtype, str]:
     oldest = min(gpus, key=lambda gpu: gpu.capability)
-    if oldest.capability < MIN_CAPABILITY:
-        raise UnsupportedMachine(
-            f"{oldest.name} has compute capability {oldest.capability[0]}.{oldest.capability[1]}, and vLLM's 4-bit "
-            "kernels need 7.5; CUDA_VISIBLE_DEVICES= runs on the CPU instead"
-        )
     named = f"{oldest.name} (sm_{oldest.capability[0]}{oldest.capability[1]})"
     if oldest.capability >= BF16_CAPABILITY:
         return "bfloat16", f"{named} computes bf16"

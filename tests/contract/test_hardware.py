@@ -17,6 +17,7 @@ AVX512 = AVX2 | {"avx512f", "avx512bw"}
 CPU = Machine("x86_64", "AMD EPYC", AVX2, cores=2, memory_gib=24.0)
 T4 = Gpu("Tesla T4", 15.0, (7, 5))
 A100 = Gpu("NVIDIA A100", 80.0, (8, 0))
+V100 = Gpu("Tesla V100", 16.0, (7, 0))
 P100 = Gpu("Tesla P100", 16.0, (6, 0))
 
 
@@ -55,6 +56,7 @@ def test_dtype_and_weights_follow_the_hardware(machine: Machine, dtype: str, wei
         (on(frozenset({"sse4_2", "avx"})), r"the CPU \(AMD EPYC\) lacks AVX2, .* CONVICTION_VLLM_URLS .*`make demo`"),
         (on(AVX2, P100), r"Tesla P100 has compute capability 6\.0, .* CUDA_VISIBLE_DEVICES= runs on the CPU"),
         (on(AVX2, A100, P100), "Tesla P100"),
+        (on(AVX2, V100), r"Tesla V100 has compute capability 7\.0, and vLLM's 4-bit kernels need 7\.5"),
     ],
 )
 def test_a_machine_that_cannot_serve_is_refused_with_the_remedy(machine: Machine, why: str) -> None:

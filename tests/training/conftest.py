@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,22 +118,26 @@ def few_words(tokenizer: Path) -> None:
     tokenizer.write_text(json.dumps(document))
 
 
-def make_toy(folder: Path, architecture: str) -> Path:
-    """A base of random weights with the default model's tokenizer, as `training.finetune.base.prepare` leaves one."""
+def make_toy(folder: Path, architecture: str, tokenizer: Any = None) -> Path:
+    """A base of random weights with the default model's tokenizer or another, as `prepare` leaves one."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     from training.precision import training_dtype
 
-    if not BASE.exists():
+    if tokenizer is None and not BASE.exists():
         pytest.skip(f"{BASE} is not there: `make model` prepares the base")
     torch.manual_seed(0)
     name, more = ARCHITECTURES[architecture]
     words = {"vocab_size": WORDS, "tie_word_embeddings": True, "eos_token_id": 2, "pad_token_id": 2}
+    if tokenizer is not None:
+        words |= {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id}
     config = getattr(transformers, name)(**SHAPE, **more, **words, num_key_value_heads=1)
     transformers.AutoModelForCausalLM.from_config(config).to(training_dtype()).save_pretrained(folder)
-    for file in TOKENIZER_FILES:
-        if (BASE / file).exists():
+    if tokenizer is None:
+        for file in filter(lambda name: (BASE / name).exists(), TOKENIZER_FILES):
             shutil.copyfile(BASE / file, folder / file)
-    few_words(folder / "tokenizer.json")
+        few_words(folder / "tokenizer.json")
+    else:
+        tokenizer.save_pretrained(folder)
     convert_to_mistral(folder)
     weights = {"model.safetensors": sha256(folder / "model.safetensors")}
     write_json(folder / "base.json", {"name": "Toy", "license": "apache-2.0", "weights": weights})

@@ -1,4 +1,4 @@
-"""Each architecture of the configs through the stages, random weights at toy size."""
+"""Each architecture of the configs through the stages, with its family's tokenizer and random weights at toy size."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import transformers
 from safetensors import safe_open
 
 from tests.training.conftest import ARCHITECTURES, make_toy
+from tests.training.families import family_tokenizer
 from training.artifacts import Artifacts
 from training.config import Config, Quantize
 from training.dataset.stage import build
@@ -30,13 +31,15 @@ SERVED = {"mistral": "MistralForCausalLM", "mixtral": "MixtralForCausalLM", "lla
 def test_from_base_to_four_bits(
     architecture: str, config: Config, artifacts: Artifacts, synthetic_market: Path, tmp_path: Path
 ) -> None:
-    base = make_toy(tmp_path / "base", architecture)
+    base = make_toy(tmp_path / "base", architecture, family_tokenizer(architecture))
     build(config, artifacts, synthetic_market)
     label(config, artifacts)
     finetune(config, artifacts, base)
     adapter, merged, quantized = artifacts.folder / "finetune" / "adapter", tmp_path / "merged", tmp_path / "awq"
     with safe_open(adapter / "adapter_model.safetensors", "pt") as weights:
-        assert any("lora_B" in name and weights.get_tensor(name).abs().max() > 0 for name in weights.keys())  # noqa: SIM118
+        names = set(weights.keys())
+        assert any("lora_B" in name and weights.get_tensor(name).abs().max() > 0 for name in names)
+        assert {"self_attn" in name for name in names} == ({True} if architecture == "mixtral" else {True, False})
 
     merge(base, adapter, merged)
     tuned, untuned = (

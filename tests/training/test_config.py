@@ -22,6 +22,12 @@ def test_shipped_configs_have_the_test_pairs_that_publication_requires(path: Pat
         assert getattr(config.dataset.test, detail) >= least
 
 
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_configs_of_hub_models_have_a_gpu_s_price(path: Path) -> None:
+    config = load(path)
+    assert (config.finetune.usd_per_hour > 0) == (config.base.source == "hub")
+
+
 def test_every_error_is_all_reported(config_file: Path) -> None:
     text = config_file.read_text()
     for right, wrong in (("rank = 4", "rank = 0"), ('"rules"', '"gpt"'), ("bits = 4", "bits = 3")):

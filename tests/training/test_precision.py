@@ -6,7 +6,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is in the training environm
 
 from app.contract import hardware  # noqa: E402
 from app.contract.hardware import Machine, UnsupportedMachine  # noqa: E402
-from tests.training.machines import AVX2, AVX512, H200, T4  # noqa: E402
+from tests.training.machines import AVX2, AVX512, H200, T4, V100  # noqa: E402
 from training import precision  # noqa: E402
 from training.precision import training_dtype  # noqa: E402
 
@@ -18,6 +18,7 @@ from training.precision import training_dtype  # noqa: E402
         (AVX2, False, torch.float32),
         (H200, True, torch.bfloat16),
         (T4, True, torch.float16),
+        (V100, True, torch.float16),  # vLLM has no 4-bit kernel for it, but it can train
         (T4, False, torch.float32),  # PyTorch's CPU build beside a GPU
     ],
 )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
 from app.contract.manifest import sha256, verify
 from training.artifacts import read_json, write_json
-from training.config import Base
+from training.config import Base, Finetune
+from training.finetune.memory import GIB, estimate, fitting, shape
+from training.precision import training_dtype
 
 READY = "base.json"
-STORED_BITS = 16
+STORED_BYTES = 2
 
 
 def prepare(base: Base, folder: Path) -> Path:
@@ -64,14 +67,33 @@ def convert_to_mistral(folder: Path) -> None:
         write_json(folder / "config.json", config)
 
 
-def require_memory(folder: Path, bits: int) -> None:
-    """Raise `MemoryError` unless the base at `bits` per weight plus 25% fits the GPU, or the RAM without a GPU."""
+def require_memory(folder: Path, settings: Finetune, rounded: bool = False) -> None:
+    """Raise `MemoryError` if training needs more than the process's GPU has free, naming settings that fit.
+
+    Without a GPU, raise it unless the weights in the training's dtype plus 25% fit the RAM.
+    """
     import torch
 
-    wanted = sum(path.stat().st_size for path in folder.glob("*.safetensors")) * bits // STORED_BITS * 5 // 4
-    free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else _available()
-    if wanted > free:
-        raise MemoryError(f"{folder.name} needs at least {wanted / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free")
+    itemsize = training_dtype().itemsize
+    if not torch.cuda.is_available():
+        wanted = sum(path.stat().st_size for path in folder.glob("*.safetensors")) * itemsize // STORED_BYTES * 5 // 4
+        if wanted > (free := _available()):
+            raise MemoryError(f"{folder.name} needs at least {wanted / GIB:.1f} GiB, {free / GIB:.1f} GiB are free")
+        return
+    free, base = torch.cuda.mem_get_info(local_rank())[0], shape(read_json(folder / "config.json"))
+    needed = estimate(base, settings, itemsize, rounded)
+    if needed.total > free:
+        smaller = fitting(base, settings, free, itemsize, rounded)
+        remedy = f"set {smaller}" if smaller else "no batch or storage of the weights fits: use a larger GPU"
+        raise MemoryError(
+            f"{folder.name} with batch = {settings.batch} and max_length = {settings.max_length} needs {needed}, "
+            f"{free / GIB:.1f} GiB of the GPU are free: {remedy}"
+        )
+
+
+def local_rank() -> int:
+    """Return the number of this process among those that accelerate starts on this machine: that of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def _available() -> int:

@@ -22,12 +22,16 @@ YEARS = 8
 
 
 def calibrate(model: Path, settings: Quantize, out: Path) -> None:
-    """Write token ids of `settings.samples` prompts with the rule-based analyst's answers, cut to `max_length`."""
+    """Write token ids of `settings.samples` prompts with the rule-based analyst's answers.
+
+    Raises `TooLong` for a sample of more than `max_length` tokens: without its end, the layers' inputs would be the
+    prompts' alone.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    examples = [encode(row, tokenizer, max_length=10_000) for row in _rows(settings.samples)]
-    ids = [[*example.prompt, *example.answer][: settings.max_length] for example in examples]
+    examples = [encode(row, tokenizer, settings.max_length) for row in _rows(settings.samples)]
+    ids = [[*example.prompt, *example.answer] for example in examples]
     write_json(out, {"teacher": rules.MODEL_ID, "market": "sample", "ids": ids})
 
 

@@ -14,7 +14,6 @@ from datasets import Dataset
 from trl import pack_dataset
 
 from app.contract.prompt import messages
-from app.contract.recommendation import Action, BriefAnswer, canonical
 from training.artifacts import read_rows
 from training.config import Pairs
 from training.finetune.supervision import (
@@ -27,6 +26,7 @@ from training.finetune.supervision import (
     token_at,
     token_weights,
 )
+from training.finetune.tokens import continuation
 from training.labeling.prompts import metrics_of
 
 IGNORE_INDEX = -100
@@ -78,9 +78,8 @@ def encode(row: dict[str, Any], tokenizer: Any, max_length: int, softly: bool = 
     chat, answer = messages(metrics_of(row), row["ticker"], row["detail"]), row["answer"]
     text = tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
     prompt = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    encoded = tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
-    ids, spans = list(prompt["input_ids"]), encoded["offset_mapping"]
-    tokens = [*encoded["input_ids"], tokenizer.eos_token_id]
+    encoded, spans = continuation(tokenizer, answer)
+    ids, tokens = list(prompt["input_ids"]), [*encoded, tokenizer.eos_token_id]
     if len(ids) + len(tokens) > max_length:
         raise TooLong(f"{row['ticker']} {row['as_of']}: {len(ids) + len(tokens)} tokens, {max_length} allowed")
     action = token_at(spans, decisions(answer)[0])
@@ -91,16 +90,6 @@ def encode(row: dict[str, Any], tokenizer: Any, max_length: int, softly: bool = 
         return Example(ids, tokens, action, weights, targets)
     reading = steps(text, chat[0]["content"], prompt["offset_mapping"], votes)
     return Example(ids, tokens, action, weights, targets, (*reading, *answer_steps(len(ids), answer, spans, votes)))
-
-
-def label_tokens(tokenizer: Any, *actions: Action) -> list[int]:
-    """Return the first token of each action in a brief answer."""
-    found = []
-    for action in actions:
-        answer = canonical(BriefAnswer(action=action, conviction=5))
-        encoded = tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
-        found.append(encoded["input_ids"][token_at(encoded["offset_mapping"], decisions(answer)[0])])
-    return found
 
 
 def first(pairs: Pairs | None, path: Path) -> list[dict[str, Any]]:

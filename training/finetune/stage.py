@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, EarlyStoppingCallback, TrainerCallback
+from datasets import Dataset
+from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_utils import EvalPrediction
 from trl import SFTConfig
 
@@ -23,10 +23,14 @@ from training.config import Config, Finetune, Quantize
 from training.dataset.data_card import complete_card, token_lengths
 from training.finetune import examples
 from training.finetune.base import require_memory
+from training.finetune.early_stopping import require_evaluations
 from training.finetune.examples import Example
 from training.finetune.history import draw
 from training.finetune.merged_forward import MergedForward
+from training.finetune.model import with_adapter
 from training.finetune.step_loss import StepLoss
+from training.finetune.supervision import label_tokens
+from training.finetune.tokens import padding
 from training.finetune.trainer import AnswerTrainer
 from training.precision import training_dtype
 
@@ -62,10 +66,13 @@ def _train(
     """
     folder = artifacts.stage(stage)
     artifacts.manifest("label")
-    require_memory(base, 4 if settings.qlora else 8 * training_dtype().itemsize)
+    require_memory(base, settings, rounding is not None)
     tokenizer = AutoTokenizer.from_pretrained(base)
     train, validation, lengths = _examples(settings, artifacts, tokenizer)
-    trainer = _trainer(settings, with_adapter(settings, base, start), tokenizer, train, validation, rounding, folder)
+    rows = examples.packed(train, settings.max_length) if settings.packing else examples.table(train)
+    require_evaluations(settings, len(rows))
+    model = with_adapter(settings, base, start)
+    trainer = _trainer(settings, model, tokenizer, rows, examples.table(validation), rounding, folder)
     trainer.train(resume_from_checkpoint=_latest_checkpoint(folder / "checkpoints"))
     trainer.save_model(str(folder / "adapter"))
     if not trainer.is_world_process_zero():
@@ -101,8 +108,8 @@ def _trainer(
     settings: Finetune,
     model: Any,
     tokenizer: Any,
-    train: list[Example],
-    validation: list[Example],
+    rows: Dataset,
+    validation: Dataset,
     rounding: Quantize | None,
     folder: Path,
 ) -> AnswerTrainer:
@@ -111,14 +118,14 @@ def _trainer(
         callbacks.append(MergedForward(model, rounding.group_size, rounding.keep))
     elif training_dtype() == torch.float32 and not settings.dropout:  # bf16 would round the sum in each step
         callbacks.append(MergedForward(model))
-    buy, sell = examples.label_tokens(tokenizer, "buy", "sell")
+    buy, sell = label_tokens(tokenizer, "buy", "sell")
     trainer = AnswerTrainer(
         model=model,
         args=arguments(settings, folder / "checkpoints"),
-        train_dataset=examples.packed(train, settings.max_length) if settings.packing else examples.table(train),
-        eval_dataset=examples.table(validation),
+        train_dataset=rows,
+        eval_dataset=validation,
         processing_class=tokenizer,
-        data_collator=partial(examples.collate, pad=tokenizer.pad_token_id),
+        data_collator=partial(examples.collate, pad=padding(tokenizer)),
         compute_metrics=_agreement,
         callbacks=callbacks,
         step_loss=StepLoss(model, buy, sell, settings.steps) if settings.steps else None,
@@ -158,50 +165,14 @@ def _agreement(predictions: EvalPrediction) -> dict[str, float]:
     return {"agreement": float((actions[:, 0] == actions[:, 1]).mean())}
 
 
-def with_adapter(settings: Finetune, base: Path, start: Path | None = None) -> Any:
-    """Return the frozen base with a trainable adapter: a new one, or the one in the folder `start`.
-
-    On a CPU eager attention is faster for short rows than PyTorch's fused kernel, whose backward pass is slow.
-    """
-    torch.manual_seed(settings.seed)
-    gpu = torch.cuda.is_available()
-    if settings.qlora and not gpu:
-        raise ValueError("finetune.qlora: bitsandbytes needs a GPU, and PyTorch finds none")
-    four_bits = {"quantization_config": _nf4()} if settings.qlora else {}
-    model = AutoModelForCausalLM.from_pretrained(
-        base, dtype=training_dtype(), attn_implementation="sdpa" if gpu else "eager", use_safetensors=True, **four_bits
-    )
-    if settings.qlora:
-        model = prepare_model_for_kbit_training(model)
-    if start:
-        return PeftModel.from_pretrained(model, start, is_trainable=True)
-    lora = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, lora)
-
-
-def _nf4() -> BitsAndBytesConfig:
-    """Return QLoRA's storage of the base: 4-bit NormalFloat with double quantization (arXiv 2305.14314)."""
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=training_dtype(),
-    )
-
-
 def arguments(settings: Finetune, folder: Path) -> SFTConfig:
     """Return the trainer's settings; rows are tokenized already, so it neither prepares nor truncates them.
 
-    Mixed precision is set explicitly, because TRL defaults to bf16 on every machine.
+    Mixed precision is set explicitly, because TRL defaults to bf16 on every machine. A process uses one GPU, also where
+    it sees several: the trainer would split each batch among them (`DataParallel`), and they would count as one device.
     """
     gpu, dtype = torch.cuda.is_available(), training_dtype()
-    return SFTConfig(
+    given = SFTConfig(
         output_dir=str(folder),
         seed=settings.seed,
         max_length=None,
@@ -230,6 +201,8 @@ def arguments(settings: Finetune, folder: Path) -> SFTConfig:
         use_cpu=not gpu,
         dataloader_pin_memory=gpu,
     )
+    given._n_gpu = min(given.n_gpu, 1)
+    return given
 
 
 def _latest_checkpoint(checkpoints: Path) -> str | None:

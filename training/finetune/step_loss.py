@@ -47,8 +47,10 @@ class StepLoss:
         return keep
 
     def _stated(self, name: str, inputs: dict[str, Any]) -> torch.Tensor:
-        """Return the numbers that a layer states at a column's entries; its last output omits the shared prefix."""
+        """Return the numbers that a layer states at a column's entries; its last output may omit the shared prefix."""
         row, position = inputs[name][:, :2].long().t()
-        output = self._outputs[name][row, position - inputs["shared_prefix"]].float()
+        outputs = self._outputs[name]
+        omitted = inputs["input_ids"].shape[1] - outputs.shape[1]
+        output = outputs[row, position - omitted].float()
         normalized = output * torch.rsqrt(output.pow(2).mean(-1, keepdim=True) + EPSILON)
         return normalized @ self._direction.to(normalized)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.contract.analysis import LABELS
+from app.contract.recommendation import Action, BriefAnswer, canonical
+from training.finetune.tokens import Span, continuation
 
 ANALYSIS_START = '{"analysis":"'
 ACTION_START = '"action":"'
@@ -30,8 +32,6 @@ FORCED_WEIGHT = 0.1
 ANSWER_STEP_WEIGHT = 3.0
 FIRST_STEP_WEIGHT = 0.3
 """Weights of the scores before action and conviction, and after the first line; after the last line it is 1."""
-
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,19 @@ def soft_targets(answer: str, spans: Sequence[Span], soft: Mapping[str, Any], to
         index, end = token_at(spans, place), answer.find('"' if name == "action" else "}", place)
         probabilities = defaultdict[int, float](float)
         for value, probability in soft[name].items():
-            other = tokenizer(answer[:place] + value + answer[end:], add_special_tokens=False)["input_ids"]
+            other, _ = continuation(tokenizer, answer[:place] + value + answer[end:])
             probabilities[other[index]] += probability
         yield SoftTarget(index, probabilities)
+
+
+def label_tokens(tokenizer: Any, *actions: Action) -> list[int]:
+    """Return the first token of each action in a brief answer."""
+    found = []
+    for action in actions:
+        answer = canonical(BriefAnswer(action=action, conviction=5))
+        tokens, spans = continuation(tokenizer, answer)
+        found.append(tokens[token_at(spans, decisions(answer)[0])])
+    return found
 
 
 def steps(prompt: str, content: str, spans: Sequence[Span], votes: Mapping[str, int]) -> list[Step]:

@@ -86,9 +86,11 @@ def answer_logits(model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tenso
     """Return logits (batch, len(logit_positions), vocabulary) at the positions that predict answers.
 
     The first `shared_prefix` tokens run as a batch of one; their keys and values, with gradients, serve every row.
-    In packed rows `position_ids` mark where a pair begins, from which transformers derives the attention mask.
+    Layers that recompute their activations would discard these, so under checkpointing each row runs whole. In packed
+    rows `position_ids` mark where a pair begins, from which transformers derives the attention mask.
     """
-    ids, logit_positions, shared_prefix = inputs["input_ids"], inputs["logit_positions"], inputs["shared_prefix"]
+    ids, logit_positions = inputs["input_ids"], inputs["logit_positions"]
+    shared_prefix = 0 if _recomputes(model) else inputs["shared_prefix"]
     if not shared_prefix:
         position_ids = inputs.get("position_ids")
         return model(input_ids=ids, position_ids=position_ids, logits_to_keep=logit_positions, use_cache=False).logits
@@ -98,3 +100,8 @@ def answer_logits(model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tenso
     return model(
         input_ids=ids[:, shared_prefix:], past_key_values=cache, logits_to_keep=logit_positions - shared_prefix
     ).logits
+
+
+def _recomputes(model: torch.nn.Module) -> bool:
+    """Return whether a layer is trained with gradient checkpointing, which drops the cache that it is given."""
+    return any(layer.training and getattr(layer, "gradient_checkpointing", False) for layer in model.modules())

@@ -15,6 +15,7 @@ from typing import Any
 from training.artifacts import TOKENIZER_FILES, read_json, write_json
 from training.config import Quantize
 from training.precision import training_dtype
+from training.quantize.awq import ROUTER
 
 
 def quantize(merged: Path, calibration: list[list[int]], settings: Quantize, folder: Path) -> None:
@@ -46,7 +47,8 @@ def quantize(merged: Path, calibration: list[list[int]], settings: Quantize, fol
             max_calib_seq_len=settings.max_length,
             quantizer_cls=_quantizer(settings.keep),
         )
-        model.quant_config.modules_to_not_convert = list(settings.keep) or None
+        routers = model.quant_config.modules_to_not_convert or []  # AutoAWQ names those of a mixture of experts
+        model.quant_config.modules_to_not_convert = [*settings.keep, *routers] or None
         for weight in model.parameters():
             weight.data = weight.data.to(torch.bfloat16)
         model.save_quantized(str(folder))
@@ -58,15 +60,25 @@ def quantize(merged: Path, calibration: list[list[int]], settings: Quantize, fol
 
 
 def _quantizer(keep: Sequence[str]) -> type:
-    """Return AutoAWQ's quantizer with a fix for CPU weights and with the layers of `keep` excluded.
+    """Return AutoAWQ's quantizer with two fixes and with the layers of `keep` excluded.
 
     AutoAWQ tries scales on the weights and restores them from a copy on the CPU. For weights already on the CPU that
-    copy is the same memory, so they would stay scaled: here it is cloned. Kept layers take part in the search, which
-    does not change their outputs; excluding them through AutoAWQ's own option would hide their inputs from it.
+    copy is the same memory, so they would stay scaled: here it is cloned. It divides the input of a mixture of experts
+    by the scales and multiplies the experts' weights by them, but not the router's, which has the same input: here the
+    router's are multiplied too. Kept layers take part in the search, which does not change their outputs; excluding
+    them through AutoAWQ's own option would hide their inputs from it.
     """
     from awq.quantize.quantizer import AwqQuantizer
+    from awq.utils.module import get_op_name
 
     class Quantizer(AwqQuantizer):  # type: ignore[misc]
+        def _search_best_scale(
+            self, module: Any, prev_op: Any, layers: Any, inp: Any, module2inspect: Any = None, **named: Any
+        ) -> Any:
+            before, scaled, scales = super()._search_best_scale(module, prev_op, layers, inp, module2inspect, **named)
+            router = getattr(module2inspect, ROUTER, None)
+            return before, scaled if router is None else (*scaled, get_op_name(module, router)), scales
+
         def _compute_best_scale(
             self, x: Any, w_mean: Any, x_mean: Any, module2inspect: Any, *others: Any, **named: Any
         ) -> Any:

@@ -26,6 +26,8 @@ NIBBLE_ORDER = (0, 2, 4, 6, 1, 3, 5, 7)
 """The output column, of eight, that each nibble holds, lowest nibble first."""
 PROJECTIONS = ("_proj.weight", ".w1.weight", ".w2.weight", ".w3.weight")
 """Name suffixes of the projection weights; w1 to w3 are those of Mixtral's experts."""
+ROUTER = "gate"
+"""The layer of a mixture of experts that chooses among them, which stays in 16 bits."""
 INDEX = "model.safetensors.index.json"
 
 
@@ -82,7 +84,7 @@ def dequantize(packed: Packed) -> torch.Tensor:
 def quantize_folder(merged: Path, settings: Quantize, folder: Path) -> None:
     """Write `merged` with every layer's projections packed to 4 bits, without a search for scales.
 
-    Embeddings, head, norms and the layers named in `settings.keep` are copied unchanged.
+    Embeddings, head, norms, routers and the layers named in `settings.keep` are copied unchanged.
     """
 
     def packed(tensors: Iterator[tuple[str, torch.Tensor]]) -> Iterator[tuple[str, torch.Tensor]]:
@@ -95,9 +97,11 @@ def quantize_folder(merged: Path, settings: Quantize, folder: Path) -> None:
                 yield f"{layer}.{part}", value
 
     _convert(merged, folder, packed)
+    config = read_json(merged / "config.json")
+    kept = [*settings.keep, *([ROUTER] if config.get("num_local_experts") else [])]
     scheme = {"bits": settings.bits, "group_size": settings.group_size, "quant_method": "awq", "version": "gemm"}
-    kept = {"modules_to_not_convert": list(settings.keep) or None, "zero_point": True}
-    write_json(folder / "config.json", {**read_json(merged / "config.json"), "quantization_config": {**scheme, **kept}})
+    scheme |= {"modules_to_not_convert": kept or None, "zero_point": True}
+    write_json(folder / "config.json", {**config, "quantization_config": scheme})
 
 
 def dequantize_folder(quantized: Path, folder: Path) -> None:

@@ -26,8 +26,9 @@ from training.dataset.stage import build
 from training.finetune import examples
 from training.finetune.merge import merge
 from training.finetune.merged_forward import MergedForward
+from training.finetune.model import with_adapter
 from training.finetune.record import tuning
-from training.finetune.stage import arguments, cost, finetune, qat, with_adapter
+from training.finetune.stage import arguments, cost, finetune, qat
 from training.finetune.trainer import answer_logits, answer_loss
 from training.labeling.stage import label
 from training.pipeline import launcher
@@ -115,6 +116,24 @@ def test_mixed_precision_is_the_profile_s(
     weights = dict(with_adapter(config.finetune, toy).named_parameters())
     assert {str(w.dtype) for name, w in weights.items() if "lora" in name} == {"torch.float32"}
     assert {str(w.dtype) for name, w in weights.items() if "lora" not in name} == {f"torch.{dtype}"}
+
+
+def test_a_process_that_sees_several_gpus_uses_one(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONVICTION_DTYPE", "float32")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    given = arguments(config.finetune, tmp_path)
+    assert given.n_gpu == 1
+    assert given.train_batch_size == config.finetune.batch
+
+
+def test_early_stopping_that_could_not_happen_is_refused(config: Config, labelled: Artifacts, toy: Path) -> None:
+    with pytest.raises(ValueError, match=r"finetune\.patience = 2 needs 3 evaluations .* 8 steps .* have 0"):
+        finetune(changed(config, patience=2), labelled, toy)
+    assert not (labelled.folder / "finetune" / "checkpoints").exists()
 
 
 def test_packed_rows_train_as_well(config: Config, labelled: Artifacts, toy: Path) -> None:

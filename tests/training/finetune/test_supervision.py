@@ -14,7 +14,8 @@ from app.contract.features import Metrics  # noqa: E402
 from app.contract.fingerprint import EXAMPLE, SPARSE  # noqa: E402
 from app.contract.recommendation import canonical  # noqa: E402
 from tests.training.conftest import BASE  # noqa: E402
-from training.finetune.examples import Example, encode, label_tokens  # noqa: E402
+from training.finetune.examples import Example, encode  # noqa: E402
+from training.finetune.supervision import label_tokens  # noqa: E402
 from training.labeling.soft_labels import soft_label  # noqa: E402
 
 

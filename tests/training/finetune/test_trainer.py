@@ -67,6 +67,29 @@ def test_a_shared_prefix_is_computed_once_and_changes_nothing(model: Any, beginn
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
 
 
+def recomputing(model: Any) -> Any:
+    """A copy of the model that recomputes its activations, in training."""
+    copied = copy.deepcopy(model).train()
+    copied.gradient_checkpointing_enable()
+    return copied
+
+
+@pytest.mark.parametrize("beginning", [0, 12])
+def test_recomputed_activations_change_nothing(model: Any, beginning: int) -> None:
+    """The layers would drop the shared prefix's cache, with a warning."""
+    batch, other = collate([*table(examples(beginning))], pad=0), recomputing(model)
+    expected, value = loss(model, batch), loss(other, batch)
+    assert value.item() == pytest.approx(expected.item(), rel=1e-5)
+    for ours, theirs in zip(gradients(other, value), gradients(model, expected), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_padding_of_any_token_gives_the_same_loss(model: Any) -> None:
+    rows = [*table(examples(6))]
+    losses = [loss(model, collate(rows, pad)).item() for pad in (0, 2, WORDS - 1)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-6)
+
+
 def test_the_shared_prefix_ends_before_the_first_label(model: Any) -> None:
     pair = examples(12)[0]
     batch = collate([*table([pair, pair])], pad=0)
@@ -140,7 +163,17 @@ def test_the_step_loss_is_that_of_each_pair_alone(model: Any, beginning: int) ->
     together = of(*pairs)
     assert together.item() == pytest.approx(alone.mean().item(), rel=1e-5)
     together.backward()
-    assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in wrapped.parameters())
+    expected = [weight.grad.clone() for weight in wrapped.parameters() if weight.grad is not None]
+    assert any(gradient.abs().sum() > 0 for gradient in expected)
+
+    wrapped.zero_grad()
+    wrapped.train().enable_input_require_grads()
+    wrapped.gradient_checkpointing_enable()
+    recomputed = of(*pairs)
+    assert recomputed.item() == pytest.approx(together.item(), rel=1e-5)
+    recomputed.backward()
+    found = [weight.grad for weight in wrapped.parameters() if weight.grad is not None]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_labels_without_votes_add_no_step_loss(model: Any) -> None:

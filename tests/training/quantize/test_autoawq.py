@@ -14,7 +14,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is in th
 
 from safetensors.torch import load_file  # noqa: E402
 
-from tests.training.conftest import WORDS  # noqa: E402
+from tests.training.conftest import WORDS, make_toy  # noqa: E402
 from training.config import Quantize  # noqa: E402
 from training.precision import training_dtype  # noqa: E402
 from training.quantize.awq import Packed, dequantize  # noqa: E402
@@ -28,9 +28,10 @@ ROUNDING = 0.15
 """Relative error of a layer: 0.08 in 4 bits as they should be, 0.32 where the scales tried were not taken back."""
 
 
-@pytest.fixture
-def uneven(toy: Path) -> Path:
-    """The toy with inputs of very different weight, for which AWQ looks for scales."""
+@pytest.fixture(params=["mistral", "mixtral"])
+def uneven(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A toy with inputs of very different weight, for which AWQ looks for scales."""
+    toy = make_toy(tmp_path / "toy", request.param)
     model = transformers.AutoModelForCausalLM.from_pretrained(toy, dtype=training_dtype())
     for name, weight in model.named_parameters():
         if "proj" in name:
@@ -58,9 +59,15 @@ def quantized(merged: Path, folder: Path, settings: Quantize) -> tuple[dict[str,
 
 def test_four_bits_are_the_weights_within_rounding(uneven: Path, tmp_path: Path) -> None:
     before, after = quantized(uneven, tmp_path, SETTINGS)
+    experts = any("experts" in name for name in before)
+    inner = "block_sparse_moe.experts.0.w1" if experts else "mlp.gate_proj"
     for index in range(2):
         block = f"model.layers.{index}"
-        for norm, layer in (("input_layernorm", "self_attn.q_proj"), ("post_attention_layernorm", "mlp.gate_proj")):
+        if experts:  # the router stays as precise as it was, and chooses as it did
+            router, norm = f"{block}.block_sparse_moe.gate.weight", f"{block}.post_attention_layernorm.weight"
+            was, became = (weights[router].float() * weights[norm].float() for weights in (before, after))
+            torch.testing.assert_close(became, was, rtol=0.02, atol=1e-4)
+        for norm, layer in (("input_layernorm", "self_attn.q_proj"), ("post_attention_layernorm", inner)):
             was = before[f"{block}.{layer}.weight"].float() * before[f"{block}.{norm}.weight"].float()
             became = dequantized(after, f"{block}.{layer}") * after[f"{block}.{norm}.weight"].float()
             assert after["model.embed_tokens.weight"].dtype == torch.bfloat16

@@ -114,9 +114,13 @@ def test_a_folder_is_packed_and_dequantized_again(architecture: str, tmp_path: P
         layer = name.removesuffix(".weight")
         wanted = fake_quantize(weight.float(), GROUP) if layer in layers else weight.float()
         assert torch.equal(after[name], wanted), name
+    routers = [name for name in packed if ".gate." in name]
+    assert all(torch.equal(packed[name], before[name]) for name in routers)
+    assert len(routers) == (2 if architecture == "mixtral" else 0)
+    kept = ["q_proj", "k_proj", "v_proj", *(["gate"] if routers else [])]
     assert json.loads((quantized / "config.json").read_text())["quantization_config"] == {
         "bits": 4, "group_size": GROUP, "quant_method": "awq", "version": "gemm",
-        "modules_to_not_convert": ["q_proj", "k_proj", "v_proj"], "zero_point": True,
+        "modules_to_not_convert": kept, "zero_point": True,
     }  # fmt: skip
     config = json.loads((out / "config.json").read_text())
     assert "quantization_config" not in config and config["dtype"] == "float32"
