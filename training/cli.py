@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         peak, taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, time.monotonic() - start
         if taken >= 1:
             print(f"{taken:.0f} s, {peak:.1f} GiB peak memory", file=sys.stderr)
-    except (ConfigError, UnusableModel, FileNotFoundError, MemoryError, ValueError) as error:
+    except (ConfigError, UnusableModel, OSError, MemoryError, ValueError) as error:
         print(f"training: {error}", file=sys.stderr)
         sys.exit(2)
     except subprocess.CalledProcessError as error:
@@ -56,10 +56,6 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
         add_options(sub)
     return parser
-
-
-def _dataset_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
 
 
 def _quantize_options(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +90,8 @@ def _curve_options(parser: argparse.ArgumentParser) -> None:
 
 def _market(parser: argparse.ArgumentParser) -> None:
     market = Path(os.environ.get("CONVICTION_MARKET_DIR", "../shared/market"))
-    parser.add_argument("--market", type=Path, default=market, help="folder of ohlcv*.parquet files")
+    text = "folder of ohlcv*.parquet files; by default CONVICTION_MARKET_DIR"
+    parser.add_argument("--market", type=Path, default=market, help=text)
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:
@@ -467,7 +464,7 @@ def _build(arguments: argparse.Namespace) -> None:
 
 
 STAGES: dict[str, tuple[Command, str, Callable[[argparse.ArgumentParser], None]]] = {
-    "dataset": (_dataset, "metrics of tickers at dates", _dataset_options),
+    "dataset": (_dataset, "metrics of tickers at dates", _market),
     "label": (_label, "the teacher's answers", _label_options),
     "finetune": (_finetune, "LoRA on the labelled answers", _models),
     "qat": (_qat, "continue training the adapter with weights rounded to 4 bits", _models),
