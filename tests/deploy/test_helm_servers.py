@@ -59,7 +59,7 @@ def test_the_weights_are_those_of_the_claim() -> None:
     name = claim["metadata"]["name"]
     [weights] = [each for each in server()["extraVolumes"] if each["name"] == "weights"]
     assert weights["persistentVolumeClaim"] == {"claimName": name, "readOnly": True}
-    assert "pvcStorage" not in server(), "the chart makes a claim of its own, which is empty"
+    assert "pvcStorage" not in server(), "the chart would make another claim, which is empty"
     assert MODELSERVICE.load()["modelArtifacts"]["uri"].startswith(f"pvc://{name}/")
 
 
