@@ -35,8 +35,14 @@ COPY training training
 RUN for name in $ENVIRONMENTS; do \
         PIP_NO_CACHE_DIR=1 TORCH=$TORCH requirements/install "$name" ".envs/$name" || exit; \
     done
-ENV HOME=/tmp \
+# The published versions, and the folders that stages write to.
+COPY model_store model_store
+RUN mkdir runs .models && chown -R 10001:10001 runs .models model_store
+# Bars are mounted here; libraries write to /tmp.
+ENV CONVICTION_MARKET_DIR=/srv/market \
+    HOME=/tmp \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001

@@ -38,7 +38,9 @@ CHECKS = (
         ),
     ),
     Check(
-        "dockerfile", "the contents of the images", ("tests/deploy/test_dockerfile.py", "tests/deploy/test_images.py")
+        "dockerfile",
+        "the contents of the images, and the training image's commands",
+        ("tests/deploy/test_dockerfile.py", "tests/deploy/test_images.py", "tests/deploy/test_training_image.py"),
     ),
     Check(
         "compose",
@@ -88,7 +90,7 @@ CHECKS = (
     Check("image", "the gateway's image: built, run sealed, and queried", command=("deploy/check-image",), quick=False),
     Check(
         "training image",
-        "the training image: built and started",
+        "the training image: built, and its first stages run",
         command=("deploy/check-image", "--target", "training"),
         quick=False,
     ),

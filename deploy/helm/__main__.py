@@ -19,9 +19,8 @@ def faults(folder: Path) -> Iterator[str]:
     """Yield the faults of the chart's manifests, of our manifests for engines, and of our values for their charts."""
     for fault in charts.invalid(rendered(CHART, example()), folder / "crds"):
         yield f"gateway: {fault}"
-    for path in ("weights.yaml", "llm-d/gateway.yaml", "llm-d/scaling.yaml"):
-        for fault in charts.invalid(charts.manifests_in(path), folder / "crds"):
-            yield f"{path}: {fault}"
+    for fault in charts.invalid(charts.manifests_in("weights.yaml"), folder / "crds"):
+        yield f"weights.yaml: {fault}"
     for engine in charts.ALL:
         for fault in faults_of(engine, folder):
             yield f"{engine.values}: {fault}"
@@ -32,7 +31,7 @@ def faults_of(engine: charts.Engine, folder: Path) -> list[str]:
     if (found := charts.version_of(folder / engine.chart)) not in (engine.version, "0.0.0"):
         return [f"written for {engine.chart} {engine.version}, not {found}"]
     try:
-        manifests = engine.manifests(folder)
+        manifests = engine.installed(folder)
         unused = [f"{value} has no effect" for value in charts.without_effect(engine, folder)]
     except Refused as error:
         return [str(error)]

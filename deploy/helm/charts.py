@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,13 @@ import jsonschema  # type: ignore[import-untyped]
 import kubernetes_validate  # type: ignore[import-untyped]
 import yaml  # type: ignore[import-untyped]
 
-from deploy.helm.helm import Document, Refused, rendered
+from deploy.helm import kustomize
+from deploy.helm.helm import Document, Refused, rendered, text
 
 ENGINES = Path(__file__).parent / "engines"
 CHECKED = ENGINES / "checked.json"
 KUBERNETES = "1.33"
+MODEL_ID = re.compile(r"mistral-7b-\d+-[0-9a-f]{12}")
 
 Place = tuple[str | int, ...]
 
@@ -36,24 +39,38 @@ class Engine:
     version: str
     release: str
     namespace: str
+    kustomized: bool
+    """Whether the folder's kustomization.yaml adds to the rendered chart; otherwise Helm installs it as it is."""
+
+    @property
+    def folder(self) -> Path:
+        return (ENGINES / self.values).parent
 
     def load(self) -> Document:
         loaded: Document = yaml.safe_load((ENGINES / self.values).read_text())
         return loaded
 
     def digest(self) -> str:
-        """SHA-256 of the parsed values, so that comments may change."""
-        return hashlib.sha256(json.dumps(self.load(), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the parsed values and kustomization, so that comments may change, and the model's id."""
+        parsed = [self.load(), *([kustomize.load(self.folder)] if self.kustomized else [])]
+        return hashlib.sha256(MODEL_ID.sub("ID", json.dumps(parsed, sort_keys=True)).encode()).hexdigest()
 
     def manifests(self, charts: Path, values: Document | None = None) -> list[Document]:
         """Render the chart. Raises `Refused` where it rejects the values."""
         return rendered(charts / self.chart, self.load() if values is None else values, self.release, self.namespace)
 
+    def installed(self, charts: Path) -> list[Document]:
+        """Return what an installation applies. Raises `Refused`."""
+        if not self.kustomized:
+            return self.manifests(charts)
+        whole = text(charts / self.chart, self.load(), self.release, self.namespace)
+        return kustomize.build(self.folder, whole)
+
 
 ALL = (
-    Engine("production-stack.yaml", "vllm-stack", "0.1.12", "vllm", "vllm"),
-    Engine("llm-d/modelservice.yaml", "llm-d-modelservice", "v0.4.12", "mistral-vllm", "llm-d"),
-    Engine("llm-d/router.yaml", "llm-d-router-gateway", "v0.9.0", "mistral", "llm-d"),
+    Engine("production-stack/values.yaml", "vllm-stack", "0.1.12", "vllm", "vllm", kustomized=True),
+    Engine("llm-d/modelservice.yaml", "llm-d-modelservice", "v0.4.12", "mistral-vllm", "llm-d", kustomized=True),
+    Engine("llm-d/router.yaml", "llm-d-router-gateway", "v0.9.0", "mistral", "llm-d", kustomized=False),
 )
 
 

@@ -31,8 +31,12 @@ def rendered(
     chart: Path, values: Mapping[str, Any], release: str = "conviction", namespace: str = "conviction"
 ) -> list[Document]:
     """Render the manifests of a release, without CRDs. Raises `Refused`."""
-    command = ["template", release, str(chart), "--namespace", namespace, "--values", "-"]
-    return [document for document in yaml.safe_load_all(_run(command, values)) if document]
+    return [document for document in yaml.safe_load_all(text(chart, values, release, namespace)) if document]
+
+
+def text(chart: Path, values: Mapping[str, Any], release: str, namespace: str) -> str:
+    """Render as `rendered`, to YAML as Helm prints it."""
+    return _run(["template", release, str(chart), "--namespace", namespace, "--values", "-"], values)
 
 
 def example() -> Document:

@@ -7,14 +7,16 @@ works here.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import subprocess
 import sys
 import time
 import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
-from deploy.images import gateway
+from deploy.images import gateway, training
 from deploy.images.base import STAND_IN, base, official
 from deploy.images.engine import ROOT, Engine, ImageError, found
 
@@ -69,6 +71,9 @@ def check_training(engine: Engine, options: argparse.Namespace) -> None:
     step("size", lambda: size(engine, image, on))
     step("imports", lambda: gateway.printed(engine, image, TRAINED, python))
     step("sealed", lambda: gateway.printed(engine, image, gateway.SEALED, python))
+    step("published", lambda: training.published(engine, image))
+    market = os.environ.get("CONVICTION_MARKET_DIR")
+    step("stages", lambda: training.staged(engine, image, Path(market) if market else None))
 
 
 def built(engine: Engine, image: str, target: str, arguments: dict[str, str]) -> str:

@@ -39,13 +39,19 @@ class ContainerSpec:
     """A folder to mount at /run/secrets."""
     user: str | None = None
     """None: the image's own."""
+    entrypoint: str | None = None
+    """None: the image's own."""
+    volumes: Mapping[Path, str] = field(default_factory=dict)
+    """Where each folder is mounted, with :ro where it is only read."""
 
     def options(self) -> Iterator[str]:
         yield from ("--rm", "--network", "host", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL")  # noqa: S108
         yield from ("--security-opt", "no-new-privileges", "--no-healthcheck")  # Podman runs health checks by systemd
         yield from (word for item in self.environment.items() for word in ("--env", "=".join(item)))
         yield from ("--volume", f"{self.secrets}:/run/secrets:ro") if self.secrets else ()
+        yield from (word for path, inside in self.volumes.items() for word in ("--volume", f"{path}:{inside}"))
         yield from ("--user", self.user) if self.user else ()
+        yield from ("--entrypoint", self.entrypoint) if self.entrypoint else ()
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ def declared(engine: Engine, image: str, labels: Mapping[str, str]) -> str:
 
 
 def printed(engine: Engine, image: str, program: str, python: str = "python") -> str:
-    """Return the output of a Python program in the sealed image."""
-    status, output = _run(engine, ContainerSpec(image, (python, "-c", program)))
+    """Return the output of a Python program in the sealed image, in place of its entry point."""
+    status, output = _run(engine, ContainerSpec(image, ("-c", program), entrypoint=python))
     if status:
         raise ImageError(output)
     return output

@@ -10,6 +10,7 @@ HEADINGS = (
     "GPU", "ms a token, floor", "KV cache, tokens", "brief an hour, ceiling", "full an hour, ceiling",
     "share to plan with", "brief an hour, to plan with", "full an hour, to plan with",
 )  # fmt: skip
+UNPUBLISHED = "not published"
 MEASURED = ("GPU", "engine", "tokens in + out, concurrent", "tokens a second", "of the ceiling")
 
 
@@ -32,11 +33,10 @@ def _cards(known: Figures) -> Iterator[tuple[str, ...]]:
     for name, gpu in known.gpus.items():
         share = known.to_plan_with(name)
         ceilings = [known.an_hour(gpu, request) for request in (known.requests.brief, known.requests.full)]
-        planned = [share * ceiling for ceiling in ceilings]
-        yield (
-            *(name, f"{known.ms_a_token(gpu):.3g}", _rounded(known.kv_room(gpu)), *map(_rounded, ceilings)),
-            *(f"{share:.2f}", *map(_rounded, planned)),
-        )
+        planned = [UNPUBLISHED] * 3
+        if share is not None:
+            planned = [f"{share:.2f}", *(_rounded(share * ceiling) for ceiling in ceilings)]
+        yield name, f"{known.ms_a_token(gpu):.3g}", _rounded(known.kv_room(gpu)), *map(_rounded, ceilings), *planned
 
 
 def _row(known: Figures, published: Published) -> tuple[str, ...]:

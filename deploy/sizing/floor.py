@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 FIGURES = Path(__file__).with_name("figures.toml")
 HOUR_S = 3600
 Positive = Annotated[float, Field(gt=0)]
+Address = Annotated[str, Field(pattern=r"https://\S+")]
+"""A source that can be looked up."""
 
 
 class _Figures(BaseModel):
@@ -92,7 +94,7 @@ class Gpu(_Figures):
     memory: Positive
     bandwidth: Positive
     flops: Positive
-    source: str
+    source: Address
     note: str = ""
 
 
@@ -101,7 +103,7 @@ class Published(_Figures):
     engine: str
     what: Load
     tokens_per_second: Positive
-    source: str
+    source: Address
 
 
 class Figures(_Figures):
@@ -139,9 +141,11 @@ class Figures(_Figures):
         load = published.what
         return published.tokens_per_second * self.seconds(self.gpus[published.gpu], load) / (load.prompt + load.answer)
 
-    def to_plan_with(self, name: str) -> float:
-        """Return the lowest published share of vLLM on any card, and of any engine on this card."""
-        return min(self.share(each) for each in self.published if each.gpu == name or each.engine.startswith("vLLM"))
+    def to_plan_with(self, name: str) -> float | None:
+        """Return the card's lowest published share; None where reading prompts or writing answers is not published."""
+        rows = [each for each in self.published if each.gpu == name]
+        both = any(each.what.prompt for each in rows) and any(each.what.answer for each in rows)
+        return min(map(self.share, rows)) if both else None
 
 
 def figures(path: Path = FIGURES) -> Figures:

@@ -20,12 +20,12 @@ import yaml  # type: ignore[import-untyped]
 from app.contract.fingerprint import fingerprint
 from app.telemetry.metrics import Collectors
 from deploy.helm import __main__ as command
-from deploy.helm import charts
+from deploy.helm import charts, kustomize
 from deploy.helm.helm import CHART, Document, example, one
+from tests.deploy.engines import MODELSERVICE, PRODUCTION_STACK, arguments, container, served, server, stoppings
 
 ROOT = Path(__file__).parents[2]
 VLLM = ROOT / ".envs/vllm/bin/python"
-PRODUCTION_STACK, MODELSERVICE, ROUTER = charts.ALL
 
 PARSING = """
 import json, sys
@@ -40,32 +40,6 @@ for arguments in json.load(sys.stdin):
         "enable_prefix_caching", "enable_prompt_tokens_details", "structured_outputs_config", "shutdown_timeout",
     )}, default=lambda value: vars(value)))
 """
-
-
-def server() -> Document:
-    """Return production-stack.yaml's settings of model servers."""
-    [found] = PRODUCTION_STACK.load()["servingEngineSpec"]["modelSpec"]
-    return dict(found)
-
-
-def container() -> Document:
-    """Return a server's container in llm-d/modelservice.yaml."""
-    [found] = MODELSERVICE.load()["decode"]["containers"]
-    return dict(found)
-
-
-def arguments() -> list[list[str]]:
-    """Return vLLM's arguments by each chart: the model, then the values' arguments."""
-    given = server()
-    sizes = given["vllmConfig"]
-    by_chart = [f"--max-model-len={sizes['maxModelLen']}", f"--max-num-seqs={sizes['maxNumSeqs']}"]
-    by_chart += ["--enable-prefix-caching"] if sizes["enablePrefixCaching"] else []
-    other = MODELSERVICE.load()["modelArtifacts"]
-    served = ["--served-model-name", other["name"]]
-    return [
-        [given["modelURL"], *by_chart, *sizes["extraArgs"]],
-        [other["uri"].replace("pvc://conviction-weights", "/model-cache"), *served, *container()["args"]],
-    ]
 
 
 def composed() -> dict[str, Any]:
@@ -122,31 +96,22 @@ def test_vllm_s_parser_accepts_the_arguments() -> None:
         assert options["enable_prefix_caching"] and options["enable_prompt_tokens_details"]
         assert options["structured_outputs_config"]["backend"] == "xgrammar"
         assert options["max_model_len"] == 2048
-    assert stack["shutdown_timeout"] < 30, "production-stack's pods have 30 s to end"
-    assert llm_d["shutdown_timeout"] < MODELSERVICE.load()["decode"]["terminationGracePeriodSeconds"]
-
-
-def served() -> str:
-    """Return the model id that all files must name."""
-    return str(MODELSERVICE.load()["modelArtifacts"]["name"])
+    assert [options["shutdown_timeout"] for options in (stack, llm_d)] == [stopping[1] for stopping in stoppings()]
 
 
 def test_the_gateway_accepts_the_model() -> None:
     assert served().endswith(fingerprint())
     for path in charts.ENGINES.rglob("*.yaml"):
-        named = set(re.findall(r"mistral-7b-\d+-[0-9a-f]{12}", path.read_text()))
+        named = set(charts.MODEL_ID.findall(path.read_text()))
         assert named <= {served()}, path
 
 
-def test_the_weights_are_those_of_the_claim_and_their_hashes_are_checked_first() -> None:
-    [claim, pod] = charts.manifests_in("weights.yaml")
-    for manifest in (claim, pod):
-        kubernetes_validate.validate(manifest, charts.KUBERNETES, strict=True)
-    assert server()["pvcExistingClaimName"] == claim["metadata"]["name"]
-    assert MODELSERVICE.load()["modelArtifacts"]["uri"].startswith(f"pvc://{claim['metadata']['name']}/")
-    [by_llm_d] = MODELSERVICE.load()["decode"]["initContainers"]
-    for script in (server()["initContainer"]["args"][0], by_llm_d["command"][-1]):
-        assert f"/{served()}/awq && sha256sum -c /hashes/SHA256SUMS" in script
+def test_keda_alone_decides_the_number_of_servers() -> None:
+    [scaled] = charts.manifests_in("llm-d/scaling.yaml")
+    deployment = scaled["spec"]["scaleTargetRef"]["name"]
+    assert kustomize.patches(MODELSERVICE.folder) == {deployment: [{"op": "remove", "path": "/spec/replicas"}]}
+    assert "replicas" not in MODELSERVICE.load()["decode"]
+    assert server()["keda"]["enabled"] and "replicaCount" not in server()
 
 
 def triggers() -> list[Document]:
@@ -183,7 +148,7 @@ def test_the_gateways_concurrency_fills_the_servers() -> None:
 
 def test_only_gateways_and_prometheus_reach_servers_without_a_key() -> None:
     for engine, others in ((PRODUCTION_STACK, {"conviction", "monitoring"}), (MODELSERVICE, {"monitoring"})):
-        [policy] = engine.load()["extraObjects"]
+        [policy] = [each for each in engine.load()["extraObjects"] if each["kind"] == "NetworkPolicy"]
         kubernetes_validate.validate(policy, charts.KUBERNETES, strict=True)
         [rule] = policy["spec"]["ingress"]
         spaces = [peer["namespaceSelector"] for peer in rule["from"] if "namespaceSelector" in peer]
@@ -192,9 +157,12 @@ def test_only_gateways_and_prometheus_reach_servers_without_a_key() -> None:
 
 def test_the_charts_accept_the_values_and_vllm_their_arguments(folder: Path) -> None:
     assert list(command.faults(folder)) == []
-    stack = one(PRODUCTION_STACK.manifests(folder), "Deployment", "-vllm")["spec"]["template"]["spec"]
-    llm_d = one(MODELSERVICE.manifests(folder), "Deployment", "-decode")["spec"]["template"]["spec"]
-    containers = [pod["containers"][0] for pod in (stack, llm_d)]
+    deployments = (
+        one(PRODUCTION_STACK.installed(folder), "Deployment", "-vllm"),
+        one(MODELSERVICE.installed(folder), "Deployment", "-decode"),
+    )
+    assert not any("replicas" in each["spec"] for each in deployments)
+    containers = [each["spec"]["template"]["spec"]["containers"][0] for each in deployments]
     lines = [[*each["command"], *each.get("args", [])] for each in containers]
     assert all(line[:2] == ["vllm", "serve"] for line in lines)
     for each in parsed([line[2:] for line in lines]):

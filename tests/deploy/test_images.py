@@ -31,7 +31,8 @@ class Plain(Engine):
     @contextmanager
     def running(self, spec: ContainerSpec, log: Path) -> Iterator[Running]:
         with log.open("wb") as file:
-            process = subprocess.Popen(spec.command, stdout=file, stderr=subprocess.STDOUT)
+            command = [*([spec.entrypoint] if spec.entrypoint else []), *spec.command]
+            process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         yield Running(process, log)
 
 
@@ -94,7 +95,8 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Path
 @pytest.mark.parametrize("name", ["docker", "podman"])
 def test_a_container_is_sealed(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = recorded(tmp_path, monkeypatch, name)
-    spec = ContainerSpec("image", ("id",), {"A": "1"}, tmp_path / "secrets", "0:0")
+    folders = {tmp_path / "runs": "/srv/runs"}
+    spec = ContainerSpec("image", ("id",), {"A": "1"}, tmp_path / "secrets", "0:0", "sh", folders)
     with Engine(name).running(spec, tmp_path / "log") as running:
         assert running.ended() == 0
     given = arguments.read_text().splitlines()
@@ -102,6 +104,8 @@ def test_a_container_is_sealed(name: str, tmp_path: Path, monkeypatch: pytest.Mo
     assert given[-2:] == ["image", "id"]
     assert {"--read-only", f"{tmp_path}/secrets:/run/secrets:ro", "no-new-privileges", "A=1"} <= set(given)
     assert given[given.index("--cap-drop") + 1] == "ALL"
+    assert given[given.index("--entrypoint") + 1] == "sh"
+    assert f"{tmp_path}/runs:/srv/runs" in given
     assert ("--ulimit" in given) == (name == "podman")
 
 

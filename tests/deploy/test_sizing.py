@@ -9,13 +9,15 @@ import pytest
 from mistral_common.protocol.instruct.messages import UserMessage
 from mistral_common.protocol.instruct.request import ChatCompletionRequest
 from mistral_common.tokens.tokenizers.mistral import MistralTokenizer
+from pydantic import ValidationError
 
 from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import ANSWER, TASK, Detail, messages
 from app.contract.recommendation import canonical
 from app.settings.gateway import Settings
-from deploy.sizing.floor import Load, Request, figures
+from deploy.sizing.__main__ import UNPUBLISHED
+from deploy.sizing.floor import FIGURES, Load, Request, figures
 from deploy.sizing.store import KINDS, measure
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +61,34 @@ def test_concurrency_is_the_gateway_s() -> None:
 
 def test_no_published_rate_exceeds_its_ceiling() -> None:
     assert all(0 < KNOWN.share(each) < 1 for each in KNOWN.published)
-    assert all(0 < KNOWN.to_plan_with(name) < 1 for name in KNOWN.gpus)
+
+
+def test_a_card_is_planned_where_reading_and_writing_were_measured_on_it() -> None:
+    published = KNOWN.published
+    read = {each.gpu for each in published if each.what.prompt}
+    wrote = {each.gpu for each in published if each.what.answer}
+    planned = {name for name in KNOWN.gpus if KNOWN.to_plan_with(name) is not None}
+    assert planned == read & wrote != read | wrote
+    rows = [
+        line.strip("| ").split(" | ") for line in REFERENCE.read_text().split("Published measurements")[0].splitlines()
+    ]
+    assert {row[0] for row in rows if row[0] in KNOWN.gpus and UNPUBLISHED not in row} == planned
+
+
+@pytest.mark.parametrize("table", ["gpus", "published"])
+def test_a_row_without_an_address_is_refused(table: str, tmp_path: Path) -> None:
+    first, start, rest = FIGURES.read_text().partition("[gpus.T4]" if table == "gpus" else "[[published]]")
+    path = tmp_path / "figures.toml"
+    path.write_text(first + start + re.sub(r'source = ".*?"', 'source = "noted in 2026"', rest, count=1))
+    with pytest.raises(ValidationError, match=table):
+        figures(path)
+
+
+def test_the_guide_names_the_requests_of_the_contract() -> None:
+    [sentence] = re.findall(r"prompts of\s+(.*?) in full", GUIDE.read_text(), re.DOTALL)
+    named = [int(number) for number in re.findall(r"\d+", sentence)]
+    brief, full = KNOWN.requests.brief, KNOWN.requests.full
+    assert named == [*(brief.prompt, brief.shared, brief.answer), *(full.prompt, full.shared, full.answer)]
 
 
 def test_throughput_grows_with_concurrency_until_compute_bound() -> None:

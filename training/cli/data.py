@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from training.cli.options import at_least
+from training.cli.options import at_least, market
 from training.cli.stage import Stage, begun, run_of
-
-
-def _dataset_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--market", type=Path, required=True, help="folder of ohlcv*.parquet files")
 
 
 def _dataset(arguments: argparse.Namespace) -> None:
@@ -34,6 +29,6 @@ def _label(arguments: argparse.Namespace) -> None:
 
 
 STAGES = (
-    Stage("dataset", _dataset, "metrics of tickers at dates", _dataset_options),
+    Stage("dataset", _dataset, "metrics of tickers at dates", market),
     Stage("label", _label, "the teacher's answers", _label_options),
 )

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         peak, taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, time.monotonic() - start
         if taken >= 1:
             print(f"{taken:.0f} s, {peak:.1f} GiB peak memory", file=sys.stderr)
-    except (ConfigError, UnusableModel, FileNotFoundError, MemoryError, ValueError) as error:
+    except (ConfigError, UnusableModel, OSError, MemoryError, ValueError) as error:
         print(f"training: {error}", file=sys.stderr)
         sys.exit(2)
     except subprocess.CalledProcessError as error:

@@ -17,8 +17,9 @@ def folders(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 def market(parser: argparse.ArgumentParser) -> None:
-    market = Path(os.environ.get("CONVICTION_MARKET_DIR", "../shared/market"))
-    parser.add_argument("--market", type=Path, default=market, help="folder of ohlcv*.parquet files")
+    folder = Path(os.environ.get("CONVICTION_MARKET_DIR", "../shared/market"))
+    text = "folder of ohlcv*.parquet files; by default CONVICTION_MARKET_DIR"
+    parser.add_argument("--market", type=Path, default=folder, help=text)
 
 
 def models(parser: argparse.ArgumentParser) -> None:
