@@ -27,7 +27,7 @@ from app.comparison.shadow import Shadow
 from app.completions.service import CompletionService
 from app.contract.completion import BackendName
 from app.decision_log.log import DecisionLog, open_decision_log
-from app.errors import MarketDataRateLimited, MarketError
+from app.errors import MarketDataRateLimited, MarketError, NotConfigured
 from app.market import open_provider
 from app.market.dated_sample import DatedSample
 from app.market.provider import Provider
@@ -67,6 +67,13 @@ class Resources:
     decisions: DecisionLog
     collectors: Collectors
 
+    def upstream(self, name: BackendName) -> Upstream:
+        """Return the upstream of a backend. Raises `NotConfigured` for a candidate that is none of this gateway's."""
+        found = self.upstreams.get(name)
+        if found is None:
+            raise NotConfigured(f"{name} is not set up: set CONVICTION_CANDIDATE_URLS")
+        return found
+
 
 @asynccontextmanager
 async def open_resources(settings: Settings, prices: Mapping[BackendName, Price]) -> AsyncIterator[Resources]:
@@ -89,7 +96,7 @@ async def assembled(
     prices: Mapping[BackendName, Price],
 ) -> AsyncIterator[Resources]:
     """Assemble the resources around a store, a market and backends. On exit all calls have ended and are charged."""
-    collectors = Collectors()
+    collectors = Collectors(backends)
     _publish(settings, prices, collectors)
     store = Pipelined(redis)
     admissions, shared_calls = Admissions(store), SharedCalls(redis, store)
@@ -150,10 +157,13 @@ async def open_market(settings: Settings) -> Provider:
 
 def _publish(settings: Settings, prices: Mapping[BackendName, Price], collectors: Collectors) -> None:
     """Publish the constant metrics, and warn of an announced model shutdown."""
-    hosted = prices.get("mistral")
-    if isinstance(hosted, CapacityPrice):
-        collectors.hosting_price.labels("mistral").set(float(hosted.usd_per_hour))
-    collectors.replicas.labels("mistral").set(settings.hosted_servers)
+    replicas: dict[BackendName, int] = {"mistral": settings.hosted_servers}
+    if settings.candidate_urls:
+        replicas["candidate"] = settings.candidate_servers
+    for name, servers in replicas.items():
+        if isinstance(price := prices.get(name), CapacityPrice):
+            collectors.hosting_price.labels(name).set(float(price.usd_per_hour))
+        collectors.replicas.labels(name).set(servers)
     if settings.vllm_profile:
         log.info("mistral is served on %s: %s", settings.vllm_profile.machine, settings.vllm_profile)
     warning = shutdown_warning(settings.gpt4_model, datetime.now(UTC).date())

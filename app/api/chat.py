@@ -78,10 +78,10 @@ async def create_chat_completion(request: Request) -> Response:
         body = parse_json(content)
         validate(ChatRequest, body)
         observation.backend = named(body["model"])
-        if observation.backend is None:
-            raise NotFound("the model must be mistral or gpt-4")
+        if observation.backend not in resources.upstreams:
+            raise NotFound(f"the model must be {' or '.join(resources.upstreams)}")
         require_backend(principal_of(request), observation.backend)
-        if observation.backend == "mistral":
+        if observation.backend != "gpt-4":
             check_grammars(body)
         upstream = resources.upstreams[observation.backend]
         if body.get("stream") is not True:

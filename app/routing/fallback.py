@@ -10,7 +10,7 @@ from app.backends.upstream import Upstream
 from app.comparison.shadow import Shadow
 from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
-from app.errors import BackendError, Overloaded, UnparsedAnswer
+from app.errors import BackendError, ConvictionError, Overloaded, UnparsedAnswer
 from app.recommend import Answer, Question, Recommender, count_answer
 from app.recommendation import Assignment
 from app.telemetry.metrics import Collectors, RequestObservation
@@ -24,7 +24,7 @@ class Route:
     first: Upstream
     fallback: Upstream | None = None
     second: Upstream | None = None
-    """The backend that a cascade asks when the first is not sure enough."""
+    """The backend that a cascade asks when the first is not sure enough, or the incumbent of a trial."""
     threshold: float = 0.0
     """The probability below which a cascade asks the second backend."""
     assignment: Assignment | None = None
@@ -94,7 +94,7 @@ class AnswerStrategy:
         unusable = isinstance(error, UnparsedAnswer) or self.options.deadline.passed
         return None if unusable else self.route.fallback
 
-    def _hand_over(self, error: BackendError | Overloaded, fallback: Upstream, own_s: float) -> None:
+    def _hand_over(self, error: ConvictionError, fallback: Upstream, own_s: float) -> None:
         """Count the first backend's failure. The time since `own_s` was spent waiting for that backend."""
         self.timer.add_waiting(self.timer.read()[1] - own_s)
         self.collectors.record_fallback(self.observation, error, fallback.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -21,7 +21,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from app.contract.completion import BACKEND_NAMES, BackendName, Usage
+from app.contract.completion import BACKEND_NAMES, CANDIDATE, BackendName, Usage
 from app.contract.prompt import Detail
 from app.contract.recommendation import ACTIONS, Action
 from app.errors import (
@@ -38,6 +38,8 @@ from app.pricing.prices import Basis, Cost
 OK = "ok"
 ERROR = "error"
 """The label that replaces the action of a backend that failed, in a pair."""
+AGREE, DIFFER = "agree", "differ"
+"""Whether the actions of a pair are equal."""
 UNKNOWN = "unknown"
 """The label of a request that was refused before its backend or detail was known."""
 
@@ -61,7 +63,7 @@ DetailLabel = Detail | Literal["chat"]
 CacheResult = Literal["hit", "miss", "coalesced"]
 ShadowResult = Literal["stored", "shed", "refused", "lost"]
 DecisionLogResult = Literal["stored", "dropped"]
-BASIS: Mapping[BackendName, Basis] = {"mistral": "capacity", "gpt-4": "list_price"}
+BASIS: Mapping[BackendName, Basis] = {"mistral": "capacity", "gpt-4": "list_price", "candidate": "capacity"}
 
 DURATION = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60)
 FIRST_TOKEN = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
@@ -114,10 +116,22 @@ class BackendMeters:
         self.cost.inc(float(cost.usd))
 
 
-class Collectors:
-    """All collectors of one gateway, in a separate registry."""
+class MetersByBackend(dict[BackendName, BackendMeters]):
+    """The meters of each backend; those of one that this gateway does not have are bound when they are first used."""
 
-    def __init__(self) -> None:
+    def __init__(self, collectors: Collectors, backends: Iterable[BackendName]) -> None:
+        super().__init__({name: BackendMeters(collectors, name) for name in backends})
+        self._collectors = collectors
+
+    def __missing__(self, name: BackendName) -> BackendMeters:
+        meters = self[name] = BackendMeters(self._collectors, name)
+        return meters
+
+
+class Collectors:
+    """All collectors of one gateway, in a separate registry, with the series of its backends."""
+
+    def __init__(self, backends: Iterable[BackendName] = BACKEND_NAMES) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
@@ -127,10 +141,13 @@ class Collectors:
         self._add_answer_collectors()
         self._add_backend_gauges()
         self._add_refusal_and_error_collectors()
-        self.by_backend: dict[BackendName, BackendMeters] = {name: BackendMeters(self, name) for name in BACKEND_NAMES}
+        self.by_backend = MetersByBackend(self, backends)
+        if CANDIDATE in self.by_backend:
+            for labels in product(BACKEND_NAMES, (AGREE, DIFFER, ERROR)):
+                self.candidate_pairs.labels(*labels)
         outcomes = (OK, *(failure.code for failure in FAILURES))
         self._outcomes: dict[tuple[str, str, str], Counter] = {
-            labels: self.requests.labels(*labels) for labels in product(BACKEND_NAMES, get_args(Detail), outcomes)
+            labels: self.requests.labels(*labels) for labels in product(self.by_backend, get_args(Detail), outcomes)
         }
 
     def _add_request_collectors(self) -> None:
@@ -190,6 +207,11 @@ class Collectors:
         )
         for actions in product((*ACTIONS, ERROR), repeat=2):
             self.pairs.labels(*actions)
+        self.candidate_pairs = self._counter(
+            "candidate_pairs",
+            "Questions sent to the candidate and another backend, by that one and whether the actions agree.",
+            *("other", "result"),
+        )
         self.shadow_copies = self._counter(
             "shadow_copies",
             "Answers to be copied to the other backend: stored as a pair, shed for load, refused for a limit, or lost.",
@@ -252,8 +274,14 @@ class Collectors:
         observation.fallback_from, observation.backend = observation.backend, fallback
 
     def count_pair(self, actions: Mapping[BackendName, Action | None]) -> None:
-        """Count a question that was sent to both backends; None is the action of a backend that failed."""
-        self.pairs.labels(*(actions[name] or ERROR for name in BACKEND_NAMES)).inc()
+        """Count a question that was sent to two backends; None is the action of a backend that failed."""
+        if CANDIDATE not in actions:
+            self.pairs.labels(*(actions[name] or ERROR for name in BACKEND_NAMES)).inc()
+            return
+        (other,) = (name for name in actions if name != CANDIDATE)
+        one, two = actions.values()
+        result = ERROR if one is None or two is None else AGREE if one == two else DIFFER
+        self.candidate_pairs.labels(other, result).inc()
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
