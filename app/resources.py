@@ -25,7 +25,7 @@ from app.comparison.pair_store import Comparisons
 from app.comparison.report_service import Reports
 from app.comparison.shadow import Shadow
 from app.completions.service import CompletionService
-from app.contract.completion import BackendName
+from app.contract.completion import CANDIDATE, BackendName
 from app.decision_log.log import DecisionLog, open_decision_log
 from app.errors import MarketDataRateLimited, MarketError, NotConfigured
 from app.market import open_provider
@@ -34,6 +34,8 @@ from app.market.provider import Provider
 from app.market.snapshots import Freshness, SnapshotCache
 from app.pricing.prices import CapacityPrice, Price, shutdown_warning
 from app.recommend import Recommender
+from app.routing.canary import Canary
+from app.routing.canary_store import CanaryStore
 from app.settings.gateway import Settings
 from app.stores.connection import open_redis, require_standalone
 from app.stores.idempotency import Idempotency
@@ -56,6 +58,7 @@ class Resources:
     upstreams: Mapping[BackendName, Upstream]
     recommender: Recommender
     shadow: Shadow
+    canary: Canary
     completions: CompletionService
     reservations: Reservations
     redis: Redis
@@ -117,15 +120,19 @@ async def assembled(
             provider, settings.market_options, Freshness(settings.market_fresh_s, settings.market_stale_s)
         )
         recommender = Recommender(market, completions)
-        shadow = Shadow(settings, recommender, upstreams, reservations, comparisons, collectors)
+        canary = Canary(CanaryStore(store), settings, collectors)
+        shadow = Shadow(settings, recommender, upstreams, reservations, comparisons, collectors, canary.observe_pair)
         for resource in (store, shared_calls, reservations, completions, shadow):  # closed in reverse order
             stack.push_async_callback(resource.close)
+        if CANDIDATE in upstreams:
+            await stack.enter_async_context(canary.running())
         yield Resources(
             settings=settings,
             market=market,
             upstreams=upstreams,
             recommender=recommender,
             shadow=shadow,
+            canary=canary,
             completions=completions,
             reservations=reservations,
             redis=redis,

@@ -159,7 +159,7 @@ BACKEND = parameter(
     HEADER,
     "the backend that answers, case-insensitive, or `cascade`: mistral where it is sure enough, else gpt-4; "
     "`candidate` is another version of mistral's model, where one is configured; without the header, an experiment's "
-    "arm or the default backend answers",
+    "arm, a canary's or the default backend answers",
     enum=list(CHOICES),
 )
 FALLBACK_BACKEND = parameter(

@@ -11,6 +11,7 @@ from app.contract.completion import CANDIDATE, INCUMBENT, BackendName
 from app.errors import InvalidRequest
 from app.recommend import Question
 from app.recommendation import Assignment
+from app.routing.canary import NAME as CANARY
 from app.routing.cascade import Cascade
 from app.routing.fallback import AnswerStrategy, Route
 from app.routing.headers import FALLBACK, HEADER, SUBJECT, Choice, backends_of, choose, choose_fallback, subject
@@ -24,7 +25,7 @@ FROM = "X-Fallback-From"
 
 class RequestRouter:
     """Routes the questions of one request to the backend that a header names, else an experiment's arm, else the
-    default.
+    canary's, else the default.
 
     Raises `UnknownBackend`, `Forbidden` for a backend outside the key's scope, `InvalidRequest` for an invalid subject
     or fallback, and `NotConfigured` for a candidate where there is none.
@@ -38,7 +39,8 @@ class RequestRouter:
         named = choose(headers.getlist(HEADER))
         self.choice: Choice | None = named
         """The backend of every question; None where an experiment decides for each."""
-        if named is None and not self._experiments.any:
+        canary = self._resources.canary.state.active and self._default == INCUMBENT
+        if named is None and not (self._experiments.any or canary):
             self.choice = self._default
         backends = backends_of(self.choice) if self.choice else ()
         for backend in backends:
@@ -73,7 +75,8 @@ class RequestRouter:
         observation.backend = first.name
         fallback = None if self._fallback in (None, choice) else resources.upstreams[self._fallback]
         second = more[0] if more else None
-        route = Route(first, fallback, second, resources.settings.cascade_threshold, assignment)
+        canary = resources.canary if assignment is not None and assignment.name == CANARY else None
+        route = Route(first, fallback, second, resources.settings.cascade_threshold, assignment, canary)
         kind = Trial if tried else AnswerStrategy if second is None else Cascade
         return kind(
             question,
@@ -95,12 +98,16 @@ class RequestRouter:
         return backend in self._resources.upstreams and may_use(self._principal, backend)
 
     def _assign(self, question: Question, index: int | None) -> tuple[Choice, Assignment | None]:
-        """Return an experiment's arm, or the default if no experiment applies or the arm is not usable."""
-        experiment = self._experiments.experiment(question.detail)
+        """Return an experiment's arm, or the canary's where none applies, or the default where that is not usable."""
+        experiment, canary = self._experiments.experiment(question.detail), self._resources.canary
+        of = self._subject or (question.ticker or "").upper() or _unique_subject(index)
         if experiment is not None:
-            arm = experiment.assign(self._subject or (question.ticker or "").upper() or _unique_subject(index))
+            arm = experiment.assign(of)
             if all(map(self._usable, _needed(arm.backend))):
                 return arm.backend, Assignment(experiment.name, arm.name)
+        elif canary.state.active and self._default == INCUMBENT and all(map(self._usable, _needed(CANDIDATE))):
+            backend = canary.assign(of)
+            return backend, Assignment(CANARY, backend)
         require_backend(self._principal, self._default)
         return self._default, None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from app.accounting.reservations import Reservations
@@ -52,7 +52,7 @@ class Copy:
 
 
 class Shadow:
-    """Copies a fraction of the answered questions. Needs a running event loop."""
+    """Copies a fraction of the answered questions; `on_pair` is called with each pair. Needs a running event loop."""
 
     def __init__(
         self,
@@ -62,9 +62,11 @@ class Shadow:
         reservations: Reservations,
         comparisons: Comparisons,
         collectors: Collectors,
+        on_pair: Callable[[Pair], None] = lambda _: None,
     ) -> None:
         self._recommender, self._upstreams, self._reservations = recommender, upstreams, reservations
         self._comparisons, self._collectors, self._timeout_s = comparisons, collectors, settings.backend_timeout_s
+        self._on_pair = on_pair
         self._fractions = dict.fromkeys(BACKEND_NAMES, settings.shadow_fraction)
         self._fractions[CANDIDATE] = settings.candidate_shadow_fraction
         limits = Limits(nano_usd_per_day=int(settings.shadow_usd_per_day * NANO))
@@ -129,7 +131,9 @@ class Shadow:
         outcome = await self._ask(copy)
         if isinstance(outcome, RequestError | Overloaded | StoreUnavailable):
             return "refused"
-        stored = await store_pair(_pair(copy, outcome), self._comparisons, self._collectors)
+        pair = _pair(copy, outcome)
+        self._on_pair(pair)
+        stored = await store_pair(pair, self._comparisons, self._collectors)
         return "stored" if stored else "lost"
 
     async def _ask(self, copy: Copy) -> Recommendation | ConvictionError:

@@ -35,17 +35,21 @@ class Trial(AnswerStrategy):
     async def stream(self) -> AsyncGenerator[str | Answer, None]:
         question, own_s = await self._with_metrics(), self.timer.read()[1]
         answer = self.recommender.stream(question, self.route.first, self.options, self.timer)
+        began = False
         async with aclosing(answer) as pieces:
             try:
                 async with self.options.deadline.part(SHARE).limit(f"{self.route.first.name} began no answer in time"):
                     first = await anext(pieces)
-            except ConvictionError as error:
-                then = self._instead(question, error, own_s)
-            else:
+                began = True
                 yield first if isinstance(first, str) else self._finish_first(first)
                 async for piece in pieces:
                     yield piece if isinstance(piece, str) else self._finish_first(piece)
                 return
+            except ConvictionError as error:
+                if began:
+                    self._observe(error)
+                    raise
+                then = self._instead(question, error, own_s)
         async with aclosing(then.stream()) as pieces:
             async for piece in pieces:
                 yield piece if isinstance(piece, str) else self._explain(piece)
@@ -59,6 +63,7 @@ class Trial(AnswerStrategy):
     def _instead(self, question: Question, error: ConvictionError, own_s: float) -> AnswerStrategy:
         """Return the incumbent's strategy, or raise an error that is not the candidate's. A request whose call began
         is counted already."""
+        self._observe(error)
         incumbent, fallback = self.route.second, self.route.fallback
         assert incumbent is not None
         failed = isinstance(error, BackendError | Overloaded)

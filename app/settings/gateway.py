@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from app.settings.addresses import is_loopback
 from app.settings.backends import BackendSettings
+from app.settings.canary import CanarySettings
 from app.settings.decision_log import DecisionLogSettings
 from app.settings.loading import load
 from app.settings.tracing import TracingSettings
@@ -19,7 +20,7 @@ PerMinute = Annotated[int, Field(gt=0, le=10**8)]
 UsdPerDay = Annotated[Decimal, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
 
-class Settings(BackendSettings, DecisionLogSettings, TracingSettings):
+class Settings(BackendSettings, DecisionLogSettings, TracingSettings, CanarySettings):
     """The gateway's settings."""
 
     host: str = "127.0.0.1"

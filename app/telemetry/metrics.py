@@ -54,13 +54,14 @@ FAILURES: tuple[type[ConvictionError], ...] = (
 SCOPES, REASONS = ("key", "backend"), ("requests", "tokens", "budget")
 """Whose limit refused a request, and which limit."""
 
-STORES = ("ledger", "comparisons")
+STORES = ("ledger", "comparisons", "canary")
 """The stores whose failed writes are counted."""
 
 TokenType = Literal["input", "cached_input", "output"]
 DetailLabel = Detail | Literal["chat"]
 """How much a call wrote: a recommendation's detail, or a chat completion."""
 CacheResult = Literal["hit", "miss", "coalesced"]
+CanaryPhase = Literal["off", "running", "paused", "rolled_back"]
 ShadowResult = Literal["stored", "shed", "refused", "lost"]
 DecisionLogResult = Literal["stored", "dropped"]
 BASIS: Mapping[BackendName, Basis] = {"mistral": "capacity", "gpt-4": "list_price", "candidate": "capacity"}
@@ -235,6 +236,10 @@ class Collectors:
             "breaker_state", "1 for the state that calls find the backend's best server in.", "backend", "state"
         )
 
+        self.canary_share = self._gauge("canary_share", "Fraction of requests that a canary gives to the candidate.")
+        self.canary_phase = self._gauge("canary_phase", "1 for the phase that this gateway knows of.", "phase")
+        self.show_canary("off", 0.0)
+
     def _add_refusal_and_error_collectors(self) -> None:
         self.limited = self._counter(
             "limited", "Requests refused for a limit, by owner and kind; gateway: its processor's.", "scope", "reason"
@@ -282,6 +287,12 @@ class Collectors:
         one, two = actions.values()
         result = ERROR if one is None or two is None else AGREE if one == two else DIFFER
         self.candidate_pairs.labels(other, result).inc()
+
+    def show_canary(self, phase: CanaryPhase, share: float) -> None:
+        """Publish the canary's phase, and the share of the requests that the candidate gets."""
+        self.canary_share.set(share)
+        for each in get_args(CanaryPhase):
+            self.canary_phase.labels(each).set(each == phase)
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -22,6 +22,7 @@ from app.telemetry.metrics import (
     STORES,
     UNKNOWN,
     CacheResult,
+    CanaryPhase,
     DecisionLogResult,
     ShadowResult,
     TokenType,
@@ -49,6 +50,7 @@ VALUES = {
     "scope": {*SCOPES, "gateway"},
     "reason": {*REASONS, "processor"},
     "store": set(STORES),
+    "phase": set(get_args(CanaryPhase)),
 }
 """Values of labels that are the same in every metric; `result` belongs to three metrics."""
 RESULTS = {

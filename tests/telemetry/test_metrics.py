@@ -29,6 +29,8 @@ EXPECTED = {
     "conviction_ab_pairs_total": ("counter", {"mistral_action", "gpt4_action"}),
     "conviction_candidate_pairs_total": ("counter", {"other", "result"}),
     "conviction_cache_requests_total": ("counter", {"result"}),
+    "conviction_canary_share": ("gauge", set()),
+    "conviction_canary_phase": ("gauge", {"phase"}),
     "conviction_limited_total": ("counter", {"scope", "reason"}),
     "conviction_shadow_copies_total": ("counter", {"result"}),
     "conviction_decision_log_entries_total": ("counter", {"result"}),
