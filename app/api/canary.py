@@ -20,7 +20,7 @@ from app.contract.completion import CANDIDATE, INCUMBENT
 from app.errors import Conflict, NotFound
 from app.resources import Resources
 from app.routing.canary import Canary
-from app.routing.canary_policy import Check
+from app.routing.canary_policy import CanaryCheck
 from app.routing.canary_store import Snapshot
 from app.telemetry.metrics import CanaryPhase
 
@@ -41,7 +41,7 @@ class CanaryState:
     since: Annotated[datetime | None, Field(description="when the counting began; null if there was no canary")]
     reason: Annotated[str | None, Field(description="of the last change")]
     checks: Annotated[
-        list[Check],
+        list[CanaryCheck],
         Field(
             description="each bound: `errors` is the candidate's share of failed calls minus mistral's, `latency` the "
             "share of its answers slower than mistral's p95 times the permitted ratio, `agreement` that of equal "
@@ -78,8 +78,8 @@ async def get_canary(request: Request) -> Response:
             {
                 **documents.parameter(
                     "action",
-                    "`start` begins with the first step or continues after a pause; `pause` keeps the share; `rollback` "
-                    "gives all requests to mistral",
+                    "`start` begins with the first step or continues after a pause; `pause` keeps the share; "
+                    "`rollback` gives all requests to mistral",
                     "path",
                     enum=list(ACTIONS),
                 ),

@@ -29,7 +29,14 @@ from app.comparison.compare import compare
 from app.comparison.pair_store import Comparisons, Mask
 from app.comparison.pairs import Sides
 from app.comparison.statistics.report import Report
-from app.errors import DeadlineExceeded, DecisionLogUnavailable, IdempotencyConflict, InvalidRequest, Overloaded
+from app.errors import (
+    BackendUnavailable,
+    DeadlineExceeded,
+    DecisionLogUnavailable,
+    IdempotencyConflict,
+    InvalidRequest,
+    Overloaded,
+)
 from app.recommendation import Recommendation
 from app.routing.headers import HEADER
 from app.telemetry.metrics import RequestObservation
@@ -50,7 +57,7 @@ router = APIRouter()
             200: documents.answer("Each backend's answer or problem.", Comparison, **documents.REPLAYED),
             **documents.problems(
                 *(*documents.KEYED, *documents.BODY, *documents.MARKET, *documents.LIMITS),
-                *(IdempotencyConflict, DeadlineExceeded, DecisionLogUnavailable),
+                *(IdempotencyConflict, BackendUnavailable, DeadlineExceeded, DecisionLogUnavailable),
             ),
         },
         parameters=[

@@ -17,7 +17,7 @@ from app.contract.completion import CANDIDATE, INCUMBENT, BackendName
 from app.contract.prompt import Detail
 from app.errors import BackendError, Conflict, ConvictionError, DeadlineExceeded, Overloaded, StoreUnavailable
 from app.recommend import Answer
-from app.routing.canary_policy import Check, checks, error_field, latency_field, verdict
+from app.routing.canary_policy import CanaryCheck, checks, error_field, latency_field, verdict
 from app.routing.canary_store import CanaryStore, Snapshot, State
 from app.routing.experiments import BUCKETS, bucket_of
 from app.settings.canary import CanarySettings
@@ -94,7 +94,7 @@ class Canary:
                 return snapshot
         return await self._report()
 
-    async def checks(self, snapshot: Snapshot) -> Sequence[Check]:
+    async def checks(self, snapshot: Snapshot) -> Sequence[CanaryCheck]:
         """Return the state of each bound in the step, computed in a thread; none where no canary assigns requests."""
         return await asyncio.to_thread(checks, snapshot.counts, self._settings) if snapshot.state.active else ()
 

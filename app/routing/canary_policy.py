@@ -30,11 +30,12 @@ Buckets = Mapping[int, int]
 
 
 @dataclass(frozen=True)
-class Check:
-    """A share beside its bound; None where nothing was counted."""
+class CanaryCheck:
+    """A share beside its bound; the value is null where nothing was counted."""
 
     name: Bound
     observations: int
+    """Calls, answers or pairs."""
     value: float | None
     bound: float
     met: bool
@@ -81,39 +82,39 @@ def latency_field(backend: BackendName, detail: str, ms: float) -> str:
     return f"{backend} {detail} {floor(log(max(ms, 1.0), RATIO))}"
 
 
-def checks(counts: Counts, bounds: CanarySettings) -> Sequence[Check]:
+def checks(counts: Counts, bounds: CanarySettings) -> Sequence[CanaryCheck]:
     """Return the state of each bound."""
     return list(_checks(counts, bounds))
 
 
-def verdict(found: Sequence[Check]) -> Verdict:
+def verdict(found: Sequence[CanaryCheck]) -> Verdict:
     if any(check.broken for check in found):
         return "roll_back"
     return "advance" if all(check.met for check in found) else "hold"
 
 
-def _checks(counts: Counts, bounds: CanarySettings) -> Iterator[Check]:
+def _checks(counts: Counts, bounds: CanarySettings) -> Iterator[CanaryCheck]:
     calls, failed = counts.calls(CANDIDATE), counts.errors.get(CANDIDATE, 0)
     usual_calls, usual_failed = counts.calls(INCUMBENT), counts.errors.get(INCUMBENT, 0)
     measured, allowed = usual_calls >= bounds.canary_min_requests, bounds.canary_max_error_difference
     enough = measured and calls >= bounds.canary_min_requests
     difference = failed / calls - usual_failed / usual_calls if calls and usual_calls else None
     usual_high = _interval(usual_failed, usual_calls)[1]
-    yield Check(
+    yield CanaryCheck(
         *("errors", calls, difference, allowed),
         met=enough and difference is not None and difference <= allowed,
         broken=_interval(failed, calls)[0] > usual_high + allowed,
     )
     answers, slow = _slow(counts, bounds.canary_max_latency_ratio)
     share = slow / answers if answers else None
-    yield Check(
+    yield CanaryCheck(
         *("latency", answers, share, SLOWEST),
         met=enough and share is not None and share <= SLOWEST,
         broken=measured and _interval(slow, answers)[0] > SLOWEST,
     )
     pairs, least = counts.pairs, bounds.canary_min_agreement
     agreement = counts.agreed / pairs if pairs else None
-    yield Check(
+    yield CanaryCheck(
         *("agreement", pairs, agreement, least),
         met=pairs >= bounds.canary_min_pairs and (agreement is None or agreement >= least),
         broken=_interval(counts.agreed, pairs)[1] < least,

@@ -136,7 +136,7 @@ async def test_disagreement_rolls_back(gateways: tuple[Gateway, Gateway]) -> Non
     compared = await one.client.post("/v1/comparisons?sides=candidate,mistral", json=EXAMPLE_BODY)
     assert compared.status_code == 200
     (pair,), _ = await one.resources.comparisons.of(("candidate", "mistral")).page(None, 1)
-    differing = replace(pair, sides=pair.sides | {"candidate": replace(pair.sides["candidate"], action="sell")})
+    differing = replace(pair, sides={**pair.sides, "candidate": replace(pair.sides["candidate"], action="sell")})
     for each in [pair] * 5 + [differing] * 40:
         one.resources.canary.observe_pair(each)
     others = dict.fromkeys(BACKEND_NAMES, pair.sides["mistral"])

@@ -12,7 +12,7 @@ from app.contract.completion import BackendName
 from app.routing.canary_policy import (
     RATIO,
     Bound,
-    Check,
+    CanaryCheck,
     Counts,
     Verdict,
     checks,
@@ -34,7 +34,7 @@ USUAL = answers("mistral", 190, 500) | answers("mistral", 10, 1000)
 GOOD = answers("candidate", 190, 500) | answers("candidate", 10, 1000)
 
 
-def found(fields: dict[str, int], **settings: Any) -> dict[Bound, Check]:
+def found(fields: dict[str, int], **settings: Any) -> dict[Bound, CanaryCheck]:
     bounds = BOUNDS.model_copy(update=settings)
     return {check.name: check for check in checks(Counts.of(fields), bounds)}
 
