@@ -99,7 +99,7 @@ class Canary:
         return await asyncio.to_thread(checks, snapshot.counts, self._settings) if snapshot.state.active else ()
 
     async def start(self) -> Snapshot:
-        """Begin with the first step, or go on after a pause. Raises `Conflict` if it runs."""
+        """Begin with the first step, or continue after a pause. Raises `Conflict` if it runs."""
         state = (await self.look()).state
         if state.phase == "running":
             raise Conflict(f"the canary runs, at {state.share:g}%")
