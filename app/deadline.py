@@ -29,6 +29,10 @@ class Deadline:
         """Return the seconds until the deadline, 0 once it has passed."""
         return max(0.0, self.at - monotonic())
 
+    def part(self, share: float) -> Self:
+        """Return the deadline after a share of the time that is left."""
+        return type(self).after(share * self.left())
+
     @property
     def passed(self) -> bool:
         return monotonic() >= self.at

@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from app.api import (
     backends,
     batches,
+    canary,
     chat,
     comparisons,
     console,
@@ -93,7 +94,7 @@ def create_app(
     )
     for endpoints in (
         *(recommendations, decisions, feedback, chat, batches, comparisons),
-        *(keys, backends, costs, health, metrics, models),
+        *(keys, backends, canary, costs, health, metrics, models),
     ):
         app.include_router(endpoints.router)
     app.state.drain, app.state.experiments = drain or Drain(), experiments

@@ -26,15 +26,17 @@ from app.comparison.pair_store import Comparisons
 from app.comparison.report_service import Reports
 from app.comparison.shadow import Shadow
 from app.completions.service import CompletionService
-from app.contract.completion import BackendName
+from app.contract.completion import CANDIDATE, BackendName
 from app.decision_log.log import DecisionLog, open_decision_log
-from app.errors import MarketDataRateLimited, MarketError
+from app.errors import MarketDataRateLimited, MarketError, NotConfigured
 from app.market import open_provider
 from app.market.dated_sample import DatedSample
 from app.market.provider import Provider
 from app.market.snapshots import Freshness, SnapshotCache
 from app.pricing.prices import CapacityPrice, Price, shutdown_warning
 from app.recommend import Recommender
+from app.routing.canary import Canary
+from app.routing.canary_store import CanaryStore
 from app.settings.gateway import Settings
 from app.stores.connection import open_redis, require_standalone
 from app.stores.idempotency import Idempotency
@@ -57,6 +59,7 @@ class Resources:
     upstreams: Mapping[BackendName, Upstream]
     recommender: Recommender
     shadow: Shadow
+    canary: Canary
     completions: CompletionService
     reservations: Reservations
     redis: Redis
@@ -67,6 +70,13 @@ class Resources:
     recent_usage: RecentUsage
     decisions: DecisionLog
     collectors: Collectors
+
+    def upstream(self, name: BackendName) -> Upstream:
+        """Return the upstream of a backend. Raises `NotConfigured` for a candidate that is none of this gateway's."""
+        found = self.upstreams.get(name)
+        if found is None:
+            raise NotConfigured(f"{name} is not set up: set CONVICTION_CANDIDATE_URLS")
+        return found
 
 
 @asynccontextmanager
@@ -90,7 +100,7 @@ async def assembled(
     prices: Mapping[BackendName, Price],
 ) -> AsyncIterator[Resources]:
     """Assemble the resources around a store, a market and backends. On exit all calls have ended and are charged."""
-    collectors = Collectors(settings.metrics_key_names)
+    collectors = Collectors(backends, settings.metrics_key_names)
     _publish(settings, prices, collectors)
     store = Pipelined(redis)
     admissions, shared_calls = Admissions(store), SharedCalls(redis, store)
@@ -112,16 +122,20 @@ async def assembled(
             provider, settings.market_options, Freshness(settings.market_fresh_s, settings.market_stale_s)
         )
         recommender = Recommender(market, completions)
-        shadow = Shadow(settings, recommender, upstreams, reservations, comparisons, collectors)
+        canary = Canary(CanaryStore(store), settings, collectors)
+        shadow = Shadow(settings, recommender, upstreams, reservations, comparisons, collectors, canary.observe_pair)
         watches = (watch,) if watch else ()
         for resource in (store, shared_calls, *watches, reservations, completions, shadow):  # closed in reverse order
             stack.push_async_callback(resource.close)
+        if CANDIDATE in upstreams:
+            await stack.enter_async_context(canary.running())
         yield Resources(
             settings=settings,
             market=market,
             upstreams=upstreams,
             recommender=recommender,
             shadow=shadow,
+            canary=canary,
             completions=completions,
             reservations=reservations,
             redis=redis,
@@ -153,10 +167,13 @@ async def open_market(settings: Settings) -> Provider:
 
 def _publish(settings: Settings, prices: Mapping[BackendName, Price], collectors: Collectors) -> None:
     """Publish the constant metrics, and warn of an announced model shutdown."""
-    hosted = prices.get("mistral")
-    if isinstance(hosted, CapacityPrice):
-        collectors.hosting_price.labels("mistral").set(float(hosted.usd_per_hour))
-    collectors.replicas.labels("mistral").set(settings.hosted_servers)
+    replicas: dict[BackendName, int] = {"mistral": settings.hosted_servers}
+    if settings.candidate_urls:
+        replicas["candidate"] = settings.candidate_servers
+    for name, servers in replicas.items():
+        if isinstance(price := prices.get(name), CapacityPrice):
+            collectors.hosting_price.labels(name).set(float(price.usd_per_hour))
+        collectors.replicas.labels(name).set(servers)
     if settings.vllm_profile:
         log.info("mistral is served on %s: %s", settings.vllm_profile.machine, settings.vllm_profile)
     warning = shutdown_warning(settings.gpt4_model, datetime.now(UTC).date())

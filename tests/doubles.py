@@ -315,11 +315,14 @@ def opened_with(
 async def gateway(
     store_url: str, *, provider: Provider | None = None, host: str = "127.0.0.1", wire: bool = False, **settings: object
 ) -> AsyncIterator[Gateway]:
-    """The gateway with a counting backend for each name; `wire`: over a socket, so that clients can disconnect."""
+    """The gateway with a counting backend for each name, of the candidate only with `candidate_urls`; `wire`: over a
+    socket, so that clients can disconnect."""
     backends: dict[BackendName, CountingBackend] = {
         "mistral": CountingBackend("mistral"),
         "gpt-4": CountingBackend("gpt-4"),
     }
+    if "candidate_urls" in settings:
+        backends["candidate"] = CountingBackend("candidate", model="candidate-1")
     given = Settings.model_validate({"market": "sample", "cache_s": 0, "cascade_threshold": 0.7, **settings})
     app = create_app(given, opened_with(store_url, backends, provider))
     async with app.router.lifespan_context(app):

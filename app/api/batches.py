@@ -28,7 +28,7 @@ from app.api.state import authenticate, resources_of
 from app.api.validation_errors import validate
 from app.completions.request import RequestOptions
 from app.deadline import Deadline
-from app.errors import ConvictionError, InvalidRequest, UnknownBackend, client_error
+from app.errors import BackendUnavailable, ConvictionError, InvalidRequest, UnknownBackend, client_error
 from app.pricing.prices import plain
 from app.recommend import Answer
 from app.routing.headers import HEADER
@@ -84,7 +84,7 @@ class Lines:
                 {MEDIA_TYPE: {"schema": documents.lines(LINE)}},
                 **{HEADER: documents.header("the backend of the items; absent where experiments decide for each")},
             ),
-            **documents.problems(UnknownBackend, *documents.KEYED, *documents.BODY),
+            **documents.problems(UnknownBackend, *documents.KEYED, *documents.BODY, BackendUnavailable),
         },
         parameters=[
             *(documents.BACKEND, documents.FALLBACK_BACKEND, documents.FOR_SUBJECT),

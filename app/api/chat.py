@@ -77,13 +77,14 @@ async def create_chat_completion(request: Request) -> Response:
         content = await read_bytes(request, MAX_BYTES, options.deadline)
         body = parse_json(content)
         validate(ChatRequest, body)
-        observation.backend = named(body["model"])
-        if observation.backend is None:
-            raise NotFound("the model must be mistral or gpt-4")
-        require_backend(principal_of(request), observation.backend)
-        if observation.backend == "mistral":
+        name = named(body["model"])
+        if name is None or name not in resources.upstreams:
+            raise NotFound(f"the model must be {' or '.join(resources.upstreams)}")
+        observation.backend = name
+        require_backend(principal_of(request), name)
+        if name != "gpt-4":
             check_grammars(body)
-        upstream = resources.upstreams[observation.backend]
+        upstream = resources.upstreams[name]
         if body.get("stream") is not True:
             work = partial(_whole_response, body, upstream, options, resources)
             return await respond_once(request, content, options, work)

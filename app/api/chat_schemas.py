@@ -155,7 +155,7 @@ Bias = Annotated[float, Field(ge=-100, le=100)]
 class ChatRequest(Strict):
     """A chat completion of OpenAI's API, within the parameters that the gateway can bound."""
 
-    model: Annotated[str, Field(description="mistral or gpt-4")]
+    model: Annotated[str, Field(description="mistral, gpt-4 or candidate")]
     messages: Annotated[list[ChatMessage], Field(fail_fast=True, min_length=1, max_length=2048)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from app.api.problems import Problem, problem
 from app.comparison.choice import Choice
 from app.comparison.compare import Compared
-from app.comparison.pairs import Origin, Pair, Side
+from app.comparison.pairs import SIDES, Origin, Pair, Side, Sides
 from app.comparison.statistics.groups import DIMENSIONS, MAX_DIMENSIONS, Dimension
 from app.comparison.statistics.report import BY
 from app.comparison.versions import MAX_MODEL
-from app.contract.completion import BACKEND_NAMES, BackendName
+from app.contract.completion import ALL_BACKENDS, BackendName
 from app.contract.features import Ticker
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
@@ -81,10 +81,26 @@ Dimensions = Annotated[
 Model = Annotated[str, Field(min_length=1, max_length=MAX_MODEL)]
 
 
-class PairSelection(BaseModel):
-    """The query parameters that select pairs."""
+SidesName = Literal["mistral,gpt-4", "candidate,mistral", "candidate,gpt-4"]
+BY_NAME: Mapping[str, Sides] = {",".join(sides): sides for sides in SIDES}
+
+
+class SidesQuery(BaseModel):
+    """The query parameter that names two backends."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sides: Annotated[SidesName, Field(description="the two backends; candidate only where one is configured")] = (
+        "mistral,gpt-4"
+    )
+
+    @property
+    def names(self) -> Sides:
+        return BY_NAME[self.sides]
+
+
+class PairSelection(SidesQuery):
+    """The query parameters that select pairs."""
 
     start: Annotated[Time | None, Field(alias="from", description=f"the earliest time: {TIME_FORMAT}")] = None
     end: Annotated[Time | None, Field(alias="to", description="the time before which the pairs were stored")] = None
@@ -99,6 +115,7 @@ class PairSelection(BaseModel):
     ] = None
     mistral_model: Annotated[Model | None, Field(description="only answers of this model")] = None
     gpt4_model: Annotated[Model | None, Field(description="only answers of this model")] = None
+    candidate_model: Annotated[Model | None, Field(description="only answers of this model")] = None
     prompt_version: Annotated[Model | None, Field(description="only answers to this version of the prompt")] = None
 
     @model_validator(mode="after")
@@ -107,9 +124,26 @@ class PairSelection(BaseModel):
             raise ValueError("from must not be after to")
         return self
 
+    @model_validator(mode="after")
+    def _of_these_sides(self) -> Self:
+        absent = tuple(f"{name.replace('-', '')}_" for name in ALL_BACKENDS if name not in self.names)
+        for used in (*sorted(self.model_fields_set), *self.dimensions):
+            if used.startswith(absent):
+                raise ValueError(f"{used} is of no backend in sides, which are {self.sides}")
+        return self
+
+    @property
+    def dimensions(self) -> Sequence[str]:
+        """The dimensions that the query names."""
+        return ()
+
     @property
     def choice(self) -> Choice:
-        models: dict[BackendName, str | None] = {"mistral": self.mistral_model, "gpt-4": self.gpt4_model}
+        models: dict[BackendName, str | None] = {
+            "mistral": self.mistral_model,
+            "gpt-4": self.gpt4_model,
+            "candidate": self.candidate_model,
+        }
         return Choice(
             *(self.tickers, self.detail, self.origin, self.blind, self.agree),
             models={name: model for name, model in models.items() if model is not None},
@@ -158,6 +192,10 @@ class ReportQuery(PairSelection):
     ] = None
 
     @property
+    def dimensions(self) -> Sequence[str]:
+        return self.group_by or ()
+
+    @property
     def by(self) -> Sequence[Dimension]:
         return self.group_by or BY
 
@@ -175,7 +213,7 @@ class ComparedSide:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both backends' answers to the same question."""
+    """Two backends' answers to the same question."""
 
     id: str
     at: datetime
@@ -191,7 +229,7 @@ class Comparison:
     @classmethod
     def of(cls, compared: Compared) -> Self:
         pair = compared.pair
-        sides = {name: _compared(name, compared) for name in BACKEND_NAMES}
+        sides = {name: _compared(name, compared) for name in pair.sides}
         return cls(pair.id, pair.at, pair.ticker, pair.as_of, pair.detail, pair.agree, compared.stored, sides)
 
 

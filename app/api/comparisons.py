@@ -1,4 +1,4 @@
-"""/v1/comparisons: both backends on the same question, the stored pairs, and the report of them."""
+"""/v1/comparisons: two backends on the same question, the stored pairs, and the report of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.api import documents, examples, pairs_csv
 from app.api.body import MAX_BYTES, parse_json, read_bytes
-from app.api.comparison_schemas import Comparison, KeptPair, PairQuery, Pairs, ReportQuery
+from app.api.comparison_schemas import Comparison, KeptPair, PairQuery, Pairs, ReportQuery, SidesQuery
 from app.api.cursor import decode_cursor, encode_cursor
 from app.api.disconnect import CancellableStream
 from app.api.idempotency import respond_once
@@ -27,11 +27,17 @@ from app.auth.principal import require_backend
 from app.comparison.choice import Choice
 from app.comparison.compare import compare
 from app.comparison.pair_store import Comparisons, Mask
+from app.comparison.pairs import Sides
 from app.comparison.statistics.report import Report
-from app.contract.completion import BACKEND_NAMES
-from app.errors import DeadlineExceeded, DecisionLogUnavailable, IdempotencyConflict, InvalidRequest, Overloaded
+from app.errors import (
+    BackendUnavailable,
+    DeadlineExceeded,
+    DecisionLogUnavailable,
+    IdempotencyConflict,
+    InvalidRequest,
+    Overloaded,
+)
 from app.recommendation import Recommendation
-from app.resources import Resources
 from app.routing.headers import HEADER
 from app.telemetry.metrics import RequestObservation
 
@@ -51,17 +57,23 @@ router = APIRouter()
             200: documents.answer("Each backend's answer or problem.", Comparison, **documents.REPLAYED),
             **documents.problems(
                 *(*documents.KEYED, *documents.BODY, *documents.MARKET, *documents.LIMITS),
-                *(IdempotencyConflict, DeadlineExceeded, DecisionLogUnavailable),
+                *(IdempotencyConflict, BackendUnavailable, DeadlineExceeded, DecisionLogUnavailable),
             ),
         },
-        parameters=[documents.TIMEOUT, documents.CACHE_CONTROL, documents.IDEMPOTENCY_KEY],
+        parameters=[
+            *documents.query_parameters(SidesQuery),
+            *(documents.TIMEOUT, documents.CACHE_CONTROL, documents.IDEMPOTENCY_KEY),
+        ],
         requestBody=documents.request_body(RecommendationRequest, examples=examples.REQUESTS),
     ),
 )
 async def create_comparison(request: Request) -> Response:
-    """Ask both backends concurrently; if one fails, the other's answer is still returned."""
-    resources, observation = _authorized_resources(request), RequestObservation()
+    """Ask two backends concurrently; if one fails, the other's answer is still returned."""
+    resources, observation = resources_of(request), RequestObservation()
+    names = read_query(request, SidesQuery).names
+    _require_backends(request, names)
     with resources.collectors.track_request(observation):
+        upstreams = {name: resources.upstream(name) for name in names}
         refuse_fallback(request)
         if HEADER in request.headers:
             raise InvalidRequest(f"a comparison asks both backends: omit {HEADER}")
@@ -79,7 +91,7 @@ async def create_comparison(request: Request) -> Response:
             body.question(),
             options,
             resources.recommender,
-            resources.upstreams,
+            upstreams,
             resources.comparisons,
             resources.collectors,
         )
@@ -107,7 +119,9 @@ async def create_comparison(request: Request) -> Response:
 )
 async def list_comparisons(request: Request) -> Response:
     """The stored pairs, the newest first."""
-    comparisons, query = _authorized_resources(request).comparisons, read_query(request, PairQuery)
+    query = read_query(request, PairQuery)
+    _require_backends(request, query.names)
+    comparisons = resources_of(request).comparisons.of(query.names)
     before = None if query.cursor is None else decode_cursor(query.cursor, query.selection)
     mask = await _mask(comparisons, query.choice)
 
@@ -117,7 +131,7 @@ async def list_comparisons(request: Request) -> Response:
     if _prefers_csv(request.headers.get("accept", "")):
         if paged := sorted(query.model_fields_set & {"limit", "cursor"}):
             raise InvalidRequest("CSV has no pages", fields=[(name, "must be omitted for CSV") for name in paged])
-        stream = pairs_csv.lines(await read(None, pairs_csv.PAGE), partial(read, limit=pairs_csv.PAGE))
+        stream = pairs_csv.lines(query.names, await read(None, pairs_csv.PAGE), partial(read, limit=pairs_csv.PAGE))
         return CancellableStream(stream, media_type=CSV, headers=CSV_HEADERS)
     pairs, following = await read(before, query.limit)
     cursor = None if following is None else encode_cursor(following, query.selection)
@@ -140,21 +154,22 @@ async def list_comparisons(request: Request) -> Response:
     ),
 )
 async def get_comparison_report(request: Request) -> Response:
-    """Agreement, speed and cost of both backends over the stored pairs, with confidence intervals."""
-    resources, query = _authorized_resources(request), read_query(request, ReportQuery)
+    """Agreement, speed and cost of two backends over the stored pairs, with confidence intervals."""
+    resources, query = resources_of(request), read_query(request, ReportQuery)
+    _require_backends(request, query.names)
     await _mask(resources.comparisons, query.choice)
-    found = await resources.reports.of(query.start_ms, query.end_ms, query.choice, query.half_width, query.by)
+    found = await resources.reports.of(
+        query.start_ms, query.end_ms, query.choice, query.half_width, query.by, query.names
+    )
     if _prefers_csv(request.headers.get("accept", "")):
         return Response(table(found), media_type=CSV, headers={"Vary": "Accept"})
     return Response(REPORT.dump_json(found), media_type="application/json", headers={"Vary": "Accept"})
 
 
-def _authorized_resources(request: Request) -> Resources:
-    """Return the resources. Raises `Forbidden` unless the key may ask both backends, whose answers the pairs hold."""
-    principal = principal_of(request)
-    for name in BACKEND_NAMES:
-        require_backend(principal, name)
-    return resources_of(request)
+def _require_backends(request: Request, names: Sides) -> None:
+    """Raise `Forbidden` unless the key may ask both backends, whose answers the pairs hold."""
+    for name in names:
+        require_backend(principal_of(request), name)
 
 
 async def _mask(comparisons: Comparisons, choice: Choice) -> Mask:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from app.api import idempotency, request_options, server_sent_events
 from app.api.problems import MEDIA_TYPE, Problem
-from app.contract.completion import BACKEND_NAMES
+from app.contract.completion import ALL_BACKENDS, BACKEND_NAMES
 from app.errors import (
     BackendError,
     BackendUnavailable,
@@ -147,7 +147,7 @@ REQUEST_ID_PARAMETER = parameter(
     "X-Request-Id", "used as the request id if it is 1 to 64 letters, digits, dots, colons, hyphens and underscores"
 )
 REQUEST_ID_HEADER: Document = {"X-Request-Id": {"required": True, "schema": {"type": "string"}}}
-BACKEND_HEADER: Document = {HEADER: {"required": True, "schema": {"type": "string", "enum": list(BACKEND_NAMES)}}}
+BACKEND_HEADER: Document = {HEADER: {"required": True, "schema": {"type": "string", "enum": list(ALL_BACKENDS)}}}
 RETRY_AFTER = {"Retry-After": header("seconds until a retry can succeed, if known")}
 RATE_LIMIT = {
     "RateLimit-Policy": header("the limits: units (q) per seconds (w)"),
@@ -157,8 +157,9 @@ REPLAYED = {idempotency.REPLAYED: header("present if the response is that of an 
 
 BACKEND = parameter(
     HEADER,
-    "the backend that answers, case-insensitive, or `cascade`: mistral where it is sure enough, else gpt-4; without "
-    "the header, an experiment's arm or the default backend answers",
+    "the backend that answers, case-insensitive, or `cascade`: mistral where it is sure enough, else gpt-4; "
+    "`candidate` is another version of mistral's model, where one is configured; without the header, an experiment's "
+    "arm, a canary's or the default backend answers",
     enum=list(CHOICES),
 )
 FALLBACK_BACKEND = parameter(

@@ -15,6 +15,7 @@ from app.api import documents
 from app.api.backends import unready_reason
 from app.api.schemas import Component, Liveness, Readiness
 from app.api.state import experiments_of, resources_of
+from app.contract.completion import BACKEND_NAMES
 from app.errors import StoreUnavailable
 from app.resources import Resources
 from app.routing.experiments_file import Experiments
@@ -90,10 +91,11 @@ async def check_readiness(request: Request) -> Response:
 
 
 async def _backends(resources: Resources) -> dict[str, Component]:
-    """Check the default backend, then the others until one is ready: requests may name any of them."""
+    """Check the default backend, then the other until one is ready: requests may name any of them. Neither depends on
+    a candidate."""
     default = resources.settings.default_backend
     components: dict[str, Component] = {}
-    for name in sorted(resources.upstreams, key=lambda name: name != default):
+    for name in sorted(BACKEND_NAMES, key=lambda name: name != default):
         reason = await unready_reason(resources.upstreams[name].backend)
         components[name] = Component(reason is None, reason)
         if reason is None:

@@ -64,7 +64,7 @@ async def list_models(request: Request) -> Response:
             200: documents.answer("The model.", Model),
             **documents.problems(*documents.KEYED, NotFound, media_type="application/json", model=ChatError),
         },
-        parameters=[{**documents.parameter("model", "mistral or gpt-4", "path"), "required": True}],
+        parameters=[{**documents.parameter("model", "mistral, gpt-4 or candidate", "path"), "required": True}],
     ),
 )
 async def get_model(request: Request) -> Response:
@@ -72,7 +72,8 @@ async def get_model(request: Request) -> Response:
     for model in _models(request):
         if model.id == request.path_params["model"]:
             return Response(MODEL.dump_json(model), media_type="application/json")
-    raise NotFound("the model must be mistral or gpt-4, and one that the key may use")
+    names = " or ".join(resources_of(request).upstreams)
+    raise NotFound(f"the model must be {names}, and one that the key may use")
 
 
 def _models(request: Request) -> list[Model]:

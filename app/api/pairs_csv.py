@@ -8,30 +8,27 @@ from typing import Any
 
 from app.api.comparison_schemas import KeptPair, KeptSide
 from app.api.csv_text import csv_text
-from app.comparison.pairs import Pair
-from app.contract.completion import BACKEND_NAMES
+from app.comparison.pairs import Pair, Sides
 from app.contract.recommendation import ACTIONS
 
 PAGE = 100
 """Pairs per part of the stream, so that no part occupies the event loop for long."""
 PAIR_COLUMNS = tuple(field.name for field in fields(KeptPair) if field.name != "sides")
 SIDE_COLUMNS = tuple(field.name for field in fields(KeptSide) if field.name != "probabilities")
-COLUMNS = (
-    *PAIR_COLUMNS,
-    *(
-        f"{name.replace('-', '')}_{column}"
-        for name in BACKEND_NAMES
-        for column in (*SIDE_COLUMNS, *(f"probability_{action}" for action in ACTIONS))
-    ),
-)
 
 Page = tuple[Sequence[Pair], int | None]
 
 
-async def lines(first: Page, read: Callable[[int], Awaitable[Page]]) -> AsyncGenerator[bytes, None]:
+def columns(sides: Sides) -> tuple[str, ...]:
+    """Return the names of the columns for pairs of these sides."""
+    of_side = (*SIDE_COLUMNS, *(f"probability_{action}" for action in ACTIONS))
+    return (*PAIR_COLUMNS, *(f"{name.replace('-', '')}_{column}" for name in sides for column in of_side))
+
+
+async def lines(sides: Sides, first: Page, read: Callable[[int], Awaitable[Page]]) -> AsyncGenerator[bytes, None]:
     """Yield the head and the lines of the first page, then of each page that `read` returns for the position of its
     `next`."""
-    yield csv_text([COLUMNS]).encode()
+    yield csv_text([columns(sides)]).encode()
     pairs, following = first
     while True:
         yield csv_text(_row(KeptPair.of(pair)) for pair in pairs).encode()
@@ -42,8 +39,7 @@ async def lines(first: Page, read: Callable[[int], Awaitable[Page]]) -> AsyncGen
 
 def _row(pair: KeptPair) -> Iterator[Any]:
     yield from (_cell(getattr(pair, column)) for column in PAIR_COLUMNS)
-    for name in BACKEND_NAMES:
-        side = pair.sides[name]
+    for side in pair.sides.values():
         yield from (_cell(getattr(side, column)) for column in SIDE_COLUMNS)
         yield from (side.probabilities and side.probabilities[action] for action in ACTIONS)
 

@@ -39,7 +39,7 @@ REQUEST_ID = "7d0b5f2c9a6e4b0f8c1d3e5a7b9f2c4d"
 RSI = "must be a finite number from 0 to 100"
 
 _ERRORS: tuple[ConvictionError, ...] = (
-    UnknownBackend("X-Backend must be one of mistral, gpt-4, cascade"),
+    UnknownBackend("X-Backend must be one of mistral, gpt-4, candidate, cascade"),
     Unauthorized("an API key is required, as Authorization: Bearer or X-API-Key"),
     Forbidden("this key may not use gpt-4; it may use mistral"),
     NotFound("no resource has this path"),

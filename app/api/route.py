@@ -7,13 +7,15 @@ from starlette.requests import Request
 from app.api.state import experiments_of, principal_of, resources_of
 from app.auth.principal import may_use, require_backend
 from app.completions.request import RequestOptions
-from app.contract.completion import BackendName
+from app.contract.completion import CANDIDATE, INCUMBENT, BackendName
 from app.errors import InvalidRequest
 from app.recommend import Question
 from app.recommendation import Assignment
+from app.routing.canary import NAME as CANARY
 from app.routing.cascade import Cascade
 from app.routing.fallback import AnswerStrategy, Route
 from app.routing.headers import FALLBACK, HEADER, SUBJECT, Choice, backends_of, choose, choose_fallback, subject
+from app.routing.trial import Trial
 from app.telemetry.logs import request_id
 from app.telemetry.metrics import RequestObservation
 from app.telemetry.request_timer import RequestTimer
@@ -23,10 +25,10 @@ FROM = "X-Fallback-From"
 
 class RequestRouter:
     """Routes the questions of one request to the backend that a header names, else an experiment's arm, else the
-    default.
+    canary's, else the default.
 
-    Raises `UnknownBackend`, `Forbidden` for a backend outside the key's scope, and `InvalidRequest` for an invalid
-    subject or fallback.
+    Raises `UnknownBackend`, `Forbidden` for a backend outside the key's scope, `InvalidRequest` for an invalid subject
+    or fallback, and `NotConfigured` for a candidate where there is none.
     """
 
     def __init__(self, request: Request, observation: RequestObservation) -> None:
@@ -37,11 +39,15 @@ class RequestRouter:
         named = choose(headers.getlist(HEADER))
         self.choice: Choice | None = named
         """The backend of every question; None where an experiment decides for each."""
-        if named is None and not self._experiments.any:
+        canary = self._resources.canary.state.active and self._default == INCUMBENT
+        if named is None and not (self._experiments.any or canary):
             self.choice = self._default
+        backends = backends_of(self.choice) if self.choice else ()
+        for backend in backends:
+            self._resources.upstream(backend)
         observation.backend = self.first
         self._fallback = choose_fallback(headers.getlist(FALLBACK), named or self._default)
-        for backend in backends_of(self.choice) if self.choice else ():
+        for backend in backends:
             require_backend(self._principal, backend)
         if self._fallback is not None:
             require_backend(self._principal, self._fallback)
@@ -63,12 +69,15 @@ class RequestRouter:
         resources, choice, assignment = self._resources, self.choice, None
         if choice is None:
             choice, assignment = self._assign(question, index)
-        first, *more = [resources.upstreams[name] for name in backends_of(choice)]
+        tried = assignment is not None and choice == CANDIDATE
+        names = _needed(choice) if tried else backends_of(choice)
+        first, *more = [resources.upstream(name) for name in names]
         observation.backend = first.name
         fallback = None if self._fallback in (None, choice) else resources.upstreams[self._fallback]
         second = more[0] if more else None
-        route = Route(first, fallback, second, resources.settings.cascade_threshold, assignment)
-        kind = AnswerStrategy if second is None else Cascade
+        canary = resources.canary if assignment is not None and assignment.name == CANARY else None
+        route = Route(first, fallback, second, resources.settings.cascade_threshold, assignment, canary)
+        kind = Trial if tried else AnswerStrategy if second is None else Cascade
         return kind(
             question,
             route,
@@ -84,15 +93,28 @@ class RequestRouter:
         """Return the headers that are known before there is an answer."""
         return {} if self.choice is None else {HEADER: self.choice}
 
+    def _usable(self, backend: BackendName) -> bool:
+        """Return whether this gateway has the backend and the key's scope includes it."""
+        return backend in self._resources.upstreams and may_use(self._principal, backend)
+
     def _assign(self, question: Question, index: int | None) -> tuple[Choice, Assignment | None]:
-        """Return an experiment's arm, or the default if no experiment applies or the key's scope excludes the arm."""
-        experiment = self._experiments.experiment(question.detail)
+        """Return an experiment's arm, or the canary's where none applies, or the default where that is not usable."""
+        experiment, canary = self._experiments.experiment(question.detail), self._resources.canary
+        of = self._subject or (question.ticker or "").upper() or _unique_subject(index)
         if experiment is not None:
-            arm = experiment.assign(self._subject or (question.ticker or "").upper() or _unique_subject(index))
-            if all(may_use(self._principal, backend) for backend in backends_of(arm.backend)):
+            arm = experiment.assign(of)
+            if all(map(self._usable, _needed(arm.backend))):
                 return arm.backend, Assignment(experiment.name, arm.name)
+        elif canary.state.active and self._default == INCUMBENT and all(map(self._usable, _needed(CANDIDATE))):
+            backend = canary.assign(of)
+            return backend, Assignment(CANARY, backend)
         require_backend(self._principal, self._default)
         return self._default, None
+
+
+def _needed(choice: Choice) -> tuple[BackendName, ...]:
+    """Return the backends that an arm may ask."""
+    return (CANDIDATE, INCUMBENT) if choice == CANDIDATE else backends_of(choice)
 
 
 def _unique_subject(index: int | None) -> str:

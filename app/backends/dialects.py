@@ -60,6 +60,13 @@ VLLM = Dialect(
     continuous_usage=True,
 )
 
+CANDIDATE = replace(
+    VLLM,
+    url_setting="CONVICTION_CANDIDATE_URLS",
+    model_setting="CONVICTION_CANDIDATE_MODEL or CONVICTION_CANDIDATE_URLS",
+)
+"""vLLM with another version of the model."""
+
 SAGEMAKER = replace(
     VLLM,
     url_setting="CONVICTION_SAGEMAKER_ENDPOINT",

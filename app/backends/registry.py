@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.backends.base import Backend
-from app.backends.dialects import SAGEMAKER, VLLM, openai_dialect
+from app.backends.dialects import CANDIDATE, SAGEMAKER, VLLM, openai_dialect
 from app.backends.openai_compatible import OpenAICompatibleBackend
 from app.backends.sagemaker import SageMakerTransport
 from app.backends.sagemaker.sigv4 import Signer
@@ -15,8 +15,10 @@ from app.settings.gateway import Settings
 
 
 def build_backends(settings: Settings) -> dict[BackendName, Backend]:
-    """Return both backends; one without its settings raises `NotConfigured` when used. Opens no connection."""
-    return {"mistral": _mistral(settings), "gpt-4": _gpt4(settings)}
+    """Return mistral and gpt-4, of which one without its settings raises `NotConfigured` when used, and the candidate
+    if there is one. Opens no connection."""
+    both: dict[BackendName, Backend] = {"mistral": _mistral(settings), "gpt-4": _gpt4(settings)}
+    return {**both, "candidate": _candidate(settings)} if settings.candidate_urls else both
 
 
 def _mistral(settings: Settings) -> Backend:
@@ -28,9 +30,25 @@ def _mistral(settings: Settings) -> Backend:
         "mistral",
         settings.vllm_urls,
         VLLM,
-        fingerprint="" if settings.allow_foreign_model else fingerprint(),
+        fingerprint=_fingerprint(settings),
         first_token_s=settings.first_token_timeout_s,
     )
+
+
+def _candidate(settings: Settings) -> Backend:
+    return OpenAICompatibleBackend(
+        "candidate",
+        settings.candidate_urls,
+        CANDIDATE,
+        model=settings.candidate_model,
+        fingerprint=_fingerprint(settings),
+        first_token_s=settings.first_token_timeout_s,
+    )
+
+
+def _fingerprint(settings: Settings) -> str:
+    """Return what the id of a hosted model must end in."""
+    return "" if settings.allow_foreign_model else fingerprint()
 
 
 def _mistral_on_sagemaker(settings: Settings) -> Backend:

@@ -12,7 +12,7 @@ from typing import Any
 from app.backends.base import BREAKER_STATES, Backend, BreakerState
 from app.backends.concurrency_limit import ConcurrencyLimit
 from app.contract.calibration import Calibration
-from app.contract.completion import BackendName, Completion, Usage
+from app.contract.completion import CANDIDATE, INCUMBENT, BackendName, Completion, Usage
 from app.contract.hardware import Profile
 from app.contract.manifest import UnusableModel, current, parse
 from app.contract.prompt import Detail, Message
@@ -65,11 +65,15 @@ class Upstream:
 
 
 def open_upstream(backend: Backend, price: Price | None, settings: Settings, collectors: Collectors) -> Upstream:
-    """Build a backend's upstream from the settings, and export its queue, budget and breaker."""
+    """Build a backend's upstream from the settings, and export its queue, budget and breaker.
+
+    The candidate's settings are the incumbent's, with its own queue and its own count of what is used.
+    """
     name = backend.name
+    governed_as = INCUMBENT if name == CANDIDATE else name
 
     def setting(suffix: str) -> Any:
-        return getattr(settings, f"{name.replace('-', '')}_{suffix}")
+        return getattr(settings, f"{governed_as.replace('-', '')}_{suffix}")
 
     concurrency, usd = ConcurrencyLimit(setting("max_concurrency"), setting("queue_size")), setting("usd_per_day")
     limits = Limits(
@@ -81,10 +85,11 @@ def open_upstream(backend: Backend, price: Price | None, settings: Settings, col
     if usd is not None:
         collectors.budget_limit.labels(name).set(float(usd))
     scope, meters = Scope(f"backend:{name}", limits), collectors.by_backend[name]
-    if name != "mistral":
+    if name == "gpt-4":
         return Upstream(backend, price, concurrency, scope, meters)
+    profile = settings.vllm_profile if name == INCUMBENT else None
     calibrations = published_calibrations(settings.model_store)
-    return Upstream(backend, price, concurrency, scope, meters, settings.vllm_profile, calibrations)
+    return Upstream(backend, price, concurrency, scope, meters, profile, calibrations)
 
 
 def published_calibrations(store: Path) -> Calibrations:

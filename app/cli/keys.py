@@ -12,7 +12,7 @@ from app.cli import streams
 from app.cli.client import Json, call
 from app.cli.rows import add_output, csv_line
 from app.cli.table import table
-from app.contract.completion import BACKEND_NAMES
+from app.contract.completion import ALL_BACKENDS
 
 EPILOG = """CONVICTION_URL names the gateway, CONVICTION_API_KEY an admin's key: one of the keys file, or one
 issued with --admin. Exit status: 0 success, 1 the gateway refused or failed, 2 wrong usage or settings, 3 the gateway
@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     actions = top.add_subparsers(dest="action", required=True, metavar="ACTION")
     new = actions.add_parser("create", help="issue a key and print it, this once, to standard output")
     new.add_argument("name", metavar="NAME", help="name of the principal that uses the key")
-    new.add_argument("--backend", action="append", choices=BACKEND_NAMES, help="an allowed backend, repeatable (all)")
+    new.add_argument("--backend", action="append", choices=ALL_BACKENDS, help="an allowed backend, repeatable (all)")
     new.add_argument("--admin", action="store_true", help="allow it to issue and revoke keys of any scope")
     new.add_argument("--no-chat", action="store_true", help="recommendations only, no chat completions")
     new.add_argument("--requests-per-minute", type=int, metavar="N", help="(the gateway's default)")

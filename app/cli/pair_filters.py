@@ -16,8 +16,10 @@ FILTERS = (
     ("--origin", "ORIGIN", "comparison or shadow"),
     ("--blind", "BOOL", "true: only questions without the ticker in the prompt; false: only those with it"),
     ("--agree", "BOOL", "false: only disagreements; true: only equal actions"),
+    ("--sides", "A,B", "mistral,gpt-4 (the default), candidate,mistral or candidate,gpt-4"),
     ("--mistral-model", "ID", "only answers of this model"),
     ("--gpt4-model", "ID", "only answers of this model"),
+    ("--candidate-model", "ID", "only answers of this model"),
     ("--prompt-version", "VERSION", "only answers to this version of the prompt"),
 )
 """Option, value and help. The gateway checks the values."""

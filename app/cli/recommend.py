@@ -15,7 +15,7 @@ from app.cli.recommendation_text import problem, recommendation
 from app.cli.rows import Rows
 
 PATH = "/v1/recommendations"
-BACKENDS = ("mistral", "gpt-4", "cascade")
+BACKENDS = ("mistral", "gpt-4", "candidate", "cascade")
 MAX_ITEMS = 1000
 """The gateway's limit of questions per batch; more are sent as several."""
 

@@ -16,7 +16,7 @@ from app.cli.recommend import PATH, answers
 from app.cli.replay_report import Replay, report
 from app.cli.replay_text import text
 from app.cli.rows import add_output
-from app.contract.completion import BACKEND_NAMES
+from app.contract.completion import ALL_BACKENDS
 from app.errors import InvalidRequest
 
 PAGE = 200
@@ -54,11 +54,11 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--backend", choices=BACKEND_NAMES, required=True, help="the backend that answers")
+    top.add_argument("--backend", choices=ALL_BACKENDS, required=True, help="the backend that answers")
     top.add_argument("--from", dest="start", metavar="TIME", help="recommendations from this date or time on")
     top.add_argument("--to", dest="end", metavar="TIME", help="recommendations before this date or time")
     top.add_argument("--ticker", help="only recommendations for this stock")
-    top.add_argument("--backend-logged", choices=BACKEND_NAMES, help="only recommendations of this backend")
+    top.add_argument("--backend-logged", choices=ALL_BACKENDS, help="only recommendations of this backend")
     top.add_argument("--limit", type=positive, default=LIMIT, metavar="N", help="at most the newest N (%(default)s)")
     top.add_argument(
         "--concurrency", type=positive, metavar="N", help="questions in progress, at most (the gateway's limit)"
@@ -76,7 +76,9 @@ def positive(text: str) -> int:
 
 def require_ready(backend: str) -> None:
     """Raise `client.Refused` unless the gateway can call the backend."""
-    state = next(each for each in client.call("GET", "/v1/backends")["backends"] if each["name"] == backend)
+    states = client.call("GET", "/v1/backends")["backends"]
+    absent = {"ready": False, "reason": f"{backend} is not set up: set CONVICTION_CANDIDATE_URLS"}
+    state = next((each for each in states if each["name"] == backend), absent)
     if not state["ready"]:
         raise client.Refused({"title": "Backend unavailable", "code": "backend_unavailable", "detail": state["reason"]})
 

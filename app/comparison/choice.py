@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.pairs import BLINDS, DETAILS, NO_ACTION, ORIGINS, Origin, Records
+from app.comparison.pairs import BLINDS, DETAILS, NO_ACTION, ORIGINS, Origin, Records, sides_of
 from app.comparison.versions import UNKNOWN_ONLY, Versions
-from app.contract.completion import BACKEND_NAMES, BackendName
+from app.contract.completion import BackendName
 from app.contract.prompt import Detail
 
 
@@ -39,7 +39,7 @@ class Choice:
         if self.blind is not None:
             chosen &= records["blind"] == BLINDS.index(self.blind)
         if self.agree is not None:
-            one, other = (records[name]["action"] for name in BACKEND_NAMES)
+            one, other = (records[name]["action"] for name in sides_of(records.dtype))
             chosen &= (one != NO_ACTION) & (other != NO_ACTION) & ((one == other) == self.agree)
         for name, model in self.models.items():
             numbers = [number for number, version in enumerate(versions) if version and version.model == model]
@@ -52,5 +52,5 @@ class Choice:
         """Return the mask of records with an answer to this version of the prompt."""
         wanted = self.prompt_version
         numbers = [number for number, version in enumerate(versions) if version and version.prompt_version == wanted]
-        one, other = (np.isin(records[f"{name}_version"], numbers) for name in BACKEND_NAMES)
+        one, other = (np.isin(records[f"{name}_version"], numbers) for name in sides_of(records.dtype))
         return one | other

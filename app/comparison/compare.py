@@ -1,4 +1,4 @@
-"""One question to both backends concurrently, stored as a pair; if one fails, the other's answer is still returned."""
+"""One question to two backends concurrently, stored as a pair; if one fails, the other's answer is still returned."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def compare(
     comparisons: Comparisons,
     collectors: Collectors,
 ) -> Compared:
-    """Ask both backends about the same metrics, each with its own call, without the cache.
+    """Ask the two backends about the same metrics, each with its own call, without the cache.
 
     Raises `MarketError` and, if both backends refuse the request, the first refusal.
     """

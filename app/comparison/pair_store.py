@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.pairs import BLINDS, MAIN, Pair, Records, join, moment
+from app.comparison.pairs import BLINDS, MAIN, Pair, Records, Sides, join, moment
 from app.comparison.versions import Versions, numbered
 from app.contract.completion import BACKEND_NAMES
 from app.stores.pipelined import Pipelined
@@ -39,16 +39,21 @@ def select_all(records: Records) -> NDArray[np.bool_]:
 
 
 class Comparisons:
-    """The latest `kept` pairs; the store holds up to one chunk more, which is not shown."""
+    """The latest `kept` pairs of these sides; the store holds up to one chunk more, which is not shown."""
 
-    def __init__(self, store: Pipelined, kept: int) -> None:
-        self._store, self._kept = store, kept
+    def __init__(self, store: Pipelined, kept: int, sides: Sides = BACKEND_NAMES) -> None:
+        self._store, self._kept, self.sides = store, kept, sides
+        self._suffix = _suffix(sides)
+
+    def of(self, sides: Sides) -> Comparisons:
+        """Return the pairs of other sides in the same store."""
+        return self if sides == self.sides else Comparisons(self._store, self._kept, sides)
 
     async def append(self, pair: Pair) -> Pair:
-        """Store the pair, and return it with the store's time."""
-        names = [version.name if (version := pair.sides[name].version) else "" for name in BACKEND_NAMES]
-        record = pair.pack()[TIME:MAIN]
-        _, time_ms = await self._store.run(APPEND, record, CHUNK, self._kept, BLINDS.index(pair.blind), *names)
+        """Store the pair with those of its sides, and return it with the store's time."""
+        names = [version.name if (version := pair.sides[name].version) else "" for name in pair.names]
+        record, blind, suffix = pair.pack()[TIME:MAIN], BLINDS.index(pair.blind), _suffix(pair.names)
+        _, time_ms = await self._store.run(APPEND, record, CHUNK, self._kept, blind, *names, suffix)
         return replace(pair, at=moment(time_ms))
 
     async def page(
@@ -102,14 +107,20 @@ class Comparisons:
 
     async def _bounds(self) -> tuple[int, int]:
         """Return the position of the oldest pair that is shown, and the position after the newest."""
-        count, dropped = await self._store.call("HMGET", PAIRS, "count", "first")
+        count, dropped = await self._store.call("HMGET", f"{PAIRS}{self._suffix}", "count", "first")
         end = int(count or 0)
         return max(int(dropped or 0) * CHUNK, end - self._kept), end
 
     async def _read(self, chunk: int) -> Records:
         """Return a chunk's records; none if it was dropped in the meantime."""
-        main, extras = await self._store.call("MGET", f"{PAIRS}:{chunk}", f"{EXTRAS}:{chunk}")
-        return join(main or b"", extras or b"")
+        keys = (f"{name}{self._suffix}:{chunk}" for name in (PAIRS, EXTRAS))
+        main, extras = await self._store.call("MGET", *keys)
+        return join(main or b"", extras or b"", self.sides)
+
+
+def _suffix(sides: Sides) -> str:
+    """Return what follows the names of keys that hold pairs of these sides."""
+    return "" if sides == BACKEND_NAMES else f":{sides[0]}:{sides[1]}"
 
 
 def _within(records: Records, start_ms: int | None, end_ms: int | None) -> slice:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.comparison.versions import UNKNOWN_ONLY, Version, Versions
-from app.contract.completion import BACKEND_NAMES, BackendName
+from app.contract.completion import BACKEND_NAMES, CANDIDATE, INCUMBENT, BackendName
 from app.contract.prompt import Detail
 from app.contract.recommendation import ACTIONS, Action
 
@@ -25,6 +25,10 @@ MAX_TOKENS = 2**32 - 1
 EPOCH = date(1970, 1, 1)
 
 Records = NDArray[np.void]
+
+Sides = tuple[BackendName, BackendName]
+"""The two backends of a pair, the one that others are measured against last."""
+SIDES: tuple[Sides, ...] = (BACKEND_NAMES, (CANDIDATE, INCUMBENT), (CANDIDATE, "gpt-4"))
 
 FAILURES = (
     *("", "internal_error", "client_gone", "unknown_backend", "unauthorized", "forbidden", "not_found"),
@@ -56,21 +60,22 @@ SIDE = np.dtype(
         ("nano_usd", "<i8"),
     ]
 )
-RECORD = np.dtype(
-    [
-        ("time_ms", "<i8"),
-        ("id", "V16"),
-        ("ticker", "S10"),
-        ("as_of", "<i4"),
-        ("detail", "u1"),
-        ("origin", "u1"),
-        *((name, SIDE) for name in BACKEND_NAMES),
-        ("blind", "u1"),
-        *((f"{name}_version", "<u2") for name in BACKEND_NAMES),
-    ]
-)
-"""The time is first: the store overwrites it with its own. `blind` is an index of BLINDS. The store assigns the numbers
-of versions, and keeps the fields from `blind` on apart, as zeros for pairs that earlier gateways stored."""
+HEAD = (("time_ms", "<i8"), ("id", "V16"), ("ticker", "S10"), ("as_of", "<i4"), ("detail", "u1"), ("origin", "u1"))
+RECORDS = {
+    sides: np.dtype(
+        [
+            *HEAD,
+            *((name, SIDE) for name in sides),
+            ("blind", "u1"),
+            *((f"{name}_version", "<u2") for name in sides),
+        ]
+    )
+    for sides in SIDES
+}
+"""The same form for all, with fields named after the sides. The time is first: the store overwrites it with its own.
+`blind` is an index of BLINDS. The store assigns the numbers of versions, and keeps the fields from `blind` on apart, as
+zeros for pairs that earlier gateways stored."""
+RECORD = RECORDS[BACKEND_NAMES]
 EXTRAS = 1 + 2 * len(BACKEND_NAMES)
 """Bytes of the fields from `blind` on."""
 MAIN = RECORD.itemsize - EXTRAS
@@ -148,7 +153,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """Both backends' answers to one question. `id` is 32 hex digits; `at` is the store's time once stored."""
+    """Two backends' answers to one question. `id` is 32 hex digits; `at` is the store's time once stored."""
 
     id: str
     at: datetime
@@ -170,11 +175,11 @@ class Pair:
                 NO_DAY if self.as_of is None else (self.as_of - EPOCH).days,
                 DETAILS.index(self.detail),
                 ORIGINS.index(self.origin),
-                *(self.sides[name].values() for name in BACKEND_NAMES),
+                *(self.sides[name].values() for name in self.names),
                 BLINDS.index(self.blind),
-                *(0 for _ in BACKEND_NAMES),
+                *(0 for _ in self.sides),
             ),
-            RECORD,
+            RECORDS[self.names],
         )
         return record.tobytes()
 
@@ -188,9 +193,13 @@ class Pair:
             as_of=None if record["as_of"] == NO_DAY else EPOCH + timedelta(int(record["as_of"])),
             detail=DETAILS[record["detail"]],
             origin=ORIGINS[record["origin"]],
-            sides={name: Side.of(record[name], versions[record[f"{name}_version"]]) for name in BACKEND_NAMES},
+            sides={name: Side.of(record[name], versions[record[f"{name}_version"]]) for name in sides_of(record.dtype)},
             blind=BLINDS[record["blind"]],
         )
+
+    @property
+    def names(self) -> Sides:
+        return next(names for names in SIDES if set(names) == set(self.sides))
 
     @property
     def agree(self) -> bool | None:
@@ -199,18 +208,24 @@ class Pair:
         return None if one is None or other is None else one == other
 
 
+def sides_of(form: np.dtype[Any]) -> Sides:
+    """Return the two backends of records."""
+    names = form.names or ()
+    return cast(Sides, names[len(HEAD) : len(HEAD) + 2])
+
+
 def failure_code(index: int) -> str | None:
     """Return the error code of a record's index; None for no error."""
     return FAILURES[index] or None if index < len(FAILURES) else UNKNOWN
 
 
-def join(main: bytes, extras: bytes) -> Records:
+def join(main: bytes, extras: bytes, sides: Sides = BACKEND_NAMES) -> Records:
     """Return the records of a chunk from its two parts in the store; missing extras are zeros."""
     rows = np.zeros((len(main) // MAIN, RECORD.itemsize), np.uint8)
     rows[:, :MAIN] = np.frombuffer(main, np.uint8).reshape(-1, MAIN)
     given = np.frombuffer(extras, np.uint8).reshape(-1, EXTRAS)[: len(rows)]
     rows[: len(given), MAIN:] = given
-    return rows.reshape(-1).view(RECORD)
+    return rows.reshape(-1).view(RECORDS[sides])
 
 
 def split(records: Records) -> tuple[bytes, bytes]:
@@ -219,10 +234,11 @@ def split(records: Records) -> tuple[bytes, bytes]:
     return rows[:, :MAIN].tobytes(), rows[:, MAIN:].tobytes()
 
 
-def concatenate(parts: Sequence[Records]) -> Records:
-    """Return one array of all records."""
+def concatenate(parts: Sequence[Records], sides: Sides = BACKEND_NAMES) -> Records:
+    """Return one array of all records, which have these sides."""
     # Viewed as opaque bytes: numpy copies structured records field by field while it holds the GIL.
-    return np.concatenate([part.view(_opaque(RECORD)) for part in parts]).view(RECORD) if parts else np.empty(0, RECORD)
+    form = RECORDS[sides]
+    return np.concatenate([part.view(_opaque(form)) for part in parts]).view(form) if parts else np.empty(0, form)
 
 
 def select(records: Records, mask: NDArray[np.bool_]) -> Records:

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from app.backends.concurrency_limit import ConcurrencyLimit
 from app.comparison.choice import Choice
 from app.comparison.pair_store import Comparisons
-from app.comparison.pairs import concatenate
+from app.comparison.pairs import Sides, concatenate
 from app.comparison.statistics.groups import Dimension
 from app.comparison.statistics.report import BY, Report, report
+from app.contract.completion import BACKEND_NAMES
 
 QUEUE_SIZE = 8
 
@@ -29,6 +30,7 @@ class Reports:
         choice: Choice,
         half_width: float,
         by: Sequence[Dimension] = BY,
+        sides: Sides = BACKEND_NAMES,
     ) -> Report:
         """Return the report of the pairs in [start, end), in milliseconds since 1970.
 
@@ -36,6 +38,6 @@ class Reports:
         `StoreUnavailable`.
         """
         async with self._concurrency.acquire():
-            parts = await self._comparisons.span(start_ms, end_ms)
-            versions = await self._comparisons.versions()
-            return await asyncio.to_thread(lambda: report(concatenate(parts), choice, half_width, versions, by))
+            comparisons = self._comparisons.of(sides)
+            parts, versions = await comparisons.span(start_ms, end_ms), await comparisons.versions()
+            return await asyncio.to_thread(lambda: report(concatenate(parts, sides), choice, half_width, versions, by))

@@ -1,4 +1,5 @@
-"""Shadow copies: a fraction of the answered questions is sent to the other backend in the background, for comparison.
+"""Shadow copies: a fraction of the answered questions is sent to another backend in the background, for comparison:
+mistral's to gpt-4, and those of gpt-4 and of a candidate to mistral.
 
 Copies have a separate budget and yield to requests: no copy starts while a backend or the gateway is busy, or once the
 backend's limits are more than half used.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from app.accounting.reservations import Reservations
@@ -18,7 +19,7 @@ from app.comparison.compare import cited_figures, side, store_pair
 from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import Pair
 from app.completions.request import RequestOptions
-from app.contract.completion import BackendName
+from app.contract.completion import BACKEND_NAMES, CANDIDATE, INCUMBENT, BackendName
 from app.deadline import Deadline
 from app.errors import ConvictionError, Overloaded, RequestError, StoreUnavailable, client_error
 from app.pricing.limits import Limits
@@ -51,7 +52,7 @@ class Copy:
 
 
 class Shadow:
-    """Copies a fraction of the answered questions. Needs a running event loop."""
+    """Copies a fraction of the answered questions; `on_pair` is called with each pair. Needs a running event loop."""
 
     def __init__(
         self,
@@ -61,10 +62,13 @@ class Shadow:
         reservations: Reservations,
         comparisons: Comparisons,
         collectors: Collectors,
+        on_pair: Callable[[Pair], None] = lambda _: None,
     ) -> None:
         self._recommender, self._upstreams, self._reservations = recommender, upstreams, reservations
         self._comparisons, self._collectors, self._timeout_s = comparisons, collectors, settings.backend_timeout_s
-        self._fraction = settings.shadow_fraction
+        self._on_pair = on_pair
+        self._fractions = dict.fromkeys(BACKEND_NAMES, settings.shadow_fraction)
+        self._fractions[CANDIDATE] = settings.candidate_shadow_fraction
         limits = Limits(nano_usd_per_day=int(settings.shadow_usd_per_day * NANO))
         self._principal = Principal(NAME, NAME, None, False, limits)
         self._waiting: set[asyncio.TimerHandle] = set()
@@ -75,9 +79,10 @@ class Shadow:
 
         Answers from the cache, of `no-store` requests and of keys that may not ask the other backend are not copied.
         """
-        if not _sampled(answer.id, self._fraction) or answer.source != "model" or options.alone:
+        fraction = self._fractions.get(upstream.name, 0.0)
+        if not _sampled(answer.id, fraction) or answer.source != "model" or options.alone:
             return
-        (other,) = (each for each in self._upstreams.values() if each is not upstream)
+        other = self._upstreams["gpt-4" if upstream.name == INCUMBENT else INCUMBENT]
         if other.price is None or not may_use(options.principal, other.name):
             return
         if self._busy(upstream, other) or len(self._waiting) + len(self._running) >= MAX_COPIES:
@@ -88,7 +93,7 @@ class Shadow:
 
     async def close(self) -> None:
         """Cancel waiting and running copies; the tokens that they have used are charged."""
-        self._fraction = 0.0
+        self._fractions = {}
         for handle in self._waiting:
             handle.cancel()
         for task in self._running:
@@ -126,7 +131,9 @@ class Shadow:
         outcome = await self._ask(copy)
         if isinstance(outcome, RequestError | Overloaded | StoreUnavailable):
             return "refused"
-        stored = await store_pair(_pair(copy, outcome), self._comparisons, self._collectors)
+        pair = _pair(copy, outcome)
+        self._on_pair(pair)
+        stored = await store_pair(pair, self._comparisons, self._collectors)
         return "stored" if stored else "lost"
 
     async def _ask(self, copy: Copy) -> Recommendation | ConvictionError:

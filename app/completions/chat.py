@@ -21,7 +21,7 @@ from app.pricing.limits import Estimate, Scope
 from app.pricing.prices import Cost, ListPrice
 from app.telemetry.generation import generation
 
-ANSWER_TOKENS: Mapping[BackendName, int] = {"mistral": 2048, "gpt-4": 4096}
+ANSWER_TOKENS: Mapping[BackendName, int] = {"mistral": 2048, "gpt-4": 4096, "candidate": 2048}
 """The completion tokens assumed for a request without a limit, and its limit where tokens or money are limited.
 (vLLM rejects a limit beyond its model's context length.)"""
 

@@ -11,7 +11,9 @@ export const CASCADE = "cascade";
 
 let loaded = null; // resolves to whether the list is shown
 
-export const names = () => inputs().map(({ value }) => value).filter((value) => value !== BOTH && value !== CASCADE);
+const isOneOfBoth = (value) => ![BOTH, CASCADE, "candidate"].includes(value);
+
+export const names = () => inputs().map(({ value }) => value).filter(isOneOfBoth);
 
 const inputs = () => [...byId("backends").querySelectorAll("input")];
 

@@ -8,8 +8,13 @@ from typing import Any, Literal, Self
 
 from app.contract.probabilities import LabelProbabilities
 
-BackendName = Literal["mistral", "gpt-4"]
-BACKEND_NAMES: tuple[BackendName, ...] = ("mistral", "gpt-4")
+BackendName = Literal["mistral", "gpt-4", "candidate"]
+BACKEND_NAMES: tuple[BackendName, BackendName] = ("mistral", "gpt-4")
+"""The backends of every gateway, of a cascade, and of a comparison that names no others."""
+INCUMBENT: BackendName = "mistral"
+CANDIDATE: BackendName = "candidate"
+"""Another version of the incumbent's model, where one is configured."""
+ALL_BACKENDS: tuple[BackendName, ...] = (*BACKEND_NAMES, CANDIDATE)
 
 MAX_TOKENS = 10**8
 """More than any call uses; the store's scripts compute tokens x microseconds in 53 bits."""

@@ -12,10 +12,15 @@ from app.settings.gateway import Settings
 
 
 def price_list(settings: Settings) -> dict[BackendName, Price]:
-    """Return the price of each configured backend. Raises `InvalidSettings` if one has none."""
+    """Return the price of each configured backend; the candidate has the hosted model's.
+
+    Raises `InvalidSettings` if one has none.
+    """
     prices: dict[BackendName, Price] = {}
     if settings.hosted_servers:
         prices["mistral"] = _hosted(settings)
+    if settings.candidate_urls:
+        prices["candidate"] = prices.get("mistral") or _hosted(settings)
     if settings.openai_api_key:
         try:
             prices["gpt-4"] = list_price(settings.gpt4_model)

@@ -75,6 +75,8 @@ class Plan(_Form):
     def _disjoint(self) -> Self:
         if duplicate := _duplicate([experiment.name for experiment in self.experiments]):
             raise ValueError(f"more than one experiment is named {duplicate}")
+        if any(experiment.name == "canary" for experiment in self.experiments):
+            raise ValueError("no experiment may be named canary, as answers name the canary")
         for detail in get_args(Detail):
             both = [each.name for each in self.experiments if each.detail in (None, detail)]
             if len(both) > 1:

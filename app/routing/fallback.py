@@ -10,9 +10,10 @@ from app.backends.upstream import Upstream
 from app.comparison.shadow import Shadow
 from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
-from app.errors import BackendError, Overloaded, UnparsedAnswer
+from app.errors import BackendError, ConvictionError, Overloaded, UnparsedAnswer
 from app.recommend import Answer, Question, Recommender, count_answer
 from app.recommendation import Assignment
+from app.routing.canary import Canary
 from app.telemetry.metrics import Collectors, RequestObservation
 from app.telemetry.request_timer import RequestTimer
 
@@ -24,11 +25,13 @@ class Route:
     first: Upstream
     fallback: Upstream | None = None
     second: Upstream | None = None
-    """The backend that a cascade asks when the first is not sure enough."""
+    """The backend that a cascade asks when the first is not sure enough, or the incumbent of a trial."""
     threshold: float = 0.0
     """The probability below which a cascade asks the second backend."""
     assignment: Assignment | None = None
     """The experiment that chose the backend."""
+    canary: Canary | None = None
+    """The canary that chose it."""
 
     @property
     def certain(self) -> bool:
@@ -60,6 +63,7 @@ class AnswerStrategy:
         try:
             return self._finish_first(await self._ask(self.route.first))
         except (BackendError, Overloaded) as error:
+            self._observe(error)
             fallback = self._fallback_for(error)
             if fallback is None:
                 raise
@@ -76,6 +80,7 @@ class AnswerStrategy:
                     yield piece if isinstance(piece, str) else self._finish_first(piece)
             return
         except (BackendError, Overloaded) as error:
+            self._observe(error)
             fallback = None if sent else self._fallback_for(error)
             if fallback is None:
                 raise
@@ -94,12 +99,19 @@ class AnswerStrategy:
         unusable = isinstance(error, UnparsedAnswer) or self.options.deadline.passed
         return None if unusable else self.route.fallback
 
-    def _hand_over(self, error: BackendError | Overloaded, fallback: Upstream, own_s: float) -> None:
+    def _hand_over(self, error: ConvictionError, fallback: Upstream, own_s: float) -> None:
         """Count the first backend's failure. The time since `own_s` was spent waiting for that backend."""
         self.timer.add_waiting(self.timer.read()[1] - own_s)
         self.collectors.record_fallback(self.observation, error, fallback.name)
 
+    def _observe(self, outcome: Answer | ConvictionError) -> None:
+        """Report the first backend's outcome to the canary that chose it."""
+        if self.route.canary is not None:
+            elapsed_ms = 1000 * self.timer.read()[0]
+            self.route.canary.observe(self.route.first.name, self.question.detail, outcome, elapsed_ms)
+
     def _finish_first(self, answer: Answer) -> Answer:
+        self._observe(answer)
         if self.shadow is not None:
             self.shadow.offer(self.question, answer.recommendation, self.route.first, self.options)
         return self._finish(answer)

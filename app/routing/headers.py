@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from app.contract.completion import BACKEND_NAMES, BackendName
+from app.contract.completion import ALL_BACKENDS, BACKEND_NAMES, BackendName
 from app.errors import InvalidRequest, UnknownBackend
 
 HEADER = "X-Backend"
 FALLBACK = "X-Fallback"
 SUBJECT = "X-Subject"
 
-Choice = Literal["mistral", "gpt-4", "cascade"]
-CHOICES: tuple[Choice, ...] = (*BACKEND_NAMES, "cascade")
-"""A backend, or the cascade of both."""
+Choice = Literal["mistral", "gpt-4", "candidate", "cascade"]
+CHOICES: tuple[Choice, ...] = (*ALL_BACKENDS, "cascade")
+"""A backend, or the cascade of mistral and gpt-4."""
 
 MAX_SUBJECT_LENGTH = 256
 
-_BACKENDS = {name.casefold(): name for name in BACKEND_NAMES}
+_BACKENDS = {name.casefold(): name for name in ALL_BACKENDS}
 _CHOICES = {name.casefold(): name for name in CHOICES}
 
 
@@ -42,7 +42,7 @@ def choose_fallback(given: Sequence[str], choice: Choice | None) -> BackendName 
     if not given:
         return None
     name = named(",".join(given))
-    if name is None:
+    if name not in BACKEND_NAMES:
         raise UnknownBackend(f"{FALLBACK} must be one of {', '.join(BACKEND_NAMES)}")
     if name == choice:
         raise InvalidRequest(f"{FALLBACK} must differ from {choice}, the backend that is asked first")

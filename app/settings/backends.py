@@ -1,4 +1,4 @@
-"""Settings of the two backends: where each model is served, how many calls it takes, and what it costs."""
+"""Settings of the backends: where each model is served, how many calls it takes, and what it costs."""
 
 from __future__ import annotations
 
@@ -57,6 +57,12 @@ class BackendSettings(ModelSettings):
     """The id under which the endpoint serves its model; SageMaker cannot list it."""
     aws_region: str = Field(default="", validation_alias=AliasChoices("AWS_REGION", "AWS_DEFAULT_REGION"))
     """Region of the SageMaker endpoint."""
+    candidate_urls: Annotated[tuple[HttpUrl, ...], NoDecode, BeforeValidator(split_commas)] = ()
+    """Base URLs of the vLLM servers of another version of the model, the backend candidate, comma separated; they may
+    be those of `vllm_urls`. None: no candidate. Its limits, concurrency and price are those set for mistral."""
+    candidate_model: Annotated[str, Field(min_length=1)] | None = None
+    """The id under which those servers offer the candidate, such as a LoRA module's; None: their first model made for
+    this gateway's contract."""
     openai_api_key: HeaderSecret = Field(default=None, validation_alias="OPENAI_API_KEY")
     """OpenAI's API key; None: no gpt-4."""
     openai_base_url: HttpUrl | None = Field(default=None, validation_alias="OPENAI_BASE_URL")
@@ -86,7 +92,7 @@ class BackendSettings(ModelSettings):
     def _require_usable_proxies(self) -> Self:
         openai = [self.openai_base_url or OPENAI_URL] if self.openai_api_key else []
         sagemaker = [f"https://runtime.sagemaker.{self.aws_region}.amazonaws.com"] if self.sagemaker_endpoint else []
-        for url in (*self.vllm_urls, *openai, *sagemaker):
+        for url in (*self.vllm_urls, *self.candidate_urls, *openai, *sagemaker):
             proxy_for(url)
         return self
 
@@ -108,6 +114,27 @@ class BackendSettings(ModelSettings):
         if find_spec("botocore") is None:
             raise ValueError("CONVICTION_SAGEMAKER_ENDPOINT: needs botocore; run pip install 'conviction[sagemaker]'")
         return self
+
+    @model_validator(mode="after")
+    def _require_usable_candidate(self) -> Self:
+        model = self.candidate_model
+        if not self.candidate_urls:
+            if model:
+                raise ValueError("CONVICTION_CANDIDATE_MODEL: needs CONVICTION_CANDIDATE_URLS")
+            return self
+        if model and not (self.allow_foreign_model or model.endswith(f"-{fingerprint()}")):
+            raise ValueError(
+                "CONVICTION_CANDIDATE_MODEL: was trained on another contract: an id for this gateway ends in "
+                f"{fingerprint()}; CONVICTION_ALLOW_FOREIGN_MODEL=1 allows any"
+            )
+        if model is None and set(self.candidate_urls) & set(self.vllm_urls):
+            raise ValueError("CONVICTION_CANDIDATE_MODEL: needed where mistral's servers offer the candidate too")
+        return self
+
+    @property
+    def candidate_servers(self) -> int:
+        """The number of the candidate's servers that are paid for besides the hosted model's."""
+        return len(set(self.candidate_urls) - set(self.vllm_urls))
 
     @property
     def hosted_servers(self) -> int:

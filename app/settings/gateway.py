@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from app.contract.completion import BackendName
 from app.settings.addresses import is_loopback
 from app.settings.backends import BackendSettings
 from app.settings.budgets import BudgetSettings
+from app.settings.canary import CanarySettings
 from app.settings.decision_log import DecisionLogSettings
 from app.settings.loading import load
 from app.settings.tracing import TracingSettings
@@ -21,7 +21,7 @@ PerMinute = Annotated[int, Field(gt=0, le=10**8)]
 UsdPerDay = Annotated[Decimal, Field(ge=0, le=10**6, allow_inf_nan=False)]
 
 
-class Settings(BackendSettings, DecisionLogSettings, BudgetSettings, TracingSettings):
+class Settings(BackendSettings, DecisionLogSettings, BudgetSettings, TracingSettings, CanarySettings):
     """The gateway's settings."""
 
     host: str = "127.0.0.1"
@@ -74,7 +74,7 @@ class Settings(BackendSettings, DecisionLogSettings, BudgetSettings, TracingSett
     """Items of a batch that are answered concurrently."""
     cache_s: Seconds = 3600.0
     """Time for which an answer is reused for the same request; 0: never."""
-    default_backend: BackendName = "mistral"
+    default_backend: Literal["mistral", "gpt-4"] = "mistral"
     """The backend that answers requests without X-Backend and without an experiment."""
     cascade_threshold: Annotated[float, Field(ge=0, le=1)] = 0.9
     """A cascade escalates an answer whose probability is below: 0 none, 1 nearly all. See the training report."""
@@ -84,8 +84,10 @@ class Settings(BackendSettings, DecisionLogSettings, BudgetSettings, TracingSett
     """Share of answers for which the other backend is asked too, to compare them."""
     shadow_usd_per_day: UsdPerDay = Decimal(1)
     """Budget of those shadow requests, in addition to their backends' limits."""
+    candidate_shadow_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the candidate's answers for which mistral is asked too, within the budget of shadow requests."""
     comparisons_kept: Annotated[int, Field(gt=0, le=10**7)] = 100_000
-    """Stored pairs of answers, the newest; 149 bytes each, without texts."""
+    """Stored pairs of answers, the newest of each two backends; 149 bytes each, without texts."""
 
     @model_validator(mode="after")
     def _require_consistency(self) -> Self:

@@ -17,7 +17,7 @@ from app import __version__
 from app.contract.completion import NO_USAGE, BackendName, Usage
 from app.telemetry.tracing import SERVICE, error_type, step_span
 
-PROVIDERS: Mapping[BackendName, str] = {"mistral": "vllm", "gpt-4": "openai"}
+PROVIDERS: Mapping[BackendName, str] = {"mistral": "vllm", "gpt-4": "openai", "candidate": "vllm"}
 
 SECONDS = tuple(0.01 * 2**power for power in range(14))
 TOKENS = tuple(4**power for power in range(14))

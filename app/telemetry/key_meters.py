@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import product
 
 from prometheus_client import Counter
 
-from app.contract.completion import BACKEND_NAMES, BackendName, Usage
+from app.contract.completion import BackendName, Usage
 from app.pricing.prices import Cost
 
 OTHER = "other"
@@ -16,18 +17,16 @@ OTHER = "other"
 class KeyMeters:
     """Counts calls by key name and backend; without listed names it counts nothing."""
 
-    def __init__(self, tokens: Counter, cost: Counter, listed: Sequence[str]) -> None:
-        names = (*listed, OTHER) if listed else ()
-        self._meters = {
-            (name, backend): (tokens.labels(name, backend), cost.labels(name, backend))
-            for name in names
-            for backend in BACKEND_NAMES
-        }
+    def __init__(self, tokens: Counter, cost: Counter, listed: Sequence[str], backends: Iterable[BackendName]) -> None:
+        self._tokens, self._cost, self._listed = tokens, cost, frozenset(listed)
+        for labels in product((*listed, OTHER) if listed else (), backends):
+            tokens.labels(*labels)
+            cost.labels(*labels)
 
     def count_usage(self, key_name: str, backend: BackendName, usage: Usage, cost: Cost) -> None:
         """Count the tokens and the cost of a key's calls."""
-        if not self._meters:
+        if not self._listed:
             return
-        tokens, usd = self._meters.get((key_name, backend)) or self._meters[OTHER, backend]
-        tokens.inc(usage.prompt_tokens + usage.completion_tokens)
-        usd.inc(float(cost.usd))
+        name = key_name if key_name in self._listed else OTHER
+        self._tokens.labels(name, backend).inc(usage.prompt_tokens + usage.completion_tokens)
+        self._cost.labels(name, backend).inc(float(cost.usd))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import CancelledError
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
@@ -21,7 +21,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from app.contract.completion import BACKEND_NAMES, BackendName, Usage
+from app.contract.completion import BACKEND_NAMES, CANDIDATE, BackendName, Usage
 from app.contract.prompt import Detail
 from app.contract.recommendation import ACTIONS, Action
 from app.errors import (
@@ -39,6 +39,8 @@ from app.telemetry.key_meters import KeyMeters
 OK = "ok"
 ERROR = "error"
 """The label that replaces the action of a backend that failed, in a pair."""
+AGREE, DIFFER = "agree", "differ"
+"""Whether the actions of a pair are equal."""
 UNKNOWN = "unknown"
 """The label of a request that was refused before its backend or detail was known."""
 
@@ -53,7 +55,7 @@ FAILURES: tuple[type[ConvictionError], ...] = (
 SCOPES, REASONS = ("key", "backend"), ("requests", "tokens", "budget")
 """Whose limit refused a request, and which limit."""
 
-STORES = ("ledger", "comparisons")
+STORES = ("ledger", "comparisons", "canary")
 """The stores whose failed writes are counted."""
 
 KEY_LABELS = ("key_name", "backend")
@@ -61,10 +63,11 @@ TokenType = Literal["input", "cached_input", "output"]
 DetailLabel = Detail | Literal["chat"]
 """How much a call wrote: a recommendation's detail, or a chat completion."""
 CacheResult = Literal["hit", "miss", "coalesced"]
+CanaryPhase = Literal["off", "running", "paused", "rolled_back"]
 ShadowResult = Literal["stored", "shed", "refused", "lost"]
 DecisionLogResult = Literal["stored", "dropped"]
 BudgetNoticeResult = Literal["sent", "failed", "dropped"]
-BASIS: Mapping[BackendName, Basis] = {"mistral": "capacity", "gpt-4": "list_price"}
+BASIS: Mapping[BackendName, Basis] = {"mistral": "capacity", "gpt-4": "list_price", "candidate": "capacity"}
 
 DURATION = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60)
 FIRST_TOKEN = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)
@@ -117,10 +120,22 @@ class BackendMeters:
         self.cost.inc(float(cost.usd))
 
 
-class Collectors:
-    """All collectors of one gateway, in a separate registry; by key for the names in `key_names`."""
+class MetersByBackend(dict[BackendName, BackendMeters]):
+    """The meters of each backend; those of one that this gateway does not have are bound when they are first used."""
 
-    def __init__(self, key_names: Sequence[str] = ()) -> None:
+    def __init__(self, collectors: Collectors, backends: Iterable[BackendName]) -> None:
+        super().__init__({name: BackendMeters(collectors, name) for name in backends})
+        self._collectors = collectors
+
+    def __missing__(self, name: BackendName) -> BackendMeters:
+        meters = self[name] = BackendMeters(self._collectors, name)
+        return meters
+
+
+class Collectors:
+    """All collectors of one gateway, in a separate registry, with the series of its backends and of named keys."""
+
+    def __init__(self, backends: Iterable[BackendName] = BACKEND_NAMES, key_names: Sequence[str] = ()) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
@@ -130,11 +145,14 @@ class Collectors:
         self._add_answer_collectors()
         self._add_backend_gauges()
         self._add_refusal_and_error_collectors()
-        self.by_backend: dict[BackendName, BackendMeters] = {name: BackendMeters(self, name) for name in BACKEND_NAMES}
-        self.by_key = KeyMeters(self.key_tokens, self.key_cost, key_names)
+        self.by_backend = MetersByBackend(self, backends)
+        self.by_key = KeyMeters(self.key_tokens, self.key_cost, key_names, self.by_backend)
+        if CANDIDATE in self.by_backend:
+            for labels in product(BACKEND_NAMES, (AGREE, DIFFER, ERROR)):
+                self.candidate_pairs.labels(*labels)
         outcomes = (OK, *(failure.code for failure in FAILURES))
         self._outcomes: dict[tuple[str, str, str], Counter] = {
-            labels: self.requests.labels(*labels) for labels in product(BACKEND_NAMES, get_args(Detail), outcomes)
+            labels: self.requests.labels(*labels) for labels in product(self.by_backend, get_args(Detail), outcomes)
         }
 
     def _add_request_collectors(self) -> None:
@@ -206,6 +224,11 @@ class Collectors:
         )
         for actions in product((*ACTIONS, ERROR), repeat=2):
             self.pairs.labels(*actions)
+        self.candidate_pairs = self._counter(
+            "candidate_pairs",
+            "Questions sent to the candidate and another backend, by that one and whether the actions agree.",
+            *("other", "result"),
+        )
         self.shadow_copies = self._counter(
             "shadow_copies",
             "Answers to be copied to the other backend: stored as a pair, shed for load, refused for a limit, or lost.",
@@ -228,6 +251,10 @@ class Collectors:
         self.breaker_state = self._gauge(
             "breaker_state", "1 for the state that calls find the backend's best server in.", "backend", "state"
         )
+
+        self.canary_share = self._gauge("canary_share", "Fraction of requests that a canary gives to the candidate.")
+        self.canary_phase = self._gauge("canary_phase", "1 for the phase that this gateway knows of.", "phase")
+        self.show_canary("off", 0.0)
 
     def _add_refusal_and_error_collectors(self) -> None:
         self.limited = self._counter(
@@ -273,8 +300,20 @@ class Collectors:
         observation.fallback_from, observation.backend = observation.backend, fallback
 
     def count_pair(self, actions: Mapping[BackendName, Action | None]) -> None:
-        """Count a question that was sent to both backends; None is the action of a backend that failed."""
-        self.pairs.labels(*(actions[name] or ERROR for name in BACKEND_NAMES)).inc()
+        """Count a question that was sent to two backends; None is the action of a backend that failed."""
+        if CANDIDATE not in actions:
+            self.pairs.labels(*(actions[name] or ERROR for name in BACKEND_NAMES)).inc()
+            return
+        (other,) = (name for name in actions if name != CANDIDATE)
+        one, two = actions.values()
+        result = ERROR if one is None or two is None else AGREE if one == two else DIFFER
+        self.candidate_pairs.labels(other, result).inc()
+
+    def show_canary(self, phase: CanaryPhase, share: float) -> None:
+        """Publish the canary's phase, and the share of the requests that the candidate gets."""
+        self.canary_share.set(share)
+        for each in get_args(CanaryPhase):
+            self.canary_phase.labels(each).set(each == phase)
 
     def render(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

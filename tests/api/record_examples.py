@@ -59,7 +59,7 @@ class Example:
     @property
     def request(self) -> tuple[str, str]:
         method, path = self.operation.split()
-        return method, path.replace("{model}", "mistral") + self.query
+        return method, path.replace("{model}", "mistral").replace("{action}", "start") + self.query
 
 
 def invalid(operation: str, body: object = None, query: str = "") -> Example:
@@ -94,11 +94,13 @@ EXAMPLES = (
     invalid("POST /v1/keys", {"name": ""}),
     Example("GET /v1/keys", "page", "One key"),
     invalid("GET /v1/keys", query="?after=x"),
-    Example("GET /v1/backends", "backends", "Both backends"),
+    Example("GET /v1/backends", "backends", "All backends"),
     Example("GET /v1/costs", "costs", "After a few requests"),
     Example("GET /health/live", "alive", "Alive"),
     Example("GET /health/ready", "ready", "Ready"),
     Example("GET /metrics", "metrics", "The first lines"),
+    Example("PUT /v1/canary/{action}", "started", "In its first step"),
+    Example("GET /v1/canary", "running", "In its first step"),
     Example("GET /v1/models", "models", "Both models"),
     Example("GET /v1/models/{model}", "mistral", "One model"),
 )
@@ -108,13 +110,14 @@ FAILED = ("invalid_request", NOT_READY.name)
 
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[tuple[FastAPI, httpx.AsyncClient]]:
-    """Run a gateway with keys, an own store and the stand-in as both backends."""
+    """Run a gateway with keys, an own store and the stand-in as all backends."""
     keys = folder / "keys"
     keys.write_text(f"admin:{KEY}")
     keys.chmod(0o600)
     with served(create_stand_in(key=STAND_IN_KEY)) as origin:
         settings = {
             **{"vllm_urls": f"{origin}/v1", "openai_base_url": f"{origin}/v1", "openai_api_key": STAND_IN_KEY},
+            **{"candidate_urls": f"{origin.replace('127.0.0.1', 'localhost')}/v1"},
             **{"hosting_usd_per_hour": "0.10", "capacity_tokens_per_hour": 100_000},
             **{"market": "sample", "cache_s": 0, "api_keys_file": keys},
             **{"store_dir": folder / "store", "decision_log": "required"},

@@ -38,7 +38,12 @@ CONFIG = SchemathesisConfig.from_dict(
     }
 )
 
-SETTINGS = Settings.model_validate({"market": "sample"})
+SETTINGS = Settings.model_validate(
+    {
+        **{"market": "sample", "candidate_urls": ("http://candidate.example/v1",)},
+        **{"hosting_usd_per_hour": "0.10", "capacity_tokens_per_hour": 100_000},
+    }
+)
 schema = schemathesis.openapi.from_dict(document(create_app(SETTINGS), keyed=True), config=CONFIG)
 
 
@@ -50,6 +55,7 @@ def origin(store_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     backends: dict[BackendName, Backend] = {
         "mistral": CountingBackend("mistral"),
         "gpt-4": CountingBackend("gpt-4"),
+        "candidate": CountingBackend("candidate"),
     }
     keyed = SETTINGS.model_copy(update={"api_keys_file": keys, "store_dir": keys.parent})
     with served(create_app(keyed, opened_with(store_url, backends)), lifespan="on") as origin:

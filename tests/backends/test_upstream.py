@@ -39,6 +39,10 @@ def test_each_backend_has_the_limits_of_its_own_settings() -> None:
     assert (mistral.scope.name, mistral.scope.limits) == ("backend:mistral", Limits(10, 2000, 1))
     assert (gpt4.scope.name, gpt4.scope.limits) == ("backend:gpt-4", Limits(7, None, 12_500_000_000))
     assert upstream("gpt-4").scope.limits == Limits()
+    candidate = open_upstream(
+        CountingBackend("candidate"), PRICES["mistral"], Settings.model_validate(LIMITS), Collectors()
+    )
+    assert (candidate.scope.name, candidate.scope.limits) == ("backend:candidate", mistral.scope.limits)
 
 
 def test_the_breaker_s_state_is_exported() -> None:

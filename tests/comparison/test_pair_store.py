@@ -14,8 +14,10 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from app.comparison import pair_store as module
+from app.comparison.choice import Choice
 from app.comparison.pair_store import EXTRAS, PAIRS, Comparisons
-from app.comparison.pairs import MAIN, RECORD, Pair, Side, concatenate
+from app.comparison.pairs import MAIN, RECORD, Pair, Side, Sides, concatenate
+from app.comparison.statistics.report import report
 from app.comparison.versions import Version
 from app.contract.completion import BACKEND_NAMES
 from app.errors import StoreUnavailable
@@ -154,3 +156,19 @@ async def test_without_the_store_every_method_raises() -> None:
         for work in (away.append(pair()), away.page(None, 10), away.span(None, None)):
             with pytest.raises(StoreUnavailable):
                 await work
+
+
+async def test_pairs_of_other_sides_are_kept_apart(kept: Comparisons) -> None:
+    sides: Sides = ("candidate", "mistral")
+    answers = {name: replace(SIDES["mistral"], version=Version(name, "1")) for name in sides}
+    stored = [await kept.append(replace(pair(), sides=answers)) for _ in range(6)]
+    default = await kept.append(pair())
+    assert (await kept.page(None, 10))[0] == [default]
+    assert (await kept.of(sides).page(None, 10))[0] == stored[::-1]
+    assert [tuple(each.sides) for each in stored] == [sides] * 6
+    assert await kept.of(("candidate", "gpt-4")).page(None, 10) == ([], None)
+    records = concatenate(await kept.of(sides).span(None, None), sides)
+    found = report(records, Choice(), 0.02, await kept.versions())
+    assert (tuple(found.backends), found.agreement and found.agreement.value) == (sides, 1.0)
+    assert [each.model for each in found.versions["candidate"] if each.pairs] == ["candidate"]
+    assert "means of mistral over means of candidate" in found.method

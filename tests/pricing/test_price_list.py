@@ -84,3 +84,9 @@ def test_a_model_without_a_capacity_stops_the_start(manifest: Callable[[Capacity
     manifest(None)
     with pytest.raises(InvalidSettings, match="states no capacity"):
         price_list(settings(**HOSTED))
+
+
+def test_a_candidate_has_the_hosted_model_s_price(tmp_path: Path) -> None:
+    given = {"hosting_usd_per_hour": "0.7364", "capacity_tokens_per_hour": 200_000, "model_store": tmp_path}
+    price = CapacityPrice(Decimal("0.7364"), Decimal(200_000))
+    assert price_list(settings(**given, candidate_urls=("http://b/v1",))) == {"candidate": price}

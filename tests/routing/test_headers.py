@@ -16,12 +16,15 @@ def test_any_case_names_a_backend(given: str) -> None:
 
 def test_a_cascade_asks_all_and_a_backend_itself() -> None:
     assert choose(["Cascade"]) == "cascade"
-    assert [backends_of(choice) for choice in CHOICES] == [("mistral",), ("gpt-4",), BACKEND_NAMES]
+    assert [backends_of(choice) for choice in CHOICES] == [
+        *(("mistral",), ("gpt-4",), ("candidate",)),
+        BACKEND_NAMES,
+    ]
 
 
 @pytest.mark.parametrize("given", [[""], ["gpt4"], ["gpt-4.1"], ["mistral", "mistral"], ["mistral,gpt-4"]])
 def test_anything_else_is_refused_and_all_are_named(given: list[str]) -> None:
-    with pytest.raises(UnknownBackend, match="mistral, gpt-4, cascade"):
+    with pytest.raises(UnknownBackend, match="mistral, gpt-4, candidate, cascade"):
         choose(given)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import main as cli
+from app.contract.fingerprint import fingerprint
 from app.errors import InvalidSettings
 from app.settings.addresses import is_loopback, proxy_for
 from app.settings.client import ClientSettings
@@ -18,7 +19,8 @@ VARIABLES = """CONVICTION_VLLM_URLS OPENAI_API_KEY OPENAI_BASE_URL CONVICTION_GP
 CONVICTION_MARKET_DIR CONVICTION_MARKET_OPTIONS CONVICTION_MARKET_FALLBACK CONVICTION_API_KEYS_FILE CONVICTION_HOST
 CONVICTION_PORT CONVICTION_DEFAULT_BACKEND CONVICTION_ALLOW_FOREIGN_MODEL CONVICTION_BACKEND_TIMEOUT_S
 CONVICTION_FIRST_TOKEN_TIMEOUT_S CONVICTION_MODEL_STORE CONVICTION_HOSTING_USD_PER_HOUR
-CONVICTION_CAPACITY_TOKENS_PER_HOUR CONVICTION_URL CONVICTION_API_KEY"""
+CONVICTION_CAPACITY_TOKENS_PER_HOUR CONVICTION_URL CONVICTION_API_KEY CONVICTION_CANDIDATE_URLS
+CONVICTION_CANDIDATE_MODEL"""
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +64,8 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         "CONVICTION_MODEL_STORE": "/models",
         "CONVICTION_HOSTING_USD_PER_HOUR": "0.7364",
         "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "200000",
+        "CONVICTION_CANDIDATE_URLS": "http://c:1/v1/",
+        "CONVICTION_CANDIDATE_MODEL": "next",
     }
     assert set(given) == set(VARIABLES.split()) - {"CONVICTION_URL", "CONVICTION_API_KEY"}
     (tmp_path / "ohlcv.parquet").touch()
@@ -72,6 +76,7 @@ def test_every_variable_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert settings.openai_base_url == "http://127.0.0.1:9/v1"
     assert settings.hosting_usd_per_hour == Decimal("0.7364")
     assert settings.allow_foreign_model is True
+    assert (settings.candidate_urls, settings.candidate_model) == (("http://c:1/v1",), "next")
     assert settings.model_store == Path("/models")
     assert "hush" not in repr(settings)
     assert "sk-1234567890" not in repr(settings)
@@ -113,6 +118,12 @@ WRONG = [
     ("CONVICTION_MARKET_FALLBACK", "hush"),
     ("CONVICTION_PORT", "hush"),
     ("CONVICTION_DEFAULT_BACKEND", "hush"),
+    ("CONVICTION_DEFAULT_BACKEND", "candidate"),
+    ("CONVICTION_CANDIDATE_URLS", "hush"),
+    ("CONVICTION_CANARY_STEPS", "5,hush"),
+    ("CONVICTION_CANARY_STEPS", "5,5"),
+    ("CONVICTION_CANARY_STEPS", "100"),
+    ("CONVICTION_CANDIDATE_MODEL", "hush"),
     ("CONVICTION_ALLOW_FOREIGN_MODEL", "hush"),
     ("CONVICTION_BACKEND_TIMEOUT_S", "-1"),
     ("CONVICTION_FIRST_TOKEN_TIMEOUT_S", "0"),
@@ -331,3 +342,24 @@ def test_a_renamed_variable_is_rejected_with_its_new_name(monkeypatch: pytest.Mo
     with pytest.raises(InvalidSettings, match=rf"^{old}: .*{new}.*; CONVICTION_PORT: "):
         load_settings()
     assert load(ClientSettings)
+
+
+CANDIDATE = {"CONVICTION_CANDIDATE_URLS": "http://a/v1,http://b/v1", "CONVICTION_VLLM_URLS": "http://a/v1"}
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        (None, "CONVICTION_CANDIDATE_MODEL: needed where mistral's servers offer the candidate too"),
+        ("lora-0123456789ab", "CONVICTION_CANDIDATE_MODEL: was trained on another contract"),
+    ],
+)
+def test_a_candidate_of_mistral_s_servers_names_a_model_of_this_contract(
+    monkeypatch: pytest.MonkeyPatch, model: str | None, problem: str
+) -> None:
+    for name, value in {**CANDIDATE, "CONVICTION_CANDIDATE_MODEL": model or ""}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidSettings, match=problem):
+        load_settings()
+    monkeypatch.setenv("CONVICTION_CANDIDATE_MODEL", f"lora-{fingerprint()}")
+    assert load_settings().candidate_servers == 1  # the other is mistral's

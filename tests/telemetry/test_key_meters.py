@@ -23,7 +23,7 @@ def counted(collectors: Collectors) -> dict[str, float]:
 
 
 def test_tokens_and_cost_are_counted_by_name() -> None:
-    collectors = Collectors(LISTED)
+    collectors = Collectors(key_names=LISTED)
     for name in ("research", "research", "ops", "cvk_0123456789ab_secret"):
         collectors.count_usage(name, "gpt-4", USAGE, COST)
     assert counted(collectors) == {"research": 822, OTHER: 822}
@@ -34,7 +34,7 @@ def test_tokens_and_cost_are_counted_by_name() -> None:
 
 @given(st.lists(st.text(max_size=20), max_size=30))
 def test_no_name_adds_a_series(names: list[str]) -> None:
-    collectors = Collectors(LISTED)
+    collectors = Collectors(key_names=LISTED)
     before = len(next(iter(collectors.key_tokens.collect())).samples)
     for name in names:
         collectors.count_usage(name, "mistral", USAGE, PRICES["mistral"].cost(USAGE))

@@ -27,7 +27,10 @@ EXPECTED = {
     "conviction_recommendations_total": ("counter", {"backend", "action"}),
     "conviction_level": ("histogram", {"backend", "action"}),
     "conviction_ab_pairs_total": ("counter", {"mistral_action", "gpt4_action"}),
+    "conviction_candidate_pairs_total": ("counter", {"other", "result"}),
     "conviction_cache_requests_total": ("counter", {"result"}),
+    "conviction_canary_share": ("gauge", set()),
+    "conviction_canary_phase": ("gauge", {"phase"}),
     "conviction_limited_total": ("counter", {"scope", "reason"}),
     "conviction_shadow_copies_total": ("counter", {"result"}),
     "conviction_decision_log_entries_total": ("counter", {"result"}),
@@ -111,7 +114,7 @@ def test_input_tokens_exclude_cached_tokens() -> None:
 
 def test_the_basis_of_each_backend_is_that_of_its_price() -> None:
     usage = Usage(1, 1)
-    assert {name: price.cost(usage).basis for name, price in PRICES.items()} == BASIS
+    assert {name: price.cost(usage).basis for name, price in PRICES.items()} == {name: BASIS[name] for name in PRICES}
 
 
 def test_the_exposition_parses_and_includes_process_metrics() -> None:

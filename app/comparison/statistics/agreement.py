@@ -10,12 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.pairs import Records
+from app.comparison.pairs import Records, sides_of
 from app.comparison.statistics.estimate import Estimate, Numbers, Sample, Sums, short, wilson
-from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS, Action
 
-FIRST, SECOND = BACKEND_NAMES
 LABELS = (*ACTIONS, "error")
 SCALE: tuple[Action, ...] = ("sell", "hold", "buy")
 """The actions in their order; weighted kappa counts steps on it."""
@@ -44,7 +42,7 @@ class Needed:
 
 def columns(records: Records) -> Mapping[str, Numbers]:
     """Return the columns of pairs that both backends answered, to be summed over clusters."""
-    sides = [records[name] for name in BACKEND_NAMES]
+    sides = [records[name] for name in sides_of(records.dtype)]
     return paired_columns([side["action"] for side in sides], [side["conviction"] for side in sides])
 
 
@@ -112,7 +110,7 @@ def confusion(records: Records) -> Confusion:
     """Return the number of pairs by the first backend's action, or error, and the second's."""
     size = len(LABELS)
     one, other = (
-        records[name]["action"].astype(np.intp) % size for name in BACKEND_NAMES
+        records[name]["action"].astype(np.intp) % size for name in sides_of(records.dtype)
     )  # -1, no action, becomes the last label
     counts = np.bincount(size * one + other, minlength=size * size).reshape(size, size)
     return {row: dict(zip(LABELS, map(int, line), strict=True)) for row, line in zip(LABELS, counts, strict=True)}

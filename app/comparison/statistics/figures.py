@@ -9,14 +9,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.comparison.pairs import NO_ACTION, Records, select
+from app.comparison.pairs import NO_ACTION, Records, select, sides_of
 from app.comparison.statistics import agreement, latency_cost
-from app.comparison.statistics.agreement import FIRST, SECOND, Confusion
+from app.comparison.statistics.agreement import Confusion
 from app.comparison.statistics.confidence_sequence import confidence_sequence
 from app.comparison.statistics.estimate import Estimate, Numbers, Sample, Sums, clustered
 from app.comparison.statistics.latency_cost import LatencyCost
 from app.comparison.statistics.margins import MarginTest, margin_test
-from app.contract.completion import BACKEND_NAMES, BackendName
+from app.contract.completion import BackendName
 
 RATIOS = {
     "latency": ("total_ms", "pairs"),
@@ -53,24 +53,26 @@ class Figures:
         MarginTest | None,
         Field(description="whether both choose each action equally often; null for fewer than five tickers"),
     ]
-    confusion: Annotated[Confusion, Field(description=f"{FIRST}'s action, then {SECOND}'s")]
+    confusion: Annotated[Confusion, Field(description="the first backend's action, then the second's")]
     confusion_shares: Annotated[
         dict[str, dict[str, float | None]], Field(description="the same as fractions of each row; null in an empty row")
     ]
-    conviction_difference: Annotated[Estimate | None, Field(description=f"mean of {FIRST}'s minus {SECOND}'s")]
+    conviction_difference: Annotated[
+        Estimate | None, Field(description="mean of the first backend's minus the second's")
+    ]
     conviction_distance: Annotated[Estimate | None, Field(description="mean absolute difference")]
-    backends: dict[BackendName, LatencyCost]
-    ratios: Annotated[dict[str, Estimate | None], Field(description=f"{SECOND} over {FIRST}")]
+    backends: Annotated[dict[BackendName, LatencyCost], Field(description="the first backend, then the second")]
+    ratios: Annotated[dict[str, Estimate | None], Field(description="the second backend over the first")]
 
 
 def figures(records: Records) -> Figures:
     """Return the figures of records."""
-    answered = [records[name]["action"] != NO_ACTION for name in BACKEND_NAMES]
-    both = select(records, answered[0] & answered[1])
+    first, second = names = sides_of(records.dtype)
+    both = select(records, (records[first]["action"] != NO_ACTION) & (records[second]["action"] != NO_ACTION))
     sample, tickers = _sample(both)
     estimate: Callable[[Callable[[Sums], Numbers]], Estimate | None] = sample.estimate if sample else lambda _: None
     confusion = agreement.confusion(records)
-    sides = {name: latency_cost.latency_cost(records[name]) for name in BACKEND_NAMES}
+    sides = {name: latency_cost.latency_cost(records[name]) for name in names}
     return Figures(
         pairs=len(records),
         answered_by_both=len(both),
@@ -86,7 +88,7 @@ def figures(records: Records) -> Figures:
         conviction_difference=estimate(agreement.difference),
         conviction_distance=estimate(agreement.distance),
         backends=sides,
-        ratios={name: estimate(partial(_ratio, *parts)) for name, parts in RATIOS.items()},
+        ratios={name: estimate(partial(_ratio, *names, *parts)) for name, parts in RATIOS.items()},
     )
 
 
@@ -95,12 +97,13 @@ def _sample(both: Records) -> tuple[Sample | None, int]:
     if not len(both):
         return None, 0
     owner, clusters, tickers = clustered(both["ticker"])
-    columns = {**agreement.columns(both), **latency_cost.columns(both, FIRST), **latency_cost.columns(both, SECOND)}
+    first, second = sides_of(both.dtype)
+    columns = {**agreement.columns(both), **latency_cost.columns(both, first), **latency_cost.columns(both, second)}
     return Sample(columns, owner, clusters), tickers
 
 
-def _ratio(over: str, under: str, sums: Sums) -> Numbers:
+def _ratio(first: str, second: str, over: str, under: str, sums: Sums) -> Numbers:
     def mean(backend: str) -> Numbers:
         return sums[f"{backend} {over}"] / sums[under if under == "pairs" else f"{backend} {under}"]
 
-    return mean(SECOND) / mean(FIRST)
+    return mean(second) / mean(first)

@@ -10,15 +10,16 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.pairs import BLINDS, DETAILS, EPOCH, NO_ACTION, ORIGINS, Records, select
+from app.comparison.pairs import BLINDS, DETAILS, EPOCH, NO_ACTION, ORIGINS, Records, select, sides_of
 from app.comparison.statistics.hits import BUCKETS
 from app.comparison.versions import Version, Versions
-from app.contract.completion import BACKEND_NAMES, BackendName
+from app.contract.completion import ALL_BACKENDS, BackendName
 from app.errors import InvalidRequest
 
 Dimension = Literal[
     "detail", "origin", "blind", "ticker", "day", "prompt_version", "mistral_model", "gpt4_model",
     "mistral_conviction", "gpt4_conviction", "mistral_probability", "gpt4_probability",
+    "candidate_model", "candidate_conviction", "candidate_probability",
 ]  # fmt: skip
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 MAX_DIMENSIONS, MAX_GROUPS = 3, 500
@@ -71,7 +72,7 @@ def _models(backend: BackendName, records: Records, versions: Versions) -> Label
 
 def _prompt_versions(records: Records, versions: Versions) -> Labelled:
     """Both sides of a pair have the same version of the prompt; one that failed has none."""
-    one, other = (records[f"{name}_version"] for name in BACKEND_NAMES)
+    one, other = (records[f"{name}_version"] for name in sides_of(records.dtype))
     names = [version.prompt_version if version else None for version in versions]
     return _versioned(np.where(one, one, other), names)
 
@@ -102,7 +103,7 @@ LABELS: Mapping[str, Callable[[Records, Versions], Labelled]] = {
     "prompt_version": _prompt_versions,
     **{
         f"{name.replace('-', '')}_{what}": partial(labels, name)
-        for name in BACKEND_NAMES
+        for name in ALL_BACKENDS
         for what, labels in (("model", _models), ("conviction", _convictions), ("probability", _probabilities))
     },
 }

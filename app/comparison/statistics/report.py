@@ -10,13 +10,13 @@ from typing import Annotated
 from pydantic import Field
 
 from app.comparison.choice import Choice
-from app.comparison.pairs import DETAILS, ORIGINS, Origin, Records, moment, select
-from app.comparison.statistics.agreement import FIRST, SECOND, Needed, needed
+from app.comparison.pairs import DETAILS, ORIGINS, Origin, Records, moment, select, sides_of
+from app.comparison.statistics.agreement import Needed, needed
 from app.comparison.statistics.estimate import RESAMPLES
 from app.comparison.statistics.figures import Figures, figures
 from app.comparison.statistics.groups import Dimension, Label, groups, version_counts
 from app.comparison.versions import UNKNOWN_ONLY, Versions
-from app.contract.completion import BACKEND_NAMES, BackendName
+from app.contract.completion import BackendName
 from app.contract.prompt import Detail
 
 BY: Sequence[Dimension] = ("detail",)
@@ -26,7 +26,7 @@ METHOD = (
     " confidence sequence, which holds at every number of pairs from a fixed beginning, for the questions asked. The"
     " weighted kappa weighs buy against sell four times buy against hold. Marginal homogeneity is Bhapkar's test, by"
     " ticker. Agreement, kappa, convictions and ratios are of pairs that both answered."
-    f" Ratios are means of {SECOND} over means of {FIRST}. Costs are as answers state them: list price, or the hourly"
+    " Ratios are means of {1} over means of {0}. Costs are as answers state them: list price, or the hourly"
     " price shared at measured capacity."
 )
 
@@ -60,7 +60,7 @@ class Report(Figures):
     ]
     needed: Needed
     groups: Annotated[list[Group], Field(description="the same figures by `group_by`, in the order of its values")]
-    method: str = METHOD
+    method: str
 
 
 def report(
@@ -76,16 +76,17 @@ def report(
     """
     chosen = select(records, choice.mask(records, versions))
     parts = [Group(by=labels, **vars(figures(part))) for labels, part in groups(chosen, by, versions)]
-    whole = figures(chosen)
+    whole, sides = figures(chosen), sides_of(chosen.dtype)
     return Report(
         **vars(whole),
         first=moment(int(chosen["time_ms"][0])) if len(chosen) else None,
         last=moment(int(chosen["time_ms"][-1])) if len(chosen) else None,
         details={name: int((chosen["detail"] == index).sum()) for index, name in enumerate(DETAILS)},
         origins={name: int((chosen["origin"] == index).sum()) for index, name in enumerate(ORIGINS)},
-        versions={name: _versions(chosen, name, versions) for name in BACKEND_NAMES},
+        versions={name: _versions(chosen, name, versions) for name in sides},
         needed=needed(whole.agreement, whole.answered_by_both, half_width),
         groups=parts,
+        method=METHOD.format(*sides),
     )
 
 

@@ -1,7 +1,8 @@
 -- Append a pair to the last chunk, with a time that never decreases, and delete chunks whose pairs are all too old.
 -- ARGV: a record without the time it begins with, records a chunk, records to keep, whether the question was blind (0
--- unknown, 1 no, 2 yes), and each side's version, empty if it is unknown.
-local PAIRS, EXTRAS, VERSIONS = 'conviction:pairs:1', 'conviction:pair_extras:1', 'conviction:pair_versions'
+-- unknown, 1 no, 2 yes), each side's version, empty if it is unknown, and the suffix of the keys for these sides.
+local PAIRS, EXTRAS = 'conviction:pairs:1' .. ARGV[7], 'conviction:pair_extras:1' .. ARGV[7]
+local VERSIONS = 'conviction:pair_versions'
 local size, retained = tonumber(ARGV[2]), tonumber(ARGV[3])
 local function number(field) return tonumber(redis.call('HGET', PAIRS, field) or 0) end
 

@@ -1,0 +1,85 @@
+"""A trial of the candidate: if it fails in any way, the incumbent answers instead."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from app.errors import BackendError, ConvictionError, LimitReached, Overloaded
+from app.recommend import Answer, Question
+from app.routing.fallback import AnswerStrategy, Route
+
+SHARE = 0.5
+"""The share of a request's time in which the candidate must answer, or begin its stream; the incumbent has the rest."""
+
+
+@dataclass(frozen=True)
+class Trial(AnswerStrategy):
+    """One question that the gateway gave to the candidate, although the client did not ask for it.
+
+    The incumbent, the route's second backend, answers if the candidate fails, is late, is at one of its limits, or
+    gives no valid answer; then the client's fallback applies to the incumbent. Only a stream that has begun fails with
+    the candidate. Both backends are charged for their calls.
+    """
+
+    async def recommend(self) -> Answer:
+        question, own_s = await self._with_metrics(), self.timer.read()[1]
+        options = replace(self.options, deadline=self.options.deadline.part(SHARE))
+        try:
+            return self._finish_first(await self.recommender.ask(question, self.route.first, options, self.timer))
+        except ConvictionError as error:
+            then = self._instead(question, error, own_s)
+        return self._explain(await then.recommend())
+
+    async def stream(self) -> AsyncGenerator[str | Answer, None]:
+        question, own_s = await self._with_metrics(), self.timer.read()[1]
+        answer = self.recommender.stream(question, self.route.first, self.options, self.timer)
+        began = False
+        async with aclosing(answer) as pieces:
+            try:
+                async with self.options.deadline.part(SHARE).limit(f"{self.route.first.name} began no answer in time"):
+                    first = await anext(pieces)
+                began = True
+                yield first if isinstance(first, str) else self._finish_first(first)
+                async for piece in pieces:
+                    yield piece if isinstance(piece, str) else self._finish_first(piece)
+                return
+            except ConvictionError as error:
+                if began:
+                    self._observe(error)
+                    raise
+                then = self._instead(question, error, own_s)
+        async with aclosing(then.stream()) as pieces:
+            async for piece in pieces:
+                yield piece if isinstance(piece, str) else self._explain(piece)
+
+    async def _with_metrics(self) -> Question:
+        """Look the metrics up once, so that both backends receive the same."""
+        assert self.route.second is not None
+        async with self.options.deadline.limit("no metrics of the ticker in time"):
+            return await self.recommender.with_metrics(self.question, self.route.second, self.options, self.timer)
+
+    def _instead(self, question: Question, error: ConvictionError, own_s: float) -> AnswerStrategy:
+        """Return the incumbent's strategy, or raise an error that is not the candidate's. A request whose call began
+        is counted already."""
+        self._observe(error)
+        incumbent, fallback = self.route.second, self.route.fallback
+        assert incumbent is not None
+        failed = isinstance(error, BackendError | Overloaded)
+        if not (failed or (isinstance(error, LimitReached) and error.scope == "backend")):
+            raise error
+        if self.options.deadline.passed:
+            raise error
+        self._hand_over(error, incumbent, own_s)
+        counted = question.counted or isinstance(error, BackendError)
+        route = Route(incumbent, None if fallback is incumbent else fallback, assignment=self.route.assignment)
+        return AnswerStrategy(
+            *(replace(question, counted=counted), route, self.options, self.recommender, self.collectors),
+            *(self.timer, self.observation),
+        )
+
+    def _explain(self, answer: Answer) -> Answer:
+        recommendation = answer.recommendation
+        failed = recommendation.fallback_from or self.route.first.name
+        return replace(answer, recommendation=replace(recommendation, fallback_from=failed))
