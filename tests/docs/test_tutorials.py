@@ -29,7 +29,7 @@ def test_a_tutorial_shows_what_its_commands_print(page: Path, tmp_path: Path) ->
 
 
 def pattern(line: str) -> str:
-    """Return an expression for a line of a page, in which … stands for any text."""
+    """Return an expression for a line of a page, in which … matches any text."""
     return ".*".join(re.escape(normal(part)) for part in line.split("…")).replace(r"\ .*", r".*")
 
 

@@ -22,7 +22,7 @@ from tests.supervisor.running import until
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 READY = re.compile(r"Conviction is ready at (\S+) ")
-NEEDS = {"docker compose": "it needs Docker, which tests/deploy's images stand for"}
+NEEDS = {"docker compose": "it needs Docker; tests/deploy checks the files of Docker Compose"}
 """Commands that a test cannot run, and why."""
 
 SHELL = """
@@ -104,7 +104,7 @@ def environment() -> dict[str, str]:
 
 @contextmanager
 def gateway(commands: str, folder: Path) -> Iterator[str]:
-    """Run the block that starts the gateway in a terminal of its own, and yield the gateway's URL."""
+    """Run the block that starts the gateway in a separate terminal, and yield the gateway's URL."""
     output = folder / "first-terminal"
     with output.open("w") as file:
         shell = subprocess.Popen(
@@ -122,7 +122,7 @@ def gateway(commands: str, folder: Path) -> Iterator[str]:
 
 
 def run(page: Path, folder: Path) -> Iterator[tuple[Step, str]]:
-    """Run the tutorial in `folder`, which stands for a checkout, and yield each later step with its output."""
+    """Run the tutorial in `folder`, which replaces a checkout, and yield each later step with its output."""
     (folder / ".envs").symlink_to(ROOT / ".envs")
     first, *others = steps_of(page)
     assert first.starts_the_gateway, page
