@@ -264,8 +264,8 @@ async def test_every_endpoint_lists_the_evidence_of_a_full_answer(running: Gatew
         listed = [vars(item) for item in read_analysis(answer["analysis"])]
         assert answer["evidence"] == listed
         assert listed[0] == {
-            **{"group": "bullish", "metric": "put-call ratio", "value": "7.26", "reading": "puts crowded"},
-            **{"vote": 2, "total": 2},
+            **{"group": "bearish", "metric": "IV skew", "value": None, "reading": "puts dearer"},
+            **{"vote": -1, "total": -1},
         }
 
 

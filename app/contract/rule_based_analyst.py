@@ -17,7 +17,7 @@ from app.contract.prompt import Detail, Line, evidence
 from app.contract.recommendation import Action, BriefAnswer, FullAnswer
 
 NAME = "rules"
-MODEL_ID = "rule-based-analyst-3"
+MODEL_ID = "rule-based-analyst-4"
 
 VOTES: dict[str, dict[str, int]] = {
     "iv_skew": {"puts far dearer": -2, "puts dearer": -1, "calls dearer": 1},

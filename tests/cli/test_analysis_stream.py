@@ -83,7 +83,7 @@ def test_the_analysis_precedes_the_coloured_verdict(url: str) -> None:
     status, text, errors = shown(url)
     analysis, verdict = text.split("\n\n\033[1;3", 1)
     assert (status, errors) == (0, "")
-    assert analysis.startswith("Bullish: ")
+    assert analysis.startswith("Evidence and balance so far: ")
     assert "by mistral (double-1)\n" in verdict
     assert "\033[2m" in verdict  # the disclaimer
     assert "Bullish" not in verdict

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from itertools import accumulate
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.contract.analysis import LABELS, Evidence, read_analysis, without_scores, write_analysis
+from app.contract.analysis import LABELS, OPENING, Evidence, read_analysis, without_scores, write_analysis
 from app.contract.features import Metrics
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Line, evidence
@@ -21,26 +23,42 @@ def analysis(metrics: Metrics) -> str:
 
 def test_the_worked_example() -> None:
     assert analysis(EXAMPLE) == (
-        "Bullish: put-call ratio 7.26 puts crowded (2), MACD positive (3), MACD histogram 0.63 positive (5), "
-        "RSI firm (6), BBP upper half (7), SMA20 above (8), SMA50 above (9), EMA50 above (10), TRIX rising (11), "
-        "OBV buying (12). Bearish: IV skew puts dearer (1), SMA200 far above (2), STOCH falling (3), "
-        "pivots under S1 (4). Balance +8: enough to buy."
+        "Evidence and balance so far: IV skew puts dearer (-1), put-call ratio 7.26 puts crowded (+1), "
+        "MACD positive (+2), MACD histogram 0.63 positive (+4), RSI firm (+5), BBP upper half (+6), SMA20 above (+7), "
+        "SMA50 above (+8), "
+        "SMA200 far above (+7), EMA50 above (+8), STOCH falling (+7), TRIX rising (+8), OBV buying (+9), "
+        "pivots under S1 (+8). Balance +8: enough to buy."
     )
-    first, *_, last = read_analysis(analysis(EXAMPLE))
-    assert first == Evidence("bullish", "put-call ratio", "7.26", "puts crowded", 2, 2)
-    assert last == Evidence("bearish", "pivots", None, "under S1", -1, 4)
+    first, second, *_, last = read_analysis(analysis(EXAMPLE))
+    assert first == Evidence("bearish", "IV skew", None, "puts dearer", -1, -1)
+    assert second == Evidence("bullish", "put-call ratio", "7.26", "puts crowded", 2, 1)
+    assert last == Evidence("bearish", "pivots", None, "under S1", -1, 8)
 
 
 @given(any_metrics())
 def test_an_analysis_reads_back_as_the_votes_it_was_written_from(metrics: Metrics) -> None:
     lines, cast = evidence(metrics.values()), votes(metrics)
     found = read_analysis(analysis(metrics))
-    assert sorted((item.metric, item.reading, item.vote) for item in found) == sorted(
+    assert [(item.metric, item.reading, item.vote) for item in found] == [
         (lines[vote.indicator].label, lines[vote.indicator].reading, vote.weight) for vote in cast
+    ]
+    assert [item.total for item in found] == list(accumulate(vote.weight for vote in cast))
+    assert all((item.group == "bullish") == (item.vote > 0) for item in found)
+
+
+def test_votes_of_earlier_analyses_are_read() -> None:
+    text = (
+        "Votes and the count so far: IV skew -10.9 puts dearer -1 (-1); put-call ratio 7.26 puts crowded +2 (1); "
+        "SMA20 price +1.5% above +1 (2); STOCH K 45.6 D 46 falling -1 (1). Bulls lead by 1: too little to act."
     )
-    for group in ("bullish", "bearish"):
-        side = [item for item in found if item.group == group]
-        assert [item.total for item in side] == [sum(abs(i.vote) for i in side[: n + 1]) for n in range(len(side))]
+    assert [tuple(vars(item).values()) for item in read_analysis(text)] == [
+        ("bearish", "IV skew", "-10.9", "puts dearer", -1, -1),
+        ("bullish", "put-call ratio", "7.26", "puts crowded", 2, 1),
+        ("bullish", "SMA20", "price +1.5%", "above", 1, 2),
+        ("bearish", "STOCH", "K 45.6 D 46", "falling", -1, 1),
+    ]
+    figures = [word for word in without_scores(text).split() if any(c.isdigit() for c in word)]
+    assert figures == ["-10.9", "7.26", "SMA20", "+1.5%", "45.6", "46"]
 
 
 @given(any_metrics())
@@ -49,9 +67,9 @@ def test_figures_are_cited_for_heavy_votes_only(metrics: Metrics) -> None:
         assert (item.value is not None) == (abs(item.vote) >= 2)
 
 
-def test_both_sides_may_be_empty() -> None:
+def test_there_may_be_no_evidence() -> None:
     text = write_analysis([], "too little to act")
-    assert text == "Bullish: none. Bearish: none. Balance 0: too little to act."
+    assert text == "Evidence and balance so far: none. Balance 0: too little to act."
     assert read_analysis(text) == []
 
 
@@ -59,11 +77,11 @@ def test_both_sides_may_be_empty() -> None:
     "text",
     [
         "",
-        "Votes and the count so far: MACD 10.4 positive +1 (1). Bulls lead by 1: too little to act.",
         "The stock looks bullish: RSI is firm (6) and MACD is positive.",
-        "Bullish: sentiment good (1). Bearish: none. Balance +1: too little to act.",
-        "Bullish: RSI firm. Bearish: none. Balance +1: too little to act.",
-        "Bullish: RSI firm (1). Bearish: none. Balance +1: too little to act. And more.",
+        "Evidence and balance so far: sentiment good (+1). Balance +1: too little to act.",
+        "Evidence and balance so far: RSI firm. Balance +1: too little to act.",
+        "Evidence and balance so far: RSI firm (0). Balance 0: too little to act.",
+        "Evidence and balance so far: RSI firm (+1). Balance +1: too little to act. And more.",
     ],
 )
 def test_other_formats_have_no_evidence(text: str) -> None:
@@ -72,8 +90,7 @@ def test_other_formats_have_no_evidence(text: str) -> None:
 
 
 @given(
-    st.text()
-    | st.lists(st.sampled_from([*LABELS, "Bullish: ", "Bearish: ", ". ", ", ", " (1)", "Balance +1: x."])).map("".join)
+    st.text() | st.lists(st.sampled_from([*LABELS, OPENING, ". ", ", ", " +1", " (1)", "Balance +1: x."])).map("".join)
 )
 def test_any_text_is_read_without_an_error(text: str) -> None:
     for item in read_analysis(text):
@@ -82,5 +99,5 @@ def test_any_text_is_read_without_an_error(text: str) -> None:
 
 def test_scores_are_not_figures() -> None:
     text = write_analysis([(Line("RSI", ("74.2",), "overbought"), -3)], "too little to act")
-    assert text == "Bullish: none. Bearish: RSI 74.2 overbought (3). Balance -3: too little to act."
+    assert text == "Evidence and balance so far: RSI 74.2 overbought (-3). Balance -3: too little to act."
     assert [word for word in without_scores(text).split() if any(c.isdigit() for c in word)] == ["74.2"]
