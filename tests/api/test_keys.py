@@ -172,7 +172,7 @@ WRONG: dict[str, tuple[object, tuple[str, ...]]] = {
     "escape sequence": ({"name": "a\x1b[31m"}, ("name must be",)),
     "reversed text": ({"name": "a\u202eb"}, ("name must be",)),
     "a number for a name": ({"name": 5}, ("name must be a string",)),
-    "unknown backend": ({"name": "a", "backends": ["gpt-5"]}, ("backends.0", "'mistral' or 'gpt-4'")),
+    "unknown backend": ({"name": "a", "backends": ["gpt-5"]}, ("backends.0", "'gpt-4' or 'candidate'")),
     "no backend": ({"name": "a", "backends": []}, ("backends", "at least 1")),
     "admin in words": ({"name": "a", "admin": "yes"}, ("admin must be true or false",)),
     "no request": ({"name": "a", "requests_per_minute": 0}, ("requests_per_minute must be a whole number from 1 to",)),

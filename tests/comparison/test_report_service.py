@@ -25,7 +25,7 @@ class Kept(Comparisons):
     """Pairs that need no store."""
 
     def __init__(self) -> None:
-        pass
+        self.sides = BACKEND_NAMES
 
     async def span(self, start_ms: int | None, end_ms: int | None) -> list[Records]:
         return [records([pair(side("buy"), side("buy"))]), records([pair(side("buy"), side("sell"))])]

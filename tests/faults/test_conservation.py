@@ -23,14 +23,14 @@ from tests.faults.running import PRICE, Books, most, question, stated, until
 from tests.faults.upstream import Upstream
 from tests.valkey import Valkey
 
-CALLERS, LASTS_S = 6, 25.0
+CALLERS = 6
 QUESTIONS = 3000
 """More than can be asked in that time."""
 GPT_4 = list_price("gpt-4.1")
 PRICES: Mapping[BackendName, Price] = {"mistral": PRICE, "gpt-4": GPT_4}
 
 
-@pytest.mark.parametrize("lasts_s", [6.0, pytest.param(60.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("lasts_s", [25.0, pytest.param(60.0, marks=pytest.mark.slow)])
 async def test_money_is_conserved_whatever_fails(
     start: Start, valkey: Valkey, upstream: Upstream, books: Books, tmp_path: Path, lasts_s: float
 ) -> None:
@@ -42,24 +42,27 @@ async def test_money_is_conserved_whatever_fails(
     settings = {"CONVICTION_KEY_USD_PER_DAY": "1000", "CONVICTION_API_KEYS_FILE": str(tmp_path / "keys")}
     with delaying(tmp_path, Path(valkey.url.removeprefix("unix://")), random.Random(seed)) as (delays, url):
         replicas = start.two(REDIS_URL=url, **settings)
-        chaos = Chaos(replicas, valkey, delays, upstream, random.Random(seed), keys, time.monotonic() + LASTS_S)
+        chaos = Chaos(replicas, valkey, delays, upstream, random.Random(seed), keys, time.monotonic() + lasts_s)
         await asyncio.gather(chaos.kill_repeatedly(), *(chaos.caller() for _ in range(CALLERS)))
         marks = [asked.mark for asked in chaos.questions]
         await until(lambda: not any(upstream.served(name, *marks).open for name in BACKEND_NAMES))
         await delays.end()
         await books.closed()
-        await check(chaos, books)
+        await check(chaos, books, least=0 if lasts_s < 60 else 1)
     assert delays.late > 0, delays.held
 
 
-async def check(chaos: Chaos, books: Books) -> None:
-    """Compare the ledger and budgets with what was served, and require that both gateways still answer."""
+async def check(chaos: Chaos, books: Books, least: int) -> None:
+    """Compare the ledger and budgets with what was served, and require that both gateways still answer.
+
+    At least `least` requests are unconfirmed: a short run may have no gateway killed while it paid for a call.
+    """
     upstream = chaos.upstream
     assert min(chaos.ended["ok"], chaos.ended["lost"]) > 0, chaos.ended
     charged = [await charge(upstream, books, asked) for asked in chaos.questions]
     ledger = await books.ledger()
     assert sum(charged) == ledger["nano_usd"] + ledger["unconfirmed_nano_usd"]
-    assert 1 <= ledger["unconfirmed_requests"] <= chaos.ended["lost"]
+    assert least <= ledger["unconfirmed_requests"] <= chaos.ended["lost"]
     for name in BACKEND_NAMES:
         of_backend = await books.ledger(name)
         assert (await books.budget(f"backend:{name}"))["used"] == (

@@ -85,7 +85,7 @@ def test_subjects_spread_as_the_weights_say() -> None:
         ({"experiments": [], "more": 1}, "Extra inputs"),
         ({"experiments": [{"name": "x", "arms": [("a", "mistral", 4000), ("b", "gpt-4", 5000)]}]}, "9000, not to 1"),
         ({"experiments": [{"name": "x", "arms": [("a", "mistral", 5000), ("a", "gpt-4", 5000)]}]}, "one arm a"),
-        ({"experiments": [{"name": "x", "arms": [("a", "gpt-5", 10000)]}]}, "'mistral', 'gpt-4' or 'cascade'"),
+        ({"experiments": [{"name": "x", "arms": [("a", "gpt-5", 10000)]}]}, "'candidate' or 'cascade'"),
         ({"experiments": [{"name": "x", "arms": [("a", "mistral", -1), ("b", "gpt-4", 10001)]}]}, "greater than or"),
         ({"experiments": [{"name": "x", "arms": [("a", "mistral", 10000.5)]}]}, "valid integer"),
         ({"experiments": [{"name": "x", "detail": d, "arms": [("a", "mistral", 10000)]} for d in ("brief", "full")]},
