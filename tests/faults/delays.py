@@ -16,7 +16,7 @@ from anyio.from_thread import start_blocking_portal
 HELD_S = (0.3, 3.0)
 """The shortest and the longest time; a gateway waits half a second for a reply."""
 REPEATED_S = 1.0
-SHARE = 0.03
+SHARE = 0.06
 """Of the reads that are held back."""
 PIECE = 1 << 16
 
