@@ -11,8 +11,8 @@ from app.contract.completion import CANDIDATE, INCUMBENT, BackendName
 from app.errors import InvalidRequest
 from app.recommend import Question
 from app.recommendation import Assignment
-from app.routing.canary import NAME as CANARY
 from app.routing.cascade import Cascade
+from app.routing.experiments import CANARY
 from app.routing.fallback import AnswerStrategy, Route
 from app.routing.headers import FALLBACK, HEADER, SUBJECT, Choice, backends_of, choose, choose_fallback, subject
 from app.routing.trial import Trial
@@ -39,8 +39,7 @@ class RequestRouter:
         named = choose(headers.getlist(HEADER))
         self.choice: Choice | None = named
         """The backend of every question; None where an experiment decides for each."""
-        canary = self._resources.canary.state.active and self._default == INCUMBENT
-        if named is None and not (self._experiments.any or canary):
+        if named is None and not (self._experiments.any or self._canary_assigns):
             self.choice = self._default
         backends = backends_of(self.choice) if self.choice else ()
         for backend in backends:
@@ -93,6 +92,10 @@ class RequestRouter:
         """Return the headers that are known before there is an answer."""
         return {} if self.choice is None else {HEADER: self.choice}
 
+    @property
+    def _canary_assigns(self) -> bool:
+        return self._resources.canary.state.active and self._default == INCUMBENT
+
     def _usable(self, backend: BackendName) -> bool:
         """Return whether this gateway has the backend and the key's scope includes it."""
         return backend in self._resources.upstreams and may_use(self._principal, backend)
@@ -105,7 +108,7 @@ class RequestRouter:
             arm = experiment.assign(of)
             if all(map(self._usable, _needed(arm.backend))):
                 return arm.backend, Assignment(experiment.name, arm.name)
-        elif canary.state.active and self._default == INCUMBENT and all(map(self._usable, _needed(CANDIDATE))):
+        elif self._canary_assigns and all(map(self._usable, _needed(CANDIDATE))):
             backend = canary.assign(of)
             return backend, Assignment(CANARY, backend)
         require_backend(self._principal, self._default)

@@ -19,11 +19,10 @@ from app.errors import BackendError, Conflict, ConvictionError, DeadlineExceeded
 from app.recommend import Answer
 from app.routing.canary_policy import CanaryCheck, checks, error_field, latency_field, verdict
 from app.routing.canary_store import CanaryStore, Snapshot, State
-from app.routing.experiments import BUCKETS, bucket_of
+from app.routing.experiments import BUCKETS, CANARY, bucket_of
 from app.settings.canary import CanarySettings
 from app.telemetry.metrics import CanaryPhase, Collectors
 
-NAME = "canary"
 INTERVAL_S = 1.0
 """The time between two looks at the shared state."""
 
@@ -46,7 +45,7 @@ class Canary:
 
     def assign(self, subject: str) -> BackendName:
         """Return the backend of a subject; one that has the candidate keeps it while the share rises."""
-        return CANDIDATE if bucket_of(NAME, subject) < self.state.share / 100 * BUCKETS else INCUMBENT
+        return CANDIDATE if bucket_of(CANARY, subject) < self.state.share / 100 * BUCKETS else INCUMBENT
 
     def observe(self, backend: BackendName, detail: Detail, outcome: Answer | ConvictionError, ms: float) -> None:
         """Count the outcome of a call after `ms` milliseconds. An answer that came too late counts as slow, since the
@@ -157,7 +156,7 @@ class Canary:
             try:
                 await self.look()
             except StoreUnavailable:
-                self._collectors.store_errors.labels(NAME).inc()
+                self._collectors.store_errors.labels(CANARY).inc()
             except Exception:
                 log.exception("the canary could not be judged")
             await asyncio.sleep(INTERVAL_S)

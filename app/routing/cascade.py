@@ -6,11 +6,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from app.backends.upstream import Upstream
 from app.errors import BackendError, Overloaded
-from app.recommend import Answer, Question
+from app.recommend import Answer
 from app.recommendation import Cascaded, Recommendation
-from app.routing.fallback import AnswerStrategy, Route
+from app.routing.fallback import AnswerStrategy
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Cascade(AnswerStrategy):
         """Ask the first backend in brief, and return its answer or the strategy that answers instead."""
         route, second, own_s = self.route, self.route.second, self.timer.read()[1]
         assert second is not None
-        looked_up = await self._with_metrics()
+        looked_up = await self._with_metrics(route.first)
         brief, question = replace(looked_up, detail="brief"), replace(looked_up, counted=False)
         try:
             answer = await self.recommender.ask(brief, route.first, self.options, self.timer)
@@ -56,18 +55,6 @@ class Cascade(AnswerStrategy):
         if question.detail == "full":
             return result, self._next(question, route.first)
         return replace(result, cost=None), answer
-
-    async def _with_metrics(self) -> Question:
-        """Look the metrics up once, so that both backends receive the same."""
-        async with self.options.deadline.limit("no metrics of the ticker in time"):
-            return await self.recommender.with_metrics(self.question, self.route.first, self.options, self.timer)
-
-    def _next(self, question: Question, upstream: Upstream) -> AnswerStrategy:
-        fallback = None if self.route.fallback is upstream else self.route.fallback
-        route = Route(upstream, fallback, assignment=self.route.assignment)
-        return AnswerStrategy(
-            question, route, self.options, self.recommender, self.collectors, self.timer, self.observation
-        )
 
     def _explain(self, answer: Answer, result: Cascaded) -> Answer:
         failed = self.route.first.name if result.action is None else answer.recommendation.fallback_from

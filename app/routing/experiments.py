@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from app.contract.prompt import Detail
 from app.routing.headers import Choice
 
+CANARY = "canary"
+"""The name by which answers state that the canary, and no experiment, chose their backend."""
 BUCKETS = 10_000
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -75,8 +77,8 @@ class Plan(_Form):
     def _disjoint(self) -> Self:
         if duplicate := _duplicate([experiment.name for experiment in self.experiments]):
             raise ValueError(f"more than one experiment is named {duplicate}")
-        if any(experiment.name == "canary" for experiment in self.experiments):
-            raise ValueError("no experiment may be named canary, as answers name the canary")
+        if any(experiment.name == CANARY for experiment in self.experiments):
+            raise ValueError(f"no experiment may be named {CANARY}, as answers name the canary")
         for detail in get_args(Detail):
             both = [each.name for each in self.experiments if each.detail in (None, detail)]
             if len(both) > 1:

@@ -99,6 +99,19 @@ class AnswerStrategy:
         unusable = isinstance(error, UnparsedAnswer) or self.options.deadline.passed
         return None if unusable else self.route.fallback
 
+    async def _with_metrics(self, upstream: Upstream) -> Question:
+        """Look the metrics up once for this backend's call, so that all backends receive the same."""
+        async with self.options.deadline.limit("no metrics of the ticker in time"):
+            return await self.recommender.with_metrics(self.question, upstream, self.options, self.timer)
+
+    def _next(self, question: Question, upstream: Upstream) -> AnswerStrategy:
+        """Return the strategy that asks another backend of the route instead."""
+        fallback = None if self.route.fallback is upstream else self.route.fallback
+        route = Route(upstream, fallback, assignment=self.route.assignment)
+        return AnswerStrategy(
+            question, route, self.options, self.recommender, self.collectors, self.timer, self.observation
+        )
+
     def _hand_over(self, error: ConvictionError, fallback: Upstream, own_s: float) -> None:
         """Count the first backend's failure. The time since `own_s` was spent waiting for that backend."""
         self.timer.add_waiting(self.timer.read()[1] - own_s)

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from app.backends.upstream import Upstream
 from app.errors import BackendError, ConvictionError, LimitReached, Overloaded
 from app.recommend import Answer, Question
-from app.routing.fallback import AnswerStrategy, Route
+from app.routing.fallback import AnswerStrategy
 
 SHARE = 0.5
 """The share of a request's time in which the candidate must answer, or begin its stream; the incumbent has the rest."""
@@ -24,7 +25,7 @@ class Trial(AnswerStrategy):
     """
 
     async def recommend(self) -> Answer:
-        question, own_s = await self._with_metrics(), self.timer.read()[1]
+        question, own_s = await self._with_metrics(self._incumbent), self.timer.read()[1]
         options = replace(self.options, deadline=self.options.deadline.part(SHARE))
         try:
             return self._finish_first(await self.recommender.ask(question, self.route.first, options, self.timer))
@@ -33,7 +34,7 @@ class Trial(AnswerStrategy):
         return self._explain(await then.recommend())
 
     async def stream(self) -> AsyncGenerator[str | Answer, None]:
-        question, own_s = await self._with_metrics(), self.timer.read()[1]
+        question, own_s = await self._with_metrics(self._incumbent), self.timer.read()[1]
         answer = self.recommender.stream(question, self.route.first, self.options, self.timer)
         began = False
         async with aclosing(answer) as pieces:
@@ -54,30 +55,23 @@ class Trial(AnswerStrategy):
             async for piece in pieces:
                 yield piece if isinstance(piece, str) else self._explain(piece)
 
-    async def _with_metrics(self) -> Question:
-        """Look the metrics up once, so that both backends receive the same."""
+    @property
+    def _incumbent(self) -> Upstream:
         assert self.route.second is not None
-        async with self.options.deadline.limit("no metrics of the ticker in time"):
-            return await self.recommender.with_metrics(self.question, self.route.second, self.options, self.timer)
+        return self.route.second
 
     def _instead(self, question: Question, error: ConvictionError, own_s: float) -> AnswerStrategy:
         """Return the incumbent's strategy, or raise an error that is not the candidate's. A request whose call began
         is counted already."""
         self._observe(error)
-        incumbent, fallback = self.route.second, self.route.fallback
-        assert incumbent is not None
         failed = isinstance(error, BackendError | Overloaded)
         if not (failed or (isinstance(error, LimitReached) and error.scope == "backend")):
             raise error
         if self.options.deadline.passed:
             raise error
-        self._hand_over(error, incumbent, own_s)
+        self._hand_over(error, self._incumbent, own_s)
         counted = question.counted or isinstance(error, BackendError)
-        route = Route(incumbent, None if fallback is incumbent else fallback, assignment=self.route.assignment)
-        return AnswerStrategy(
-            *(replace(question, counted=counted), route, self.options, self.recommender, self.collectors),
-            *(self.timer, self.observation),
-        )
+        return self._next(replace(question, counted=counted), self._incumbent)
 
     def _explain(self, answer: Answer) -> Answer:
         recommendation = answer.recommendation

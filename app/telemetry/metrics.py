@@ -120,18 +120,6 @@ class BackendMeters:
         self.cost.inc(float(cost.usd))
 
 
-class MetersByBackend(dict[BackendName, BackendMeters]):
-    """The meters of each backend; those of one that this gateway does not have are bound when they are first used."""
-
-    def __init__(self, collectors: Collectors, backends: Iterable[BackendName]) -> None:
-        super().__init__({name: BackendMeters(collectors, name) for name in backends})
-        self._collectors = collectors
-
-    def __missing__(self, name: BackendName) -> BackendMeters:
-        meters = self[name] = BackendMeters(self._collectors, name)
-        return meters
-
-
 class Collectors:
     """All collectors of one gateway, in a separate registry, with the series of its backends and of named keys."""
 
@@ -145,7 +133,7 @@ class Collectors:
         self._add_answer_collectors()
         self._add_backend_gauges()
         self._add_refusal_and_error_collectors()
-        self.by_backend = MetersByBackend(self, backends)
+        self.by_backend = {name: BackendMeters(self, name) for name in backends}
         self.by_key = KeyMeters(self.key_tokens, self.key_cost, key_names, self.by_backend)
         if CANDIDATE in self.by_backend:
             for labels in product(BACKEND_NAMES, (AGREE, DIFFER, ERROR)):

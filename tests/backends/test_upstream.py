@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.backends.upstream import TEMPLATE_TOKENS, Upstream, open_upstream
-from app.contract.completion import BackendName, Usage
+from app.contract.completion import ALL_BACKENDS, BackendName, Usage
 from app.contract.fingerprint import EXAMPLE
 from app.contract.manifest import current, parse
 from app.contract.prompt import messages
@@ -40,7 +40,7 @@ def test_each_backend_has_the_limits_of_its_own_settings() -> None:
     assert (gpt4.scope.name, gpt4.scope.limits) == ("backend:gpt-4", Limits(7, None, 12_500_000_000))
     assert upstream("gpt-4").scope.limits == Limits()
     candidate = open_upstream(
-        CountingBackend("candidate"), PRICES["mistral"], Settings.model_validate(LIMITS), Collectors()
+        CountingBackend("candidate"), PRICES["mistral"], Settings.model_validate(LIMITS), Collectors(ALL_BACKENDS)
     )
     assert (candidate.scope.name, candidate.scope.limits) == ("backend:candidate", mistral.scope.limits)
 

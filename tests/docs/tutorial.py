@@ -7,7 +7,6 @@ prints each command with its output, from which the page's examples are taken.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.supervisor.running import until
+from tests.supervisor.running import until, without_settings
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -98,8 +97,7 @@ def _until(lines: Iterator[str], end: str) -> Iterator[str]:
 
 def environment() -> dict[str, str]:
     """Return a reader's environment: without this checkout's settings, at a free port."""
-    own = {name: text for name, text in os.environ.items() if not name.startswith(("CONVICTION_", "OPENAI_"))}
-    return {**own, "CONVICTION_CHECKOUT": str(ROOT), "CONVICTION_PORT": "0", "PYTHONUNBUFFERED": "1"}
+    return {**without_settings(), "CONVICTION_CHECKOUT": str(ROOT), "CONVICTION_PORT": "0", "PYTHONUNBUFFERED": "1"}
 
 
 @contextmanager

@@ -28,11 +28,14 @@ PRICES = {"CONVICTION_HOSTING_USD_PER_HOUR": "0.1", "CONVICTION_CAPACITY_TOKENS_
 """Prices for a stand-in, where no manifest states them."""
 
 
-def environment(run_dir: Path, more: Mapping[str, str]) -> dict[str, str]:
+def without_settings() -> dict[str, str]:
     """Return the environment without the tester's own settings."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("CONVICTION_", "OPENAI_"))}
+    return {name: value for name, value in os.environ.items() if not name.startswith(("CONVICTION_", "OPENAI_"))}
+
+
+def environment(run_dir: Path, more: Mapping[str, str]) -> dict[str, str]:
     return {
-        **own,
+        **without_settings(),
         "CONVICTION_RUN_DIR": str(run_dir),
         "CONVICTION_PORT": "0",
         "CONVICTION_MARKET": "sample",

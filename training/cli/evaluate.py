@@ -1,4 +1,4 @@
-"""`python -m training evaluate`: agreement of a served model with the teacher."""
+"""Agreement of a served model with the teacher, and the calibration of its probabilities."""
 
 from __future__ import annotations
 
@@ -117,4 +117,23 @@ def _write(found: Evaluation, source: dict[str, Any], arguments: argparse.Namesp
         write_bytes(arguments.out.with_suffix(".cascade.png"), drawn)
 
 
-STAGES = (Stage("evaluate", _evaluate, "agreement of a served model with the teacher", _evaluate_options),)
+def _calibrate_options(parser: argparse.ArgumentParser) -> None:
+    text = "evaluation of the served weights on the validation split; repeatable, by default calibrate/*-awq.json"
+    parser.add_argument("--evaluation", type=Path, action="append", default=[], metavar="FILE", help=text)
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from training.evaluation.calibration import calibrate
+
+    print(json.dumps(calibrate(run_of(arguments)[1], arguments.evaluation), indent=2))
+
+
+STAGES = (
+    Stage("evaluate", _evaluate, "agreement of a served model with the teacher", _evaluate_options),
+    Stage(
+        "calibrate",
+        _calibrate,
+        "fit the probabilities of the served weights on validation pairs",
+        _calibrate_options,
+    ),
+)

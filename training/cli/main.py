@@ -12,11 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.contract.manifest import UnusableModel
-from training.cli import data, evaluate, evaluation, publication, weights, whole_run
+from training.cli import data, evaluate, learning_curve, publication, responses, weights, whole_run
 from training.cli.options import DEFAULT_CONFIG
 from training.config import ConfigError
 
-STAGES = whole_run.STAGES + data.STAGES + weights.STAGES + evaluate.STAGES + evaluation.STAGES + publication.STAGES
+STAGES = (
+    whole_run.STAGES
+    + data.STAGES
+    + weights.STAGES
+    + evaluate.STAGES
+    + learning_curve.STAGES
+    + responses.STAGES
+    + publication.STAGES
+)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
