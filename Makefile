@@ -62,6 +62,7 @@ bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete $(ENVS)/litellm/.complet
 	@CONVICTION_PORT=0 $(DEV)/conviction up --stand-in both -- $(DEV)/python -m bench.latency --brief 400 --full 0
 	$(DEV)/python -m bench.gateway --litellm $(ENVS)/litellm
 	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python -m bench.gateway.hosted
+	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python -m bench.end_to_end
 	$(DEV)/python bench/scrape.py
 	$(DEV)/python bench/report.py
 	$(DEV)/python bench/shadow.py

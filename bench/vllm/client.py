@@ -59,15 +59,15 @@ class Client:
     """A client of the vLLM at `url`."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, model: str) -> None:
-        self._session, self._url, self._model = session, url, model
-        self._numbers = count(random.randrange(10**9))  # noqa: S311 - figures, not secrets
+        self.session, self.url, self._model = session, url, model
+        self.numbers = count(random.randrange(10**9))  # noqa: S311 - figures, not secrets
 
     async def ask(self, detail: Detail) -> Answer:
         """Return one answer's times. Raises `aiohttp.ClientError` for an error status."""
-        body = self._body(detail, next(self._numbers))
+        body = self._body(detail, next(self.numbers))
         began = perf_counter()
         first, tokens = 0.0, 0
-        async with self._session.post(f"{self._url}/v1/chat/completions", json=body) as response:
+        async with self.session.post(f"{self.url}/v1/chat/completions", json=body) as response:
             response.raise_for_status()
             async for line in response.content:
                 event = _event(line)
@@ -91,7 +91,7 @@ class Client:
         return found
 
     async def under(self, load: Load) -> dict[str, Any]:
-        """Return answers and tokens a second under a load."""
+        """Return answers and tokens a second under a load, and the medians of the answers' times."""
         left = iter(range(load.requests))
         answers: list[Answer] = []
 
@@ -105,6 +105,8 @@ class Client:
         return {
             "answers_per_second": round(len(answers) / seconds, 2),
             "tokens_per_second": round(sum(answer.tokens for answer in answers) / seconds, 1),
+            "first_text_s": round(statistics.median(answer.first_text_s for answer in answers), 3),
+            "ms_per_token": round(statistics.median(answer.ms_per_token for answer in answers), 1),
         }
 
     async def loads(self, loads: Sequence[Load]) -> dict[str, Any]:
