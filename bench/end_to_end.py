@@ -3,8 +3,8 @@
   conviction up -- python -m bench.end_to_end [--rounds N]
 
 Both take turns in a random order. Each request has other metrics, so that only the fixed part of the prompt comes from
-vLLM's prefix cache. CONVICTION_URL and CONVICTION_VLLM_URLS, which `conviction up` sets, say where they are. The figures
-join those in results.json, as `end_to_end`.
+vLLM's prefix cache. CONVICTION_URL and CONVICTION_VLLM_URLS, set by `conviction up`, say where they are. Figures join
+those in results.json, as `end_to_end`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,9 @@ from bench.gateway.hosted import served_model
 from bench.varied import ticker, varied
 from bench.vllm.client import Answer, Client, Load
 
-LOADS = tuple(
-    Load(detail, clients, requests)
-    for detail, sizes in (("brief", {1: 8, 8: 48, 32: 128}), ("full", {1: 2, 8: 16, 32: 32}))
-    for clients, requests in sizes.items()
-)
+REQUESTS: dict[Detail, dict[int, int]] = {"brief": {1: 8, 8: 48, 32: 128}, "full": {1: 2, 8: 16, 32: 32}}
+"""Requests of a round by the number of clients."""
+LOADS = tuple(Load(detail, *sizes) for detail, each in REQUESTS.items() for sizes in each.items())
 ANSWER_S = 600.0
 COUNTER = r"^vllm:prefix_cache_{name}_total(?:{{.*}})? (\S+)$"
 
