@@ -1,11 +1,13 @@
-"""The database of the decision log: a SQLite file in the store's folder, or PostgreSQL."""
+"""The database of the decision log: PostgreSQL, or a SQLite file in the store's folder, as temporary as the store."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event
@@ -20,14 +22,24 @@ BUSY_S = 5
 CONNECT_S = 3
 
 
-def open_engine(settings: DecisionLogSettings) -> Engine | None:
+@contextmanager
+def log_folder(settings: DecisionLogSettings) -> Iterator[Path | None]:
+    """Yield the folder of a SQLite log: the store's, a temporary one beside a temporary store, or None."""
+    if settings.store_dir is not None or settings.redis_url is not None or settings.decision_log == "off":
+        yield settings.store_dir
+        return
+    with TemporaryDirectory(prefix="conviction-") as folder:
+        yield Path(folder)
+
+
+def open_engine(settings: DecisionLogSettings, folder: Path | None) -> Engine | None:
     """Return the engine, not yet connected; None without a log. Raises `InvalidSettings` for an unusable folder."""
     if settings.decision_log == "off":
         return None
     if settings.decision_log_url is not None:
         return _postgresql(settings.decision_log_url.get_secret_value())
-    if settings.store_dir is not None:
-        return _sqlite(settings.store_dir, durable=settings.decision_log == "required")
+    if folder is not None:
+        return _sqlite(folder, durable=settings.decision_log == "required")
     return None
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.principal import Principal
-from app.decision_log.database import open_engine
+from app.decision_log.database import log_folder, open_engine
 from app.decision_log.feedback import Feedback, add, feedback_on
 from app.decision_log.queries import Decision, Position, Selection, find, page
 from app.decision_log.threads import in_thread
@@ -102,16 +102,17 @@ class DecisionLog:
 @asynccontextmanager
 async def open_decision_log(settings: DecisionLogSettings, collectors: Collectors) -> AsyncIterator[DecisionLog]:
     """Yield the log; the database need not be reachable yet. Raises `InvalidSettings` for an unusable folder."""
-    engine = open_engine(settings)
-    if engine is None:
-        if settings.decision_log != "off":
-            log.info("recommendations are not logged: set CONVICTION_DECISION_LOG_URL or CONVICTION_STORE_DIR")
-        yield DecisionLog(None, None)
-        return
-    required = settings.decision_log == "required"
-    writer = Writer(engine, settings.decision_log_days, collectors, required=required)
-    try:
-        yield DecisionLog(engine, writer)
-    finally:
-        await writer.close()
-        await asyncio.wait((in_thread(engine.dispose),), timeout=TIMEOUT_S)
+    with log_folder(settings) as folder:
+        engine = open_engine(settings, folder)
+        if engine is None:
+            if settings.decision_log != "off":
+                log.info("recommendations are not logged: set CONVICTION_DECISION_LOG_URL or CONVICTION_STORE_DIR")
+            yield DecisionLog(None, None)
+            return
+        required = settings.decision_log == "required"
+        writer = Writer(engine, settings.decision_log_days, collectors, required=required)
+        try:
+            yield DecisionLog(engine, writer)
+        finally:
+            await writer.close()
+            await asyncio.wait((in_thread(engine.dispose),), timeout=TIMEOUT_S)

@@ -18,7 +18,8 @@ class DecisionLogSettings(StoreSettings):
     a recommendation that cannot be logged is a 503."""
     decision_log_url: SecretStr | None = None
     """PostgreSQL database of the log, as libpq reads it: postgresql://user:password@host/name. None: a SQLite file in
-    `store_dir`; without that, nothing is logged. Secret, since it contains the password."""
+    `store_dir`, or one that is as temporary as the embedded store; with REDIS_URL and no `store_dir`, nothing is
+    logged. Secret, since it contains the password."""
     decision_log_days: Annotated[int, Field(gt=0, le=36_500)] = 90
     """Days after which entries are deleted."""
 

@@ -174,7 +174,7 @@ async def test_the_other_methods_of_these_paths_stay(running: Gateway) -> None:
 
 
 async def test_a_log_that_is_off_is_a_conflict(own_store: str) -> None:
-    async with gateway(own_store) as running:
+    async with gateway(own_store, decision_log="off") as running:
         assert (await ask(running)).status_code == 200
         for path in (PATH, f"{PATH}/{PREFIX}{'0' * 32}"):
             assert_problem(await running.client.get(path), 409, "conflict", "CONVICTION_DECISION_LOG")

@@ -119,5 +119,5 @@ async def test_invalid_feedback_is_refused(said: Json, field: str, running: Gate
 
 
 async def test_without_a_log_feedback_is_a_conflict(own_store: str) -> None:
-    async with gateway(own_store) as running:
+    async with gateway(own_store, decision_log="off") as running:
         assert_problem(await send(running, f"rec_{'0' * 32}", {}, **GOOD), 409, "conflict")

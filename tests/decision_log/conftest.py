@@ -81,7 +81,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     assert PROGRAMS
     server: Postgres = request.getfixturevalue("postgres")
     settings = {"decision_log_url": server.url}
-    engine = open_engine(DecisionLogSettings.model_validate(settings))
+    engine = open_engine(DecisionLogSettings.model_validate(settings), None)
     assert engine is not None
     METADATA.drop_all(engine)
     engine.dispose()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.decision_log.database import FILE
 from app.decision_log.queries import Position, Selection
 from app.decision_log.tables import microseconds
 from app.errors import Conflict
@@ -140,7 +143,23 @@ async def until_available(log: Opened) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("settings", [{"decision_log": "off"}, {}])
+def names_under(folder: Path) -> set[str]:
+    return {path.name for path in folder.rglob("*")}
+
+
+async def test_a_log_beside_a_temporary_store_ends_with_the_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    sent = answer()
+    async with opened(DecisionLogSettings()) as log:
+        await log.log.record(sent, principal())
+        assert await log.log.find(sent.id, None)
+        assert FILE in names_under(tmp_path)
+    assert not names_under(tmp_path)
+
+
+@pytest.mark.parametrize("settings", [{"decision_log": "off"}, {"redis_url": "redis://127.0.0.1:1"}])
 async def test_a_log_that_is_off_records_nothing_and_says_which_settings_decide(settings: dict[str, Any]) -> None:
     async with opened(DecisionLogSettings.model_validate(settings)) as log:
         log.log.require()

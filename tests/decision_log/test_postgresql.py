@@ -59,7 +59,7 @@ async def test_a_killed_server_loses_no_entry(own_postgres: Postgres, caplog: py
 
 
 async def test_two_gateways_may_create_the_tables_together(own_postgres: Postgres) -> None:
-    engine = open_engine(settings(own_postgres, "required"))
+    engine = open_engine(settings(own_postgres, "required"), None)
     assert engine is not None
     METADATA.drop_all(engine)
     with engine.begin() as first:
