@@ -71,7 +71,7 @@ def audit(path: Path) -> Audit:
 
 
 def read(name: str, dependencies: Sequence[dict[str, object]]) -> Audit:
-    """pip-audit's report, which leaves out of its own verdict what it could not look up."""
+    """pip-audit's report, which omits from its verdict what it could not look up."""
     skipped = [str(each["skip_reason"]) for each in dependencies if "skip_reason" in each]
     vulnerable = [
         f"{each['name']} {each['version']}: {known['id']}, fixed in {', '.join(known['fix_versions']) or 'no version'}"

@@ -108,7 +108,7 @@ async def test_without_keys_other_names_for_it_are_refused(store_url: str, host:
     ("content", "said"),
     [
         ("", "no key"),
-        ("# nobody\n\n", "no key"),
+        ("# no names\n\n", "no key"),
         ("ann:short", "line 1"),
         (f"ann:{ANN}\nbob:two words are no key", "line 2"),
         (f":{ANN}", "line 1"),

@@ -179,7 +179,7 @@ async def test_a_refusal_of_the_backend_is_not_stored(running: Gateway, monkeypa
     assert len(running.backends["gpt-4"].chats) == 2
 
 
-# A store that is away
+# An unavailable store
 
 
 @pytest.fixture

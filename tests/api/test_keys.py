@@ -184,7 +184,7 @@ WRONG: dict[str, tuple[object, tuple[str, ...]]] = {
     "too much": ({"name": "a", "usd_per_day": "1000000"}, ("usd_per_day must be a decimal number",)),
     "infinite": ({"name": "a", "usd_per_day": "Infinity"}, ("usd_per_day must be a decimal number",)),
     "unknown field": ({"name": "a", "expires": "2027-01-01"}, ("expires is not known",)),
-    "all at once": (
+    "all together": (
         {"name": "", "admin": 1, "usd_per_day": "x", "requests_per_minute": "1", "key": "mine"},
         ("name must", "admin must", "usd_per_day must", "requests_per_minute must", "key is not known"),
     ),
@@ -196,7 +196,7 @@ async def test_each_invalid_field_is_named(running: Gateway, case: str) -> None:
     body, said = WRONG[case]
     response = await running.client.post(PATH, json=body, headers=ADMIN)
     problem = assert_problem(response, 422, "invalid_request", *said)
-    assert len(problem["errors"]) == (5 if case == "all at once" else 1)
+    assert len(problem["errors"]) == (5 if case == "all together" else 1)
     assert await listed(running) == []
 
 

@@ -106,7 +106,7 @@ def test_missing_bars_are_counted_and_do_not_affect_other_stocks() -> None:
         bought("UP", date(2024, 3, 21)),
         bought("GONE", date(2024, 1, 25)),
         bought("NEW", FIRST),
-        bought("NOBODY", FIRST),
+        bought("UNLISTED", FIRST),
     ]
     found = list(realised(advice, Market(known), (5,)))
     received = horizon(found, 5, today=date(2024, 3, 25))

@@ -107,7 +107,7 @@ class Window:
 
 @asynccontextmanager
 async def window(browser: Browser, origin: str, **context: Any) -> AsyncIterator[Window]:
-    """The console in a profile of its own. Whatever is done there, nothing fails unseen and nobody else is asked."""
+    """Open the console in a separate browser profile; fail if a page error, or a request to another origin, occurs."""
     profile: BrowserContext = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | context)
     try:
         opened = Window(await profile.new_page(), origin)

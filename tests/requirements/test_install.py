@@ -24,7 +24,7 @@ ON_A_SMALL_DISK = "mount -t tmpfs -o size=1m none .envs && ln -s {uv} .envs/uv &
 
 @dataclass
 class Project:
-    """A folder with the Makefile and a list `tiny` of its own."""
+    """A folder with the Makefile and a list `tiny`."""
 
     folder: Path
     index: Index

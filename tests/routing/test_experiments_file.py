@@ -79,7 +79,7 @@ def test_an_invalid_change_is_reported_and_ignored_until_it_is_fixed(
     assert experiments.problem.endswith("; the previous experiments stay active")
     clock.now += CHECK_INTERVAL_S
     assert weight(experiments) == 5000
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]  # told once
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]  # logged once
     path.write_text(json.dumps(document(weight=300)))
     clock.now += CHECK_INTERVAL_S
     assert weight(experiments) == 300

@@ -20,7 +20,7 @@ from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, Broken, Gateway, ask, com
 BUY = '{"action":"buy","conviction":7}'
 SAID = canonical(FullAnswer(analysis="The trend is up. RSI is no hindrance.", action="buy", conviction=7))
 STREAMED = EXAMPLE_BODY | {"detail": "full", "stream": True}
-AWAY = BackendUnavailable("mistral cannot be reached", retry_after=5)
+UNAVAILABLE = BackendUnavailable("mistral cannot be reached", retry_after=5)
 ELSE = {"X_Fallback": "GPT-4"}
 SOON_S = 20.0
 
@@ -47,7 +47,7 @@ async def events(running: Gateway, **headers: str) -> tuple[httpx.Response, list
 @pytest.mark.parametrize(
     "fault",
     [
-        AWAY,
+        UNAVAILABLE,
         NotConfigured("mistral is not set up"),
         BackendError("mistral failed (HTTP 500)"),
         DeadlineExceeded("mistral said nothing within 1 s"),
@@ -86,7 +86,7 @@ async def test_the_time_that_the_first_took_to_fail_is_not_the_gateway_s_own(run
 
 
 async def test_without_the_header_there_is_no_fallback(running: Gateway) -> None:
-    running.mistral.script = [AWAY]
+    running.mistral.script = [UNAVAILABLE]
     assert_problem(await ask(running), 503, "backend_unavailable")
     answer = await ask(running, **ELSE)  # nor where nothing fails
     assert (answer.json()["backend"], answer.json()["fallback_from"]) == ("mistral", None)
@@ -107,7 +107,7 @@ async def test_a_full_queue_triggers_the_fallback(own_store: str) -> None:
 
 
 async def test_the_fallback_s_answer_is_cached_under_its_own_backend(running: Gateway) -> None:
-    running.mistral.script = [AWAY, AWAY]
+    running.mistral.script = [UNAVAILABLE, UNAVAILABLE]
     await ask(running, **ELSE)
     again = (await ask(running, **ELSE)).json()
     assert (again["backend"], again["source"], again["fallback_from"]) == ("gpt-4", "cache", "mistral")
@@ -116,7 +116,7 @@ async def test_the_fallback_s_answer_is_cached_under_its_own_backend(running: Ga
 
 
 async def test_if_both_fail_the_second_error_is_returned_and_both_are_counted(running: Gateway) -> None:
-    running.mistral.script = [AWAY]
+    running.mistral.script = [UNAVAILABLE]
     running.backends["gpt-4"].script = [BackendError("gpt-4 failed (HTTP 500)")]
     response = await ask(running, **ELSE)
     assert_problem(response, 502, "backend_error")
@@ -135,7 +135,7 @@ async def test_there_is_one_deadline_for_both(running: Gateway) -> None:
     response = await ask(running, X_Timeout_Ms="200", **ELSE)
     assert_problem(response, 504, "deadline_exceeded")
     assert running.backends["gpt-4"].asked == []
-    running.mistral.go, running.mistral.script = None, [AWAY]
+    running.mistral.go, running.mistral.script = None, [UNAVAILABLE]
     running.backends["gpt-4"].go = asyncio.Event()
     response = await ask(running, EXAMPLE_BODY | {"ticker": "AAPL"}, X_Timeout_Ms="300", **ELSE)
     assert "0.3 s" in response.json()["detail"]
@@ -144,7 +144,7 @@ async def test_there_is_one_deadline_for_both(running: Gateway) -> None:
 
 async def test_a_budget_of_the_other_s_holds(own_store: str) -> None:
     async with gateway(own_store, gpt4_usd_per_day="0.000001") as running:
-        running.mistral.script = [AWAY]
+        running.mistral.script = [UNAVAILABLE]
         assert_problem(await ask(running, **ELSE), 429, "budget_exceeded")
         assert running.backends["gpt-4"].asked == []
         assert outcomes(running, "gpt-4", "budget_exceeded") == 1
@@ -191,7 +191,7 @@ async def test_a_chat_completion_refuses_a_fallback(running: Gateway) -> None:
 # Streams
 
 
-@pytest.mark.parametrize("fault", [AWAY, Broken(SAID[:10], BackendError("mistral broke off"), Usage(400, 2))])
+@pytest.mark.parametrize("fault", [UNAVAILABLE, Broken(SAID[:10], BackendError("mistral broke off"), Usage(400, 2))])
 async def test_a_stream_falls_back_before_its_first_piece(running: Gateway, fault: Any) -> None:
     running.mistral.script = [fault]
     running.backends["gpt-4"].script = [completion(SAID)]
@@ -200,7 +200,7 @@ async def test_a_stream_falls_back_before_its_first_piece(running: Gateway, faul
     assert response.headers["content-type"].startswith("text/event-stream")
     assert "".join(document["delta"] for _, document in pieces) == answer["analysis"]
     assert (name, answer["backend"], answer["fallback_from"]) == ("recommendation", "gpt-4", "mistral")
-    code = "backend_unavailable" if fault is AWAY else "backend_error"
+    code = "backend_unavailable" if fault is UNAVAILABLE else "backend_error"
     assert (outcomes(running, "mistral", code, "full"), outcomes(running, "gpt-4", "ok", "full")) == (1, 1)
 
 
@@ -231,7 +231,7 @@ async def test_a_disconnect_does_not_trigger_the_fallback(running: Gateway) -> N
 
 
 async def test_each_item_of_a_batch_falls_back_by_itself(running: Gateway) -> None:
-    running.mistral.script = [AWAY]
+    running.mistral.script = [UNAVAILABLE]
     items = [EXAMPLE_BODY | {"ticker": f"T{number}"} for number in range(4)]
     response = await running.client.post(
         "/v1/recommendations/batch", json={"items": items}, headers={"X-Fallback": "gpt-4"}

@@ -74,7 +74,7 @@ def test_intervals_cover_the_truth_though_pairs_of_a_ticker_resemble_each_other(
         naive = 1.96 * np.sqrt(hits.mean() * (1 - hits.mean()) / len(hits))
         narrow += abs(hits.mean() - 2 / 3) <= naive
     assert covered / times >= least
-    assert narrow / times < 0.85  # what taking each pair for a draw of its own would have covered
+    assert narrow / times < 0.85  # coverage, had each pair been an independent draw
 
 
 def test_few_tickers_give_a_value_and_no_interval() -> None:
