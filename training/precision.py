@@ -19,6 +19,14 @@ PRODUCT = 1024
 REPETITIONS = 5
 
 
+def training_machine() -> hardware.Machine:
+    """Return this machine, without GPUs that this PyTorch cannot use."""
+    import torch
+
+    machine = hardware.detect()
+    return machine if torch.cuda.is_available() else replace(machine, gpus=())
+
+
 def training_dtype(environment: Mapping[str, str] = os.environ) -> torch.dtype:
     """Return bfloat16 if the device supports it, float16 on older GPUs (T4, V100), else float32.
 
@@ -28,10 +36,7 @@ def training_dtype(environment: Mapping[str, str] = os.environ) -> torch.dtype:
     """
     import torch
 
-    machine = hardware.detect()
-    if not torch.cuda.is_available():
-        machine = replace(machine, gpus=())
-    profile = hardware.choose(machine, environment, serves=False)
+    profile = hardware.choose(training_machine(), environment, serves=False)
     require_trainable(profile)
     dtype: torch.dtype = getattr(torch, profile.dtype)
     chosen_here = profile.device == "cpu" and not environment.get(hardware.DTYPE_VARIABLE)

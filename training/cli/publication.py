@@ -77,11 +77,13 @@ def _costs_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, action="append", help="configurations of the runs to show; by default all shipped ones"
     )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs, or of folders of runs")
     store(parser)
     parser.add_argument(
         "--usd-per-hour", type=Decimal, help="hourly price of the serving machine; by default the store's"
     )
+    text = "results of the benchmarks, for the time of one call (bench/results.json)"
+    parser.add_argument("--bench", type=Path, default=Path("bench/results.json"), help=text)
     parser.add_argument("--out", type=Path, help="folder for costs.md and the break-even chart")
 
 
@@ -89,7 +91,8 @@ def _costs(arguments: argparse.Namespace) -> None:
     from training.costs.stage import costs
 
     configs = [load(path) for path in arguments.config or sorted(DEFAULT_CONFIG.parent.glob("*.toml"))]
-    print(costs(configs, arguments.runs, arguments.store, arguments.usd_per_hour, arguments.out), end="")
+    folders = arguments.runs, arguments.store
+    print(costs(configs, *folders, arguments.usd_per_hour, arguments.bench, arguments.out), end="")
 
 
 STAGES = (

@@ -11,15 +11,22 @@ from decimal import Decimal
 
 from app.pricing.prices import host_price, prices
 
+PUBLISHED = "published"
+
 
 @dataclass(frozen=True)
 class Training:
-    """A row of the training-cost table. `usd_per_hour` covers all devices; None if not stated."""
+    """A row of the training-cost table; None if not stated.
 
+    `devices` are GPUs or processes, `tokens` those of the training pairs once; `usd_per_hour` covers all devices.
+    """
+
+    source: str
     vendor: str
-    gpu: str
+    machine: str
     model: str
     devices: int
+    tokens: int | None
     seconds: Decimal
     usd_per_hour: Decimal | None
     cost_usd: Decimal | None
@@ -43,14 +50,16 @@ class Hosting:
 
 def _runpod(model: str, devices: int, minutes: int, seconds: int, usd_per_hour: str, cost: str) -> Training:
     time = Decimal(60 * minutes + seconds)
-    return Training("Runpod", "A100 - 80GB", model, devices, time, Decimal(usd_per_hour), Decimal(cost))
+    return Training(
+        PUBLISHED, "Runpod", "A100 - 80GB", model, devices, None, time, Decimal(usd_per_hour), Decimal(cost)
+    )
 
 
 TRAINING = (
     _runpod("Mistral 7B", 1, 46, 43, "1.89", "1.46"),
     _runpod("Mistral 7B", 2, 24, 21, "3.78", "1.53"),
     _runpod("Mistral 7B", 4, 13, 14, "7.56", "1.66"),
-    Training("QWAK", "A10.8xl (1 NVIDIA A10)", "Mistral 7B", 1, Decimal(6660), None, None),
+    Training(PUBLISHED, "QWAK", "A10.8xl (1 NVIDIA A10)", "Mistral 7B", 1, None, Decimal(6660), None, None),
     _runpod("Llama-2 7B", 1, 44, 36, "1.89", "1.41"),
 )
 

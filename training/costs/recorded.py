@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +17,10 @@ from training.evaluation.documents import evaluations, measured_speed
 from training.evaluation.frontier import API_MODEL
 from training.finetune.record import tuning
 
+MEASURED = {"cpu": "measured on a CPU", "gpu": "measured on a GPU", None: "measured"}
+"""Source of a training's row by the kind of device that its manifest records."""
+TUNED = "finetune/manifest.json"
+
 
 @dataclass(frozen=True)
 class Served:
@@ -29,10 +33,11 @@ class Served:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Costs of a run; None or empty where not recorded."""
+    """Costs of a configuration; None or empty where not recorded."""
 
     name: str
-    training: Training
+    trainings: list[Training]
+    """The newest of each process count and machine; the newest of all is last."""
     teacher: str
     labels_usd: Decimal | None
     usd_per_hour: Decimal | None
@@ -42,7 +47,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class _Facts:
-    """Figures of the stages' manifests, or of the newest published version."""
+    """Figures of a run's stages, or of a published version."""
 
     labels: dict[str, Any]
     tuned: dict[str, Any]
@@ -50,26 +55,49 @@ class _Facts:
 
 
 def recorded(config: Config, runs: Path, store: Path, usd_per_hour: Decimal | None) -> Recorded | None:
-    """Return the costs of `config`'s run, else of its newest version, else None.
+    """Return the costs of `config`'s published versions and of its runs, which count as newer; None without any.
 
     `usd_per_hour` is the serving machine's price; by default the one that the newest version states.
     """
-    version = newest(store / config.name)
-    run = Artifacts(runs / config.name)
-    facts = _of_run(run) if run.done("finetune") else _of_version(version) if version else None
-    if facts is None:
+    versions = published(store / config.name)
+    own = (run for run in finished(runs) if run.folder.name == config.name)
+    facts = [*map(_of_version, versions), *map(_of_run, own)]
+    if not facts:
         return None
-    if usd_per_hour is None and version and version.capacity:
-        usd_per_hour = version.capacity.usd_per_hour
-    cost = facts.labels.get("cost")
+    if usd_per_hour is None and versions and (capacity := versions[-1].capacity):
+        usd_per_hour = capacity.usd_per_hour
+    labels = facts[-1].labels
+    cost = labels.get("cost")
+    speeds = next((each.speeds for each in reversed(facts) if each.speeds), {})
     return Recorded(
         config.name,
-        _training(config, facts.tuned),
-        facts.labels["model"],
+        _distinct(_training(config, each.tuned) for each in facts),
+        labels["model"],
         Decimal(cost["nano_usd"]).scaleb(-9) if cost else None,
         usd_per_hour,
-        [] if usd_per_hour is None else list(_served(config, facts.speeds, usd_per_hour)),
+        [] if usd_per_hour is None else list(_served(config, speeds, usd_per_hour)),
     )
+
+
+def finished(runs: Path) -> list[Artifacts]:
+    """Return the runs with a trained adapter, in `runs` or in a folder of it, the newest last."""
+    found = [*runs.glob(f"*/{TUNED}"), *runs.glob(f"*/*/{TUNED}")]
+    return [Artifacts(path.parents[1]) for path in sorted(found, key=lambda path: path.stat().st_mtime)]
+
+
+def published(versions: Path) -> list[Manifest]:
+    """Return the published versions of a model, the newest last, after verifying their hashes."""
+    found = [read(path.parent) for path in versions.glob(f"[!.]*/{MANIFEST}")]
+    return sorted(found, key=lambda manifest: manifest.created)
+
+
+def _distinct(rows: Iterable[Training]) -> list[Training]:
+    """Return the last row of each process count and machine, in the order in which these come."""
+    found: dict[tuple[int, str], Training] = {}
+    for row in rows:
+        found.pop((row.devices, row.machine), None)
+        found[row.devices, row.machine] = row
+    return list(found.values())
 
 
 def _of_run(run: Artifacts) -> _Facts:
@@ -80,17 +108,19 @@ def _of_run(run: Artifacts) -> _Facts:
 
 def _of_version(version: Manifest) -> _Facts:
     data = version.data
-    tuned = {"seconds": data["train_seconds"], **data.get("training", {})}
+    tuned = {"seconds": data["train_seconds"], "tokens": data["tokens"], **data.get("training", {})}
     return _Facts({"model": version.teacher, **data.get("labels", {})}, tuned, data.get("speed", {}))
 
 
 def _training(config: Config, tuned: dict[str, Any]) -> Training:
     devices = int(tuned.get("devices", 1))
     return Training(
-        "-",
-        "-",
+        MEASURED[tuned.get("device")],
+        "own",
+        tuned.get("machine", "not recorded"),
         f"{config.base.name} ({config.name})",
         devices,
+        tuned.get("tokens"),
         Decimal(str(tuned["seconds"])),
         Decimal(tuned["usd_per_hour"]) * devices if "usd_per_hour" in tuned else None,
         Decimal(tuned["cost_usd"]) if "cost_usd" in tuned else None,
@@ -101,12 +131,6 @@ def _served(config: Config, speeds: dict[str, dict[str, Any]], usd_per_hour: Dec
     price = list_price(API_MODEL)
     for name, speed in speeds.items():
         yield Served(_hosting(f"{config.name}, {name}", speed, usd_per_hour), API_MODEL, _api(price, speed))
-
-
-def newest(versions: Path) -> Manifest | None:
-    """Return the latest published version of a model after verifying its hashes."""
-    found = [read(path.parent) for path in versions.glob(f"[!.]*/{MANIFEST}")]
-    return max(found, key=lambda manifest: manifest.created, default=None)
 
 
 def _hosting(model: str, speed: dict[str, Any], usd_per_hour: Decimal) -> Hosting:

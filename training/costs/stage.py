@@ -6,36 +6,33 @@ from collections.abc import Iterator, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
-from app.pricing.prices import plain, prices
+from app.pricing.prices import prices
 from training.artifacts import write_text
 from training.config import Config
 from training.costs import case_study as study
-from training.costs.break_even import break_even_table, cases, chart, machines, short
-from training.costs.case_study import Hosting, Training
-from training.costs.recorded import Recorded, recorded
+from training.costs import hosting
+from training.costs.break_even import break_even_table, cases, chart
+from training.costs.case_study import Training
+from training.costs.estimate import assumptions, estimates
+from training.costs.hosting import UNKNOWN, usd
+from training.costs.recorded import Recorded, finished, recorded
 from training.markdown import table
 
-NOT_KNOWN = "-"
-TRAINING_COLUMNS = ("", "vendor", "GPU", "model", "GPUs or processes", "time", "$/hour", "cost, $")
-HOSTING_COLUMNS = (
-    *("", "vendor", "machine", "model", "$/hour", "calls/hour", "tokens/call", "tokens/s"),
-    *("$/call", "$/1k tokens", "$/million tokens", "ms/token"),
-)
-HOSTING_NOTE = (
-    "ms/token: per generated token; in own rows the time of the whole call, prompt included, with as many concurrent "
-    "calls as stated, and therefore more than between two tokens of one answer. List price: the same call, its tokens "
-    "counted by this model's tokenizer."
-)
+TRAINING_COLUMNS = ("", "vendor", "machine", "model", "GPUs or processes", "tokens", "time", "$/hour", "cost, $")
 CHART = "break-even.png"
 
 
-def costs(configs: Sequence[Config], runs: Path, store: Path, usd_per_hour: Decimal | None, out: Path | None) -> str:
+def costs(
+    configs: Sequence[Config], runs: Path, store: Path, usd_per_hour: Decimal | None, bench: Path, out: Path | None
+) -> str:
     """Return the Markdown report; with `out`, also write `costs.md` and the chart there.
 
-    `usd_per_hour` is the serving machine's price; by default the one that each model's newest version states.
+    `usd_per_hour` is the serving machine's price; by default the one that each model's newest version states. `bench`
+    is the benchmarks' results.
     """
     found = [run for config in configs if (run := recorded(config, runs, store, usd_per_hour))]
-    document = "\n\n".join(_document(found, _without_config(runs, {c.name for c in configs}))) + "\n"
+    unknown = {run.folder.name for run in finished(runs)} - {config.name for config in configs}
+    document = "\n\n".join(_document(found, sorted(unknown), bench)) + "\n"
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         chart(cases(found), out / CHART)
@@ -43,26 +40,23 @@ def costs(configs: Sequence[Config], runs: Path, store: Path, usd_per_hour: Deci
     return document
 
 
-def _without_config(runs: Path, known: set[str]) -> list[str]:
-    return sorted({path.parents[1].name for path in runs.glob("*/finetune/manifest.json")} - known)
-
-
-def _document(found: Sequence[Recorded], unknown: Sequence[str]) -> Iterator[str]:
+def _document(found: Sequence[Recorded], unknown: Sequence[str], bench: Path) -> Iterator[str]:
     yield "# Costs"
     yield (
-        "Rows marked *published* are the case study's, whose arithmetic [another page](case-study.md) checks; list "
-        f"prices of {prices().checked}. Money in USD."
+        "`python -m training costs` prints this page. Rows marked *published* are the case study's, whose arithmetic "
+        f"[another page](case-study.md) checks; list prices of {prices().checked}. Money in USD."
     )
     if not found:
         yield "No run of this project is recorded here, so the tables have published rows only."
     if unknown:
         yield f"Not shown, because no given configuration has their name: {', '.join(unknown)}."
-    yield "## Training"
-    rows = [("published", row) for row in study.TRAINING] + [("own", run.training) for run in found]
-    yield table(TRAINING_COLUMNS, [_training_row(source, row) for source, row in rows])
+    yield from _training(found)
+    rows = hosting.rows(found)
     yield "## Hosting"
-    yield table(HOSTING_COLUMNS, _hosting(found))
-    yield HOSTING_NOTE
+    yield hosting.hosting_table(rows)
+    yield "## Per token"
+    yield hosting.token_table(rows, bench)
+    yield hosting.NOTE
     yield "## From data set to answers"
     yield table(["", "data set, $", "fine-tuning, $", "hosting, $/day"], _whole(found))
     yield "## Break-even"
@@ -70,9 +64,21 @@ def _document(found: Sequence[Recorded], unknown: Sequence[str]) -> Iterator[str
     yield f"![USD an hour against calls an hour]({CHART})"
 
 
-def _training_row(source: str, row: Training) -> list[str]:
-    cells = [source, row.vendor, row.gpu, row.model, str(row.devices), clock(row.seconds)]
-    return [*cells, _usd(row.usd_per_hour), _usd(row.cost_usd)]
+def _training(found: Sequence[Recorded]) -> Iterator[str]:
+    """Yield published, measured and estimated trainings; estimates are of the first configuration's tokens."""
+    own = [row for run in found for row in sorted(run.trainings, key=lambda row: row.devices)]
+    read = [(tokens, run.name) for run in found if (tokens := run.trainings[-1].tokens)]
+    estimated = list(estimates(*read[0])) if read else []
+    yield "## Training"
+    yield table(TRAINING_COLUMNS, map(_training_row, (*study.TRAINING, *own, *estimated)))
+    if estimated:
+        yield from assumptions()
+
+
+def _training_row(row: Training) -> list[str]:
+    cells = [row.source, row.vendor, row.machine, row.model, str(row.devices)]
+    tokens = UNKNOWN if row.tokens is None else f"{row.tokens:,}"
+    return [*cells, tokens, clock(row.seconds), usd(row.usd_per_hour), usd(row.cost_usd)]
 
 
 def clock(seconds: Decimal) -> str:
@@ -82,47 +88,9 @@ def clock(seconds: Decimal) -> str:
     return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 s"
 
 
-def _hosting(found: Sequence[Recorded]) -> Iterator[list[str]]:
-    yield from (_hosting_row("published", row) for row in (study.MISTRAL, study.GPT4))
-    for served in (served for run in found for served in run.served):
-        yield _hosting_row("own, at capacity", served.hosting)
-        yield _hosting_row("own, at that load", at_load(served.hosting, study.CALLS_PER_HOUR))
-        yield _hosting_row("list price", _at_api(served.hosting, served.api_model, served.api_usd_per_call))
-
-
-def at_load(full: Hosting, calls_per_hour: Decimal) -> Hosting:
-    """Return the row at another load, in whole machines with their total price."""
-    assert full.usd_per_hour is not None
-    usd_per_hour = full.usd_per_hour * machines(calls_per_hour, full.calls_per_hour)
-    usd_per_call = usd_per_hour / calls_per_hour
-    return Hosting(
-        full.vendor, full.machine, full.model, usd_per_hour, calls_per_hour, full.tokens_per_call,
-        calls_per_hour * full.tokens_per_call / 3600, usd_per_call, usd_per_call * 1000 / full.tokens_per_call, None,
-    )  # fmt: skip
-
-
-def _at_api(call: Hosting, model: str, usd_per_call: Decimal) -> Hosting:
-    per_1k = usd_per_call * 1000 / call.tokens_per_call
-    return Hosting(
-        "OpenAI", "-", model, None, call.calls_per_hour, call.tokens_per_call, None, usd_per_call, per_1k, None
-    )
-
-
-def _hosting_row(source: str, row: Hosting) -> list[str]:
-    return [
-        source, row.vendor, row.machine, row.model, _usd(row.usd_per_hour), f"{row.calls_per_hour:,.0f}",
-        f"{row.tokens_per_call:,.0f}", NOT_KNOWN if row.tokens_per_second is None else f"{row.tokens_per_second:,.1f}",
-        short(row.usd_per_call), short(row.usd_per_1k), short(1000 * row.usd_per_1k),
-        NOT_KNOWN if row.ms_per_token is None else f"{row.ms_per_token:,.2f}",
-    ]  # fmt: skip
-
-
 def _whole(own: Sequence[Recorded]) -> Iterator[list[str]]:
-    yield ["published", *map(_usd, (study.DATASET_USD, study.FINETUNING_USD, study.HOSTING_USD_PER_DAY))]
+    yield [study.PUBLISHED, *map(usd, (study.DATASET_USD, study.FINETUNING_USD, study.HOSTING_USD_PER_DAY))]
     for run in own:
         daily = None if run.usd_per_hour is None else 24 * run.usd_per_hour
-        yield [run.name, f"{_usd(run.labels_usd)} (teacher: {run.teacher})", _usd(run.training.cost_usd), _usd(daily)]
-
-
-def _usd(amount: Decimal | None) -> str:
-    return NOT_KNOWN if amount is None else plain(amount)
+        spent = run.trainings[-1].cost_usd
+        yield [run.name, f"{usd(run.labels_usd)} (teacher: {run.teacher})", usd(spent), usd(daily)]

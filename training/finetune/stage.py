@@ -32,7 +32,7 @@ from training.finetune.step_loss import StepLoss
 from training.finetune.supervision import label_tokens
 from training.finetune.tokens import padding
 from training.finetune.trainer import AnswerTrainer
-from training.precision import training_dtype
+from training.precision import training_dtype, training_machine
 
 
 def finetune(config: Config, artifacts: Artifacts, base: Path) -> None:
@@ -88,7 +88,7 @@ def _train(
 def _record(trainer: AnswerTrainer, settings: Finetune, base: Path, train: list[Example]) -> dict[str, Any]:
     """Return the manifest's entries of a finished training."""
     history, devices = trainer.state.log_history, trainer.args.world_size
-    seconds = history[-1]["seconds"]
+    seconds, machine = history[-1]["seconds"], training_machine()
     return {
         "config": settings.model_dump(mode="json"),
         "continued_from": str(settings.continue_from) if settings.continue_from else None,
@@ -97,6 +97,8 @@ def _record(trainer: AnswerTrainer, settings: Finetune, base: Path, train: list[
         "tokens": sum(len(e.prompt) + len(e.answer) for e in train),
         "seconds": seconds,
         "devices": devices,
+        "machine": str(machine),
+        "device": "gpu" if machine.gpus else "cpu",
         "dtype": str(training_dtype()).removeprefix("torch."),
         "usd_per_hour": str(settings.usd_per_hour),
         "cost_usd": str(cost(seconds, devices, settings.usd_per_hour)),

@@ -27,7 +27,7 @@ SIZE_LIMIT = 20_000_000
 """Maximum bytes of one file, because the store is kept in git."""
 REPORT = "report"
 """The run's report, published without its HTML page."""
-TRAINING_FACTS = ("devices", "dtype", "usd_per_hour", "cost_usd", "continued_from", "qat")
+TRAINING_FACTS = ("devices", "machine", "device", "dtype", "usd_per_hour", "cost_usd", "continued_from", "qat")
 LABEL_FACTS = ("teacher", "stand_in", "tokens", "cost", "failures")
 """Fields copied from the stages' manifests, where present."""
 

@@ -32,7 +32,7 @@ from training.finetune.stage import arguments, cost, finetune, qat
 from training.finetune.trainer import answer_logits, answer_loss
 from training.labeling.stage import label
 from training.pipeline import launcher
-from training.precision import training_dtype
+from training.precision import training_dtype, training_machine
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -66,6 +66,8 @@ def test_the_adapter_is_trained_and_the_merge_predicts_the_same(
     assert manifest["pairs"] == 16
     assert manifest["devices"] == 1
     assert manifest["dtype"] == str(training_dtype()).removeprefix("torch.")
+    assert manifest["machine"] == str(training_machine())
+    assert manifest["device"] == ("gpu" if torch.cuda.is_available() else "cpu")
     assert Decimal(manifest["cost_usd"]) == cost(manifest["seconds"], 1, Decimal("1.89"))
     losses = [entry["loss"] for entry in manifest["history"] if "loss" in entry]
     assert all(float(loss) > 0 for loss in losses)
