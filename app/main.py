@@ -21,6 +21,7 @@ from app.api import (
     feedback,
     health,
     keys,
+    market,
     metrics,
     models,
     openapi,
@@ -94,7 +95,7 @@ def create_app(
     )
     for endpoints in (
         *(recommendations, decisions, feedback, chat, batches, comparisons),
-        *(keys, backends, canary, costs, health, metrics, models),
+        *(keys, backends, canary, costs, market, health, metrics, models),
     ):
         app.include_router(endpoints.router)
     app.state.drain, app.state.experiments = drain or Drain(), experiments

@@ -123,12 +123,14 @@ class Reservations:
             if reserved and not isinstance(admission, Leader):
                 upstream.concurrency.release()
 
-    async def count_request(self, principal: Principal, upstream: Upstream) -> bool:
-        """Count the request before work that precedes its admission; False if there are no request limits.
+    async def count_request(self, principal: Principal, upstream: Upstream | None = None) -> bool:
+        """Count the request before work that precedes its admission, or that no backend has a part in (None).
+
+        False if there are no request limits.
 
         Raises `RateLimited` and `StoreUnavailable`.
         """
-        scopes = (principal.scope, upstream.scope)
+        scopes = [principal.scope, *([upstream.scope] if upstream else [])]
         if all(scope.limits.requests_per_minute is None for scope in scopes):
             return False
         await self._admissions.count_request(scopes)

@@ -25,6 +25,13 @@ def _ticker_or_metrics(schema: dict[str, Any]) -> None:
     schema["else"] = {"required": ["ticker"], "properties": {"ticker": {"type": "string"}}}
 
 
+def require_possible(as_of: date) -> None:
+    """Raise `ValueError` for a day that no session can have."""
+    latest = datetime.now(UTC).date() + timedelta(days=1)
+    if not EARLIEST <= as_of <= latest:
+        raise ValueError(f"as_of must be from {EARLIEST} to {latest}")
+
+
 class RecommendationRequest(BaseModel):
     """A ticker, whose metrics the gateway looks up, or metrics; with both, the metrics are used."""
 
@@ -50,9 +57,7 @@ class RecommendationRequest(BaseModel):
         if self.as_of is not None:
             if self.metrics is not None:
                 raise ValueError("as_of requires a ticker without metrics; metrics have their own as_of")
-            latest = datetime.now(UTC).date() + timedelta(days=1)
-            if not EARLIEST <= self.as_of <= latest:
-                raise ValueError(f"as_of must be from {EARLIEST} to {latest}")
+            require_possible(self.as_of)
         return self
 
     def question(self) -> Question:

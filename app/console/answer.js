@@ -4,11 +4,14 @@ import { convictionBar, figures, notices, probabilityBars, stock, usedMetrics } 
 import { announce, h } from "./dom.js";
 import { evidenceLists } from "./evidence.js";
 import { milliseconds } from "./format.js";
+import { priceChart } from "./price_chart.js";
 import { problemState } from "./states.js";
 
 export class AnswerCard {
-  constructor(backend) {
+  /** `day`: that of the question, null for the latest; that of the answer's close by default. */
+  constructor(backend, day) {
     this.backend = backend;
+    this.day = day;
     this.stock = h("p", { class: "stock", hidden: true });
     this.name = h("h2", {}, backend);
     this.model = h("span", { class: "muted" });
@@ -17,6 +20,7 @@ export class AnswerCard {
     this.verdict = h("div", { class: "verdict" });
     this.analysis = h("p", { class: "analysis", hidden: true });
     this.reasons = h("div", { class: "reasons" }, this.analysis);
+    this.chart = h("div", { hidden: true });
     this.rest = h("div", {});
     this.element = h(
       "article",
@@ -25,6 +29,7 @@ export class AnswerCard {
       this.badge,
       this.verdict,
       this.reasons,
+      this.chart,
       this.rest,
     );
     this.verdict.append(h("p", { class: "waiting" }, h("span", { class: "spinner", "aria-hidden": "true" }), "waiting for the first token"));
@@ -62,6 +67,7 @@ export class AnswerCard {
     this.badge.hidden = !standIn;
     this.verdict.replaceChildren(h("p", { class: "action" }, action), convictionBar(conviction));
     this.showReasons(recommendation);
+    this.showChart(recommendation);
     this.rest.replaceChildren(
       ...[probabilityBars(recommendation), notices(recommendation, unsupported), figures(recommendation), usedMetrics(recommendation)].filter(Boolean),
       h("p", { class: "muted small" }, recommendation.disclaimer),
@@ -74,6 +80,12 @@ export class AnswerCard {
     this.analysis.hidden = analysis === null;
     this.analysis.textContent = analysis ?? "";
     if (evidence.length) this.reasons.replaceChildren(evidenceLists(evidence), h("details", {}, h("summary", {}, "The analysis as text"), this.analysis));
+  }
+
+  /** Show the chart of a ticker whose metrics the gateway looked up; other metrics have no bars. */
+  showChart({ ticker, as_of: close, metrics_source: source }) {
+    this.chart.hidden = !(source && ticker && close);
+    if (!this.chart.hidden) this.chart.replaceChildren(priceChart(ticker, close, this.day === undefined ? close : this.day));
   }
 
   /** Show an error. `marked`: the names of the fields at which the form shows it. */

@@ -10,8 +10,8 @@ export class Problem extends Error {
   }
 }
 
-/** Return the response to a request. Throws `Problem`. Without a valid key, it requests one and sends again. */
-export async function call(path, { method = "GET", body, headers = {}, signal } = {}) {
+/** Return the response to a request. Throws `Problem`. Without a valid key, it requests one, unless `asksKey` is false, and sends again. */
+export async function call(path, { method = "GET", body, headers = {}, signal, asksKey = true } = {}) {
   for (;;) {
     const used = key();
     const response = await send(path, {
@@ -26,7 +26,7 @@ export async function call(path, { method = "GET", body, headers = {}, signal } 
     });
     if (response.ok) return response;
     const problem = await problemOf(response);
-    if (response.status !== 401) throw problem;
+    if (response.status !== 401 || !asksKey) throw problem;
     const newer = key() !== used && key() !== null;
     if (!newer && !(await requestKey(used ? "This gateway does not know the key: it is wrong or revoked." : "This gateway requires an API key."))) {
       throw problem;

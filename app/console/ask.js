@@ -10,6 +10,7 @@ import * as history from "./history.js";
 import { compare, stream } from "./requests.js";
 import { empty, loading, problemState } from "./states.js";
 import { origin } from "./stored.js";
+import * as tickers from "./tickers.js";
 
 let running = null;
 let asked = null; // the address of the question that the answers belong to
@@ -24,6 +25,7 @@ export function start() {
   byId("stop").addEventListener("click", () => running?.abort());
   byId("copy").addEventListener("click", copyLink);
   history.start();
+  tickers.start();
   form.start(history.load, changed);
 }
 
@@ -59,7 +61,8 @@ async function ask() {
   if (!backend || running) return;
   const backends = backend === BOTH ? names() : [backend];
   const store = backend === BOTH && byId("keep").checked;
-  const cards = new Map(backends.map((name) => [name, new AnswerCard(name)]));
+  const request = form.body();
+  const cards = new Map(backends.map((name) => [name, new AnswerCard(name, request.as_of ?? null)]));
   showState(...[...cards.values()].map(({ element }) => element));
   byId("answers").classList.toggle("several", backends.length > 1);
   scrollToAnswers(-Infinity);
@@ -67,7 +70,6 @@ async function ask() {
   byId("kept").textContent = "";
   changed();
   asked = address.link(form.parameters());
-  const request = form.body();
   const { signal } = begin();
   if (store) showStored(await compare(request, cards, signal, showError));
   else await Promise.all([...cards].map(([name, card]) => stream(request, name, card, signal, showError)));

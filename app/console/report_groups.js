@@ -1,8 +1,8 @@
 // Drill-down: figures by group, agreement by day, and the latest disagreements.
 
 import { lineChart } from "./charts.js";
-import { h } from "./dom.js";
 import { count, interval, NONE, percent } from "./format.js";
+import { scrolled as table } from "./table.js";
 
 export function groupTable(groups) {
   if (!groups.length) return null;
@@ -48,18 +48,4 @@ export function disagreementTable(pairs, names) {
 /** The action, its conviction, and its probability if it is known. */
 function said({ action, conviction, probabilities }) {
   return `${action} ${conviction}${probabilities ? `, ${percent(probabilities[action], 0)}` : ""}`;
-}
-
-function table(caption, head, rows) {
-  return h(
-    "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    h(
-      "table",
-      {},
-      h("caption", { class: "hidden" }, caption),
-      h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col" }, name)))),
-      h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell) => h("td", {}, cell))))),
-    ),
-  );
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,10 @@ class DatedSample:
         """Return the sample's chain on `as_of`. Raises `MarketDataUnavailable` without it."""
         _require_day(as_of)
         return self._sample.chain(ticker, as_of)
+
+    def tickers(self) -> Sequence[str] | None:
+        """Return the sample's tickers."""
+        return self._sample.tickers()
 
 
 def _require_day(as_of: date | None) -> None:

@@ -27,6 +27,10 @@ ROUNDING_ERROR = 1e-7
 FLAT_WIDTH = 1e-6
 """Width of the Bollinger bands, relative to the price, that rounding alone can produce."""
 
+AVERAGES = (20, 50, 200)
+"""Bars of the simple moving averages."""
+LONGEST_AVERAGE = max(AVERAGES)
+
 RANGES = {"RSI_14": (0, 100), "STOCHk_14_3_3": (0, 100), "STOCHd_14_3_3": (0, 100), "ADX_14": (0, 100)}
 RANGES |= {"MFI_14": (0, 100), "CMF_20": (-1, 1)}
 
@@ -45,6 +49,18 @@ def compute_technicals(bars: pd.DataFrame) -> dict[str, float]:
         **_pivots(high[-2], low[-2], close[-2]),
     }
     return {name: _clamp_rounding_error(name, value) for name, value in values.items() if np.isfinite(value)}
+
+
+def compute_lines(close: Floats, count: int) -> dict[str, Floats]:
+    """Return the averages and the RSI at the last `count` bars, NaN where undefined.
+
+    The last values are those of `compute_technicals`: what depends on all earlier bars is computed from as many.
+    """
+    window = close[-WINDOW:]
+    lines = {f"SMA_{bars}": talib.SMA(close, bars) for bars in AVERAGES}
+    lines["EMA_50"] = talib.EMA(window, 50)
+    lines["RSI_14"] = talib.RSI(window, 14) if np.ptp(window) > 0 else np.full(len(window), np.nan)
+    return {name: line[-count:] for name, line in lines.items()}
 
 
 def _trend(close: Floats) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -47,6 +47,9 @@ class Provider(Protocol):
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
         """Return the option chain known on `as_of` (None: the latest), or None if there is none."""
 
+    def tickers(self) -> Sequence[str] | None:
+        """Return all tickers, sorted, in capitals; None if the source cannot list them."""
+
 
 class LazyProvider:
     """A provider that is opened at its first request.
@@ -63,6 +66,9 @@ class LazyProvider:
 
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
         return self._provider.chain(ticker, as_of)
+
+    def tickers(self) -> Sequence[str] | None:
+        return self._provider.tickers()
 
     @cached_property
     def _provider(self) -> Provider:

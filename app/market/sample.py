@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from functools import cache
 
@@ -32,6 +33,10 @@ class SampleProvider:
     def chain(self, ticker: str, as_of: date | None) -> Chain | None:
         """Return a simulated chain at the last bar."""
         return simulate_chain(ticker.upper(), self.bars(ticker, as_of))
+
+    def tickers(self) -> Sequence[str]:
+        """Return the five tickers."""
+        return TICKERS
 
 
 @cache

@@ -12,12 +12,13 @@ from pydantic import BaseModel, ValidationError
 from app.contract.features import PRICE_MAX, Metrics, Options, Technicals
 from app.errors import InsufficientHistory
 from app.market.bars import last_date
+from app.market.history import history_of
 from app.market.indicators import compute_technicals
 from app.market.option_statistics import compute_option_statistics
 from app.market.provider import Chain, ExpiryScope, Provider
 from app.market.sessions import session_on_or_before, sessions_since
 from app.market.simulation import SEED, simulate_chain
-from app.market.source import MAX_AGE_SESSIONS, MetricsSource, OptionSource, Snapshot
+from app.market.source import MAX_AGE_SESSIONS, LookUp, MetricsSource, OptionSource, Snapshot
 
 DECIMALS = 6
 
@@ -34,6 +35,27 @@ def take_snapshot(
 ) -> Snapshot:
     """Return the metrics of a stock at its last close on or before `as_of`; blocks while the provider fetches."""
     bars = provider.bars(ticker, as_of)
+    return snapshot_of(bars, provider, ticker, as_of, options, expiries=expiries, seed=seed, now=now)
+
+
+def look_up(provider: Provider, ticker: str, as_of: date | None, options: OptionSource, now: datetime) -> LookUp:
+    """Return the same metrics, and the bars that charts show."""
+    bars = provider.bars(ticker, as_of)
+    return LookUp(snapshot_of(bars, provider, ticker, as_of, options, now=now), history_of(bars))
+
+
+def snapshot_of(
+    bars: pd.DataFrame,
+    provider: Provider,
+    ticker: str,
+    as_of: date | None,
+    options: OptionSource,
+    *,
+    expiries: ExpiryScope = "nearest",
+    seed: int = SEED,
+    now: datetime | None = None,
+) -> Snapshot:
+    """Return the metrics of a stock at the last of its bars; blocks while the provider fetches a chain."""
     indicators = _technicals(ticker, bars)
     chain = _chain(provider, ticker, as_of, bars, options, seed)
     statistics, excluded = ({}, {}) if chain is None else compute_option_statistics(chain, expiries)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -15,10 +15,10 @@ from anyio import CapacityLimiter, Semaphore, to_thread
 
 from app.errors import MarketDataRateLimited, MarketDataUnavailable, RateLimited, UnknownTicker
 from app.market.provider import Provider
-from app.market.source import OptionSource, Snapshot
+from app.market.source import LookUp, OptionSource, Snapshot
 
-MAX_SNAPSHOTS = 4096
-"""Of some 5 KB each; the least recently used are evicted first."""
+MAX_SNAPSHOTS = 2048
+"""Of some 15 KB each with their bars; the least recently used are evicted first."""
 
 MAX_FETCHES, MAX_FETCHES_PER_CLIENT = 8, 3
 """Concurrent fetches; further ones wait for the client's own."""
@@ -60,10 +60,10 @@ class SnapshotCache:
         self._options = options
         self._freshness = freshness
         self._now = now
-        self._snapshots: OrderedDict[Key, Snapshot] = OrderedDict()
+        self._found: OrderedDict[Key, LookUp] = OrderedDict()
         self._unknown: OrderedDict[Key, datetime] = OrderedDict()
         self._paused_until = datetime.min.replace(tzinfo=UTC)
-        self._fetches: dict[Key, asyncio.Future[Snapshot]] = {}
+        self._fetches: dict[Key, asyncio.Future[LookUp]] = {}
         self._threads: CapacityLimiter | None = None
         self._slots: WeakValueDictionary[str, Semaphore] = WeakValueDictionary()
 
@@ -75,16 +75,20 @@ class SnapshotCache:
         return self._fresh(key) is None
 
     async def get(self, ticker: str, as_of: date | None, client: str = "") -> Snapshot:
-        """Return the stock's snapshot, with its age and whether it is stale.
+        """Return the stock's snapshot, with its age and whether it is stale. Raises the errors of `look_up`."""
+        return (await self.look_up(ticker, as_of, client)).snapshot
+
+    async def look_up(self, ticker: str, as_of: date | None, client: str = "") -> LookUp:
+        """Return the stock's snapshot and its bars.
 
         Fetches of one client wait for each other. Cancelling one caller does not cancel the shared fetch. Raises the
         errors of `take_snapshot`; `UnknownTicker` and `MarketDataRateLimited` for a while without a fetch;
         `RateLimited` if too many look-ups of the client wait.
         """
         key = (ticker.upper(), as_of)
-        cached = self._snapshots.get(key)
+        cached = self._found.get(key)
         if cached is not None:
-            self._snapshots.move_to_end(key)
+            self._found.move_to_end(key)
         try:
             return self._dated(self._fresh(key) or await self._fetched(key, client))
         except (MarketDataUnavailable, MarketDataRateLimited):
@@ -92,11 +96,15 @@ class SnapshotCache:
                 raise
             return self._dated(cached, unavailable=True)
 
-    def _fresh(self, key: Key) -> Snapshot | None:
-        cached = self._snapshots.get(key)
+    async def tickers(self) -> Sequence[str] | None:
+        """Return the tickers of the source; None if it cannot list them. Raises `MarketDataUnavailable`."""
+        return await to_thread.run_sync(self.provider.tickers)
+
+    def _fresh(self, key: Key) -> LookUp | None:
+        cached = self._found.get(key)
         return cached if cached is not None and self._age(cached) < self._freshness.fresh_s else None
 
-    async def _fetched(self, key: Key, client: str) -> Snapshot:
+    async def _fetched(self, key: Key, client: str) -> LookUp:
         """Join the running fetch of a key, or start one when the client has a free slot, which the fetch keeps."""
         if key not in self._fetches:
             slots = self._slots.setdefault(client, Semaphore(MAX_FETCHES_PER_CLIENT, fast_acquire=True))
@@ -124,34 +132,32 @@ class SnapshotCache:
 
     def _start(self, key: Key, slot: ExitStack) -> None:
         self._threads = self._threads or CapacityLimiter(MAX_FETCHES)
-        call = to_thread.run_sync(
-            _take_snapshot, self.provider, *key, self._options, self._now(), limiter=self._threads
-        )
+        call = to_thread.run_sync(_look_up, self.provider, *key, self._options, self._now(), limiter=self._threads)
         task = asyncio.ensure_future(call)
         task.add_done_callback(lambda done: self._on_fetched(key, done, slot))
         self._fetches[key] = task
 
-    def _on_fetched(self, key: Key, done: asyncio.Future[Snapshot], slot: ExitStack) -> None:
+    def _on_fetched(self, key: Key, done: asyncio.Future[LookUp], slot: ExitStack) -> None:
         slot.close()
         del self._fetches[key]
         if done.cancelled():
             return
         match done.exception():
             case None:
-                _keep(self._snapshots, key, done.result())
+                _keep(self._found, key, done.result())
             case UnknownTicker():
                 _keep(self._unknown, key, self._now() + timedelta(seconds=UNKNOWN_S))
             case MarketDataRateLimited(retry_after=float() | int() as wait_s):
                 self._paused_until = self._now() + timedelta(seconds=wait_s)
 
-    def _age(self, snapshot: Snapshot) -> float:
-        return (self._now() - snapshot.source.fetched_at).total_seconds()
+    def _age(self, found: LookUp) -> float:
+        return (self._now() - found.snapshot.source.fetched_at).total_seconds()
 
-    def _dated(self, snapshot: Snapshot, *, unavailable: bool = False) -> Snapshot:
-        source = snapshot.source.aged(self._now())
-        return snapshot.model_copy(
-            update={"source": source.model_copy(update={"stale": True}) if unavailable else source}
-        )
+    def _dated(self, found: LookUp, *, unavailable: bool = False) -> LookUp:
+        source = found.snapshot.source.aged(self._now())
+        if unavailable:
+            source = source.model_copy(update={"stale": True})
+        return replace(found, snapshot=found.snapshot.model_copy(update={"source": source}))
 
 
 def _keep(cache: OrderedDict[Key, T], key: Key, value: T) -> None:
@@ -161,9 +167,7 @@ def _keep(cache: OrderedDict[Key, T], key: Key, value: T) -> None:
         cache.popitem(last=False)
 
 
-def _take_snapshot(
-    provider: Provider, ticker: str, as_of: date | None, options: OptionSource, now: datetime
-) -> Snapshot:
-    from app.market.snapshot import take_snapshot  # imports pandas and TA-Lib
+def _look_up(provider: Provider, ticker: str, as_of: date | None, options: OptionSource, now: datetime) -> LookUp:
+    from app.market.snapshot import look_up  # imports pandas and TA-Lib
 
-    return take_snapshot(provider, ticker, as_of, options, now=now)
+    return look_up(provider, ticker, as_of, options, now)

@@ -1,9 +1,11 @@
-"""A stock's metrics and their source, as answers hold them. Does not import pandas."""
+"""A stock's metrics, the bars before them, and their source, as answers hold them. Does not import pandas."""
 
 from __future__ import annotations
 
+from array import array
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -12,11 +14,14 @@ from app.contract.features import Metrics
 MAX_AGE_SESSIONS = 1
 """Sessions by which a close may precede the last one without being stale: sources publish bars up to a session late."""
 
+MAX_SESSIONS = 260
+"""The most bars of an answer: a year has 250 to 253 sessions."""
+
 OptionSource = Literal["provider", "simulated", "none"]
 
 
-class MetricsSource(BaseModel):
-    """The source of metrics, as answers state it."""
+class BarsSource(BaseModel):
+    """The source of bars, as answers state it."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,12 +36,21 @@ class MetricsSource(BaseModel):
     stale: bool = False
     """Whether a newer close is missing by more than a session, or the metrics are past their freshness because the
     source is unavailable."""
+
+    def aged(self, now: datetime) -> Self:
+        """Return a copy with the age at `now`."""
+        return self.model_copy(update={"age_s": round((now - self.fetched_at).total_seconds(), 3)})
+
+
+class MetricsSource(BarsSource):
+    """The source of metrics, as answers state it."""
+
     excluded: dict[str, int]
     """The number of implied volatilities excluded from each side's mean, and 1 for each metric out of bounds."""
 
-    def aged(self, now: datetime) -> MetricsSource:
-        """Return a copy with the age at `now`."""
-        return self.model_copy(update={"age_s": round((now - self.fetched_at).total_seconds(), 3)})
+    def of_bars(self) -> BarsSource:
+        """Return the source of the bars that the metrics were computed from, none of which is simulated."""
+        return BarsSource(**self.model_dump(exclude={"simulated", "excluded"}), simulated=[])
 
 
 class Snapshot(BaseModel):
@@ -47,3 +61,23 @@ class Snapshot(BaseModel):
     ticker: str
     metrics: Metrics
     source: MetricsSource
+
+
+@dataclass(frozen=True)
+class History:
+    """The bars up to a close, the oldest first: `MAX_SESSIONS` of them, and those before that averages need."""
+
+    days: array[int]
+    """Ordinals of the proleptic Gregorian calendar."""
+    closes: array[float]
+    """USD, back-adjusted to the last bar."""
+    volumes: array[float]
+    """Shares, restated by splits."""
+
+
+@dataclass(frozen=True)
+class LookUp:
+    """What one fetch found of a stock."""
+
+    snapshot: Snapshot
+    history: History

@@ -92,6 +92,9 @@ class YFinanceProvider:
             contracts = call_with_timeout(self._timeout_s, lambda: self._contracts(ticker, session))
         return None if contracts is None else Chain(ticker.upper(), session, contracts)
 
+    def tickers(self) -> None:
+        """Return None: Yahoo Finance offers no list of its tickers."""
+
     def _fetch(self, ticker: str, start: date) -> pd.DataFrame:
         return self._ticker(_symbol(ticker)).history(
             start=start, interval="1d", auto_adjust=False, actions=True, timeout=self._timeout_s

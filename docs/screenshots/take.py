@@ -38,6 +38,7 @@ def take(browser: Browser, url: str, ticker: str, name: str, scheme: str, size: 
     page.click("#submit")
     page.locator(".answer .action").nth(1).wait_for()
     page.locator("[aria-busy]").wait_for(state="detached")
+    page.locator(".price-chart .readout").nth(1).wait_for()
     save(page, f"ask-{name}")
     for other, there in (("compare", ".sides"), ("costs", ".cost-figures")):
         page.click(f'nav a[href="#{other}"]')

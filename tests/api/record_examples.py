@@ -59,7 +59,9 @@ class Example:
     @property
     def request(self) -> tuple[str, str]:
         method, path = self.operation.split()
-        return method, path.replace("{model}", "mistral").replace("{action}", "start") + self.query
+        for parameter, value in {"model": "mistral", "action": "start", "ticker": "MSFT"}.items():
+            path = path.replace(f"{{{parameter}}}", value)
+        return method, path + self.query
 
 
 def invalid(operation: str, body: object = None, query: str = "") -> Example:
@@ -96,6 +98,10 @@ EXAMPLES = (
     invalid("GET /v1/keys", query="?after=x"),
     Example("GET /v1/backends", "backends", "All backends"),
     Example("GET /v1/costs", "costs", "After a few requests"),
+    Example("GET /v1/market/{ticker}/bars", "bars", "Three sessions", query="?as_of=2013-02-15&sessions=3"),
+    invalid("GET /v1/market/{ticker}/bars", query="?sessions=261"),
+    Example("GET /v1/market/tickers", "tickers", "Those of the sample market", query="?limit=3"),
+    invalid("GET /v1/market/tickers", query="?limit=1001"),
     Example("GET /health/live", "alive", "Alive"),
     Example("GET /health/ready", "ready", "Ready"),
     Example("GET /metrics", "metrics", "The first lines"),

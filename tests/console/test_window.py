@@ -130,6 +130,7 @@ async def test_axe_finds_nothing(browser: Browser, open_gateway: str) -> None:
         await page.locator("#decisions h2").wait_for()
         await ask(page)
         await answered(page)
+        await page.locator(".price-chart summary").click()
         assert await findings() == []
         await page.emulate_media(color_scheme="dark")
         assert await findings() == []

@@ -9,6 +9,8 @@ import pytest
 
 from app.errors import NotConfigured, UnknownTicker
 from app.market import open_provider
+from app.market.dated_sample import DatedSample
+from app.market.parquet import ParquetProvider
 from app.market.sample import TICKERS, SampleProvider
 from app.market.snapshot import take_snapshot
 
@@ -27,6 +29,12 @@ def test_a_sample_stock_has_every_metric(ticker: str) -> None:
 def test_other_tickers_are_unknown() -> None:
     with pytest.raises(UnknownTicker, match="which has AAPL, FB, GOOG, IBM, MSFT"):
         SampleProvider().bars("SNPS", None)
+
+
+def test_the_providers_that_can_list_their_tickers_do() -> None:
+    assert open_provider("sample").tickers() == DatedSample(SampleProvider()).tickers() == TICKERS
+    assert open_provider("parquet", SYNTHETIC).tickers() == sorted(ParquetProvider(SYNTHETIC).tickers()) != []
+    assert open_provider("yfinance").tickers() is None
 
 
 def test_providers_by_name() -> None:
