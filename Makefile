@@ -4,7 +4,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-slow coverage lint bench bench-fresh demo model train dashboards requirements secrets sbom audit check clean
+.PHONY: help serve test test-slow coverage lint bench rivals bench-fresh demo model train dashboards requirements secrets sbom audit check clean
 
 PORT ?= $(or $(CONVICTION_PORT),8080)
 PYTHON ?= python3
@@ -57,10 +57,12 @@ lint: $(ENVS)/dev/.complete ## ruff, mypy in strict mode, and the import contrac
 	$(DEV)/mypy
 	$(DEV)/lint-imports --no-cache >/dev/null || $(DEV)/lint-imports --no-cache
 
-bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete $(ENVS)/litellm/.complete model ## latency and throughput on this machine, compared with LiteLLM and vLLM
+bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete model ## latency and throughput on this machine, compared with other gateways and vLLM
+	-@$(MAKE) --keep-going rivals
 	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python -m bench.latency
 	@CONVICTION_PORT=0 $(DEV)/conviction up --stand-in both -- $(DEV)/python -m bench.latency --brief 400 --full 0
-	$(DEV)/python -m bench.gateway --litellm $(ENVS)/litellm
+	$(DEV)/python -m bench.gateway
+	$(DEV)/python -m bench.gateway --rivals
 	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python -m bench.gateway.hosted
 	@CONVICTION_PORT=0 $(DEV)/conviction up -- $(DEV)/python -m bench.end_to_end
 	$(DEV)/python bench/scrape.py
@@ -69,6 +71,11 @@ bench: $(ENVS)/dev/.complete $(ENVS)/training/.complete $(ENVS)/litellm/.complet
 	$(DEV)/python bench/decision_log.py
 	$(DEV)/python bench/features.py --market $(MARKET)
 	$(TRAINING) -m bench.training --market $(MARKET)
+
+# One that cannot be installed is left out of the benchmark, with a line that says so.
+RIVALS := litellm smg vllm-router ferrogw portkey envoy
+
+rivals: $(RIVALS:%=$(ENVS)/%/.complete) ## install the gateways that `make bench` measures beside this one
 
 bench-fresh: ## duration of each phase from a fresh clone to the first answer and a restart, with empty caches
 	@$(PYTHON) -m bench.fresh
@@ -117,6 +124,9 @@ $(ENVS)/vllm/.complete: requirements/vllm.txt | $(ENVS)/.supported $(ENVS)/tools
 
 $(ENVS)/uv/.complete: requirements/uv.txt
 	@$(PYTHON) -m venv --clear $(@D) && $(@D)/bin/pip install --quiet --require-hashes -r $< && touch $@
+
+$(ENVS)/portkey/.complete: requirements/portkey/package-lock.json
+	@requirements/install-node portkey $(@D) && touch $@
 
 $(ENVS)/%/.complete: requirements/%.txt
 	@requirements/install $* $(@D) && touch $@

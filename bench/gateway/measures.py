@@ -12,6 +12,8 @@ from bench.gateway.systems import System
 from bench.gateway.testbed import Figures, Testbed, spread
 
 CONCURRENCY = 32
+WARM_UP_S = 2.0
+"""The least length of the uncounted load before the first round."""
 OVERLOAD = 2.0
 """The offered load, as a multiple of the measured peak."""
 OVERLOAD_CONNECTIONS = 4096
@@ -93,7 +95,7 @@ def warm_up(testbed: Testbed, system: System, measures: Collection[str]) -> None
     special = {"first_token": system.stream, "recommendations": system.recommendation}
     for task in {special.get(measure, system.whole) for measure in measures} - {None}:
         assert task is not None
-        testbed.ask(system, task, Load(max(2.0, testbed.seconds), CONCURRENCY)).require_all_valid()
+        testbed.ask(system, task, Load(max(WARM_UP_S, testbed.seconds), CONCURRENCY)).require_all_valid()
 
 
 def soak(testbed: Testbed, system: System, requests: int) -> Figures:

@@ -25,8 +25,12 @@ class BenchmarkError(Exception):
     """An error that ends the benchmark without figures."""
 
 
+class NotInstalled(BenchmarkError):
+    """A program of the benchmark is missing."""
+
+
 class DidNotStart(BenchmarkError):
-    """A process of the benchmark ended, or did not answer in time."""
+    """A process of the benchmark ended, or did not answer in time. The first line names it; the log's end follows."""
 
 
 def compiled(name: str, folder: Path) -> Path:
@@ -108,7 +112,7 @@ class Process:
 
     def _fail(self) -> str:
         end = self.log.read_text(errors="replace")[-2000:]
-        raise DidNotStart(f"{self.name} did not start; the end of {self.log}:\n{end}")
+        raise DidNotStart(f"{self.name} did not start; its log is {self.log}\n{end}")
 
 
 @contextmanager

@@ -8,9 +8,10 @@ from math import isfinite, isnan
 from typing import Any
 
 from bench.gateway.figures import Estimate, Round, difference, growth_mb, mean, ratio, series, significant
+from bench.gateway.gateways import GATEWAYS
 
 OURS = "conviction"
-PEERS = ("litellm", "litellm_bare", "tree")
+PEERS = tuple(name for name in GATEWAYS if name != OURS)
 RATIOS = {
     "cpu_ratio": ("throughput", "cpu_ms"),
     "recommendations.cpu_ratio": ("recommendations", "cpu_ms"),

@@ -1,12 +1,11 @@
-"""The systems compared: the upstream itself, Conviction, and LiteLLM's proxy in two set-ups; one worker each."""
+"""A system to measure, what all of them share, and two of them: the upstream itself and Conviction, one worker."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from bench.gateway.programs import HERE, Process, free_port, running
@@ -16,7 +15,6 @@ from bench.gateway.workload import MODEL, Task, chat, recommendation
 
 ROOT = HERE.parents[1]
 KEY = "sk-bench-0123456789abcdef0123456789"
-ADMIN_KEY = "sk-admin-0123456789abcdef012345678"
 AMPLE = {"REQUESTS_PER_MINUTE": "100000000", "TOKENS_PER_MINUTE": "100000000", "USD_PER_DAY": "1000000"}
 """Limits that are enforced and never reached."""
 
@@ -32,7 +30,7 @@ class System:
     """None for the upstream itself."""
     recommendation: Task | None = None
     imported: Sequence[str] = ()
-    """The command that imports the gateway's application; none for LiteLLM."""
+    """The command that imports Conviction's application; empty for others."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,8 @@ class Environment:
     store_port: int
     cores: Sequence[int]
     folder: Path
-    litellm: Path
-    """The virtual environment that LiteLLM is installed in."""
+    environments: Path
+    """The folder with a separate environment for each rival."""
     python: Sequence[str] = (sys.executable,)
     """What runs Conviction."""
     tree: Path = ROOT
@@ -98,42 +96,3 @@ def _conviction(
         tasks = chat(environment.folder, "gpt-4"), chat(environment.folder, "gpt-4", stream=True)
         imported = [*python, "-c", "import app.main"]
         yield System(name, port, KEY, *tasks, process, recommendation(environment.folder), imported)
-
-
-@contextmanager
-def litellm(environment: Environment, setup: str) -> Iterator[System]:
-    """LiteLLM's proxy by setups/SETUP.yaml."""
-    port = free_port()
-    variables = {
-        "LITELLM_MODE": "PRODUCTION",
-        "LITELLM_LOG": "ERROR",
-        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
-        "UPSTREAM_URL": f"{environment.chat.url}/v1",
-        "UPSTREAM_KEY": UPSTREAM_KEY,
-        "GATEWAY_KEY": KEY,
-        "MASTER_KEY": ADMIN_KEY,
-        "STORE_PORT": str(environment.store_port),
-    }
-    command = [
-        str(environment.litellm / "bin/litellm"),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--num_workers",
-        "1",
-    ]
-    command += ["--config", str(HERE / "setups" / f"{setup}.yaml")]
-    name = "litellm" if setup == "full" else f"litellm_{setup}"
-    with running(command, environment.cores, environment.folder / f"{name}.log", variables) as process:
-        process.wait_for(f"http://127.0.0.1:{port}/health/liveliness")
-        tasks = chat(environment.folder, "gpt-4"), chat(environment.folder, "gpt-4", stream=True)
-        yield System(name, port, KEY, *tasks, process)
-
-
-GATEWAYS: Mapping[str, Callable[[Environment], AbstractContextManager[System]]] = {
-    "conviction": conviction,
-    "tree": other_tree,
-    "litellm": partial(litellm, setup="full"),
-    "litellm_bare": partial(litellm, setup="bare"),
-}

@@ -7,17 +7,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
 from bench.gateway.figures import quantile
+from bench.gateway.gateways import GATEWAYS, RIVALS
 from bench.gateway.load import Generator, InvalidRound, Load, Sample
 from bench.gateway.machine import Cores
-from bench.gateway.programs import Process, compiled, machine_busy_s
+from bench.gateway.programs import BenchmarkError, DidNotStart, NotInstalled, Process, compiled, machine_busy_s
 from bench.gateway.store import store
-from bench.gateway.systems import GATEWAYS, ROOT, Environment, System, direct
+from bench.gateway.systems import ROOT, Environment, System, direct
 from bench.gateway.upstream import Upstream, upstream
 from bench.gateway.workload import Task, chat_script, recommendation_script
 
@@ -38,6 +39,15 @@ class Testbed:
     generator: Generator
     store: Process
     seconds: float
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Why a rival is not measured, by name."""
+
+    def leave_out(self, name: str, error: BenchmarkError) -> None:
+        """Note that a rival cannot be measured, and print why in one line. Raises the error for any other system."""
+        if name not in RIVALS:
+            raise error
+        self.left_out[name] = str(error).partition("\n")[0]
+        print(f"{name} is left out: {self.left_out[name]}", file=sys.stderr, flush=True)
 
     def ask(self, system: System, task: Task, load: Load) -> Sample:
         return self.generator.run(system.port, system.key, task, load)
@@ -95,20 +105,25 @@ def spread(sample: Sample) -> Figures:
 def start_testbed(
     gateways: Sequence[str],
     cores: Cores,
-    litellm: Path,
+    environments: Path,
     seconds: float,
     stack: ExitStack,
     python: Sequence[str] = (sys.executable,),
     tree: Path = ROOT,
 ) -> tuple[Testbed, list[System]]:
-    """Start everything; the first system is the upstream itself. The stack stops all of it."""
+    """Start everything; the first system is the upstream itself, a rival may be missing. The stack stops all of it."""
     folder = ROOT / ".run/bench"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     chat = stack.enter_context(upstream(chat_script(folder), cores.rest))
     hosted = stack.enter_context(upstream(recommendation_script(folder), cores.rest))
     shared = stack.enter_context(store(cores.rest, folder))
-    environment = Environment(chat, hosted, shared.port, cores.gateway, folder, litellm, python, tree)
-    systems = [direct(environment), *(stack.enter_context(GATEWAYS[name](environment)) for name in gateways)]
+    environment = Environment(chat, hosted, shared.port, cores.gateway, folder, environments, python, tree)
     generator = Generator(compiled("load", folder), cores.rest, folder)
-    return Testbed(chat, hosted, generator, shared.process, seconds), systems
+    testbed, systems = Testbed(chat, hosted, generator, shared.process, seconds), [direct(environment)]
+    for name in gateways:
+        try:
+            systems.append(stack.enter_context(GATEWAYS[name].start(environment)))
+        except (NotInstalled, DidNotStart) as error:
+            testbed.leave_out(name, error)
+    return testbed, systems
