@@ -33,6 +33,7 @@ from app.api.problems import translate_router_error
 from app.api.request_span import RequestSpan
 from app.auth.key_file import load_keys
 from app.auth.principal import default_limits
+from app.comparison.sectors import read_sectors
 from app.contract.completion import BackendName
 from app.pricing.price_list import price_list
 from app.pricing.prices import Price
@@ -61,7 +62,7 @@ def create_app(
         require_password(settings.redis_url)
     limits, prices = default_limits(settings), price_list(settings)
     keyring = load_keys(settings.api_keys_file, limits)
-    experiments = Experiments(settings.experiments_file)
+    experiments, sectors = Experiments(settings.experiments_file), read_sectors(settings.universe_file)
     traces = TraceExporter() if settings.traces else None
     measures = MetricExporter() if settings.otel_metrics else None
 
@@ -98,7 +99,7 @@ def create_app(
         *(keys, backends, canary, costs, market, health, metrics, models),
     ):
         app.include_router(endpoints.router)
-    app.state.drain, app.state.experiments = drain or Drain(), experiments
+    app.state.drain, app.state.experiments, app.state.sectors = drain or Drain(), experiments, sectors
     openapi.add_docs(app)
     console.add_console(app)
     app.openapi = lambda: openapi.document(app, keyed=keyring is not None)  # type: ignore[method-assign]

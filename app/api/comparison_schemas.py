@@ -14,6 +14,7 @@ from app.api.problems import Problem, problem
 from app.comparison.choice import Choice
 from app.comparison.compare import Compared
 from app.comparison.pairs import SIDES, Origin, Pair, Side, Sides
+from app.comparison.sectors import NAME as UNIVERSE_FILE
 from app.comparison.statistics.groups import DIMENSIONS, MAX_DIMENSIONS, Dimension
 from app.comparison.statistics.report import BY
 from app.comparison.versions import MAX_MODEL
@@ -187,7 +188,7 @@ class ReportQuery(PairSelection):
         Dimensions | None,
         Field(
             description=f"up to {MAX_DIMENSIONS} of {', '.join(DIMENSIONS)}, separated by commas: report each group of "
-            "pairs that has these in common; by default `detail`"
+            f"pairs that has these in common; by default `detail`; `sector` only with {UNIVERSE_FILE}"
         ),
     ] = None
 

@@ -21,7 +21,7 @@ from app.api.report_csv import table
 from app.api.request_options import request_options
 from app.api.route import refuse_fallback
 from app.api.schemas import RecommendationRequest
-from app.api.state import principal_of, resources_of
+from app.api.state import principal_of, resources_of, sectors_of
 from app.api.validation_errors import validate
 from app.auth.principal import require_backend
 from app.comparison.choice import Choice
@@ -159,7 +159,7 @@ async def get_comparison_report(request: Request) -> Response:
     _require_backends(request, query.names)
     await _mask(resources.comparisons, query.choice)
     found = await resources.reports.of(
-        query.start_ms, query.end_ms, query.choice, query.half_width, query.by, query.names
+        query.start_ms, query.end_ms, query.choice, query.half_width, query.by, query.names, sectors_of(request)
     )
     if _prefers_csv(request.headers.get("accept", "")):
         return Response(table(found), media_type=CSV, headers={"Vary": "Accept"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from app.auth.principal import Principal
+from app.comparison.sectors import Sectors
 from app.resources import Resources
 from app.routing.experiments_file import Experiments
 
@@ -31,3 +32,9 @@ def experiments_of(request: Request) -> Experiments:
     """Return the active experiments."""
     experiments: Experiments = request.app.state.experiments
     return experiments
+
+
+def sectors_of(request: Request) -> Sectors | None:
+    """Return the sectors of the universe file, if the settings name one."""
+    sectors: Sectors | None = request.app.state.sectors
+    return sectors

@@ -128,7 +128,7 @@ def _groups(groups: Sequence[Json]) -> str:
     head = (*groups[0]["by"], "pairs", "agreement, at any time", "kappa", "weighted")
     rows = [
         (
-            *(value or MISSING for value in group["by"].values()),
+            *(value or "unknown" for value in group["by"].values()),
             f"{group['pairs']:,}",
             _estimate(group["agreement_anytime"], _percent),
             *(_value(group[name]) for name in ("kappa", "weighted_kappa")),

@@ -18,7 +18,7 @@ from app.cli.client import Json, call
 from app.cli.outcomes_text import NOT_SHOWN, text
 from app.cli.progress import Progress
 from app.cli.rows import add_output, csv_line
-from app.comparison.outcomes import Advice, Horizon, horizon, realised
+from app.comparison.outcomes import BENCHMARK, Advice, Horizon, horizon, realised
 from app.comparison.statistics.hits import Hits
 from app.errors import MarketError
 from app.market import open_provider
@@ -53,7 +53,8 @@ def run(argv: Sequence[str]) -> int:
     match options.output:
         case "json":
             results = [asdict(each) for each in horizons]
-            streams.write(json.dumps({"market": provider.name, "horizons": results, "not_shown": NOT_SHOWN}, indent=2))
+            document = {"market": provider.name, "benchmark": BENCHMARK, "horizons": results, "not_shown": NOT_SHOWN}
+            streams.write(json.dumps(document, indent=2))
         case "csv":
             streams.write(*map(csv_line, table_of(horizons)))
         case _:
@@ -64,7 +65,8 @@ def run(argv: Sequence[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="conviction outcomes",
-        description="The hit rate of stored pairs' advice, compared with the same actions on all stocks.",
+        description="The hit rate of stored pairs' advice, compared with the same actions on all stocks, and its "
+        "return before costs, compared with buying the same stocks and SPY.",
         epilog=EPILOG,
     )
     top.add_argument(
@@ -92,7 +94,7 @@ def parse_horizons(text: str) -> tuple[int, ...]:
 
 def table_of(horizons: Sequence[Horizon]) -> Iterator[Iterable[Any]]:
     """Yield the names of the columns, then a row per group of advice; an estimate has three columns."""
-    estimates = ("hit_rate", "base_rate", "lead", "mean_return")
+    estimates = ("hit_rate", "base_rate", "lead", "mean_return", "signed_return", "benchmark_return")
     plain = [field.name for field in fields(Hits) if field.name not in estimates]
     yield ("sessions", *plain, *(f"{name}{end}" for name in estimates for end in ("", "_low", "_high")))
     for each in horizons:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from math import sqrt
 
 from app.cli.table import WIDTH
-from app.comparison.outcomes import Horizon
+from app.comparison.outcomes import BENCHMARK, Horizon
 from app.comparison.statistics.estimate import Estimate
 from app.comparison.statistics.hits import DAILY_BAND, Hits
 from app.comparison.statistics.scores import Scores
@@ -22,10 +22,16 @@ NOT_SHOWN = (
 )
 CONVENTION = (
     "Entry at the close of the first session after the day of the metrics, exit that number of sessions later. Of"
-    " several pairs about a stock and day, the latest counts."
+    " several pairs about a stock and day, the latest counts. The return of advice is the stock's for a buy, its"
+    " negative for a sell and 0 for a hold; beside it are those of buying each of the same stocks, in equal parts, and"
+    f" of buying {BENCHMARK} by the same rule. Costs are not included."
 )
 ROW = "{:<8} {:<7} {:<5} {:>6} {:>6}  {:<20} {:>6}  {:<22} {:>7}"
 HEAD = ROW.format("", "action", "sure", "advice", "stocks", "hit rate", "base", "lead", "return")
+
+RETURNS_ROW = "{:<8} {:<28} {:<28} {}"
+RETURNS_HEAD = RETURNS_ROW.format("", "return of the advice", "of buying each stock", f"of buying {BENCHMARK}")
+NO_BENCHMARK = f"the market has no bars of {BENCHMARK} then"
 
 SCORES_ROW = "{:<8} {:>6} {:>6}  {:<24} {:>6}  {:<24} {:>6}"
 SCORES_HEAD = SCORES_ROW.format("", "stated", "stocks", "Brier score", "shares", "log loss", "shares")
@@ -44,6 +50,8 @@ def _lines(horizons: Sequence[Horizon], market: str) -> Iterator[str]:
         if each.hits:
             yield HEAD
             yield from map(_row, each.hits)
+            yield RETURNS_HEAD
+            yield from (_returns(group) for group in each.hits if group.action is group.conviction is None)
         if each.scores:
             yield SCORES_HEAD
             yield from map(_scores, each.scores)
@@ -57,6 +65,12 @@ def _row(group: Hits) -> str:
     mean = "" if group.mean_return is None else f"{group.mean_return.value:+.2%}"
     labels = (group.backend, group.action or "all", group.conviction or "all", group.advice, group.tickers)
     return ROW.format(*labels, _percent(group.hit_rate), base, _percent(group.lead, "+"), mean)
+
+
+def _returns(group: Hits) -> str:
+    benchmark = NO_BENCHMARK if group.benchmark_return is None else _percent(group.benchmark_return, "+", 2)
+    advice, stocks = (_percent(each, "+", 2) for each in (group.signed_return, group.mean_return))
+    return RETURNS_ROW.format(group.backend, advice, stocks, benchmark)
 
 
 def _scores(scores: Scores) -> str:
@@ -75,9 +89,10 @@ def _decimal(estimate: Estimate | None) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def _percent(estimate: Estimate | None, sign: str = "") -> str:
+def _percent(estimate: Estimate | None, sign: str = "", decimals: int = 1) -> str:
+    form = f"{sign}.{decimals}%"
     if estimate is None:
         return ""
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:{sign}.1%}"
-    return f"{estimate.value:{sign}.1%} ({estimate.low:{sign}.1%} to {estimate.high:{sign}.1%})"
+        return f"{estimate.value:{form}}"
+    return f"{estimate.value:{form}} ({estimate.low:{form}} to {estimate.high:{form}})"

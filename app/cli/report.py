@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--group-by",
         metavar="A,B",
-        help="a table by detail (the default), day, ticker, mistral_model, mistral_conviction, mistral_probability, …",
+        help="a table by detail (the default), day, ticker, sector, mistral_model, mistral_conviction, …",
     )
     top.add_argument("--half-width", type=float, metavar="SHARE", help="target precision of the agreement estimate")
     add_output(top, ("text", "json"), "text")

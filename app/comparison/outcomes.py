@@ -21,6 +21,9 @@ from app.errors import InsufficientHistory, UnknownTicker
 from app.market.bars import MAX_STALE_DAYS
 from app.market.provider import Provider
 
+BENCHMARK = "SPY"
+"""The fund that advice is compared with: it follows the S&P 500."""
+
 Returns = Mapping[int, float]
 """Known returns by the horizon's sessions."""
 
@@ -38,10 +41,11 @@ class Advice:
 
 @dataclass(frozen=True)
 class Realised:
-    """Advice and its returns."""
+    """Advice and its returns, and the benchmark's from the same day on."""
 
     advice: Advice
     returns: Returns
+    benchmark: Returns
 
 
 @dataclass(frozen=True)
@@ -68,9 +72,11 @@ def realised(
     by_ticker: dict[str, list[Advice]] = {}
     for each in advice:
         by_ticker.setdefault(each.ticker, []).append(each)
+    days = {each.day for given in by_ticker.values() for each in given}
+    benchmark = returns_of(BENCHMARK, days, provider, horizons) if days else {}
     for ticker, given in by_ticker.items():
         found = returns_of(ticker, {each.day for each in given}, provider, horizons)
-        yield from (Realised(each, found[each.day]) for each in given)
+        yield from (Realised(each, found[each.day], benchmark[each.day]) for each in given)
         on_ticker()
 
 
@@ -132,6 +138,7 @@ def _columns(known: Sequence[Realised], sessions: int) -> Outcomes:
     return Outcomes(
         tickers=np.array([each.advice.ticker.encode() for each in known]),
         returns=np.array([each.returns[sessions] for each in known]),
+        benchmark=np.array([each.benchmark.get(sessions, np.nan) for each in known]),
         actions={
             name: np.array([_index(each.get(name, missing)[0]) for each in advice], np.int8) for name in BACKEND_NAMES
         },

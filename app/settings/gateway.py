@@ -86,6 +86,8 @@ class Settings(BackendSettings, DecisionLogSettings, BudgetSettings, TracingSett
     """Budget of those shadow requests, in addition to their backends' limits."""
     candidate_shadow_fraction: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the candidate's answers for which mistral is asked too, within the budget of shadow requests."""
+    universe_file: Path | None = None
+    """CSV with the columns ticker and sector, for reports of comparisons by sector; read once, at the start."""
     comparisons_kept: Annotated[int, Field(gt=0, le=10**7)] = 100_000
     """Stored pairs of answers, the newest of each two backends; 149 bytes each, without texts."""
 

@@ -12,7 +12,7 @@ from app.settings.loading import PREFIX
 
 SCHEMA = Path(__file__).parent / "gateway" / "values.schema.json"
 SET_BY_CHART = {"host", "port", "api_keys_file", "drain_s", "backend_timeout_s", "experiments_file", "allow_root"}
-NO_VOLUME = {"store_dir", "market_dir"}
+NO_VOLUME = {"store_dir", "market_dir", "universe_file"}
 PROXIES = ["HTTPS_PROXY", "NO_PROXY"]
 """Which Settings' `proxy_for` reads through the standard library."""
 

@@ -232,7 +232,7 @@ async def test_pairs_as_csv_are_streamed_whole_and_safe(running: Gateway, monkey
         ("", "group_by=detail"),
         ("/report", "mistral_model=none-such"),
         ("/report", "group_by="),
-        ("/report", "group_by=sector"),
+        ("/report", "group_by=colour"),
         ("/report", "group_by=detail,day,ticker,blind"),
         ("/report", "half_width=0"),
         ("/report", "half_width=nan"),
@@ -281,6 +281,30 @@ async def test_the_report_is_grouped(running: Gateway) -> None:
     rows = list(csv.DictReader(io.StringIO(response.text, newline="")))
     agreement = {row["group"]: row["value"] for row in rows if row["figure"] == "agreement"}
     assert agreement == {"": "0.5", "detail=full": "1.0", "detail=brief": "0.0"}
+
+
+async def test_the_report_is_grouped_by_the_sectors_of_a_universe_file(own_store: str, tmp_path: Path) -> None:
+    universe = tmp_path / "universe.csv"
+    universe.write_text("ticker,name,sector\nAAPL,Apple,Technology\nIBM,IBM,\n")
+    async with gateway(own_store, universe_file=universe) as running:
+        for ticker in ("AAPL", "IBM", "MSFT"):
+            assert (await compare(running, {"ticker": ticker, "detail": "brief"})).status_code == 200
+        groups = (await get(running, "/report", group_by="sector")).json()["groups"]
+        assert [(group["by"], group["pairs"]) for group in groups] == [
+            ({"sector": None}, 2),
+            ({"sector": "Technology"}, 1),
+        ]
+        query = "/v1/comparisons/report?group_by=sector,detail"
+        text = (await running.client.get(query, headers={"Accept": "text/csv"})).text
+        labels = {row["group"] for row in csv.DictReader(io.StringIO(text, newline=""))}
+        assert labels == {"", "sector=unknown; detail=brief", "sector=Technology; detail=brief"}
+
+
+async def test_groups_by_sector_need_the_setting(running: Gateway) -> None:
+    response = await get(running, "/report", group_by="sector")
+    assert response.status_code == 422
+    assert "CONVICTION_UNIVERSE_FILE" in response.json()["detail"]
+    assert [error["field"] for error in response.json()["errors"]] == ["group_by"]
 
 
 @pytest.mark.parametrize(

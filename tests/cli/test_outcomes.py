@@ -19,7 +19,8 @@ from pydantic import SecretStr
 
 from app.cli import main as cli
 from app.cli import outcomes as outcomes_command
-from app.cli.outcomes_text import NOT_SHOWN
+from app.cli.outcomes_text import NO_BENCHMARK, NOT_SHOWN
+from app.comparison.outcomes import BENCHMARK
 from app.comparison.pair_store import Comparisons
 from app.comparison.pairs import Pair, Side
 from app.contract.recommendation import Action
@@ -68,7 +69,7 @@ def gateway(own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             await store.close()
 
     asyncio.run(store_pairs())
-    pd.concat(map(bars, STOCKS)).to_parquet(tmp_path / "ohlcv.parquet")
+    pd.concat(map(bars, (*STOCKS, BENCHMARK))).to_parquet(tmp_path / "ohlcv.parquet")
     monkeypatch.setenv("CONVICTION_MARKET", "parquet")
     monkeypatch.setenv("CONVICTION_MARKET_DIR", str(tmp_path))
     backends = {"mistral": CountingBackend("mistral"), "gpt-4": CountingBackend("gpt-4")}
@@ -86,6 +87,7 @@ def test_stored_pairs_are_compared_with_later_returns(capsys: Output, monkeypatc
     output = json.loads(capsys.readouterr().out)
     assert output["market"] == "parquet"
     assert output["not_shown"] == NOT_SHOWN
+    assert output["benchmark"] == BENCHMARK
     five, twenty = output["horizons"]
     assert (five["sessions"], twenty["sessions"]) == (5, 20)
     # Six stocks, the first advice on UP replaced by the later, and UP a day later; UP without a day is of today.
@@ -97,6 +99,11 @@ def test_stored_pairs_are_compared_with_later_returns(capsys: Output, monkeypatc
     assert whole["gpt-4"]["hit_rate"]["value"] == pytest.approx(6 / 7, abs=1e-5)
     assert whole["gpt-4"]["base_rate"]["value"] == pytest.approx(6 / 7, abs=1e-5)
     assert whole["gpt-4"]["lead"]["value"] == pytest.approx(0, abs=1e-6)
+    rise, fall = 1.01**5 - 1, 0.99**5 - 1
+    assert whole["gpt-4"]["signed_return"]["value"] == pytest.approx((6 * rise + fall) / 7, abs=1e-6)
+    assert whole["mistral"]["signed_return"]["value"] == pytest.approx((5 * rise - fall) / 6, abs=1e-6)
+    assert whole["mistral"]["mean_return"]["value"] == pytest.approx((5 * rise + fall) / 6, abs=1e-6)
+    assert whole["mistral"]["benchmark_return"]["value"] == pytest.approx(rise, abs=1e-6)
     [scores] = five["scores"]  # gpt-4 stated no probabilities
     assert (scores["backend"], scores["advice"], scores["tickers"]) == ("mistral", 6, 6)
     assert scores["brier"]["value"] == pytest.approx((5 * 2 * 0.25**2 + 2 * 0.75**2) / 6, abs=1e-5)
@@ -117,7 +124,8 @@ def test_csv_has_a_row_per_group_of_advice(capsys: Output) -> None:
     [whole] = [row for row in rows if (row["backend"], row["action"], row["conviction"]) == ("gpt-4", "", "")]
     assert (whole["sessions"], whole["advice"]) == ("5", "7")
     assert float(whole["hit_rate"]) == pytest.approx(6 / 7, abs=1e-5)
-    assert whole.keys() >= {"hit_rate_low", "hit_rate_high", "mean_return", "lead_low"}
+    assert float(whole["benchmark_return"]) == pytest.approx(1.01**5 - 1, abs=1e-6)
+    assert whole.keys() >= {"hit_rate_low", "hit_rate_high", "mean_return", "lead_low", "signed_return_high"}
 
 
 @pytest.mark.usefixtures("gateway")
@@ -128,6 +136,18 @@ def test_the_text_contains_the_base_rate_and_what_is_not_shown(capsys: Output) -
     assert NOT_SHOWN in output
     assert "hold is right within 2.2% either way" in output
     assert "Brier score" in output
+    assert f"of buying {BENCHMARK}" in output and NO_BENCHMARK not in output
+
+
+@pytest.mark.usefixtures("gateway")
+def test_a_market_without_the_benchmark_is_said_to_have_none(capsys: Output, tmp_path: Path) -> None:
+    pd.concat(map(bars, STOCKS)).to_parquet(tmp_path / "ohlcv.parquet")
+    for form in ("table", "csv"):
+        assert cli.main(["outcomes", "--horizon", "5d", "--output", form]) == 0
+    output = capsys.readouterr().out
+    assert output.count(NO_BENCHMARK) == 2
+    rows = list(csv.DictReader(io.StringIO(output[output.index("sessions,backend") :])))
+    assert {row["benchmark_return"] for row in rows} == {""}
 
 
 @pytest.mark.parametrize("wrong", ["", "0d", "5w", "5d,,20d", "253d", "-5d"])

@@ -92,7 +92,7 @@ def test_bars_that_begin_too_late_are_asked_for_again() -> None:
     market = Market({"OLD": bars([100.0 + day for day in range(400)])}, windowed=frozenset({"OLD"}))
     early, late = FIRST + timedelta(days=100), FIRST + timedelta(days=540)
     assert all(returns for returns in of(market, bought("OLD", early), bought("OLD", late)))
-    assert market.asked == [("OLD", None), ("OLD", early + span(2))]
+    assert [asked for asked in market.asked if asked[0] == "OLD"] == [("OLD", None), ("OLD", early + span(2))]
 
 
 def test_missing_bars_are_counted_and_do_not_affect_other_stocks() -> None:
@@ -115,6 +115,21 @@ def test_missing_bars_are_counted_and_do_not_affect_other_stocks() -> None:
     assert (mistral.backend, mistral.advice, gpt4.backend) == ("mistral", 1, "gpt-4")
     assert mistral.hit_rate is not None and mistral.hit_rate.value == 1
     assert gpt4.hit_rate is not None and gpt4.hit_rate.value == 0
+
+
+def test_the_benchmark_is_entered_and_left_as_the_stock_is() -> None:
+    known = {"UP": bars([100.0 + day for day in range(60)]), "SPY": bars([400.0, 440.0, 444.0, 484.0])}
+    early, late = realised([bought("UP", FIRST), bought("UP", date(2024, 3, 1))], Market(known), (2,))
+    assert early.benchmark == pytest.approx({2: 0.1})
+    assert late.returns and not late.benchmark
+    for found in horizon([early], 2, FIRST).hits:
+        assert found.benchmark_return is not None and found.benchmark_return.value == pytest.approx(0.1)
+
+
+def test_without_advice_the_market_is_not_asked() -> None:
+    market = Market({})
+    assert of(market) == []
+    assert market.asked == []
 
 
 def test_a_gap_after_the_day_leaves_no_entry() -> None:

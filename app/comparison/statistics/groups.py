@@ -1,8 +1,8 @@
-"""Groups of pairs by what they have in common: detail, models, ticker, day, conviction, probability and more."""
+"""Groups of pairs by what they have in common: detail, models, ticker, sector, day, conviction and more."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, get_args
@@ -11,18 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.comparison.pairs import BLINDS, DETAILS, EPOCH, NO_ACTION, ORIGINS, Records, select, sides_of
+from app.comparison.sectors import NAME, Sectors, share_line
 from app.comparison.statistics.hits import BUCKETS
 from app.comparison.versions import Version, Versions
 from app.contract.completion import ALL_BACKENDS, BackendName
 from app.errors import InvalidRequest
 
 Dimension = Literal[
-    "detail", "origin", "blind", "ticker", "day", "prompt_version", "mistral_model", "gpt4_model",
+    "detail", "origin", "blind", "ticker", "sector", "day", "prompt_version", "mistral_model", "gpt4_model",
     "mistral_conviction", "gpt4_conviction", "mistral_probability", "gpt4_probability",
     "candidate_model", "candidate_conviction", "candidate_probability",
 ]  # fmt: skip
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 MAX_DIMENSIONS, MAX_GROUPS = 3, 500
+NO_SECTORS = f"can be sector only with {NAME}, which this gateway does not have"
 DAY_MS = 86_400_000
 PROBABILITIES = (0.5, 0.7, 0.8, 0.9, 0.95)
 """The bounds between buckets of the probability of a side's own action."""
@@ -37,15 +39,18 @@ Labelled = tuple[NDArray[Any], Sequence[Label]]
 
 
 def groups(
-    records: Records, by: Sequence[Dimension], versions: Versions
+    records: Records, by: Sequence[Dimension], versions: Versions, sectors: Sectors | None = None
 ) -> Iterator[tuple[dict[Dimension, Label], Records]]:
     """Yield each group's labels and records, in the order of the labels.
 
-    Raises `InvalidRequest` for too many groups.
+    Raises `InvalidRequest` for too many groups, and for groups by sector without sectors.
     """
+    if "sector" in by and sectors is None:
+        raise InvalidRequest(f"group_by {NO_SECTORS}", fields=[("group_by", NO_SECTORS)])
     if not len(records):
         return
-    indices, labels = zip(*(LABELS[dimension](records, versions) for dimension in by), strict=True)
+    labelled = LABELS | {"sector": lambda records, _: _sectors(records, sectors or {})}
+    indices, labels = zip(*(labelled[dimension](records, versions) for dimension in by), strict=True)
     shape = tuple(map(len, labels))
     codes, owner = np.unique(np.ravel_multi_index(indices, shape), return_inverse=True)
     if len(codes) > MAX_GROUPS:
@@ -59,6 +64,13 @@ def groups(
 def _tickers(records: Records, _: Versions) -> Labelled:
     names, index = np.unique(records["ticker"], return_inverse=True)
     return index, [name.decode() or None for name in names]
+
+
+def _sectors(records: Records, sectors: Sectors) -> Labelled:
+    tickers, index = np.unique(records["ticker"], return_inverse=True)
+    of_tickers = [sectors.get(share_line(ticker.decode()), "") for ticker in tickers]
+    names, sector = np.unique(of_tickers, return_inverse=True)
+    return sector[index], [str(name) or None for name in names]
 
 
 def _days(records: Records, _: Versions) -> Labelled:
@@ -94,7 +106,7 @@ def _probabilities(backend: BackendName, records: Records, _: Versions) -> Label
     return np.where(known, bucket, 0), (None, *PROBABILITY_LABELS)
 
 
-LABELS: Mapping[str, Callable[[Records, Versions], Labelled]] = {
+LABELS: dict[str, Callable[[Records, Versions], Labelled]] = {
     "detail": lambda records, _: (records["detail"], DETAILS),
     "origin": lambda records, _: (records["origin"], ORIGINS),
     "blind": lambda records, _: (records["blind"], [None if blind is None else str(blind).lower() for blind in BLINDS]),

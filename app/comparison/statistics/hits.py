@@ -1,8 +1,8 @@
-"""Hit rates of advice, next to the base rate of the same actions on all questions."""
+"""Hit rates and returns of advice, next to the base rate of the same actions on all questions and to a benchmark."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 
@@ -18,6 +18,9 @@ BUCKETS: Mapping[str, tuple[int, int]] = {"1-4": (1, 4), "5-7": (5, 7), "8-10": 
 DAILY_BAND = 0.01
 """Hold is right if the absolute return is at most this times the square root of the sessions."""
 
+SIGNS = np.array([{"buy": 1.0, "sell": -1.0, "hold": 0.0}[action] for action in ACTIONS])
+"""The share of the return that advice earns, by the index of its action."""
+
 Flags = NDArray[np.bool_]
 
 
@@ -28,6 +31,8 @@ class Outcomes:
     tickers: NDArray[np.bytes_]
     returns: Numbers
     """Fractions: 0.01 is one percent."""
+    benchmark: Numbers
+    """The benchmark's returns from the same day over as many sessions; NaN where they are unknown."""
     actions: Mapping[BackendName, NDArray[np.int8]]
     convictions: Mapping[BackendName, NDArray[np.int8]]
     probabilities: Mapping[BackendName, Numbers] = field(default_factory=dict)
@@ -49,6 +54,11 @@ class Hits:
     lead: Estimate | None
     """The hit rate minus the base rate."""
     mean_return: Estimate | None
+    """That of buying each of the stocks."""
+    signed_return: Estimate | None
+    """The mean of the return for a buy, its negative for a sell and 0 for a hold."""
+    benchmark_return: Estimate | None
+    """The mean of buying the benchmark instead; None if one of its returns is unknown."""
 
 
 def hits(outcomes: Outcomes, sessions: int) -> list[Hits]:
@@ -93,6 +103,8 @@ class _Group:
         return {
             **{name: part.astype(np.float64) for name, part in parts.items()},
             f"{self.name} return": np.where(self.mask, outcomes.returns, 0.0),
+            f"{self.name} signed": np.where(self.mask, SIGNS[given] * outcomes.returns, 0.0),
+            f"{self.name} benchmark": np.where(self.mask, outcomes.benchmark, 0.0),
         }
 
     def hits(self, sample: Sample, owner: NDArray[np.intp]) -> Hits:
@@ -105,10 +117,11 @@ class _Group:
             expected = (sums[f"{self.name} {action}"] * sums[f"right {action}"] for action in ACTIONS)
             return sum(expected, start=np.float64(0)) / sums["all"] / sums[self.name]
 
-        def mean(sums: Sums) -> Numbers:
-            return sums[f"{self.name} return"] / sums[self.name]
+        def mean(what: str) -> Callable[[Sums], Numbers]:
+            return lambda sums: sums[f"{self.name} {what}"] / sums[self.name]
 
-        found = [sample.estimate(each) for each in (rate, base, lambda sums: rate(sums) - base(sums), mean)]
+        statistics = (rate, base, lambda sums: rate(sums) - base(sums), *map(mean, ("return", "signed", "benchmark")))
+        found = [sample.estimate(each) for each in statistics]
         if tickers < MIN_CLUSTERS:
             found = [each and Estimate(each.value) for each in found]
         if found[0] and found[0].low is not None and found[0].value in (0.0, 1.0):

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from app.comparison.choice import Choice
 from app.comparison.pairs import DETAILS, ORIGINS, Origin, Records, moment, select, sides_of
+from app.comparison.sectors import Sectors
 from app.comparison.statistics.agreement import Needed, needed
 from app.comparison.statistics.estimate import RESAMPLES
 from app.comparison.statistics.figures import Figures, figures
@@ -69,13 +70,14 @@ def report(
     half_width: float,
     versions: Versions = UNKNOWN_ONLY,
     by: Sequence[Dimension] = BY,
+    sectors: Sectors | None = None,
 ) -> Report:
     """Return the report of the chosen records; `half_width` is the target for `needed`.
 
-    Raises `InvalidRequest` for too many groups.
+    Raises `InvalidRequest` as `groups` does.
     """
     chosen = select(records, choice.mask(records, versions))
-    parts = [Group(by=labels, **vars(figures(part))) for labels, part in groups(chosen, by, versions)]
+    parts = [Group(by=labels, **vars(figures(part))) for labels, part in groups(chosen, by, versions, sectors)]
     whole, sides = figures(chosen), sides_of(chosen.dtype)
     return Report(
         **vars(whole),

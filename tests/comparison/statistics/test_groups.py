@@ -9,6 +9,7 @@ import pytest
 
 from app.comparison.choice import Choice
 from app.comparison.pairs import Pair
+from app.comparison.sectors import Sectors
 from app.comparison.statistics import groups as module
 from app.comparison.statistics.figures import Figures, figures
 from app.comparison.statistics.groups import DIMENSIONS, LABELS, Dimension, groups
@@ -27,8 +28,11 @@ PAIRS = [
 ]
 
 
-def of(pairs: list[Pair], *by: Dimension) -> Report:
-    return report(records(pairs, VERSIONS, timedelta(days=1)), Choice(), 0.02, VERSIONS, by)
+SECTORS = {"A": "Energy", "B": "Energy", "C.A": "Utilities", "D": ""}
+
+
+def of(pairs: list[Pair], *by: Dimension, sectors: Sectors | None = SECTORS) -> Report:
+    return report(records(pairs, VERSIONS, timedelta(days=1)), Choice(), 0.02, VERSIONS, by, sectors)
 
 
 @pytest.mark.parametrize(
@@ -38,6 +42,7 @@ def of(pairs: list[Pair], *by: Dimension) -> Report:
         ("origin", {"comparison": 2, "shadow": 1}),
         ("blind", {"true": 1, "false": 1, None: 1}),
         ("ticker", {"A": 1, "B": 1, None: 1}),
+        ("sector", {"Energy": 2, None: 1}),
         ("day", {"2024-03-08": 1, "2024-03-09": 1, "2024-03-10": 1}),
         ("prompt_version", {"1": 2, "2": 1}),
         ("mistral_model", {"small": 3}),
@@ -53,7 +58,20 @@ def test_each_dimension_has_its_labels(dimension: Dimension, expected: dict[str 
 
 
 def test_every_dimension_is_known() -> None:
-    assert set(LABELS) == set(DIMENSIONS)
+    assert {*LABELS, "sector"} == set(DIMENSIONS)
+
+
+def test_sectors_have_the_pairs_of_their_tickers_and_unknown_the_rest() -> None:
+    pairs = [pair(side("buy"), side("buy"), ticker) for ticker in ("C-A", "D", "E", None, "A", "B", "A")]
+    found = of(pairs, "sector").groups
+    assert [(group.by["sector"], group.pairs) for group in found] == [(None, 3), ("Energy", 3), ("Utilities", 1)]
+
+
+@pytest.mark.parametrize("pairs", [PAIRS, []])
+def test_without_sectors_they_are_refused(pairs: list[Pair]) -> None:
+    with pytest.raises(InvalidRequest, match="CONVICTION_UNIVERSE_FILE") as refusal:
+        of(pairs, "detail", "sector", sectors=None)
+    assert [field for field, _ in refusal.value.fields] == ["group_by"]
 
 
 def test_dimensions_are_combined_and_groups_have_the_figures_of_their_pairs() -> None:

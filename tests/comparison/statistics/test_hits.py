@@ -13,7 +13,7 @@ from app.contract.recommendation import ACTIONS
 PLACE = {action: place for place, action in enumerate(ACTIONS)}
 
 
-def outcomes(rows: Sequence[tuple[str, float, str | None, int]]) -> Outcomes:
+def outcomes(rows: Sequence[tuple[str, float, str | None, int]], benchmark: Sequence[float] | None = None) -> Outcomes:
     """Ticker, return, mistral's action and conviction; gpt-4 says nothing."""
     tickers, returns, actions, sure = zip(*rows, strict=True)
     given = np.array([-1 if action is None else PLACE[action] for action in actions], np.int8)
@@ -21,6 +21,7 @@ def outcomes(rows: Sequence[tuple[str, float, str | None, int]]) -> Outcomes:
     return Outcomes(
         np.array([ticker.encode() for ticker in tickers]),
         np.array(returns),
+        np.array(benchmark or [0.0] * len(rows)),
         {"mistral": given, "gpt-4": silent},
         {"mistral": np.array(sure, np.int8), "gpt-4": np.zeros(len(rows), np.int8)},
     )
@@ -83,3 +84,27 @@ def test_days_of_one_stock_are_not_so_many_stocks() -> None:
     assert one.value == other.value
     assert one.half_width is not None and other.half_width is not None
     assert one.half_width > 2.5 * other.half_width
+
+
+ADVICE = [("A", 0.10, "buy", 9), ("B", -0.04, "sell", 6), ("C", 0.05, "sell", 6), ("D", 0.20, "hold", 5)]
+
+
+def test_returns_of_the_advice_of_its_stocks_and_of_the_benchmark_by_hand() -> None:
+    found = hits(outcomes([*ADVICE, ("E", 0.5, None, 0)], [0.01, 0.02, 0.03, 0.04, 0.9]), sessions=5)
+    whole, sells = group(found), group(found, "sell")
+    assert value(whole.signed_return) == pytest.approx((0.10 + 0.04 - 0.05) / 4, abs=1e-6)
+    assert value(whole.mean_return) == pytest.approx((0.10 - 0.04 + 0.05 + 0.20) / 4, abs=1e-6)
+    assert value(whole.benchmark_return) == pytest.approx(0.025, abs=1e-6)
+    assert value(sells.signed_return) == pytest.approx(-value(sells.mean_return), abs=1e-6)
+    assert value(sells.benchmark_return) == pytest.approx(0.025, abs=1e-6)
+    assert value(group(found, "hold").signed_return) == 0
+
+
+def test_a_benchmark_is_of_the_same_questions_or_of_none() -> None:
+    random = np.random.default_rng(1)
+    rows = [(f"T{number}", float(random.normal()), "buy" if number % 2 else "sell", 5) for number in range(10)]
+    found = hits(outcomes(rows, [0.01 if number % 2 else np.nan for number in range(10)]), sessions=5)
+    assert value(group(found, "buy").benchmark_return) == pytest.approx(0.01)
+    assert group(found, "sell").benchmark_return is group(found).benchmark_return is None
+    whole = group(found).signed_return
+    assert whole is not None and whole.half_width is not None

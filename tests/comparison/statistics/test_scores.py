@@ -23,8 +23,8 @@ def scored(*rows: tuple[str, float, tuple[float, float, float] | None]) -> Score
     nothing = np.full(len(rows), -1, np.int8)
     both = {"mistral": nothing, "gpt-4": nothing}
     outcomes = Outcomes(
-        np.array([row[0].encode() for row in rows]), np.array([row[1] for row in rows]), both, both,
-        {"mistral": stated, "gpt-4": np.full_like(stated, np.nan)},
+        np.array([row[0].encode() for row in rows]), np.array([row[1] for row in rows]), np.zeros(len(rows)),
+        both, both, {"mistral": stated, "gpt-4": np.full_like(stated, np.nan)},
     )  # fmt: skip
     [found] = scores(outcomes, 4)
     return found
