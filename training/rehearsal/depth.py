@@ -91,9 +91,11 @@ class Depth:
             self.failures[name] = str(error)
 
     def _reason(self, status: int) -> str:
-        """Return why a process failed: the last line that it printed, or the signal that ended it."""
+        """Return why a process failed: the last line that it printed, with the indented ones below, or its signal."""
         if status == -signal.SIGKILL:
             return "killed, as the kernel does to the largest process where memory runs out"
-        lines = self.run.log.read_text().split("\n") if self.run.log and self.run.log.exists() else []
-        last = next((line for line in reversed(lines) if line.strip()), f"ended with status {status}")
-        return re.sub(r"^(training|[\w.]+): ", "", last.strip())
+        printed = self.run.log.read_text() if self.run.log and self.run.log.exists() else ""
+        message: list[str] = []
+        for line in filter(str.strip, printed.splitlines()):
+            message = [*message, line.strip()] if line[0].isspace() else [line.strip()]
+        return re.sub(r"^[\w.]+: ", "", " ".join(message)) or f"ended with status {status}"
