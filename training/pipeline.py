@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from app.contract.fingerprint import fingerprint
 from app.contract.hardware import Profile
@@ -51,7 +52,8 @@ class Run:
         if problems := list(missing(python)):
             raise CannotRun(*problems)
         command, start = [str(python), "-m", *launcher, name, *map(str, arguments)], time.monotonic()
-        with self.log.open("a") if self.log else nullcontext() as output:
+        log: AbstractContextManager[IO[str] | None] = self.log.open("a") if self.log else nullcontext()
+        with log as output:
             child = subprocess.Popen(
                 ending_with_parent(*command), env={**os.environ, **ALLOCATOR}, stdout=output, stderr=output
             )

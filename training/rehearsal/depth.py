@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from app.contract.manifest import UnusableModel
@@ -62,7 +63,7 @@ class Depth:
 
         def base() -> None:
             model, family = sentencepiece(self.family, vllm.parents[1]), json.dumps(asdict(self.family))
-            options = ["--family", family, "--layers", str(self.layers), "--sentencepiece", model]
+            options: list[str | Path] = ["--family", family, "--layers", str(self.layers), "--sentencepiece", model]
             self.run.stage("base", *common, *options, launcher=LAUNCHER)
 
         answer = partial(self.run.stage, "answer", *common, "--vllm-python", vllm, launcher=LAUNCHER)

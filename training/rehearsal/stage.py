@@ -65,7 +65,7 @@ def _depth(config: Config, family: Family, setting: Setting, changed: dict[str, 
     folder = setting.runs / name
     own = reduced(config, changed, name, folder / "source")
     artifacts = Artifacts(folder)
-    require_unchanged(own, artifacts)
+    require_unchanged(own, artifacts, whole=artifacts.done("answer"))
     folder.mkdir(parents=True, exist_ok=True)
     write_text(file := folder / "rehearsal.toml", toml(own))
     target = Target(folder / "store", VERSION, Decimal(0))
