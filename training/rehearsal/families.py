@@ -61,6 +61,6 @@ FAMILIES: Mapping[str, Family] = {
 
 def family_of(base: Base) -> Family:
     """Return the base's family. Raises `ValueError` for a base whose shapes are not known."""
-    if base.repo not in FAMILIES:
+    if base.repo is None or base.repo not in FAMILIES:
         raise ValueError(f"the shapes of {base.repo or base.name} are not known; those of {', '.join(FAMILIES)} are")
     return FAMILIES[base.repo]
