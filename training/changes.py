@@ -49,8 +49,13 @@ def begin(config: Config, artifacts: Artifacts, stage: str) -> None:
         write_json(artifacts.stage(stage) / RECORD, settings(config, stage))
 
 
-def require_unchanged(config: Config, artifacts: Artifacts, stages: Sequence[str] = tuple(MADE_BY)) -> None:
-    """Raise `ChangedConfig` naming all settings in which stages differ from the configuration, and what to do."""
+def require_unchanged(
+    config: Config, artifacts: Artifacts, stages: Sequence[str] = tuple(MADE_BY), whole: bool = False
+) -> None:
+    """Raise `ChangedConfig` naming all settings in which stages differ from the configuration, and what to do.
+
+    `whole`: the run's folder has to be deleted, since earlier stages' weights are not there to continue from.
+    """
     found: dict[str, str] = {}
     affected = []
     for stage in (stage for stage in stages if _is_begun(artifacts, stage)):
@@ -63,7 +68,8 @@ def require_unchanged(config: Config, artifacts: Artifacts, stages: Sequence[str
         affected += [stage] if differences else []
     if affected:
         after = [name for name in AFTER if (artifacts.folder / name).exists()]
-        folders = ", ".join(str(artifacts.folder / name) for name in (*affected, *after))
+        parts = [artifacts.folder] if whole else [artifacts.folder / name for name in (*affected, *after)]
+        folders = ", ".join(map(str, parts))
         named = ", and ".join(found.values())
         raise ChangedConfig(f"{artifacts.folder} {named}: use another --runs, or delete {folders}")
 

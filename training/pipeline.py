@@ -12,9 +12,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from app.contract.fingerprint import fingerprint
 from app.contract.hardware import Profile
@@ -24,30 +26,38 @@ from training.artifacts import Artifacts, read_json, write_json
 from training.build import ALLOCATOR
 from training.changes import begin
 from training.config import Config
-from training.plan import EVALUATED_DETAILS, Environments, Plan, System, Target
+from training.plan import EVALUATED_DETAILS, CannotRun, Environments, Plan, System, Target, missing
 from training.vllm_server import serve
 
 
 class Run:
     """Executes a plan."""
 
-    def __init__(self, config_file: Path, plan: Plan, models: Path) -> None:
+    def __init__(self, config_file: Path, plan: Plan, models: Path, log: Path | None = None) -> None:
+        """`log` receives what the stages print; without it they print as this process does."""
         self.plan, self.config, self.artifacts = plan, plan.config, plan.artifacts
         self.base = models / "bases" / plan.config.base.name
         self.common = ["--config", str(config_file), "--runs", str(plan.artifacts.folder.parent)]
         self.models = ["--models", str(models)]
+        self.log = log
 
     def stage(self, name: str, *arguments: str | Path, launcher: Sequence[str] = ("training",)) -> None:
         """Run a stage in its environment and record its time and peak memory in stages.json.
 
-        Raises `subprocess.CalledProcessError` if it fails.
+        Raises `subprocess.CalledProcessError` if it fails, `CannotRun` without its interpreter.
         """
         print(f"== {name}", file=sys.stderr, flush=True)
         searching = name == "quantize" and self.config.quantize.search
         python = self.plan.environments.quantize if searching else self.plan.environments.training
+        if problems := list(missing(python)):
+            raise CannotRun(*problems)
         command, start = [str(python), "-m", *launcher, name, *map(str, arguments)], time.monotonic()
-        child = subprocess.Popen(ending_with_parent(*command), env={**os.environ, **ALLOCATOR})
-        _, status, usage = os.wait4(child.pid, 0)
+        log: AbstractContextManager[IO[str] | None] = self.log.open("a") if self.log else nullcontext()
+        with log as output:
+            child = subprocess.Popen(
+                ending_with_parent(*command), env={**os.environ, **ALLOCATOR}, stdout=output, stderr=output
+            )
+            _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         if child.returncode:
             raise subprocess.CalledProcessError(child.returncode, command)
@@ -58,21 +68,22 @@ class Run:
 
     def make(self, processes: int) -> None:
         """Run the incomplete stages from market data to servable weights."""
-        done = self.artifacts.done
-        if not done("dataset"):
-            self.stage("dataset", *self.common, "--market", self.plan.market)
-        if not done("label"):
-            self.stage("label", *self.common)
-        if not done("finetune"):
-            self.stage("finetune", *self.common, *self.models, launcher=launcher(processes))
-        if self.config.qat and not done("qat"):
-            self.stage("qat", *self.common, *self.models, launcher=launcher(processes))
-        if not done("merge"):
-            self.stage("merge", *self.common, *self.models)
-        if not done("quantize"):
-            self._quantize()
-        if self.plan.profile.weights == "dequantized" and not done("dequantize"):
-            self._dequantize()
+        for name, execute in self.stages(processes).items():
+            if not self.artifacts.done(name):
+                execute()
+
+    def stages(self, processes: int = 1) -> dict[str, Callable[[], None]]:
+        """Return what executes each stage from market data to servable weights, in order."""
+        tuned, trained = partial(self.stage, launcher=launcher(processes)), [*self.common, *self.models]
+        return {
+            "dataset": partial(self.stage, "dataset", *self.common, "--market", self.plan.market),
+            "label": partial(self.stage, "label", *self.common),
+            "finetune": partial(tuned, "finetune", *trained),
+            **({"qat": partial(tuned, "qat", *trained)} if self.config.qat else {}),
+            "merge": partial(self.stage, "merge", *trained),
+            "quantize": self._quantize,
+            **({"dequantize": self._dequantize} if self.plan.profile.weights == "dequantized" else {}),
+        }
 
     def _quantize(self) -> None:
         merged, settings = self.artifacts.stage("merge"), self.config.quantize

@@ -149,9 +149,7 @@ class Plan:
             require_unchanged(self.config, self.artifacts)
         except ChangedConfig as error:
             yield str(error)
-        for python in self.interpreters().values():
-            if not python.exists():
-                yield f"{python} is missing: `make {python.parents[1] / '.complete'}` installs it"
+        yield from missing(*self.interpreters().values())
         try:
             require_trainable(self.profile)
         except UnsupportedMachine as error:
@@ -180,3 +178,10 @@ class Plan:
             yield f"finetune.continue_from, {settings.continue_from}, does not exist"
         else:
             yield from overlaps(self.config)
+
+
+def missing(*pythons: Path) -> Iterator[str]:
+    """Yield a sentence for each interpreter that does not exist, with the command that installs its environment."""
+    for python in pythons:
+        if not python.exists():
+            yield f"{python} is missing: `make {python.parents[1] / '.complete'}` installs it"

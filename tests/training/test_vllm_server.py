@@ -24,7 +24,8 @@ from app.contract.recommendation import canonical
 from tests.training.machines import AVX2, AVX512, H200, profile_of
 from training import vllm_server
 from training.finetune.examples import Example, encode
-from training.vllm_server import NotServed, serve, with_adapter
+from training.server import NotServed
+from training.vllm_server import serve, with_adapter
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.contract.manifest import UnusableModel
-from training.cli import data, evaluate, learning_curve, publication, responses, weights, whole_run
+from training.cli import data, evaluate, learning_curve, publication, rehearsal, responses, weights, whole_run
 from training.cli.options import DEFAULT_CONFIG
 from training.config import ConfigError
 
 STAGES = (
     whole_run.STAGES
+    + rehearsal.STAGES
     + data.STAGES
     + weights.STAGES
     + evaluate.STAGES

@@ -26,6 +26,11 @@ def models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", type=Path, default=Path(".models"), help="folder of the weights")
 
 
+def interpreters(parser: argparse.ArgumentParser) -> None:
+    for name, environment in (("training", "training"), ("quantize", "quantise"), ("vllm", "vllm")):
+        parser.add_argument(f"--{name}-python", type=Path, default=Path(f".envs/{environment}/bin/python"))
+
+
 def store(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, default=Path("model_store"))
 

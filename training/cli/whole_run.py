@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from app.contract import hardware
-from training.cli.options import at_least, market, models, target
+from training.cli.options import at_least, interpreters, market, models, target
 from training.cli.stage import Stage, run_of
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     market(parser)
-    for name, environment in (("training", "training"), ("quantize", "quantise"), ("vllm", "vllm")):
-        parser.add_argument(f"--{name}-python", type=Path, default=Path(f".envs/{environment}/bin/python"))
+    interpreters(parser)
     models(parser)
     parser.add_argument("--processes", type=at_least(1), default=1, help="fine-tuning processes, one per GPU")
     target(parser, "1")

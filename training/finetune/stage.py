@@ -26,6 +26,7 @@ from training.finetune.base import require_memory
 from training.finetune.early_stopping import require_evaluations
 from training.finetune.examples import Example
 from training.finetune.history import draw
+from training.finetune.memory import GIB
 from training.finetune.merged_forward import MergedForward
 from training.finetune.model import with_adapter
 from training.finetune.step_loss import StepLoss
@@ -100,6 +101,7 @@ def _record(trainer: AnswerTrainer, settings: Finetune, base: Path, train: list[
         "machine": str(machine),
         "device": "gpu" if machine.gpus else "cpu",
         "dtype": str(training_dtype()).removeprefix("torch."),
+        "gpu_peak_gib": round(torch.cuda.max_memory_reserved() / GIB, 2) if torch.cuda.is_available() else None,
         "usd_per_hour": str(settings.usd_per_hour),
         "cost_usd": str(cost(seconds, devices, settings.usd_per_hour)),
         "history": history,

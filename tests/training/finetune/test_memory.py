@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,14 @@ import pytest
 import torch
 import transformers
 
+from tests.training.families import BY_ARCHITECTURE
 from training.artifacts import write_json
 from training.config import Config, Finetune, load
 from training.finetune import base
 from training.finetune.memory import GIB, Shape, estimate, fitting, shape
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"
-MISTRAL = {
-    **{"hidden_size": 4096, "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336},
-    **{"num_hidden_layers": 32, "vocab_size": 32768},
-}
-LLAMA = {**MISTRAL, "num_key_value_heads": 32, "intermediate_size": 11008, "vocab_size": 32000}
-MIXTRAL = {**MISTRAL, "vocab_size": 32000, "num_local_experts": 8, "num_experts_per_tok": 2}
+MISTRAL, MIXTRAL, LLAMA = (BY_ARCHITECTURE[name].config for name in ("mistral", "mixtral", "llama"))
 
 
 def of(name: str) -> Finetune:
@@ -32,7 +29,7 @@ def of(name: str) -> Finetune:
 @pytest.mark.parametrize(
     ("config", "weights"), [(MISTRAL, 7_248_023_552), (LLAMA, 6_738_415_616), (MIXTRAL, 46_702_792_704)]
 )
-def test_a_base_has_its_published_number_of_weights(config: dict[str, Any], weights: int) -> None:
+def test_a_base_has_its_published_number_of_weights(config: Mapping[str, Any], weights: int) -> None:
     found = shape(config)
     assert found.layers * found.block + found.other == weights
 
@@ -47,7 +44,7 @@ def test_a_base_has_its_published_number_of_weights(config: dict[str, Any], weig
         ("mixtral-8x7b", MIXTRAL, 139.0),
     ],
 )
-def test_a_config_fits_the_gpu_that_it_names(name: str, config: dict[str, Any], gib: float) -> None:
+def test_a_config_fits_the_gpu_that_it_names(name: str, config: Mapping[str, Any], gib: float) -> None:
     assert estimate(shape(config), of(name)).total < gib * GIB
 
 

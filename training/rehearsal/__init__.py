@@ -1,0 +1,1 @@
+"""Rehearsal of a large model's run with its shapes and random weights, on the layers that a machine can hold."""
