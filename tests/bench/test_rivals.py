@@ -14,12 +14,12 @@ import pytest
 import yaml
 
 from bench.gateway import rivals, schedule
+from bench.gateway import testbed as beds
 from bench.gateway.gateways import GATEWAYS, RIVALS
 from bench.gateway.load import Generator, InvalidRound, Load
 from bench.gateway.programs import DidNotStart, NotInstalled, compiled
 from bench.gateway.schedule import Schedule, run_schedule
 from bench.gateway.systems import Environment
-from bench.gateway.testbed import Testbed
 from bench.gateway.upstream import Upstream, upstream
 from bench.gateway.workload import chat_script
 
@@ -114,8 +114,8 @@ def test_a_rival_that_ends_is_left_out_with_one_line(folder: Path, capsys: pytes
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def bare() -> Testbed:
-    return Testbed(Mock(), Mock(), Mock(), Mock(), seconds=1.0)
+def bare() -> beds.Testbed:
+    return beds.Testbed(Mock(), Mock(), Mock(), Mock(), seconds=1.0)
 
 
 @pytest.mark.parametrize("name", ["direct", "conviction", "tree"])
@@ -125,11 +125,11 @@ def test_without_another_system_there_are_no_figures(name: str) -> None:
 
 
 def test_a_rival_with_wrong_answers_is_left_out_before_the_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    def warm_up(_testbed: Testbed, system: Any, _measures: Any) -> None:
+    def warm_up(_testbed: beds.Testbed, system: Any, _measures: Any) -> None:
         if system.name == "smg":
             raise InvalidRound("of 32 answers none is right")
 
-    def measure(_testbed: Testbed, _system: Any) -> dict[str, Any]:
+    def measure(_testbed: beds.Testbed, _system: Any) -> dict[str, Any]:
         return {"throughput": 1.0}
 
     monkeypatch.setattr(schedule, "warm_up", warm_up)

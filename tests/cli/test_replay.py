@@ -219,7 +219,8 @@ def test_without_a_log_or_a_gateway_it_says_so(
 ) -> None:
     both: dict[BackendName, Backend] = {**backends}
     with served(
-        create_app(Settings.model_validate({"market": "sample"}), opened_with(own_store, both)), lifespan="on"
+        create_app(Settings.model_validate({"market": "sample", "decision_log": "off"}), opened_with(own_store, both)),
+        lifespan="on",
     ) as url:
         monkeypatch.setenv("CONVICTION_URL", url)
         status, output, errors = run(capsys, "--backend", "mistral")
