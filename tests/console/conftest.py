@@ -62,8 +62,8 @@ def slow_stand_in() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def open_gateway(slow_stand_in: str) -> Iterator[str]:
-    """The origin of a gateway without keys."""
-    with gateway_process(slow_stand_in) as serving:
+    """The origin of a gateway without keys and without a decision log."""
+    with gateway_process(slow_stand_in, CONVICTION_DECISION_LOG="off") as serving:
         yield f"http://127.0.0.1:{serving.port}"
 
 
