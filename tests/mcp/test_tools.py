@@ -126,8 +126,9 @@ async def test_the_history_has_the_answers_that_the_key_received(
     assert (entry["recommendation"]["id"], page["next"]) == (given["id"], None)
 
 
-async def test_a_log_that_is_off_is_an_error(keyed: KeyedGateway) -> None:
-    async with over_http(keyed.url, keyed.key) as client:
+async def test_a_log_that_is_off_is_an_error(open_keyed: Callable[..., KeyedGateway]) -> None:
+    without = open_keyed(decision_log="off")
+    async with over_http(without.url, without.key) as client:
         assert "the decision log is off" in await error(client, "history", ticker="AAPL")
 
 
