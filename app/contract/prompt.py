@@ -10,14 +10,14 @@ from app.contract.readings import AVERAGES, PIVOTS, Values, distance, readings
 
 Detail = Literal["full", "brief"]
 
-PROMPT_VERSION = "2"
+PROMPT_VERSION = "1"
 
 TASK = """Judge this US stock for the coming weeks from its option statistics and technical indicators. \
 Decide buy, sell or hold, and a conviction from 1 (a guess) to 10 (certain)."""
 
 ANSWER: dict[Detail, str] = {
-    "full": """ Reply in JSON: first an analysis that lists each item that counts, in the order given, with \
-the balance so far in parentheses, and cites only figures given here, then action, then conviction.""",
+    "full": """ Reply in JSON: first an analysis of under 120 words that weighs bullish against bearish \
+evidence and cites only figures given here, then action, then conviction.""",
     "brief": " Reply in JSON: action, then conviction.",
 }
 
