@@ -18,6 +18,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
+from app.contract.analysis import LABELS
 from app.contract.features import Metrics
 from app.contract.prompt import messages
 
@@ -49,8 +50,7 @@ def entropies(known: Iterable[Parts]) -> dict[str, float]:
 
 
 def _label(line: str) -> str:
-    """Return the label of a line; readings that begin with the same word count as one."""
-    return " ".join(line.split()[:1])
+    return next((label for label in LABELS if line.startswith(f"{label} ")), "")
 
 
 def _bits(counts: Sequence[int]) -> float:
