@@ -25,7 +25,7 @@ from app.contract import hardware
 from app.contract.fingerprint import EXAMPLE
 from app.contract.prompt import Detail
 from bench import stored
-from bench.gateway.hosted import served_model
+from bench.gateway.hosted import served_model, with_addresses
 from bench.varied import ticker, varied
 from bench.vllm.client import Answer, Client, Load
 
@@ -117,12 +117,8 @@ async def _metrics(session: aiohttp.ClientSession, server: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gateway", default=os.environ.get("CONVICTION_URL"))
-    parser.add_argument("--vllm", default=os.environ.get("CONVICTION_VLLM_URLS"))
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    if not given.gateway or not given.vllm:
-        raise SystemExit("where are the gateway and vLLM? run it by `conviction up --`, or give --gateway and --vllm")
+    given = with_addresses(parser)
     machine = hardware.detect()
     origin = stored.origin(machine, hardware.profile(), os.getloadavg()[0])
     found = asyncio.run(run(given.gateway, given.vllm, given.rounds))

@@ -17,6 +17,7 @@ from app.api.request_options import request_options
 from app.api.state import resources_of
 from app.api.validation_errors import validate
 from app.completions.request import RequestOptions
+from app.contract.readings import PIVOTS
 from app.errors import (
     DeadlineExceeded,
     InsufficientHistory,
@@ -30,7 +31,6 @@ from app.market.source import LookUp
 from app.resources import Resources
 
 TAG = "market"
-LEVELS = ("PIVOT", "R1", "R2", "S1", "S2")
 BARS, TICKERS = TypeAdapter(Bars), TypeAdapter(Tickers)
 
 router = APIRouter()
@@ -108,6 +108,6 @@ def _bars(found: LookUp, sessions: int) -> Bars:
         closes=[round(close, DECIMALS) for close in history.closes[-sessions:]],
         volumes=[round(volume) for volume in history.volumes[-sessions:]],
         indicators=lines(history, sessions),
-        levels={name: known[name] for name in LEVELS if name in known},
+        levels={name: known[name] for name in PIVOTS if name in known},
         bars_source=snapshot.source.of_bars(),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.contract.features import Ticker
+from app.contract.features import Ticker, share_line
 from app.errors import InvalidSettings
 
 NAME = "CONVICTION_UNIVERSE_FILE"
@@ -31,11 +31,6 @@ def read_sectors(path: Path | None) -> Sectors | None:
             return _sectors(csv.DictReader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error):
         raise InvalidSettings(f"{NAME}: the file cannot be read as CSV in UTF-8") from None
-
-
-def share_line(ticker: str) -> str:
-    """Normalize the separator of a share class: BRK.B and BRK-B are the same."""
-    return ticker.upper().replace("-", ".")
 
 
 def _sectors(rows: csv.DictReader[str]) -> Sectors:

@@ -199,3 +199,8 @@ Ticker = Annotated[
         examples=["SNPS"],
     ),
 ]
+
+
+def share_line(ticker: str) -> str:
+    """Normalize the separator of a share class: BRK.B and BRK-B are the same."""
+    return ticker.upper().replace("-", ".")

@@ -25,11 +25,12 @@ CONNECT_S = 3
 @contextmanager
 def log_folder(settings: DecisionLogSettings) -> Iterator[Path | None]:
     """Yield the folder of a SQLite log: the store's, a temporary one beside a temporary store, or None."""
-    if settings.store_dir is not None or settings.redis_url is not None or settings.decision_log == "off":
+    configured = (settings.store_dir, settings.redis_url, settings.decision_log_url)
+    if settings.decision_log != "off" and not any(configured):
+        with TemporaryDirectory(prefix="conviction-") as folder:
+            yield Path(folder)
+    else:
         yield settings.store_dir
-        return
-    with TemporaryDirectory(prefix="conviction-") as folder:
-        yield Path(folder)
 
 
 def open_engine(settings: DecisionLogSettings, folder: Path | None) -> Engine | None:

@@ -12,15 +12,13 @@ from pydantic import BaseModel, ValidationError
 from app.contract.features import PRICE_MAX, Metrics, Options, Technicals
 from app.errors import InsufficientHistory
 from app.market.bars import last_date
-from app.market.history import history_of
+from app.market.history import DECIMALS, history_of
 from app.market.indicators import compute_technicals
 from app.market.option_statistics import compute_option_statistics
 from app.market.provider import Chain, ExpiryScope, Provider
 from app.market.sessions import session_on_or_before, sessions_since
 from app.market.simulation import SEED, simulate_chain
 from app.market.source import MAX_AGE_SESSIONS, LookUp, MetricsSource, OptionSource, Snapshot
-
-DECIMALS = 6
 
 
 def take_snapshot(

@@ -94,15 +94,21 @@ def served_model(url: str) -> str:
         return model
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def with_addresses(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Add the addresses of the gateway and of vLLM to a command's options, and parse them; both are required."""
     parser.add_argument("--gateway", default=os.environ.get("CONVICTION_URL"))
     parser.add_argument("--vllm", default=os.environ.get("CONVICTION_VLLM_URLS"))
-    parser.add_argument("--rounds", type=int, default=Plan.rounds)
-    parser.add_argument("--out", type=Path, default=ROOT / "bench/results.json")
     given = parser.parse_args()
     if not given.gateway or not given.vllm:
         raise SystemExit("where are the gateway and vLLM? run it by `conviction up --`, or give --gateway and --vllm")
+    return given
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=Plan.rounds)
+    parser.add_argument("--out", type=Path, default=ROOT / "bench/results.json")
+    given = with_addresses(parser)
     plan = Plan(rounds=given.rounds)
     direct = Server(DIRECT, urlsplit(given.vllm).port or 80, served_model(given.vllm))
     servers = [direct, Server(GATEWAY, urlsplit(given.gateway).port or 80, "mistral")]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.comparison.sectors import read_sectors, share_line
+from app.comparison.sectors import read_sectors
+from app.contract.features import share_line
 from app.errors import InvalidSettings
 from app.main import create_app
 from app.settings.gateway import Settings

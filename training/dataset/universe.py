@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.contract.features import Ticker
+from app.contract.features import Ticker, share_line
 from training.config import ConfigError
 
 PROMINENT = ("S&P 500", "S&P 600", "NASDAQ 100")
@@ -41,18 +41,13 @@ def select_universe(universe: str, in_market: Sequence[str]) -> Universe:
         return Universe({ticker: ticker for ticker in in_market}, [])
     names = _prominent() if universe == "prominent" else _read_csv(Path(universe))
     company = _companies(names)
-    in_folder = {_normalize(ticker): ticker for ticker in in_market}
+    in_folder = {share_line(ticker): ticker for ticker in in_market}
     found = {
-        in_folder[_normalize(ticker)]: company[ticker] for ticker in sorted(names) if _normalize(ticker) in in_folder
+        in_folder[share_line(ticker)]: company[ticker] for ticker in sorted(names) if share_line(ticker) in in_folder
     }
     if not found:
         raise ConfigError(f"dataset.universe: the market folder has none of the {len(names)} tickers of {universe}")
-    return Universe(found, [ticker for ticker in sorted(names) if _normalize(ticker) not in in_folder])
-
-
-def _normalize(ticker: str) -> str:
-    """Normalize the separator of a share class: BRK.B and BRK-B are the same."""
-    return ticker.upper().replace("-", ".")
+    return Universe(found, [ticker for ticker in sorted(names) if share_line(ticker) not in in_folder])
 
 
 def _companies(names: Names) -> dict[str, str]:
@@ -97,5 +92,5 @@ def _problems(entries: Iterable[tuple[int, str, str]]) -> Iterator[str]:
             symbol.validate_python(ticker)
         except ValidationError:
             yield f"  line {line}, ticker: {ticker!r} is not a ticker symbol"
-        if (first := lines.setdefault(_normalize(ticker), line)) != line:
+        if (first := lines.setdefault(share_line(ticker), line)) != line:
             yield f"  line {line}, ticker: {ticker!r} duplicates line {first}"

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.comparison.pairs import BLINDS, DETAILS, EPOCH, NO_ACTION, ORIGINS, Records, select, sides_of
-from app.comparison.sectors import NAME, Sectors, share_line
+from app.comparison.sectors import NAME, Sectors
 from app.comparison.statistics.hits import BUCKETS
 from app.comparison.versions import Version, Versions
 from app.contract.completion import ALL_BACKENDS, BackendName
+from app.contract.features import share_line
 from app.errors import InvalidRequest
 
 Dimension = Literal[
