@@ -1,4 +1,7 @@
-"""Metrics -> chat messages: one user turn, with the part that all prompts share first, so that servers can cache it."""
+"""Metrics -> chat messages: one user turn, with the part that all prompts share first, so that servers can cache it.
+
+The ticker, which no other stock's prompt shares, comes last.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from app.contract.readings import AVERAGES, PIVOTS, Values, distance, readings
 
 Detail = Literal["full", "brief"]
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 
 TASK = """Judge this US stock for the coming weeks from its option statistics and technical indicators. \
 Decide buy, sell or hold, and a conviction from 1 (a guess) to 10 (certain)."""
 
 ANSWER: dict[Detail, str] = {
-    "full": """ Reply in JSON: first an analysis of under 120 words that weighs bullish against bearish \
-evidence and cites only figures given here, then action, then conviction.""",
+    "full": """ Reply in JSON: action, then conviction, then an analysis of under 120 words: the bullish evidence, \
+the bearish evidence, their balance, a conclusion. Cite only figures given here.""",
     "brief": " Reply in JSON: action, then conviction.",
 }
 
@@ -114,5 +117,5 @@ def messages(metrics: Metrics, ticker: str | None, detail: Detail) -> list[Messa
     """
     values = metrics.values()
     lines = (_reading_lines(values) if detail == "brief" else []) or [str(line) for line in evidence(values).values()]
-    stock = f"ticker {ticker.upper()}\n" if ticker else ""
-    return [{"role": "user", "content": f"{TASK}{ANSWER[detail]}\n\n{stock}" + "\n".join(lines)}]
+    stock = [f"ticker {ticker.upper()}"] if ticker else []
+    return [{"role": "user", "content": f"{TASK}{ANSWER[detail]}\n\n" + "\n".join([*lines, *stock])}]

@@ -31,13 +31,13 @@ class BriefAnswer(BaseModel):
 
 
 class FullAnswer(BaseModel):
-    """The analysis comes first, so that the action is conditioned on it."""
+    """The action comes first: an analysis before it misleads a small model by each item that it gets wrong."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    analysis: Annotated[str, Field(min_length=1, max_length=ANALYSIS_MAX)]
     action: Action
     conviction: Conviction
+    analysis: Annotated[str, Field(min_length=1, max_length=ANALYSIS_MAX)]
 
 
 Answer = BriefAnswer | FullAnswer
@@ -55,7 +55,7 @@ def answer_schema(detail: Detail, bounded: bool = True) -> dict[str, Any]:
     }
     if detail == "full":
         length = {"minLength": 1, "maxLength": ANALYSIS_MAX} if bounded else {}
-        properties = {"analysis": {"type": "string", **length}, **properties}
+        properties["analysis"] = {"type": "string", **length}
     return {
         "type": "object",
         "properties": properties,

@@ -17,7 +17,7 @@ from app.contract.prompt import Detail, Line, evidence
 from app.contract.recommendation import Action, BriefAnswer, FullAnswer
 
 NAME = "rules"
-MODEL_ID = "rule-based-analyst-4"
+MODEL_ID = "rule-based-analyst-5"
 
 VOTES: dict[str, dict[str, int]] = {
     "iv_skew": {"puts far dearer": -2, "puts dearer": -1, "calls dearer": 1},
@@ -113,7 +113,7 @@ def answer_from(lines: Mapping[str, Line], detail: Detail) -> BriefAnswer | Full
         return BriefAnswer.model_validate(document)
     conclusion = "too little to act" if decided.action == "hold" else f"enough to {decided.action}"
     cast = ((lines[vote.indicator], vote.weight) for vote in votes_from(lines))
-    return FullAnswer.model_validate({"analysis": write_analysis(cast, conclusion), **document})
+    return FullAnswer.model_validate({**document, "analysis": write_analysis(cast, conclusion)})
 
 
 def balance(lines: Mapping[str, Line]) -> Balance:

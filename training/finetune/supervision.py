@@ -10,6 +10,7 @@ from a fraction of the pairs (compare "Distilling step-by-step", arXiv 2305.0230
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ from app.contract.analysis import LABELS
 from app.contract.recommendation import Action, BriefAnswer, canonical
 from training.finetune.tokens import Span, continuation
 
-ANALYSIS_START = '{"analysis":"'
+ANALYSIS_START = '"analysis":"'
 ACTION_START = '"action":"'
 CONVICTION_START = '"conviction":'
-ANALYSIS_WEIGHT = 8.0
+ANALYSIS_WEIGHT = 5.0
 """Weight of an analysis after its first token, relative to the action's.
 
 The first token weighs as much as the action: in brief answers the action follows `":"`, and a model that has learned
@@ -64,9 +65,9 @@ def token_weights(answer: str, spans: Sequence[Span]) -> list[float]:
     if answer[conviction] == "1":  # a 0 may follow
         free[token_at(spans, conviction + 1)] += 1
     weights = [float(free[index]) or FORCED_WEIGHT for index in range(len(spans))]
-    if answer.startswith(ANALYSIS_START):
-        end = answer.rindex(f'",{ACTION_START}')
-        inside = [i for i, (start, _) in enumerate(spans) if len(ANALYSIS_START) <= start <= end]
+    if ANALYSIS_START in answer:
+        begin = answer.index(ANALYSIS_START) + len(ANALYSIS_START)
+        inside = [i for i, (start, _) in enumerate(spans) if begin <= start]
         weights[inside[0]] = 1.0
         for index in inside[1:]:
             weights[index] = ANALYSIS_WEIGHT / len(inside[1:])
@@ -77,10 +78,11 @@ def token_weights(answer: str, spans: Sequence[Span]) -> list[float]:
 
 def soft_targets(answer: str, spans: Sequence[Span], soft: Mapping[str, Any], tokenizer: Any) -> Iterator[SoftTarget]:
     """Yield the distributions of the action's and the conviction's first token, as far as `soft` has them."""
+    stated = json.loads(answer)
     for name, place in zip(("action", "conviction"), decisions(answer), strict=True):
         if name not in soft:
             continue
-        index, end = token_at(spans, place), answer.find('"' if name == "action" else "}", place)
+        index, end = token_at(spans, place), place + len(str(stated[name]))
         probabilities = defaultdict[int, float](float)
         for value, probability in soft[name].items():
             other, _ = continuation(tokenizer, answer[:place] + value + answer[end:])
@@ -131,6 +133,6 @@ def token_at(spans: Sequence[Span], character: int) -> int:
 
 
 def decisions(answer: str) -> tuple[int, int]:
-    """Return where the action and the conviction begin; an analysis may contain the same words."""
-    action, conviction = (answer.rindex(start) + len(start) for start in (ACTION_START, CONVICTION_START))
+    """Return where the action and the conviction begin; an analysis after them may contain the same words."""
+    action, conviction = (answer.index(start) + len(start) for start in (ACTION_START, CONVICTION_START))
     return action, conviction
