@@ -19,8 +19,9 @@ TASK = """Judge this US stock for the coming weeks from its option statistics an
 Decide buy, sell or hold, and a conviction from 1 (a guess) to 10 (certain)."""
 
 ANSWER: dict[Detail, str] = {
-    "full": """ Reply in JSON: action, then conviction, then an analysis of under 120 words: the bullish evidence, \
-the bearish evidence, their balance, a conclusion. Cite only figures given here.""",
+    "full": """ Reply in JSON: action, then conviction, then an analysis of under 120 words: the evidence, \
+in the order given here and with what each reading weighs for or against the stock, the balance, a conclusion. Cite only \
+figures given here.""",
     "brief": " Reply in JSON: action, then conviction.",
 }
 

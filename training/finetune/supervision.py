@@ -23,7 +23,7 @@ from training.finetune.tokens import Span, continuation
 ANALYSIS_START = '"analysis":"'
 ACTION_START = '"action":"'
 CONVICTION_START = '"conviction":'
-ANALYSIS_WEIGHT = 5.0
+ANALYSIS_WEIGHT = 8.0
 """Weight of an analysis after its first token, relative to the action's.
 
 The first token weighs as much as the action: in brief answers the action follows `":"`, and a model that has learned
