@@ -9,16 +9,16 @@ from datetime import UTC, date, datetime
 
 from app.accounting.limit_status import LimitStatus
 from app.backends.upstream import Upstream
-from app.completions.partial_json import PartialJson
+from app.completions.partial_answer import PartialAnswer
 from app.completions.request import CompletedCall, CompletionRequest, PendingCompletion, RequestOptions
 from app.completions.service import CompletionService
 from app.contract.analysis import read_analysis
 from app.contract.features import Metrics
 from app.contract.prompt import PROMPT_VERSION, Detail, messages
-from app.contract.recommendation import FullAnswer
+from app.contract.recommendation import BriefAnswer, FullAnswer
 from app.market.snapshots import SnapshotCache
 from app.market.source import MetricsSource
-from app.recommendation import GIVEN, Probabilities, Recommendation, RequestCost, Timing, seconds_per_token
+from app.recommendation import Probabilities, Recommendation, RequestCost, Timing, seconds_per_token
 from app.telemetry.metrics import BackendMeters
 from app.telemetry.request_timer import RequestTimer
 from app.telemetry.tracing import step_span
@@ -52,6 +52,10 @@ class Answer:
     limit_status: LimitStatus | None
 
 
+Part = BriefAnswer | str | Answer
+"""A part of a streamed answer: the decision, a piece of the analysis, or the whole answer, which is the last."""
+
+
 class Recommender:
     """Answers a question with one backend. Its methods raise the errors of `app.errors`; a failed call is charged for
     the tokens it used."""
@@ -69,8 +73,8 @@ class Recommender:
 
     async def stream(
         self, question: Question, upstream: Upstream, options: RequestOptions, timer: RequestTimer
-    ) -> AsyncGenerator[str | Answer, None]:
-        """Yield the analysis in pieces while the model writes it, then the answer.
+    ) -> AsyncGenerator[Part, None]:
+        """Yield the decision and the analysis in pieces while the model writes them, then the answer.
 
         A completion from the cache or from another gateway is one piece.
         """
@@ -81,10 +85,10 @@ class Recommender:
                 complete, pending = await stack.enter_async_context(started)
             if question.detail == "full":
                 texts = await stack.enter_async_context(aclosing(pending.texts()))
-                analysis = PartialJson()
+                partial = PartialAnswer()
                 async for text in deadline.each(texts, detail):
-                    if piece := analysis.add(text):
-                        yield piece
+                    for part in partial.add(text):
+                        yield part
             async with deadline.limit(detail):
                 call = await pending.result()
             yield _answer(complete, upstream, pending, call, timer)
@@ -160,7 +164,7 @@ def _answer(
         conviction=answer.conviction,
         probabilities=Probabilities.of(probabilities),
         probabilities_calibrated=bool(probabilities and calibration),
-        probabilities_given=GIVEN[question.detail] if probabilities else None,
+        probabilities_given="metrics" if probabilities else None,
         probabilities_bound=Probabilities.bound_of(probabilities),
         analysis=analysis,
         evidence=[] if analysis is None else read_analysis(analysis),

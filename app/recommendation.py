@@ -26,8 +26,8 @@ Source = Literal["model", "cache", "coalesced"]
 """A call for this request, the cache, or a call that another request made."""
 
 ProbabilitiesGiven = Literal["metrics", "analysis"]
-GIVEN: Mapping[Detail, ProbabilitiesGiven] = {"brief": "metrics", "full": "analysis"}
-"""What the probabilities of a detail are conditioned on; the two are calibrated separately."""
+"""What the probabilities of the actions are conditioned on. Before prompt version 2, a full answer's action followed its
+analysis."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Milliseconds = Annotated[float, Field(ge=0)]

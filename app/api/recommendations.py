@@ -25,6 +25,7 @@ from app.api.schemas import RecommendationRequest
 from app.api.server_sent_events import event
 from app.api.state import resources_of
 from app.api.validation_errors import validate
+from app.contract.recommendation import BriefAnswer
 from app.decision_log.log import DecisionLog
 from app.errors import DecisionLogUnavailable, IdempotencyConflict, UnknownBackend, client_error
 from app.recommend import Answer
@@ -35,6 +36,7 @@ from app.telemetry.request_timer import RequestTimer
 
 DELTA = {"type": "object", "required": ["delta"], "properties": {"delta": {"type": "string"}}}
 EVENTS = [
+    documents.event("decision", documents.schema(BriefAnswer)),
     documents.event("analysis", DELTA),
     documents.event("recommendation", documents.schema(Recommendation)),
     documents.event("error", documents.schema(Problem)),
@@ -49,8 +51,8 @@ router = APIRouter(route_class=RequestRoute)
         "recommendations",
         {
             200: documents.answer(
-                "The recommendation; with `stream`, events: `analysis`, each with a `delta`, then `recommendation` "
-                "or, with a problem, `error`.",
+                "The recommendation; with `stream`, events: in full `decision`, then `analysis`, each with a "
+                "`delta`; then `recommendation` or, with a problem, `error`.",
                 {
                     "application/json": {"schema": documents.schema(Recommendation)},
                     **documents.event_stream({"oneOf": EVENTS}),
@@ -131,16 +133,19 @@ async def _prepend(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGene
 async def _events(
     strategy: AnswerStrategy, decisions: DecisionLog, fields: Set[str] | None
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the analysis in pieces, then the recommendation or the error."""
+    """Yield the decision, the analysis in pieces, then the recommendation or the error."""
     try:
         with strategy.collectors.track_request(strategy.observation):
-            async with aclosing(strategy.stream()) as pieces:
-                async for piece in pieces:
-                    if isinstance(piece, str):
-                        yield event("analysis", to_json({"delta": piece}))
-                    else:
-                        await decisions.record(piece.recommendation, strategy.options.principal)
-                        yield event("recommendation", answer_fields.to_json(piece.recommendation, fields))
+            async with aclosing(strategy.stream()) as parts:
+                async for part in parts:
+                    match part:
+                        case BriefAnswer():
+                            yield event("decision", part.model_dump_json().encode())
+                        case str():
+                            yield event("analysis", to_json({"delta": part}))
+                        case Answer():
+                            await decisions.record(part.recommendation, strategy.options.principal)
+                            yield event("recommendation", answer_fields.to_json(part.recommendation, fields))
     except Exception as error:  # noqa: BLE001 - sent to the client, and logged if unexpected
         yield event("error", problem(client_error(error)).model_dump_json(exclude_defaults=True).encode())
 

@@ -51,7 +51,7 @@ def recommend_one(body: client.Json, headers: Headers, form: str) -> None:
     """Print one answer; on a terminal, an analysis is printed while the model writes it."""
     if form == "text" and body["detail"] == "full" and streams.is_terminal():
         answer = watch(PATH, body, headers)
-        streams.write("", *recommendation(answer, analysis=False))
+        streams.write("", *recommendation(answer, streamed=True))
         return
     answer = client.call("POST", PATH, body, headers)
     match form:

@@ -15,15 +15,22 @@ SOURCES = {"cache": "from the cache", "coalesced": "shared with another request"
 """How an answer is marked for which no call was made."""
 
 
-def recommendation(answer: Json, *, analysis: bool = True) -> Iterator[Line]:
-    """Yield the verdict, its reasons (without `analysis`: not the model's text), its sources and its cost."""
+def recommendation(answer: Json, *, streamed: bool = False) -> Iterator[Line]:
+    """Yield the verdict, its reasons, its sources and its cost; after a stream, not what the stream printed."""
     hidden = "(not in the prompt)" if answer["blind"] and answer["ticker"] else ""
     stock = " ".join(filter(None, (answer["ticker"], hidden, answer["as_of"] and f"as of {answer['as_of']}")))
-    verdict = f"{answer['action'].upper()}, conviction {answer['conviction']}/10"
-    yield Line(verdict + (stock and f"   {stock}"), answer["action"])
-    yield from map(Line, _reasons(answer, analysis=analysis))
+    if not streamed:
+        yield Line(f"{verdict(answer).text}{stock and f'   {stock}'}", answer["action"])
+    elif stock:
+        yield Line(stock)
+    yield from map(Line, _reasons(answer, analysis=not streamed))
     yield from map(Line, _origin(answer))
     yield Line(textwrap.fill(answer["disclaimer"], WIDTH), "faint")
+
+
+def verdict(answer: Json) -> Line:
+    """Return action and conviction, as in `BUY, conviction 7/10`, in the action's colour."""
+    return Line(f"{answer['action'].upper()}, conviction {answer['conviction']}/10", answer["action"])
 
 
 def _reasons(answer: Json, *, analysis: bool) -> Iterator[str]:

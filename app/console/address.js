@@ -8,7 +8,13 @@ export function read() {
 
 export const link = (parameters) => `#ask?${new URLSearchParams(parameters)}`;
 
-/** Replace the address without a new entry in the browser's history. */
+/**
+ * Replace the address of the Ask page without a new entry in the browser's history.
+ *
+ * The address may name another page already: the event that shows a page comes after the change of the address.
+ */
 export function write(parameters) {
+  const { page } = read();
+  if (page !== "ask" && document.getElementById(page)?.hasAttribute("data-page")) return;
   history.replaceState(null, "", link(parameters));
 }

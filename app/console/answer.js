@@ -1,4 +1,4 @@
-// The card of one answer: waiting, then the analysis while it is written, then the whole answer.
+// The card of one answer: waiting, then the decision, then the analysis while it is written, then the whole answer.
 
 import { convictionBar, figures, notices, probabilityBars, stock, usedMetrics } from "./answer_parts.js";
 import { announce, h } from "./dom.js";
@@ -39,12 +39,18 @@ export class AnswerCard {
     this.timer = setInterval(() => (this.elapsed.textContent = milliseconds(100 * Math.round((performance.now() - this.began) / 100))), 100);
   }
 
+  /** Show action and conviction, which precede the analysis. */
+  decide({ action, conviction }) {
+    this.element.dataset.action = action;
+    this.verdict.replaceChildren(h("p", { class: "action" }, action), convictionBar(conviction));
+  }
+
   /** Append to the analysis. Screen readers announce whole sentences. */
   append(delta) {
     if (this.analysis.hidden) {
       this.analysis.hidden = false;
       this.element.classList.add("writing");
-      this.verdict.replaceChildren(h("p", { class: "waiting" }, h("span", { class: "spinner", "aria-hidden": "true" }), "writing the analysis"));
+      this.verdict.querySelector(".waiting")?.lastChild.replaceWith("writing the analysis");
     }
     this.analysis.append(delta);
     const [whole] = (this.unannounced += delta).match(/^.*[.!?](?=\s)/s) ?? [];
@@ -60,12 +66,11 @@ export class AnswerCard {
     this.answered = true;
     this.backend = this.element.dataset.backend = this.name.textContent = recommendation.backend;
     const { action, conviction, stand_in: standIn, model } = recommendation;
-    this.element.dataset.action = action;
+    this.decide({ action, conviction });
     this.stock.hidden = false;
     this.stock.replaceChildren(...stock(recommendation));
     this.model.textContent = model;
     this.badge.hidden = !standIn;
-    this.verdict.replaceChildren(h("p", { class: "action" }, action), convictionBar(conviction));
     this.showReasons(recommendation);
     this.showChart(recommendation);
     this.rest.replaceChildren(
@@ -103,6 +108,7 @@ export class AnswerCard {
     clearInterval(this.timer);
     this.elapsed.remove();
     this.element.classList.remove("writing");
+    delete this.element.dataset.action;
     this.element.removeAttribute("aria-busy");
   }
 }

@@ -13,7 +13,8 @@ export async function stream(request, backend, card, signal, onError) {
       signal,
     });
     for await (const { event, data } of events(response)) {
-      if (event === "analysis") card.append(data.delta);
+      if (event === "decision") card.decide(data);
+      else if (event === "analysis") card.append(data.delta);
       else if (event === "recommendation") return show(card, data);
       else if (event === "error") throw new Problem(data);
     }

@@ -26,14 +26,14 @@ class Cascade(AnswerStrategy):
         answer = await then.recommend() if isinstance(then, AnswerStrategy) else self._finish(then)
         return self._explain(answer, result)
 
-    async def stream(self) -> AsyncGenerator[str | Answer, None]:
+    async def stream(self) -> AsyncGenerator[Part, None]:
         result, then = await self._ask_first()
         if isinstance(then, Answer):
             yield self._explain(self._finish(then), result)
             return
         async with aclosing(then.stream()) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, str) else self._explain(piece, result)
+                yield self._explain(piece, result) if isinstance(piece, Answer) else piece
 
     async def _ask_first(self) -> tuple[Cascaded, AnswerStrategy | Answer]:
         """Ask the first backend in brief, and return its answer or the strategy that answers instead."""

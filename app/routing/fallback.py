@@ -70,14 +70,14 @@ class AnswerStrategy:
             self._hand_over(error, fallback, own_s)
         return self._finish(await self._ask(fallback), self.route.first.name)
 
-    async def stream(self) -> AsyncGenerator[str | Answer, None]:
-        """Yield the analysis in pieces, then the answer. The fallback does not take over once a piece was yielded."""
+    async def stream(self) -> AsyncGenerator[Part, None]:
+        """Yield the parts of the answer. The fallback does not take over once one was yielded."""
         own_s, sent = self.timer.read()[1], False
         try:
             async with aclosing(self._stream(self.route.first)) as pieces:
                 async for piece in pieces:
                     sent = True
-                    yield piece if isinstance(piece, str) else self._finish_first(piece)
+                    yield self._finish_first(piece) if isinstance(piece, Answer) else piece
             return
         except (BackendError, Overloaded) as error:
             self._observe(error)
@@ -87,12 +87,12 @@ class AnswerStrategy:
             self._hand_over(error, fallback, own_s)
         async with aclosing(self._stream(fallback)) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, str) else self._finish(piece, self.route.first.name)
+                yield self._finish(piece, self.route.first.name) if isinstance(piece, Answer) else piece
 
     async def _ask(self, upstream: Upstream) -> Answer:
         return await self.recommender.ask(self.question, upstream, self.options, self.timer)
 
-    def _stream(self, upstream: Upstream) -> AsyncGenerator[str | Answer, None]:
+    def _stream(self, upstream: Upstream) -> AsyncGenerator[Part, None]:
         return self.recommender.stream(self.question, upstream, self.options, self.timer)
 
     def _fallback_for(self, error: BackendError | Overloaded) -> Upstream | None:

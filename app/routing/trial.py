@@ -33,7 +33,7 @@ class Trial(AnswerStrategy):
             then = self._instead(question, error, own_s)
         return self._explain(await then.recommend())
 
-    async def stream(self) -> AsyncGenerator[str | Answer, None]:
+    async def stream(self) -> AsyncGenerator[Part, None]:
         question, own_s = await self._with_metrics(self._incumbent), self.timer.read()[1]
         answer = self.recommender.stream(question, self.route.first, self.options, self.timer)
         began = False
@@ -42,9 +42,9 @@ class Trial(AnswerStrategy):
                 async with self.options.deadline.part(SHARE).limit(f"{self.route.first.name} began no answer in time"):
                     first = await anext(pieces)
                 began = True
-                yield first if isinstance(first, str) else self._finish_first(first)
+                yield self._finish_first(first) if isinstance(first, Answer) else first
                 async for piece in pieces:
-                    yield piece if isinstance(piece, str) else self._finish_first(piece)
+                    yield self._finish_first(piece) if isinstance(piece, Answer) else piece
                 return
             except ConvictionError as error:
                 if began:
@@ -53,7 +53,7 @@ class Trial(AnswerStrategy):
                 then = self._instead(question, error, own_s)
         async with aclosing(then.stream()) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, str) else self._explain(piece)
+                yield self._explain(piece) if isinstance(piece, Answer) else piece
 
     @property
     def _incumbent(self) -> Upstream:

@@ -98,7 +98,8 @@ def test_it_streams(client: Any, models: Any) -> None:
     body = models.RecommendationRequest.from_dict(FULL | {"stream": True})
     request = operation("recommend")._get_kwargs(body=body)
     with client.get_httpx_client().stream(**request) as response:
-        *pieces, last = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: ")]
+        decision, *pieces, last = [json.loads(line[6:]) for line in response.iter_lines() if line.startswith("data: ")]
+    assert decision == {name: last[name] for name in ("action", "conviction")}
     assert "".join(piece["delta"] for piece in pieces) == last["analysis"]
     assert models.Recommendation.from_dict(last).analysis == last["analysis"]
 

@@ -78,6 +78,8 @@ async def test_the_analysis_comes_in_pieces_and_then_the_answer_that_would_have_
         assert (response.headers["x-accel-buffering"], response.headers["cache-control"]) == ("no", "no-store")
         assert response.headers["x-backend"] == "mistral"
         *pieces, last = [each async for each in events(response)]
+    decision, *pieces = pieces
+    assert decision == ("decision", {"action": "buy", "conviction": 7})
     assert len(pieces) > 3
     assert {name for name, _ in pieces} == {"analysis"}
     assert "".join(document["delta"] for _, document in pieces) == ANALYSIS
@@ -94,6 +96,7 @@ async def test_a_piece_comes_while_the_model_is_still_writing(running: Gateway) 
     running.mistral.first_piece = SAID.index("trend")
     async with streaming(running) as response, aclosing(events(response)) as coming:
         async with asyncio.timeout(SOON_S):
+            assert await anext(coming) == ("decision", {"action": "buy", "conviction": 7})
             assert await anext(coming) == ("analysis", {"delta": "The "})
         assert running.mistral.streams[0].usage == PARTIAL_USAGE
         go.set()
@@ -108,7 +111,7 @@ async def test_a_brief_answer_has_no_analysis_to_tell(running: Gateway) -> None:
 
 async def test_an_answer_from_the_cache_has_the_same_events(running: Gateway) -> None:
     first, again = await events_of(running), await events_of(running)
-    assert "".join(document["delta"] for _, document in again[:-1]) == ANALYSIS
+    assert "".join(document["delta"] for _, document in again[1:-1]) == ANALYSIS
     assert (first[-1][1]["source"], again[-1][1]["source"]) == ("model", "cache")
     assert running.asked == 1
 
@@ -121,7 +124,7 @@ async def test_a_client_that_joins_receives_all_pieces(running: Gateway) -> None
     await until(lambda: running.sample("conviction_cache_requests_total", result="coalesced") == 1)
     go.set()
     for received in await asyncio.gather(first, second):
-        assert "".join(document["delta"] for _, document in received[:-1]) == ANALYSIS
+        assert "".join(document["delta"] for _, document in received[1:-1]) == ANALYSIS
     assert running.asked == 1
 
 

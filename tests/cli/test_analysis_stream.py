@@ -1,10 +1,11 @@
-"""An analysis on a terminal: its pieces appear when they arrive, wrapped; the verdict follows in colour."""
+"""An answer on a terminal: the verdict in colour, then the pieces of the analysis when they arrive, wrapped."""
 
 from __future__ import annotations
 
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.api.examples import RECORDED
 from app.backends.base import Backend
 from app.cli.analysis_stream import WrappedText
 from app.cli.table import WIDTH
@@ -79,14 +81,24 @@ def shown(url: str, command: list[str] = COMMAND, **more: str) -> tuple[int, str
         return process.wait(60), text.replace("\r\n", "\n"), process.stderr.read().decode()
 
 
-def test_the_analysis_precedes_the_coloured_verdict(url: str) -> None:
+def test_the_coloured_verdict_precedes_the_analysis(url: str) -> None:
     status, text, errors = shown(url)
-    analysis, verdict = text.split("\n\n\033[1;3", 1)
+    verdict, analysis, rest = text.split("\n\n", 2)
     assert (status, errors) == (0, "")
-    assert analysis.startswith("Evidence and balance so far: ")
-    assert "by mistral (double-1)\n" in verdict
-    assert "\033[2m" in verdict  # the disclaimer
-    assert "Bullish" not in verdict
+    assert re.fullmatch(r"\033\[1;3\dm(BUY|SELL|HOLD), conviction \d+/10\033\[0m", verdict)
+    assert analysis.startswith("Bullish: ")
+    assert rest.startswith("AAPL as of 2012-05-10\n")
+    assert "by mistral (double-1)\n" in rest
+    assert "\033[2m" in rest  # the disclaimer
+    assert not re.search("Bullish|conviction", rest)
+
+
+def test_the_verdict_follows_an_analysis_that_was_written_first() -> None:
+    answer = RECORDED["POST /v1/recommendations"]["200"]["application/json"]["full"]["value"]
+    with scripted(event("analysis", {"delta": "first"}), event("recommendation", answer)) as (url, go):
+        go.set()
+        status, text, _ = shown(url, NO_COLOR="1")
+    assert (status, text.split("\n\n")[:2]) == (0, ["first", f"{answer['action'].upper()}, conviction {answer['conviction']}/10"])
 
 
 def test_a_repeated_question_is_marked_as_cached(url: str) -> None:

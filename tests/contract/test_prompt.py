@@ -32,7 +32,8 @@ def test_a_full_prompt_fits_mistrals_own_tokenizer(mistral: MistralTokenizer, me
 def test_the_shared_part_comes_first_and_the_stock_last(detail: Detail) -> None:
     (message,) = messages(EXAMPLE, "snps", detail)
     assert message["role"] == "user"
-    assert message["content"].startswith(f"{TASK}{ANSWER[detail]}\n\nticker SNPS\n")
+    assert message["content"].startswith(f"{TASK}{ANSWER[detail]}\n\n")
+    assert message["content"].endswith("\nticker SNPS")
 
 
 def test_full_shows_every_metric_of_the_worked_example() -> None:
