@@ -39,8 +39,8 @@ def parse_prompt(content: str) -> tuple[Detail, dict[str, Line]]:
     if detail is None:
         raise NotAPrompt("the prompt does not start with the contract's text")
     rows = content.removeprefix(prompt_prefix(detail)).split("\n")
-    if TICKER.fullmatch(rows[0]):
-        rows = rows[1:]
+    if TICKER.fullmatch(rows[-1]):
+        rows.pop()
     if not rows:
         raise NotAPrompt("the prompt contains no indicator")
     evidence = dict(_line(text) for text in rows)

@@ -86,11 +86,11 @@ def test_the_coloured_verdict_precedes_the_analysis(url: str) -> None:
     verdict, analysis, rest = text.split("\n\n", 2)
     assert (status, errors) == (0, "")
     assert re.fullmatch(r"\033\[1;3\dm(BUY|SELL|HOLD), conviction \d+/10\033\[0m", verdict)
-    assert analysis.startswith("Bullish: ")
+    assert analysis.startswith("Evidence: ")
     assert rest.startswith("AAPL as of 2012-05-10\n")
     assert "by mistral (double-1)\n" in rest
     assert "\033[2m" in rest  # the disclaimer
-    assert not re.search("Bullish|conviction", rest)
+    assert not re.search("Evidence|conviction", rest)
 
 
 def test_the_verdict_follows_an_analysis_that_was_written_first() -> None:

@@ -38,7 +38,7 @@ async def choose(page: Page, name: str, value: str) -> None:
 
 async def answered(page: Page, number: int = 1) -> None:
     await page.locator(".answer .action").nth(number - 1).wait_for()
-    await page.locator("[aria-busy]").wait_for(state="detached")
+    await until(page, "!document.querySelector('[aria-busy]')")
 
 
 async def until(page: Page, expression: str) -> None:
@@ -48,15 +48,17 @@ async def until(page: Page, expression: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_an_analysis_is_seen_while_it_is_written_and_then_the_answer(browser: Browser, open_gateway: str) -> None:
+async def test_decision_and_analysis_are_seen_while_they_are_written_and_then_the_answer(browser: Browser, open_gateway: str) -> None:
     async with window(browser, open_gateway) as opened:
         page = opened.page
         assert "Nothing asked yet" in await page.inner_text("#answers")
         await ask(page)
         await until(page, "document.querySelector('.writing .analysis')?.textContent.length > 20")
         early = await page.inner_text(".analysis")
-        assert await page.locator(".action").count() == 0
+        decision = await page.inner_text(".verdict")
+        assert await page.locator(".probabilities").count() == 0
         await answered(page)
+        assert await page.inner_text(".verdict") == decision
         whole = str(await page.text_content(".analysis"))
         assert whole.startswith(early.strip()) and len(whole) > len(early)
         assert await page.inner_text(".action") in ("buy", "sell", "hold", "Buy", "Sell", "Hold")
@@ -65,7 +67,7 @@ async def test_an_analysis_is_seen_while_it_is_written_and_then_the_answer(brows
         assert await page.locator(".steps .on").count() == int(said.split()[1])
         shares = SHARE.findall(await page.inner_text(".probabilities"))
         assert len(shares) == 3 and abs(sum(float(share[:-1]) for share in shares) - 100) < 0.2
-        assert "given the analysis" in await page.inner_text(".probabilities")
+        assert "given the metrics" in await page.inner_text(".probabilities")
         figures = await page.inner_text(".facts.wide")
         for name in ("First token", "Per token", "Tokens in, out", "Cost"):
             assert name in figures

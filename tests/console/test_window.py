@@ -115,6 +115,21 @@ async def test_a_phone_s_width_is_enough(browser: Browser, open_gateway: str) ->
             assert await page.evaluate(overflow) == 0, name
 
 
+async def test_a_change_of_the_question_does_not_take_back_a_change_of_page(browser: Browser, open_gateway: str) -> None:
+    """The address changes before the event that shows its page, and the question may change between."""
+    async with window(browser, open_gateway) as opened:
+        page = opened.page
+        await page.locator('input[name="backend"]').first.wait_for(state="attached")
+        await page.evaluate(
+            """() => {
+                location.hash = "#compare";
+                document.getElementById("ask-form").dispatchEvent(new Event("change"));
+            }"""
+        )
+        await page.locator("#compare").wait_for()
+        assert await page.evaluate("location.hash") == "#compare"
+
+
 async def test_axe_finds_nothing(browser: Browser, open_gateway: str) -> None:
     """The Ask page in its states, and the Costs page, against the rules of axe-core."""
     axe = pytest.importorskip("axe_playwright_python.async_playwright").Axe()

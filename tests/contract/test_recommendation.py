@@ -35,9 +35,9 @@ def test_canonical_json_parses_to_the_same_answer(answer: Answer) -> None:
     assert parse(detail, canonical(answer)) == answer
 
 
-def test_the_analysis_comes_first() -> None:
+def test_the_action_comes_first() -> None:
     text = canonical(FullAnswer(analysis="x", action="buy", conviction=7))
-    assert text == '{"analysis":"x","action":"buy","conviction":7}'
+    assert text == '{"action":"buy","conviction":7,"analysis":"x"}'
     assert canonical(BriefAnswer(action="sell", conviction=10)) == '{"action":"sell","conviction":10}'
 
 

@@ -87,7 +87,7 @@ async def test_an_unsure_answer_is_passed_on_and_both_calls_are_charged(
 async def test_the_first_backend_writes_a_sure_answer_in_full(running: Gateway) -> None:
     running.mistral.script = [completion(BUY, **sure(0.9)), completion(FULL)]
     answer = (await ask(running, IN_FULL, **CASCADE)).json()
-    assert (answer["backend"], answer["conviction"], answer["probabilities_given"]) == ("mistral", 6, "analysis")
+    assert (answer["backend"], answer["conviction"], answer["probabilities_given"]) == ("mistral", 6, "metrics")
     assert (answer["cascade"]["probability"], answer["cascade"]["passed_on"]) == (0.9, False)
     assert (answer["cascade"]["cost"]["usd"], answer["cost"]["usd"]) == (COST["mistral"], COST["mistral"])
     assert asked(running) == {"mistral": ["brief", "full"], "gpt-4": []}

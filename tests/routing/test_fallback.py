@@ -205,7 +205,7 @@ async def test_a_stream_falls_back_before_its_first_piece(running: Gateway, faul
 
 
 async def test_a_stream_does_not_fall_back_after_its_first_piece(running: Gateway) -> None:
-    running.mistral.script = [Broken(SAID[: len(SAID) // 2], BackendError("mistral broke off"), Usage(400, 5))]
+    running.mistral.script = [Broken(SAID[: SAID.index("RSI")], BackendError("mistral broke off"), Usage(400, 5))]
     response, [*pieces, (name, problem)] = await events(running, **ELSE)
     assert pieces
     assert (name, problem["detail"]) == ("error", "mistral broke off")

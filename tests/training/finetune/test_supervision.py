@@ -66,7 +66,7 @@ def test_an_analysis_and_its_end_weigh_together(tokenizer: Any) -> None:
     assert [tokenizer.decode([token]) for token in (action, conviction)] == ["buy", "5"]
     analysis = rules.answer(EXAMPLE, "full").analysis  # type: ignore[union-attr]
     assert tokenizer.decode([first, *inside]).startswith(analysis)
-    assert least * len(inside) == pytest.approx(5 * most)
+    assert least * len(inside) == pytest.approx(8 * most)
     assert sum(full.weights) == pytest.approx(1)
 
 
