@@ -26,8 +26,8 @@ BLOCK = 16
 BASE = Path(".models/bases/SmolLM2-135M-Instruct")
 QUESTIONS = 1000
 
-Parts = tuple[str, str, list[str]]
-"""The instructions, the ticker's line, and the lines of readings."""
+Parts = tuple[str, list[str], str]
+"""The instructions, the lines of readings, and the ticker's line."""
 
 
 def prompts(path: Path) -> Iterator[Parts]:
@@ -36,14 +36,14 @@ def prompts(path: Path) -> Iterator[Parts]:
     for row in islice(rows, QUESTIONS):
         metrics = Metrics.model_validate_json(json.dumps(row["metrics"]))
         task, _, rest = messages(metrics, row["ticker"], "brief")[0]["content"].partition("\n\n")
-        ticker, *lines = rest.split("\n")
-        yield task, ticker, lines
+        *lines, ticker = rest.split("\n")
+        yield task, lines, ticker
 
 
 def entropies(known: Iterable[Parts]) -> dict[str, float]:
     """Return the bits of each label's line: a line that seldom changes has few."""
     seen: dict[str, Counter[str]] = {}
-    for _, _, lines in known:
+    for _, lines, _ in known:
         for line in lines:
             seen.setdefault(_label(line), Counter())[line] += 1
     return {label: _bits(list(counts.values())) for label, counts in seen.items()}
@@ -90,11 +90,11 @@ def main() -> None:
         return sorted(lines, key=lambda line: bits.get(_label(line), 0.0))
 
     orders: dict[str, Callable[[Parts], list[str]]] = {
-        "ticker first": lambda parts: [parts[1], *parts[2]],
-        "ticker last": lambda parts: [*parts[2], parts[1]],
-        "ticker last, lines by entropy": lambda parts: [*by_entropy(parts[2]), parts[1]],
-        "no ticker (blind)": lambda parts: parts[2],
-        "no ticker, lines by entropy": lambda parts: by_entropy(parts[2]),
+        "ticker first": lambda parts: [parts[2], *parts[1]],
+        "ticker last (the contract's)": lambda parts: [*parts[1], parts[2]],
+        "ticker last, lines by entropy": lambda parts: [*by_entropy(parts[1]), parts[2]],
+        "no ticker (blind)": lambda parts: parts[1],
+        "no ticker, lines by entropy": lambda parts: by_entropy(parts[1]),
     }
     for name, order in orders.items():
         texts = (parts[0] + "\n\n" + "\n".join(order(parts)) for parts in questions)

@@ -5,7 +5,7 @@ import { byId, h } from "./dom.js";
 import * as metrics from "./metrics_entry.js";
 
 const HINTS = {
-  full: "An analysis, then the action and the conviction.",
+  full: "The action and the conviction, then an analysis.",
   brief: "Only the action and the conviction: a dozen tokens.",
 };
 const DAY = /^\d{4}-\d{2}-\d{2}$/;
