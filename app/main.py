@@ -91,14 +91,14 @@ def create_app(
         openapi_url=None,  # app.api.openapi serves the document and its page
         docs_url=None,
         redoc_url=None,
-        generate_unique_id_function=openapi.operation_id,
         redirect_slashes=False,
     )
     for endpoints in (
         *(recommendations, decisions, feedback, chat, batches, comparisons),
         *(keys, backends, canary, costs, market, health, metrics, models),
     ):
-        app.include_router(endpoints.router)
+        # `include_router` would match each request router by router, and again in the one that has its endpoint.
+        app.router.routes.extend(endpoints.router.routes)
     app.state.drain, app.state.experiments, app.state.sectors = drain or Drain(), experiments, sectors
     openapi.add_docs(app)
     console.add_console(app)

@@ -32,6 +32,9 @@ DOCUMENT, PAGE, ASSETS = "/openapi.json", "/docs", "/docs/assets"
 def document(app: FastAPI, keyed: bool) -> dict[str, Any]:
     """Return the document, built on the first call; `keyed`: whether requests need an API key."""
     if app.openapi_schema is None:
+        for route in app.routes:
+            if isinstance(route, APIRoute):
+                route.operation_id = _operation_id(route)
         built = get_openapi(title=TITLE, version=__version__, description=DESCRIPTION, routes=app.routes)
         for path, operations in built["paths"].items():
             for method, operation in operations.items():
@@ -52,7 +55,7 @@ def document(app: FastAPI, keyed: bool) -> dict[str, Any]:
     return app.openapi_schema
 
 
-def operation_id(route: APIRoute) -> str:
+def _operation_id(route: APIRoute) -> str:
     """Return the name of the endpoint's function in camel case, such as listKeys."""
     first, *rest = route.name.split("_")
     return first + "".join(word.capitalize() for word in rest)
