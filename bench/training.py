@@ -26,7 +26,7 @@ from trl import SFTConfig, SFTTrainer
 from app.contract.prompt import messages
 from training.artifacts import Artifacts, read_rows
 from training.cli.options import DEFAULT_CONFIG
-from training.config import Config, load
+from training.config.run import Config, load
 from training.dataset.stage import build
 from training.finetune import examples
 from training.finetune.base import prepare

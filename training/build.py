@@ -25,7 +25,8 @@ from app.contract.manifest import (
     verify,
 )
 from training.artifacts import write_json
-from training.config import Base, Quantize
+from training.config.base import Base
+from training.config.quantize import Quantize
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 """Keep freed memory in the process: AutoAWQ otherwise spends half its time in page faults."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training.artifacts import Artifacts, read_json, write_json
-from training.config import Config
+from training.config.run import Config
 
 RECORD = "config.json"
 MADE_BY: dict[str, Mapping[str, Sequence[str]]] = {

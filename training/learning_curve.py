@@ -12,7 +12,7 @@ from typing import Any
 from app.contract.hardware import Profile
 from training.artifacts import Artifacts, read_rows, write_json, write_rows, write_text
 from training.changes import begin
-from training.config import Config
+from training.config.run import Config
 from training.costs import case_study
 from training.evaluation import baselines, rows
 from training.evaluation.clients import Prediction

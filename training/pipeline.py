@@ -25,7 +25,7 @@ from app.stores.parent_death import ending_with_parent
 from training.artifacts import Artifacts, read_json, write_json
 from training.build import ALLOCATOR
 from training.changes import begin
-from training.config import Config
+from training.config.run import Config
 from training.plan import EVALUATED_DETAILS, CannotRun, Environments, Plan, System, Target, missing
 from training.vllm_server import serve
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from app.contract.hardware import Dtype, Profile, UnsupportedMachine
 from training.artifacts import Artifacts, read_json
 from training.changes import ChangedConfig, require_unchanged
-from training.config import Config
+from training.config.run import Config
 from training.dataset.lineage import overlaps
 from training.precision import require_trainable
 from training.vllm_server import with_adapter

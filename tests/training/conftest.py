@@ -12,7 +12,7 @@ import pytest
 
 from app.contract.manifest import sha256
 from training.artifacts import TOKENIZER_FILES, Artifacts, write_json
-from training.config import Config, load
+from training.config.run import Config, load
 from training.finetune.base import convert_to_mistral
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # toys gain nothing by threads, and processes side by side lose much

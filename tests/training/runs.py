@@ -6,7 +6,7 @@ from typing import Any
 
 from training.artifacts import Artifacts
 from training.changes import begin
-from training.config import Config
+from training.config.run import Config
 
 
 def complete(config: Config, artifacts: Artifacts, stage: str, **manifest: Any) -> None:

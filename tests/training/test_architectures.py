@@ -13,7 +13,8 @@ from safetensors import safe_open
 from tests.training.conftest import ARCHITECTURES, make_toy
 from tests.training.families import family_tokenizer
 from training.artifacts import Artifacts
-from training.config import Config, Quantize
+from training.config.quantize import Quantize
+from training.config.run import Config
 from training.dataset.stage import build
 from training.finetune.merge import merge
 from training.finetune.stage import finetune

@@ -9,7 +9,7 @@ from tests.training.runs import complete
 from training.artifacts import Artifacts, read_json
 from training.changes import MADE_BY, ChangedConfig, begin, require_unchanged
 from training.cli.main import main
-from training.config import Config
+from training.config.run import Config
 
 
 def changed(config: Config, section: str, **settings: Any) -> Config:

@@ -17,7 +17,7 @@ from tests.training.runs import complete
 from training import pipeline
 from training.artifacts import Artifacts, read_json, write_json
 from training.cli.main import main
-from training.config import Config
+from training.config.run import Config
 from training.pipeline import launcher, run
 from training.plan import CannotRun, Environments, Target
 

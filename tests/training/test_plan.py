@@ -12,7 +12,7 @@ from tests.training.machines import AVX2, AVX512, H200, profile_of
 from tests.training.runs import complete
 from tests.training.versions import published
 from training.artifacts import Artifacts, write_json
-from training.config import Config
+from training.config.run import Config
 from training.plan import CannotRun, Environments, Plan, Target
 
 Make = Callable[..., Plan]

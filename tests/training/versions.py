@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.artifacts import write_json
-from training.config import Dataset
+from training.config.dataset import Dataset
 from training.dataset.lineage import split_rule
 
 SHIPPED = Path(__file__).parents[2] / "model_store" / "smollm2-135m" / "3" / "manifest.json"

@@ -15,7 +15,8 @@ from app.contract import hardware
 from training.artifacts import write_bytes, write_json
 from training.cli.options import at_least, hourly
 from training.cli.stage import Stage, run_of
-from training.config import SPLITS, Evaluate
+from training.config.dataset import SPLITS
+from training.config.evaluate import Evaluate
 
 if TYPE_CHECKING:
     from training.evaluation.pairs import Pair

@@ -14,7 +14,7 @@ from pathlib import Path
 from app.contract.manifest import UnusableModel
 from training.cli import data, evaluate, learning_curve, publication, rehearsal, responses, weights, whole_run
 from training.cli.options import DEFAULT_CONFIG
-from training.config import ConfigError
+from training.config.run import ConfigError
 
 STAGES = (
     whole_run.STAGES

@@ -11,7 +11,7 @@ from pathlib import Path
 from training.changes import require_unchanged
 from training.cli.options import DEFAULT_CONFIG, hourly, store, target
 from training.cli.stage import Stage, run_of
-from training.config import load
+from training.config.run import load
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:

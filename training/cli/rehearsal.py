@@ -8,7 +8,7 @@ from pathlib import Path
 from app.contract import hardware
 from training.cli.options import DEFAULT_CONFIG, at_least, interpreters, market
 from training.cli.stage import Stage
-from training.config import load
+from training.config.run import load
 
 
 def _rehearse_options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from training.artifacts import Artifacts
 from training.changes import begin
-from training.config import Config, load
+from training.config.run import Config, load
 
 
 class Stage(NamedTuple):

@@ -10,7 +10,8 @@ from typing import get_args
 from app.contract import hardware
 from training.cli.options import folders, models, store
 from training.cli.stage import Stage, base_of, begun
-from training.config import ConfigError, Quantize
+from training.config.quantize import Quantize
+from training.config.run import ConfigError
 
 
 def _finetune(arguments: argparse.Namespace) -> None:

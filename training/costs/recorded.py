@@ -11,7 +11,7 @@ from typing import Any
 from app.contract.manifest import MANIFEST, Manifest, read
 from app.pricing.prices import ListPrice, list_price
 from training.artifacts import Artifacts
-from training.config import Config
+from training.config.run import Config
 from training.costs.case_study import Hosting, Training
 from training.evaluation.documents import evaluations, measured_speed
 from training.evaluation.frontier import API_MODEL

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from app.pricing.prices import prices
 from training.artifacts import write_text
-from training.config import Config
+from training.config.run import Config
 from training.costs import case_study as study
 from training.costs import hosting
 from training.costs.break_even import break_even_table, cases, chart

@@ -11,7 +11,7 @@ import numpy as np
 from app.contract.features import METRIC_NAMES
 from app.contract.recommendation import ACTIONS
 from training.artifacts import Artifacts, read_rows, write_text
-from training.config import SPLITS
+from training.config.dataset import SPLITS
 
 Row = Mapping[str, Any]
 Tokens = Mapping[str, Mapping[str, Sequence[int]]]

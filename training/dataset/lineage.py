@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.contract.manifest import UnusableModel, read
-from training.config import SPLITS, Config, Dataset
+from training.config.dataset import SPLITS, Dataset
+from training.config.run import Config
 
 FIELD = "splits"
 """The field of a manifest's `data` with the rules of a version, its own first and then its ancestors'."""

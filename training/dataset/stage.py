@@ -16,7 +16,8 @@ from app.market import InsufficientHistory
 from app.market.provider import Provider
 from app.market.snapshot import take_snapshot
 from training.artifacts import MANIFEST, Artifacts, write_rows
-from training.config import SPLITS, Config, Dataset, Split
+from training.config.dataset import SPLITS, Dataset, Split
+from training.config.run import Config
 from training.dataset.data_card import describe, write_card
 from training.dataset.market import open_market
 from training.dataset.universe import select_universe

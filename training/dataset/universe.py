@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from app.contract.features import Ticker, share_line
-from training.config import ConfigError
+from training.config.run import ConfigError
 
 PROMINENT = ("S&P 500", "S&P 600", "NASDAQ 100")
 """Indices by their names in pytickersymbols, 1,120 tickers in version 1.17.10."""

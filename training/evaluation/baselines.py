@@ -22,7 +22,7 @@ from app.contract.features import METRIC_NAMES, Metrics
 from app.contract.readings import readings
 from app.contract.recommendation import ACTIONS
 from training.artifacts import read_rows
-from training.config import Pairs
+from training.config.finetune import Pairs
 from training.evaluation.agreement import clustered
 from training.evaluation.rows import Key, Row
 

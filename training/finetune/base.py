@@ -9,7 +9,8 @@ from typing import Any
 
 from app.contract.manifest import sha256, verify
 from training.artifacts import read_json, write_json
-from training.config import Base, Finetune
+from training.config.base import Base
+from training.config.finetune import Finetune
 from training.finetune.memory import GIB, estimate, fitting, shape
 from training.precision import training_dtype
 

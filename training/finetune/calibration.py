@@ -14,7 +14,7 @@ from app.market import InsufficientHistory
 from app.market.sample import SampleProvider
 from app.market.snapshot import take_snapshot
 from training.artifacts import write_json
-from training.config import Quantize
+from training.config.quantize import Quantize
 from training.finetune.examples import encode
 
 TICKERS = ("AAPL", "GOOG", "IBM", "MSFT")

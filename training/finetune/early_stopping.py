@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from math import ceil
 
-from training.config import Finetune
+from training.config.finetune import Finetune
 
 
 def require_evaluations(settings: Finetune, rows: int) -> None:

@@ -15,7 +15,7 @@ from trl import pack_dataset
 
 from app.contract.prompt import messages
 from training.artifacts import read_rows
-from training.config import Pairs
+from training.config.finetune import Pairs
 from training.finetune.supervision import (
     SoftTarget,
     Step,

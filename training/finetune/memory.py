@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from training.config import Finetune
+from training.config.finetune import Finetune
 
 FLOAT = 4
 ADAPTER_BYTES = 4 * FLOAT

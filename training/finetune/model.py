@@ -10,7 +10,7 @@ from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_t
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from training.artifacts import read_json
-from training.config import Finetune
+from training.config.finetune import Finetune
 from training.finetune.base import local_rank
 from training.precision import training_dtype
 

@@ -19,7 +19,9 @@ from trl import SFTConfig
 
 from app.contract.manifest import read, sha256, verify
 from training.artifacts import Artifacts, read_json, write_bytes
-from training.config import Config, Finetune, Quantize
+from training.config.finetune import Finetune
+from training.config.quantize import Quantize
+from training.config.run import Config
 from training.dataset.data_card import complete_card, token_lengths
 from training.finetune import examples
 from training.finetune.base import require_memory

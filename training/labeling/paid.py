@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from app.pricing.prices import prices, shutdown_warning
-from training.config import Teacher
+from training.config.teacher import Teacher
 from training.labeling.batch import Batches
 from training.labeling.cap import Cap
 from training.labeling.connection import connect

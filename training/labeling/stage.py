@@ -12,7 +12,8 @@ from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import fingerprint
 from app.contract.recommendation import Answer, FullAnswer, canonical, parse
 from training.artifacts import MANIFEST, Artifacts, write_rows
-from training.config import SPLITS, Config
+from training.config.dataset import SPLITS
+from training.config.run import Config
 from training.labeling.journal import Answered
 from training.labeling.prompts import Prompt, prompt_of, questions, read
 from training.labeling.self_agreement import rule_based_self_agreement, self_agreement

@@ -7,7 +7,7 @@ from typing import Any
 
 from app.contract.manifest import Check
 from app.contract.prompt import Detail
-from training.config import Publish
+from training.config.publish import Publish
 from training.evaluation.paired import compare_rows
 from training.evaluation.rows import DETAILS, Row
 

@@ -14,7 +14,7 @@ from app.contract.fingerprint import fingerprint
 from app.contract.manifest import CURRENT, MANIFEST, Agreement, BaseRecord, Capacity, Check, Golden, Manifest, sha256
 from app.contract.prompt import PROMPT_VERSION
 from training.artifacts import Artifacts, write_json
-from training.config import Config
+from training.config.run import Config
 from training.dataset.lineage import lineage
 from training.evaluation.calibration import calibrations
 from training.evaluation.documents import answers, evaluations, measured_speed

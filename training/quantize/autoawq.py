@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from training.artifacts import TOKENIZER_FILES, read_json, write_json
-from training.config import Quantize
+from training.config.quantize import Quantize
 from training.precision import training_dtype
 from training.quantize.awq import ROUTER
 

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from training.artifacts import TOKENIZER_FILES, read_json, write_json
-from training.config import Quantize
+from training.config.quantize import Quantize
 
 MAX_CODE = 15
 """The largest 4-bit code."""

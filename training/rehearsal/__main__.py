@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.contract import hardware
 from training.artifacts import Artifacts
-from training.config import load
+from training.config.run import load
 from training.pipeline import Run
 from training.plan import Environments, Plan, Target
 from training.rehearsal.answer import answer

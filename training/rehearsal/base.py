@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from training.config import Base
+from training.config.base import Base
 from training.finetune.base import prepare
 from training.rehearsal.families import Family
 from training.rehearsal.tokenizer import build

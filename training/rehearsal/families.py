@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.config import Base
+from training.config.base import Base
 
 
 @dataclass(frozen=True)

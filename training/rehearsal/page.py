@@ -6,7 +6,8 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
 from app.contract.hardware import Machine
-from training.config import Config, Finetune
+from training.config.finetune import Finetune
+from training.config.run import Config
 from training.finetune.memory import GIB, estimate, shape
 from training.markdown import bullets, table
 from training.rehearsal import line

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from training.config import SPLITS, Config
+from training.config.dataset import SPLITS
+from training.config.run import Config
 
 TRAIN, OTHER = {"brief": 12, "full": 6}, {"brief": 2, "full": 2}
 """Pairs of the training split, and of the others."""

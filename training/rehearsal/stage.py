@@ -10,7 +10,7 @@ from pathlib import Path
 from app.contract.hardware import Machine, Profile
 from training.artifacts import Artifacts, write_text
 from training.changes import require_unchanged
-from training.config import Config
+from training.config.run import Config
 from training.pipeline import Run
 from training.plan import Environments, Plan, Target
 from training.rehearsal.depth import VERSION, Depth

@@ -9,7 +9,8 @@ from typing import Any
 
 from app.pricing.prices import CapacityPrice, list_price
 from training.artifacts import Artifacts
-from training.config import Config, Pairs
+from training.config.finetune import Pairs
+from training.config.run import Config
 from training.evaluation import baselines
 from training.evaluation.calibration import STAGE as CALIBRATE
 from training.evaluation.calibration import validation_rows

@@ -10,7 +10,7 @@ import pytest
 
 from app.contract.manifest import UnusableModel
 from training.artifacts import Artifacts
-from training.config import Config
+from training.config.run import Config
 from training.costs.recorded import measured_speed, recorded
 
 STORE = Path(__file__).parents[3] / "model_store"

@@ -8,7 +8,7 @@ import pytest
 
 from training.artifacts import Artifacts, write_json
 from training.cli.main import main
-from training.config import Config
+from training.config.run import Config
 from training.costs.recorded import recorded
 from training.costs.stage import costs
 

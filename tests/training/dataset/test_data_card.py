@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.contract.features import METRIC_NAMES
 from training.artifacts import Artifacts
-from training.config import Config
+from training.config.run import Config
 from training.dataset.data_card import complete_card, describe, effective_number, token_lengths
 from training.dataset.stage import build
 from training.labeling.stage import label

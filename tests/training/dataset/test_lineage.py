@@ -8,7 +8,7 @@ import pytest
 
 from app.contract.manifest import UnusableModel
 from tests.training.versions import published
-from training.config import Config
+from training.config.run import Config
 from training.dataset.lineage import lineage, overlaps, split_rule
 
 

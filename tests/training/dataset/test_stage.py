@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from app.contract.features import OPTION_NAMES
 from app.contract.fingerprint import EXAMPLE
 from training.artifacts import Artifacts, read_rows
-from training.config import SPLITS, Config, Dataset, Split
+from training.config.dataset import SPLITS, Dataset, Split
+from training.config.run import Config
 from training.dataset import stage as dataset
 from training.dataset.stage import build, drop_metrics, require_disjoint, split_tickers
 

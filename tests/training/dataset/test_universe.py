@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.config import ConfigError
+from training.config.run import ConfigError
 from training.dataset.universe import select_universe
 
 

@@ -8,7 +8,7 @@ import pytest
 from app.contract.recommendation import Action
 from tests.training.evaluation.examined import examined
 from training.artifacts import write_rows
-from training.config import Pairs
+from training.config.finetune import Pairs
 from training.evaluation.baselines import (
     BASELINES,
     CURVES,

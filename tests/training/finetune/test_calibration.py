@@ -13,7 +13,8 @@ from app.contract import rule_based_analyst as rules  # noqa: E402
 from tests.training.conftest import BASE  # noqa: E402
 from tests.training.families import family_tokenizer  # noqa: E402
 from training.artifacts import write_json  # noqa: E402
-from training.config import Quantize, load  # noqa: E402
+from training.config.quantize import Quantize  # noqa: E402
+from training.config.run import load  # noqa: E402
 from training.finetune.calibration import calibrate  # noqa: E402
 from training.finetune.examples import TooLong  # noqa: E402
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from training.config import Config, load
+from training.config.run import Config, load
 from training.finetune.early_stopping import require_evaluations
 
 CONFIGS = Path(__file__).parents[3] / "training" / "configs"

@@ -14,7 +14,8 @@ import transformers
 
 from tests.training.families import BY_ARCHITECTURE
 from training.artifacts import write_json
-from training.config import Config, Finetune, load
+from training.config.finetune import Finetune
+from training.config.run import Config, load
 from training.finetune import base
 from training.finetune.memory import GIB, Shape, estimate, fitting, shape
 

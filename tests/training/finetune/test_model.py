@@ -10,7 +10,8 @@ import torch
 import transformers
 
 from training.artifacts import write_json
-from training.config import Config, Finetune
+from training.config.finetune import Finetune
+from training.config.run import Config
 from training.finetune import model
 from training.finetune.model import with_adapter
 

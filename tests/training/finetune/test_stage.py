@@ -21,7 +21,8 @@ import transformers
 from app.contract.manifest import UnusableModel, sha256
 from training.artifacts import Artifacts, write_json
 from training.cli.main import main
-from training.config import Config, Finetune, load
+from training.config.finetune import Finetune
+from training.config.run import Config, load
 from training.dataset.stage import build
 from training.finetune import examples
 from training.finetune.merge import merge

@@ -15,7 +15,8 @@ from app.contract.prompt import Detail
 from tests.conftest import StandIn
 from tests.training.conftest import CONFIG
 from training.artifacts import Artifacts, read_rows, write_rows
-from training.config import SPLITS, Config, load
+from training.config.dataset import SPLITS
+from training.config.run import Config, load
 from training.labeling.journal import Answered, Journal, OpenBatch
 from training.labeling.prompts import Prompt, Question
 

@@ -11,7 +11,8 @@ from app.contract.recommendation import canonical
 from tests.conftest import StandIn
 from training.artifacts import Artifacts
 from training.cli.main import main
-from training.config import SPLITS, Config
+from training.config.dataset import SPLITS
+from training.config.run import Config
 from training.labeling.cap import CapReached
 from training.labeling.connection import TeacherFailed
 from training.labeling.prompts import UnusableRows, metrics_of

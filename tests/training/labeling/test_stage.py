@@ -8,7 +8,8 @@ from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import fingerprint
 from app.contract.recommendation import canonical, parse
 from training.artifacts import Artifacts, read_rows
-from training.config import SPLITS, Config, ConfigError, load
+from training.config.dataset import SPLITS
+from training.config.run import Config, ConfigError, load
 from training.dataset.stage import build
 from training.labeling.prompts import metrics_of
 from training.labeling.stage import label

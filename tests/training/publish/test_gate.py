@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.contract.recommendation import Action
 from tests.training.evaluation.examined import examined
-from training.config import MinAgreement, Publish
+from training.config.publish import MinAgreement, Publish
 from training.evaluation.rows import Row
 from training.publish.gate import Refused, gate
 

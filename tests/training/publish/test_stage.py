@@ -11,7 +11,7 @@ from app.contract.manifest import Golden, UnusableModel, current, read
 from tests.training.evaluation.examined import examined
 from training.artifacts import Artifacts, write_json
 from training.cli.main import main
-from training.config import Config
+from training.config.run import Config
 from training.dataset.lineage import split_rule
 from training.evaluation import rows
 from training.publish.stage import Refused, publish

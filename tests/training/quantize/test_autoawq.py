@@ -15,7 +15,7 @@ transformers = pytest.importorskip("transformers", reason="transformers is in th
 from safetensors.torch import load_file  # noqa: E402
 
 from tests.training.conftest import WORDS, make_toy  # noqa: E402
-from training.config import Quantize  # noqa: E402
+from training.config.quantize import Quantize  # noqa: E402
 from training.precision import training_dtype  # noqa: E402
 from training.quantize.awq import Packed, dequantize  # noqa: E402
 

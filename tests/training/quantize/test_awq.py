@@ -17,7 +17,7 @@ from hypothesis import strategies as st  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from tests.training.conftest import make_toy  # noqa: E402
-from training.config import Quantize  # noqa: E402
+from training.config.quantize import Quantize  # noqa: E402
 from training.quantize.awq import (  # noqa: E402
     Packed,
     dequantize,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from training.cli.main import main
-from training.config import load
+from training.config.run import load
 from training.rehearsal.families import FAMILIES, family_of
 from training.rehearsal.tokenizer import sentencepiece
 

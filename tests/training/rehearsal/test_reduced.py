@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.config import load
+from training.config.run import load
 from training.rehearsal.reduced import changes, notes, reduced, toml
 
 CONFIGS = sorted((Path(__file__).parents[3] / "training" / "configs").glob("*.toml"))

@@ -20,7 +20,7 @@ from tests.training.machines import AVX512, H200, profile_of
 from training.artifacts import read_json, write_json
 from training.changes import ChangedConfig
 from training.cli.main import main
-from training.config import Config, load
+from training.config.run import Config, load
 from training.pipeline import Run
 from training.plan import Environments
 from training.rehearsal import __main__ as steps

@@ -11,7 +11,7 @@ from app.contract import rule_based_analyst as rules
 from app.contract.recommendation import ACTIONS, canonical
 from training.artifacts import Artifacts, write_json, write_rows
 from training.cli.main import main
-from training.config import Pairs
+from training.config.finetune import Pairs
 from training.evaluation import baselines, rows
 from training.evaluation.clients import Prediction
 from training.evaluation.pairs import Pair, pairs_of_market
