@@ -11,10 +11,12 @@ from starlette.responses import Response
 
 from app.api import documents, examples, pairs_csv
 from app.api.body import MAX_BYTES, parse_json, read_bytes
-from app.api.comparison_schemas import Comparison, KeptPair, PairQuery, Pairs, ReportQuery, SidesQuery
+from app.api.comparison_queries import PairQuery, ReportQuery, SidesQuery
+from app.api.comparison_schemas import Comparison
 from app.api.cursor import decode_cursor, encode_cursor
 from app.api.disconnect import CancellableStream
 from app.api.idempotency import respond_once
+from app.api.pair_schemas import KeptPair, Pairs
 from app.api.pairs_csv import Page
 from app.api.query import read_query
 from app.api.report_csv import table

@@ -7,8 +7,8 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.comparison_schemas import TIME_FORMAT, Time
 from app.api.feedback_schemas import PrincipalName, StoredFeedback
+from app.api.query_parameters import TIME_FORMAT, Time
 from app.contract.completion import BackendName
 from app.contract.features import Ticker
 from app.contract.recommendation import Action

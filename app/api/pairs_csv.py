@@ -6,8 +6,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Seque
 from dataclasses import fields
 from typing import Any
 
-from app.api.comparison_schemas import KeptPair, KeptSide
 from app.api.csv_text import csv_text
+from app.api.pair_schemas import KeptPair, KeptSide
 from app.comparison.pairs import Pair, Sides
 from app.contract.recommendation import ACTIONS
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from app.api import pairs_csv
-from app.api.comparison_schemas import MAX_PAGE
+from app.api.comparison_queries import MAX_PAGE
 from app.contract.completion import BACKEND_NAMES
 from app.contract.prompt import PROMPT_VERSION
 from app.contract.recommendation import ACTIONS, BriefAnswer, canonical
