@@ -19,7 +19,7 @@ from app.contract.recommendation import BriefAnswer, FullAnswer
 from app.market.snapshots import SnapshotCache
 from app.market.source import MetricsSource
 from app.recommendation import Probabilities, Recommendation, RequestCost, Timing, seconds_per_token
-from app.telemetry.metrics import BackendMeters
+from app.telemetry.backend_meters import BackendMeters
 from app.telemetry.request_timer import RequestTimer
 from app.telemetry.tracing import step_span
 

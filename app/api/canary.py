@@ -22,7 +22,7 @@ from app.resources import Resources
 from app.routing.canary import Canary
 from app.routing.canary_policy import CanaryCheck
 from app.routing.canary_store import Snapshot
-from app.telemetry.metrics import CanaryPhase
+from app.telemetry.labels import CanaryPhase
 
 Action = Literal["start", "pause", "rollback"]
 ACTIONS: tuple[Action, ...] = get_args(Action)

@@ -19,7 +19,8 @@ from app.contract.prompt import Detail, Message
 from app.pricing.limits import Estimate, Limits, Scope
 from app.pricing.prices import NANO, Cost, Price
 from app.settings.gateway import Settings
-from app.telemetry.metrics import BackendMeters, Collectors
+from app.telemetry.backend_meters import BackendMeters
+from app.telemetry.metrics import Collectors
 
 TEMPLATE_TOKENS = 64
 """The most tokens that a chat template adds to a prompt."""

@@ -27,7 +27,8 @@ from app.pricing.prices import NANO
 from app.recommend import Question, Recommender
 from app.recommendation import Recommendation
 from app.settings.gateway import Settings
-from app.telemetry.metrics import Collectors, ShadowResult
+from app.telemetry.labels import ShadowResult
+from app.telemetry.metrics import Collectors
 from app.telemetry.request_timer import RequestTimer
 
 DELAY_S = 0.02

@@ -19,7 +19,8 @@ from app.contract.recommendation import ANSWER_TOKENS
 from app.deadline import Deadline
 from app.errors import ConvictionError, StoreUnavailable
 from app.stores.shared_calls import CallResult, SharedCalls
-from app.telemetry.metrics import CacheResult, Collectors
+from app.telemetry.labels import CacheResult
+from app.telemetry.metrics import Collectors
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from app.decision_log.tables import Row, create, microseconds, row, write
 from app.decision_log.threads import in_thread
 from app.errors import DecisionLogUnavailable
 from app.recommendation import Recommendation
-from app.telemetry.metrics import Collectors, DecisionLogResult
+from app.telemetry.labels import DecisionLogResult
+from app.telemetry.metrics import Collectors
 
 RETRY_S = 1.0
 TIMEOUT_S = 5.0

@@ -21,7 +21,8 @@ from app.routing.canary_policy import CanaryCheck, checks, error_field, latency_
 from app.routing.canary_store import CanaryStore, Snapshot, State
 from app.routing.experiments import BUCKETS, CANARY, bucket_of
 from app.settings.canary import CanarySettings
-from app.telemetry.metrics import CanaryPhase, Collectors
+from app.telemetry.labels import CanaryPhase
+from app.telemetry.metrics import Collectors
 
 INTERVAL_S = 1.0
 """The time between two looks at the shared state."""

@@ -10,7 +10,7 @@ from app.contract.completion import INCUMBENT
 from app.routing.canary_policy import Counts
 from app.stores.pipelined import Pipelined
 from app.stores.scripts import Script
-from app.telemetry.metrics import CanaryPhase
+from app.telemetry.labels import CanaryPhase
 
 REPORT = Script("clock", "canary")
 MOVE = Script("clock", "move_canary")

@@ -20,7 +20,7 @@ from deploy.demo.prometheus import DASHBOARDS as FOLDER
 from deploy.demo.prometheus import queries
 from tests.deploy.monitored import RECORDED
 from tests.deploy.test_prometheus_rules import kinds, promtool, rules
-from tests.telemetry.test_metrics import EXPECTED
+from tests.telemetry.test_collectors import EXPECTED
 
 __all__ = ["promtool"]
 

@@ -15,7 +15,7 @@ from app.contract.completion import BACKEND_NAMES
 from app.contract.recommendation import ACTIONS
 from app.errors import ConvictionError
 from app.telemetry.key_meters import OTHER
-from app.telemetry.metrics import (
+from app.telemetry.labels import (
     ERROR,
     OK,
     REASONS,
@@ -32,7 +32,7 @@ from app.telemetry.metrics import (
 from tests.deploy.monitored import LISTED_KEY, Watched, watched
 from tests.deploy.test_dashboards import NAMES, exprs
 from tests.deploy.test_prometheus_rules import RECORDED, kinds
-from tests.telemetry.test_metrics import EXPECTED
+from tests.telemetry.test_collectors import EXPECTED
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
 
