@@ -27,8 +27,9 @@ import numpy as np  # noqa: E402 - the repository need not be installed
 from numpy.typing import NDArray  # noqa: E402
 from redis import Redis  # noqa: E402
 
+from app.comparison.failure_codes import FAILURES  # noqa: E402
 from app.comparison.pair_store import CHUNK, EXTRAS, PAIRS  # noqa: E402
-from app.comparison.pairs import FAILURES, NO_ACTION, RECORD, split  # noqa: E402
+from app.comparison.records import NO_ACTION, RECORD, split  # noqa: E402
 from app.contract.completion import BACKEND_NAMES  # noqa: E402
 from app.stores.embedded import embedded_server  # noqa: E402
 from bench.gateway.programs import free_port  # noqa: E402

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from app.api import documents
 from app.api.state import principal_of, resources_of
 from app.auth.principal import require_admin
-from app.comparison.pairs import moment
+from app.comparison.records import moment
 from app.contract.completion import CANDIDATE, INCUMBENT
 from app.errors import Conflict, NotFound
 from app.resources import Resources

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.query_parameters import TIME_FORMAT, Dimensions, Model, Tickers, Time
 from app.comparison.choice import Choice
-from app.comparison.pairs import SIDES, Origin, Sides
+from app.comparison.records import SIDES, Origin, Sides, milliseconds
 from app.comparison.sectors import NAME as UNIVERSE_FILE
 from app.comparison.statistics.groups import DIMENSIONS, MAX_DIMENSIONS, Dimension
 from app.comparison.statistics.report import BY
@@ -91,11 +90,11 @@ class PairSelection(SidesQuery):
 
     @property
     def start_ms(self) -> int | None:
-        return None if self.start is None else _ms(self.start)
+        return None if self.start is None else milliseconds(self.start)
 
     @property
     def end_ms(self) -> int | None:
-        return None if self.end is None else _ms(self.end)
+        return None if self.end is None else milliseconds(self.end)
 
 
 class PairQuery(PairSelection):
@@ -137,7 +136,3 @@ class ReportQuery(PairSelection):
     @property
     def by(self) -> Sequence[Dimension]:
         return self.group_by or BY
-
-
-def _ms(time: datetime) -> int:
-    return round(1000 * time.timestamp())

@@ -29,7 +29,7 @@ from app.auth.principal import require_backend
 from app.comparison.choice import Choice
 from app.comparison.compare import compare
 from app.comparison.pair_store import Comparisons, Mask
-from app.comparison.pairs import Sides
+from app.comparison.records import Sides
 from app.comparison.statistics.report import Report
 from app.errors import (
     BackendUnavailable,

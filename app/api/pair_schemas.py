@@ -9,7 +9,8 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
-from app.comparison.pairs import Origin, Pair, Side
+from app.comparison.pairs import Pair, Side
+from app.comparison.records import Origin
 from app.contract.completion import BackendName
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action

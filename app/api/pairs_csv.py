@@ -8,7 +8,8 @@ from typing import Any
 
 from app.api.csv_text import csv_text
 from app.api.pair_schemas import KeptPair, KeptSide
-from app.comparison.pairs import Pair, Sides
+from app.comparison.pairs import Pair
+from app.comparison.records import Sides
 from app.contract.recommendation import ACTIONS
 
 PAGE = 100

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.pairs import BLINDS, DETAILS, NO_ACTION, ORIGINS, Origin, Records, sides_of
+from app.comparison.records import BLINDS, DETAILS, NO_ACTION, ORIGINS, Origin, Records, sides_of
 from app.comparison.versions import UNKNOWN_ONLY, Versions
 from app.contract.completion import BackendName
 from app.contract.prompt import Detail

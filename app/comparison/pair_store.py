@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.pairs import BLINDS, MAIN, Pair, Records, Sides, join, moment
+from app.comparison.pairs import Pair
+from app.comparison.records import BLINDS, MAIN, Records, Sides, join, moment
 from app.comparison.versions import Versions, numbered
 from app.contract.completion import BACKEND_NAMES
 from app.stores.pipelined import Pipelined

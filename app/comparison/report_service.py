@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from app.backends.concurrency_limit import ConcurrencyLimit
 from app.comparison.choice import Choice
 from app.comparison.pair_store import Comparisons
-from app.comparison.pairs import Sides, concatenate
+from app.comparison.records import Sides, concatenate
 from app.comparison.sectors import Sectors
 from app.comparison.statistics.groups import Dimension
 from app.comparison.statistics.report import BY, Report, report

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.comparison.choice import Choice
-from app.comparison.pairs import BLINDS, DETAILS, ORIGINS, Pair
+from app.comparison.pairs import Pair
+from app.comparison.records import BLINDS, DETAILS, ORIGINS
 from app.comparison.versions import Version
 from app.contract.recommendation import ACTIONS
 from tests.statistics.pairs import pair, records, side

@@ -16,7 +16,8 @@ from redis.asyncio import Redis
 from app.comparison import pair_store as module
 from app.comparison.choice import Choice
 from app.comparison.pair_store import EXTRAS, PAIRS, Comparisons
-from app.comparison.pairs import MAIN, RECORD, Pair, Side, Sides, concatenate
+from app.comparison.pairs import Pair, Side
+from app.comparison.records import MAIN, RECORD, Sides, concatenate
 from app.comparison.statistics.report import report
 from app.comparison.versions import Version
 from app.contract.completion import BACKEND_NAMES

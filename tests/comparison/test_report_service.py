@@ -11,7 +11,7 @@ import pytest
 from app.comparison import report_service as reports
 from app.comparison.choice import Choice
 from app.comparison.pair_store import Comparisons
-from app.comparison.pairs import Records
+from app.comparison.records import Records
 from app.comparison.report_service import QUEUE_SIZE, Reports
 from app.comparison.statistics.report import Report
 from app.comparison.statistics.report import report as real

@@ -9,7 +9,8 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.pairs import RECORD, Origin, Pair, Side
+from app.comparison.pairs import Pair, Side
+from app.comparison.records import RECORD, Origin
 from app.comparison.versions import UNKNOWN_ONLY, Versions
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.pairs import Records, sides_of
+from app.comparison.records import Records, sides_of
 from app.comparison.statistics.estimate import Estimate, Numbers, Sample, Sums, short, wilson
 from app.contract.recommendation import ACTIONS, Action
 

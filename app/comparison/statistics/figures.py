@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from app.comparison.pairs import NO_ACTION, Records, select, sides_of
+from app.comparison.records import NO_ACTION, Records, select, sides_of
 from app.comparison.statistics import agreement, latency_cost
 from app.comparison.statistics.agreement import Confusion
 from app.comparison.statistics.confidence_sequence import confidence_sequence

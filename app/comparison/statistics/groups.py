@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from app.comparison.pairs import BLINDS, DETAILS, EPOCH, NO_ACTION, ORIGINS, Records, select, sides_of
+from app.comparison.records import BLINDS, DETAILS, EPOCH, NO_ACTION, ORIGINS, Records, select, sides_of
 from app.comparison.sectors import NAME, Sectors
 from app.comparison.statistics.hits import BUCKETS
 from app.comparison.versions import Version, Versions

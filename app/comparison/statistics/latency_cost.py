@@ -11,7 +11,8 @@ from typing import Self
 
 import numpy as np
 
-from app.comparison.pairs import NO_ACTION, NO_COUNT, Records, failure_code, select
+from app.comparison.failure_codes import failure_code
+from app.comparison.records import NO_ACTION, NO_COUNT, Records, select
 from app.comparison.statistics.estimate import Numbers, short
 from app.contract.recommendation import ACTIONS
 from app.pricing.prices import plain

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from app.comparison.choice import Choice
-from app.comparison.pairs import DETAILS, ORIGINS, Origin, Records, moment, select, sides_of
+from app.comparison.records import DETAILS, ORIGINS, Origin, Records, moment, select, sides_of
 from app.comparison.sectors import Sectors
 from app.comparison.statistics.agreement import Needed, needed
 from app.comparison.statistics.estimate import RESAMPLES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from app.comparison.pairs import RECORD
+from app.comparison.records import RECORD
 from app.comparison.statistics.agreement import columns
 from app.comparison.statistics.estimate import MIN_CLUSTERS, cluster_sums
 from app.comparison.statistics.margins import MarginTest, margin_test
