@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -15,7 +14,6 @@ from app.contract.completion import BackendName, Completion, Usage
 from app.contract.features import Metrics
 from app.contract.hardware import WeightFormat
 from app.contract.probabilities import LabelProbabilities
-from app.contract.prompt import Detail
 from app.contract.recommendation import Action
 from app.market.source import MetricsSource
 from app.pricing.prices import Basis, Cost, plain
@@ -26,7 +24,7 @@ Source = Literal["model", "cache", "coalesced"]
 """A call for this request, the cache, or a call that another request made."""
 
 ProbabilitiesGiven = Literal["metrics", "analysis"]
-"""What the probabilities of the actions are conditioned on. Before prompt version 2, a full answer's action followed its
+"""What the actions' probabilities are conditioned on. Until prompt version 1, a full answer's action followed its
 analysis."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]

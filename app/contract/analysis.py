@@ -1,10 +1,10 @@
-"""The analysis of a full answer as text and as data: each reading that counts, in the prompt's order, and a conclusion.
+"""The analysis of a full answer as text and as data: the readings that count, in the prompt's order, and a conclusion.
 
-    Evidence: open interest more calls +1, MACD histogram 2.31 positive +2, RSI 74.2 overbought -3. Balance 0: too little
-    to act.
+    Evidence: open interest more calls +1, MACD histogram 2.31 positive +2, RSI 74.2 overbought -3. Balance 0: too
+    little to act.
 
-The number after a reading is its vote: positive for the stock, negative against it. The balance is their sum. Figures are
-cited for readings that weigh two or more.
+The number after a reading is its vote: positive for the stock, negative against it. The balance is their sum. Figures
+are cited for readings that weigh two or more.
 """
 
 from __future__ import annotations

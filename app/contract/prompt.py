@@ -20,8 +20,8 @@ Decide buy, sell or hold, and a conviction from 1 (a guess) to 10 (certain)."""
 
 ANSWER: dict[Detail, str] = {
     "full": """ Reply in JSON: action, then conviction, then an analysis of under 120 words: the evidence, \
-in the order given here and with what each reading weighs for or against the stock, the balance, a conclusion. Cite only \
-figures given here.""",
+in the order given here and with what each reading weighs for or against the stock, the balance, a conclusion. \
+Cite only figures given here.""",
     "brief": " Reply in JSON: action, then conviction.",
 }
 

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from app.errors import BackendError, Overloaded
-from app.recommend import Answer
+from app.recommend import Answer, Part
 from app.recommendation import Cascaded, Recommendation
 from app.routing.fallback import AnswerStrategy
 

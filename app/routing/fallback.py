@@ -11,7 +11,7 @@ from app.comparison.shadow import Shadow
 from app.completions.request import RequestOptions
 from app.contract.completion import BackendName
 from app.errors import BackendError, ConvictionError, Overloaded, UnparsedAnswer
-from app.recommend import Answer, Question, Recommender, count_answer
+from app.recommend import Answer, Part, Question, Recommender, count_answer
 from app.recommendation import Assignment
 from app.routing.canary import Canary
 from app.telemetry.metrics import Collectors, RequestObservation

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from app.backends.upstream import Upstream
 from app.errors import BackendError, ConvictionError, LimitReached, Overloaded
-from app.recommend import Answer, Question
+from app.recommend import Answer, Part, Question
 from app.routing.fallback import AnswerStrategy
 
 SHARE = 0.5

@@ -98,7 +98,10 @@ def test_the_verdict_follows_an_analysis_that_was_written_first() -> None:
     with scripted(event("analysis", {"delta": "first"}), event("recommendation", answer)) as (url, go):
         go.set()
         status, text, _ = shown(url, NO_COLOR="1")
-    assert (status, text.split("\n\n")[:2]) == (0, ["first", f"{answer['action'].upper()}, conviction {answer['conviction']}/10"])
+    assert (status, text.split("\n\n")[:2]) == (
+        0,
+        ["first", f"{answer['action'].upper()}, conviction {answer['conviction']}/10"],
+    )
 
 
 def test_a_repeated_question_is_marked_as_cached(url: str) -> None:

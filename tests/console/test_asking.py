@@ -48,7 +48,7 @@ async def until(page: Page, expression: str) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_decision_and_analysis_are_seen_while_they_are_written_and_then_the_answer(browser: Browser, open_gateway: str) -> None:
+async def test_decision_and_analysis_are_seen_while_they_are_written(browser: Browser, open_gateway: str) -> None:
     async with window(browser, open_gateway) as opened:
         page = opened.page
         assert "Nothing asked yet" in await page.inner_text("#answers")

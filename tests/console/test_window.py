@@ -115,7 +115,9 @@ async def test_a_phone_s_width_is_enough(browser: Browser, open_gateway: str) ->
             assert await page.evaluate(overflow) == 0, name
 
 
-async def test_a_change_of_the_question_does_not_take_back_a_change_of_page(browser: Browser, open_gateway: str) -> None:
+async def test_a_change_of_the_question_does_not_take_back_a_change_of_page(
+    browser: Browser, open_gateway: str
+) -> None:
     """The address changes before the event that shows its page, and the question may change between."""
     async with window(browser, open_gateway) as opened:
         page = opened.page

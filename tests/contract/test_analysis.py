@@ -76,7 +76,8 @@ def test_other_formats_have_no_evidence(text: str) -> None:
 
 
 @given(
-    st.text() | st.lists(st.sampled_from([*LABELS, "Evidence: ", ". ", ", ", " firm", " +2", "Balance +1: x."])).map("".join)
+    st.text()
+    | st.lists(st.sampled_from([*LABELS, "Evidence: ", ". ", ", ", " firm", " +2", "Balance +1: x."])).map("".join)
 )
 def test_any_text_is_read_without_an_error(text: str) -> None:
     for item in read_analysis(text):
