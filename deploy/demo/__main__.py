@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import monotonic
+from time import monotonic, time
 from urllib.parse import urlsplit
 
 import httpx
 
-from deploy.demo import prometheus
+from deploy.demo import pictures, prometheus
+from deploy.demo.dashboards import queries
 from deploy.demo.figures import Page, agreement, cache, figures, table
 from deploy.demo.prometheus import Prometheus
 from deploy.demo.traffic import Traffic
@@ -32,13 +33,20 @@ def main() -> int:
     """Return 0 where both backends have figures and every answer is as expected."""
     parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=main.__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long the traffic lasts (default: 60)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write a picture of each dashboard into this folder")
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # stop Prometheus and remove its data
     url = os.environ.get("CONVICTION_URL", "http://127.0.0.1:8080")
     with ExitStack() as stack:
         watching = _watching(stack, url)
+        if options.pictures and watching is None:
+            parser.error("--pictures needs Prometheus")
+        began = time()
         good = asyncio.run(drive(url, options.seconds, watching))
+        if options.pictures and watching is not None:
+            span = (began, time())
+            say(*map(str, pictures.take(_running(), watching, *span, f"{stand_in()}.", options.pictures)))
         if sys.stdout.isatty():
             say("Ctrl-C stops everything.")
             signal.pause()
@@ -81,8 +89,7 @@ async def drive(url: str, seconds: float, watching: Prometheus | None) -> bool:
     say("", ", ".join(f"{name} {number}" for name, number in traffic.asked.items()), "")
     say(*table(found), "", cache(before, after), agreement(report))
     if report["stand_in"]:
-        whose = "gpt-4" if _vllm(os.environ) else "both backends"
-        say(f"A rule-based STAND-IN answered as {whose}: those are its figures, not a model's.")
+        say(f"{stand_in()}: those are its figures, not a model's.")
     if watching is not None:
         boards(watching)
     say(*(f"WRONG {answer} ({number} times)" for answer, number in traffic.wrong.items()))
@@ -96,13 +103,22 @@ async def page(client: httpx.AsyncClient) -> Page:
 
 def boards(watching: Prometheus) -> None:
     """Print how many queries of each dashboard have data."""
-    asked = {name: prometheus.queries(name, FILLED_IN) for name in BOARDS if name != "vllm" or _vllm(os.environ)}
+    asked = {name: queries(name, FILLED_IN) for name in _running()}
     lacking = set(watching.lacking((query for each in asked.values() for query in each), TIMEOUT_S))
     shares = (
         f"{BOARDS[name]} {sum(query not in lacking for query in each)} of {len(each)}" for name, each in asked.items()
     )
     say(f"dashboards, queries with data: {', '.join(shares)}{'' if 'vllm' in asked else '; vLLM is not running'}")
     say(*(f"  no data: {query}" for query in lacking))
+
+
+def stand_in() -> str:
+    return f"A rule-based STAND-IN answered as {'gpt-4' if _vllm(os.environ) else 'both backends'}"
+
+
+def _running() -> list[str]:
+    """Return the names of the dashboards whose servers run."""
+    return [name for name in BOARDS if name != "vllm" or _vllm(os.environ)]
 
 
 def say(*lines: str) -> None:

@@ -21,7 +21,6 @@ import yaml  # type: ignore[import-untyped]
 from app.supervisor.ports import available_port
 
 COMPOSE = Path(__file__).parents[1] / "compose"
-DASHBOARDS = COMPOSE / "grafana" / "dashboards"
 STARTING_S = 120.0
 
 
@@ -73,16 +72,6 @@ def running(program: str, folder: Path, targets: Mapping[str, str], key: str = "
     finally:
         process.terminate()
         process.wait(60)
-
-
-def queries(dashboard: str, filled_in: dict[str, str]) -> list[str]:
-    """Return the queries of a dashboard's panels, with Grafana's variables filled in: its own with all values."""
-    document = json.loads((DASHBOARDS / f"{dashboard}.json").read_text())
-    exprs: list[str] = [target["expr"] for panel in document["panels"] for target in panel.get("targets", ())]
-    own = {f"${variable['name']}": ".*" for variable in document["templating"]["list"]}
-    for variable, value in (own | filled_in).items():
-        exprs = [expr.replace(variable, value) for expr in exprs]
-    return exprs
 
 
 def _quicker(targets: Mapping[str, str], key: Path) -> dict[str, Any]:

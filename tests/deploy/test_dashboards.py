@@ -16,8 +16,8 @@ import yaml
 
 from app.errors import ConvictionError
 from app.telemetry.metrics import Collectors
-from deploy.demo.prometheus import DASHBOARDS as FOLDER
-from deploy.demo.prometheus import queries
+from deploy.demo.dashboards import DASHBOARDS as FOLDER
+from deploy.demo.dashboards import queries
 from tests.deploy.monitored import RECORDED
 from tests.deploy.test_prometheus_rules import kinds, promtool, rules
 from tests.telemetry.test_collectors import EXPECTED
