@@ -1,4 +1,4 @@
-"""python -m deploy.demo [--seconds S]: run by `conviction up --stand-in -- …`, which sets the gateway's address."""
+"""python -m deploy.demo: run by `conviction up --stand-in -- …`, which sets the gateway's address."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def main() -> int:
     """Return 0 where both backends have figures and every answer is as expected."""
     parser = argparse.ArgumentParser(prog="python -m deploy.demo", description=main.__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="how long the traffic lasts (default: 60)")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write a picture of each dashboard into this folder")
+    parser.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="write a picture of each dashboard into this folder"
+    )
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # stop Prometheus and remove its data
