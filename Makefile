@@ -80,7 +80,7 @@ rivals: $(RIVALS:%=$(ENVS)/%/.complete) ## install the gateways that `make bench
 bench-fresh: ## duration of each phase from a fresh clone to the first answer and a restart, with empty caches
 	@$(PYTHON) -m bench.fresh
 
-demo: $(ENVS)/dev/.complete ## everything with the stand-in for both models (STAND_IN=gpt-4: for that one), and a minute of traffic (PICTURES=folder: pictures of the dashboards)
+demo: $(ENVS)/dev/.complete ## everything with the stand-in for both models (STAND_IN=gpt-4: for that one), and a minute of traffic (PICTURES=folder)
 	@PATH="$(TOOLS):$$PATH" CONVICTION_PORT=$(PORT) $(DEMO) exec $(DEV)/conviction up --stand-in $(STAND_IN) -- \
 	    $(DEV)/python -m deploy.demo --seconds $(DEMO_S) $(if $(PICTURES),--pictures $(PICTURES))
 

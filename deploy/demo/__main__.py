@@ -47,8 +47,8 @@ def main() -> int:
         began = time()
         good = asyncio.run(drive(url, options.seconds, watching))
         if options.pictures and watching is not None:
-            span = (began, time())
-            say(*map(str, pictures.take(_running(), watching, *span, f"{stand_in()}.", options.pictures)))
+            for path in pictures.take(_running(), watching, began, time(), f"{stand_in()}.", options.pictures):
+                say(f"picture     {path}")
         if sys.stdout.isatty():
             say("Ctrl-C stops everything.")
             signal.pause()

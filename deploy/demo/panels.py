@@ -27,7 +27,8 @@ def view(panel: Json, prometheus: Prometheus, window: Window) -> Json:
     if kind == "row":
         return shown
     show = _known("panel type", kind, SHOWN)
-    _no_other("transformation", panel, {"groupingToMatrix"} if kind == "table" else set())
+    for each in panel.get("transformations", ()):
+        _known("transformation", each["id"], {"groupingToMatrix": None} if kind == "table" else {})
     series = [each for target in panel["targets"] for each in read(prometheus, target, window)]
     text(0, _defaults(panel)["unit"])
     if all(each.last is None for each in series):
@@ -153,11 +154,6 @@ def _defaults(panel: Json) -> Json:
 
 def _colour(name: str) -> str:
     return name if name.startswith("#") else _known("colour", name, COLOURS)
-
-
-def _no_other(part: str, panel: Json, known: set[str]) -> None:
-    for each in panel.get("transformations", ()):
-        _known(part, each["id"], dict.fromkeys(known))
 
 
 def _known(part: str, value: Any, known: Mapping[Any, V]) -> V:

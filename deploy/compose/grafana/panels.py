@@ -107,6 +107,7 @@ def bars(title: str, unit: str, query: Query, *, colour: str, about: str = "", w
     panel = (
         panel.color_scheme(by_threshold())
         .min(0)
+        .decimals(0)  # Prometheus extrapolates counts to fractions
         .orientation(VizOrientation.HORIZONTAL)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
     )
