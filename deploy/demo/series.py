@@ -50,8 +50,11 @@ def read(prometheus: Prometheus, target: Json, window: Window) -> Iterator[Serie
         labels = each["metric"]
         points = {round(time): float(value) for time, value in each.get("values", [each.get("value")])}
         values = [value if math.isfinite(value := points.get(time, math.nan)) else None for time in times]
-        name = re.sub(r"{{\s*(\w+)\s*}}", lambda label, of=labels: of.get(label[1], ""), target["legendFormat"])
-        yield Series(name, labels, values)
+        yield Series(_legend(target["legendFormat"], labels), labels, values)
+
+
+def _legend(pattern: str, labels: Mapping[str, str]) -> str:
+    return re.sub(r"{{\s*(\w+)\s*}}", lambda label: labels.get(label[1], ""), pattern)
 
 
 def stacked(below: Series, above: Series) -> Series:
