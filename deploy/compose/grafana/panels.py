@@ -24,8 +24,8 @@ from deploy.compose.grafana.queries import Query
 from deploy.compose.grafana.thresholds import BACKENDS, NEUTRAL, Thresholds, by_series, by_threshold, steps
 from deploy.compose.grafana.variables import SOURCE
 
-DASHED = "/brief|p95|break-even|limit|at capacity|waiting/"
-DOTTED = "/chat|p99/"
+DASHED = "/brief|p95|break-even|limit|at capacity|waiting|: hold/"
+DOTTED = "/chat|p99|: sell/"
 HALF, THIRD, QUARTER = 12, 8, 6
 TALL, LOW = 8, 4
 
