@@ -88,7 +88,7 @@ async def test_metrics_are_answered(client: httpx.AsyncClient, backend: str, det
     assert answer["action"] in ("buy", "sell", "hold")
     assert answer["conviction"] in range(1, 11)
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    assert answer["probabilities_given"] == ("metrics" if detail == "brief" else "analysis")
+    assert answer["probabilities_given"] == "metrics"
     assert (answer["analysis"] is None) == (detail == "brief")
     assert bool(answer["evidence"]) == (detail == "full")
     assert answer["backend"] == backend

@@ -61,8 +61,8 @@ def test_a_ticker_is_answered_for_people(capsys: pytest.CaptureFixture[str]) -> 
     assert first.split(",")[0] in ("BUY", "SELL", "HOLD")
     assert "/10" in first
     assert "AAPL as of 2012-05-10" in first
-    assert "given the analysis: buy 70%  sell 10%  hold 20%" in output
-    assert "Evidence and balance so far: " in output
+    assert "given the metrics: buy 70%  sell 10%  hold 20%" in output
+    assert "Evidence: " in output
     assert "by mistral (double-1)" in output
     assert "400 + 11 tokens" in output
     assert "figures from sample; simulated: options" in output

@@ -80,7 +80,7 @@ def test_several_tickers_as_csv_are_a_row_each(capsys: Capture) -> None:
     assert [rows[index]["ticker"] for index in range(3)] == list(TICKERS)
     assert rows[0]["action"] in ("buy", "sell", "hold")
     assert (rows[0]["buy"], rows[0]["source"], rows[0]["code"]) == ("0.7", "model", "")
-    assert rows[0]["analysis"].startswith("Evidence and balance so far: ")
+    assert rows[0]["analysis"].startswith("Evidence: ")
     assert Decimal(rows[0]["usd"]) > 0
     assert (rows[2]["code"], rows[2]["action"]) == ("unknown_ticker", "")
 
