@@ -86,7 +86,7 @@ def test_stated_probabilities_become_soft_labels() -> None:
         return {"token": text, "logprob": log(others.get(text, 1.0)), "bytes": None, "top_logprobs": top}
 
     document = completion()
-    text = FULL[: FULL.rindex("buy")]
+    text = FULL[: FULL.index("buy")]
     content = [token(text), token("buy", buy=0.8, hold=0.2), token('","conviction":'), token("5", **{"5": 1.0})]
     document["choices"][0]["logprobs"] = {"content": content, "refusal": None}
     assert json.loads(read(document).soft) == {"action": {"buy": 0.8, "hold": 0.2}, "conviction": {"5": 1.0}}
