@@ -64,7 +64,7 @@ class Streaming:
         body = json.dumps(EXAMPLE_BODY | {"detail": "full", "stream": True})
         self._connection.request("POST", "/v1/recommendations", body, {"Content-Type": "application/json"})
         self._response = self._connection.getresponse()
-        assert self._response.readline() == b"event: analysis\n"
+        assert self._response.readline() == b"event: decision\n"
 
     def rest(self) -> bytes:
         rest = self._response.read()
