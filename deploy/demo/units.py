@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+
+from app.pricing.prices import plain
 
 STEPS = 4
 """Ticks on a linear axis beside its first, about."""
@@ -46,8 +49,7 @@ def text(value: float, unit: str, decimals: int | None = None) -> str:
 def _significant(value: float) -> str:
     if value == 0:
         return "0"
-    written = f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"
-    return written.rstrip("0").rstrip(".") if "." in written else written
+    return plain(Decimal(f"{value:.{max(0, 2 - math.floor(math.log10(value)))}f}"))
 
 
 @dataclass(frozen=True)
