@@ -11,7 +11,8 @@ from training.artifacts import write_json
 from training.config.dataset import Dataset
 from training.dataset.lineage import split_rule
 
-SHIPPED = Path(__file__).parents[2] / "model_store" / "smollm2-135m" / "3" / "manifest.json"
+STORE = Path(__file__).parents[2] / "model_store"
+SHIPPED = STORE / (STORE / "current").read_text().strip() / "manifest.json"
 
 
 def published(folder: Path, *datasets: Mapping[str, Any]) -> Path:

@@ -19,6 +19,7 @@ import torch
 import transformers
 
 from app.contract.manifest import UnusableModel, sha256
+from tests.training.versions import SHIPPED
 from training.artifacts import Artifacts, write_json
 from training.cli.main import main
 from training.config.finetune import Finetune
@@ -38,7 +39,6 @@ from training.precision import training_dtype, training_machine
 pytestmark = pytest.mark.filterwarnings("default")
 
 ROOT = Path(__file__).parents[3]
-SHIPPED = ROOT / "model_store" / "smollm2-135m" / "3" / "manifest.json"
 
 
 @pytest.fixture
