@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -36,6 +37,7 @@ FIRST = (
 """The slowest files, which start first so that both processes finish at about the same time. The faults are the last:
 they limit how long a gateway may take, and the real vLLM occupies a core for minutes while it compiles."""
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background process ignores it, and so would its children
 hypothesis.settings.register_profile("unhurried", deadline=None)  # a busy machine is no flaw
 hypothesis.settings.load_profile("unhurried")
 

@@ -86,7 +86,7 @@ def test_the_worked_example_is_answered(vllm_up: Up, detail: str) -> None:
     assert bool(answer["analysis"]) == (detail == "full")
     assert answer["stand_in"] is False
     assert answer["model"].endswith(fingerprint())
-    assert answer["probabilities_given"] == {"brief": "metrics", "full": "analysis"}[detail]
+    assert answer["probabilities_given"] == "metrics"
     assert answer["usage"]["estimated"] is False
     assert answer["timing"]["ttft_ms"] < answer["timing"]["total_ms"]
     assert answer["cost"]["basis"] == "capacity"

@@ -65,7 +65,7 @@ def test_whatever_is_let_through_adds_only_words_of_the_contract(ticker: str, kn
     [message] = messages(known, ticker, detail)
     fixed, _, rest = message["content"].partition("\n\n")
     assert fixed == TASK + ANSWER[detail]
-    stock, *lines = rest.split("\n")
+    *lines, stock = rest.split("\n")
     assert STOCK.fullmatch(stock)
     for line in lines:
         assert LINE.fullmatch(line)
