@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from redis.asyncio import Redis
 
 from app.accounting.admission import Admissions
+from app.accounting.backend_limits import BackendLimits
 from app.accounting.budget_watch import open_budget_watch
 from app.accounting.recent_usage import RecentUsage
 from app.accounting.reservations import Reservations
@@ -62,6 +63,7 @@ class Resources:
     canary: Canary
     completions: CompletionService
     reservations: Reservations
+    backend_limits: BackendLimits
     redis: Redis
     keys: KeyCache
     idempotency: Idempotency
@@ -106,6 +108,7 @@ async def assembled(
     admissions, shared_calls = Admissions(store), SharedCalls(redis, store)
     watch = open_budget_watch(settings, admissions, store, collectors)
     reservations = Reservations(admissions, Settlements(admissions, collectors), collectors, watch)
+    limits = BackendLimits(admissions, collectors)
     comparisons = Comparisons(store, settings.comparisons_kept)
     completions = CompletionService(
         shared_calls,
@@ -123,7 +126,7 @@ async def assembled(
         )
         recommender = Recommender(market, completions)
         canary = Canary(CanaryStore(store), settings, collectors)
-        shadow = Shadow(settings, recommender, upstreams, reservations, comparisons, collectors, canary.observe_pair)
+        shadow = Shadow(settings, recommender, upstreams, limits, comparisons, collectors, canary.observe_pair)
         watches = (watch,) if watch else ()
         for resource in (store, shared_calls, *watches, reservations, completions, shadow):  # closed in reverse order
             stack.push_async_callback(resource.close)
@@ -138,6 +141,7 @@ async def assembled(
             canary=canary,
             completions=completions,
             reservations=reservations,
+            backend_limits=limits,
             redis=redis,
             keys=KeyCache(KeyStore(redis), default_limits(settings)),
             idempotency=Idempotency(store),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 
@@ -17,8 +17,7 @@ from app.auth.principal import Principal
 from app.backends.upstream import Upstream
 from app.contract.completion import NO_USAGE, Usage
 from app.errors import BudgetExceeded, StoreUnavailable
-from app.pricing.limits import Estimate, Limits
-from app.pricing.prices import NANO
+from app.pricing.limits import NO_LIMITS, Estimate
 from app.stores.shared_calls import NO_RESULT, CallResult
 from app.telemetry.metrics import Collectors
 from app.telemetry.tracing import step_span
@@ -27,7 +26,6 @@ LEASE_S = 15.0
 """After this, a dead gateway's calls that were sent are charged, and their followers make them again."""
 RENEW_S = 4.0
 """Between renewals of open leases, and between sweeps of leases that have ended."""
-NO_LIMITS = Limits()
 
 
 @dataclass
@@ -203,26 +201,6 @@ class Reservations:
             return
         if not held:
             raise StoreUnavailable("the request's reservation ended while the request was queued")
-
-    async def observe(self, upstreams: Iterable[Upstream]) -> None:
-        """Set the gauges of used budgets; they keep their values while the store is unavailable."""
-        limited = [upstream for upstream in upstreams if upstream.scope.limits.nano_usd_per_day is not None]
-        if not limited:
-            return
-        try:
-            limit_status = await self._admissions.limit_status([upstream.scope for upstream in limited])
-        except StoreUnavailable:
-            return
-        for upstream in limited:
-            used = limit_status.used_nano_usd(upstream.scope.name) / NANO
-            self._collectors.budget_used.labels(upstream.name).set(used)
-
-    async def spare(self, upstream: Upstream) -> bool:
-        """Return whether more than half of each of the backend's limits is left. Raises `StoreUnavailable`."""
-        if upstream.scope.limits == NO_LIMITS:
-            return True
-        limit_status = await self._admissions.limit_status([upstream.scope])
-        return all(2 * window.remaining > window.limit for window in limit_status.windows())
 
     async def close(self) -> None:
         """Wait for open calls to end, and settle what is pending."""

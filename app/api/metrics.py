@@ -29,5 +29,5 @@ router = APIRouter()
 async def get_metrics(request: Request) -> Response:
     """All metrics in Prometheus text format."""
     resources = resources_of(request)
-    await resources.reservations.observe(resources.upstreams.values())
+    await resources.backend_limits.observe(resources.upstreams.values())
     return Response(resources.collectors.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})

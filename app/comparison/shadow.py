@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from app.accounting.reservations import Reservations
+from app.accounting.backend_limits import BackendLimits
 from app.auth.principal import Principal, may_use
 from app.backends.upstream import Upstream
 from app.comparison.compare import cited_figures, side, store_pair
@@ -60,18 +60,18 @@ class Shadow:
         settings: Settings,
         recommender: Recommender,
         upstreams: Mapping[BackendName, Upstream],
-        reservations: Reservations,
+        limits: BackendLimits,
         comparisons: Comparisons,
         collectors: Collectors,
         on_pair: Callable[[Pair], None] = lambda _: None,
     ) -> None:
-        self._recommender, self._upstreams, self._reservations = recommender, upstreams, reservations
+        self._recommender, self._upstreams, self._limits = recommender, upstreams, limits
         self._comparisons, self._collectors, self._timeout_s = comparisons, collectors, settings.backend_timeout_s
         self._on_pair = on_pair
         self._fractions = dict.fromkeys(BACKEND_NAMES, settings.shadow_fraction)
         self._fractions[CANDIDATE] = settings.candidate_shadow_fraction
-        limits = Limits(nano_usd_per_day=int(settings.shadow_usd_per_day * NANO))
-        self._principal = Principal(NAME, NAME, None, False, limits)
+        budget = Limits(nano_usd_per_day=int(settings.shadow_usd_per_day * NANO))
+        self._principal = Principal(NAME, NAME, None, False, budget)
         self._waiting: set[asyncio.TimerHandle] = set()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -127,7 +127,7 @@ class Shadow:
 
     async def _compare(self, copy: Copy) -> ShadowResult:
         """Ask the other backend and store the pair. A copy that a limit refuses leaves no pair."""
-        if not await self._reservations.spare(copy.other):
+        if not await self._limits.spare(copy.other):
             return "shed"
         outcome = await self._ask(copy)
         if isinstance(outcome, RequestError | Overloaded | StoreUnavailable):

@@ -25,6 +25,9 @@ class Limits:
     nano_usd_per_day: int | None = None
 
 
+NO_LIMITS = Limits()
+
+
 @dataclass(frozen=True)
 class Scope:
     """A key or backend whose usage is counted: `key:<id>` or `backend:<name>`."""
