@@ -39,8 +39,9 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from math import ceil
-from typing import ClassVar
+from typing import ClassVar, Self
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class ConvictionError(Exception):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
+    shared = False
+    """Whether another request made the failed call."""
 
     def __init_subclass__(cls, status: int | None = None) -> None:
         if status is not None:
@@ -65,6 +68,12 @@ class ConvictionError(Exception):
         self.detail = detail
         self.retry_after = retry_after
         """Seconds to wait before a retry can succeed; None when unknown."""
+
+    def of_shared_call(self) -> Self:
+        """Return this error for a request that waited for another request's call."""
+        error = copy(self)
+        error.shared = True
+        return error
 
     def headers(self) -> dict[str, str]:
         """Return the response headers of the error."""

@@ -13,22 +13,25 @@ from app.cli.table import WIDTH
 def watch(path: str, body: client.Json, headers: Mapping[str, str]) -> client.Json:
     """Print verdict and analysis as they arrive; return the recommendation. Raises as `client.call` does."""
     text, decided = WrappedText(), False
-    for name, document in client.events(path, {**body, "stream": True}, headers):
-        if name == "decision":
-            decided = True
-            streams.write(verdict(document), "")
-            continue
-        if name == "analysis":
-            streams.write(text.add(document["delta"]), end="")
-            continue
+    try:
+        for name, document in client.events(path, {**body, "stream": True}, headers):
+            if name == "decision":
+                decided = True
+                streams.write(verdict(document), "")
+            elif name == "analysis":
+                streams.write(text.add(document["delta"]), end="")
+            elif name == "recommendation":
+                break
+            else:
+                raise client.Refused(document)
+        else:
+            raise client.Unreachable("the gateway closed the connection before the answer was complete")
+    finally:
         if text.started:
             streams.write(text.end())
-        if name == "recommendation":
-            if not decided:  # a model may write its analysis first
-                streams.write("", verdict(document))
-            return document
-        raise client.Refused(document)
-    raise client.Unreachable("the gateway closed the connection before the answer was complete")
+    if not decided:  # a model may write its analysis first
+        streams.write("", verdict(document))
+    return document
 
 
 class WrappedText:

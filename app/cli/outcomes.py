@@ -20,6 +20,7 @@ from app.cli.progress import Progress
 from app.cli.rows import add_output, csv_line
 from app.comparison.outcomes import BENCHMARK, Advice, Horizon, horizon, realised
 from app.comparison.statistics.hits import Hits
+from app.contract.completion import BackendName
 from app.errors import MarketError
 from app.market import open_provider
 from app.settings.gateway import load_settings
@@ -117,20 +118,20 @@ def pairs(options: argparse.Namespace) -> Iterator[Json]:
 
 
 def latest(newest_first: Iterable[Json]) -> list[Advice]:
-    """Return the latest advice per stock and day. Pairs without a ticker and failed sides are left out."""
-    advice: dict[tuple[str, date], Advice] = {}
+    """Return each backend's latest advice per stock and day. Pairs without a ticker and failed sides are left out."""
+    answers: dict[tuple[str, date], dict[BackendName, Json]] = {}
     for pair in newest_first:
-        if pair["ticker"] is not None:
-            day = _day(pair)
-            actions = {
-                name: (side["action"], side["conviction"])
-                for name, side in pair["sides"].items()
-                if side["action"] is not None
-            }
-            stated = {name: pair["sides"][name]["probabilities"] for name in actions}
-            probabilities = {name: given for name, given in stated.items() if given is not None}
-            advice.setdefault((pair["ticker"], day), Advice(pair["ticker"], day, actions, probabilities))
-    return list(advice.values())
+        for name, side in pair["sides"].items():
+            if pair["ticker"] is not None and side["action"] is not None:
+                answers.setdefault((pair["ticker"], _day(pair)), {}).setdefault(name, side)
+    return [
+        Advice(
+            *(ticker, day),
+            {name: (side["action"], side["conviction"]) for name, side in sides.items()},
+            {name: side["probabilities"] for name, side in sides.items() if side["probabilities"] is not None},
+        )
+        for (ticker, day), sides in answers.items()
+    ]
 
 
 def _day(pair: Json) -> date:

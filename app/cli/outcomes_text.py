@@ -22,9 +22,9 @@ NOT_SHOWN = (
 )
 CONVENTION = (
     "Entry at the close of the first session after the day of the metrics, exit that number of sessions later. Of"
-    " several pairs about a stock and day, the latest counts. The return of advice is the stock's for a buy, its"
-    " negative for a sell and 0 for a hold; beside it are those of buying each of the same stocks, in equal parts, and"
-    f" of buying {BENCHMARK} by the same rule. Costs are not included."
+    " several answers of a backend about a stock and day, the latest counts. The return of advice is the stock's for a"
+    " buy, its negative for a sell and 0 for a hold; beside it are those of buying each of the same stocks, in equal"
+    f" parts, and of buying {BENCHMARK} by the same rule. Costs are not included."
 )
 ROW = "{:<8} {:<7} {:<5} {:>6} {:>6}  {:<20} {:>6}  {:<22} {:>7}"
 HEAD = ROW.format("", "action", "sure", "advice", "stocks", "hit rate", "base", "lead", "return")

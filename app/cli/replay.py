@@ -13,7 +13,7 @@ from app.cli.client import Json
 from app.cli.main import EPILOG
 from app.cli.progress import Progress
 from app.cli.recommend import PATH, answers
-from app.cli.replay_report import Replay, report
+from app.cli.replay_report import Replay, report, version
 from app.cli.replay_text import text
 from app.cli.rows import add_output
 from app.contract.completion import ALL_BACKENDS
@@ -100,12 +100,12 @@ def selected(options: argparse.Namespace) -> Iterator[Json]:
 
 
 def questions(logged: Sequence[Json]) -> Sequence[Sequence[Json]]:
-    """Return the logged answers by question: for each question, the newest answer of each model."""
-    found: dict[str, dict[tuple[str, str], Json]] = {}
+    """Return the logged answers by question: for each question, the newest of each model and version of the prompt."""
+    found: dict[str, dict[tuple[str, ...], Json]] = {}
     for answer in logged:
         question = json.dumps(body(answer), sort_keys=True)
-        found.setdefault(question, {}).setdefault((answer["backend"], answer["model"]), answer)
-    return [list(by_model.values()) for by_model in found.values()]
+        found.setdefault(question, {}).setdefault(version(answer), answer)
+    return [list(by_version.values()) for by_version in found.values()]
 
 
 def body(answer: Json) -> Json:

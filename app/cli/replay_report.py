@@ -10,11 +10,13 @@ from app.cli.client import Json
 from app.comparison.replay import Given, ReplayAgreement, Replayed, replay_agreement
 from app.pricing.prices import plain
 
+VERSION = ("backend", "model", "prompt_version")
+"""What gave an answer. A model's name may stay when its prompt changes."""
 METHOD = (
     "Agreement is the share of logged answers whose question has the same action again; of several answers of a model"
-    " to one question, the newest counts. Intervals are at 95%, by ticker; none for fewer than five tickers. A"
-    " difference of convictions is the new one minus the logged one. The new answers were paid, and are logged as any"
-    " others."
+    " to one question and version of the prompt, the newest counts. Intervals are at 95%, by ticker; none for fewer"
+    " than five tickers. A difference of convictions is the new one minus the logged one. The new answers were paid,"
+    " and are logged as any others."
 )
 
 
@@ -56,7 +58,7 @@ def report(replay: Replay, backend: str) -> Json:
         "answered": replay.answered,
         "failed": _failures(replay.problems),
         "usd": plain(replay.usd),
-        "groups": [{"backend": of[0], "model": of[1], **asdict(found)} for of, found in _groups(pairs)],
+        "groups": [{**dict(zip(VERSION, of, strict=True)), **asdict(found)} for of, found in _groups(pairs)],
         "changed": [_changed(*pair) for pair in pairs if pair[0]["action"] != pair[1]["action"]],
         "method": METHOD,
     }
@@ -71,14 +73,19 @@ def _failures(problems: Iterable[Json]) -> list[Json]:
     return list(found.values())
 
 
-def _groups(pairs: Iterable[tuple[Json, Json]]) -> Iterable[tuple[tuple[str, str], ReplayAgreement]]:
-    """Yield the agreement by the backend and the model of the logged answers."""
-    by_model: dict[tuple[str, str], list[Replayed]] = {}
+def version(answer: Json) -> tuple[str, ...]:
+    """Return the values of VERSION of an answer."""
+    return tuple(answer[name] for name in VERSION)
+
+
+def _groups(pairs: Iterable[tuple[Json, Json]]) -> Iterable[tuple[tuple[str, ...], ReplayAgreement]]:
+    """Yield the agreement by what gave the logged answers."""
+    by_version: dict[tuple[str, ...], list[Replayed]] = {}
     for logged, new in pairs:
         replayed = Replayed(logged["ticker"], later=_given(new), logged=_given(logged))
-        by_model.setdefault((logged["backend"], logged["model"]), []).append(replayed)
-    for model, replayed_by_model in sorted(by_model.items()):
-        yield model, replay_agreement(replayed_by_model)
+        by_version.setdefault(version(logged), []).append(replayed)
+    for of, replayed_by_version in sorted(by_version.items()):
+        yield of, replay_agreement(replayed_by_version)
 
 
 def _given(answer: Json) -> Given:

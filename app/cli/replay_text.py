@@ -12,7 +12,7 @@ MISSING = "-"
 
 
 def text(report: Json) -> str:
-    """Return the counts and the cost, the agreement by model, and a row per changed answer."""
+    """Return the counts and the cost, the agreement by model and prompt, and a row per changed answer."""
     parts = ["\n".join(_summary(report))]
     if report["groups"]:
         parts.append(table([GROUP_HEAD, *map(_group, report["groups"])]))
@@ -22,7 +22,7 @@ def text(report: Json) -> str:
     return "\n\n".join([*parts, textwrap.fill(report["method"], WIDTH)])
 
 
-GROUP_HEAD = ("LOGGED BY", "ANSWERS", "STOCKS", "AGREEMENT", "KAPPA", "CONVICTION", "APART")
+GROUP_HEAD = ("LOGGED BY", "PROMPT", "ANSWERS", "STOCKS", "AGREEMENT", "KAPPA", "CONVICTION", "APART")
 CHANGED_HEAD = ("CREATED", "TICKER", "DETAIL", "LOGGED", "NEW", "LOGGED ID", "NEW ID")
 
 
@@ -39,6 +39,7 @@ def _summary(report: Json) -> Iterator[str]:
 def _group(group: Json) -> tuple[str, ...]:
     return (
         f"{group['backend']} ({group['model']})",
+        group["prompt_version"],
         f"{group['answers']:,}",
         f"{group['tickers']:,}",
         _estimate(group["agreement"], ".1%"),

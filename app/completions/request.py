@@ -21,6 +21,7 @@ from app.contract.completion import NO_USAGE, Completion, Usage
 from app.contract.prompt import Detail, Message
 from app.contract.recommendation import Answer
 from app.deadline import Deadline
+from app.errors import ConvictionError
 from app.pricing.prices import Cost
 from app.recommendation import Source
 
@@ -108,6 +109,11 @@ class PendingCompletion:
         """Return the result. Raises the call's error."""
         if isinstance(self.call, CompletedCall):
             return self.call
+        if self.source == "model":
+            return await self.call.result()
         began = perf_counter()
-        completed = await self.call.result()
-        return completed if self.source == "model" else completed.without_cost(perf_counter() - began)
+        try:
+            completed = await self.call.result()
+        except ConvictionError as error:
+            raise error.of_shared_call() from None
+        return completed.without_cost(perf_counter() - began)

@@ -50,4 +50,4 @@ def raise_error(result: CallResult, backend: str) -> None:
         detail = f"{backend} failed the request that this one shared a call with"
         error = ERRORS.get(result.error, BackendError)(detail)
         error.retry_after = result.retry_after
-        raise error
+        raise error.of_shared_call()

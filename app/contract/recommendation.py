@@ -78,8 +78,11 @@ def canonical(answer: Answer) -> str:
 def parse(detail: Detail, text: str) -> Answer:
     """Parse a model's text. Raises `UnparsedAnswer` unless it is exactly one valid answer."""
     try:
-        return ANSWERS[detail].model_validate_json(text)
+        answer = ANSWERS[detail].model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"])) or "answer"
         raise UnparsedAnswer(f"{where}: {first['msg']}") from error
+    if len(json.loads(text, object_pairs_hook=list)) > len(ANSWERS[detail].model_fields):
+        raise UnparsedAnswer("answer: a field is repeated")  # the decision and its probabilities are of the first
+    return answer

@@ -49,11 +49,13 @@ class Canary:
         return CANDIDATE if bucket_of(CANARY, subject) < self.state.share / 100 * BUCKETS else INCUMBENT
 
     def observe(self, backend: BackendName, detail: Detail, outcome: Answer | ConvictionError, ms: float) -> None:
-        """Count the outcome of a call after `ms` milliseconds. An answer that came too late counts as slow, since the
-        client chooses the deadline."""
+        """Count the outcome of a call after `ms` milliseconds, once where requests share the call. An answer that came
+        too late counts as slow, since the client chooses the deadline."""
         if isinstance(outcome, Answer):
             if outcome.recommendation.source == "model":
                 self._counts[latency_field(backend, detail, outcome.recommendation.timing.total_ms)] += 1
+        elif outcome.shared:
+            return
         elif isinstance(outcome, DeadlineExceeded):
             self._counts[latency_field(backend, detail, ms)] += 1
         elif isinstance(outcome, BackendError | Overloaded):

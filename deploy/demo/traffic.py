@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import count
@@ -101,3 +103,16 @@ class Traffic:
         self.asked[kind.name] += 1
         if response.status_code != kind.status:
             self.wrong[f"{kind.name}: {response.status_code} {response.text[:200]}"] += 1
+        elif response.is_success:
+            self.wrong.update(f"{kind.name}: {each['code']} {each['detail']}" for each in problems(response.text))
+
+
+def problems(text: str) -> Iterator[Json]:
+    """Yield the problems within a successful answer: a stream's, those of a batch, or of a comparison's sides."""
+    if text.startswith("event: "):
+        yield from map(json.loads, re.findall(r"^event: error\ndata: (.*)$", text, re.MULTILINE))
+        return
+    for document in map(json.loads, text.splitlines()):
+        for part in (document, *document.get("sides", {}).values()):
+            if part.get("problem"):
+                yield part["problem"]

@@ -158,11 +158,11 @@ def test_a_piece_is_shown_before_the_next_arrives() -> None:
         assert process.wait(60) == 1
 
 
-def test_a_truncated_stream_exits_3() -> None:
+def test_a_truncated_stream_exits_3_after_all_that_was_written() -> None:
     with scripted(event("analysis", {"delta": "first c"}), b"") as (url, go):
         go.set()
-        status, _, errors = shown(url)
-    assert status == 3
+        status, text, errors = shown(url)
+    assert (status, text) == (3, "first c\n")
     assert "closed the connection" in errors
 
 

@@ -80,6 +80,22 @@ def gateway(own_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         yield
 
 
+def test_the_latest_answer_of_each_backend_counts() -> None:
+    def listed(mistral: Action | None, gpt4: Action | None) -> dict[str, object]:
+        actions = {"mistral": mistral, "gpt-4": gpt4}
+        sides = {
+            name: {"action": action, "conviction": action and 5, "probabilities": action and SURE}
+            for name, action in actions.items()
+        }
+        return {"ticker": "UP", "as_of": "2024-01-02", "sides": sides}
+
+    newest_first = [listed(None, None), listed("buy", None), listed("sell", "hold"), listed("hold", "buy")]
+    [found] = outcomes_command.latest(newest_first)
+    assert found.by_backend == {"mistral": ("buy", 5), "gpt-4": ("hold", 5)}
+    assert found.probabilities == {"mistral": SURE, "gpt-4": SURE}
+    assert outcomes_command.latest(newest_first[:1]) == []
+
+
 @pytest.mark.usefixtures("gateway")
 def test_stored_pairs_are_compared_with_later_returns(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outcomes_command, "PAGE", 3)

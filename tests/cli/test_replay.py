@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
+from app import recommend
 from app.backends.base import Backend
 from app.cli import client, replay
 from app.cli import main as cli
 from app.contract.completion import BackendName
-from app.contract.prompt import Detail, Message
+from app.contract.prompt import PROMPT_VERSION, Detail, Message
 from app.deadline import Deadline
 from app.errors import BackendError, BackendUnavailable
 from app.main import create_app
@@ -147,6 +148,23 @@ def test_a_question_is_asked_once_for_all_its_answers(backends: Backends, capsys
     assert [each["logged"]["backend"] for each in found["changed"]] == ["mistral"]
     other = report(capsys, "--backend", "mistral", "--backend-logged", "gpt-4")
     assert [each["backend"] for each in other["groups"]] == ["gpt-4"]
+
+
+@pytest.mark.usefixtures("url")
+def test_answers_to_another_version_of_the_prompt_are_apart(
+    backends: Backends, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backends["gpt-4"].script = [HOLD, BUY]
+    ask("gpt-4")
+    monkeypatch.setattr(recommend, "PROMPT_VERSION", "next")
+    client.call("POST", "/v1/recommendations", EXAMPLE_BODY, {"X-Backend": "gpt-4", "Cache-Control": "no-cache"})
+    backends["gpt-4"].script = [BUY]
+    found = report(capsys, "--backend", "gpt-4")
+    assert (found["questions"], found["answered"]) == (1, 1)
+    assert [(each["prompt_version"], each["agreement"]["value"]) for each in found["groups"]] == [
+        (PROMPT_VERSION, 0),
+        ("next", 1),
+    ]
 
 
 @pytest.mark.usefixtures("url")

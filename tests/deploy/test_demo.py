@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app.contract.completion import BACKEND_NAMES
 from deploy.demo.figures import Page, cache, figures
+from deploy.demo.traffic import KINDS, Traffic
 from tests.supervisor.running import COMMAND, PRICES, environment
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +40,25 @@ def test_figures_are_differences_of_two_readings() -> None:
     assert own.usd_per_1k_tokens == pytest.approx(0.002)
     assert own.real
     assert "3 from the cache" in cache(BEFORE, AFTER)
+
+
+PROBLEM = {"code": "backend_error", "detail": "mistral failed"}
+FAILED = {
+    "streams": f"event: decision\ndata: {{}}\n\nevent: error\ndata: {json.dumps(PROBLEM)}\n\n",
+    "batches": f"{json.dumps({'index': 0, 'answer': {}})}\n{json.dumps({'index': 1, 'problem': PROBLEM})}\n",
+    "comparisons": json.dumps({"sides": {"mistral": {"problem": None}, "gpt-4": {"problem": PROBLEM}}}),
+}
+
+
+@pytest.mark.parametrize("name", FAILED)
+async def test_an_error_within_an_answer_of_status_200_is_unexpected(name: str) -> None:
+    kind = next(kind for kind in KINDS if kind.name == name)
+    answer = httpx.MockTransport(lambda _: httpx.Response(200, text=FAILED[name]))
+    async with httpx.AsyncClient(transport=answer, base_url="http://gateway") as client:
+        traffic = Traffic(client)
+        await traffic._ask(kind, 0)
+    [wrong] = traffic.wrong
+    assert wrong == f"{name}: backend_error mistral failed"
 
 
 def test_both_backends_have_figures_after_a_few_seconds(tmp_path: Path) -> None:

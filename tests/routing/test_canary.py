@@ -20,7 +20,8 @@ from app.routing.experiments import bucket_of
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 from tests.api.test_bad_input import assert_problem
-from tests.doubles import EXAMPLE_BODY, Gateway, ask, gateway
+from tests.completions.test_service import followed, joined
+from tests.doubles import EXAMPLE_BODY, Broken, Gateway, ask, gateway
 from tests.routing.test_trial import CONFIGURED
 
 SETTINGS: dict[str, Any] = {
@@ -193,6 +194,30 @@ async def test_streams_are_counted_too(
     assert response.headers["x-backend"] == ("mistral" if error else "candidate")
     (errors,) = [each for each in (await state(one))["checks"] if each["name"] == "errors"]
     assert errors["observations"] == observations
+
+
+@pytest.mark.parametrize("more", [{}, {"detail": "full", "stream": True}], ids=["whole", "stream"])
+async def test_a_failed_call_that_requests_share_is_counted_once(
+    gateways: tuple[Gateway, Gateway], more: dict[str, object]
+) -> None:
+    one, other = gateways
+    await put(one, "start")
+    await other.resources.canary.look()
+    candidate, go = one.backends["candidate"], asyncio.Event()
+    candidate.go, candidate.script = go, [Broken('{"act', BackendError("candidate broke off"))]
+    (subject,) = subjects(10, inside=True, number=1)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(ask(one, EXAMPLE_BODY | more, X_Subject=subject))
+        await candidate.began()
+        for each in (one, other):
+            tasks.create_task(ask(each, EXAMPLE_BODY | more, X_Subject=subject))
+        await joined(one, 1)
+        await followed(other)
+        go.set()
+    assert [len(each.backends["candidate"].asked) for each in gateways] == [1, 0]
+    await other.resources.canary.look()
+    (errors,) = [each for each in (await state(one))["checks"] if each["name"] == "errors"]
+    assert errors["observations"] == 1
 
 
 async def test_headers_and_experiments_come_before_it(gateways: tuple[Gateway, Gateway]) -> None:

@@ -35,8 +35,8 @@ def margin_test(sums: Sums) -> MarginTest | None:
         return None
     differences = np.stack([row_total(sums, index) - column_total(sums, index) for index in range(len(ACTIONS) - 1)])
     total, pairs = differences.sum(1), sums["pairs"]
-    residuals = differences - np.outer(total / pairs.sum(), pairs)
-    covariance: Numbers = residuals @ residuals.T
+    residuals = pairs.sum() * differences - np.outer(total, pairs)  # whole numbers: without variance, exactly 0
+    covariance: Numbers = residuals @ residuals.T / pairs.sum() ** 2
     degrees = int(np.linalg.matrix_rank(covariance, hermitian=True))
     if not degrees:
         return None

@@ -62,5 +62,13 @@ def test_few_tickers_or_equal_answers_have_no_test() -> None:
     assert of(*answers([[5, 0, 0], [0, 5, 0], [0, 0, 5]])) is None
 
 
+@pytest.mark.parametrize("pairs", [10, 49])
+def test_tickers_with_the_same_difference_have_no_variance_however_it_is_rounded(pairs: int) -> None:
+    """One of so many answers differs for each ticker; 49 times 1/49 is not 1 in floating point."""
+    one, other = np.zeros((2, MIN_CLUSTERS * pairs))
+    other[:MIN_CLUSTERS] = 1
+    assert of(one, other, MIN_CLUSTERS) is None
+
+
 def _significant(found: MarginTest | None) -> bool:
     return found is not None and found.p_value < 0.05
