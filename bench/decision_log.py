@@ -36,9 +36,8 @@ from app.pricing.limits import Limits
 from app.recommendation import RECOMMENDATION
 from app.settings.decision_log import DecisionLogMode, DecisionLogSettings
 from app.telemetry.metrics import Collectors
-from bench.gateway.programs import free_port
-from bench.processes import running, serving
-from bench.shadow import Caller, added, ask_in_turn
+from bench.callers import Caller, added, ask_in_turn
+from bench.processes import gateway, stand_in
 
 LIMIT_MS = 0.1
 ENTRIES = 4000
@@ -92,19 +91,15 @@ def main() -> None:
 
 def open_gateways(stack: ExitStack, folder: Path) -> dict[DecisionLogMode, Caller]:
     """Start a gateway in each mode."""
-    upstream = free_port()
-    stack.enter_context(running(upstream, "stand-in", "--port", str(upstream)))
+    upstream = stack.enter_context(stand_in())
     callers: dict[DecisionLogMode, Caller] = {}
     for mode in get_args(DecisionLogMode):
-        port = free_port()
-        settings = serving(upstream) | {
+        settings = {
             "CONVICTION_CACHE_S": "0",
             "CONVICTION_DECISION_LOG": mode,
             "CONVICTION_STORE_DIR": str(folder / mode),
-            "CONVICTION_PORT": str(port),
         }
-        stack.enter_context(running(port, "serve", **settings))
-        callers[mode] = Caller(port)
+        callers[mode] = Caller(stack.enter_context(gateway(upstream, **settings)))
         wait_until_ready(callers[mode].connection)
     return callers
 

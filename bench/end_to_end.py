@@ -23,6 +23,7 @@ import aiohttp
 
 from app.contract import hardware
 from app.contract.fingerprint import EXAMPLE
+from app.contract.machine import detect
 from app.contract.prompt import Detail
 from bench import stored
 from bench.gateway.hosted import served_model, with_addresses
@@ -119,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     given = with_addresses(parser)
-    machine = hardware.detect()
+    machine = detect()
     origin = stored.origin(machine, hardware.profile(), os.getloadavg()[0])
     found = asyncio.run(run(given.gateway, given.vllm, given.rounds))
     print("\n".join(table(found["loads"])))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -11,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.gateway.programs import free_port, listens
+
 ROOT = Path(__file__).parents[1]
-WARM_UP = 50
 START_S = 30.0
 
 
-def serving(upstream: int) -> dict[str, str]:
+def _serving(upstream: int) -> dict[str, str]:
     """Return the settings of a gateway in front of a stand-in that answers as both backends."""
     url = f"http://127.0.0.1:{upstream}/v1"
     return {
@@ -27,11 +27,6 @@ def serving(upstream: int) -> dict[str, str]:
         "CONVICTION_CAPACITY_TOKENS_PER_HOUR": "100000",
         "CONVICTION_MARKET": "sample",
     }
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @contextmanager
@@ -54,3 +49,19 @@ def running(port: int, *command: str, **environment: str) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@contextmanager
+def stand_in() -> Iterator[int]:
+    """Start a stand-in; yield its port."""
+    port = free_port()
+    with running(port, "stand-in", "--port", str(port)):
+        yield port
+
+
+@contextmanager
+def gateway(upstream: int, **settings: str) -> Iterator[int]:
+    """Start a gateway in front of a stand-in; yield its port."""
+    port = free_port()
+    with running(port, "serve", **_serving(upstream), **settings, CONVICTION_PORT=str(port)):
+        yield port

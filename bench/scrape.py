@@ -15,7 +15,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -24,13 +23,13 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from app.contract.fingerprint import EXAMPLE
-from bench.gateway.programs import free_port
-from bench.processes import running, serving
+from bench.processes import gateway, stand_in
 
 LIMIT_MS = 20.0
 TICK_MS = 1000 / os.sysconf("SC_CLK_TCK")
 JSON = {"Content-Type": "application/json"}
 QUESTIONS = 20
+BUDGETS = {"CONVICTION_MISTRAL_USD_PER_DAY": "10", "CONVICTION_GPT4_USD_PER_DAY": "10"}
 METRICS, NO_USAGE = "/metrics", "/health/live"
 
 
@@ -78,15 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scrapes", type=int, default=500)
     options = parser.parse_args()
-    upstream, port = free_port(), free_port()
-    settings = serving(upstream) | {
-        "CONVICTION_MISTRAL_USD_PER_DAY": "10",
-        "CONVICTION_GPT4_USD_PER_DAY": "10",
-        "CONVICTION_PORT": str(port),
-    }
-    with ExitStack() as stack:
-        stack.enter_context(running(upstream, "stand-in", "--port", str(upstream)))
-        stack.enter_context(running(port, "serve", **settings))
+    with stand_in() as upstream, gateway(upstream, **BUDGETS) as port:
         connection = HTTPConnection("127.0.0.1", port, timeout=60)
         mixed(connection)
         idle = list(timed(connection, NO_USAGE, options.scrapes))

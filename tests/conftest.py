@@ -26,6 +26,7 @@ from app.stand_in import Mode, create_stand_in
 from app.stores.connection import open_redis
 from app.stores.pipelined import Pipelined
 from tests.doubles import Gateway, gateway
+from tests.valkey import Valkey
 
 STAND_IN_KEY = "sk-stand-in-0123456789abcdef"
 STORE_PATIENCE_S = 20.0
@@ -134,6 +135,13 @@ async def own_store(store_url: str) -> str:
     async with open_redis(SecretStr(url)) as redis:
         await redis.flushdb()
     return url
+
+
+@pytest.fixture
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """An own server, which a test may suspend, kill and start again."""
+    with Valkey(tmp_path_factory.mktemp("valkey")) as valkey:
+        yield valkey
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +12,6 @@ from decimal import Decimal
 from typing import Any, Literal, get_args
 
 import httpx
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -31,7 +30,6 @@ from app.stand_in import create_stand_in
 from app.stores.connection import open_redis
 from tests.conftest import STAND_IN_KEY
 from tests.doubles import EXAMPLE_BODY, ledger_key, listening
-from tests.valkey import Valkey
 
 SOON_S = 60.0
 Fault = Literal["500", "429", "503", "cut", "garbled", "malformed", "length", "refusal", "filtered", "empty"]
@@ -291,12 +289,3 @@ async def booked(store: str) -> int:
             while await redis.zcard("conviction:leases"):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         return int(await redis.hget(ledger_key("gpt-4", datetime.now(UTC)), "nano_usd") or 0)
-
-
-# A gateway that is killed
-
-
-@pytest.fixture
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with Valkey(tmp_path_factory.mktemp("valkey")) as valkey:
-        yield valkey

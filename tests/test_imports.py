@@ -14,6 +14,7 @@ READ_ENVIRONMENT = {
     "app.settings.loading",
     "app.settings.secrets",
     "app.contract.hardware",  # runs before pydantic is installed
+    "app.contract.machine",  # likewise
     "app.supervisor.up",  # passes the whole environment to the processes that it starts
 }
 

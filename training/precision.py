@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from app.contract import hardware
+from app.contract.machine import Machine, detect
 
 if TYPE_CHECKING:
     import torch
@@ -19,11 +20,11 @@ PRODUCT = 1024
 REPETITIONS = 5
 
 
-def training_machine() -> hardware.Machine:
+def training_machine() -> Machine:
     """Return this machine, without GPUs that this PyTorch cannot use."""
     import torch
 
-    machine = hardware.detect()
+    machine = detect()
     return machine if torch.cuda.is_available() else replace(machine, gpus=())
 
 

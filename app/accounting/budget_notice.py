@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 from pydantic_core import to_json
 
 from app.accounting.limit_status import LimitStatus
 from app.contract.completion import BackendName
 from app.pricing.limits import Scope
-from app.pricing.prices import plain
+from app.pricing.prices import in_usd
 
 THRESHOLDS = (50, 80, 100)
 """Percent of a budget."""
@@ -55,8 +54,8 @@ class Notice:
                 "key": self.budget.key,
                 "backend": self.budget.backend,
                 "threshold_percent": self.threshold,
-                "spent_usd": _usd(self.spent),
-                "limit_usd": _usd(self.limit),
+                "spent_usd": in_usd(self.spent),
+                "limit_usd": in_usd(self.limit),
                 "window": {"from": self.day, "to": self.day + timedelta(days=1)},
                 "time": self.at,
             }
@@ -77,7 +76,3 @@ def due(budget: Budget, status: LimitStatus, refused: int) -> Iterator[Notice]:
     for threshold in THRESHOLDS:
         if 100 * spent >= threshold * limit or (exhausted and threshold == THRESHOLDS[-1]):
             yield Notice(budget, threshold, spent, limit, at)
-
-
-def _usd(nano_usd: int) -> str:
-    return plain(Decimal(nano_usd).scaleb(-9))

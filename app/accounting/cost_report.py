@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from app.accounting.recent_usage import Use
-from app.pricing.prices import NANO, CapacityPrice, ListPrice, host_price, plain, prices
+from app.pricing.prices import NANO, CapacityPrice, ListPrice, host_price, in_usd, prices
 
 CALLS = 200
 """Calls an hour in the case study."""
@@ -94,7 +94,7 @@ def hosted(price: CapacityPrice, replicas: int, usage: Use) -> Hosted:
 
 def api(price: ListPrice, usage: Use) -> Api:
     """Return the figures of a model at list price with the last hour's usage."""
-    spent = format_usd(Decimal(usage.nano_usd).scaleb(-9))
+    spent = in_usd(usage.nano_usd)
     million = "USD per million tokens / 1,000"
     return Api(
         _figure(price.input / 1000, PER_1K, f"{format_usd(price.input)} {million}"),
@@ -133,7 +133,7 @@ def case_study() -> CaseStudy:
 
 def format_usd(amount: Amount) -> str:
     """Format an amount in USD, rounded to a nano-dollar."""
-    return plain(Decimal(round(Fraction(amount) * NANO)).scaleb(-9))
+    return in_usd(round(Fraction(amount) * NANO))
 
 
 def _against_published(hourly: Decimal) -> Figure:

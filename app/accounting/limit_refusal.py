@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
 from app.accounting.limit_status import LimitStatus, Reason, kind
 from app.errors import BudgetExceeded, LimitReached, RateLimited
 from app.pricing.limits import Scope
+from app.pricing.prices import in_usd
 
 
 def refusal(scope: Scope, reason: Reason, wait_us: int, limit_status: LimitStatus) -> LimitReached:
@@ -31,4 +30,4 @@ def _limit(scope: Scope, reason: Reason) -> str:
         case "tokens":
             return f"{limits.tokens_per_minute} tokens a minute"
         case "budget":
-            return f"{Decimal(limits.nano_usd_per_day or 0).scaleb(-9).normalize():f} USD a day"
+            return f"{in_usd(limits.nano_usd_per_day or 0)} USD a day"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from app.api.query_parameters import TIME_FORMAT, Dimensions, Model, Tickers, Time
+from app.api.query_parameters import TIME_FORMAT, Dimensions, Model, Tickers, Time, require_order
 from app.comparison.choice import Choice
 from app.comparison.records import SIDES, Origin, Sides, milliseconds
 from app.comparison.sectors import NAME as UNIVERSE_FILE
@@ -58,8 +58,7 @@ class PairSelection(SidesQuery):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.start is not None and self.end is not None and self.end < self.start:
-            raise ValueError("from must not be after to")
+        require_order(self.start, self.end)
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.api.feedback_schemas import PrincipalName, StoredFeedback
-from app.api.query_parameters import TIME_FORMAT, Time
+from app.api.query_parameters import TIME_FORMAT, Time, require_order
 from app.contract.completion import BackendName
 from app.contract.features import Ticker
 from app.contract.recommendation import Action
@@ -34,8 +34,7 @@ class DecisionQuery(BaseModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if self.start is not None and self.end is not None and self.end < self.start:
-            raise ValueError("from must not be after to")
+        require_order(self.start, self.end)
         return self
 
     def selection(self, principal_id: str | None) -> Selection:

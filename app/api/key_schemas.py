@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator
 from app.auth.api_key import KeyGrant, KeyRecord, KeyText
 from app.contract.completion import BackendName
 from app.pricing.limits import MAX_PER_MINUTE
-from app.pricing.prices import NANO, plain
+from app.pricing.prices import NANO, in_usd
 from app.recommendation import AmountUsd
 
 MAX_NAME_LENGTH = 64
@@ -105,7 +105,7 @@ class Key:
             admin=grant.admin,
             requests_per_minute=grant.requests_per_minute,
             tokens_per_minute=grant.tokens_per_minute,
-            usd_per_day=None if nano_usd is None else plain(Decimal(nano_usd).scaleb(-9)),
+            usd_per_day=None if nano_usd is None else in_usd(nano_usd),
             created=record.created,
             created_by=record.created_by,
             revoked=record.revoked,

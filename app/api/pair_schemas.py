@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Annotated, Self
 
 from pydantic import Field
@@ -14,7 +13,7 @@ from app.comparison.records import Origin
 from app.contract.completion import BackendName
 from app.contract.prompt import Detail
 from app.contract.recommendation import Action
-from app.pricing.prices import plain
+from app.pricing.prices import in_usd
 from app.recommendation import AmountUsd
 
 
@@ -49,7 +48,7 @@ class KeptSide:
             dict(probabilities) if probabilities else None,
             *(side.total_ms, side.ttft_ms, side.ms_per_token),
             *(side.input_tokens, side.cached_tokens, side.output_tokens),
-            plain(Decimal(side.nano_usd).scaleb(-9)),
+            in_usd(side.nano_usd),
             *(side.figures, side.unsupported, side.stand_in),
             *((version.model, version.prompt_version) if (version := side.version) else (None, None)),
         )

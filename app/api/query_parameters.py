@@ -27,6 +27,12 @@ def _time(given: Any) -> datetime:
     raise ValueError(f"must be {TIME_FORMAT}")
 
 
+def require_order(start: datetime | None, end: datetime | None) -> None:
+    """Raise `ValueError` for a `from` after its `to`."""
+    if start is not None and end is not None and end < start:
+        raise ValueError("from must not be after to")
+
+
 def _tickers(given: Any) -> tuple[str, ...]:
     names = tuple(name.strip().upper() for name in str(given).split(",", MAX_TICKERS + 1) if name.strip())
     if len(names) > MAX_TICKERS:

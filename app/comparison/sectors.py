@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.contract.features import Ticker, share_line
+from app.contract.features import Ticker, normalized_ticker
 from app.errors import InvalidSettings
 
 NAME = "CONVICTION_UNIVERSE_FILE"
@@ -16,7 +16,7 @@ COLUMNS = ("ticker", "sector")
 SYMBOL = TypeAdapter[str](Ticker)
 
 Sectors = Mapping[str, str]
-"""The sector by `share_line` of the ticker, "" where the file states none."""
+"""The sector by `normalized_ticker` of the ticker, "" where the file states none."""
 
 
 def read_sectors(path: Path | None) -> Sectors | None:
@@ -45,7 +45,7 @@ def _sectors(rows: csv.DictReader[str]) -> Sectors:
         ticker, sector = (row[column].strip() for column in COLUMNS)
         if not _is_symbol(ticker):
             raise InvalidSettings(f"{where}, column ticker: must be a ticker symbol")
-        if sectors.setdefault(share_line(ticker), sector) != sector:
+        if sectors.setdefault(normalized_ticker(ticker), sector) != sector:
             raise InvalidSettings(f"{where}, column sector: differs from an earlier line of the ticker")
     return sectors
 

@@ -201,6 +201,6 @@ Ticker = Annotated[
 ]
 
 
-def share_line(ticker: str) -> str:
-    """Normalize the separator of a share class: BRK.B and BRK-B are the same."""
+def normalized_ticker(ticker: str) -> str:
+    """Return the ticker in capitals, a share class after a dot: brk-b and BRK.B are the same."""
     return ticker.upper().replace("-", ".")

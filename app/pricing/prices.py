@@ -42,6 +42,11 @@ def plain(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def in_usd(nano_usd: int) -> str:
+    """Format nano-dollars in USD, as `plain` does."""
+    return plain(Decimal(nano_usd).scaleb(-9))
+
+
 @dataclass(frozen=True)
 class Cost:
     """The cost of one request. `usd_per_1k` is over its prompt and completion tokens, rounded to a nano-dollar."""

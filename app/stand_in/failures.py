@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,7 +24,6 @@ Mode = Literal[
     "empty",
     "unmetered",  # reports no usage
 ]
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 SLOW_S = 0.05
 DRIP = 16

@@ -96,7 +96,7 @@ def create_stand_in(*, key: str = DEFAULT_KEY, models: Sequence[str] = (), secon
     app.add_api_route("/stand-in/fail", stand_in.fail, methods=["POST"])
     app.add_api_route("/stand-in/tally", stand_in.tally)
     app.add_api_route("/health", stand_in.health)
-    app.add_exception_handler(Refused, _refuse)
+    app.add_exception_handler(Refused, refuse)
     app.add_exception_handler(HTTPException, _no_such_endpoint)
     return _marked(app)
 
@@ -118,7 +118,8 @@ def _requested_failure(request: Request) -> Failure | None:
         raise Refused(400, f"unknown failure mode {mode}", param="x-stand-in-fail") from None
 
 
-async def _refuse(_: Request, error: Exception) -> Response:
+async def refuse(_: Request, error: Exception) -> Response:
+    """The handler of `Refused`."""
     assert isinstance(error, Refused)
     return JSONResponse(error.document, error.status, error.headers)
 

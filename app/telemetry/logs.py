@@ -70,7 +70,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps({name: value for name, value in document.items() if value is not None}, default=str)
 
 
-def log_config(secrets: Iterable[str] = (), level: str = "INFO") -> dict[str, Any]:
+def log_config(secrets: Iterable[str] = ()) -> dict[str, Any]:
     """Return the configuration for `logging.config.dictConfig`; it also turns uvicorn's access log off."""
     return {
         "version": 1,
@@ -85,7 +85,7 @@ def log_config(secrets: Iterable[str] = (), level: str = "INFO") -> dict[str, An
                 "formatter": "json",
             }
         },
-        "root": {"level": level, "handlers": ["stderr"]},
+        "root": {"level": "INFO", "handlers": ["stderr"]},
         "loggers": {
             "uvicorn.access": {"level": "WARNING"},
             "httpx2": {"level": "WARNING"},

@@ -18,6 +18,7 @@ from time import monotonic
 from typing import Any
 
 from app.contract import hardware
+from app.contract.machine import detect
 from bench import stored
 from bench.fresh.checkout import Checkout, cloned, differs_from_head
 from bench.fresh.phases import phases
@@ -65,7 +66,7 @@ def report(kind: str, figures: dict[str, Any]) -> Iterator[str]:
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     extra = stored.EMULATED_AVX2 if given.emulate_avx2 else {}
-    machine, load = hardware.detect(), os.getloadavg()[0]
+    machine, load = detect(), os.getloadavg()[0]
     origin = stored.origin(machine, hardware.choose(machine, extra), load)
     began = monotonic()
     with cloned(extra, keep=given.keep) as checkout:
@@ -97,7 +98,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    kind = stored.kind(hardware.detect(), emulated=given.emulate_avx2)
+    kind = stored.kind(detect(), emulated=given.emulate_avx2)
     print("\n".join(report(kind, figures)))
     stored.store(("fresh", kind), figures)
     print(f"written to {stored.RESULTS}")

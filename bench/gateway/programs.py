@@ -74,12 +74,7 @@ class Process:
 
     def wait_for_port(self, port: int) -> None:
         """Wait until a program listens on the port."""
-
-        def listens() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-
-        self._wait(listens)
+        self._wait(lambda: listens(port))
 
     def cpu_s(self) -> float:
         """Return the CPU seconds of the program and its descendants, reaped ones included."""
@@ -132,6 +127,11 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def machine_busy_s() -> float:

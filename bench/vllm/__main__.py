@@ -19,7 +19,7 @@ from typing import Any
 
 import aiohttp
 
-from app.contract import hardware
+from app.contract.machine import detect
 from app.settings.backends import ModelSettings
 from app.settings.loading import load
 from app.settings.supervisor import SupervisorSettings
@@ -57,7 +57,7 @@ def table(options: Mapping[str, Any]) -> Iterator[str]:
 async def run(given: argparse.Namespace) -> int:
     emulated: bool = given.emulate_avx2
     overrides = stored.EMULATED_AVX2 if emulated else os.environ
-    machine, own = hardware.detect(), load(SupervisorSettings)
+    machine, own = detect(), load(SupervisorSettings)
     kind, python = stored.kind(machine, emulated=emulated), own.vllm_python.absolute()
     os.environ.update(stored.EMULATED_AVX2 if emulated else {})
     figures: dict[str, Any] = {}

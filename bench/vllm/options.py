@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from app.contract import serving
-from app.contract.hardware import Machine, Profile, UnsupportedMachine, choose
+from app.contract.hardware import Profile, UnsupportedMachine, choose
+from app.contract.machine import Machine
 from app.contract.manifest import UnusableModel
 from app.supervisor.weights import choose as choose_weights
 

@@ -38,7 +38,6 @@ READERS = {
 """Title and readers of each class of settings; any other is the supervisor's."""
 
 SUPERVISOR = ("Supervisor", "Read by `conviction up` in addition to the gateway's.")
-PREFIXES = ("CONVICTION_", "OPENAI_", "OTEL_", "REDIS_", "AWS_")
 MEANING = {"internal_error": "An unexpected error of the gateway; its log has the traceback under the request id."}
 """Meaning of an error whose class docstring describes the hierarchy instead."""
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from math import ceil
-from pathlib import Path
 
 import httpx
 import pytest
@@ -312,12 +311,6 @@ async def test_a_dead_gateway_s_reservations_expire_without_requests(
 
 
 # Store outages
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    with Valkey(tmp_path) as valkey:
-        yield valkey
 
 
 @pytest.fixture

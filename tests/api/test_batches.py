@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,7 @@ from app.errors import BackendError, BackendUnavailable
 from app.pricing.prices import NANO
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, Broken, Gateway, ask, completion, gateway, ledger
+from tests.waiting import until
 
 PATH = "/v1/recommendations/batch"
 BUY = '{"action":"buy","conviction":7}'
@@ -56,12 +57,6 @@ async def lines(running: Gateway, items: list[Any], **more: Any) -> tuple[list[L
         *received, last = [json.loads(line) async for line in response.aiter_lines()]
         assert set(last) == {"summary"}
         return received, last["summary"]
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not reached():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 def outcomes(running: Gateway, outcome: str, detail: str = "brief") -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +26,7 @@ from app.pricing.prices import NANO
 from app.settings.gateway import Settings
 from tests.conftest import StandIn
 from tests.doubles import PARTIAL_USAGE, PRICES, USAGE, Broken, Gateway, completion, gateway, ledger, listening
+from tests.waiting import until
 
 KEY = "0123456789abcdef"
 SAID = completion("Good morning to you.")
@@ -57,12 +58,6 @@ async def running(own_store: str, keys: Path) -> AsyncIterator[Gateway]:
 async def client(running: Gateway) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai_client(str(running.client.base_url)) as client:
         yield client
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not reached():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 def outcomes(running: Gateway, outcome: str, backend: str = "gpt-4") -> float:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from app.errors import InvalidRequest
 from app.recommendation import RECOMMENDATION
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, Gateway, ask, gateway
+from tests.waiting import until
 
 Json = dict[str, Any]
 PATH = "/v1/recommendations"
@@ -219,12 +219,6 @@ async def test_a_required_log_that_fails_answers_503_and_asks_no_model(
             event.remove(Engine, "checkout", fail)
         answer = (await ask(running)).json()
         assert (await running.client.get(f"{PATH}/{answer['id']}")).json()["recommendation"] == answer
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 TEXTS = st.none() | st.text(max_size=5)

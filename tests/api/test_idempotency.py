@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -180,12 +179,6 @@ async def test_a_refusal_of_the_backend_is_not_stored(running: Gateway, monkeypa
 
 
 # An unavailable store
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    with Valkey(tmp_path) as valkey:
-        yield valkey
 
 
 async def test_without_the_store_the_request_is_not_executed(valkey: Valkey) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from app.contract.completion import Usage
 from app.contract.recommendation import FullAnswer, canonical
 from app.errors import BackendError, BackendUnavailable
 from tests.doubles import EXAMPLE_BODY, PARTIAL_USAGE, PRICES, Broken, Gateway, ask, completion, gateway, ledger
+from tests.waiting import until
 
 FULL = EXAMPLE_BODY | {"detail": "full"}
 STREAMED = FULL | {"stream": True}
@@ -56,12 +57,6 @@ async def events_of(running: Gateway, body: object = STREAMED, **headers: str) -
     async with streaming(running, body, **headers) as response:
         assert response.status_code == 200
         return [each async for each in events(response)]
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not reached():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 def outcomes(running: Gateway, outcome: str) -> float:

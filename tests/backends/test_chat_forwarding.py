@@ -32,9 +32,9 @@ WHOLE = json.dumps(
 
 
 async def forward(
-    backend: OpenAICompatibleBackend, body: Mapping[str, Any], seconds: float = 20
+    backend: OpenAICompatibleBackend, body: Mapping[str, Any]
 ) -> tuple[int, Mapping[str, str], bytes, Usage | None]:
-    async with backend.chat(body, soon(seconds)) as stream:
+    async with backend.chat(body, soon()) as stream:
         document = b"".join([piece async for piece in stream])
         return stream.status, stream.headers, document, stream.usage
 

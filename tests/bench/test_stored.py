@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.contract.hardware import Gpu, Machine
+from app.contract.machine import Gpu, Machine
 from bench.stored import kind, store
 
 CPU = Machine("x86_64", "AMD EPYC", frozenset({"avx2"}), 2, 24.0)

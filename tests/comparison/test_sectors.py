@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.comparison.sectors import read_sectors
-from app.contract.features import share_line
+from app.contract.features import normalized_ticker
 from app.errors import InvalidSettings
 from app.main import create_app
 from app.settings.gateway import Settings
@@ -25,7 +25,7 @@ def test_sectors_are_read_by_ticker(tmp_path: Path) -> None:
     )
     sectors = read_sectors(written(tmp_path, "\ufeff" + rows.replace("\n", "\r\n")))
     assert sectors == {"A": "Health Care", "ARM": "", "BF.B": "Food, etc."}
-    assert share_line("bf-b") in sectors
+    assert normalized_ticker("bf-b") in sectors
 
 
 def test_a_repeated_row_is_the_same_statement(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from app.contract.completion import BackendName
 from app.contract.recommendation import ACTIONS
 from app.errors import BackendError
 from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, Gateway, ask, completion, gateway, ledger
+from tests.waiting import until
 
 BUY = '{"action":"buy","conviction":7}'
 SELL = '{"action":"sell","conviction":4}'
@@ -38,17 +39,13 @@ def copies(running: Gateway, result: str = "stored") -> float:
 
 async def counted(running: Gateway, number: int, result: str = "stored") -> None:
     """Return once so many copies have ended like that."""
-    async with asyncio.timeout(20):
-        while copies(running, result) < number:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: copies(running, result) >= number)
 
 
 async def settled(running: Gateway) -> None:
     """Return once no copy waits or is under way."""
     shadow = running.resources.shadow
-    async with asyncio.timeout(20):
-        while shadow._waiting or shadow._running:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: not (shadow._waiting or shadow._running))
 
 
 async def pairs(running: Gateway) -> Sequence[Pair]:

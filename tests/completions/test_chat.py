@@ -18,6 +18,7 @@ from app.errors import BackendError, BudgetExceeded, DeadlineExceeded, StoreUnav
 from app.pricing.limits import Limits
 from app.pricing.prices import NANO
 from tests.doubles import PARTIAL_USAGE, PRICES, USAGE, Gateway, completion, gateway, ledger
+from tests.waiting import until
 
 BODY: Mapping[str, Any] = {"model": "gpt-4", "messages": [{"role": "user", "content": "Good morning."}]}
 STREAMED = {**BODY, "stream": True}
@@ -121,9 +122,7 @@ async def test_the_estimate_is_reserved(own_store: str) -> None:
     async with gateway(own_store) as running:
         running.backends["gpt-4"].go = asyncio.Event()
         pending = asyncio.create_task(passed(running, body, options(nano_usd_per_day=NANO)))
-        async with asyncio.timeout(20):
-            while not running.backends["gpt-4"].chat_streams:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: running.backends["gpt-4"].chat_streams)
         most = await reserved(running)
         running.backends["gpt-4"].go.set()
         await pending

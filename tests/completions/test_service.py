@@ -6,7 +6,7 @@ import asyncio
 import gc
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +46,7 @@ from tests.doubles import (
     gateway,
     ledger,
 )
+from tests.waiting import until
 
 BUY, SELL = '{"action":"buy","conviction":7}', '{"action":"sell","conviction":3}'
 COST = PRICES["mistral"].cost(USAGE).nano_usd
@@ -88,12 +89,6 @@ async def joined(running: Gateway, many: int) -> None:
 async def followed(running: Gateway) -> None:
     """Wait until a request follows another gateway's call."""
     await until(lambda: bool(running.resources.completions._shared_calls._waiters))
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not reached():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
 
 
 async def disconnect(request: Request) -> None:

@@ -22,8 +22,7 @@ from app.errors import DecisionLogUnavailable
 from app.settings.decision_log import DecisionLogSettings
 from tests.decision_log.conftest import answer, answers, opened, principal
 from tests.decision_log.test_log import ids, until_available
-
-SOON_S = 20.0
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -52,12 +51,6 @@ def limited_to(pages: int) -> Iterator[Callable[[], None]]:
 
 def settings(folder: Path, mode: str = "best-effort") -> DecisionLogSettings:
     return DecisionLogSettings.model_validate({"store_dir": folder, "decision_log": mode})
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(SOON_S):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def test_a_full_database_keeps_the_queue_and_logs_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

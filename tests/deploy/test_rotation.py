@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +18,6 @@ from tests.faults.running import Replica, question
 from tests.valkey import KEPT, Valkey
 
 PATH = "/v1/recommendations"
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    (tmp_path / "valkey").mkdir()
-    with Valkey(tmp_path / "valkey") as valkey:
-        yield valkey
 
 
 async def test_a_store_accepts_both_passwords_until_the_old_is_removed(tmp_path: Path) -> None:

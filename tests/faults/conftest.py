@@ -70,12 +70,6 @@ def starting(folder: Path, upstream: Served, valkey: Valkey) -> Iterator[Start]:
 
 
 @pytest.fixture
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with Valkey(tmp_path_factory.mktemp("valkey")) as valkey:
-        yield valkey
-
-
-@pytest.fixture
 async def books(valkey: Valkey) -> AsyncIterator[Books]:
     async with books_of(valkey.url) as books:
         yield books

@@ -24,7 +24,7 @@ from app.stand_in.delivery import corrupt, deliver, status_error
 from app.stand_in.failures import Failure, Mode
 from app.stand_in.protocol import Refused, hosted, parse_question, parse_request
 from app.stand_in.replies import Reply
-from app.stand_in.server import default_models
+from app.stand_in.server import default_models, refuse
 from app.stand_in.tally import Tally
 from app.stand_in.tokens import answer_tokens
 
@@ -80,7 +80,7 @@ class Upstream:
                 Route("/v1/models", self._models),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
             ],
-            exception_handlers={Refused: _refuse},
+            exception_handlers={Refused: refuse},
         )
 
     async def _models(self, _: Request) -> Response:
@@ -119,8 +119,3 @@ async def _stalled(reply: Reply, tally: Tally) -> AsyncIterator[str]:
             await asyncio.Event().wait()
         finally:
             tally.count_tokens(reply, half)
-
-
-async def _refuse(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)
-    return JSONResponse(error.document, error.status, error.headers)

@@ -16,9 +16,9 @@ from app.market.parquet import ParquetProvider
 from .oracle import oracle
 
 
-def still_bars(count: int = 300, price: float = 10.0, volume: float = 0.0) -> pd.DataFrame:
+def still_bars(count: int = 300) -> pd.DataFrame:
     index = pd.bdate_range(end="2024-03-08", periods=count, name="date")
-    return pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), price), index=index).assign(volume=volume)
+    return pd.DataFrame(dict.fromkeys(("open", "high", "low", "close"), 10.0), index=index).assign(volume=0.0)
 
 
 def assert_agrees(bars: pd.DataFrame) -> None:

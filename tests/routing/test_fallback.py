@@ -16,6 +16,7 @@ from app.contract.recommendation import FullAnswer, canonical
 from app.errors import BackendError, BackendUnavailable, DeadlineExceeded, NotConfigured
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, PRICES, USAGE, Broken, Gateway, ask, completion, gateway, ledger
+from tests.waiting import until
 
 BUY = '{"action":"buy","conviction":7}'
 SAID = canonical(FullAnswer(analysis="The trend is up. RSI is no hindrance.", action="buy", conviction=7))
@@ -221,9 +222,7 @@ async def test_a_disconnect_does_not_trigger_the_fallback(running: Gateway) -> N
     pending.cancel()
     await asyncio.wait((pending,))
     await asyncio.wait_for(running.mistral.streams[0].left.wait(), SOON_S)
-    async with asyncio.timeout(SOON_S):
-        while not outcomes(running, "mistral", "client_gone", "full"):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    await until(lambda: outcomes(running, "mistral", "client_gone", "full"))
     assert running.backends["gpt-4"].asked == []
 
 

@@ -14,6 +14,7 @@ from app.contract.recommendation import FullAnswer, canonical
 from app.errors import BackendError, BackendUnavailable, StoreUnavailable
 from tests.api.test_bad_input import assert_problem
 from tests.doubles import EXAMPLE_BODY, Broken, Gateway, ask, completion, gateway
+from tests.waiting import until
 
 BUY = completion('{"action":"buy","conviction":7}', model="candidate-1")
 SELL = completion('{"action":"sell","conviction":4}')
@@ -180,9 +181,7 @@ async def test_answers_of_the_candidate_are_copied_to_the_incumbent(
     async with gateway(own_store, wire=True, **CONFIGURED, experiments_file=arms) as running:
         running.backends["candidate"].script, running.mistral.script = [BUY], [BUY]
         await ask(running)
-        async with asyncio.timeout(20):
-            while not running.sample("conviction_shadow_copies_total", result="stored"):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: running.sample("conviction_shadow_copies_total", result="stored"))
         (pair,), _ = await running.resources.comparisons.of(("candidate", "mistral")).page(None, 10)
         assert (pair.origin, pair.agree) == ("shadow", True)
         await ask(running, X_Backend="mistral")  # whose own share is 0

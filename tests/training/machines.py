@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.contract.hardware import Gpu, Machine, Profile, choose
+from app.contract.hardware import Profile, choose
+from app.contract.machine import Gpu, Machine
 
 AVX512 = Machine("x86_64", "EPYC", frozenset({"avx2", "avx512f", "avx512_bf16"}), 2, 24.0)
 AVX2 = Machine("x86_64", "EPYC", frozenset({"avx2"}), 2, 24.0)

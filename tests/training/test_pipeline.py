@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from app.contract.hardware import Machine, Profile
+from app.contract.hardware import Profile
+from app.contract.machine import Machine
 from tests.training.machines import AVX2, AVX512, profile_of
 from tests.training.runs import complete
 from training import pipeline

@@ -4,8 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="PyTorch is in the training environment, not in this one")
 
-from app.contract import hardware  # noqa: E402
-from app.contract.hardware import Machine, UnsupportedMachine  # noqa: E402
+from app.contract.hardware import UnsupportedMachine  # noqa: E402
+from app.contract.machine import Machine  # noqa: E402
 from tests.training.machines import AVX2, AVX512, H200, T4, V100  # noqa: E402
 from training import precision  # noqa: E402
 from training.precision import training_dtype  # noqa: E402
@@ -25,14 +25,14 @@ from training.precision import training_dtype  # noqa: E402
 def test_bf16_only_where_the_device_computes_it(
     machine: Machine, cuda: bool, dtype: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hardware, "detect", lambda: machine)
+    monkeypatch.setattr(precision, "detect", lambda: machine)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(precision, "product_seconds", {torch.bfloat16: 1.0, torch.float32: 2.0}.get)
     assert training_dtype({}) == dtype
 
 
 def test_a_cpu_that_multiplies_float32_faster_trains_in_it_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "detect", lambda: AVX512)
+    monkeypatch.setattr(precision, "detect", lambda: AVX512)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(precision, "product_seconds", {torch.bfloat16: 2.0, torch.float32: 1.0}.get)
     assert training_dtype({}) == torch.float32
@@ -44,7 +44,7 @@ def test_a_product_takes_time() -> None:
 
 
 def test_the_environment_may_ask_for_another_but_not_for_float16_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hardware, "detect", lambda: AVX512)
+    monkeypatch.setattr(precision, "detect", lambda: AVX512)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert training_dtype({"CONVICTION_DTYPE": "float32"}) == torch.float32
     with pytest.raises(UnsupportedMachine, match="CONVICTION_DTYPE=float16 trains on a GPU only"):

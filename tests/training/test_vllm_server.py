@@ -18,7 +18,7 @@ import transformers
 from app.contract import hardware
 from app.contract import rule_based_analyst as rules
 from app.contract.fingerprint import EXAMPLE
-from app.contract.hardware import Machine
+from app.contract.machine import Machine
 from app.contract.manifest import current, read
 from app.contract.recommendation import canonical
 from tests.training.machines import AVX2, AVX512, H200, profile_of

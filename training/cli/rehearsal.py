@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from app.contract import hardware
+from app.contract.machine import detect
 from training.cli.options import DEFAULT_CONFIG, at_least, interpreters, market
 from training.cli.stage import Stage
 from training.config.run import load
@@ -26,7 +27,7 @@ def _rehearse(arguments: argparse.Namespace) -> None:
     from training.rehearsal.families import family_of
     from training.rehearsal.stage import Setting, rehearse
 
-    config, machine = load(arguments.config), hardware.detect()
+    config, machine = load(arguments.config), detect()
     environments = Environments(arguments.training_python, arguments.quantize_python, arguments.vllm_python)
     setting = Setting(
         arguments.market,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from app.contract.features import Ticker, share_line
+from app.contract.features import Ticker, normalized_ticker
 from training.config.run import ConfigError
 
 PROMINENT = ("S&P 500", "S&P 600", "NASDAQ 100")
@@ -41,13 +41,15 @@ def select_universe(universe: str, in_market: Sequence[str]) -> Universe:
         return Universe({ticker: ticker for ticker in in_market}, [])
     names = _prominent() if universe == "prominent" else _read_csv(Path(universe))
     company = _companies(names)
-    in_folder = {share_line(ticker): ticker for ticker in in_market}
+    in_folder = {normalized_ticker(ticker): ticker for ticker in in_market}
     found = {
-        in_folder[share_line(ticker)]: company[ticker] for ticker in sorted(names) if share_line(ticker) in in_folder
+        in_folder[normalized_ticker(ticker)]: company[ticker]
+        for ticker in sorted(names)
+        if normalized_ticker(ticker) in in_folder
     }
     if not found:
         raise ConfigError(f"dataset.universe: the market folder has none of the {len(names)} tickers of {universe}")
-    return Universe(found, [ticker for ticker in sorted(names) if share_line(ticker) not in in_folder])
+    return Universe(found, [ticker for ticker in sorted(names) if normalized_ticker(ticker) not in in_folder])
 
 
 def _companies(names: Names) -> dict[str, str]:
@@ -92,5 +94,5 @@ def _problems(entries: Iterable[tuple[int, str, str]]) -> Iterator[str]:
             symbol.validate_python(ticker)
         except ValidationError:
             yield f"  line {line}, ticker: {ticker!r} is not a ticker symbol"
-        if (first := lines.setdefault(share_line(ticker), line)) != line:
+        if (first := lines.setdefault(normalized_ticker(ticker), line)) != line:
             yield f"  line {line}, ticker: {ticker!r} duplicates line {first}"

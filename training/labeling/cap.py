@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Literal
 
+from app.pricing.prices import in_usd
 from training.labeling.journal import Answered, Journal
-from training.labeling.tariff import in_usd
 
 Outcome = Answered | Literal["unbilled", "unknown"]
 """How a call ended; one whose outcome is unknown may have been billed and stays open."""

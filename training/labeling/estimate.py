@@ -6,17 +6,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from app.pricing.prices import prices
+from app.pricing.prices import in_usd, prices
 from training.labeling.cap import Cap
 from training.labeling.prompts import Question
-from training.labeling.tariff import (
-    TYPICAL_ANSWER,
-    Tariff,
-    answer_limit,
-    in_usd,
-    likely_tokens,
-    most_tokens,
-)
+from training.labeling.tariff import TYPICAL_ANSWER, Tariff, answer_limit, likely_tokens, most_tokens
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from app.pricing.prices import prices, shutdown_warning
+from app.pricing.prices import in_usd, prices, shutdown_warning
 from training.config.teacher import Teacher
 from training.labeling.batch import Batches
 from training.labeling.cap import Cap
@@ -19,7 +19,7 @@ from training.labeling.estimate import describe
 from training.labeling.journal import Journal
 from training.labeling.live import Live
 from training.labeling.prompts import Question
-from training.labeling.tariff import Tariff, in_usd, nano
+from training.labeling.tariff import Tariff, nano
 
 HARMLESS_RETRIES = 8
 """Client retries of uploads, polls and downloads, which are idempotent; Retry-After is honoured."""

@@ -10,7 +10,7 @@ from typing import Any
 from app.backends.dialects import openai_dialect
 from app.contract.completion import Usage
 from app.contract.recommendation import ANSWER_TOKENS, answer_schema
-from app.pricing.prices import NANO, ListPrice, list_price, plain
+from app.pricing.prices import NANO, ListPrice, list_price
 from training.labeling.prompts import Prompt
 
 FRAME_TOKENS = 64
@@ -82,10 +82,6 @@ def answer_limit(model: str, prompt: Prompt) -> int:
 def _bytes(prompt: Prompt) -> int:
     schema = json.dumps(answer_schema(prompt.detail, bounded=False))
     return len(schema) + sum(len(message["content"].encode()) for message in prompt.messages)
-
-
-def in_usd(nano_usd: int) -> str:
-    return plain(Decimal(nano_usd).scaleb(-9))
 
 
 def nano(usd: Decimal) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
-from app.contract.hardware import Machine
+from app.contract.machine import Machine
 from training.config.finetune import Finetune
 from training.config.run import Config
 from training.finetune.memory import GIB, estimate, shape

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from app.contract.hardware import Machine, Profile
+from app.contract.hardware import Profile
+from app.contract.machine import Machine
 from training.artifacts import Artifacts, write_text
 from training.changes import require_unchanged
 from training.config.run import Config

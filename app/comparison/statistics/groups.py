@@ -15,7 +15,7 @@ from app.comparison.sectors import NAME, Sectors
 from app.comparison.statistics.hits import BUCKETS
 from app.comparison.versions import Version, Versions
 from app.contract.completion import ALL_BACKENDS, BackendName
-from app.contract.features import share_line
+from app.contract.features import normalized_ticker
 from app.errors import InvalidRequest
 
 Dimension = Literal[
@@ -69,7 +69,7 @@ def _tickers(records: Records, _: Versions) -> Labelled:
 
 def _sectors(records: Records, sectors: Sectors) -> Labelled:
     tickers, index = np.unique(records["ticker"], return_inverse=True)
-    of_tickers = [sectors.get(share_line(ticker.decode()), "") for ticker in tickers]
+    of_tickers = [sectors.get(normalized_ticker(ticker.decode()), "") for ticker in tickers]
     names, sector = np.unique(of_tickers, return_inverse=True)
     return sector[index], [str(name) or None for name in names]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from typing import Self
 
@@ -15,7 +14,7 @@ from app.comparison.failure_codes import failure_code
 from app.comparison.records import NO_ACTION, NO_COUNT, Records, select
 from app.comparison.statistics.estimate import Numbers, short
 from app.contract.recommendation import ACTIONS
-from app.pricing.prices import plain
+from app.pricing.prices import in_usd
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -102,7 +101,7 @@ def latency_cost(sides: Records) -> LatencyCost:
         ms_per_token=rate,
         tokens_per_second=rate.rate() if rate else None,
         tokens=Tokens(sums["input_tokens"] - sums["cached_tokens"], sums["cached_tokens"], sums["output_tokens"]),
-        usd=plain(Decimal(nano_usd).scaleb(-9)),
+        usd=in_usd(nano_usd),
         usd_per_recommendation=_usd(nano_usd, len(answers)),
         usd_per_1k_tokens=_usd(1000 * nano_usd, sums["input_tokens"] + sums["output_tokens"]),
         invention=_unsupported_figures(answers),
@@ -153,4 +152,4 @@ def _unsupported_figures(answers: Records) -> UnsupportedFigures:
 
 def _usd(nano_usd: int, count: int) -> str | None:
     """Return the USD per unit, rounded to a nano-dollar; None for no units."""
-    return plain(Decimal(round(Fraction(nano_usd, count))).scaleb(-9)) if count else None
+    return in_usd(round(Fraction(nano_usd, count))) if count else None

@@ -114,11 +114,11 @@ def bars(title: str, unit: str, query: Query, *, colour: str, about: str = "", w
     return panel.with_target(_target(query).instant().format(queries.PromQueryFormat.HEATMAP))
 
 
-def matrix(title: str, query: Query, *, row: str, column: str, about: str = "", width: int = HALF) -> Panel:
+def matrix(title: str, query: Query, *, row: str, column: str, about: str = "") -> Panel:
     """Return a table of one label against another over the time range."""
     cross = {"columnField": column, "rowField": row, "valueField": "Value", "emptyValue": "zero"}
     return (
-        _placed(table.Panel(), title, "none", about, width, TALL, NEUTRAL)
+        _placed(table.Panel(), title, "none", about, HALF, TALL, NEUTRAL)
         .decimals(0)
         .with_target(_target(query).instant().format(queries.PromQueryFormat.TABLE))
         .with_transformation(DataTransformerConfig(id_val="groupingToMatrix", options=cross))

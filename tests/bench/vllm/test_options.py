@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from app.contract.fingerprint import fingerprint
-from app.contract.hardware import Machine
+from app.contract.machine import Machine
 from bench.vllm.options import AS_SERVED, OPTIONS, Setup, setups
 from tests.supervisor.conftest import Store
 

@@ -27,8 +27,8 @@ def action(rsi: float) -> Action:
     return "hold" if 30 <= rsi <= 70 else "buy" if rsi < 30 else "sell"
 
 
-def trained_on(count: int, seed: int = 0) -> TrainingSet:
-    draw = random.Random(seed)
+def trained_on(count: int) -> TrainingSet:
+    draw = random.Random(0)
     values = [{"RSI_14": draw.uniform(0, 100), "MFI_14": draw.uniform(0, 100)} for _ in range(count)]
     return TrainingSet(values, [action(one["RSI_14"]) for one in values], frozenset({"A"}))
 

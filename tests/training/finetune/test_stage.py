@@ -30,7 +30,7 @@ from training.finetune.merge import merge
 from training.finetune.merged_forward import MergedForward
 from training.finetune.model import with_adapter
 from training.finetune.record import tuning
-from training.finetune.stage import arguments, cost, finetune, qat
+from training.finetune.stage import cost, finetune, qat
 from training.finetune.trainer import answer_logits, answer_loss
 from training.labeling.stage import label
 from training.pipeline import launcher
@@ -107,30 +107,6 @@ def test_a_published_adapter_is_trained_on(config: Config, labelled: Artifacts, 
     (published / "adapter" / "adapter_model.safetensors").write_bytes(b"other weights")
     with pytest.raises(UnusableModel, match="is not what was published"):
         finetune(again, Artifacts(shutil.copytree(second.folder / "label", tmp_path / "third" / "label").parent), toy)
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
-def test_mixed_precision_is_the_profile_s(
-    config: Config, toy: Path, tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CONVICTION_DTYPE", dtype)
-    given = arguments(config.finetune, tmp_path)
-    assert (given.bf16, given.fp16) == (dtype == "bfloat16", False)
-    weights = dict(with_adapter(config.finetune, toy).named_parameters())
-    assert {str(w.dtype) for name, w in weights.items() if "lora" in name} == {"torch.float32"}
-    assert {str(w.dtype) for name, w in weights.items() if "lora" not in name} == {f"torch.{dtype}"}
-
-
-def test_a_process_that_sees_several_gpus_uses_one(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("CONVICTION_DTYPE", "float32")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
-    given = arguments(config.finetune, tmp_path)
-    assert given.n_gpu == 1
-    assert given.train_batch_size == config.finetune.batch
 
 
 def test_early_stopping_that_could_not_happen_is_refused(config: Config, labelled: Artifacts, toy: Path) -> None:
