@@ -40,7 +40,7 @@ def main() -> None:
             warm_up(testbed, systems[-1], (given.measure,))
             MEASURES[given.measure](testbed, systems[-1])
         found = pstats.Stats(str(noted))
-    shares = by_package(found.stats)  # type: ignore[attr-defined] - not in typeshed
+    shares = by_package(found.stats)  # type: ignore[attr-defined]  # not in typeshed
     for package, seconds in shares.most_common(given.most):
         print(f"{seconds / shares.total():6.1%}  {package}")
     found.strip_dirs().sort_stats("tottime").print_stats(given.most)
