@@ -175,7 +175,13 @@ class Recommendation:
             "otherwise it is the model's own"
         ),
     ]
-    probabilities_given: ProbabilitiesGiven | None
+    probabilities_given: Annotated[
+        ProbabilitiesGiven | None,
+        Field(
+            description="what they are conditioned on: `metrics`, since the action precedes the analysis; `analysis` "
+            "in logged answers of prompt version 1, whose action followed it; null without probabilities"
+        ),
+    ]
     probabilities_bound: Annotated[
         Fraction | None,
         Field(

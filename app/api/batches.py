@@ -82,7 +82,11 @@ class Lines:
                 "One line of JSON per item, in the order of completion: its `index`, `custom_id` if it has one, "
                 "`status`, and `answer` or `problem`; the last line is a summary.",
                 {MEDIA_TYPE: {"schema": documents.lines(LINE)}},
-                **{HEADER: documents.header("the backend of the items; absent where experiments decide for each")},
+                **{
+                    HEADER: documents.header(
+                        "the backend that answered; absent from a batch where experiments decide for each item"
+                    )
+                },
             ),
             **documents.problems(UnknownBackend, *documents.KEYED, *documents.BODY, BackendUnavailable),
         },

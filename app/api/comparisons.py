@@ -64,7 +64,7 @@ router = APIRouter()
         },
         parameters=[
             *documents.query_parameters(SidesQuery),
-            *(documents.TIMEOUT, documents.CACHE_CONTROL, documents.IDEMPOTENCY_KEY),
+            *(documents.TIMEOUT, documents.IDEMPOTENCY_KEY),
         ],
         requestBody=documents.request_body(RecommendationRequest, examples=examples.REQUESTS),
     ),

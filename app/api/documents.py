@@ -146,7 +146,9 @@ def _bare(form: Document) -> Document:
 REQUEST_ID_PARAMETER = parameter(
     "X-Request-Id", "used as the request id if it is 1 to 64 letters, digits, dots, colons, hyphens and underscores"
 )
-REQUEST_ID_HEADER: Document = {"X-Request-Id": {"required": True, "schema": {"type": "string"}}}
+REQUEST_ID_HEADER: Document = {
+    "X-Request-Id": {**header("the id of the request, which the log states"), "required": True}
+}
 BACKEND_HEADER: Document = {HEADER: {"required": True, "schema": {"type": "string", "enum": list(ALL_BACKENDS)}}}
 RETRY_AFTER = {"Retry-After": header("seconds until a retry can succeed, if known")}
 RATE_LIMIT = {

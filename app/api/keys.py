@@ -81,7 +81,7 @@ async def list_keys(request: Request) -> Response:
             204: {"description": "The key is revoked.", "headers": documents.REQUEST_ID_HEADER},
             **documents.problems(*documents.KEYED, Conflict, NotFound),
         },
-        parameters=[{"name": "key_id", "in": "path", "required": True, "schema": {"type": "string"}}],
+        parameters=[{**documents.parameter("key_id", "the `id` of the issued key", "path"), "required": True}],
     ),
 )
 async def revoke_key(request: Request) -> Response:

@@ -70,9 +70,9 @@ class BackendSettings(ModelSettings):
     gpt4_model: Annotated[str, Field(min_length=1)] = "gpt-4.1"
     """The OpenAI model behind gpt-4."""
     mistral_max_concurrency: Concurrency = 64
-    """Concurrent calls to a backend, over all its servers."""
+    """Concurrent calls to mistral, over all its servers."""
     mistral_queue_size: QueueSize = 256
-    """Calls that may wait while a backend is at its maximum concurrency."""
+    """Calls that may wait while mistral is at its maximum concurrency."""
     gpt4_max_concurrency: Concurrency = 64
     """Concurrent calls to gpt-4."""
     gpt4_queue_size: QueueSize = 256

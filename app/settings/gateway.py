@@ -53,13 +53,13 @@ class Settings(BackendSettings, DecisionLogSettings, BudgetSettings, TracingSett
     open_docs: bool = True
     """Serve /docs and /openapi.json without a key; false: only with one."""
     key_requests_per_minute: PerMinute | None = None
-    """Limits of a key without its own; None: no limit."""
+    """Requests a minute of a key without its own limit; None: no limit."""
     key_tokens_per_minute: PerMinute | None = None
     """Tokens a minute of a key without its own limit; None: no limit."""
     key_usd_per_day: UsdPerDay | None = None
     """USD a day of a key without its own limit; None: no limit."""
     mistral_requests_per_minute: PerMinute | None = None
-    """Limits of a backend over all keys; None: no limit."""
+    """Requests a minute to mistral over all keys; None: no limit."""
     mistral_tokens_per_minute: PerMinute | None = None
     """Tokens a minute of mistral over all keys; None: no limit."""
     mistral_usd_per_day: UsdPerDay | None = None
@@ -75,7 +75,7 @@ class Settings(BackendSettings, DecisionLogSettings, BudgetSettings, TracingSett
     cache_s: Seconds = 3600.0
     """Time for which an answer is reused for the same request; 0: never."""
     default_backend: Literal["mistral", "gpt-4"] = "mistral"
-    """The backend that answers requests without X-Backend and without an experiment."""
+    """The backend that answers requests without X-Backend, an experiment and a canary."""
     cascade_threshold: Annotated[float, Field(ge=0, le=1)] = 0.9
     """A cascade escalates an answer whose probability is below: 0 none, 1 nearly all. See the training report."""
     experiments_file: Path | None = None

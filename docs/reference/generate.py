@@ -323,9 +323,11 @@ def api_page() -> Iterator[str]:
             for (name, place, of, meaning), at in parameters.items()
         ],
     )
-    yield "Where the gateway has keys, every request needs `Authorization: Bearer KEY` or `X-API-Key: KEY`, except\n"
-    yield "`/health/live`, `/health/ready`, the console's own files and, unless `CONVICTION_OPEN_DOCS=0`, `/docs` and\n"
-    yield "`/openapi.json`.\n"
+    yield (
+        "Where the gateway has keys, every request needs `Authorization: Bearer KEY` or `X-API-Key: KEY`, except\n"
+        "`/health/live`, `/health/ready`, the console's own files and, unless `CONVICTION_OPEN_DOCS=0`, `/docs` and\n"
+        "`/openapi.json`.\n"
+    )
     yield "## Response headers\n"
     headers: dict[str, str] = {}
     for _, _, each in operations:
