@@ -129,7 +129,13 @@ def store_url() -> Iterator[str]:
 
 
 @pytest.fixture
-async def own_store(store_url: str) -> str:
+def patient_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Longer store timeouts, so that a busy machine does not make the store look unavailable."""
+    monkeypatch.setattr("app.resources.Pipelined", lambda redis: Pipelined(redis, STORE_PATIENCE_S))
+
+
+@pytest.fixture
+async def own_store(store_url: str, patient_gateway: None) -> str:
     """An empty database of that server."""
     url = f"{store_url}?db=5"
     async with open_redis(SecretStr(url)) as redis:
@@ -145,13 +151,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 
 @pytest.fixture
-async def running(store_url: str) -> AsyncIterator[Gateway]:
+async def running(store_url: str, patient_gateway: None) -> AsyncIterator[Gateway]:
     """A gateway whose models are doubles."""
     async with gateway(store_url) as running:
         yield running
-
-
-@pytest.fixture
-def patient_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer store timeouts, so that a busy machine does not make the store look unavailable."""
-    monkeypatch.setattr("app.resources.Pipelined", lambda redis: Pipelined(redis, STORE_PATIENCE_S))

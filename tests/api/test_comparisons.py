@@ -26,9 +26,6 @@ BUY = completion(canonical(BriefAnswer(action="buy", conviction=8)), model="buye
 SELL = completion(canonical(BriefAnswer(action="sell", conviction=3)), model="=seller")
 
 
-pytestmark = pytest.mark.usefixtures("patient_gateway")
-
-
 @pytest.fixture
 async def running(own_store: str) -> AsyncIterator[Gateway]:
     async with gateway(own_store) as running:

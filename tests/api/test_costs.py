@@ -13,9 +13,6 @@ from tests.doubles import Gateway, ask, gateway
 Json = dict[str, Any]
 
 
-pytestmark = pytest.mark.usefixtures("patient_gateway")
-
-
 @pytest.fixture
 async def running(own_store: str) -> AsyncIterator[Gateway]:
     async with gateway(own_store) as running:

@@ -28,8 +28,6 @@ PATH = "/v1/recommendations"
 ROOT = "0123456789abcdef"
 ADMIN = {"X-API-Key": ROOT}
 
-pytestmark = pytest.mark.usefixtures("patient_gateway")
-
 
 @pytest.fixture
 async def running(own_store: str, tmp_path: Path) -> AsyncIterator[Gateway]:

@@ -17,8 +17,6 @@ Json = dict[str, Any]
 GOOD: Json = {"verdict": {"helpful": True}}
 RETURN: Json = {"outcome": {"sessions": 5, "realised_return": -0.0215}}
 
-pytestmark = pytest.mark.usefixtures("patient_gateway")
-
 
 @pytest.fixture
 async def running(own_store: str, tmp_path: Path) -> AsyncIterator[Gateway]:

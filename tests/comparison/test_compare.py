@@ -26,8 +26,6 @@ from tests.doubles import Broken, BrokenProvider, CountingBackend, Gateway, comp
 BUY = completion(canonical(BriefAnswer(action="buy", conviction=8)))
 SELL = completion(canonical(BriefAnswer(action="sell", conviction=3)), probabilities=None, stand_in=True)
 
-pytestmark = pytest.mark.usefixtures("patient_gateway")
-
 
 def question(detail: Detail = "brief") -> Question:
     return Question("snps", None, EXAMPLE, detail)

@@ -32,8 +32,6 @@ SETTINGS: dict[str, Any] = {
 AWAY = BackendUnavailable("candidate cannot be reached")
 Json = dict[str, Any]
 
-pytestmark = pytest.mark.usefixtures("patient_gateway")
-
 
 @pytest.fixture(autouse=True)
 def on_request_only(monkeypatch: pytest.MonkeyPatch) -> None:

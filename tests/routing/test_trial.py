@@ -27,8 +27,6 @@ CONFIGURED: dict[str, Any] = {
 }
 AWAY = BackendUnavailable("candidate cannot be reached")
 
-pytestmark = pytest.mark.usefixtures("patient_gateway")
-
 
 @pytest.fixture
 def arms(tmp_path: Path) -> Path:
