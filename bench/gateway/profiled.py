@@ -22,6 +22,8 @@ from bench.gateway.machine import divide_cores
 from bench.gateway.measures import MEASURES, warm_up
 from bench.gateway.testbed import start_testbed
 
+STANDARD = f"python{sys.version_info.major}.{sys.version_info.minor}"
+"""The folder of the standard library."""
 BUILT_IN = "~"
 """pstats' name of the file of built-in functions."""
 
@@ -65,13 +67,13 @@ def by_package(stats: Mapping[Any, Any]) -> Counter[str]:
 
 
 def package_of(file: str) -> str:
-    """Return the package of a source file: a package of `app`, an installed package, or the standard library."""
+    """Return the package of a source file: of `app`, an installed one, or one of the standard library."""
     parts = Path(file).parts
-    for folder, length in (("site-packages", 1), ("app", 2)):
+    for folder, length in (("site-packages", 1), ("app", 2), (STANDARD, 1)):
         if folder in parts:
-            at = parts.index(folder) + (folder == "site-packages")
+            at = parts.index(folder) + (folder != "app")
             return ".".join(Path(part).stem for part in parts[at : at + length])
-    return "built in" if file == BUILT_IN else "standard library"
+    return "built in" if file == BUILT_IN else file
 
 
 def _uvloop(file: str, name: str) -> bool:

@@ -4,11 +4,11 @@ from collections import Counter
 
 import pytest
 
-from bench.gateway.profiled import by_package, package_of
+from bench.gateway.profiled import STANDARD, by_package, package_of
 
 CHAT = ("/srv/app/api/chat.py", 10, "answer")
 AIOHTTP = ("/venv/lib/python3.11/site-packages/aiohttp/client.py", 1, "_request")
-DUMPS = ("/usr/lib/python3.11/json/__init__.py", 5, "dumps")
+DUMPS = (f"/usr/lib/{STANDARD}/json/__init__.py", 5, "dumps")
 LEN = ("~", 0, "<built-in method builtins.len>")
 LOOP = ("/usr/lib/python3.11/asyncio/runners.py", 86, "run")
 
@@ -20,7 +20,7 @@ LOOP = ("/usr/lib/python3.11/asyncio/runners.py", 86, "run")
         (("/srv/app/recommend.py", 1, "ask"), "app.recommend"),
         (AIOHTTP, "aiohttp"),
         (("/venv/lib/python3.11/site-packages/typing_extensions.py", 1, "f"), "typing_extensions"),
-        (DUMPS, "standard library"),
+        (DUMPS, "json"),
         (LEN, "built in"),
     ],
 )
