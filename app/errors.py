@@ -39,7 +39,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from copy import copy
 from math import ceil
 from typing import ClassVar, Self
 
@@ -71,8 +70,8 @@ class ConvictionError(Exception):
 
     def of_shared_call(self) -> Self:
         """Return this error for a request that waited for another request's call."""
-        error = copy(self)
-        error.shared = True
+        error = type(self).__new__(type(self), *self.args)  # `copy` would call `__init__` without its keywords
+        error.__dict__.update(self.__dict__, shared=True)
         return error
 
     def headers(self) -> dict[str, str]:
